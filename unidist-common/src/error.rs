@@ -1,0 +1,362 @@
+//! Failures: of one call ([`TaskError`]), and of the public functions ([`Error`]).
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use unidist_config::ConfigError;
+
+/// The result of the public functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call has no value. The same value reaches every `get` on every ref of the call.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskError {
+    /// In what way it failed.
+    pub kind: ErrorKind,
+    /// The remote function, constructor or method; empty where no call was involved.
+    pub function: String,
+    /// The process it ran in; empty where it did not run.
+    pub worker: String,
+    /// What happened.
+    pub message: String,
+    /// Where the panic was, as `file:line:column`.
+    pub location: Option<String>,
+    /// The backtrace of the panic, where `RUST_BACKTRACE` asks for one.
+    pub backtrace: Option<String>,
+    /// The messages of the sources of the function's own error, outermost first.
+    pub chain: Vec<String>,
+    /// The function's own error value, where it can be sent.
+    pub payload: Option<ErrorPayload>,
+    /// The failure that led to this one.
+    pub cause: Option<Box<TaskError>>,
+}
+
+/// In what way a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The function panicked.
+    Panicked,
+    /// The function returned an error.
+    Failed,
+    /// An argument's task failed, so the call was not run.
+    DependencyFailed,
+    /// The process that ran the call ended.
+    WorkerDied,
+    /// The actor is gone: its constructor failed, its process ended, or it was stopped.
+    ActorDied,
+    /// No executable of the session has this function.
+    UnknownFunction,
+    /// A value could not be encoded.
+    Encode,
+    /// A value could not be decoded.
+    Decode,
+    /// No host can ever satisfy the resources asked for.
+    Unsatisfiable,
+    /// The object is not there: it was freed, or never made in this session.
+    ObjectLost,
+    /// The object store is full.
+    StoreFull,
+    /// A wait that nothing can end.
+    Deadlock,
+    /// The session ended before the call did.
+    SessionEnded,
+    /// The call was made before `init`.
+    NotInitialized,
+    /// The call was cancelled.
+    Cancelled,
+}
+
+/// An error value of the user's own type, encoded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorPayload {
+    /// The name of its type.
+    pub type_name: String,
+    /// The encoded value.
+    pub bytes: Vec<u8>,
+}
+
+impl TaskError {
+    /// An error of this kind with this message.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        TaskError {
+            kind,
+            function: String::new(),
+            worker: String::new(),
+            message: message.into(),
+            location: None,
+            backtrace: None,
+            chain: Vec::new(),
+            payload: None,
+            cause: None,
+        }
+    }
+
+    /// The same error, of this function (unless it already names one).
+    #[must_use]
+    pub fn of_function(mut self, function: &str) -> Self {
+        if self.function.is_empty() {
+            self.function = function.to_owned();
+        }
+        self
+    }
+
+    /// The same error, from this process (unless it already names one).
+    #[must_use]
+    pub fn on_worker(mut self, worker: &str) -> Self {
+        if self.worker.is_empty() {
+            self.worker = worker.to_owned();
+        }
+        self
+    }
+
+    /// The same error with what led to it.
+    #[must_use]
+    pub fn because(mut self, cause: TaskError) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    /// The failure of `function` because one of its arguments failed with `cause`.
+    pub fn dependency(function: &str, cause: &TaskError) -> Self {
+        TaskError::new(ErrorKind::DependencyFailed, "")
+            .of_function(function)
+            .because(cause.clone())
+    }
+
+    /// The error furthest upstream.
+    pub fn root_cause(&self) -> &TaskError {
+        let mut error = self;
+        while let Some(cause) = &error.cause {
+            error = cause;
+        }
+        error
+    }
+}
+
+impl ErrorKind {
+    fn verb(self) -> &'static str {
+        match self {
+            ErrorKind::Panicked => "panicked",
+            ErrorKind::Failed => "failed",
+            ErrorKind::DependencyFailed => "was not run, because an argument failed",
+            ErrorKind::WorkerDied => "was lost with its worker",
+            ErrorKind::ActorDied => "found its actor dead",
+            ErrorKind::UnknownFunction => "is unknown to the process that should run it",
+            ErrorKind::Encode => "has a value that cannot be encoded",
+            ErrorKind::Decode => "has a value that cannot be decoded",
+            ErrorKind::Unsatisfiable => "asks for resources that no host has",
+            ErrorKind::ObjectLost => "needs an object that is not there",
+            ErrorKind::StoreFull => "found the object store full",
+            ErrorKind::Deadlock => "waits for what can never happen",
+            ErrorKind::SessionEnded => "did not end before its session did",
+            ErrorKind::NotInitialized => "was called before `unidist::init()`",
+            ErrorKind::Cancelled => "was cancelled",
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.function.as_str() {
+            "" => write!(f, "a remote call {}", self.kind.verb())?,
+            name => write!(f, "remote `{name}` {}", self.kind.verb())?,
+        }
+        if let Some(location) = &self.location {
+            write!(f, " at {location}")?;
+        }
+        if !self.worker.is_empty() {
+            write!(f, " [{}]", self.worker)?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        self.chain.iter().try_for_each(|source| write!(f, ": {source}"))
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut next = self.cause.as_deref();
+        while let Some(cause) = next {
+            write!(f, "\n  caused by: {cause}")?;
+            next = cause.cause.as_deref();
+        }
+        match self.root_cause().backtrace.as_deref() {
+            Some(backtrace) => write!(f, "\n{backtrace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// What the public functions can fail with. It can itself be sent between processes.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Error {
+    /// A remote call failed.
+    Task(Box<TaskError>),
+    /// A function was called while no session exists.
+    NotInitialized {
+        /// The function.
+        call: String,
+    },
+    /// The session has been shut down.
+    SessionEnded {
+        /// The function.
+        call: String,
+    },
+    /// A setting is wrong.
+    Config(ConfigError),
+    /// A value could not be encoded.
+    Encode {
+        /// The type of the value.
+        type_name: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A value could not be decoded.
+    Decode {
+        /// The type of the value.
+        type_name: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// An argument of a public function is wrong.
+    InvalidArgument {
+        /// The function.
+        call: String,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
+    /// The object store is full.
+    StoreFull {
+        /// Bytes asked for.
+        requested: u64,
+        /// Bytes in use.
+        used: u64,
+        /// Bytes there may be.
+        limit: u64,
+    },
+    /// A process of the session could not be started, or ended too early.
+    Launch {
+        /// What happened and what to do.
+        message: String,
+    },
+    /// The system refused something the session needs.
+    System {
+        /// What was attempted.
+        action: String,
+        /// What the system said.
+        message: String,
+    },
+    /// The build or the platform does not have this.
+    Unsupported {
+        /// What is missing and how to get it.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The failure of the call, if this is one.
+    pub fn as_task(&self) -> Option<&TaskError> {
+        match self {
+            Error::Task(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// A failed attempt at `action`, in the system's words.
+    pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Self {
+        Error::System {
+            action: action.into(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Task(error) => error.fmt(f),
+            Error::NotInitialized { call } => write!(
+                f,
+                "`{call}` was called before `unidist::init()`: call `let _session = unidist::init()?;` first and keep \
+                 the session"
+            ),
+            Error::SessionEnded { call } => {
+                write!(
+                    f,
+                    "`{call}` was called after its session was shut down: call `unidist::init()` again"
+                )
+            }
+            Error::Config(error) => error.fmt(f),
+            Error::Encode { type_name, message } => write!(f, "a `{type_name}` cannot be encoded: {message}"),
+            Error::Decode { type_name, message } => write!(f, "a `{type_name}` cannot be decoded: {message}"),
+            Error::InvalidArgument { call, message } => write!(f, "`{call}`: {message}"),
+            Error::StoreFull {
+                requested,
+                used,
+                limit,
+            } => write!(
+                f,
+                "the object store is full: {requested} bytes asked for, {used} of {limit} in use; drop refs that are \
+                 no longer needed or raise UNIDIST_OBJECT_STORE_MEMORY"
+            ),
+            Error::Launch { message } => f.write_str(message),
+            Error::System { action, message } => write!(f, "{action}: {message}"),
+            Error::Unsupported { message } => f.write_str(message),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Task(error) => fmt::Debug::fmt(error, f),
+            other => fmt::Display::fmt(other, f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Task(error) => error.source(),
+            Error::Config(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<TaskError> for Error {
+    fn from(error: TaskError) -> Self {
+        Error::Task(Box::new(error))
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Error::Config(error)
+    }
+}
+
+impl From<Error> for TaskError {
+    /// A public function's failure as the failure of a call.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Task(error) => *error,
+            Error::NotInitialized { .. } => TaskError::new(ErrorKind::NotInitialized, error.to_string()),
+            Error::SessionEnded { .. } => TaskError::new(ErrorKind::SessionEnded, error.to_string()),
+            Error::StoreFull { .. } => TaskError::new(ErrorKind::StoreFull, error.to_string()),
+            Error::Encode { .. } => TaskError::new(ErrorKind::Encode, error.to_string()),
+            Error::Decode { .. } => TaskError::new(ErrorKind::Decode, error.to_string()),
+            other => TaskError::new(ErrorKind::Failed, other.to_string()),
+        }
+    }
+}

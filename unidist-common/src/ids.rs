@@ -1,0 +1,140 @@
+//! Names of objects and of the processes that make them.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const SEQUENCE_BITS: u32 = 40;
+const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
+
+/// A process of a session: the controller, a worker, an actor process or a monitor. Never reused in a session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProcessId(u32);
+
+impl ProcessId {
+    /// The user's program.
+    pub const CONTROLLER: ProcessId = ProcessId(0);
+    /// The largest number a process can have.
+    pub const MAX: u32 = (1 << (64 - SEQUENCE_BITS)) - 1;
+
+    /// The process with this number, if it is at most [`ProcessId::MAX`].
+    pub const fn new(number: u32) -> Option<ProcessId> {
+        if number <= Self::MAX {
+            Some(ProcessId(number))
+        } else {
+            None
+        }
+    }
+
+    /// The number of this process: 0 for the controller, then counted up.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Debug for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("controller"),
+            n => write!(f, "worker {n}"),
+        }
+    }
+}
+
+/// One immutable object, one task (named by its first return) or one actor, unique in a session.
+///
+/// The process that makes an id needs to ask nobody: its own number is part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DataId(u64);
+
+impl DataId {
+    /// The `sequence`-th id (counted modulo 2⁴⁰) made by `origin`.
+    pub const fn new(origin: ProcessId, sequence: u64) -> DataId {
+        DataId(((origin.0 as u64) << SEQUENCE_BITS) | (sequence & SEQUENCE_MASK))
+    }
+
+    /// The process that made this id.
+    pub const fn origin(self) -> ProcessId {
+        ProcessId((self.0 >> SEQUENCE_BITS) as u32)
+    }
+
+    /// The number of this id among those of its origin.
+    pub const fn sequence(self) -> u64 {
+        self.0 & SEQUENCE_MASK
+    }
+
+    /// The id `n` places after this one: the `n`-th return of the task named by this id.
+    pub const fn nth(self, n: u32) -> DataId {
+        DataId::new(self.origin(), self.sequence() + n as u64)
+    }
+}
+
+impl fmt::Debug for DataId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for DataId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.origin().0, self.sequence())
+    }
+}
+
+/// Makes the ids of one process.
+#[derive(Debug)]
+pub struct IdSource {
+    origin: ProcessId,
+    next: AtomicU64,
+}
+
+impl IdSource {
+    /// A source of ids for the process `origin`.
+    pub const fn new(origin: ProcessId) -> Self {
+        IdSource {
+            origin,
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// The process whose ids these are.
+    pub const fn origin(&self) -> ProcessId {
+        self.origin
+    }
+
+    /// Reserves `count` consecutive ids (at least one) and returns the first.
+    pub fn reserve(&self, count: u32) -> DataId {
+        DataId::new(
+            self.origin,
+            self.next.fetch_add(u64::from(count.max(1)), Ordering::Relaxed),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_keeps_its_parts() {
+        let origin = ProcessId::new(ProcessId::MAX).unwrap();
+        let id = DataId::new(origin, SEQUENCE_MASK - 1);
+        assert_eq!((id.origin(), id.sequence()), (origin, SEQUENCE_MASK - 1));
+        assert_eq!(id.nth(1).origin(), origin);
+        assert!(ProcessId::new(ProcessId::MAX + 1).is_none());
+    }
+
+    #[test]
+    fn reserved_ranges_do_not_overlap() {
+        let source = IdSource::new(ProcessId::CONTROLLER);
+        let (a, b, c) = (source.reserve(3), source.reserve(0), source.reserve(1));
+        assert_eq!(b, a.nth(3));
+        assert_eq!(c, b.nth(1));
+    }
+}

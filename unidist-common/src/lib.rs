@@ -1,0 +1,28 @@
+//! What every part of unidist agrees on: how data, tasks and failures are named and described.
+//!
+//! Nothing here knows how a task is scheduled or a byte is moved. The vocabulary:
+//!
+//! - [`DataId`] names one immutable object, or one actor (an actor is an object whose value is "alive").
+//! - [`Payload`] is an object's value: header bytes and a list of shareable buffers.
+//! - [`Object`] is a payload with the references that lie inside it.
+//! - [`TaskSpec`] is one call: of a function, a constructor or a method of an actor.
+//! - [`TaskError`] says why a call has no value; [`Error`] is what the public functions return.
+//!
+//! ```
+//! use unidist_common::{DataId, ProcessId};
+//!
+//! let first = DataId::new(ProcessId::CONTROLLER, 7);
+//! assert_eq!(first.nth(1).sequence(), 8);
+//! ```
+
+mod error;
+mod function;
+mod ids;
+mod payload;
+mod task;
+
+pub use error::{Error, ErrorKind, ErrorPayload, Result, TaskError};
+pub use function::FunctionKey;
+pub use ids::{DataId, IdSource, ProcessId};
+pub use payload::{Object, Payload};
+pub use task::{Arg, Returns, Target, TaskOptions, TaskSpec};

@@ -1,0 +1,115 @@
+//! What every backend does, over opaque data: no type of the user's is known here.
+
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::DerefMut;
+use std::time::Duration;
+use unidist_common::{DataId, Object, Payload, Result, TaskError, TaskSpec};
+
+/// The value of an object, or why it has none.
+pub type Outcome = std::result::Result<Payload, TaskError>;
+
+/// One way to run tasks: in this process, on this machine, on a cluster; or, inside a worker, the way back to the
+/// scheduler that started it.
+///
+/// # References
+///
+/// Objects live as long as somebody refers to them. A caller holds one reference to each id that `submit` and `put`
+/// made for it, takes more with [`retain`](Backend::retain) and gives each back with [`release`](Backend::release).
+/// Calls of one thread take effect in the order they are made, so a reference may be handed on and then given up.
+///
+/// # Threads
+///
+/// Every method may be called from any thread. Those that return a value that another process makes (`get`, `wait`)
+/// block, and inside a task give the task's CPU slot back meanwhile.
+pub trait Backend: Send + Sync {
+    /// The value of `UNIDIST_BACKEND` that chooses this backend.
+    fn name(&self) -> &'static str;
+
+    /// Reserves `count` consecutive ids (at least one) and returns the first. The caller holds no reference yet.
+    fn reserve(&self, count: u32) -> DataId;
+
+    /// Hands a call in; its ids come from [`reserve`](Backend::reserve). The caller holds one reference to each
+    /// return from now on (for [`Target::NewActor`](unidist_common::Target::NewActor): to the actor). Never fails and
+    /// does not wait for the call: what goes wrong becomes the outcome of its returns.
+    fn submit(&self, task: TaskSpec);
+
+    /// Stores a value and returns its id, to which the caller holds one reference.
+    ///
+    /// # Errors
+    ///
+    /// The store is full, or the session has ended.
+    fn put(&self, object: Object) -> Result<DataId>;
+
+    /// Waits for all of `ids` and returns their outcomes, in order. Buffers of the payloads stay valid for as long as
+    /// they are held, whatever happens to the references.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>>;
+
+    /// Waits until `num_returns` of `ids` have an outcome (a failure is one) or the time is over, and returns the
+    /// positions of those that do, ascending; more than `num_returns` where more are ready. The caller has checked
+    /// that `num_returns <= ids.len()`. A position counts once, however often its id occurs.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>>;
+
+    /// Calls `then` with the outcome of `id`, once, from any thread, as soon as there is one; at once if there is
+    /// one already. The caller keeps a reference to `id` until then.
+    fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>);
+
+    /// Takes one more reference.
+    fn retain(&self, id: DataId);
+
+    /// Gives one reference back.
+    fn release(&self, id: DataId);
+
+    /// `len` writable bytes, zeroed or not, aligned to 64 bytes, in memory from which [`put`](Backend::put) takes them
+    /// without a copy.
+    ///
+    /// # Errors
+    ///
+    /// The store is full.
+    fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>>;
+
+    /// The hosts of the session and what they have.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn cluster(&self) -> Result<ClusterInfo>;
+
+    /// How many objects and actors the session holds now: 0 when every reference is gone and all work has ended.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn live_objects(&self) -> Result<usize>;
+
+    /// Waits for what is running, ends all processes and frees all memory. A second call does nothing. Whatever is
+    /// blocked in another method returns an error.
+    ///
+    /// # Errors
+    ///
+    /// Something could not be ended or freed; as much as possible was.
+    fn shutdown(&self) -> Result<()>;
+}
+
+/// Memory for an object that is being written.
+pub trait WritableBuffer: DerefMut<Target = [u8]> + Send {
+    /// Ends the writing: the bytes are immutable now and can be put into a payload.
+    fn freeze(self: Box<Self>) -> Bytes;
+}
+
+/// The hosts of a session.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ClusterInfo {
+    /// The address of the host this process runs on.
+    pub local_ip: String,
+    /// Each host by its address, with its resources by name; `CPU` is one of them.
+    pub hosts: BTreeMap<String, BTreeMap<String, f64>>,
+}

@@ -1,0 +1,85 @@
+//! What runs a call once it has arrived: the seam between the worker loop and the language of the functions.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use unidist_common::{DataId, FunctionKey, Object, Payload, TaskError};
+
+/// The results of a call, one for each of its returns, or why there are none.
+pub type CallResult = std::result::Result<Vec<Object>, TaskError>;
+
+/// Runs calls on one thread, on which it was made and which it never leaves.
+///
+/// A call runs until it returns or, if it is asynchronous, until it has to wait. Code of a call may block in `get`
+/// and thereby lead to more calls of these methods further up the same stack: implementations must not hold a borrow
+/// while the user's code runs.
+pub trait TaskRunner {
+    /// Starts a call: gives its result, or `None` if it will come from [`turn`](TaskRunner::turn).
+    fn start(&self, call: Call) -> Option<CallResult>;
+
+    /// Goes on with the asynchronous calls that have been woken and adds those that ended to `ended`. Returns whether
+    /// anything was done.
+    fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool;
+
+    /// How many calls have started and not ended, not counting those on the stack.
+    fn pending(&self) -> usize;
+
+    /// Forgets an actor: its state is dropped, its unfinished calls too.
+    fn drop_actor(&self, actor: DataId);
+}
+
+/// Makes the runner of a process on the thread that will own it. The function given to it may be called from any
+/// thread and says that [`TaskRunner::turn`] has something to do.
+pub type RunnerFactory = fn(Arc<dyn Fn() + Send + Sync>) -> Box<dyn TaskRunner>;
+
+/// A call that is ready to run: its dependencies are here.
+#[derive(Debug)]
+pub struct Call {
+    /// The call: the id of its first return.
+    pub id: DataId,
+    /// What to call.
+    pub function: FunctionKey,
+    /// The function's body, if it is not part of the executable.
+    pub body: Option<Bytes>,
+    /// Function, constructor or method.
+    pub kind: CallKind,
+    /// The arguments, in order.
+    pub args: Vec<unidist_common::Arg>,
+    /// The dependencies' values.
+    pub objects: Vec<(DataId, Payload)>,
+    /// How many results are wanted.
+    pub returns: u32,
+}
+
+/// Function, constructor or method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum CallKind {
+    /// A function.
+    Task,
+    /// An actor's constructor. The actor's id is that of the call. Its one result is an empty payload.
+    NewActor {
+        /// How many calls of asynchronous methods may be in flight at once.
+        max_concurrency: Option<u32>,
+    },
+    /// A method of this actor. Calls start in the order in which they are given.
+    Method {
+        /// The actor.
+        actor: DataId,
+    },
+}
+
+/// What a backend must know of the program whose calls it runs.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// Makes the runner of a process.
+    pub runner: RunnerFactory,
+    /// Names this build of the executable: processes of one session must agree on it.
+    pub build_id: fn() -> String,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program")
+            .field("build_id", &(self.build_id)())
+            .finish_non_exhaustive()
+    }
+}

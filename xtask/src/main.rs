@@ -1,0 +1,2 @@
+//! unidist's own tooling.
+fn main() {}
