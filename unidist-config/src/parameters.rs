@@ -1,0 +1,358 @@
+//! The registry: one parameter type for each variable.
+
+use crate::parse::{Allowed, ByteCount};
+use crate::variable::{self, Definition, Source, Variable};
+use crate::{BackendName, ConfigError, table};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Declares the parameter types, each with its documentation, default (as a value and in words) and type of value,
+/// and the list of their variables.
+macro_rules! registry {
+    ($(
+        $(#[doc = $doc:literal])+
+        $parameter:ident = $name:literal: $value:ty, default $default:expr, $default_text:literal;
+    )+) => {
+        /// The registry: every variable there is.
+        pub const VARIABLES: &[Variable] = &[$($parameter::VARIABLE),+];
+
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Copy, Debug)]
+            pub struct $parameter;
+
+            impl Definition for $parameter {
+                type Value = $value;
+                const VARIABLE: Variable = Variable {
+                    name: $name,
+                    parameter: stringify!($parameter),
+                    kind: <$value>::KIND,
+                    default: $default_text,
+                    allowed: <$value>::ALLOWED,
+                    doc: concat!($($doc, "\n"),+),
+                };
+
+                fn default_value() -> $value {
+                    $default
+                }
+            }
+
+            impl $parameter {
+                /// Where the value comes from.
+                pub fn source() -> Source {
+                    table::given($name).map_or(Source::Default, |raw| raw.source)
+                }
+
+                /// Forgets what was put.
+                ///
+                /// # Errors
+                ///
+                /// [`ConfigError::AfterInit`] while a session exists.
+                pub fn reset() -> Result<(), ConfigError> {
+                    table::with(|table| table.reset($name))
+                }
+
+                fn read() -> Result<$value, ConfigError> {
+                    variable::resolve::<$parameter>(table::given($name))
+                }
+            }
+        )+
+    };
+}
+
+registry! {
+    /// What runs the tasks: `pymp`, worker processes on this machine, or `pyseq`, the calling process itself, one
+    /// task after the other (to debug a program, or to compare with).
+    Backend = "UNIDIST_BACKEND": BackendName, default BackendName::Pymp, "pymp";
+
+    /// How many CPU slots this machine has. A task holds one while it runs, unless it asks for another number.
+    CpuCount = "UNIDIST_CPUS": NonZeroUsize, default available_cpus(),
+        "the CPUs that the process may use";
+
+    /// How many bytes the objects on this machine may take together. It is a limit, not a reservation: memory is
+    /// taken as objects come.
+    ObjectStoreMemory = "UNIDIST_OBJECT_STORE_MEMORY": ByteCount, default half_of_available_memory(),
+        "half of the memory available when the session starts";
+
+    /// What this machine has besides CPUs, by names of your own choice, for tasks and actors that ask for it.
+    Resources = "UNIDIST_RESOURCES": BTreeMap<String, f64>, default BTreeMap::new(), "none";
+
+    /// The folder in which each worker process writes its log file. Without it they write to standard error.
+    LogDir = "UNIDIST_LOG_DIR": Option<PathBuf>, default None, "none";
+
+    /// How many tasks of the program may be unfinished at once: above it, `.remote` waits for one to end. Inside a
+    /// task it never waits.
+    MaxPendingTasks = "UNIDIST_MAX_PENDING_TASKS": Option<NonZeroUsize>, default None, "no limit";
+}
+
+impl Backend {
+    /// The backend that the next session uses.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<BackendName, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the backend that the next session uses.
+    ///
+    /// ```
+    /// use unidist_config::{Backend, BackendName};
+    /// Backend::put(BackendName::Pyseq)?;
+    /// assert_eq!(Backend::get()?, BackendName::Pyseq);
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(backend: BackendName) -> Result<(), ConfigError> {
+        put::<Self>(backend.as_str().into())
+    }
+}
+
+impl CpuCount {
+    /// The number of CPU slots.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<NonZeroUsize, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the number of CPU slots.
+    ///
+    /// ```
+    /// use unidist_config::{CpuCount, Source};
+    /// CpuCount::put(4)?;
+    /// assert_eq!((CpuCount::get()?.get(), CpuCount::source()), (4, Source::Code));
+    /// assert!(CpuCount::put(0).is_err());
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(cpus: usize) -> Result<(), ConfigError> {
+        put::<Self>(cpus.to_string().into())
+    }
+}
+
+impl ObjectStoreMemory {
+    /// The limit in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<u64, ConfigError> {
+        Ok(Self::read()?.0)
+    }
+
+    /// Sets the limit, in bytes.
+    ///
+    /// ```
+    /// use unidist_config::ObjectStoreMemory;
+    /// ObjectStoreMemory::put(512 << 20)?;
+    /// assert_eq!(ObjectStoreMemory::get()?, 512 << 20);
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0 and for 8 EiB or more, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(bytes: u64) -> Result<(), ConfigError> {
+        put::<Self>(bytes.to_string().into())
+    }
+}
+
+impl Resources {
+    /// The amount of each resource, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<BTreeMap<String, f64>, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets what this machine has, instead of all that was set before.
+    ///
+    /// ```
+    /// use unidist_config::Resources;
+    /// Resources::put([("gpu", 2.0), ("licence", 1.0)])?;
+    /// assert_eq!(Resources::get()?["gpu"], 2.0);
+    /// assert!(Resources::put([("CPU", 8.0)]).is_err());
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for an amount that is negative or not finite, for a name that is empty, occurs
+    /// twice or has a space, `=` or `,` in it, and for `CPU`; [`ConfigError::AfterInit`] while a session exists.
+    pub fn put<N: AsRef<str>>(resources: impl IntoIterator<Item = (N, f64)>) -> Result<(), ConfigError> {
+        let mut text = String::new();
+        for (name, amount) in resources {
+            let (name, comma) = (name.as_ref(), if text.is_empty() { "" } else { "," });
+            if name.contains([',', '=']) {
+                return Err(variable::invalid::<Self>(name.as_ref()));
+            }
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{comma}{name}={amount}");
+        }
+        put::<Self>(text.into())
+    }
+}
+
+impl LogDir {
+    /// The folder, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// None today; the signature is that of the other parameters.
+    pub fn get() -> Result<Option<PathBuf>, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the folder, or `None` for standard error.
+    ///
+    /// ```
+    /// use std::path::PathBuf;
+    /// use unidist_config::LogDir;
+    /// LogDir::put(PathBuf::from("logs"))?;
+    /// assert_eq!(LogDir::get()?, Some("logs".into()));
+    /// LogDir::put(None)?;
+    /// assert_eq!(LogDir::get()?, None);
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(folder: impl Into<Option<PathBuf>>) -> Result<(), ConfigError> {
+        put::<Self>(folder.into().unwrap_or_default().into())
+    }
+}
+
+impl MaxPendingTasks {
+    /// The limit, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Option<NonZeroUsize>, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the limit, or `None` for no limit.
+    ///
+    /// ```
+    /// use unidist_config::MaxPendingTasks;
+    /// MaxPendingTasks::put(1000)?;
+    /// assert_eq!(MaxPendingTasks::get()?.map(|limit| limit.get()), Some(1000));
+    /// MaxPendingTasks::put(None)?;
+    /// assert_eq!(MaxPendingTasks::get()?, None);
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(limit: impl Into<Option<usize>>) -> Result<(), ConfigError> {
+        put::<Self>(
+            limit
+                .into()
+                .map(|limit| limit.to_string())
+                .unwrap_or_default()
+                .into(),
+        )
+    }
+}
+
+/// Validates and stores a value; an empty one stands for "none", also where the environment says otherwise.
+fn put<D: Definition>(value: OsString) -> Result<(), ConfigError> {
+    table::with(|table| table.put::<D>(value))
+}
+
+fn available_cpus() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn half_of_available_memory() -> ByteCount {
+    const WHERE_UNKNOWN: u64 = 1 << 30;
+    let available = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|meminfo| available_memory(&meminfo));
+    ByteCount(available.map_or(WHERE_UNKNOWN, |bytes| (bytes / 2).max(1)))
+}
+
+/// `MemAvailable` in bytes, out of the text of `/proc/meminfo` (see proc_meminfo(5)).
+fn available_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_available_is_found() {
+        let meminfo =
+            "MemTotal:       24576000 kB\nMemFree:  1 kB\nMemAvailable:   20480000 kB\nBuffers: 0 kB\n";
+        assert_eq!(available_memory(meminfo), Some(20_480_000 * 1024));
+        assert_eq!(available_memory("MemTotal: 1 kB\n"), None);
+        assert_eq!(available_memory("MemAvailable: many kB\n"), None);
+    }
+
+    #[test]
+    fn names_are_unique_and_ours() {
+        let mut names: Vec<_> = VARIABLES.iter().map(|variable| variable.name).collect();
+        assert!(names.iter().all(|name| name.starts_with("UNIDIST_")));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), VARIABLES.len());
+    }
+
+    /// The only test of the process's own table: what is put is seen, in one place after the other.
+    #[test]
+    fn put_then_get() {
+        assert!(Resources::put([("a,b", 1.0)]).is_err());
+        assert!(Resources::put([("a=b", 1.0)]).is_err());
+        assert!(Resources::put([("", 1.0)]).is_err());
+        assert!(Resources::put([("gpu", f64::NAN)]).is_err());
+        assert!(Resources::put([("gpu", 1.0), ("gpu", 1.0)]).is_err());
+        Resources::put([("gpu", 0.1 + 0.2)]).unwrap();
+        assert_eq!(
+            Resources::get().unwrap()["gpu"].to_bits(),
+            (0.1_f64 + 0.2).to_bits()
+        );
+        Resources::put::<&str>([]).unwrap();
+        assert!(Resources::get().unwrap().is_empty());
+        assert_eq!(Resources::source(), Source::Code);
+        Resources::reset().unwrap();
+        assert_ne!(Resources::source(), Source::Code);
+
+        assert!(ObjectStoreMemory::put(u64::MAX).is_err());
+        assert!(ObjectStoreMemory::get().unwrap() > 0);
+
+        crate::freeze();
+        let refused = MaxPendingTasks::put(3).unwrap_err();
+        crate::thaw();
+        assert_eq!(
+            refused,
+            ConfigError::AfterInit {
+                variable: "UNIDIST_MAX_PENDING_TASKS".into()
+            }
+        );
+        MaxPendingTasks::put(3).unwrap();
+        MaxPendingTasks::reset().unwrap();
+    }
+}

@@ -1,0 +1,236 @@
+//! From what was written to a value: one parser for each type of value.
+
+use crate::BackendName;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+
+/// What is accepted, in words; used by errors and by the reference page alike.
+pub(crate) trait Allowed {
+    const KIND: &'static str;
+    const ALLOWED: &'static str;
+}
+
+/// A value that can be read from a variable.
+pub(crate) trait Parse: Allowed + Sized {
+    /// The value, or `None` if what was written is not [`ALLOWED`](Allowed::ALLOWED). Never called with an empty
+    /// string.
+    fn parse(raw: &OsStr) -> Option<Self>;
+}
+
+impl Allowed for BackendName {
+    const KIND: &'static str = "name";
+    const ALLOWED: &'static str = "pymp, pyseq (in any case)";
+}
+
+impl Parse for BackendName {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        let name = text(raw)?;
+        BackendName::ALL
+            .into_iter()
+            .find(|backend| backend.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+impl Allowed for NonZeroUsize {
+    const KIND: &'static str = "integer";
+    const ALLOWED: &'static str = "an integer, at least 1";
+}
+
+impl Parse for NonZeroUsize {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        text(raw)?.parse().ok()
+    }
+}
+
+impl Parse for Option<NonZeroUsize> {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        NonZeroUsize::parse(raw).map(Some)
+    }
+}
+
+impl Allowed for Option<NonZeroUsize> {
+    const KIND: &'static str = NonZeroUsize::KIND;
+    const ALLOWED: &'static str = NonZeroUsize::ALLOWED;
+}
+
+/// A number of bytes; never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteCount(pub(crate) u64);
+
+impl ByteCount {
+    /// The largest number of bytes that the system's file offsets can express.
+    const MAX: u64 = i64::MAX as u64;
+}
+
+impl Allowed for ByteCount {
+    const KIND: &'static str = "bytes";
+    const ALLOWED: &'static str = "a positive integer below 8 EiB, plain (bytes) or with one of the suffixes B, kB, \
+                                   MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (powers of 1024), such as 512MiB";
+}
+
+impl Parse for ByteCount {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        let text = text(raw)?;
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, suffix) = text.split_at(digits);
+        let unit: u64 = match suffix.trim_start().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "kb" => 1000,
+            "mb" => 1000_u64.pow(2),
+            "gb" => 1000_u64.pow(3),
+            "tb" => 1000_u64.pow(4),
+            "kib" => 1 << 10,
+            "mib" => 1 << 20,
+            "gib" => 1 << 30,
+            "tib" => 1 << 40,
+            _ => return None,
+        };
+        let bytes = number.parse::<NonZeroU64>().ok()?.get().checked_mul(unit)?;
+        (bytes <= Self::MAX).then_some(ByteCount(bytes))
+    }
+}
+
+impl Allowed for BTreeMap<String, f64> {
+    const KIND: &'static str = "list";
+    const ALLOWED: &'static str = "name=amount, separated by commas, each name once and without spaces, `=` or `,`, \
+                                   amounts finite and at least 0, such as gpu=2,licence=1; not CPU, which is \
+                                   UNIDIST_CPUS";
+}
+
+impl Parse for BTreeMap<String, f64> {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        let mut resources = BTreeMap::new();
+        for item in text(raw)?.split(',') {
+            let (name, amount) = item.split_once('=')?;
+            let (name, amount) = (name.trim(), amount.trim().parse::<f64>().ok()?);
+            let named = !name.is_empty() && !name.contains(char::is_whitespace);
+            let countable = amount.is_finite() && amount >= 0.0;
+            if !named || !countable || name.eq_ignore_ascii_case("cpu") {
+                return None;
+            }
+            if resources.insert(name.to_owned(), amount).is_some() {
+                return None;
+            }
+        }
+        Some(resources)
+    }
+}
+
+impl Allowed for Option<PathBuf> {
+    const KIND: &'static str = "path";
+    const ALLOWED: &'static str = "a folder's path";
+}
+
+impl Parse for Option<PathBuf> {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        Some(Some(PathBuf::from(raw)))
+    }
+}
+
+fn text(raw: &OsStr) -> Option<&str> {
+    raw.to_str().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse<T: Parse>(text: &str) -> Option<T> {
+        T::parse(OsStr::new(text))
+    }
+
+    #[test]
+    fn backends_in_any_case() {
+        assert_eq!(parse("pymp"), Some(BackendName::Pymp));
+        assert_eq!(parse(" PySeq "), Some(BackendName::Pyseq));
+        assert_eq!(parse::<BackendName>("ray"), None);
+        assert_eq!(parse::<BackendName>("pymp,pyseq"), None);
+    }
+
+    #[test]
+    fn every_backend_is_named_as_allowed() {
+        for backend in BackendName::ALL {
+            assert!(BackendName::ALLOWED.contains(backend.as_str()));
+        }
+    }
+
+    #[test]
+    fn counts_start_at_one() {
+        assert_eq!(parse::<NonZeroUsize>("3").map(NonZeroUsize::get), Some(3));
+        for wrong in ["0", "-1", "1.5", "two", "1e3", "99999999999999999999999"] {
+            assert_eq!(parse::<NonZeroUsize>(wrong), None, "{wrong}");
+            assert_eq!(parse::<Option<NonZeroUsize>>(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bytes_with_and_without_suffix() {
+        let right = [
+            ("1", 1),
+            ("4096", 4096),
+            ("7b", 7),
+            ("3kB", 3000),
+            ("512MiB", 512 << 20),
+            ("2GiB", 2 << 30),
+            ("2 gib", 2 << 30),
+            ("1tb", 1_000_000_000_000),
+            ("9223372036854775807", i64::MAX as u64),
+        ];
+        for (text, bytes) in right {
+            assert_eq!(parse(text), Some(ByteCount(bytes)), "{text}");
+        }
+        for wrong in [
+            "0",
+            "0GiB",
+            "-1",
+            "GiB",
+            "1.5GiB",
+            "1 2",
+            "5XB",
+            "9223372036854775808",
+            "8388608TiB",
+        ] {
+            assert_eq!(parse::<ByteCount>(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn resources_by_name() {
+        let given: BTreeMap<String, f64> = parse("gpu=2, licence = 0.5 ,tiny=1e-4,none=0").unwrap();
+        let expected = [("gpu", 2.0), ("licence", 0.5), ("tiny", 1e-4), ("none", 0.0)];
+        assert_eq!(
+            given,
+            expected.map(|(name, amount)| (name.to_owned(), amount)).into()
+        );
+        let wrong = [
+            "gpu",
+            "gpu=",
+            "=1",
+            "gpu=x",
+            "gpu=-1",
+            "gpu=inf",
+            "gpu=nan",
+            "gpu=1,",
+            "gpu=1,gpu=2",
+            "CPU=1",
+            "cpu=1",
+            "a b=1",
+            "a=1=2",
+            "a=1;b=2",
+        ];
+        for wrong in wrong {
+            assert_eq!(parse::<BTreeMap<String, f64>>(wrong), None, "{wrong}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_need_not_be_unicode() {
+        use std::os::unix::ffi::OsStrExt;
+        let raw = OsStr::from_bytes(b"/logs/\xff");
+        assert_eq!(Option::<PathBuf>::parse(raw), Some(Some(PathBuf::from(raw))));
+        assert_eq!(NonZeroUsize::parse(raw), None);
+    }
+}

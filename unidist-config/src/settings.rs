@@ -1,0 +1,182 @@
+//! All settings together, resolved and validated once.
+
+use crate::parameters::{Backend, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources};
+use crate::variable::{self, Definition, Raw};
+use crate::{ConfigError, table};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// What a session is started with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// What runs the tasks.
+    pub backend: BackendName,
+    /// CPU slots of this machine.
+    pub cpus: NonZeroUsize,
+    /// Bytes that the objects on this machine may take together.
+    pub object_store_memory: u64,
+    /// What this machine has besides CPUs, by name; amounts are finite and not negative, and `CPU` is not among them.
+    pub resources: BTreeMap<String, f64>,
+    /// The folder of the workers' log files; standard error without.
+    pub log_dir: Option<PathBuf>,
+    /// How many tasks of the program may be unfinished at once.
+    pub max_pending_tasks: Option<NonZeroUsize>,
+}
+
+/// A backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum BackendName {
+    /// Worker processes on this machine.
+    Pymp,
+    /// The calling process itself, one task after the other.
+    Pyseq,
+}
+
+impl Settings {
+    /// The settings of this process: what was put, else the environment, else the defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for the first wrong value.
+    pub fn resolve() -> Result<Self, ConfigError> {
+        Self::from_given(table::given)
+    }
+
+    /// The settings that an environment of these variables would give. Neither this process's environment nor what
+    /// was put plays a part.
+    ///
+    /// ```
+    /// use unidist_config::Settings;
+    /// let settings = Settings::resolve_from(|name| (name == "UNIDIST_CPUS").then(|| "3".into()))?;
+    /// assert_eq!(settings.cpus.get(), 3);
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for the first wrong value.
+    pub fn resolve_from(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        Self::from_given(|name| table::from_environment(lookup(name)))
+    }
+
+    fn from_given(given: impl Fn(&str) -> Option<Raw>) -> Result<Self, ConfigError> {
+        Ok(Settings {
+            backend: resolve::<Backend>(&given)?,
+            cpus: resolve::<CpuCount>(&given)?,
+            object_store_memory: resolve::<ObjectStoreMemory>(&given)?.0,
+            resources: resolve::<Resources>(&given)?,
+            log_dir: resolve::<LogDir>(&given)?,
+            max_pending_tasks: resolve::<MaxPendingTasks>(&given)?,
+        })
+    }
+}
+
+fn resolve<D: Definition>(given: impl Fn(&str) -> Option<Raw>) -> Result<D::Value, ConfigError> {
+    variable::resolve::<D>(given(D::VARIABLE.name))
+}
+
+impl BackendName {
+    /// Every backend there is.
+    pub const ALL: [BackendName; 2] = [BackendName::Pymp, BackendName::Pyseq];
+
+    /// The name, as `UNIDIST_BACKEND` takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BackendName::Pymp => "pymp",
+            BackendName::Pyseq => "pyseq",
+        }
+    }
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::VARIABLES;
+    use std::cell::RefCell;
+
+    fn environment(variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        Settings::resolve_from(|name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name)?;
+            Some(found.1.into())
+        })
+    }
+
+    #[test]
+    fn nothing_set_gives_the_defaults() {
+        let settings = environment(&[]).unwrap();
+        assert_eq!(settings.backend, BackendName::Pymp);
+        assert_eq!(settings.cpus, std::thread::available_parallelism().unwrap());
+        assert!(settings.object_store_memory > 0);
+        assert!(settings.resources.is_empty());
+        assert_eq!((settings.log_dir, settings.max_pending_tasks), (None, None));
+    }
+
+    #[test]
+    fn everything_set() {
+        let settings = environment(&[
+            ("UNIDIST_BACKEND", "pyseq"),
+            ("UNIDIST_CPUS", "7"),
+            ("UNIDIST_OBJECT_STORE_MEMORY", "2GiB"),
+            ("UNIDIST_RESOURCES", "gpu=2,licence=1"),
+            ("UNIDIST_LOG_DIR", "/tmp/logs"),
+            ("UNIDIST_MAX_PENDING_TASKS", "100"),
+        ]);
+        let expected = Settings {
+            backend: BackendName::Pyseq,
+            cpus: NonZeroUsize::new(7).unwrap(),
+            object_store_memory: 2 << 30,
+            resources: [("gpu".to_owned(), 2.0), ("licence".to_owned(), 1.0)].into(),
+            log_dir: Some("/tmp/logs".into()),
+            max_pending_tasks: NonZeroUsize::new(100),
+        };
+        assert_eq!(settings, Ok(expected));
+    }
+
+    #[test]
+    fn an_empty_value_is_none() {
+        let empty = VARIABLES
+            .iter()
+            .map(|variable| (variable.name, ""))
+            .collect::<Vec<_>>();
+        let settings = environment(&empty).unwrap();
+        assert_eq!((settings.backend, settings.log_dir), (BackendName::Pymp, None));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        for variable in VARIABLES {
+            if variable.name == "UNIDIST_LOG_DIR" {
+                continue; // any path will do
+            }
+            let error = environment(&[(variable.name, "what=ever?")]).unwrap_err();
+            let expected = ConfigError::InvalidValue {
+                variable: variable.name.to_owned(),
+                value: "what=ever?".to_owned(),
+                allowed: variable.allowed.to_owned(),
+            };
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn settings_and_registry_agree() {
+        let read = RefCell::new(Vec::new());
+        Settings::resolve_from(|name| {
+            read.borrow_mut().push(name.to_owned());
+            None
+        })
+        .unwrap();
+        let registered: Vec<_> = VARIABLES.iter().map(|variable| variable.name).collect();
+        assert_eq!(read.into_inner(), registered);
+    }
+}

@@ -1,0 +1,151 @@
+//! What the program itself has set: one table for the whole process.
+//!
+//! Settings can be made before a session exists, so there is nothing else that could hold them. The table is `open`
+//! until a session starts ([`freeze`]) and again once it has ended ([`thaw`]); what was put stays for the next one.
+
+use crate::ConfigError;
+use crate::parse::Parse;
+use crate::variable::{self, Definition, Raw, Source};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::{Mutex, PoisonError};
+
+static TABLE: Mutex<Table> = Mutex::new(Table::new());
+
+/// Refuses every `put` and `reset` from now on. Called when a session starts, before it resolves its settings, so
+/// that no value set in between is lost.
+pub fn freeze() {
+    with(|table| table.frozen = true);
+}
+
+/// Accepts `put` and `reset` again. Called when a session has ended, or could not be started.
+pub fn thaw() {
+    with(|table| table.frozen = false);
+}
+
+/// Runs `action` on the process's table.
+pub(crate) fn with<R>(action: impl FnOnce(&mut Table) -> R) -> R {
+    action(&mut TABLE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What was set for a variable: in code, else in the environment, where an empty value is none.
+pub(crate) fn given(name: &str) -> Option<Raw> {
+    with(|table| table.given(name, |name| std::env::var_os(name)))
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    frozen: bool,
+    /// What was put, by variable; an empty value says that there is none.
+    values: BTreeMap<&'static str, OsString>,
+}
+
+impl Table {
+    const fn new() -> Self {
+        Table {
+            frozen: false,
+            values: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn put<D: Definition>(&mut self, value: OsString) -> Result<(), ConfigError> {
+        let name = D::VARIABLE.name;
+        self.check_open(name)?;
+        if !value.is_empty() && D::Value::parse(&value).is_none() {
+            return Err(variable::invalid::<D>(&value));
+        }
+        self.values.insert(name, value);
+        Ok(())
+    }
+
+    pub(crate) fn reset(&mut self, name: &'static str) -> Result<(), ConfigError> {
+        self.check_open(name)?;
+        self.values.remove(name);
+        Ok(())
+    }
+
+    fn given(&self, name: &str, environment: impl Fn(&str) -> Option<OsString>) -> Option<Raw> {
+        let code = self.values.get(name).map(|value| Raw {
+            value: value.clone(),
+            source: Source::Code,
+        });
+        code.or_else(|| from_environment(environment(name)))
+    }
+
+    fn check_open(&self, name: &str) -> Result<(), ConfigError> {
+        if self.frozen {
+            return Err(ConfigError::AfterInit {
+                variable: name.to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A value of the environment; an empty one is none.
+pub(crate) fn from_environment(value: Option<OsString>) -> Option<Raw> {
+    let value = value.filter(|value| !value.is_empty())?;
+    Some(Raw {
+        value,
+        source: Source::Environment,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CpuCount, LogDir};
+
+    const CPUS: &str = "UNIDIST_CPUS";
+
+    #[test]
+    fn code_wins_over_the_environment() {
+        let mut table = Table::new();
+        let environment = |_: &str| Some(OsString::from("2"));
+        assert_eq!(
+            table.given(CPUS, environment).unwrap().source,
+            Source::Environment
+        );
+        table.put::<CpuCount>("3".into()).unwrap();
+        let given = table.given(CPUS, environment).unwrap();
+        assert_eq!((given.value, given.source), ("3".into(), Source::Code));
+        table.reset(CPUS).unwrap();
+        assert_eq!(table.given(CPUS, environment).unwrap().value, "2");
+        assert_eq!(table.given(CPUS, |_| None), None);
+        assert_eq!(table.given(CPUS, |_| Some(OsString::new())), None);
+    }
+
+    #[test]
+    fn none_wins_over_the_environment() {
+        let mut table = Table::new();
+        table.put::<LogDir>(OsString::new()).unwrap();
+        let given = table.given("UNIDIST_LOG_DIR", |_| Some("logs".into()));
+        assert_eq!(given.clone().unwrap().source, Source::Code);
+        assert_eq!(variable::resolve::<LogDir>(given), Ok(None));
+    }
+
+    #[test]
+    fn a_wrong_value_leaves_the_old_one() {
+        let mut table = Table::new();
+        table.put::<CpuCount>("3".into()).unwrap();
+        let error = table.put::<CpuCount>("none".into()).unwrap_err().to_string();
+        assert!(
+            error.contains(CPUS) && error.contains("none") && error.contains("at least 1"),
+            "{error}"
+        );
+        assert_eq!(table.given(CPUS, |_| None).unwrap().value, "3");
+    }
+
+    #[test]
+    fn a_frozen_table_refuses() {
+        let mut table = Table::new();
+        table.frozen = true;
+        let refused = Err(ConfigError::AfterInit {
+            variable: CPUS.into(),
+        });
+        assert_eq!(table.put::<CpuCount>("3".into()), refused);
+        assert_eq!(table.reset(CPUS), refused);
+        table.frozen = false;
+        assert_eq!(table.put::<CpuCount>("3".into()), Ok(()));
+    }
+}
