@@ -1,6 +1,9 @@
 //! Failures: of one call ([`TaskError`]), and of the public functions ([`Error`]).
 
+use crate::codec;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::any::type_name;
 use std::fmt;
 use unidist_config::ConfigError;
 
@@ -64,6 +67,8 @@ pub enum ErrorKind {
     NotInitialized,
     /// The call was cancelled.
     Cancelled,
+    /// An option of the call is not a possible one.
+    InvalidOption,
 }
 
 /// An error value of the user's own type, encoded.
@@ -116,11 +121,35 @@ impl TaskError {
         self
     }
 
+    /// The same error with the function's own error value, if that can be encoded.
+    #[must_use]
+    pub fn with_payload<E: Serialize>(mut self, error: &E) -> Self {
+        self.payload = codec::encode(error).ok().map(|bytes| ErrorPayload {
+            type_name: type_name::<E>().to_owned(),
+            bytes: bytes.into(),
+        });
+        self
+    }
+
+    /// The error that the function returned (this one, or the one upstream that led to the failure), where it is an
+    /// `E` that could be sent.
+    pub fn downcast<E: DeserializeOwned>(&self) -> Option<E> {
+        let payload = self.root_cause().payload.as_ref()?;
+        if payload.type_name != type_name::<E>() {
+            return None;
+        }
+        codec::decode(&payload.bytes).ok()
+    }
+
     /// The failure of `function` because one of its arguments failed with `cause`.
+    ///
+    /// However long a chain of calls is, each of them names the failure that started it and not those between.
     pub fn dependency(function: &str, cause: &TaskError) -> Self {
-        TaskError::new(ErrorKind::DependencyFailed, "")
-            .of_function(function)
-            .because(cause.clone())
+        let first = match &cause.cause {
+            Some(first) if cause.kind == ErrorKind::DependencyFailed => first,
+            _ => cause,
+        };
+        TaskError::new(ErrorKind::DependencyFailed, "").of_function(function).because(first.clone())
     }
 
     /// The error furthest upstream.
@@ -151,6 +180,7 @@ impl ErrorKind {
             ErrorKind::SessionEnded => "did not end before its session did",
             ErrorKind::NotInitialized => "was called before `unidist::init()`",
             ErrorKind::Cancelled => "was cancelled",
+            ErrorKind::InvalidOption => "has an impossible option",
         }
     }
 }
@@ -271,6 +301,12 @@ impl Error {
         }
     }
 
+    /// The error that the user's function returned, where it is an `E` that could be sent: see
+    /// [`TaskError::downcast`].
+    pub fn downcast<E: DeserializeOwned>(&self) -> Option<E> {
+        self.as_task()?.downcast()
+    }
+
     /// A failed attempt at `action`, in the system's words.
     pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Self {
         Error::System {
@@ -356,6 +392,7 @@ impl From<Error> for TaskError {
             Error::StoreFull { .. } => TaskError::new(ErrorKind::StoreFull, error.to_string()),
             Error::Encode { .. } => TaskError::new(ErrorKind::Encode, error.to_string()),
             Error::Decode { .. } => TaskError::new(ErrorKind::Decode, error.to_string()),
+            Error::InvalidArgument { .. } => TaskError::new(ErrorKind::InvalidOption, error.to_string()),
             other => TaskError::new(ErrorKind::Failed, other.to_string()),
         }
     }

@@ -15,6 +15,7 @@
 //! assert_eq!(first.nth(1).sequence(), 8);
 //! ```
 
+pub mod codec;
 mod error;
 mod function;
 mod ids;

@@ -59,13 +59,15 @@ pub trait Backend: Send + Sync {
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>>;
 
     /// Calls `then` with the outcome of `id`, once, from any thread, as soon as there is one; at once if there is
-    /// one already. The caller keeps a reference to `id` until then.
+    /// one already. The caller keeps a reference to `id` until then. `then` may call this backend again, so no lock is
+    /// held around it. When the session ends first, `then` gets an error of kind `SessionEnded`.
     fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>);
 
-    /// Takes one more reference.
+    /// Takes one more reference. After the shutdown this does nothing.
     fn retain(&self, id: DataId);
 
-    /// Gives one reference back.
+    /// Gives one reference back. After the shutdown this does nothing. It is called where refs happen to be dropped, so
+    /// an implementation drops no payload or closure of others while it holds a lock.
     fn release(&self, id: DataId);
 
     /// `len` writable bytes, zeroed or not, aligned to 64 bytes, in memory from which [`put`](Backend::put) takes them

@@ -1,6 +1,73 @@
-//! The contract between unidist's API and its backends.
+//! The contract between unidist's API and its backends, and everything that is typed.
+mod actor;
+mod args;
+mod await_ref;
 mod backend;
+mod build_id;
+mod call;
+mod capture;
+mod closure;
+mod conjure;
+mod current;
+mod dep;
+mod executor;
+mod get;
+mod inputs;
+mod object_ref;
+mod outcome;
+mod panics;
+mod portable;
+mod put;
+mod reference;
+pub mod registry;
 mod runner;
+mod rust_runner;
+pub mod session;
+mod shared_slice;
+mod split;
+mod started;
+mod submit;
+mod wait;
 
+pub use actor::{Actor, ActorHandle, ActorMethod, ActorOptions, MethodOptions};
+pub use args::IntoArg;
+pub use await_ref::Fetch;
 pub use backend::{Backend, ClusterInfo, Outcome, WritableBuffer};
+pub use build_id::build_id;
+pub use call::{CallOptions, map};
+pub use closure::Bound;
+pub use current::current_call;
+pub use dep::Dep;
+pub use get::{Gettable, get};
+pub use object_ref::{ObjectRef, is_object_ref};
+pub use portable::Portable;
+pub use put::{put, put_ref};
 pub use runner::{Call, CallKind, CallResult, Program, RunnerFactory, TaskRunner};
+pub use rust_runner::{PROGRAM, RustRunner};
+pub use session::BackendProxy;
+pub use shared_slice::{SharedSlice, put_slice};
+pub use unidist_common::{Error, ErrorKind, Result, TaskError};
+pub use wait::{Waited, wait};
+
+/// The traits that give functions their `.remote` and `.options`.
+pub mod remote_traits {
+    pub use crate::call::{
+        Remote0, Remote1, Remote2, Remote3, Remote4, Remote5, Remote6, RemoteAny0, RemoteAny1, RemoteAny2, RemoteAny3,
+        RemoteAny4, RemoteAny5, RemoteAny6,
+    };
+}
+
+/// What the macros refer to. No part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::actor::{
+        AnyErrorKind, Constructor, Method, SentErrorKind, State, exclusive, later, shared,
+    };
+    pub use crate::actor::ActorRef;
+    pub use crate::closure::{bind0, bind1, bind2, typed0, typed1, typed2};
+    pub use crate::inputs::Inputs;
+    pub use crate::portable::{assert_argument, assert_result};
+    pub use crate::registry::{Metadata, NamedFunction, keep, subject_of};
+    pub use crate::started::Started;
+    pub use unidist_common::{TaskError, TaskOptions};
+}

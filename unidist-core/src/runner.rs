@@ -5,7 +5,11 @@ use std::sync::Arc;
 use unidist_common::{DataId, FunctionKey, Object, Payload, TaskError};
 
 /// The results of a call, one for each of its returns, or why there are none.
-pub type CallResult = std::result::Result<Vec<Object>, TaskError>;
+///
+/// The value that held the refs is gone by the time its encoding is looked at, so the runner itself keeps a reference to
+/// each entry of `borrowed` until it is called again, and asks for that call with its notification. Whoever takes a
+/// result takes references of its own before that.
+pub type CallResult = Result<Vec<Object>, TaskError>;
 
 /// Runs calls on one thread, on which it was made and which it never leaves.
 ///

@@ -1,0 +1,112 @@
+//! `.await` on a ref, on any executor.
+
+use crate::backend::Outcome;
+use crate::object_ref::ObjectRef;
+use crate::portable::Portable;
+use crate::reference::RefCore;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use unidist_common::Result;
+
+/// The future of a ref's value, made by `.await` or [`IntoFuture::into_future`].
+pub struct Fetch<T> {
+    core: RefCore,
+    /// None before the first poll.
+    shared: Option<Arc<Mutex<Shared>>>,
+    value: PhantomData<fn() -> T>,
+}
+
+#[derive(Default)]
+struct Shared {
+    outcome: Option<Outcome>,
+    waker: Option<Waker>,
+}
+
+impl<T: Portable> Future for Fetch<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        let shared = match &self.shared {
+            Some(shared) => shared.clone(),
+            None => {
+                let shared = match ask(&self.core) {
+                    Ok(shared) => shared,
+                    Err(error) => return Poll::Ready(Err(error)),
+                };
+                self.shared = Some(shared.clone());
+                shared
+            }
+        };
+        let mut state = lock(&shared);
+        match state.outcome.take() {
+            Some(outcome) => {
+                drop(state);
+                self.shared = None; // a poll after the end asks again
+                Poll::Ready(match outcome {
+                    Ok(payload) => ObjectRef::decode(&self.core, &payload),
+                    Err(error) => Err(error.into()),
+                })
+            }
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn ask(core: &RefCore) -> Result<Arc<Mutex<Shared>>> {
+    let (backend, id) = core.held().map_err(Clone::clone)?;
+    let shared = Arc::<Mutex<Shared>>::default();
+    let (answer, kept) = (shared.clone(), core.clone());
+    backend.on_ready(
+        id,
+        Box::new(move |outcome| {
+            let waker = {
+                let mut state = lock(&answer);
+                state.outcome = Some(outcome);
+                state.waker.take()
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            drop(kept); // the object had to live until now
+        }),
+    );
+    Ok(shared)
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T: Portable> IntoFuture for ObjectRef<T> {
+    type Output = Result<T>;
+    type IntoFuture = Fetch<T>;
+
+    fn into_future(self) -> Fetch<T> {
+        Fetch {
+            core: self.core,
+            shared: None,
+            value: PhantomData,
+        }
+    }
+}
+
+impl<T: Portable> IntoFuture for &ObjectRef<T> {
+    type Output = Result<T>;
+    type IntoFuture = Fetch<T>;
+
+    fn into_future(self) -> Fetch<T> {
+        self.clone().into_future()
+    }
+}
+
+impl<T> fmt::Debug for Fetch<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fetch({})", self.core)
+    }
+}

@@ -1,0 +1,219 @@
+//! `.remote(..)` and `.options()` on every function and every closure without captures, of up to six parameters.
+
+use crate::args::{ArgList, IntoArg};
+use crate::conjure::{conjure, refuse_captures};
+use crate::inputs::Inputs;
+use crate::object_ref::ObjectRef;
+use crate::outcome::{Fallback, FallbackOutcome, Outcome, Plain, Specific, SpecificOutcome};
+use crate::portable::Portable;
+use crate::registry::{Callable, Shim};
+use crate::session;
+use crate::split::SplitInto;
+use crate::submit::{Chosen, submit};
+use std::any::{TypeId, type_name};
+use std::fmt;
+use std::marker::PhantomData;
+use unidist_common::Target;
+
+/// `F` called with `Args`, giving `Ret`, which is understood as `K` says and stored as `N` objects.
+pub(crate) struct Function<F, Args, Ret, K, const N: usize>(PhantomData<fn(F, Args, Ret, K)>);
+
+/// A call with options, made by `f.options()`.
+#[must_use = "nothing runs until `.remote(..)`"]
+pub struct CallOptions<F, Args, Ret, K, const N: usize> {
+    chosen: Chosen,
+    call: PhantomData<fn(F, Args, Ret, K)>,
+}
+
+impl<F, Args, Ret, K, const N: usize> CallOptions<F, Args, Ret, K, N> {
+    pub(crate) fn new() -> Self {
+        CallOptions {
+            chosen: Chosen::default(),
+            call: PhantomData,
+        }
+    }
+
+    /// How many CPU slots the call holds while it runs: 1 unless said otherwise; 0 and fractions are fine.
+    pub fn num_cpus(mut self, amount: impl Into<f64>) -> Self {
+        self.chosen.num_cpus(amount.into());
+        self
+    }
+
+    /// How much of a custom resource (see `UNIDIST_RESOURCES`) the call holds while it runs.
+    pub fn resource(mut self, name: impl Into<String>, amount: impl Into<f64>) -> Self {
+        self.chosen.resource(name.into(), amount.into());
+        self
+    }
+
+    /// The name shown in errors and logs.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.chosen.name(name.into());
+        self
+    }
+
+    /// Stores a tuple of `M` values as `M` objects, each with a ref of its own; 0 stores nothing.
+    pub fn num_returns<const M: usize>(self) -> CallOptions<F, Args, Ret, K, M>
+    where
+        Ret: Outcome<K>,
+        Ret::Value: SplitInto<M>,
+    {
+        CallOptions {
+            chosen: self.chosen,
+            call: PhantomData,
+        }
+    }
+}
+
+impl<F, Args, Ret, K, const N: usize> fmt::Debug for CallOptions<F, Args, Ret, K, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallOptions")
+            .field("function", &type_name::<F>())
+            .field("num_returns", &N)
+            .field("chosen", &self.chosen)
+            .finish()
+    }
+}
+
+/// The refs for a call that returns `Ret`, stored as `N` objects.
+type RefsOf<Ret, K, const N: usize> = <<Ret as Outcome<K>>::Value as SplitInto<N>>::Refs;
+
+macro_rules! arity {
+    ($count:literal $Specific:ident $Any:ident; $($A:ident $X:ident $x:ident),*) => {
+        impl<F, $($A,)* Ret, K, const N: usize> Callable for Function<F, ($($A,)*), Ret, K, N>
+        where
+            F: Fn($($A),*) -> Ret + Copy + Send + Sync + 'static,
+            $($A: Portable,)*
+            Ret: Outcome<K> + 'static,
+            Ret::Value: SplitInto<N>,
+            K: 'static,
+        {
+            #[allow(unused_mut, reason = "no parameters, no change")]
+            const SHIM: Shim = Shim::Function(|mut _inputs: Inputs| {
+                $(let $x: $A = match _inputs.next() {
+                    Ok(argument) => argument,
+                    Err(error) => return crate::started::Started::Done(Err(error)),
+                };)*
+                #[allow(unsafe_code, reason = "see `conjure`")]
+                // SAFETY: this callable is registered by its call sites, which have a value of `F`.
+                let function: F = unsafe { conjure::<F>() };
+                function($($x),*).__start().and_then(SplitInto::<N>::__encode)
+            });
+
+            fn subject() -> TypeId {
+                TypeId::of::<F>()
+            }
+
+            fn name() -> &'static str {
+                type_name::<F>()
+            }
+
+            fn variant() -> (&'static str, u32) {
+                (type_name::<K>(), N as u32)
+            }
+        }
+
+        #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
+        impl<F, $($A,)* Ret, K, const N: usize> CallOptions<F, ($($A,)*), Ret, K, N>
+        where
+            F: Fn($($A),*) -> Ret + Copy + Send + Sync + 'static,
+            $($A: Portable,)*
+            Ret: Outcome<K> + 'static,
+            Ret::Value: SplitInto<N>,
+            K: 'static,
+        {
+            /// Calls the function with these options.
+            #[allow(unused_mut, reason = "no parameters, no change")]
+            pub fn remote<$($X: IntoArg<$A>),*>(self $(, $x: $X)*) -> RefsOf<Ret, K, N> {
+                const { refuse_captures::<F>() };
+                let mut arguments = ArgList::new(session::current("remote"), $count);
+                $($x.__into_arg(&mut arguments);)*
+                submit::<Function<F, ($($A,)*), Ret, K, N>, _>(arguments, self.chosen, Target::Pool, N as u32)
+            }
+        }
+
+        /// Remote calls of functions that return a `Result` whose error can be sent.
+        #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
+        pub trait $Specific<$($A,)* Ret: Outcome<Specific<K>>, K>: Sized {
+            /// Options for a call: `f.options().num_cpus(2).remote(..)`.
+            fn options(self) -> CallOptions<Self, ($($A,)*), Ret, Specific<K>, 1>;
+
+            /// Calls the function on a worker, and returns at once with a ref to the result.
+            fn remote<$($X: IntoArg<$A>),*>(self $(, $x: $X)*) -> ObjectRef<Ret::Value>
+            where
+                $($A: Portable),*;
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<F, $($A,)* Ret, K: 'static> $Specific<$($A,)* Ret, K> for F
+        where
+            F: Fn($($A),*) -> Ret + Copy + Send + Sync + 'static,
+            Ret: SpecificOutcome<K> + 'static,
+            $($A: 'static),*
+        {
+            fn options(self) -> CallOptions<F, ($($A,)*), Ret, Specific<K>, 1> {
+                CallOptions::new()
+            }
+
+            fn remote<$($X: IntoArg<$A>),*>(self $(, $x: $X)*) -> ObjectRef<<Ret as SpecificOutcome<K>>::Value>
+            where
+                $($A: Portable),*
+            {
+                CallOptions::<F, ($($A,)*), Ret, Specific<K>, 1>::new().remote($($x),*)
+            }
+        }
+
+        /// Remote calls of all other functions.
+        #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
+        pub trait $Any<$($A,)* Ret: Outcome<Fallback<K>>, K>: Sized {
+            /// Options for a call: `f.options().num_cpus(2).remote(..)`.
+            fn options(&self) -> CallOptions<Self, ($($A,)*), Ret, Fallback<K>, 1>;
+
+            /// Calls the function on a worker, and returns at once with a ref to the result.
+            fn remote<$($X: IntoArg<$A>),*>(&self $(, $x: $X)*) -> ObjectRef<Ret::Value>
+            where
+                $($A: Portable),*;
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<F, $($A,)* Ret, K: 'static> $Any<$($A,)* Ret, K> for F
+        where
+            F: Fn($($A),*) -> Ret + Copy + Send + Sync + 'static,
+            Ret: FallbackOutcome<K> + 'static,
+            $($A: 'static),*
+        {
+            fn options(&self) -> CallOptions<F, ($($A,)*), Ret, Fallback<K>, 1> {
+                CallOptions::new()
+            }
+
+            fn remote<$($X: IntoArg<$A>),*>(&self $(, $x: $X)*) -> ObjectRef<<Ret as FallbackOutcome<K>>::Value>
+            where
+                $($A: Portable),*
+            {
+                CallOptions::<F, ($($A,)*), Ret, Fallback<K>, 1>::new().remote($($x),*)
+            }
+        }
+    };
+}
+
+arity!(0 Remote0 RemoteAny0;);
+arity!(1 Remote1 RemoteAny1; A1 X1 x1);
+arity!(2 Remote2 RemoteAny2; A1 X1 x1, A2 X2 x2);
+arity!(3 Remote3 RemoteAny3; A1 X1 x1, A2 X2 x2, A3 X3 x3);
+arity!(4 Remote4 RemoteAny4; A1 X1 x1, A2 X2 x2, A3 X3 x3, A4 X4 x4);
+arity!(5 Remote5 RemoteAny5; A1 X1 x1, A2 X2 x2, A3 X3 x3, A4 X4 x4, A5 X5 x5);
+arity!(6 Remote6 RemoteAny6; A1 X1 x1, A2 X2 x2, A3 X3 x3, A4 X4 x4, A5 X5 x5, A6 X6 x6);
+
+/// Calls `f` once for each item, and gives the refs in the order of the items.
+///
+/// What `f` returns is stored whole: a ref to a `Result` is a ref to the `Result`, not to what is in it.
+pub fn map<F, A, X, R>(f: F, items: impl IntoIterator<Item = X>) -> Vec<ObjectRef<R>>
+where
+    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    A: Portable,
+    X: IntoArg<A>,
+    R: Portable,
+{
+    let _ = f; // its type is all that is sent
+    let call = |item| CallOptions::<F, (A,), R, Fallback<Plain>, 1>::new().remote(item);
+    items.into_iter().map(call).collect()
+}

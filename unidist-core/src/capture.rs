@@ -1,0 +1,294 @@
+//! What happens beside the bytes while a value is encoded or decoded on this thread: references and large buffers are
+//! taken out on one side and found again on the other.
+
+use crate::reference::RefCore;
+use crate::session::{self, BackendProxy};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use unidist_common::codec::{self, CodecError};
+use unidist_common::{DataId, Error, Object, Payload, Result};
+
+/// What a value is encoded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// An argument: it can have dependencies, whose values travel with the call.
+    Argument,
+    /// An object: what it refers to is kept alive, no more.
+    Object,
+}
+
+/// How the receiver will use a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// As a reference.
+    Reference,
+    /// As the value it refers to.
+    Value,
+}
+
+/// An encoded value and what was found in it.
+pub(crate) struct Encoded {
+    pub(crate) header: Bytes,
+    pub(crate) found: Found,
+}
+
+/// What was found in a value while it was encoded.
+pub(crate) struct Found {
+    role: Role,
+    pub(crate) dependencies: Vec<RefCore>,
+    pub(crate) borrowed: Vec<RefCore>,
+    pub(crate) buffers: Vec<Bytes>,
+}
+
+impl Found {
+    fn new(role: Role) -> Self {
+        Found {
+            role,
+            dependencies: Vec::new(),
+            borrowed: Vec::new(),
+            buffers: Vec::new(),
+        }
+    }
+}
+
+impl Encoded {
+    /// The value as an object. The references in `found` must be held until somebody else does.
+    pub(crate) fn object(&self) -> Object {
+        let found = &self.found;
+        let borrowed = found.borrowed.iter().chain(&found.dependencies);
+        Object {
+            payload: Payload {
+                header: self.header.clone(),
+                buffers: found.buffers.clone(),
+            },
+            borrowed: borrowed.filter_map(RefCore::id).collect(),
+        }
+    }
+}
+
+thread_local! {
+    /// What the results of this thread's calls refer to, until those results have been taken over.
+    static HANDED_ON: Cell<Vec<RefCore>> = const { Cell::new(Vec::new()) };
+    static ENCODING: RefCell<Option<Found>> = const { RefCell::new(None) };
+    static DECODING: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+/// Puts a thread's slot back as it was, also when the user's `Serialize` panics.
+struct Restore<T: 'static> {
+    slot: &'static std::thread::LocalKey<RefCell<Option<T>>>,
+    outer: Option<T>,
+}
+
+impl<T> Restore<T> {
+    fn replace(slot: &'static std::thread::LocalKey<RefCell<Option<T>>>, value: T) -> Self {
+        Restore {
+            slot,
+            outer: slot.replace(Some(value)),
+        }
+    }
+
+    fn take(&mut self) -> Option<T> {
+        self.slot.take()
+    }
+}
+
+impl<T> Drop for Restore<T> {
+    fn drop(&mut self) {
+        let inner = self.slot.replace(self.outer.take());
+        drop(inner);
+    }
+}
+
+/// Encodes a value and collects what lies in it.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, role: Role) -> Result<Encoded, CodecError> {
+    let mut slot = Restore::replace(&ENCODING, Found::new(role));
+    let header = codec::encode(value)?;
+    let found = slot.take().unwrap_or_else(|| Found::new(role));
+    Ok(Encoded { header, found })
+}
+
+/// Encodes a value that is to become an object.
+pub(crate) fn encode_object<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
+    encode(value, Role::Object).map_err(|error| Error::Encode {
+        type_name: std::any::type_name::<T>().to_owned(),
+        message: error.to_string(),
+    })
+}
+
+/// An encoded result, which leaves this thread: what it refers to is held until [`take_handed_on`].
+pub(crate) fn hand_on(encoded: Encoded) -> Object {
+    let object = encoded.object();
+    let mut held = HANDED_ON.take();
+    held.extend(encoded.found.borrowed);
+    held.extend(encoded.found.dependencies);
+    HANDED_ON.set(held);
+    object
+}
+
+/// What is held for the results that were handed on: to be dropped when they have been taken over.
+pub(crate) fn take_handed_on() -> Vec<RefCore> {
+    HANDED_ON.take()
+}
+
+/// Whether anything is held.
+pub(crate) fn has_handed_on() -> bool {
+    let held = HANDED_ON.take();
+    let any = !held.is_empty();
+    HANDED_ON.set(held);
+    any
+}
+
+/// Notes a reference in the value that is being encoded.
+pub(crate) fn note(reference: &RefCore, usage: Usage) -> Result<(), &'static str> {
+    ENCODING.with_borrow_mut(|slot| {
+        let found = slot.as_mut().ok_or(
+            "a reference can be encoded only as part of an argument, a result or a `put`, which keep its object alive",
+        )?;
+        match (usage, found.role) {
+            (Usage::Value, Role::Argument) => found.dependencies.push(reference.clone()),
+            _ => found.borrowed.push(reference.clone()),
+        }
+        Ok(())
+    })
+}
+
+/// Leaves a buffer out of the value that is being encoded and returns its index.
+pub(crate) fn leave_out(buffer: Bytes) -> Result<u32, &'static str> {
+    ENCODING.with_borrow_mut(|slot| {
+        let found = slot
+            .as_mut()
+            .ok_or("a shared slice can be encoded only as part of an argument, a result or a `put`")?;
+        found.buffers.push(buffer);
+        u32::try_from(found.buffers.len() - 1).map_err(|_| "more than 2³² shared slices in one value")
+    })
+}
+
+/// The values that came with a call, by id.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Objects(Option<Rc<[(DataId, Payload)]>>);
+
+impl Objects {
+    pub(crate) fn new(mut objects: Vec<(DataId, Payload)>) -> Self {
+        if objects.is_empty() {
+            return Objects(None);
+        }
+        objects.sort_unstable_by_key(|(id, _)| *id);
+        Objects(Some(objects.into()))
+    }
+
+    pub(crate) fn find(&self, id: DataId) -> Option<&Payload> {
+        let objects = self.0.as_deref()?;
+        let place = objects.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(&objects[place].1)
+    }
+}
+
+/// The object in which a decoded value lies.
+#[derive(Clone)]
+pub(crate) enum Owner {
+    /// One that this process refers to.
+    Reference(RefCore),
+    /// One that the running call keeps alive.
+    Dependency(DataId),
+}
+
+/// Where decoding finds what was left out of the bytes.
+#[derive(Default)]
+pub(crate) struct Context {
+    /// The session that references belong to; none: the default one.
+    backend: Option<BackendProxy>,
+    objects: Objects,
+    /// Each buffer with its object and its index there, in the order in which they were left out.
+    buffers: Vec<(Owner, u32, Bytes)>,
+    next_buffer: Cell<usize>,
+}
+
+impl Context {
+    /// For values that came with a call.
+    pub(crate) fn of_call(objects: Objects) -> Self {
+        Context {
+            objects,
+            ..Context::default()
+        }
+    }
+
+    /// The same, for references of this session.
+    pub(crate) fn of_session(mut self, backend: BackendProxy) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// The same, with the buffers of one more object of which the value is made.
+    pub(crate) fn with_buffers(mut self, owner: &Owner, payload: &Payload) -> Self {
+        let buffers = (0..).zip(&payload.buffers);
+        self.buffers
+            .extend(buffers.map(|(index, buffer)| (owner.clone(), index, buffer.clone())));
+        self
+    }
+}
+
+/// Decodes a value, with what was left out of it.
+pub(crate) fn decode<T: DeserializeOwned>(header: &[u8], context: Context) -> Result<T, CodecError> {
+    let _context = Restore::replace(&DECODING, context);
+    codec::decode(header)
+}
+
+/// The session that decoded references belong to.
+pub(crate) fn backend() -> Result<BackendProxy> {
+    let chosen = DECODING.with_borrow(|slot| slot.as_ref().and_then(|context| context.backend.clone()));
+    match chosen {
+        Some(backend) => Ok(backend),
+        None => session::current("the decoding of a reference"),
+    }
+}
+
+/// The next buffer that was left out of the value being decoded, which should have this index in its object.
+pub(crate) fn next_buffer(index: u32) -> Result<(RefCore, Bytes), String> {
+    let found = DECODING.with_borrow(|slot| {
+        let context = slot.as_ref()?;
+        let place = context.next_buffer.get();
+        context.next_buffer.set(place + 1);
+        context.buffers.get(place).cloned()
+    });
+    match found {
+        Some((owner, found, buffer)) if found == index => {
+            let owner = match owner {
+                Owner::Reference(reference) => reference,
+                Owner::Dependency(id) => RefCore::borrow(backend().map_err(|error| error.to_string())?, id),
+            };
+            Ok((owner, buffer))
+        }
+        _ => Err(format!("buffer {index} of the object is not there")),
+    }
+}
+
+/// The value of the object behind `reference`: it came with the call, or is fetched now.
+pub(crate) fn resolve(reference: &RefCore) -> Result<Payload> {
+    let (backend, id) = reference.held().map_err(Clone::clone)?;
+    let objects = DECODING.with_borrow(|slot| slot.as_ref().map(|context| context.objects.clone()));
+    if let Some(payload) = objects.as_ref().and_then(|objects| objects.find(id)) {
+        return Ok(payload.clone());
+    }
+    let mut outcomes = backend.get(&[id])?;
+    match outcomes.pop() {
+        Some(outcome) => Ok(outcome?),
+        None => Err(Error::SessionEnded { call: "get".to_owned() }),
+    }
+}
+
+/// The context for decoding the value of `reference` from within the decoding of another value.
+pub(crate) fn context_of(reference: &RefCore, payload: &Payload) -> Context {
+    let (backend, objects) = DECODING.with_borrow(|slot| match slot {
+        Some(context) => (context.backend.clone(), context.objects.clone()),
+        None => (None, Objects::default()),
+    });
+    let context = Context {
+        backend,
+        objects,
+        ..Context::default()
+    };
+    context.with_buffers(&Owner::Reference(reference.clone()), payload)
+}

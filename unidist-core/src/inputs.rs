@@ -1,0 +1,77 @@
+//! The arguments of a call that has arrived.
+
+use crate::capture::{self, Context, Objects, Owner};
+use serde::de::DeserializeOwned;
+use std::any::type_name;
+use unidist_common::{Arg, DataId, ErrorKind, Payload, TaskError, codec};
+
+/// The arguments of a call, to be decoded one after the other.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Inputs {
+    args: std::vec::IntoIter<Arg>,
+    objects: Objects,
+    taken: usize,
+}
+
+impl Inputs {
+    pub(crate) fn new(args: Vec<Arg>, objects: Vec<(DataId, Payload)>) -> Self {
+        Inputs {
+            args: args.into_iter(),
+            objects: Objects::new(objects),
+            taken: 0,
+        }
+    }
+
+    /// Decodes the next argument.
+    ///
+    /// # Errors
+    ///
+    /// There is none, it is not a `T`, or an object it refers to did not come along.
+    #[allow(clippy::should_implement_trait, reason = "it gives another type each time")]
+    pub fn next<T: DeserializeOwned>(&mut self) -> Result<T, TaskError> {
+        let place = self.taken;
+        let error = |message: String| {
+            TaskError::new(
+                ErrorKind::Decode,
+                format!("argument {place} (counted from 0) of type `{}`: {message}", type_name::<T>()),
+            )
+        };
+        let (header, context) = self.next_encoded().map_err(error)?;
+        match header {
+            Header::Whole(bytes) => capture::decode(&bytes, context),
+            Header::Spliced(bytes) => capture::decode(&bytes, context),
+        }
+        .map_err(|cause| error(cause.to_string()))
+    }
+
+    fn next_encoded(&mut self) -> Result<(Header, Context), String> {
+        self.taken += 1;
+        let context = Context::of_call(self.objects.clone());
+        match self.args.next().ok_or("it was not sent")? {
+            Arg::Value(bytes) => Ok((Header::Whole(bytes), context)),
+            Arg::Ref(id) => {
+                let payload = self.find(id)?;
+                let context = context.with_buffers(&Owner::Dependency(id), payload);
+                Ok((Header::Whole(payload.header.clone()), context))
+            }
+            Arg::List(ids) => {
+                let payloads = ids.iter().map(|id| self.find(*id)).collect::<Result<Vec<_>, _>>()?;
+                let list = codec::splice(payloads.iter().map(|payload| &payload.header[..]));
+                let context = ids.iter().zip(payloads).fold(context, |context, (id, payload)| {
+                    context.with_buffers(&Owner::Dependency(*id), payload)
+                });
+                Ok((Header::Spliced(list), context))
+            }
+        }
+    }
+
+    fn find(&self, id: DataId) -> Result<&Payload, String> {
+        self.objects.find(id).ok_or_else(|| format!("the value of object {id} did not come with the call"))
+    }
+}
+
+enum Header {
+    Whole(bytes::Bytes),
+    Spliced(Vec<u8>),
+}

@@ -1,0 +1,163 @@
+//! How what a function returns becomes a value or an error.
+//!
+//! Two families, so that `.remote` can prefer the first:
+//!
+//! 1. [`SpecificOutcome`]: `Result<T, E>` with an `E` that can be sent, which [`downcast`](TaskError::downcast) brings
+//!    back; and futures of it.
+//! 2. [`FallbackOutcome`]: any value; `Result<T, E>` with any other error, whose text and sources are kept; and
+//!    futures of these.
+//!
+//! The parameter `K` of each trait says which case applies. It is inferred, and is part of the key of a callable.
+
+use crate::portable::Portable;
+use crate::started::Started;
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt::Debug;
+use unidist_common::{Error, ErrorKind, TaskError};
+
+/// `Result<T, E>`, where `E` can be sent.
+#[derive(Debug)]
+pub struct SentError;
+/// A value.
+#[derive(Debug)]
+pub struct Plain;
+/// `Result<T, E>`, where `E` is any error.
+#[derive(Debug)]
+pub struct AnyError;
+/// A future of an outcome of kind `K`.
+#[derive(Debug)]
+pub struct Later<K>(K);
+
+/// The first family.
+pub trait SpecificOutcome<K>: Sized {
+    /// What a ref to the result is a ref to.
+    type Value: Portable;
+    #[doc(hidden)]
+    fn __start(self) -> Started<Self::Value>;
+}
+
+/// The second family.
+pub trait FallbackOutcome<K>: Sized {
+    /// What a ref to the result is a ref to.
+    type Value: Portable;
+    #[doc(hidden)]
+    fn __start(self) -> Started<Self::Value>;
+}
+
+impl<T: Portable, E: Portable + Debug> SpecificOutcome<SentError> for Result<T, E> {
+    type Value = T;
+
+    fn __start(self) -> Started<T> {
+        Started::Done(self.map_err(|error| sent(&error)))
+    }
+}
+
+impl<F, K: 'static> SpecificOutcome<Later<K>> for F
+where
+    F: Future<Output: SpecificOutcome<K>> + 'static,
+{
+    type Value = <F::Output as SpecificOutcome<K>>::Value;
+
+    fn __start(self) -> Started<Self::Value> {
+        Started::Later(Box::pin(async move { SpecificOutcome::__start(self.await).end().await }))
+    }
+}
+
+impl<T: Portable> FallbackOutcome<Plain> for T {
+    type Value = T;
+
+    fn __start(self) -> Started<T> {
+        Started::Done(Ok(self))
+    }
+}
+
+impl<T: Portable, E: Into<Box<dyn StdError + Send + Sync>>> FallbackOutcome<AnyError> for Result<T, E> {
+    type Value = T;
+
+    fn __start(self) -> Started<T> {
+        Started::Done(self.map_err(|error| any(&*error.into())))
+    }
+}
+
+impl<F, K: 'static> FallbackOutcome<Later<K>> for F
+where
+    F: Future<Output: FallbackOutcome<K>> + 'static,
+{
+    type Value = <F::Output as FallbackOutcome<K>>::Value;
+
+    fn __start(self) -> Started<Self::Value> {
+        Started::Later(Box::pin(async move { FallbackOutcome::__start(self.await).end().await }))
+    }
+}
+
+/// The failure of a function that returned `error`, which can be sent.
+pub(crate) fn sent<E: Portable + Debug>(error: &E) -> TaskError {
+    let any = error as &dyn Any;
+    if let Some(Error::Task(cause)) = any.downcast_ref::<Error>() {
+        return failed("").because((**cause).clone()); // a nested `get(..)?` keeps its own error
+    }
+    let message = match (any.downcast_ref::<Error>(), any.downcast_ref::<String>()) {
+        (Some(error), _) => error.to_string(),
+        (_, Some(text)) => text.clone(),
+        _ => format!("{error:?}"),
+    };
+    failed(message).with_payload(error)
+}
+
+/// The failure of a function that returned `error`, of which the text is kept.
+pub(crate) fn any(error: &(dyn StdError + 'static)) -> TaskError {
+    let mut task_error = failed("");
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<Error>() {
+            Some(Error::Task(cause)) => return task_error.because((**cause).clone()),
+            _ if task_error.message.is_empty() => task_error.message = error.to_string(),
+            _ => task_error.chain.push(error.to_string()),
+        }
+        next = error.source();
+    }
+    task_error
+}
+
+fn failed(message: impl Into<String>) -> TaskError {
+    TaskError::new(ErrorKind::Failed, message)
+}
+
+/// The first family, as a kind of [`Outcome`].
+#[derive(Debug)]
+pub struct Specific<K>(K);
+/// The second family, as a kind of [`Outcome`].
+#[derive(Debug)]
+pub struct Fallback<K>(K);
+
+/// Both families in one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of a remote function",
+    label = "not serialisable with serde (Serialize + DeserializeOwned + Send + 'static), nor a Result or a future of \
+             such a value"
+)]
+pub trait Outcome<K>: Sized {
+    /// What a ref to the result is a ref to.
+    type Value: Portable;
+    #[doc(hidden)]
+    fn __start(self) -> Started<Self::Value>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<R: SpecificOutcome<K>, K> Outcome<Specific<K>> for R {
+    type Value = R::Value;
+
+    fn __start(self) -> Started<R::Value> {
+        SpecificOutcome::__start(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<R: FallbackOutcome<K>, K> Outcome<Fallback<K>> for R {
+    type Value = R::Value;
+
+    fn __start(self) -> Started<R::Value> {
+        FallbackOutcome::__start(self)
+    }
+}

@@ -1,0 +1,24 @@
+//! What can cross a process boundary.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Any value that can be sent to another process. Implemented for all types that meet the bounds.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent to another process",
+    label = "needs `serde::Serialize + serde::de::DeserializeOwned + Send + 'static`",
+    note = "for your own type: `#[derive(serde::Serialize, serde::Deserialize)]`; in place of a borrowed type take the \
+            owned one (`String` for `&str`, `Vec<f64>` for `&[f64]`)"
+)]
+pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
+
+/// Asserts, where `#[remote]` stands, that an argument can be sent.
+#[doc(hidden)]
+pub fn assert_argument<T: Portable>() {}
+
+/// Asserts, where `#[remote]` stands, that a result can be sent.
+#[doc(hidden)]
+pub fn assert_result<T: Portable>() {}

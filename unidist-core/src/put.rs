@@ -1,0 +1,29 @@
+//! [`put`]: from values to refs.
+
+use crate::capture;
+use crate::object_ref::ObjectRef;
+use crate::portable::Portable;
+use crate::reference::RefCore;
+use crate::session;
+use unidist_common::Result;
+
+/// Stores a value, which is immutable from now on, and gives a ref to it.
+///
+/// # Errors
+///
+/// There is no session, the value cannot be encoded, or the object store is full.
+pub fn put<T: Portable>(value: T) -> Result<ObjectRef<T>> {
+    put_ref(&value)
+}
+
+/// [`put`] of a value that the caller keeps.
+///
+/// # Errors
+///
+/// As for [`put`].
+pub fn put_ref<T: Portable>(value: &T) -> Result<ObjectRef<T>> {
+    let backend = session::current("put")?;
+    let encoded = capture::encode_object(value)?;
+    let id = backend.put(encoded.object())?;
+    Ok(ObjectRef::new(RefCore::adopt(backend, id)))
+}

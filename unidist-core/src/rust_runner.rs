@@ -1,0 +1,257 @@
+//! Runs the calls of Rust functions: the [`TaskRunner`] over the [`registry`].
+//!
+//! # States of an actor
+//!
+//! A constructor that succeeds makes the actor; [`drop_actor`](TaskRunner::drop_actor) unmakes it. Calls start in the
+//! order in which they are given. While as many asynchronous calls are in flight as there may be, the next one waits,
+//! and all that come after it wait behind it; the end of a call starts as many as may start.
+
+use crate::build_id::build_id;
+use crate::capture;
+use crate::current;
+use crate::executor::Executor;
+use crate::inputs::Inputs;
+use crate::panics::guarded;
+use crate::registry::{self, Registered, Shim};
+use crate::runner::{Call, CallKind, CallResult, Program, TaskRunner};
+use crate::started::{LocalFuture, Started};
+use rustc_hash::FxHashMap;
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use unidist_common::{DataId, ErrorKind, Object, TaskError};
+
+/// What backends must know of a Rust program: give it to their `start`.
+pub const PROGRAM: Program = Program {
+    runner: |notify| Box::new(RustRunner::new(notify)),
+    build_id,
+};
+
+/// Runs the calls of Rust functions on the thread on which it was made. Its errors do not name the function: whoever
+/// gave it the call knows the name that the caller chose.
+pub struct RustRunner {
+    notify: Arc<dyn Fn() + Send + Sync>,
+    actors: RefCell<FxHashMap<DataId, Actor>>,
+    executor: Executor<Tag, Result<Vec<Object>, TaskError>>,
+}
+
+struct Actor {
+    state: Rc<dyn Any>,
+    /// How many calls of asynchronous methods are in flight, and may be.
+    in_flight: u32,
+    max_concurrency: u32,
+    waiting: VecDeque<(Call, &'static Registered)>,
+}
+
+/// What is known of a call that has started and not ended.
+#[derive(Clone, Copy)]
+struct Tag {
+    call: DataId,
+    returns: u32,
+    actor: Option<DataId>,
+    asynchronous: bool,
+}
+
+impl RustRunner {
+    /// A runner that says through `notify` (from any thread) that a turn has something to do.
+    pub fn new(notify: Arc<dyn Fn() + Send + Sync>) -> Self {
+        RustRunner {
+            actors: RefCell::default(),
+            executor: Executor::new(notify.clone(), step),
+            notify,
+        }
+    }
+
+    fn look_up_and_run(&self, call: Call) -> Option<CallResult> {
+        let Some(registered) = registry::find(call.function) else {
+            let message = format!("{:?} is not in this executable (build {})", call.function, build_id());
+            return Some(Err(TaskError::new(ErrorKind::UnknownFunction, message)));
+        };
+        self.run(self.queued(call, registered)?, registered)
+    }
+
+    /// The results of this call may refer to objects: see [`CallResult`].
+    fn ask_for_a_call(&self) {
+        if capture::has_handed_on() {
+            (self.notify)();
+        }
+    }
+
+    fn run(&self, call: Call, registered: &Registered) -> Option<CallResult> {
+        let mut tag = Tag {
+            call: call.id,
+            returns: call.returns,
+            actor: None,
+            asynchronous: false,
+        };
+        let kind = call.kind;
+        let inputs = Inputs::new(call.args, call.objects);
+        let started = match (kind, registered.shim) {
+            (CallKind::Task, Shim::Function(function)) => self.guarded(tag.call, || function(inputs)),
+            (CallKind::NewActor { max_concurrency }, Shim::Constructor(constructor)) => {
+                let state = self.guarded(tag.call, || constructor(inputs)).and_then(|state| state);
+                Ok(Started::Done(state.map(|state| self.add_actor(tag.call, state, max_concurrency))))
+            }
+            (CallKind::Method { actor }, Shim::Method { call: method, asynchronous }) => {
+                tag.actor = Some(actor);
+                tag.asynchronous = asynchronous;
+                match self.enter_actor(actor, asynchronous) {
+                    Some(state) => self.guarded(tag.call, || method(state, inputs)),
+                    None => Err(gone()),
+                }
+            }
+            (kind, _) => Err(TaskError::new(
+                ErrorKind::UnknownFunction,
+                format!("it was called as {kind:?}, which it is not"),
+            )),
+        };
+        let result = match started {
+            Ok(Started::Done(result)) => Some(result),
+            Ok(Started::Later(future)) => {
+                let started = self.executor.start(tag, future);
+                started.unwrap_or_else(|error| {
+                    let message = format!("the runtime for asynchronous calls cannot be made: {error}");
+                    Some(Err(TaskError::new(ErrorKind::Failed, message)))
+                })
+            }
+            Err(error) => Some(Err(error)),
+        };
+        result.map(|result| self.end(tag, result))
+    }
+
+    fn guarded<R>(&self, call: DataId, code: impl FnOnce() -> R) -> Result<R, TaskError> {
+        guarded(|| current::within(call, code))
+    }
+
+    fn add_actor(&self, id: DataId, state: Rc<dyn Any>, max_concurrency: Option<u32>) -> Vec<Object> {
+        let actor = Actor {
+            state,
+            in_flight: 0,
+            max_concurrency: max_concurrency.unwrap_or(u32::MAX).max(1),
+            waiting: VecDeque::new(),
+        };
+        self.actors.borrow_mut().insert(id, actor);
+        vec![Object::default()]
+    }
+
+    /// The state of an actor whose method starts now.
+    fn enter_actor(&self, id: DataId, asynchronous: bool) -> Option<Rc<dyn Any>> {
+        let mut actors = self.actors.borrow_mut();
+        let actor = actors.get_mut(&id)?;
+        actor.in_flight += u32::from(asynchronous);
+        Some(actor.state.clone())
+    }
+
+    /// What is left to do when a call ends, and its result in full.
+    fn end(&self, tag: Tag, result: CallResult) -> CallResult {
+        if let (Some(id), true) = (tag.actor, tag.asynchronous)
+            && let Some(actor) = self.actors.borrow_mut().get_mut(&id)
+        {
+            actor.in_flight = actor.in_flight.saturating_sub(1);
+        }
+        result.and_then(|objects| {
+            if objects.len() == tag.returns as usize {
+                return Ok(objects);
+            }
+            let message = format!("{} results were made where {} are wanted", objects.len(), tag.returns);
+            Err(TaskError::new(ErrorKind::Encode, message))
+        })
+    }
+
+    /// Whether the call has to wait for others of its actor; if so it is queued.
+    fn queued(&self, call: Call, registered: &'static Registered) -> Option<Call> {
+        let CallKind::Method { actor } = call.kind else {
+            return Some(call);
+        };
+        let mut actors = self.actors.borrow_mut();
+        match actors.get_mut(&actor) {
+            Some(actor) if !actor.waiting.is_empty() || !actor.may_start(registered) => {
+                actor.waiting.push_back((call, registered));
+                None
+            }
+            _ => Some(call),
+        }
+    }
+
+    /// Starts waiting calls of this actor as far as they may.
+    fn start_waiting(&self, id: DataId, ended: &mut Vec<(DataId, CallResult)>) {
+        loop {
+            let next = {
+                let mut actors = self.actors.borrow_mut();
+                let Some(actor) = actors.get_mut(&id) else { return };
+                match actor.waiting.front() {
+                    Some((_, registered)) if actor.may_start(registered) => actor.waiting.pop_front(),
+                    _ => None,
+                }
+            };
+            let Some((call, registered)) = next else { return };
+            let id = call.id;
+            if let Some(result) = self.run(call, registered) {
+                ended.push((id, result));
+            }
+        }
+    }
+}
+
+impl Actor {
+    fn may_start(&self, registered: &Registered) -> bool {
+        let asynchronous = matches!(registered.shim, Shim::Method { asynchronous: true, .. });
+        !asynchronous || self.in_flight < self.max_concurrency
+    }
+}
+
+impl TaskRunner for RustRunner {
+    fn start(&self, call: Call) -> Option<CallResult> {
+        drop(capture::take_handed_on());
+        let result = self.look_up_and_run(call);
+        self.ask_for_a_call();
+        result
+    }
+
+    fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+        drop(capture::take_handed_on());
+        let mut freed: Vec<DataId> = Vec::new();
+        let polled = self.executor.turn(&mut |tag: Tag, result| {
+            ended.push((tag.call, self.end(tag, result)));
+            freed.extend(tag.actor);
+        });
+        for actor in freed {
+            self.start_waiting(actor, ended);
+        }
+        self.ask_for_a_call();
+        polled
+    }
+
+    fn pending(&self) -> usize {
+        let waiting: usize = self.actors.borrow().values().map(|actor| actor.waiting.len()).sum();
+        self.executor.len() + waiting
+    }
+
+    fn drop_actor(&self, actor: DataId) {
+        let state = self.actors.borrow_mut().remove(&actor);
+        let futures = self.executor.cancel(|tag| tag.actor == Some(actor));
+        // Their drops are the user's code.
+        if let Err(error) = guarded(|| drop((futures, state))) {
+            log::error!("the drop of actor {actor} failed: {error}");
+        }
+    }
+}
+
+impl std::fmt::Debug for RustRunner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RustRunner").field("pending", &self.pending()).finish_non_exhaustive()
+    }
+}
+
+/// One poll of a call's future: as that call, and a panic is its end.
+fn step(tag: &Tag, future: &mut LocalFuture<Vec<Object>>, context: &mut Context<'_>) -> Poll<CallResult> {
+    guarded(|| current::within(tag.call, || future.as_mut().poll(context)))
+        .unwrap_or_else(|panic| Poll::Ready(Err(panic)))
+}
+
+fn gone() -> TaskError {
+    TaskError::new(ErrorKind::ActorDied, "there is no such actor in this process")
+}

@@ -1,0 +1,176 @@
+//! The default session: the workspace's only mutable static.
+//!
+//! # States
+//!
+//! `closed` → [`open`] → `open`, with a count of handles → the last handle dropped, or [`close`] → `closed`. A worker
+//! [`install`]s the way back to its scheduler instead; then [`open`] gives handles that end nothing. The lifecycle
+//! lock serialises all four; the backend itself is behind a second lock, which is held for a clone only, so that code
+//! that runs while a session starts or ends can still see it.
+
+use crate::backend::Backend;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use unidist_common::{Error, Result};
+
+/// A backend in use: cheap to clone.
+#[derive(Clone)]
+pub struct BackendProxy(Arc<dyn Backend>);
+
+impl BackendProxy {
+    /// A proxy of this backend.
+    pub fn new(backend: Arc<dyn Backend>) -> Self {
+        BackendProxy(backend)
+    }
+
+    /// Whether both are the same session.
+    pub fn is_same(&self, other: &BackendProxy) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
+    }
+}
+
+impl Deref for BackendProxy {
+    type Target = dyn Backend;
+
+    fn deref(&self) -> &(dyn Backend + 'static) {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for BackendProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BackendProxy({})", self.0.name())
+    }
+}
+
+struct Default {
+    backend: RwLock<Option<BackendProxy>>,
+    lifecycle: Mutex<Lifecycle>,
+}
+
+struct Lifecycle {
+    /// Counts the sessions, so that a handle of an earlier one cannot end a later one.
+    generation: u64,
+    handles: usize,
+    /// What to do once the session has ended. None where it was installed.
+    on_end: Option<fn()>,
+}
+
+static DEFAULT: Default = Default {
+    backend: RwLock::new(None),
+    lifecycle: Mutex::new(Lifecycle {
+        generation: 0,
+        handles: 0,
+        on_end: None,
+    }),
+};
+
+/// Makes `backend` the default session of this process; what was installed before is forgotten, not shut down.
+pub fn install(backend: Arc<dyn Backend>) {
+    set(Some(BackendProxy::new(backend)));
+}
+
+/// Forgets the default session without shutting it down.
+pub fn uninstall() {
+    set(None);
+}
+
+/// Whether there is a default session.
+pub fn is_installed() -> bool {
+    peek().is_some()
+}
+
+/// The default session, on behalf of the public function `call`.
+///
+/// # Errors
+///
+/// [`Error::NotInitialized`], naming `call`.
+pub fn current(call: &str) -> Result<BackendProxy> {
+    peek().ok_or_else(|| Error::NotInitialized { call: call.to_owned() })
+}
+
+/// A handle of the default session: at the drop of the last one the session is shut down.
+#[derive(Debug)]
+pub struct SessionHandle {
+    /// None in a worker, whose session ends with the process.
+    generation: Option<u64>,
+}
+
+/// A handle of the default session, which is started with `start` if there is none. `on_end` is called when the
+/// session has ended.
+///
+/// # Errors
+///
+/// Those of `start`.
+pub fn open(start: impl FnOnce() -> Result<Arc<dyn Backend>>, on_end: fn()) -> Result<SessionHandle> {
+    let mut lifecycle = lifecycle();
+    if is_installed() {
+        let owned = lifecycle.on_end.is_some();
+        lifecycle.handles += usize::from(owned);
+        return Ok(SessionHandle {
+            generation: owned.then_some(lifecycle.generation),
+        });
+    }
+    install(start()?);
+    lifecycle.generation += 1;
+    lifecycle.handles = 1;
+    lifecycle.on_end = Some(on_end);
+    Ok(SessionHandle {
+        generation: Some(lifecycle.generation),
+    })
+}
+
+/// Shuts the default session down, however many handles there are; in a worker, or where there is none, does nothing.
+///
+/// # Errors
+///
+/// Those of [`Backend::shutdown`]. The session has ended all the same.
+pub fn close() -> Result<()> {
+    end(&mut lifecycle())
+}
+
+impl Drop for SessionHandle {
+    fn drop(&mut self) {
+        let mut lifecycle = lifecycle();
+        if self.generation != Some(lifecycle.generation) || lifecycle.handles == 0 {
+            return;
+        }
+        lifecycle.handles -= 1;
+        if lifecycle.handles == 0
+            && let Err(error) = end(&mut lifecycle)
+        {
+            log::error!("the session did not end cleanly: {error}");
+        }
+    }
+}
+
+fn end(lifecycle: &mut Lifecycle) -> Result<()> {
+    let Some(on_end) = lifecycle.on_end.take() else {
+        return Ok(());
+    };
+    lifecycle.handles = 0;
+    // Still installed meanwhile: what is running may need it to come to its end.
+    let ended = match peek() {
+        Some(backend) => backend.shutdown(),
+        None => Ok(()),
+    };
+    uninstall();
+    on_end();
+    ended
+}
+
+fn lifecycle() -> MutexGuard<'static, Lifecycle> {
+    DEFAULT.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn peek() -> Option<BackendProxy> {
+    DEFAULT.backend.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn set(backend: Option<BackendProxy>) {
+    let before = {
+        let mut slot = DEFAULT.backend.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *slot, backend)
+    };
+    drop(before); // not under the lock: a backend may have code of its own to run
+}

@@ -1,0 +1,87 @@
+//! How many objects a result becomes: `num_returns`.
+
+use crate::capture;
+use crate::object_ref::ObjectRef;
+use crate::portable::Portable;
+use crate::submit::Submitted;
+use serde::Serialize;
+use unidist_common::{Error, Object, TaskError};
+
+/// What the caller is given for one call: a ref, a tuple of refs, or `()`.
+pub trait Refs: Sized {
+    #[doc(hidden)]
+    fn __make(submitted: &Submitted) -> Self;
+}
+
+impl<T> Refs for ObjectRef<T> {
+    fn __make(submitted: &Submitted) -> Self {
+        submitted.object_ref(0)
+    }
+}
+
+impl Refs for () {
+    fn __make(_: &Submitted) {}
+}
+
+/// What can be stored as `N` objects: anything as one, a tuple of `N` values as `N`, anything as none.
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` cannot have `num_returns::<{N}>()`",
+    label = "the return type must be a tuple of {N} values, or a Result of one",
+    note = "a result can be stored as one object, a tuple of 2 to 6 values also as that many, and with \
+            `num_returns::<0>()` not at all"
+)]
+pub trait SplitInto<const N: usize>: Sized {
+    /// What the caller is given.
+    type Refs: Refs;
+    #[doc(hidden)]
+    fn __encode(self) -> Result<Vec<Object>, TaskError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Portable> SplitInto<1> for T {
+    type Refs = ObjectRef<T>;
+
+    fn __encode(self) -> Result<Vec<Object>, TaskError> {
+        Ok(vec![encoded(&self)?])
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T> SplitInto<0> for T {
+    type Refs = ();
+
+    fn __encode(self) -> Result<Vec<Object>, TaskError> {
+        Ok(Vec::new())
+    }
+}
+
+macro_rules! split {
+    ($count:literal; $($T:ident $place:tt),*) => {
+        impl<$($T),*> Refs for ($(ObjectRef<$T>,)*) {
+            fn __make(submitted: &Submitted) -> Self {
+                ($(submitted.object_ref($place),)*)
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<$($T: Portable),*> SplitInto<$count> for ($($T,)*) {
+            type Refs = ($(ObjectRef<$T>,)*);
+
+            fn __encode(self) -> Result<Vec<Object>, TaskError> {
+                // All are encoded first: that is the user's code, which may wait and so end what is held for others.
+                let parts = [$(capture::encode_object(&self.$place)?),*];
+                Ok(parts.into_iter().map(capture::hand_on).collect())
+            }
+        }
+    };
+}
+
+split!(2; A 0, B 1);
+split!(3; A 0, B 1, C 2);
+split!(4; A 0, B 1, C 2, D 3);
+split!(5; A 0, B 1, C 2, D 3, E 4);
+split!(6; A 0, B 1, C 2, D 3, E 4, F 5);
+
+fn encoded<T: Serialize>(value: &T) -> Result<Object, Error> {
+    capture::encode_object(value).map(capture::hand_on)
+}

@@ -1,0 +1,174 @@
+//! From a call site to the backend: the part of a call that knows no types.
+
+use crate::args::{ArgList, Arguments};
+use crate::object_ref::ObjectRef;
+use crate::reference::RefCore;
+use crate::registry::{self, Callable};
+use crate::session::BackendProxy;
+use crate::split::Refs;
+use std::any::TypeId;
+use std::sync::Arc;
+use unidist_common::{DataId, Error, ErrorKind, Returns, Target, TaskError, TaskOptions, TaskSpec};
+
+/// A call that was handed in, or why it could not be.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Submitted(Result<(BackendProxy, DataId), Error>);
+
+impl Submitted {
+    /// The reference to the `place`-th result, which must be taken once.
+    pub(crate) fn reference(&self, place: u32) -> RefCore {
+        match &self.0 {
+            Ok((backend, first)) => RefCore::adopt(backend.clone(), first.nth(place)),
+            Err(error) => RefCore::failed(error.clone()),
+        }
+    }
+
+    pub(crate) fn object_ref<T>(&self, place: u32) -> ObjectRef<T> {
+        ObjectRef::new(self.reference(place))
+    }
+}
+
+/// The options of one call, none of them set in most.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chosen(Option<Box<ChosenOptions>>);
+
+#[derive(Clone, Debug, Default)]
+struct ChosenOptions {
+    options: TaskOptions,
+    /// Why the options are impossible.
+    invalid: Option<String>,
+}
+
+impl Chosen {
+    fn set(&mut self) -> &mut ChosenOptions {
+        self.0.get_or_insert_default()
+    }
+
+    pub(crate) fn num_cpus(&mut self, amount: f64) {
+        self.check("num_cpus", amount);
+        self.set().options.num_cpus = Some(amount);
+    }
+
+    pub(crate) fn resource(&mut self, name: String, amount: f64) {
+        self.check(&format!("the amount of resource `{name}`"), amount);
+        self.set().options.resources.push((name, amount));
+    }
+
+    pub(crate) fn name(&mut self, name: String) {
+        self.set().options.name = Some(name);
+    }
+
+    pub(crate) fn max_concurrency(&mut self, calls: u32) {
+        if calls == 0 {
+            self.invalid("max_concurrency must be at least 1".to_owned());
+        }
+        self.set().options.max_concurrency = Some(calls);
+    }
+
+    fn check(&mut self, what: &str, amount: f64) {
+        if let Some(message) = wrong_amount(what, amount) {
+            self.invalid(message);
+        }
+    }
+
+    fn invalid(&mut self, message: String) {
+        self.set().invalid.get_or_insert(message);
+    }
+}
+
+fn wrong_amount(what: &str, amount: f64) -> Option<String> {
+    let fine = amount.is_finite() && amount >= 0.0;
+    (!fine).then(|| format!("{what} must be a finite number that is not negative, not {amount}"))
+}
+
+/// Hands a call of `C` in. Only this thin part is compiled once for each function.
+pub(crate) fn submit<C: Callable, R: Refs>(arguments: ArgList, chosen: Chosen, target: Target, returns: u32) -> R {
+    registry::enter_callable::<C>();
+    R::__make(&hand_in(TypeId::of::<C>(), arguments, chosen, target, returns))
+}
+
+/// The same for an actor's constructor: the reference to the actor.
+pub(crate) fn submit_constructor<C: Callable>(arguments: ArgList, chosen: Chosen) -> RefCore {
+    registry::enter_callable::<C>();
+    hand_in(TypeId::of::<C>(), arguments, chosen, Target::NewActor, 1).reference(0)
+}
+
+fn hand_in(callable: TypeId, arguments: ArgList, chosen: Chosen, target: Target, returns: u32) -> Submitted {
+    let registered = match registry::of(callable) {
+        Ok(registered) => registered,
+        Err(error) => return Submitted(Err(error)),
+    };
+    let mut name = registered.name.clone();
+    let mut options = registered.defaults.clone();
+    let mut invalid = wrong_default(&options);
+    if let Some(chosen) = chosen.0 {
+        if let Some(chosen) = &chosen.options.name {
+            name = chosen.as_str().into();
+        }
+        invalid = chosen.invalid.or(invalid);
+        options = Arc::new(merged(&options, chosen.options));
+    }
+    if let Some(message) = invalid {
+        let error = TaskError::new(ErrorKind::InvalidOption, message).of_function(&name);
+        return Submitted(Err(error.into()));
+    }
+    let arguments = match arguments.finish() {
+        Ok(arguments) => arguments,
+        Err(error) => return Submitted(Err(of_call(error, &name))),
+    };
+    let Arguments {
+        backend,
+        args,
+        dependencies,
+        borrowed,
+        held,
+    } = arguments;
+    let first = backend.reserve(returns.max(1));
+    backend.submit(TaskSpec {
+        function: registered.key,
+        body: None,
+        name,
+        target,
+        args,
+        dependencies,
+        borrowed,
+        returns: Returns { first, count: returns },
+        options,
+    });
+    drop(held); // the backend has its own references to the arguments now
+    Submitted(Ok((backend, first)))
+}
+
+fn wrong_default(options: &TaskOptions) -> Option<String> {
+    let cpus = options.num_cpus.and_then(|amount| wrong_amount("num_cpus", amount));
+    let mut amounts = options.resources.iter();
+    cpus.or_else(|| amounts.find_map(|(name, amount)| wrong_amount(&format!("the amount of resource `{name}`"), *amount)))
+        .or_else(|| (options.max_concurrency == Some(0)).then(|| "max_concurrency must be at least 1".to_owned()))
+}
+
+/// The options of a call: those chosen for it, else those of the definition. A resource chosen replaces the
+/// definition's of that name.
+fn merged(defaults: &TaskOptions, chosen: TaskOptions) -> TaskOptions {
+    let mut resources = defaults.resources.clone();
+    for (name, amount) in chosen.resources {
+        resources.retain(|(other, _)| *other != name);
+        resources.push((name, amount));
+    }
+    TaskOptions {
+        num_cpus: chosen.num_cpus.or(defaults.num_cpus),
+        resources,
+        name: chosen.name.or_else(|| defaults.name.clone()),
+        max_concurrency: chosen.max_concurrency.or(defaults.max_concurrency),
+    }
+}
+
+/// Why the call of `name` could not be made.
+fn of_call(error: Error, name: &str) -> Error {
+    match error {
+        Error::NotInitialized { .. } => Error::NotInitialized {
+            call: format!("{}.remote", name.rsplit("::").next().unwrap_or(name)),
+        },
+        error => TaskError::from(error).of_function(name).into(),
+    }
+}
