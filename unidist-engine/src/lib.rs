@@ -1,1 +1,26 @@
-//! Part of unidist.
+//! What unidist's process backends share: the scheduler, the object directory and store, the links between processes,
+//! and the worker that runs the calls.
+//!
+//! A session has one *controller*, the user's program, and processes that it starts. How a call travels:
+//!
+//! ```text
+//! program ─ Controller ─▶ Scheduler ─▶ link ─▶ task thread of a worker ─▶ TaskRunner (the user's function)
+//!    ▲                        ▲                        │
+//!    └──── answers ───────────┴──────── link ◀─────────┘ results; large ones lie in the shared store
+//! ```
+//!
+//! - [`controller`]: the engine's turns, the supervision of processes, and the [`Backend`](unidist_core::Backend) that
+//!   the program sees.
+//! - `scheduler`: a reactor without I/O that decides everything.
+//! - `store`: shared memory for large objects.
+//! - `link`: rings in shared memory, bells, messages, the handshake.
+//! - [`worker`]: what a worker process does, and the [`Backend`](unidist_core::Backend) that tasks see.
+//! - [`launch`]: how a worker is started.
+
+pub mod controller;
+pub mod launch;
+mod link;
+mod pending;
+mod scheduler;
+mod store;
+pub mod worker;

@@ -1,0 +1,414 @@
+//! The engine's turn: events from the links, the inbox and the supervisor go into the scheduler, and what it decides
+//! goes out.
+
+use super::supervisor::{Notice, Supervisor};
+use crate::link::channel::Channel;
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, ToWorker};
+use crate::link::ring::{LinkMemory, Side};
+use crate::link::wire::WireError;
+use crate::pending::Requests;
+use crate::scheduler::{Action, Event, Role, Scheduler};
+use crate::store::arena::Arena;
+use crate::store::{Block, StoredObject};
+use rustc_hash::FxHashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use unidist_common::{Error, ProcessId, Result};
+use unidist_core::ClusterInfo;
+
+/// How many messages one link may deliver in a turn, so that none starves the others.
+const MESSAGES_PER_TURN: usize = 512;
+
+/// What the driver shares with the other threads of the controller.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    letters: Mutex<Letters>,
+    /// Whether there are letters, readable without the lock.
+    full: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Letters {
+    asks: Vec<Ask>,
+    notices: Vec<Notice>,
+    shutdown: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> Self {
+        Mailbox {
+            letters: Mutex::default(),
+            full: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn ask(&self, ask: Ask) {
+        self.put(|letters| letters.asks.push(ask));
+    }
+
+    pub(crate) fn notice(&self, notice: Notice) {
+        self.put(|letters| letters.notices.push(notice));
+    }
+
+    pub(crate) fn shutdown(&self) {
+        self.put(|letters| letters.shutdown = true);
+    }
+
+    fn put(&self, write: impl FnOnce(&mut Letters)) {
+        let mut letters = self.lock();
+        write(&mut letters);
+        self.full.store(true, Ordering::Release);
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    fn empty_into(&self, out: &mut Letters) {
+        let mut letters = self.lock();
+        self.full.store(false, Ordering::Release);
+        std::mem::swap(&mut *letters, out);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The state of the engine. Whoever holds it drives.
+pub(crate) struct Driver {
+    scheduler: Scheduler,
+    links: Vec<Link>,
+    by_process: FxHashMap<ProcessId, usize>,
+    mailbox: Arc<Mailbox>,
+    letters: Letters,
+    actions: Vec<Action>,
+    supervisor: Arc<Supervisor>,
+    arena: Arc<Mutex<Arena>>,
+    requests: Arc<Requests>,
+    cluster: ClusterInfo,
+    /// Why the last process that could not join did not.
+    last_loss: Option<String>,
+}
+
+/// The link to one process.
+struct Link {
+    process: ProcessId,
+    memory: Arc<LinkMemory>,
+    channel: Channel<ToWorker, FromWorker>,
+    /// Blocks that the process was given and that are not part of an object, by offset.
+    drafts: FxHashMap<u64, u64>,
+    /// There is something to flush, and whether it must not wait until the process looks by itself.
+    dirty: bool,
+    urgent: bool,
+    /// The process has sent nonsense: nothing more is read, and it is being killed.
+    broken: bool,
+}
+
+impl Link {
+    fn new(process: ProcessId, memory: Arc<LinkMemory>) -> Self {
+        let channel = Channel::new(&memory, Side::Engine);
+        Link {
+            process,
+            memory,
+            channel,
+            drafts: FxHashMap::default(),
+            dirty: false,
+            urgent: false,
+            broken: false,
+        }
+    }
+
+    fn send(&mut self, message: &ToWorker) -> std::result::Result<(), WireError> {
+        // A busy worker comes to its next task by itself; everything else may be what it waits for.
+        self.urgent |= !matches!(message, ToWorker::Run(run) if !run.nested);
+        self.dirty = true;
+        self.channel.send(message)
+    }
+
+    fn has_work(&self) -> bool {
+        !self.broken && self.channel.has_input()
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(
+        scheduler: Scheduler,
+        mailbox: Arc<Mailbox>,
+        supervisor: Arc<Supervisor>,
+        arena: Arc<Mutex<Arena>>,
+        requests: Arc<Requests>,
+        cluster: ClusterInfo,
+    ) -> Self {
+        Driver {
+            scheduler,
+            links: Vec::new(),
+            by_process: FxHashMap::default(),
+            mailbox,
+            letters: Letters::default(),
+            actions: Vec::new(),
+            supervisor,
+            arena,
+            requests,
+            cluster,
+            last_loss: None,
+        }
+    }
+
+    /// Starts the first workers.
+    pub(crate) fn start_workers(&mut self) {
+        self.scheduler.start_workers(&mut self.actions);
+        self.carry_out();
+    }
+
+    /// Whether no process is starting; if none is there either, why.
+    pub(crate) fn started(&self) -> Option<Result<()>> {
+        match self.scheduler.workers_started()? {
+            true => Some(Ok(())),
+            false => {
+                let why = self.last_loss.as_deref().unwrap_or("no reason is known");
+                Some(Err(Error::Launch {
+                    message: format!("no worker could be started: {why}"),
+                }))
+            }
+        }
+    }
+
+    /// Whether the session is over: every process has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.scheduler.is_over()
+    }
+
+    /// How many calls have not ended.
+    pub(crate) fn pending_tasks(&self) -> usize {
+        self.scheduler.pending_tasks()
+    }
+
+    /// Whether a turn would find something to do.
+    pub(crate) fn has_work(&self) -> bool {
+        self.mailbox.is_full() || self.links.iter().any(Link::has_work)
+    }
+
+    /// Deals with everything that has happened; false if nothing had.
+    pub(crate) fn turn(&mut self) -> bool {
+        let mut happened = self.read_mailbox();
+        for at in 0..self.links.len() {
+            if self.links[at].has_work() {
+                happened = true;
+                self.read_link(at, MESSAGES_PER_TURN);
+            } else if self.links[at].channel.has_backlog() {
+                self.links[at].dirty = true;
+            }
+        }
+        if happened {
+            self.scheduler.dispatch_into(&mut self.actions);
+        }
+        self.carry_out();
+        self.flush();
+        happened
+    }
+
+    fn read_mailbox(&mut self) -> bool {
+        if !self.mailbox.is_full() {
+            return false;
+        }
+        let mut letters = std::mem::take(&mut self.letters);
+        self.mailbox.empty_into(&mut letters);
+        for ask in letters.asks.drain(..) {
+            self.handle(Event::Ask(ProcessId::CONTROLLER, ask));
+        }
+        for notice in letters.notices.drain(..) {
+            match notice {
+                Notice::Joined(process, memory) => {
+                    self.by_process.insert(process, self.links.len());
+                    self.links.push(Link::new(process, memory));
+                    self.handle(Event::Joined(process));
+                }
+                Notice::Lost(process, why) => self.lost(process, why),
+            }
+        }
+        if std::mem::take(&mut letters.shutdown) {
+            self.handle(Event::Shutdown);
+        }
+        self.letters = letters;
+        true
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.scheduler.handle(event, &mut self.actions);
+        self.carry_out();
+    }
+
+    fn read_link(&mut self, at: usize, limit: usize) {
+        for _ in 0..limit {
+            let link = &mut self.links[at];
+            if link.broken {
+                return;
+            }
+            match link.channel.receive() {
+                Ok(None) => break,
+                Ok(Some(message)) => self.hear(at, message),
+                Err(error) => return self.break_link(at, &error.0),
+            }
+        }
+        let link = &mut self.links[at];
+        if link.channel.take_peer_starved() {
+            link.memory.bell().ring();
+        }
+    }
+
+    fn hear(&mut self, at: usize, message: FromWorker) {
+        let process = self.links[at].process;
+        match message {
+            FromWorker::Ask(Ask::Put(id, object)) => {
+                if self.accept(at, std::slice::from_ref(&object)) {
+                    self.handle(Event::Ask(process, Ask::Put(id, object)));
+                }
+            }
+            FromWorker::Ask(ask) => self.handle(Event::Ask(process, ask)),
+            FromWorker::Done(task, result) => {
+                if result.as_ref().map_or(true, |objects| self.accept(at, objects)) {
+                    self.handle(Event::Done(process, task, result));
+                }
+            }
+            FromWorker::Returned(tasks) => self.handle(Event::Returned(process, tasks)),
+            FromWorker::Yield(task) => self.handle(Event::Yield(process, task)),
+            FromWorker::Allocate(request, len) => {
+                let reply = match self.allocate(len) {
+                    Ok(block) => {
+                        self.links[at].drafts.insert(block.offset, block.len);
+                        Reply::Allocated(block)
+                    }
+                    Err(error) => Reply::Failed(error),
+                };
+                self.reply(at, request, reply);
+            }
+            FromWorker::GiveBack(block) => match self.links[at].drafts.remove(&block.offset) {
+                Some(len) if len == block.len => self.free(block),
+                _ => self.break_link(at, "it gives back a block that is not its own"),
+            },
+            FromWorker::Cluster(request) => {
+                let reply = Reply::Cluster(self.cluster.clone());
+                self.reply(at, request, reply);
+            }
+        }
+    }
+
+    /// Takes over the blocks of objects that a process has made. False if one was not its own to give.
+    fn accept(&mut self, at: usize, objects: &[StoredObject]) -> bool {
+        let drafts = &mut self.links[at].drafts;
+        let own = objects
+            .iter()
+            .flat_map(StoredObject::blocks)
+            .all(|block| drafts.remove(&block.offset).is_some_and(|len| len == block.len));
+        if !own {
+            self.break_link(at, "it names a block that is not its own");
+        }
+        own
+    }
+
+    fn break_link(&mut self, at: usize, why: &str) {
+        let link = &mut self.links[at];
+        log::error!(
+            "{}: {why}: its link is closed and its process killed",
+            link.process
+        );
+        link.broken = true;
+        self.supervisor.kill(link.process);
+    }
+
+    fn lost(&mut self, process: ProcessId, why: String) {
+        match self.by_process.remove(&process) {
+            Some(at) => {
+                // What it said before it ended still counts.
+                while self.links[at].has_work() {
+                    self.read_link(at, MESSAGES_PER_TURN);
+                }
+                let link = self.links.swap_remove(at);
+                if let Some(moved) = self.links.get(at) {
+                    self.by_process.insert(moved.process, at);
+                }
+                link.drafts
+                    .into_iter()
+                    .for_each(|(offset, len)| self.free(Block { offset, len }));
+                log::debug!("{process}: {why}");
+            }
+            None => {
+                log::error!("{process}: {why}");
+                self.last_loss = Some(why.clone());
+            }
+        }
+        self.handle(Event::Lost(process, why));
+    }
+
+    fn carry_out(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Start(process, role) => self.supervisor.launch(process, role != Role::Pool),
+                Action::Send(process, message) => self.send(process, &message),
+                Action::Reply(ProcessId::CONTROLLER, request, reply) => self.requests.answer(request, reply),
+                Action::Reply(process, request, reply) => {
+                    self.send(process, &ToWorker::Reply(request, reply))
+                }
+                Action::Free(block) => self.free(block),
+                Action::Unobserved(error) => log::error!("nobody can see this failure: {error}"),
+            }
+        }
+        self.actions = actions;
+    }
+
+    fn reply(&mut self, at: usize, request: RequestId, reply: Reply) {
+        let process = self.links[at].process;
+        self.send(process, &ToWorker::Reply(request, reply));
+    }
+
+    fn send(&mut self, process: ProcessId, message: &ToWorker) {
+        // A process that is gone or being killed hears nothing; its loss is an event of its own.
+        let Some(&at) = self.by_process.get(&process) else {
+            return;
+        };
+        if let Err(error) = self.links[at].send(message) {
+            self.break_link(at, &error.0);
+        }
+    }
+
+    fn flush(&mut self) {
+        for at in 0..self.links.len() {
+            let link = &mut self.links[at];
+            if !std::mem::take(&mut link.dirty) || link.broken {
+                continue;
+            }
+            match link.channel.flush() {
+                Ok(true) if std::mem::take(&mut link.urgent) => link.memory.bell().ring(),
+                Ok(true) => link.memory.bell().ring_softly(),
+                Ok(false) => {}
+                Err(error) => self.break_link(at, &error.0),
+            }
+        }
+    }
+
+    fn allocate(&self, len: u64) -> Result<Block> {
+        allocate(&self.arena, len)
+    }
+
+    fn free(&self, block: Block) {
+        free(&self.arena, block);
+    }
+}
+
+pub(crate) fn allocate(arena: &Mutex<Arena>, len: u64) -> Result<Block> {
+    let mut arena = arena.lock().unwrap_or_else(PoisonError::into_inner);
+    let (used, limit) = (arena.used_bytes(), arena.capacity());
+    arena.allocate(len).ok_or(Error::StoreFull {
+        requested: len,
+        used,
+        limit,
+    })
+}
+
+pub(crate) fn free(arena: &Mutex<Arena>, block: Block) {
+    if !arena.lock().unwrap_or_else(PoisonError::into_inner).free(block) {
+        log::error!("a block of the object store was freed twice: {block:?}");
+    }
+}

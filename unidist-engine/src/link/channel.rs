@@ -1,0 +1,156 @@
+//! Messages over the rings: framing, batching, and what does not fit yet.
+
+use super::ring::{Corrupt, LinkMemory, Reader, Side, Writer};
+use super::wire::{self, WireError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// One end of a link: sends `S`, receives `R`.
+///
+/// What is sent is collected until [`flush`](Channel::flush), so that a burst of messages costs one look at the other
+/// side's bell. A message may be longer than a ring.
+#[derive(Debug)]
+pub(crate) struct Channel<S, R> {
+    writer: Writer,
+    reader: Reader,
+    out: Vec<u8>,
+    /// How much of `out` the ring has taken.
+    sent: usize,
+    input: Vec<u8>,
+    /// How much of `input` has been understood.
+    consumed: usize,
+    /// The peer waits for room in its ring.
+    peer_starved: bool,
+    _messages: PhantomData<fn(S) -> R>,
+}
+
+impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
+    pub(crate) fn new(memory: &Arc<LinkMemory>, side: Side) -> Self {
+        let (writer, reader) = memory.ends(side);
+        Channel {
+            writer,
+            reader,
+            out: Vec::new(),
+            sent: 0,
+            input: Vec::new(),
+            consumed: 0,
+            peer_starved: false,
+            _messages: PhantomData,
+        }
+    }
+
+    /// Adds a message to those that the next flush sends.
+    pub(crate) fn send(&mut self, message: &S) -> Result<(), WireError> {
+        wire::append(message, &mut self.out)
+    }
+
+    /// Hands the other side as much as there is room for; true if that was anything, and the other side may have to be
+    /// rung. What is left goes with a later flush: the other side rings when it has made room.
+    pub(crate) fn flush(&mut self) -> Result<bool, WireError> {
+        if self.sent == self.out.len() {
+            return Ok(false);
+        }
+        let written = self.writer.write(&self.out[self.sent..]).map_err(corrupt)?;
+        self.sent += written;
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.out.shrink_to(1 << 20);
+            self.sent = 0;
+        } else if self.sent > 1 << 20 {
+            self.out.drain(..self.sent);
+            self.sent = 0;
+        }
+        Ok(written > 0)
+    }
+
+    /// Whether something waits for room in the ring.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.sent < self.out.len()
+    }
+
+    /// Whether [`receive`](Channel::receive) may find something.
+    pub(crate) fn has_input(&self) -> bool {
+        self.reader.has_data()
+    }
+
+    /// The next message, if a whole one is there.
+    pub(crate) fn receive(&mut self) -> Result<Option<R>, WireError> {
+        loop {
+            if let Some((body, used)) = wire::split(&self.input[self.consumed..])? {
+                let message = wire::decode(body);
+                self.consumed += used;
+                return message.map(Some);
+            }
+            if !self.reader.has_data() {
+                return Ok(None);
+            }
+            self.input.drain(..self.consumed);
+            self.consumed = 0;
+            if self.input.is_empty() {
+                self.input.shrink_to(1 << 20);
+            }
+            self.peer_starved |= self.reader.read(&mut self.input).map_err(corrupt)?.starved;
+        }
+    }
+
+    /// Whether the other side was waiting for the room that reading has made since the last call: ring for it.
+    pub(crate) fn take_peer_starved(&mut self) -> bool {
+        std::mem::take(&mut self.peer_starved)
+    }
+}
+
+fn corrupt(_: Corrupt) -> WireError {
+    WireError("the counters of a ring are out of bounds".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ring::CAPACITY;
+    use super::*;
+
+    type Text = Channel<String, String>;
+
+    fn pair() -> (Text, Text) {
+        let memory = LinkMemory::create().unwrap();
+        (Text::new(&memory, Side::Engine), Text::new(&memory, Side::Worker))
+    }
+
+    #[test]
+    fn a_batch_arrives_in_order() {
+        let (mut engine, mut worker) = pair();
+        for i in 0..100 {
+            engine.send(&i.to_string()).unwrap();
+        }
+        assert_eq!(worker.receive(), Ok(None), "nothing is sent before the flush");
+        assert_eq!(engine.flush(), Ok(true));
+        for i in 0..100 {
+            assert_eq!(worker.receive(), Ok(Some(i.to_string())));
+        }
+        assert_eq!(worker.receive(), Ok(None));
+    }
+
+    #[test]
+    fn a_message_longer_than_the_ring_arrives_in_pieces() {
+        let (mut engine, mut worker) = pair();
+        let long = "x".repeat(CAPACITY * 3 + 17);
+        engine.send(&long).unwrap();
+        let mut received = None;
+        while received.is_none() {
+            assert_eq!(engine.flush(), Ok(true), "there is room again");
+            received = worker.receive().unwrap();
+            assert_eq!(worker.take_peer_starved(), engine.has_backlog());
+        }
+        assert_eq!(received, Some(long));
+    }
+
+    #[test]
+    fn garbage_ends_the_link_with_an_error() {
+        let memory = LinkMemory::create().unwrap();
+        let mut worker = Text::new(&memory, Side::Worker);
+        let (mut writer, _) = memory.ends(Side::Engine);
+        writer.write(&[0xff; 64]).unwrap();
+        assert!(worker.receive().is_err());
+    }
+}

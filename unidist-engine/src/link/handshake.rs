@@ -1,0 +1,265 @@
+//! How a process joins a session: over a socket pair, which afterwards only tells of the other side's end.
+//!
+//! The engine greets with its version, its build and the memory to map; the process answers that it has joined or why
+//! it will not. The first bytes of both messages never change, so that any two versions can tell each other that they
+//! differ.
+
+use super::ring::LinkMemory;
+use super::wire;
+use crate::store::segment::Segment;
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use unidist_common::ProcessId;
+
+const MAGIC: [u8; 8] = *b"unidist\n";
+/// Changes whenever a message or a layout in shared memory does.
+const VERSION: u32 = 1;
+const PREFIX: usize = 16;
+const BODY_LIMIT: usize = 1 << 20;
+
+/// What the engine tells a new process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    /// The build of the program.
+    pub(crate) build_id: String,
+    /// Who the process is.
+    pub(crate) process: ProcessId,
+    /// Whether it hosts an actor.
+    pub(crate) actor: bool,
+    /// How long a thread with nothing to do looks at the links before it sleeps, in microseconds.
+    pub(crate) spin_us: u32,
+    /// The folder of its log file; standard error if there is none.
+    pub(crate) log_dir: Option<PathBuf>,
+}
+
+/// What the process answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Answer {
+    Joined { build_id: String },
+    Refused { why: String },
+}
+
+/// Sends the welcome with the memory of the link and of the store.
+pub(crate) fn greet(
+    socket: &UnixStream,
+    welcome: &Welcome,
+    link: &LinkMemory,
+    segment: &Segment,
+) -> io::Result<()> {
+    let message = frame(welcome)?;
+    let fds = [link.file(), segment.file()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(io::Error::other("no room for two file descriptors"));
+    }
+    let sent = rustix::net::sendmsg(
+        socket,
+        &[IoSlice::new(&message)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )?;
+    let mut rest = socket;
+    rest.write_all(&message[sent..])
+}
+
+/// In the new process: reads the welcome, checks that both are one build, maps the memory and answers.
+pub(crate) fn join(
+    socket: &UnixStream,
+    build_id: &str,
+) -> Result<(Welcome, Arc<LinkMemory>, Arc<Segment>), String> {
+    let (welcome, fds) =
+        receive_welcome(socket).map_err(|error| format!("cannot read the engine's welcome: {error}"))?;
+    let joined = check_build(&welcome.build_id, build_id).and_then(|()| {
+        let [link, segment] =
+            <[OwnedFd; 2]>::try_from(fds).map_err(|_| "the welcome lacks its memory".to_owned())?;
+        let link =
+            LinkMemory::open(File::from(link)).map_err(|error| format!("cannot map the link: {error}"))?;
+        let segment =
+            Segment::open(File::from(segment)).map_err(|error| format!("cannot map the store: {error}"))?;
+        Ok((link, segment))
+    });
+    let answer = match &joined {
+        Ok(_) => Answer::Joined {
+            build_id: build_id.to_owned(),
+        },
+        Err(why) => Answer::Refused { why: why.clone() },
+    };
+    let mut writer = socket;
+    frame(&answer)
+        .and_then(|bytes| writer.write_all(&bytes))
+        .map_err(|error| format!("cannot answer the engine: {error}"))?;
+    let (link, segment) = joined?;
+    Ok((welcome, link, segment))
+}
+
+/// In the engine: reads the answer to the welcome. The error says why the process did not join.
+pub(crate) fn receive_answer(socket: &UnixStream, build_id: &str) -> Result<(), String> {
+    let mut reader = socket;
+    let mut prefix = [0; PREFIX];
+    reader
+        .read_exact(&mut prefix)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                "it ended without a word; is it a unidist program?".to_owned()
+            }
+            _ => format!("its answer cannot be read: {error}"),
+        })?;
+    let mut body = vec![0; body_len(&prefix)?];
+    reader
+        .read_exact(&mut body)
+        .map_err(|error| format!("its answer cannot be read: {error}"))?;
+    match wire::decode(&body).map_err(|error| error.to_string())? {
+        Answer::Joined { build_id: theirs } => check_build(build_id, &theirs),
+        Answer::Refused { why } => Err(why),
+    }
+}
+
+fn check_build(ours: &str, theirs: &str) -> Result<(), String> {
+    if ours == theirs {
+        return Ok(());
+    }
+    Err(format!(
+        "the program and its worker are different builds ({ours} and {theirs}): start the same executable everywhere, \
+         and again after a rebuild"
+    ))
+}
+
+fn frame<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::from(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    wire::append(message, &mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn body_len(prefix: &[u8; PREFIX]) -> Result<usize, String> {
+    let (magic, rest) = prefix.split_at(MAGIC.len());
+    let number = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+    if magic != MAGIC {
+        return Err("the other side does not speak unidist's protocol; is it a unidist program?".into());
+    }
+    if number(0) != VERSION {
+        return Err(format!(
+            "the other side speaks version {} of the protocol, this one {VERSION}",
+            number(0)
+        ));
+    }
+    match number(4) as usize {
+        len if len <= BODY_LIMIT => Ok(len),
+        len => Err(format!("the other side announces {len} bytes")),
+    }
+}
+
+fn receive_welcome(socket: &UnixStream) -> io::Result<(Welcome, Vec<OwnedFd>)> {
+    let mut prefix = [0; PREFIX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let into = &mut [IoSliceMut::new(&mut prefix)];
+        match rustix::net::recvmsg(socket, into, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other?.bytes,
+        }
+    };
+    let fds = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let mut reader = socket;
+    reader.read_exact(&mut prefix[received..])?;
+    let mut body = vec![0; body_len(&prefix).map_err(invalid)?];
+    reader.read_exact(&mut body)?;
+    Ok((decode(&body)?, fds))
+}
+
+fn decode<M: DeserializeOwned>(body: &[u8]) -> io::Result<M> {
+    wire::decode(body).map_err(|error| invalid(error.to_string()))
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn welcome(build_id: &str) -> Welcome {
+        let process = ProcessId::new(3).unwrap();
+        Welcome {
+            build_id: build_id.into(),
+            process,
+            actor: false,
+            spin_us: 20,
+            log_dir: None,
+        }
+    }
+
+    fn meet(ours: &'static str, theirs: &'static str) -> (Result<(), String>, Result<Welcome, String>) {
+        let (engine, worker) = UnixStream::pair().unwrap();
+        let (link, segment) = (
+            LinkMemory::create().unwrap(),
+            Segment::create("unidist-test", 4096).unwrap(),
+        );
+        greet(&engine, &welcome(ours), &link, &segment).unwrap();
+        let joined = join(&worker, theirs).map(|(welcome, ..)| welcome);
+        (receive_answer(&engine, ours), joined)
+    }
+
+    #[test]
+    fn one_build_joins() {
+        assert_eq!(meet("a", "a"), (Ok(()), Ok(welcome("a"))));
+    }
+
+    #[test]
+    fn another_build_is_refused_on_both_sides() {
+        let (engine, worker) = meet("a", "b");
+        assert!(engine.unwrap_err().contains("different builds"));
+        assert!(worker.unwrap_err().contains("different builds"));
+    }
+
+    #[test]
+    fn a_stranger_is_told_apart() {
+        let (engine, mut stranger) = UnixStream::pair().unwrap();
+        stranger
+            .write_all(b"hello, I am cat and do not know you")
+            .unwrap();
+        assert!(
+            receive_answer(&engine, "a")
+                .unwrap_err()
+                .contains("does not speak")
+        );
+        let (engine, stranger) = UnixStream::pair().unwrap();
+        drop(stranger);
+        assert!(
+            receive_answer(&engine, "a")
+                .unwrap_err()
+                .contains("without a word")
+        );
+    }
+
+    #[test]
+    fn another_version_is_told_apart() {
+        let (engine, mut other) = UnixStream::pair().unwrap();
+        let mut bytes = frame(&Answer::Joined { build_id: "a".into() }).unwrap();
+        bytes[8] = 99;
+        other.write_all(&bytes).unwrap();
+        assert!(receive_answer(&engine, "a").unwrap_err().contains("version 99"));
+    }
+}

@@ -1,0 +1,112 @@
+//! What the engine and a process say to each other: one closed set for each direction.
+
+use crate::store::{Block, StoredObject};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use unidist_common::{Arg, DataId, Error, FunctionKey, TaskError, TaskSpec};
+use unidist_core::{CallKind, ClusterInfo};
+
+/// The number of a request, made by who asks and repeated in the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct RequestId(pub(crate) u64);
+
+/// The value of an object or why it has none, as the directory holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Value {
+    /// It is there.
+    Ready(Arc<StoredObject>),
+    /// Its task failed.
+    Failed(Arc<TaskError>),
+}
+
+/// From the engine to a worker or actor process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum ToWorker {
+    /// Run this call.
+    Run(Run),
+    /// Give back those of these tasks that have not started.
+    Recall(Vec<DataId>),
+    /// The answer to a request.
+    Reply(RequestId, Reply),
+    /// Finish what is running, then end.
+    Stop,
+}
+
+/// A call whose dependencies are there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// The call: the id of its first return.
+    pub(crate) id: DataId,
+    /// What to call.
+    pub(crate) function: FunctionKey,
+    /// The function's body, for front ends whose functions are not part of the executable.
+    pub(crate) body: Option<Bytes>,
+    /// Function, constructor or method.
+    pub(crate) kind: CallKind,
+    /// The arguments.
+    pub(crate) args: Vec<Arg>,
+    /// The values of the dependencies.
+    pub(crate) objects: Vec<(DataId, Arc<StoredObject>)>,
+    /// How many results are wanted.
+    pub(crate) returns: u32,
+    /// Run it now, on top of the task that waits: it waits for this one.
+    pub(crate) nested: bool,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// To [`FromWorker::Get`]: the values, in order.
+    Values(Vec<Value>),
+    /// To [`FromWorker::Wait`]: the positions that are ready, ascending.
+    Ready(Vec<u64>),
+    /// To [`FromWorker::Allocate`].
+    Allocated(Block),
+    /// To [`FromWorker::Cluster`].
+    Cluster(ClusterInfo),
+    /// To [`FromWorker::LiveObjects`].
+    Count(u64),
+    /// The request failed.
+    Failed(Error),
+}
+
+/// From a worker or actor process to the engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum FromWorker {
+    /// What any client of the scheduler may ask, the controller too.
+    Ask(Ask),
+    /// This task has ended with these results, one for each return.
+    Done(DataId, Result<Vec<StoredObject>, TaskError>),
+    /// The answer to [`ToWorker::Recall`]: these had not started and never will here.
+    Returned(Vec<DataId>),
+    /// This task is asynchronous and waits for requests made earlier, so its slot is free until one is answered.
+    Yield(DataId),
+    /// A block of this length is wanted.
+    Allocate(RequestId, u64),
+    /// This block did not become part of an object.
+    GiveBack(Block),
+    /// What the cluster has.
+    Cluster(RequestId),
+}
+
+/// What any client of the scheduler may ask: the controller's threads and the tasks in the workers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Run this call. Its caller is the program (`None`) or this task or actor.
+    Submit(Box<TaskSpec>, Option<DataId>),
+    /// Remember this object.
+    Put(DataId, StoredObject),
+    /// Reply with the values of these objects when all have one. If a task is named, it is blocked until then.
+    Get(RequestId, Vec<DataId>, Option<DataId>),
+    /// Reply when so many of these objects have a value. If a task is named, it is blocked until then.
+    Wait(RequestId, Vec<DataId>, u64, Option<DataId>),
+    /// Reply to this `Wait` now, with what is ready.
+    Hurry(RequestId),
+    /// One more reference.
+    Retain(DataId),
+    /// One reference fewer.
+    Release(DataId),
+    /// How many objects there are.
+    LiveObjects(RequestId),
+}

@@ -1,0 +1,12 @@
+//! The links between the engine and its processes.
+//!
+//! A link is memory that both map ([`ring`]), with a byte stream each way, and a socket pair ([`handshake`]) that
+//! carries the memory over and tells of the other side's end. Messages ([`message`]) are encoded ([`wire`]) and batched
+//! ([`channel`]); who sleeps is woken by a [`bell`].
+
+pub(crate) mod bell;
+pub(crate) mod channel;
+pub(crate) mod handshake;
+pub(crate) mod message;
+pub(crate) mod ring;
+pub(crate) mod wire;

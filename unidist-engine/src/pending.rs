@@ -1,0 +1,107 @@
+//! Requests of this process that have not been answered.
+
+use crate::link::message::{Reply, RequestId};
+use rustc_hash::FxHashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+
+/// Hands out request numbers and keeps who waits for the answers.
+#[derive(Default)]
+pub(crate) struct Requests {
+    next: AtomicU64,
+    answered: AtomicU64,
+    open: Mutex<FxHashMap<RequestId, Waiting>>,
+}
+
+enum Waiting {
+    Thread(Arc<Slot>),
+    Call(Box<dyn FnOnce(Reply) + Send>),
+}
+
+/// Where a thread finds its answer.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    done: AtomicBool,
+    reply: Mutex<Option<Reply>>,
+    thread: Thread,
+}
+
+impl Slot {
+    /// Whether the answer is there.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// The answer, once.
+    pub(crate) fn take(&self) -> Option<Reply> {
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Requests {
+    /// A new request of this thread, which is unparked when the answer is there.
+    pub(crate) fn open(&self) -> (RequestId, Arc<Slot>) {
+        let slot = Arc::new(Slot {
+            done: AtomicBool::new(false),
+            reply: Mutex::new(None),
+            thread: std::thread::current(),
+        });
+        (self.insert(Waiting::Thread(slot.clone())), slot)
+    }
+
+    /// A new request whose answer goes to `then`.
+    pub(crate) fn open_with(&self, then: Box<dyn FnOnce(Reply) + Send>) -> RequestId {
+        self.insert(Waiting::Call(then))
+    }
+
+    /// Hands the answer to whoever waits for it. Call it without holding a lock: it may run the user's code.
+    pub(crate) fn answer(&self, request: RequestId, reply: Reply) {
+        let waiting = self.lock().remove(&request);
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        match waiting {
+            Some(Waiting::Thread(slot)) => {
+                *slot.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
+                slot.done.store(true, Ordering::Release);
+                slot.thread.unpark();
+            }
+            Some(Waiting::Call(then)) => then(reply),
+            None => {}
+        }
+    }
+
+    /// Answers everything that is open.
+    pub(crate) fn answer_all(&self, reply: &Reply) {
+        let open: Vec<_> = self.lock().keys().copied().collect();
+        open.into_iter()
+            .for_each(|request| self.answer(request, reply.clone()));
+    }
+
+    /// How many answers have come so far.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether an answer is still to come.
+    pub(crate) fn any_open(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
+    fn insert(&self, waiting: Waiting) -> RequestId {
+        let request = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        self.lock().insert(request, waiting);
+        request
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<RequestId, Waiting>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Requests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Requests")
+            .field("open", &self.lock().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,245 @@
+//! Actors: each in a process of its own, its calls in order for each caller.
+//!
+//! An actor is *new* until its constructor has ended, then *alive* or *dead*. Its id is an object whose references are
+//! the handles and the calls under way; when the last is gone, so is the actor.
+
+use super::Scheduler;
+use super::event::Role;
+use super::tasks::{Caller, Task, TaskState};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskSpec};
+
+#[derive(Debug)]
+pub(crate) struct Actor {
+    name: Arc<str>,
+    state: ActorState,
+    process: Option<ProcessId>,
+    /// Calls that wait: for the constructor, for a dependency, or behind such a call of the same caller.
+    waiting: FxHashMap<Caller, VecDeque<DataId>>,
+    /// Calls that were sent.
+    sent: FxHashSet<DataId>,
+}
+
+#[derive(Clone, Debug)]
+enum ActorState {
+    New,
+    Alive,
+    Dead(Arc<TaskError>),
+}
+
+impl Scheduler {
+    pub(crate) fn declare_actor(&mut self, spec: &TaskSpec) {
+        let name = spec
+            .options
+            .name
+            .as_deref()
+            .map_or_else(|| spec.name.clone(), Arc::from);
+        let actor = Actor {
+            name,
+            state: ActorState::New,
+            process: None,
+            waiting: FxHashMap::default(),
+            sent: FxHashSet::default(),
+        };
+        self.actors.insert(spec.id(), actor);
+    }
+
+    /// Starts the process of an actor whose constructor can run and whose resources are free.
+    pub(crate) fn start_actor(&mut self, actor: DataId) {
+        let Some(process) = self.start(Role::Actor(actor)) else {
+            let error = TaskError::new(
+                ErrorKind::WorkerDied,
+                "the session has used up its process numbers",
+            );
+            return self.fail_task(actor, error);
+        };
+        if let Some(entry) = self.actors.get_mut(&actor) {
+            entry.process = Some(process);
+        }
+        if let Some(task) = self.tasks.get_mut(&actor) {
+            task.state = TaskState::Sent(process);
+        }
+        // Its one frame holds the actor's resources until the process has ended.
+        self.push_frame(process, actor);
+    }
+
+    pub(crate) fn actor_process_joined(&mut self, process: ProcessId, actor: DataId) {
+        if self.tasks.contains_key(&actor) {
+            self.send(process, actor, false);
+        } else {
+            self.stop(process); // it failed meanwhile: the session ends
+        }
+    }
+
+    /// The constructor has ended.
+    pub(crate) fn actor_made(&mut self, id: DataId, error: Option<Arc<TaskError>>) {
+        let Some(actor) = self.actors.get_mut(&id) else {
+            return;
+        };
+        match error {
+            None => {
+                actor.state = ActorState::Alive;
+                let mut callers: Vec<_> = actor.waiting.keys().copied().collect();
+                callers.sort_unstable();
+                callers
+                    .into_iter()
+                    .for_each(|caller| self.flush_caller(id, caller));
+                // The handles may be gone already: then the last reference went with the constructor.
+                if self.objects_lack(id) {
+                    self.actor_unreferenced(id);
+                }
+            }
+            Some(error) => self.kill_actor(id, error),
+        }
+    }
+
+    fn objects_lack(&self, id: DataId) -> bool {
+        matches!(self.objects.known(id), super::directory::Known::Lost)
+    }
+
+    /// The actor is dead from now on; its process, if there is one, is to end.
+    fn kill_actor(&mut self, id: DataId, cause: Arc<TaskError>) {
+        let Some(actor) = self.actors.get_mut(&id) else {
+            return;
+        };
+        actor.state = ActorState::Dead(cause);
+        let mut calls: Vec<_> = actor.sent.drain().collect();
+        calls.extend(actor.waiting.drain().flat_map(|(_, queue)| queue));
+        calls.sort_unstable();
+        let process = actor.process;
+        for call in calls {
+            self.fail_with_actor(id, call);
+        }
+        if let Some(process) = process {
+            self.stop(process);
+        }
+        if self.objects_lack(id) {
+            self.actors.remove(&id);
+        }
+    }
+
+    fn fail_with_actor(&mut self, id: DataId, call: DataId) {
+        let mut error = TaskError::new(ErrorKind::ActorDied, "the actor is gone");
+        if let Some(Actor {
+            name,
+            state: ActorState::Dead(cause),
+            ..
+        }) = self.actors.get(&id)
+        {
+            error.message = format!("actor `{name}` is dead");
+            error.cause = Some(Box::new((**cause).clone()));
+        }
+        self.fail_task(call, error);
+    }
+
+    /// A new call, whose dependencies may still be missing.
+    pub(crate) fn call_actor(&mut self, id: DataId, call: DataId) {
+        let Some(actor) = self.actors.get_mut(&id) else {
+            return self.fail_with_actor(id, call);
+        };
+        if let ActorState::Dead(_) = actor.state {
+            return self.fail_with_actor(id, call);
+        }
+        let Some(task) = self.tasks.get(&call) else { return };
+        let alive = matches!(actor.state, ActorState::Alive);
+        if alive && task.missing == 0 && !actor.waiting.contains_key(&task.caller) {
+            self.send_to_actor(id, call);
+        } else {
+            actor.waiting.entry(task.caller).or_default().push_back(call);
+        }
+    }
+
+    /// Sends the first calls of this caller that can start, as far as they go without a gap.
+    pub(crate) fn flush_caller(&mut self, id: DataId, caller: Caller) {
+        loop {
+            let Some(actor) = self.actors.get_mut(&id) else {
+                return;
+            };
+            if !matches!(actor.state, ActorState::Alive) {
+                return;
+            }
+            let Some(queue) = actor.waiting.get_mut(&caller) else {
+                return;
+            };
+            match queue.front().copied() {
+                None => {
+                    actor.waiting.remove(&caller);
+                    return;
+                }
+                Some(call) if self.tasks.get(&call).is_some_and(|task| task.missing > 0) => return,
+                Some(call) => {
+                    queue.pop_front();
+                    self.send_to_actor(id, call);
+                }
+            }
+        }
+    }
+
+    fn send_to_actor(&mut self, id: DataId, call: DataId) {
+        if let Some(actor) = self.actors.get_mut(&id)
+            && let Some(process) = actor.process
+        {
+            actor.sent.insert(call);
+            self.send(process, call, false);
+        }
+    }
+
+    /// A call of the actor has ended, or failed while it waited.
+    pub(crate) fn actor_call_ended(&mut self, id: DataId, task: &Task) {
+        let Some(actor) = self.actors.get_mut(&id) else {
+            return;
+        };
+        let call = task.spec.id();
+        if actor.sent.remove(&call) {
+            return;
+        }
+        if let Some(queue) = actor.waiting.get_mut(&task.caller) {
+            queue.retain(|waiting| *waiting != call);
+            self.flush_caller(id, task.caller);
+        }
+    }
+
+    /// The last reference to this id is gone; if it is an actor, it ends.
+    pub(crate) fn actor_unreferenced(&mut self, id: DataId) {
+        let Some(actor) = self.actors.get(&id) else { return };
+        if let ActorState::New = actor.state {
+            return; // its constructor runs first
+        }
+        let process = actor.process;
+        self.actors.remove(&id);
+        if let Some(process) = process {
+            self.stop(process);
+        }
+    }
+
+    /// The process of the actor has ended.
+    pub(crate) fn actor_process_lost(
+        &mut self,
+        id: DataId,
+        process: ProcessId,
+        error: TaskError,
+        expected: bool,
+    ) {
+        let Some(actor) = self.actors.get_mut(&id) else {
+            return;
+        };
+        if actor.process != Some(process) {
+            return;
+        }
+        actor.process = None;
+        if !expected {
+            self.kill_actor(id, Arc::new(error));
+        }
+    }
+
+    /// Every call of an actor fails: the session ends.
+    pub(crate) fn end_actors(&mut self, error: &TaskError) {
+        let mut actors: Vec<_> = self.actors.keys().copied().collect();
+        actors.sort_unstable();
+        for id in actors {
+            self.kill_actor(id, Arc::new(error.clone()));
+        }
+    }
+}

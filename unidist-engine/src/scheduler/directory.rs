@@ -1,0 +1,220 @@
+//! The object directory: which objects there are, who refers to them, who waits for them.
+
+use super::Scheduler;
+use super::event::Action;
+use crate::link::message::{RequestId, Value};
+use crate::store::StoredObject;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
+
+/// The objects (and actors) that somebody refers to.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    entries: FxHashMap<DataId, Entry>,
+}
+
+/// One object.
+#[derive(Debug)]
+struct Entry {
+    value: Option<Value>,
+    /// The call that makes it; for what was put, itself.
+    task: DataId,
+    /// References of processes, of calls that wait or run, and of other objects.
+    references: u32,
+    waiters: Vec<Waiter>,
+}
+
+/// Who is to be told when an object has a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    /// A call that depends on it.
+    Task(DataId),
+    /// A `get` or `wait`.
+    Request(ProcessId, RequestId),
+}
+
+/// What the directory knows of an object.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    /// Its task has not ended.
+    Pending,
+    /// It has a value.
+    Settled(Value),
+    /// There is no such object (any more).
+    Lost,
+}
+
+impl Directory {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The call that makes this object, while it has no value.
+    pub(crate) fn maker(&self, id: DataId) -> Option<DataId> {
+        self.entries
+            .get(&id)
+            .filter(|entry| entry.value.is_none())
+            .map(|entry| entry.task)
+    }
+
+    pub(crate) fn known(&self, id: DataId) -> Known {
+        match self.entries.get(&id) {
+            None => Known::Lost,
+            Some(Entry { value: None, .. }) => Known::Pending,
+            Some(Entry {
+                value: Some(value), ..
+            }) => Known::Settled(value.clone()),
+        }
+    }
+
+    pub(crate) fn is_pending(&self, id: DataId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.value.is_none())
+    }
+
+    /// The value of an object, or that it is lost. Call it for settled or lost objects only.
+    pub(crate) fn value(&self, id: DataId) -> Value {
+        match self.known(id) {
+            Known::Settled(value) => value,
+            Known::Pending | Known::Lost => Value::Failed(Arc::new(lost(id))),
+        }
+    }
+
+    /// Adds an object that this call will make, with one reference. False if the id is taken.
+    #[must_use]
+    pub(crate) fn declare(&mut self, id: DataId, task: DataId) -> bool {
+        let entry = Entry {
+            value: None,
+            task,
+            references: 1,
+            waiters: Vec::new(),
+        };
+        match self.entries.entry(id) {
+            std::collections::hash_map::Entry::Occupied(_) => false,
+            std::collections::hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(entry);
+                true
+            }
+        }
+    }
+
+    /// One more reference. False if there is no such object.
+    #[must_use]
+    pub(crate) fn retain(&mut self, id: DataId) -> bool {
+        self.entries
+            .get_mut(&id)
+            .map(|entry| entry.references += 1)
+            .is_some()
+    }
+
+    pub(crate) fn add_waiter(&mut self, id: DataId, waiter: Waiter) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.waiters.push(waiter);
+        }
+    }
+
+    pub(crate) fn remove_waiter(&mut self, id: DataId, waiter: Waiter) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.waiters.retain(|other| *other != waiter);
+        }
+    }
+
+    pub(crate) fn take_waiters(&mut self, id: DataId) -> Vec<Waiter> {
+        self.entries
+            .get_mut(&id)
+            .map(|entry| std::mem::take(&mut entry.waiters))
+            .unwrap_or_default()
+    }
+}
+
+/// The error of an object that is not there.
+pub(crate) fn lost(id: DataId) -> TaskError {
+    TaskError::new(
+        ErrorKind::ObjectLost,
+        format!("object {id} was freed or never made in this session"),
+    )
+}
+
+impl Scheduler {
+    /// Gives a pending object its value. Those who wait for it are told once the present event has been dealt with.
+    pub(crate) fn settle(&mut self, id: DataId, value: Value) {
+        if let Value::Ready(object) = &value {
+            for borrowed in &object.borrowed {
+                // A ref to what is not there stays one to nothing: its `get` says so.
+                let _ = self.objects.retain(*borrowed);
+            }
+        }
+        match self.objects.entries.get_mut(&id) {
+            Some(entry) if entry.value.is_none() => {
+                entry.value = Some(value);
+                self.settled.push_back(id);
+            }
+            _ => self.discard(value), // nobody refers to it any more
+        }
+    }
+
+    /// One reference fewer; at the last one the object is gone, and with it what it refers to.
+    pub(crate) fn release(&mut self, id: DataId) {
+        let mut worklist = vec![id];
+        while let Some(id) = worklist.pop() {
+            let Some(entry) = self.objects.entries.get_mut(&id) else {
+                continue;
+            };
+            entry.references -= 1;
+            if entry.references > 0 {
+                continue;
+            }
+            let entry = self.objects.entries.remove(&id);
+            if let Some(Entry {
+                value: Some(Value::Ready(object)),
+                ..
+            }) = entry
+            {
+                self.free(&object);
+                worklist.extend_from_slice(&object.borrowed);
+            }
+            self.actor_unreferenced(id);
+        }
+    }
+
+    fn discard(&mut self, value: Value) {
+        if let Value::Ready(object) = value {
+            self.free(&object);
+            object.borrowed.iter().for_each(|id| self.release(*id));
+        }
+    }
+
+    fn free(&mut self, object: &StoredObject) {
+        self.actions.extend(object.blocks().map(Action::Free));
+    }
+
+    /// A reference of a process, which is given back if the process is lost.
+    pub(crate) fn retain_for(&mut self, process: ProcessId, id: DataId) {
+        if self.objects.retain(id) {
+            self.note_reference(process, id);
+        }
+    }
+
+    pub(crate) fn note_reference(&mut self, process: ProcessId, id: DataId) {
+        if let Some(worker) = self.workers.get_mut(&process) {
+            *worker.references.entry(id).or_default() += 1;
+        }
+    }
+
+    /// A process gives a reference back; one that it does not have is ignored.
+    pub(crate) fn release_for(&mut self, process: ProcessId, id: DataId) {
+        if process != ProcessId::CONTROLLER {
+            let Some(worker) = self.workers.get_mut(&process) else {
+                return;
+            };
+            let Some(count) = worker.references.get_mut(&id) else {
+                return;
+            };
+            *count -= 1;
+            if *count == 0 {
+                worker.references.remove(&id);
+            }
+        }
+        self.release(id);
+    }
+}

@@ -1,0 +1,48 @@
+//! What goes into the scheduler and what comes out.
+
+use crate::link::message::{Ask, Reply, RequestId, ToWorker};
+use crate::store::{Block, StoredObject};
+use unidist_common::{DataId, ProcessId, TaskError};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A client asks: the controller or a process.
+    Ask(ProcessId, Ask),
+    /// A process that was to be started has joined.
+    Joined(ProcessId),
+    /// A process has ended (or could not be started), with what is known of why.
+    Lost(ProcessId, String),
+    /// A call has ended on this process.
+    Done(ProcessId, DataId, Result<Vec<StoredObject>, TaskError>),
+    /// The process gives these calls back, which it has not started.
+    Returned(ProcessId, Vec<DataId>),
+    /// The asynchronous call waits for requests made earlier.
+    Yield(ProcessId, DataId),
+    /// The session is to end: what runs may finish, nothing else starts.
+    Shutdown,
+}
+
+/// Something is to be done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Start a process.
+    Start(ProcessId, Role),
+    /// Send a message.
+    Send(ProcessId, ToWorker),
+    /// Answer a request of the controller or of a process.
+    Reply(ProcessId, RequestId, Reply),
+    /// Free a block of the store.
+    Free(Block),
+    /// Tell the user of a failed call whose failure nobody can see, because it has no results.
+    Unobserved(TaskError),
+}
+
+/// What a process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Runs tasks.
+    Pool,
+    /// Hosts this actor.
+    Actor(DataId),
+}

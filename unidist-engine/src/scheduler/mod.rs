@@ -1,0 +1,208 @@
+//! The scheduler: a reactor that decides everything and does nothing.
+//!
+//! [`Scheduler::handle`] takes one [`Event`] and returns what is to be done about it. There is no I/O in here, no clock,
+//! no thread and no randomness, so the same events always lead to the same actions; the controller feeds it and carries
+//! out what it says.
+//!
+//! A call passes through these states:
+//!
+//! ```text
+//! submitted ──dependencies──▶ ready ──dispatch──▶ sent (ahead ▶ running ⇄ blocked) ──▶ done or failed
+//!                               ▲                   │
+//!                               └──── recalled, or its worker is lost before it started
+//! ```
+//!
+//! The parts: [`directory`] knows objects and counts references, [`tasks`] follows calls, [`actors`] keeps the order of
+//! their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get` and `wait`, [`resources`] counts
+//! slots, [`dispatch`] hands calls out.
+
+mod actors;
+mod directory;
+mod dispatch;
+mod event;
+mod requests;
+mod resources;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+pub(crate) use event::{Action, Event, Role};
+
+use crate::link::message::{Ask, Reply, RequestId, Value};
+use directory::{Directory, Waiter};
+use resources::Resources;
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
+
+/// What the scheduler has to work with.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// CPU slots: how many tasks run at once.
+    pub(crate) cpus: usize,
+    /// Custom resources.
+    pub(crate) resources: BTreeMap<String, f64>,
+    /// How many worker processes there may be, blocked ones included. Actors do not count.
+    pub(crate) max_pool: usize,
+}
+
+impl Limits {
+    /// How many tasks wait at a busy worker, so that it need not wait for the next one.
+    pub(crate) const QUEUE_AHEAD: usize = 32;
+}
+
+/// The state of a session. See the module documentation.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    limits: Limits,
+    slots: usize,
+    objects: Directory,
+    tasks: FxHashMap<DataId, tasks::Task>,
+    actors: FxHashMap<DataId, actors::Actor>,
+    workers: FxHashMap<ProcessId, workers::Worker>,
+    /// The processes of the pool, oldest first.
+    pool: Vec<ProcessId>,
+    /// How many of them have not joined.
+    starting: usize,
+    /// How many in a row ended before they joined.
+    failed_starts: usize,
+    next_process: u32,
+    requests: FxHashMap<(ProcessId, RequestId), requests::Request>,
+    resources: Resources,
+    /// Objects that have a value and whose waiters have not been told.
+    settled: VecDeque<DataId>,
+    actions: Vec<Action>,
+    ending: bool,
+}
+
+impl Scheduler {
+    /// A session with no processes; [`start_workers`](Scheduler::start_workers) asks for them.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Scheduler {
+            slots: limits.cpus,
+            resources: Resources::new(limits.cpus, &limits.resources),
+            limits,
+            objects: Directory::default(),
+            tasks: FxHashMap::default(),
+            actors: FxHashMap::default(),
+            workers: FxHashMap::default(),
+            pool: Vec::new(),
+            starting: 0,
+            failed_starts: 0,
+            next_process: ProcessId::CONTROLLER.number() + 1,
+            requests: FxHashMap::default(),
+            settled: VecDeque::new(),
+            actions: Vec::new(),
+            ending: false,
+        }
+    }
+
+    /// Starts one worker for each slot.
+    pub(crate) fn start_workers(&mut self, actions: &mut Vec<Action>) {
+        (0..self.slots).for_each(|_| self.start_pool_worker());
+        actions.append(&mut self.actions);
+    }
+
+    /// Takes note of an event and appends what is to be done about it.
+    pub(crate) fn handle(&mut self, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Ask(process, ask) => self.ask(process, ask),
+            Event::Joined(process) => self.joined(process),
+            Event::Lost(process, why) => self.lost(process, &why),
+            Event::Done(process, task, result) => self.done(process, task, result),
+            Event::Returned(process, tasks) => self.returned(process, tasks),
+            Event::Yield(process, task) => self.block(process, task, None),
+            Event::Shutdown => self.shutdown(),
+        }
+        self.tell_waiters();
+        actions.append(&mut self.actions);
+    }
+
+    /// Hands out the calls that are ready. To be called after a batch of events.
+    pub(crate) fn dispatch_into(&mut self, actions: &mut Vec<Action>) {
+        self.dispatch();
+        self.tell_waiters();
+        actions.append(&mut self.actions);
+    }
+
+    /// Whether there are workers: `None` while the answer is open, because some are starting.
+    pub(crate) fn workers_started(&self) -> Option<bool> {
+        (self.starting == 0).then_some(!self.pool.is_empty())
+    }
+
+    /// Whether the session has ended: no process is left and none will be started.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ending && self.workers.is_empty()
+    }
+
+    /// How many calls have not ended.
+    pub(crate) fn pending_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn ask(&mut self, process: ProcessId, ask: Ask) {
+        match ask {
+            Ask::Submit(spec, caller) => self.submit(process, *spec, caller),
+            Ask::Put(id, object) => {
+                if self.objects.declare(id, id) {
+                    self.note_reference(process, id);
+                    self.settle(id, Value::Ready(Arc::new(object)));
+                }
+            }
+            Ask::Get(request, ids, blocks) => self.get(process, request, ids, blocks),
+            Ask::Wait(request, ids, count, blocks) => self.wait(process, request, ids, count, blocks),
+            Ask::Hurry(request) => self.hurry(process, request),
+            Ask::Retain(id) => self.retain_for(process, id),
+            Ask::Release(id) => self.release_for(process, id),
+            Ask::LiveObjects(request) => {
+                let count = Reply::Count(self.objects.len() as u64);
+                self.actions.push(Action::Reply(process, request, count));
+            }
+        }
+    }
+
+    fn tell_waiters(&mut self) {
+        while let Some(id) = self.settled.pop_front() {
+            let waiters = self.objects.take_waiters(id);
+            if waiters.is_empty() {
+                continue;
+            }
+            let value = self.objects.value(id);
+            for waiter in waiters {
+                match waiter {
+                    Waiter::Task(task) => self.dependency_settled(task, &value),
+                    Waiter::Request(process, request) => self.request_progress(process, request),
+                }
+            }
+        }
+    }
+
+    /// What runs may finish; everything else fails, so that whoever waits for it goes on.
+    fn shutdown(&mut self) {
+        if self.ending {
+            return;
+        }
+        self.ending = true;
+        let error = TaskError::new(ErrorKind::SessionEnded, "the session was shut down");
+        self.end_actors(&error);
+        let running: Vec<_> = self
+            .workers
+            .values()
+            .flat_map(|worker| worker.stack.iter().map(|f| f.task))
+            .collect();
+        let mut rest: Vec<_> = self
+            .tasks
+            .keys()
+            .filter(|task| !running.contains(task))
+            .copied()
+            .collect();
+        rest.sort_unstable();
+        rest.into_iter()
+            .for_each(|task| self.fail_task(task, error.clone()));
+        let mut processes: Vec<_> = self.workers.keys().copied().collect();
+        processes.sort_unstable();
+        processes.into_iter().for_each(|process| self.stop(process));
+    }
+}

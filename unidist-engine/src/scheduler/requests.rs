@@ -1,0 +1,125 @@
+//! `get` and `wait`: requests that are answered when objects have values.
+
+use super::Scheduler;
+use super::directory::Waiter;
+use super::event::Action;
+use crate::link::message::{Reply, RequestId};
+use unidist_common::{DataId, ProcessId};
+
+/// A request that cannot be answered yet.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) ids: Vec<DataId>,
+    kind: Kind,
+    /// How many more values are needed before the answer.
+    missing: usize,
+    /// The task that is blocked until the answer.
+    blocks: Option<DataId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Get,
+    Wait,
+}
+
+impl Scheduler {
+    pub(crate) fn get(
+        &mut self,
+        process: ProcessId,
+        request: RequestId,
+        ids: Vec<DataId>,
+        blocks: Option<DataId>,
+    ) {
+        let missing = ids.iter().filter(|id| self.objects.is_pending(**id)).count();
+        self.open(
+            process,
+            request,
+            Request {
+                ids,
+                kind: Kind::Get,
+                missing,
+                blocks,
+            },
+        );
+    }
+
+    pub(crate) fn wait(
+        &mut self,
+        process: ProcessId,
+        request: RequestId,
+        ids: Vec<DataId>,
+        count: u64,
+        blocks: Option<DataId>,
+    ) {
+        let ready = ids.iter().filter(|id| !self.objects.is_pending(**id)).count();
+        let wanted = usize::try_from(count).unwrap_or(usize::MAX).min(ids.len());
+        self.open(
+            process,
+            request,
+            Request {
+                ids,
+                kind: Kind::Wait,
+                missing: wanted.saturating_sub(ready),
+                blocks,
+            },
+        );
+    }
+
+    /// Answers a `wait` whose time is over.
+    pub(crate) fn hurry(&mut self, process: ProcessId, request: RequestId) {
+        if let Some(open) = self.close(process, request) {
+            self.answer(process, request, open);
+        }
+    }
+
+    /// One of the objects that the request waits for has a value now.
+    pub(crate) fn request_progress(&mut self, process: ProcessId, request: RequestId) {
+        let Some(open) = self.requests.get_mut(&(process, request)) else {
+            return;
+        };
+        open.missing -= 1;
+        if open.missing == 0
+            && let Some(open) = self.close(process, request)
+        {
+            self.answer(process, request, open);
+        }
+    }
+
+    fn open(&mut self, process: ProcessId, request: RequestId, open: Request) {
+        if open.missing == 0 {
+            return self.answer(process, request, open);
+        }
+        for id in &open.ids {
+            if self.objects.is_pending(*id) {
+                self.objects.add_waiter(*id, Waiter::Request(process, request));
+            }
+        }
+        let blocks = open.blocks;
+        self.requests.insert((process, request), open);
+        if let Some(task) = blocks {
+            self.block(process, task, Some(request));
+        }
+    }
+
+    /// Forgets a request and everything that was to tell it something.
+    pub(crate) fn close(&mut self, process: ProcessId, request: RequestId) -> Option<Request> {
+        let open = self.requests.remove(&(process, request))?;
+        for id in &open.ids {
+            self.objects.remove_waiter(*id, Waiter::Request(process, request));
+        }
+        Some(open)
+    }
+
+    fn answer(&mut self, process: ProcessId, request: RequestId, open: Request) {
+        let reply = match open.kind {
+            Kind::Get => Reply::Values(open.ids.iter().map(|id| self.objects.value(*id)).collect()),
+            Kind::Wait => {
+                let ready = |(at, id): (usize, &DataId)| (!self.objects.is_pending(*id)).then_some(at as u64);
+                Reply::Ready(open.ids.iter().enumerate().filter_map(ready).collect())
+            }
+        };
+        self.actions.push(Action::Reply(process, request, reply));
+        self.unblock(process, open.blocks, request);
+    }
+}

@@ -1,0 +1,280 @@
+//! Calls: from their submission, over their dependencies, to their results.
+
+use super::Scheduler;
+use super::directory::{Known, Waiter, lost};
+use super::event::{Action, Role};
+use super::resources::Class;
+use crate::link::message::{Run, ToWorker, Value};
+use crate::store::StoredObject;
+use std::sync::Arc;
+use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskSpec};
+use unidist_core::CallKind;
+
+/// A call that has not ended.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) spec: TaskSpec,
+    pub(crate) class: Class,
+    pub(crate) caller: Caller,
+    /// How many dependencies have no value yet.
+    pub(crate) missing: usize,
+    pub(crate) state: TaskState,
+}
+
+/// Whose calls of an actor run in order: a process and in it the program, a task or an actor.
+pub(crate) type Caller = (ProcessId, Option<DataId>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskState {
+    /// For its dependencies, or for its turn at the actor.
+    Waiting,
+    /// For a worker.
+    Ready,
+    /// It was sent to this process.
+    Sent(ProcessId),
+}
+
+impl Scheduler {
+    pub(crate) fn submit(&mut self, process: ProcessId, spec: TaskSpec, caller: Option<DataId>) {
+        let id = spec.id();
+        for result in spec.returns.ids() {
+            if !self.objects.declare(result, id) {
+                return; // a process names ids that are not its own: nothing of it is believed
+            }
+            self.note_reference(process, result);
+        }
+        let actor = match spec.target {
+            Target::Actor(actor) => Some(actor),
+            Target::Pool | Target::NewActor => None,
+        };
+        let pinned = spec.dependencies.iter().chain(&spec.borrowed).chain(&actor);
+        let gone = pinned
+            .filter(|id| !self.objects.retain(**id))
+            .copied()
+            .collect::<Vec<_>>();
+        let class = match spec.target {
+            Target::Pool => self.resources.classify(&spec.options, false),
+            Target::NewActor => self.resources.classify(&spec.options, true),
+            Target::Actor(_) => Ok(Class::DEFAULT),
+        };
+        let refusal = if self.ending {
+            Some(TaskError::new(
+                ErrorKind::SessionEnded,
+                "the session is shutting down",
+            ))
+        } else {
+            class.as_ref().err().cloned()
+        };
+        let class = class.unwrap_or(Class::DEFAULT);
+        let task = Task {
+            spec,
+            class,
+            caller: (process, caller),
+            missing: 0,
+            state: TaskState::Waiting,
+        };
+        if let Target::NewActor = task.spec.target {
+            self.declare_actor(&task.spec);
+        }
+        self.tasks.insert(id, task);
+        match refusal {
+            Some(error) => self.fail_task(id, error),
+            None => self.resolve(id, &gone),
+        }
+    }
+
+    /// Looks at the dependencies of a new call.
+    fn resolve(&mut self, id: DataId, gone: &[DataId]) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        let mut failed = None;
+        for dependency in &task.spec.dependencies {
+            match self.objects.known(*dependency) {
+                _ if gone.contains(dependency) => failed = failed.or(Some(Arc::new(lost(*dependency)))),
+                Known::Settled(Value::Ready(_)) => {}
+                Known::Settled(Value::Failed(error)) => failed = failed.or(Some(error)),
+                Known::Lost => failed = failed.or(Some(Arc::new(lost(*dependency)))),
+                Known::Pending => {
+                    task.missing += 1;
+                    self.objects.add_waiter(*dependency, Waiter::Task(id));
+                }
+            }
+        }
+        let (target, ready) = (task.spec.target, task.missing == 0);
+        match (failed, target) {
+            (Some(cause), _) => self.fail_dependent(id, &cause),
+            (None, Target::Actor(actor)) => self.call_actor(actor, id),
+            (None, _) if ready => self.make_ready(id),
+            (None, _) => {}
+        }
+    }
+
+    /// A dependency of the call has its value now.
+    pub(crate) fn dependency_settled(&mut self, id: DataId, value: &Value) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        if let Value::Failed(cause) = value {
+            return self.fail_dependent(id, cause);
+        }
+        task.missing -= 1;
+        if task.missing == 0 {
+            let caller = task.caller;
+            match task.spec.target {
+                Target::Actor(actor) => self.flush_caller(actor, caller),
+                Target::Pool | Target::NewActor => self.make_ready(id),
+            }
+        }
+    }
+
+    fn fail_dependent(&mut self, id: DataId, cause: &TaskError) {
+        if let Some(task) = self.tasks.get(&id) {
+            let error = TaskError::dependency(&task.spec.name, cause);
+            self.fail_task(id, error);
+        }
+    }
+
+    fn make_ready(&mut self, id: DataId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.state = TaskState::Ready;
+            self.resources.push(task.class, id);
+        }
+    }
+
+    /// A call that was sent somewhere is to be sent somewhere else, before others.
+    pub(crate) fn make_ready_again(&mut self, id: DataId) {
+        if self.ending {
+            return self.fail_task(
+                id,
+                TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"),
+            );
+        }
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.state = TaskState::Ready;
+            self.resources.push_front(task.class, id);
+        }
+    }
+
+    /// Sends a call to a process.
+    pub(crate) fn send(&mut self, process: ProcessId, id: DataId, nested: bool) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        task.state = TaskState::Sent(process);
+        let spec = &task.spec;
+        let kind = match spec.target {
+            Target::Pool => CallKind::Task,
+            Target::NewActor => CallKind::NewActor {
+                max_concurrency: spec.options.max_concurrency,
+            },
+            Target::Actor(actor) => CallKind::Method { actor },
+        };
+        let mut objects: Vec<(DataId, Arc<StoredObject>)> = Vec::with_capacity(spec.dependencies.len());
+        for dependency in &spec.dependencies {
+            if let Value::Ready(object) = self.objects.value(*dependency) {
+                objects.push((*dependency, object));
+            }
+        }
+        let run = Run {
+            id,
+            function: spec.function,
+            body: spec.body.clone(),
+            kind,
+            args: spec.args.clone(),
+            objects,
+            returns: spec.returns.count,
+            nested,
+        };
+        self.actions.push(Action::Send(process, ToWorker::Run(run)));
+    }
+
+    /// A call has ended.
+    pub(crate) fn done(
+        &mut self,
+        process: ProcessId,
+        id: DataId,
+        result: Result<Vec<StoredObject>, TaskError>,
+    ) {
+        let sent_here = |task: &Task| task.state == TaskState::Sent(process);
+        if !self.tasks.get(&id).is_some_and(sent_here) {
+            // It has failed already, for example because the session ends.
+            for object in result.into_iter().flatten() {
+                self.actions.extend(object.blocks().map(Action::Free));
+            }
+            return;
+        }
+        let in_pool = self
+            .workers
+            .get(&process)
+            .is_some_and(|worker| worker.role == Role::Pool);
+        let left = in_pool && self.remove_from_worker(process, id);
+        match result {
+            Ok(objects) => self.complete(id, objects),
+            Err(error) => self.fail_task(id, error.on_worker(&process.to_string())),
+        }
+        if left {
+            self.tell_waiters(); // what runs below may go on with this result
+            self.keep_busy(process);
+        }
+    }
+
+    fn complete(&mut self, id: DataId, objects: Vec<StoredObject>) {
+        let Some(task) = self.tasks.remove(&id) else {
+            return;
+        };
+        let returns = task.spec.returns;
+        let promised = returns.count as usize;
+        if objects.len() == promised {
+            for (id, object) in returns.ids().zip(objects) {
+                self.settle(id, Value::Ready(Arc::new(object)));
+            }
+        } else {
+            let text = format!("{} results came back instead of {promised}", objects.len());
+            objects
+                .iter()
+                .flat_map(StoredObject::blocks)
+                .for_each(|block| self.actions.push(Action::Free(block)));
+            let error = Arc::new(TaskError::new(ErrorKind::Decode, text).of_function(&task.spec.name));
+            returns
+                .ids()
+                .for_each(|id| self.settle(id, Value::Failed(error.clone())));
+        }
+        self.task_left(&task, None);
+    }
+
+    /// The call ends without a value.
+    pub(crate) fn fail_task(&mut self, id: DataId, error: TaskError) {
+        let Some(task) = self.tasks.remove(&id) else {
+            return;
+        };
+        let error = Arc::new(error.of_function(&task.spec.name));
+        if task.spec.returns.count == 0 {
+            self.actions.push(Action::Unobserved((*error).clone()));
+        }
+        for result in task.spec.returns.ids() {
+            self.settle(result, Value::Failed(error.clone()));
+        }
+        self.task_left(&task, Some(error));
+    }
+
+    /// The call is over: the actor it concerns is told, and what it kept alive is given back.
+    fn task_left(&mut self, task: &Task, error: Option<Arc<TaskError>>) {
+        match task.spec.target {
+            Target::Pool => {}
+            Target::NewActor => self.actor_made(task.spec.id(), error),
+            Target::Actor(actor) => {
+                self.actor_call_ended(actor, task);
+                self.release(actor);
+            }
+        }
+        for id in task.spec.dependencies.iter().chain(&task.spec.borrowed) {
+            self.release(*id);
+        }
+    }
+
+    /// Whether this call makes one of these objects.
+    pub(crate) fn makes_one_of(&self, task: DataId, ids: &[DataId]) -> bool {
+        ids.iter().any(|id| self.objects.maker(*id) == Some(task))
+    }
+}

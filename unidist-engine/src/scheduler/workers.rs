@@ -1,0 +1,352 @@
+//! The processes that run calls, as the scheduler sees them.
+//!
+//! A pool worker runs one task at a time. The task may block in `get`; then its slot is free, and the worker runs, on
+//! top of it, tasks that it waits for. So what runs is a stack of frames, of which only the last can be active. Behind
+//! it lie the tasks that were sent ahead to hide the wire: the worker starts them in order, each when the stack is
+//! empty, or earlier if the blocked task waits for them.
+
+use super::Scheduler;
+use super::event::{Action, Role};
+use super::resources::Class;
+use crate::link::message::{RequestId, ToWorker};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) role: Role,
+    pub(crate) phase: Phase,
+    /// What runs: the last frame on top of the others. Unused for actors, whose calls may overlap.
+    pub(crate) stack: Vec<Frame>,
+    /// What was sent and waits for its turn there.
+    pub(crate) ahead: VecDeque<DataId>,
+    /// Calls were asked back and the answer is not here yet.
+    pub(crate) recalling: bool,
+    /// The references that the process holds.
+    pub(crate) references: FxHashMap<DataId, u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It was started and has not joined.
+    Starting,
+    /// It runs what it is sent.
+    Live,
+    /// It was told to end.
+    Stopping,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) task: DataId,
+    pub(crate) class: Class,
+    pub(crate) state: FrameState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameState {
+    /// It holds its slot.
+    Active,
+    /// It waits for this request and has given its slot back.
+    Blocked(RequestId),
+    /// Its request was answered while another task ran on top of it; it goes on, with its slot, after that.
+    Answered,
+    /// It is asynchronous, waits for several requests, and has given its slot back until one is answered.
+    Yielded,
+}
+
+impl Worker {
+    pub(crate) fn new(role: Role) -> Self {
+        Worker {
+            role,
+            phase: Phase::Starting,
+            stack: Vec::new(),
+            ahead: VecDeque::new(),
+            recalling: false,
+            references: FxHashMap::default(),
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase == Phase::Live && self.stack.is_empty() && self.ahead.is_empty()
+    }
+
+    /// Whether the last frame runs, so that the worker comes to what was sent ahead by itself.
+    pub(crate) fn is_active(&self) -> bool {
+        self.phase == Phase::Live
+            && self
+                .stack
+                .last()
+                .is_some_and(|frame| frame.state == FrameState::Active)
+    }
+
+    pub(crate) fn blocked_on(&self) -> Option<RequestId> {
+        match self.stack.last()?.state {
+            FrameState::Blocked(request) => Some(request),
+            FrameState::Active | FrameState::Answered | FrameState::Yielded => None,
+        }
+    }
+}
+
+impl Scheduler {
+    /// Starts a process for the pool.
+    pub(crate) fn start_pool_worker(&mut self) {
+        if let Some(process) = self.start(Role::Pool) {
+            self.pool.push(process);
+            self.starting += 1;
+        }
+    }
+
+    /// Starts a process; `None` if the session has used up its process numbers.
+    pub(crate) fn start(&mut self, role: Role) -> Option<ProcessId> {
+        let process = ProcessId::new(self.next_process)?;
+        self.next_process += 1;
+        self.workers.insert(process, Worker::new(role));
+        self.actions.push(Action::Start(process, role));
+        Some(process)
+    }
+
+    pub(crate) fn joined(&mut self, process: ProcessId) {
+        let Some(worker) = self.workers.get_mut(&process) else {
+            return;
+        };
+        if worker.phase != Phase::Starting {
+            return;
+        }
+        worker.phase = Phase::Live;
+        let role = worker.role;
+        match role {
+            Role::Pool => {
+                self.starting -= 1;
+                self.failed_starts = 0;
+                if self.ending {
+                    self.stop(process);
+                }
+            }
+            Role::Actor(actor) => self.actor_process_joined(process, actor),
+        }
+    }
+
+    /// Tells a process to finish what runs and end.
+    pub(crate) fn stop(&mut self, process: ProcessId) {
+        if let Some(worker) = self.workers.get_mut(&process)
+            && worker.phase == Phase::Live
+        {
+            worker.phase = Phase::Stopping;
+            self.actions.push(Action::Send(process, ToWorker::Stop));
+        }
+    }
+
+    /// The task gives its slot back, until the request is answered or, if there is none named, any of the process is.
+    pub(crate) fn block(&mut self, process: ProcessId, task: DataId, request: Option<RequestId>) {
+        let Some(worker) = self.workers.get_mut(&process) else {
+            return;
+        };
+        let Some(frame) = worker.stack.iter_mut().find(|frame| frame.task == task) else {
+            return;
+        };
+        if frame.state != FrameState::Active {
+            return;
+        }
+        frame.state = request.map_or(FrameState::Yielded, FrameState::Blocked);
+        self.resources.give_cpus(frame.class);
+        self.keep_busy(process);
+    }
+
+    /// The worker has ended a task or cannot go on with one: finds something that it can run now.
+    pub(crate) fn keep_busy(&mut self, process: ProcessId) {
+        self.promote(process);
+        let Some(worker) = self.workers.get(&process) else {
+            return;
+        };
+        if worker.stack.is_empty() || worker.is_active() {
+            return;
+        }
+        let request = worker.blocked_on();
+        self.recall_all(process);
+        if let Some(request) = request {
+            self.run_nested(process, request);
+        }
+    }
+
+    /// A request of the process was answered: what was blocked by it goes on.
+    pub(crate) fn unblock(&mut self, process: ProcessId, blocks: Option<DataId>, request: RequestId) {
+        let Some(worker) = self.workers.get_mut(&process) else {
+            return;
+        };
+        for frame in &mut worker.stack {
+            let goes_on = match frame.state {
+                FrameState::Active | FrameState::Answered => false,
+                FrameState::Blocked(on) => on == request,
+                FrameState::Yielded => blocks.is_none(),
+            };
+            if goes_on {
+                frame.state = FrameState::Answered;
+            }
+        }
+        self.resume(process);
+    }
+
+    /// The last frame goes on if what it waited for is there.
+    fn resume(&mut self, process: ProcessId) {
+        if let Some(frame) = self
+            .workers
+            .get_mut(&process)
+            .and_then(|worker| worker.stack.last_mut())
+            && frame.state == FrameState::Answered
+        {
+            frame.state = FrameState::Active;
+            self.resources.take_cpus(frame.class);
+        }
+    }
+
+    /// Follows the worker in what it starts by itself: with nothing on its stack, the first task that was sent ahead;
+    /// while it is blocked, the first that it waits for.
+    fn promote(&mut self, process: ProcessId) {
+        let Some(worker) = self.workers.get(&process) else {
+            return;
+        };
+        let next = match worker.stack.last() {
+            None => (!worker.ahead.is_empty()).then_some(0),
+            Some(_) => worker.blocked_on().and_then(|request| {
+                let awaited = &self.requests.get(&(process, request))?.ids;
+                worker
+                    .ahead
+                    .iter()
+                    .position(|task| self.makes_one_of(*task, awaited))
+            }),
+        };
+        let Some(task) = next.and_then(|at| self.workers.get_mut(&process)?.ahead.remove(at)) else {
+            return;
+        };
+        self.push_frame(process, task);
+    }
+
+    /// The task runs on this worker from now on.
+    pub(crate) fn push_frame(&mut self, process: ProcessId, task: DataId) {
+        let Some(class) = self.tasks.get(&task).map(|task| task.class) else {
+            return;
+        };
+        if let Some(worker) = self.workers.get_mut(&process) {
+            worker.stack.push(Frame {
+                task,
+                class,
+                state: FrameState::Active,
+            });
+            self.resources.take(class);
+        }
+    }
+
+    /// Takes the task off the worker, wherever it is there; false if it is not there.
+    pub(crate) fn remove_from_worker(&mut self, process: ProcessId, task: DataId) -> bool {
+        let Some(worker) = self.workers.get_mut(&process) else {
+            return false;
+        };
+        if let Some(at) = worker.stack.iter().rposition(|frame| frame.task == task) {
+            let frame = worker.stack.remove(at);
+            self.give_back(frame);
+            self.resume(process);
+            return true;
+        }
+        match worker.ahead.iter().position(|ahead| *ahead == task) {
+            Some(at) => worker.ahead.remove(at).is_some(),
+            None => false,
+        }
+    }
+
+    fn give_back(&mut self, frame: Frame) {
+        match frame.state {
+            FrameState::Active => self.resources.give(frame.class),
+            FrameState::Blocked(_) | FrameState::Answered | FrameState::Yielded => {
+                self.resources.give_custom(frame.class);
+            }
+        }
+    }
+
+    /// Asks for everything back that was sent ahead to a worker that is blocked, but for what it waits for.
+    fn recall_all(&mut self, process: ProcessId) {
+        let Some(worker) = self.workers.get(&process) else {
+            return;
+        };
+        let request = worker
+            .blocked_on()
+            .and_then(|request| self.requests.get(&(process, request)));
+        let awaited = request.map_or(&[][..], |request| &request.ids);
+        let stuck = |task: &DataId| !self.makes_one_of(*task, awaited);
+        let tasks: Vec<_> = worker.ahead.iter().copied().filter(stuck).collect();
+        if !tasks.is_empty()
+            && let Some(worker) = self.workers.get_mut(&process)
+            && !worker.recalling
+        {
+            worker.recalling = true;
+            self.actions.push(Action::Send(process, ToWorker::Recall(tasks)));
+        }
+    }
+
+    /// The answer to a recall.
+    pub(crate) fn returned(&mut self, process: ProcessId, tasks: Vec<DataId>) {
+        if let Some(worker) = self.workers.get_mut(&process) {
+            worker.recalling = false;
+        }
+        for task in tasks.into_iter().rev() {
+            if self.remove_from_worker(process, task) {
+                self.make_ready_again(task);
+            }
+        }
+        self.keep_busy(process);
+    }
+
+    /// The process has ended.
+    pub(crate) fn lost(&mut self, process: ProcessId, why: &str) {
+        let Some(mut worker) = self.workers.remove(&process) else {
+            return;
+        };
+        self.pool.retain(|other| *other != process);
+        let error = TaskError::new(ErrorKind::WorkerDied, why).on_worker(&process.to_string());
+        let expected = worker.phase == Phase::Stopping;
+        if worker.phase == Phase::Starting && worker.role == Role::Pool {
+            self.starting -= 1;
+            self.failed_starts += 1;
+        }
+        for frame in std::mem::take(&mut worker.stack) {
+            self.give_back(frame);
+            self.fail_task(frame.task, error.clone());
+        }
+        for task in worker.ahead.into_iter().rev() {
+            self.make_ready_again(task);
+        }
+        let requests: Vec<_> = self
+            .requests
+            .keys()
+            .filter(|key| key.0 == process)
+            .copied()
+            .collect();
+        for (process, request) in requests {
+            self.close(process, request);
+        }
+        if let Role::Actor(actor) = worker.role {
+            self.actor_process_lost(actor, process, error.clone(), expected);
+        }
+        for (id, count) in worker.references {
+            (0..count).for_each(|_| self.release(id));
+        }
+        if self.failed_starts >= MAX_FAILED_STARTS {
+            self.give_up_starting(&error);
+        } else if worker.role == Role::Pool && !expected && !self.ending && self.pool.len() < self.slots {
+            self.start_pool_worker();
+        }
+    }
+
+    /// No process can be started: what waits for one fails, rather than wait for ever.
+    fn give_up_starting(&mut self, error: &TaskError) {
+        if self.pool.is_empty() {
+            for task in self.resources.drain() {
+                self.fail_task(task, error.clone());
+            }
+        }
+    }
+}
+
+/// So many processes in a row that end before they join mean that none ever will.
+pub(crate) const MAX_FAILED_STARTS: usize = 3;

@@ -1,0 +1,180 @@
+//! The allocator of the object store: hands out ranges of one bounded segment.
+//!
+//! It knows nothing of memory, only of offsets, so it can be tested against a model. Ranges that have been used are
+//! preferred to ranges that never were, because pages that were touched cost no page fault; neighbours that are free
+//! become one range at once.
+
+use super::Block;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Blocks start and end on multiples of this, so that slices of any plain-old-data type are aligned.
+pub(crate) const ALIGNMENT: u64 = 64;
+
+/// Which ranges are in use.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    /// Free ranges below `frontier`, by offset.
+    free: BTreeMap<u64, u64>,
+    /// The same, by length and offset.
+    by_length: BTreeSet<(u64, u64)>,
+    /// Blocks in use, with their rounded lengths.
+    used: BTreeMap<u64, u64>,
+    /// Where the part begins that was never handed out.
+    frontier: u64,
+    start: u64,
+    end: u64,
+    used_bytes: u64,
+}
+
+impl Arena {
+    /// An arena over the offsets `start..end`.
+    pub(crate) fn new(start: u64, end: u64) -> Self {
+        let start = start.next_multiple_of(ALIGNMENT);
+        Arena {
+            free: BTreeMap::new(),
+            by_length: BTreeSet::new(),
+            used: BTreeMap::new(),
+            frontier: start,
+            start,
+            end: (end - end % ALIGNMENT).max(start),
+            used_bytes: 0,
+        }
+    }
+
+    /// A block of at least `len` bytes whose `len` is exactly what was asked for, or `None` if none is free.
+    pub(crate) fn allocate(&mut self, len: u64) -> Option<Block> {
+        let rounded = len.max(1).checked_next_multiple_of(ALIGNMENT)?;
+        let offset = match self.by_length.range((rounded, 0)..).next().copied() {
+            Some((found, offset)) => {
+                self.remove_free(offset, found);
+                if found > rounded {
+                    self.insert_free(offset + rounded, found - rounded);
+                }
+                offset
+            }
+            None => self.extend(rounded)?,
+        };
+        self.used.insert(offset, rounded);
+        self.used_bytes += rounded;
+        Some(Block { offset, len })
+    }
+
+    /// Takes the block back. False, and nothing happens, if it is not one that is in use.
+    #[must_use]
+    pub(crate) fn free(&mut self, block: Block) -> bool {
+        if !self.owns(block) {
+            return false;
+        }
+        let Some(mut len) = self.used.remove(&block.offset) else {
+            return false;
+        };
+        self.used_bytes -= len;
+        let mut offset = block.offset;
+        if let Some((&before, &before_len)) = self.free.range(..offset).next_back()
+            && before + before_len == offset
+        {
+            self.remove_free(before, before_len);
+            offset = before;
+            len += before_len;
+        }
+        if let Some(&after_len) = self.free.get(&(offset + len)) {
+            self.remove_free(offset + len, after_len);
+            len += after_len;
+        }
+        self.insert_free(offset, len);
+        true
+    }
+
+    /// Whether this block is in use, with this length.
+    pub(crate) fn owns(&self, block: Block) -> bool {
+        self.used
+            .get(&block.offset)
+            .is_some_and(|&rounded| block.len.max(1).checked_next_multiple_of(ALIGNMENT) == Some(rounded))
+    }
+
+    /// Bytes in use, rounding included.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    /// Bytes there are in all.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Takes `rounded` bytes from the end of the touched part: its last free range, as far as it reaches, then what
+    /// was never handed out.
+    fn extend(&mut self, rounded: u64) -> Option<u64> {
+        let last = self.free.last_key_value().map(|(&offset, &len)| (offset, len));
+        let (offset, reused) = match last {
+            Some((offset, len)) if offset + len == self.frontier => (offset, len),
+            _ => (self.frontier, 0),
+        };
+        let new_frontier = offset.checked_add(rounded)?;
+        if new_frontier > self.end {
+            return None;
+        }
+        if reused > 0 {
+            self.remove_free(offset, reused);
+        }
+        self.frontier = new_frontier;
+        Some(offset)
+    }
+
+    fn insert_free(&mut self, offset: u64, len: u64) {
+        self.free.insert(offset, len);
+        self.by_length.insert((len, offset));
+    }
+
+    fn remove_free(&mut self, offset: u64, len: u64) {
+        self.free.remove(&offset);
+        self.by_length.remove(&(len, offset));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freed_neighbours_become_one_range() {
+        let mut arena = Arena::new(0, 64 * 10);
+        let blocks: Vec<_> = (0..10).map(|_| arena.allocate(64).unwrap()).collect();
+        assert_eq!(arena.allocate(1), None);
+        for i in [3, 5, 4, 0, 9, 1, 2, 8, 6, 7] {
+            assert!(arena.free(blocks[i]));
+        }
+        assert_eq!(arena.free.iter().collect::<Vec<_>>(), [(&0, &640)]);
+        assert_eq!((arena.used_bytes(), arena.allocate(640).unwrap().offset), (0, 0));
+    }
+
+    #[test]
+    fn touched_ranges_are_reused_before_new_ones() {
+        let mut arena = Arena::new(100, 1 << 20);
+        let first = arena.allocate(1000).unwrap();
+        let _second = arena.allocate(1000).unwrap();
+        assert!(arena.free(first));
+        assert_eq!(arena.allocate(500).unwrap().offset, first.offset);
+        assert_eq!(first.offset % ALIGNMENT, 0);
+    }
+
+    #[test]
+    fn a_last_free_range_grows_into_the_untouched_part() {
+        let mut arena = Arena::new(0, 1024);
+        let block = arena.allocate(512).unwrap();
+        assert!(arena.free(block));
+        assert_eq!(arena.allocate(1024).map(|b| b.offset), Some(0));
+        assert_eq!(arena.allocate(1), None);
+    }
+
+    #[test]
+    fn what_is_not_in_use_cannot_be_freed() {
+        let mut arena = Arena::new(0, 1024);
+        let block = arena.allocate(100).unwrap();
+        assert!(!arena.free(Block { offset: 64, len: 10 }));
+        assert!(!arena.free(Block { len: 1000, ..block }));
+        assert!(arena.free(block));
+        assert!(!arena.free(block));
+        assert_eq!(arena.allocate(u64::MAX), None);
+    }
+}

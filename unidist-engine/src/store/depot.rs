@@ -1,0 +1,366 @@
+//! Payloads into stored objects and back: what is large goes into the segment, what is small rides along.
+
+use super::segment::{Segment, Writable};
+use super::{Blob, Block, StoredObject};
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use unidist_common::{DataId, Error, ErrorKind, Object, Payload, Result, TaskError};
+use unidist_core::{Outcome, WritableBuffer};
+
+/// Up to this many bytes travel inside messages; more goes through the segment.
+pub(crate) const INLINE_LIMIT: usize = 32 * 1024;
+
+/// How a process comes by blocks and keeps objects alive: the controller asks its arena and directory, a worker asks
+/// the controller.
+pub(crate) trait Ledger: Send + Sync + 'static {
+    /// A block of `len` bytes that nobody else has.
+    fn allocate(&self, len: u64) -> Result<Block>;
+    /// Gives back a block that did not become part of an object.
+    fn give_back(&self, block: Block);
+    /// One more reference to an object.
+    fn retain(&self, id: DataId);
+    /// One reference fewer.
+    fn release(&self, id: DataId);
+}
+
+/// The store as one process sees it: a handle, cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Depot(Arc<Shared>);
+
+struct Shared {
+    segment: Arc<Segment>,
+    ledger: Arc<dyn Ledger>,
+    /// Blocks of this process that are not part of an object yet, by offset.
+    drafts: Mutex<FxHashMap<u64, Weak<Draft>>>,
+}
+
+impl Depot {
+    pub(crate) fn new(segment: Arc<Segment>, ledger: Arc<dyn Ledger>) -> Self {
+        Depot(Arc::new(Shared {
+            segment,
+            ledger,
+            drafts: Mutex::default(),
+        }))
+    }
+
+    /// Writable memory that [`put`](Depot::put) takes over without a copy.
+    pub(crate) fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
+        let memory = self.memory(len as u64)?;
+        let block = memory.block();
+        let draft = Arc::new(Draft {
+            block,
+            ledger: self.0.ledger.clone(),
+            owner: OnceLock::new(),
+        });
+        self.drafts().insert(block.offset, Arc::downgrade(&draft));
+        Ok(Box::new(Buffer {
+            memory,
+            draft,
+            segment: self.0.segment.clone(),
+        }))
+    }
+
+    /// Makes a stored object of a payload and has `publish` announce it as `id`. Memory from
+    /// [`allocate`](Depot::allocate) is taken over; whoever still holds such bytes holds a reference to the object.
+    pub(crate) fn put(&self, id: DataId, object: Object, publish: impl FnOnce(StoredObject)) -> Result<()> {
+        let mut drafts = Vec::new();
+        let stored = self.store_with(object, |bytes| {
+            let draft = self.take_draft(bytes)?;
+            let block = draft.block;
+            drafts.push(draft);
+            Some(block)
+        });
+        // What was taken over so far belongs to the failed object and has gone back with it.
+        let stored = stored.inspect_err(|_| drafts.iter().for_each(|draft| draft.disown()))?;
+        publish(stored);
+        drafts
+            .into_iter()
+            .for_each(|draft| draft.keep(Kept::new(id, self.0.ledger.clone())));
+        Ok(())
+    }
+
+    /// Makes a stored object of a payload.
+    pub(crate) fn store(&self, object: Object) -> Result<StoredObject> {
+        self.store_with(object, |_| None)
+    }
+
+    fn store_with(
+        &self,
+        object: Object,
+        mut take: impl FnMut(&Bytes) -> Option<Block>,
+    ) -> Result<StoredObject> {
+        let Object {
+            payload: Payload { header, buffers },
+            borrowed,
+        } = object;
+        let mut place = |bytes: Bytes| match take(&bytes) {
+            Some(block) => Ok(Blob::Shared(block)),
+            None => self.place(bytes),
+        };
+        let mut stored = StoredObject {
+            header: place(header)?,
+            buffers: Vec::new(),
+            borrowed,
+        };
+        stored.buffers.reserve_exact(buffers.len());
+        for buffer in buffers {
+            match place(buffer) {
+                Ok(blob) => stored.buffers.push(blob),
+                Err(error) => {
+                    stored.blocks().for_each(|block| self.0.ledger.give_back(block));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(stored)
+    }
+
+    /// The payload of a stored object. Its shared parts keep the object alive; the caller holds a reference meanwhile.
+    pub(crate) fn load(&self, id: DataId, stored: &StoredObject) -> Outcome {
+        let mut guard = None;
+        let mut open = |blob: &Blob| match blob {
+            Blob::Inline(bytes) => Ok(bytes.clone()),
+            Blob::Shared(block) => {
+                let guard = guard.get_or_insert_with(|| Arc::new(Kept::new(id, self.0.ledger.clone())));
+                self.0.segment.view(*block, guard.clone()).ok_or_else(|| {
+                    TaskError::new(
+                        ErrorKind::Decode,
+                        format!("object {id} lies outside the object store"),
+                    )
+                })
+            }
+        };
+        Ok(Payload {
+            header: open(&stored.header)?,
+            buffers: stored.buffers.iter().map(open).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn take_draft(&self, bytes: &Bytes) -> Option<Arc<Draft>> {
+        let block = self.0.segment.block_of(bytes)?;
+        let mut drafts = self.drafts();
+        let draft = drafts.get(&block.offset)?.upgrade()?;
+        (draft.block == block).then(|| drafts.remove(&block.offset))?;
+        Some(draft)
+    }
+
+    fn place(&self, bytes: Bytes) -> Result<Blob> {
+        if bytes.len() <= INLINE_LIMIT {
+            return Ok(Blob::Inline(bytes));
+        }
+        let mut memory = self.memory(bytes.len() as u64)?;
+        memory.copy_from_slice(&bytes);
+        Ok(Blob::Shared(memory.block()))
+    }
+
+    fn memory(&self, len: u64) -> Result<Writable> {
+        let block = self.0.ledger.allocate(len)?;
+        self.0
+            .segment
+            .writable(block)
+            .ok_or_else(|| Error::system("using the object store", "a block is out of bounds"))
+    }
+
+    fn drafts(&self) -> std::sync::MutexGuard<'_, FxHashMap<u64, Weak<Draft>>> {
+        self.0.drafts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One reference, given back on drop.
+struct Kept {
+    id: DataId,
+    ledger: Arc<dyn Ledger>,
+}
+
+impl Kept {
+    fn new(id: DataId, ledger: Arc<dyn Ledger>) -> Self {
+        ledger.retain(id);
+        Kept { id, ledger }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.ledger.release(self.id);
+    }
+}
+
+/// A block on its way to become part of an object. On drop it goes back, unless an object took it.
+struct Draft {
+    block: Block,
+    ledger: Arc<dyn Ledger>,
+    /// Set once the block is no longer this draft's to give back, with the reference to the object it is part of.
+    owner: OnceLock<Option<Kept>>,
+}
+
+impl Draft {
+    fn keep(&self, kept: Kept) {
+        // A draft is taken from the table before it is kept, so this is the only call.
+        let _ = self.owner.set(Some(kept));
+    }
+
+    fn disown(&self) {
+        let _ = self.owner.set(None);
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.owner.get().is_none() {
+            self.ledger.give_back(self.block);
+        }
+    }
+}
+
+struct Buffer {
+    memory: Writable,
+    draft: Arc<Draft>,
+    segment: Arc<Segment>,
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.memory
+    }
+}
+
+impl WritableBuffer for Buffer {
+    fn freeze(self: Box<Self>) -> Bytes {
+        let Buffer {
+            memory,
+            draft,
+            segment,
+        } = *self;
+        // The block was in bounds when it became writable, so the view exists.
+        segment.view(memory.block(), draft).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::arena::Arena;
+    use crate::store::segment::HEADER;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use unidist_common::ProcessId;
+
+    struct Local {
+        arena: Mutex<Arena>,
+        references: AtomicI64,
+    }
+
+    impl Ledger for Local {
+        fn allocate(&self, len: u64) -> Result<Block> {
+            let mut arena = self.arena.lock().unwrap();
+            let (used, limit) = (arena.used_bytes(), arena.capacity());
+            arena.allocate(len).ok_or(Error::StoreFull {
+                requested: len,
+                used,
+                limit,
+            })
+        }
+        fn give_back(&self, block: Block) {
+            assert!(self.arena.lock().unwrap().free(block));
+        }
+        fn retain(&self, _: DataId) {
+            self.references.fetch_add(1, Ordering::SeqCst);
+        }
+        fn release(&self, _: DataId) {
+            self.references.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn depot(capacity: u64) -> (Depot, Arc<Local>) {
+        let segment = Segment::create("unidist-test", capacity).unwrap();
+        let arena = Mutex::new(Arena::new(HEADER, segment.len()));
+        let local = Arc::new(Local {
+            arena,
+            references: AtomicI64::new(0),
+        });
+        (Depot::new(segment, local.clone()), local)
+    }
+
+    const ID: DataId = DataId::new(ProcessId::CONTROLLER, 1);
+
+    #[test]
+    fn small_stays_inline_and_large_is_shared() {
+        let (depot, local) = depot(1 << 20);
+        let big = Bytes::from(vec![7u8; INLINE_LIMIT + 1]);
+        let payload = Payload {
+            header: Bytes::from_static(b"small"),
+            buffers: vec![big.clone()],
+        };
+        let stored = depot.store(payload.clone().into()).unwrap();
+        assert!(matches!(
+            (&stored.header, &stored.buffers[0]),
+            (Blob::Inline(_), Blob::Shared(_))
+        ));
+        let loaded = depot.load(ID, &stored).unwrap();
+        assert_eq!(loaded, payload);
+        assert_eq!(local.references.load(Ordering::SeqCst), 1);
+        drop(loaded);
+        assert_eq!(local.references.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_written_buffer_is_taken_without_a_copy() {
+        let (depot, local) = depot(1 << 20);
+        let mut buffer = depot.allocate(1000).unwrap();
+        buffer.fill(3);
+        let at = buffer.as_ptr();
+        let bytes = buffer.freeze();
+        let payload = Payload {
+            header: Bytes::new(),
+            buffers: vec![bytes.clone()],
+        };
+        let mut stored = None;
+        depot
+            .put(ID, payload.into(), |object| stored = Some(object))
+            .unwrap();
+        let stored = stored.unwrap();
+        let Blob::Shared(block) = stored.buffers[0] else {
+            panic!("copied")
+        };
+        assert_eq!(depot.0.segment.view(block, ()).unwrap().as_ptr(), at);
+        assert_eq!(
+            local.references.load(Ordering::SeqCst),
+            1,
+            "the written bytes keep the object alive"
+        );
+        drop(bytes);
+        assert_eq!(local.references.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_buffer_that_was_not_put_goes_back() {
+        let (depot, local) = depot(1 << 20);
+        drop(depot.allocate(1000).unwrap().freeze());
+        drop(depot.allocate(0).unwrap());
+        assert_eq!(local.arena.lock().unwrap().used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_full_store_is_an_error_and_loses_nothing() {
+        let (depot, local) = depot(128 * 1024);
+        let half = Bytes::from(vec![0u8; 100 * 1024]);
+        let payload = Payload {
+            header: half.clone(),
+            buffers: vec![half],
+        };
+        assert!(matches!(
+            depot.store(payload.into()),
+            Err(Error::StoreFull { .. })
+        ));
+        assert_eq!(local.arena.lock().unwrap().used_bytes(), 0);
+    }
+}

@@ -1,0 +1,204 @@
+//! Shared memory: an anonymous file that every process of a host maps.
+//!
+//! The file has no name, so nothing is left behind however a session ends, and its size is sealed, so no process can
+//! take memory away from under another. It is sparse: pages exist once they are written to.
+#![allow(unsafe_code)] // views of mapped memory
+
+use super::Block;
+use crate::link::bell::Bell;
+use bytes::Bytes;
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::fs::File;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+/// The first page holds the bell of the engine; blocks start after it.
+pub(crate) const HEADER: u64 = 4096;
+
+/// The mapped segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    map: MmapRaw,
+    file: File,
+}
+
+impl Segment {
+    /// A new segment with room for `capacity` bytes of blocks.
+    pub(crate) fn create(name: &str, capacity: u64) -> io::Result<Arc<Segment>> {
+        let file = File::from(rustix::fs::memfd_create(
+            name,
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )?);
+        file.set_len(HEADER.saturating_add(capacity))?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        Segment::map(file)
+    }
+
+    /// Maps a segment made by another process.
+    pub(crate) fn open(file: File) -> io::Result<Arc<Segment>> {
+        let seals = rustix::fs::fcntl_get_seals(&file)?;
+        if !seals.contains(SealFlags::SHRINK) || file.metadata()?.len() < HEADER {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a sealed segment"));
+        }
+        Segment::map(file)
+    }
+
+    fn map(file: File) -> io::Result<Arc<Segment>> {
+        let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let map = MmapOptions::new().len(len).map_raw(&file)?;
+        Ok(Arc::new(Segment { map, file }))
+    }
+
+    /// The file, to be handed to another process.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// The length of the whole segment in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// The bell of the engine that made the segment.
+    pub(crate) fn bell(&self) -> &Bell {
+        // SAFETY: the header page is mapped for as long as `self`, aligned, at least as large as a `Bell`, never handed
+        // out as a block, and a `Bell` is made of atomics, for which any bytes are valid.
+        unsafe { &*self.map.as_ptr().cast::<Bell>() }
+    }
+
+    /// Whether the block lies inside the segment, behind its header.
+    pub(crate) fn contains(&self, block: Block) -> bool {
+        block.offset >= HEADER
+            && block
+                .offset
+                .checked_add(block.len)
+                .is_some_and(|end| end <= self.len())
+    }
+
+    /// The block that these bytes are, if they lie in this segment.
+    pub(crate) fn block_of(&self, bytes: &[u8]) -> Option<Block> {
+        let offset = (bytes.as_ptr() as usize).checked_sub(self.map.as_ptr() as usize)? as u64;
+        let block = Block {
+            offset,
+            len: bytes.len() as u64,
+        };
+        self.contains(block).then_some(block)
+    }
+
+    /// The bytes of a block that belongs to an object, valid while `guard` is held; `None` if it is out of bounds.
+    ///
+    /// The directory frees a block only when no reference to its object is left, and `guard` is such a reference, so
+    /// nobody writes to the block while the view exists. A process that breaks this protocol can make the bytes of
+    /// its own session change, no more: nothing is computed from them as an address.
+    pub(crate) fn view<G: Send + Sync + 'static>(self: &Arc<Self>, block: Block, guard: G) -> Option<Bytes> {
+        self.contains(block).then(|| {
+            Bytes::from_owner(View {
+                segment: self.clone(),
+                block,
+                _guard: guard,
+            })
+        })
+    }
+
+    /// The bytes of a block that was just allocated, to be written; `None` if it is out of bounds.
+    ///
+    /// The caller is the only one who was given this block.
+    pub(crate) fn writable(self: &Arc<Self>, block: Block) -> Option<Writable> {
+        self.contains(block).then(|| Writable {
+            segment: self.clone(),
+            block,
+        })
+    }
+
+    fn pointer(&self, block: Block) -> *mut u8 {
+        // SAFETY: `View` and `Writable` exist only for blocks that `contains` has accepted.
+        unsafe { self.map.as_mut_ptr().add(block.offset as usize) }
+    }
+}
+
+struct View<G> {
+    segment: Arc<Segment>,
+    block: Block,
+    _guard: G,
+}
+
+impl<G> AsRef<[u8]> for View<G> {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: in bounds (checked when the view was made), mapped while `segment` is held, and not written to while
+        // the guard is held (see `Segment::view`).
+        unsafe { std::slice::from_raw_parts(self.segment.pointer(self.block), self.block.len as usize) }
+    }
+}
+
+/// A block that is being written.
+#[derive(Debug)]
+pub(crate) struct Writable {
+    segment: Arc<Segment>,
+    block: Block,
+}
+
+impl Writable {
+    /// The block.
+    pub(crate) fn block(&self) -> Block {
+        self.block
+    }
+}
+
+impl Deref for Writable {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: in bounds, mapped while `segment` is held, and this is the only view of the block.
+        unsafe { std::slice::from_raw_parts(self.segment.pointer(self.block), self.block.len as usize) }
+    }
+}
+
+impl DerefMut for Writable {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`; `&mut self` makes it exclusive in this process, the allocation in all others.
+        unsafe { std::slice::from_raw_parts_mut(self.segment.pointer(self.block), self.block.len as usize) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_mapping_writes_another_reads() {
+        let ours = Segment::create("unidist-test", 1 << 16).unwrap();
+        let theirs = Segment::open(File::from(ours.file().try_clone_to_owned().unwrap())).unwrap();
+        let block = Block {
+            offset: HEADER,
+            len: 5,
+        };
+        ours.writable(block).unwrap().copy_from_slice(b"hello");
+        let view = theirs.view(block, ()).unwrap();
+        assert_eq!(view, "hello");
+        assert_eq!(theirs.block_of(&view), Some(block));
+        assert_eq!(ours.block_of(&view), None);
+    }
+
+    #[test]
+    fn blocks_out_of_bounds_are_refused() {
+        let segment = Segment::create("unidist-test", 4096).unwrap();
+        for (offset, len) in [(0, 8), (HEADER, 4097), (u64::MAX, 2), (HEADER + 4096, 1)] {
+            assert!(
+                segment.view(Block { offset, len }, ()).is_none(),
+                "{offset} {len}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_could_shrink_is_refused() {
+        let fd = rustix::fs::memfd_create("unidist-test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+            .unwrap();
+        let file = File::from(fd);
+        file.set_len(1 << 16).unwrap();
+        assert!(Segment::open(file).is_err());
+    }
+}

@@ -1,0 +1,396 @@
+//! The scheduler as a worker's code sees it: every call is a message, every answer one too.
+
+use super::task_loop;
+use crate::controller::{load_all, load_one};
+use crate::link::bell::{Bell, Sleeper};
+use crate::link::channel::Channel;
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker};
+use crate::link::ring::{LinkMemory, Side};
+use crate::link::wire::WireError;
+use crate::pending::{Requests, Slot};
+use crate::store::Block;
+use crate::store::depot::{Depot, Ledger};
+use crate::store::segment::Segment;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
+use unidist_core::{Backend, ClusterInfo, Outcome, WritableBuffer};
+
+/// The process's end of its link, shared by its threads.
+pub(crate) struct Client {
+    core: Arc<Core>,
+    depot: Depot,
+}
+
+/// What the depot needs of the client, too.
+struct Core {
+    process: ProcessId,
+    is_actor: bool,
+    /// The actor of this process, once its constructor has arrived.
+    actor: OnceLock<DataId>,
+    ids: IdSource,
+    memory: Arc<LinkMemory>,
+    segment: Arc<Segment>,
+    channel: Mutex<Channel<FromWorker, ToWorker>>,
+    calls: Mutex<VecDeque<Run>>,
+    requests: Requests,
+    stopping: AtomicBool,
+    /// The task thread runs the user's code.
+    in_user_code: AtomicBool,
+}
+
+impl Client {
+    pub(super) fn new(
+        process: ProcessId,
+        is_actor: bool,
+        memory: Arc<LinkMemory>,
+        segment: Arc<Segment>,
+    ) -> Self {
+        let core = Arc::new(Core {
+            process,
+            is_actor,
+            actor: OnceLock::new(),
+            ids: IdSource::new(process),
+            channel: Mutex::new(Channel::new(&memory, Side::Worker)),
+            memory,
+            segment: segment.clone(),
+            calls: Mutex::default(),
+            requests: Requests::default(),
+            stopping: AtomicBool::new(false),
+            in_user_code: AtomicBool::new(false),
+        });
+        Client {
+            depot: Depot::new(segment, core.clone()),
+            core,
+        }
+    }
+
+    pub(super) fn is_actor(&self) -> bool {
+        self.core.is_actor
+    }
+
+    pub(super) fn depot(&self) -> &Depot {
+        &self.depot
+    }
+
+    pub(super) fn bell(&self) -> &Bell {
+        self.core.memory.bell()
+    }
+
+    pub(super) fn requests(&self) -> &Requests {
+        &self.core.requests
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.core.stopping.load(Ordering::Acquire)
+    }
+
+    /// The next call that `wanted` accepts.
+    pub(super) fn next_call(&self, wanted: impl Fn(&Run) -> bool) -> Option<Run> {
+        let mut calls = self.core.calls();
+        let at = calls.iter().position(wanted)?;
+        calls.remove(at)
+    }
+
+    pub(super) fn hosts(&self, actor: DataId) {
+        // The engine sends one constructor to a process.
+        let _ = self.core.actor.set(actor);
+    }
+
+    /// Sends a message now.
+    pub(super) fn send(&self, message: &FromWorker) {
+        self.core.send(message);
+    }
+
+    /// Reads what has arrived and sends what is left over; false if there was nothing.
+    pub(super) fn pump(&self) -> bool {
+        self.core.pump()
+    }
+
+    /// Whether [`pump`](Client::pump) would find something.
+    pub(super) fn has_input(&self) -> bool {
+        self.core.channel().has_input()
+    }
+
+    /// The task thread goes into the user's code: from now on the link thread is woken for what cannot wait.
+    pub(super) fn enter_user_code(&self) {
+        self.core.in_user_code.store(true, Ordering::Relaxed);
+        let _ = self.bell().announce(Sleeper::Standby);
+        if self.has_input() {
+            self.pump();
+        }
+    }
+
+    /// The task thread is back.
+    pub(super) fn leave_user_code(&self) {
+        self.core.in_user_code.store(false, Ordering::Relaxed);
+        self.bell().awake();
+    }
+
+    /// The link thread is about to sleep again: it is to be rung for if the task thread is still away.
+    pub(super) fn stand_by_again(&self) {
+        if self.core.in_user_code.load(Ordering::Relaxed) && self.bell().announce_if_nobody(Sleeper::Standby)
+        {
+            self.pump();
+        }
+    }
+
+    /// Waits for the answer to a request: the task thread by serving meanwhile, another by sleeping.
+    fn await_answer(&self, slot: &Slot, deadline: Option<Instant>, awaited: &[DataId]) {
+        if task_loop::serve_until(deadline, awaited, || slot.is_done()) {
+            return;
+        }
+        while !slot.is_done() {
+            match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => std::thread::park(),
+                Some(left) if left.is_zero() => return,
+                Some(left) => std::thread::park_timeout(left),
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        call: &str,
+        awaited: &[DataId],
+        message: impl FnOnce(RequestId) -> FromWorker,
+    ) -> Result<Reply> {
+        let (request, slot) = self.core.requests.open();
+        self.send(&message(request));
+        self.await_answer(&slot, None, awaited);
+        answer(call, slot.take())
+    }
+}
+
+fn answer(call: &str, reply: Option<Reply>) -> Result<Reply> {
+    match reply {
+        Some(Reply::Failed(error)) => Err(error),
+        Some(reply) => Ok(reply),
+        None => Err(Error::SessionEnded { call: call.into() }),
+    }
+}
+
+fn unexpected(call: &str) -> Error {
+    Error::system(call.to_owned(), "the engine gave an answer to another question")
+}
+
+impl Backend for Client {
+    fn name(&self) -> &'static str {
+        "worker"
+    }
+
+    fn reserve(&self, count: u32) -> DataId {
+        self.core.ids.reserve(count)
+    }
+
+    fn submit(&self, task: TaskSpec) {
+        let caller = self.core.actor.get().copied().or_else(task_loop::running_call);
+        self.send(&FromWorker::Ask(Ask::Submit(Box::new(task), caller)));
+    }
+
+    fn put(&self, object: Object) -> Result<DataId> {
+        let id = self.core.ids.reserve(1);
+        self.depot.put(id, object, |stored| {
+            self.send(&FromWorker::Ask(Ask::Put(id, stored)))
+        })?;
+        Ok(id)
+    }
+
+    fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>> {
+        // The task that waits, if this thread runs one, gives its slot back meanwhile.
+        let blocks = task_loop::running_call();
+        let ask = |request| FromWorker::Ask(Ask::Get(request, ids.to_vec(), blocks));
+        match self.request("get", ids, ask)? {
+            Reply::Values(values) if values.len() == ids.len() => Ok(load_all(&self.depot, ids, &values)),
+            _ => Err(unexpected("get")),
+        }
+    }
+
+    fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
+        let (request, slot) = self.core.requests.open();
+        self.send(&FromWorker::Ask(Ask::Wait(
+            request,
+            ids.to_vec(),
+            num_returns as u64,
+            task_loop::running_call(),
+        )));
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.await_answer(&slot, deadline, ids);
+        if !slot.is_done() {
+            self.send(&FromWorker::Ask(Ask::Hurry(request)));
+            self.await_answer(&slot, None, &[]);
+        }
+        match answer("wait", slot.take())? {
+            Reply::Ready(positions) => Ok(positions.into_iter().map(|at| at as usize).collect()),
+            _ => Err(unexpected("wait")),
+        }
+    }
+
+    fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>) {
+        let depot = self.depot.clone();
+        let request = self
+            .core
+            .requests
+            .open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
+        self.send(&FromWorker::Ask(Ask::Get(request, vec![id], None)));
+    }
+
+    fn retain(&self, id: DataId) {
+        self.core.retain(id);
+    }
+
+    fn release(&self, id: DataId) {
+        self.core.release(id);
+    }
+
+    fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
+        self.depot.allocate(len)
+    }
+
+    fn cluster(&self) -> Result<ClusterInfo> {
+        match self.request("cluster_resources", &[], FromWorker::Cluster)? {
+            Reply::Cluster(info) => Ok(info),
+            _ => Err(unexpected("cluster_resources")),
+        }
+    }
+
+    fn live_objects(&self) -> Result<usize> {
+        match self.request("live_objects", &[], |request| {
+            FromWorker::Ask(Ask::LiveObjects(request))
+        })? {
+            Reply::Count(count) => Ok(count as usize),
+            _ => Err(unexpected("live_objects")),
+        }
+    }
+
+    /// The session belongs to the program: a worker's end of it does nothing.
+    fn shutdown(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Ledger for Core {
+    fn allocate(&self, len: u64) -> Result<Block> {
+        let (request, slot) = self.requests.open();
+        self.send(&FromWorker::Allocate(request, len));
+        if !task_loop::serve_until(None, &[], || slot.is_done()) {
+            while !slot.is_done() {
+                std::thread::park();
+            }
+        }
+        match answer("put", slot.take())? {
+            Reply::Allocated(block) => Ok(block),
+            _ => Err(unexpected("put")),
+        }
+    }
+
+    fn give_back(&self, block: Block) {
+        self.post(&FromWorker::GiveBack(block));
+    }
+
+    fn retain(&self, id: DataId) {
+        self.post(&FromWorker::Ask(Ask::Retain(id)));
+    }
+
+    fn release(&self, id: DataId) {
+        self.post(&FromWorker::Ask(Ask::Release(id)));
+    }
+}
+
+impl Core {
+    fn send(&self, message: &FromWorker) {
+        let mut channel = self.channel();
+        self.append(&mut channel, message);
+        self.flush(&mut channel);
+        drop(channel);
+        self.segment.bell().ring();
+    }
+
+    /// Sends a message for which nobody waits: it is there when the engine looks next.
+    fn post(&self, message: &FromWorker) {
+        let mut channel = self.channel();
+        self.append(&mut channel, message);
+        self.flush(&mut channel);
+    }
+
+    fn append(&self, channel: &mut Channel<FromWorker, ToWorker>, message: &FromWorker) {
+        if let Err(error) = channel.send(message) {
+            self.give_up(&error);
+        }
+    }
+
+    fn flush(&self, channel: &mut Channel<FromWorker, ToWorker>) {
+        if let Err(error) = channel.flush() {
+            self.give_up(&error);
+        }
+    }
+
+    fn pump(&self) -> bool {
+        let mut answers = Vec::new();
+        let mut happened = false;
+        let mut channel = self.channel();
+        loop {
+            match channel.receive() {
+                Ok(None) => break,
+                Err(error) => self.give_up(&error),
+                Ok(Some(message)) => {
+                    happened = true;
+                    match message {
+                        ToWorker::Run(run) => self.calls().push_back(run),
+                        ToWorker::Recall(tasks) => {
+                            let returned = self.recall(&tasks);
+                            self.append(&mut channel, &FromWorker::Returned(returned));
+                        }
+                        ToWorker::Reply(request, reply) => answers.push((request, reply)),
+                        ToWorker::Stop => {
+                            self.calls().clear();
+                            self.stopping.store(true, Ordering::Release);
+                        }
+                    }
+                }
+            }
+        }
+        let starved = channel.take_peer_starved();
+        let unsent = channel.has_backlog();
+        if unsent {
+            self.flush(&mut channel);
+        }
+        drop(channel);
+        if starved || unsent {
+            self.segment.bell().ring();
+        }
+        answers
+            .into_iter()
+            .for_each(|(request, reply)| self.requests.answer(request, reply));
+        happened
+    }
+
+    /// Gives back what has not started. The answer names only what was still there.
+    fn recall(&self, tasks: &[DataId]) -> Vec<DataId> {
+        let mut returned = Vec::new();
+        self.calls().retain(|run| {
+            let keep = !tasks.contains(&run.id);
+            if !keep {
+                returned.push(run.id);
+            }
+            keep
+        });
+        returned
+    }
+
+    /// The engine's end of the link is broken beyond repair: there is nobody to tell but the log.
+    fn give_up(&self, error: &WireError) -> ! {
+        log::error!("{}: the link to the engine is broken: {error}", self.process);
+        std::process::abort()
+    }
+
+    fn channel(&self) -> MutexGuard<'_, Channel<FromWorker, ToWorker>> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn calls(&self) -> MutexGuard<'_, VecDeque<Run>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,134 @@
+//! A worker or actor process: what runs the calls.
+//!
+//! It has three threads:
+//!
+//! - The *task thread* runs the user's code ([`task_loop`]). While it has nothing to run, or waits for an answer, it
+//!   reads the link itself.
+//! - The *link thread* reads the link while the task thread is in the user's code: it hands queued calls back and
+//!   receives answers for other threads of the user's. It is woken only for what cannot wait.
+//! - The *watch thread* waits for the end of the socket to the engine, which means that the program is gone, and ends
+//!   the process.
+
+mod client;
+mod logging;
+mod task_loop;
+
+use crate::launch::WORKER_VARIABLE;
+use crate::link::bell::Sleeper;
+use crate::link::handshake;
+use client::Client;
+use rustix::process::{Pid, Signal};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+use task_loop::TaskLoop;
+use unidist_core::{Backend, Program};
+
+/// The exit code of a process that could not join its session.
+const CANNOT_JOIN: i32 = 70;
+/// How often the link thread looks even though nobody rang.
+const LINK_THREAD_NAP: Duration = Duration::from_secs(1);
+
+/// In a process that was started as a worker: serves until the session ends, then ends the process. In any other
+/// process: returns at once.
+///
+/// Call it before anything else, on the thread that is to run the tasks. `install` is given the way back to the
+/// scheduler, for the calls that tasks make.
+pub fn serve_if_worker(program: Program, install: fn(Arc<dyn Backend>)) {
+    let Some(parent) = std::env::var_os(WORKER_VARIABLE) else {
+        return;
+    };
+    forget_variable();
+    let code = match serve(&parent.to_string_lossy(), program, install) {
+        Ok(()) => 0,
+        Err(why) => {
+            eprintln!("unidist worker: {why}");
+            CANNOT_JOIN
+        }
+    };
+    std::process::exit(code);
+}
+
+/// Programs that tasks start are no workers.
+#[allow(unsafe_code)]
+fn forget_variable() {
+    // SAFETY: the process has just started as a worker and has no other thread yet that could read the environment.
+    unsafe { std::env::remove_var(WORKER_VARIABLE) };
+}
+
+fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Result<(), String> {
+    die_with_parent(parent)?;
+    let socket = take_socket()?;
+    let (welcome, memory, segment) = handshake::join(&socket, &(program.build_id)())?;
+    logging::start(&welcome);
+    let spin = Duration::from_micros(u64::from(welcome.spin_us));
+    let client = Arc::new(Client::new(welcome.process, welcome.actor, memory, segment));
+    spawn("unidist-watch", move || watch(socket))?;
+    let link_thread = client.clone();
+    spawn("unidist-link", move || read_link_for_others(&link_thread))?;
+    install(client.clone());
+    TaskLoop::run(client, program, spin);
+    Ok(())
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(body);
+    thread
+        .map(drop)
+        .map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+/// Has the system end this process with the thread that started it.
+fn die_with_parent(parent: &str) -> Result<(), String> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| format!("cannot ask to be ended with the program: {error}"))?;
+    let now = rustix::process::getppid().map(Pid::as_raw_nonzero);
+    match parent.parse::<i32>() {
+        Ok(expected) if now.is_some_and(|now| now.get() == expected) => Ok(()),
+        Ok(expected) => Err(format!(
+            "the program that started it (process {expected}) is gone"
+        )),
+        Err(_) => Err(format!(
+            "{WORKER_VARIABLE} is for the use of unidist itself; unset it"
+        )),
+    }
+}
+
+/// The link is standard input; in its place the tasks see an empty one.
+fn take_socket() -> Result<UnixStream, String> {
+    let failed = |error: std::io::Error| format!("its standard input is no link to an engine: {error}");
+    let stdin = std::io::stdin();
+    rustix::net::getpeername(stdin.as_fd()).map_err(|error| failed(error.into()))?;
+    let socket: OwnedFd = stdin.as_fd().try_clone_to_owned().map_err(failed)?;
+    let null = File::open("/dev/null").map_err(failed)?;
+    rustix::stdio::dup2_stdin(null).map_err(|error| failed(error.into()))?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Ends the process when the program is gone, even if a task never returns.
+fn watch(mut socket: UnixStream) {
+    let mut byte = [0];
+    loop {
+        match socket.read(&mut byte) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(1..) => {}
+            Ok(0) | Err(_) => break,
+        }
+    }
+    // Nothing can refuse this: the process is our own.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+}
+
+fn read_link_for_others(client: &Client) {
+    loop {
+        let announced = client.bell().token(Sleeper::Standby);
+        if client.pump() {
+            client.bell().ring_softly();
+        }
+        client.stand_by_again();
+        client.bell().sleep(announced, LINK_THREAD_NAP);
+    }
+}

@@ -1,0 +1,252 @@
+//! The task thread: runs calls one after the other, and serves while it waits.
+
+use super::client::Client;
+use crate::link::bell::Sleeper;
+use crate::link::message::{FromWorker, Run};
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use unidist_common::{DataId, Object, TaskError};
+use unidist_core::{Call, CallKind, CallResult, Program, TaskRunner};
+
+const LONGEST_NAP: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// The loop of the thread that is the task thread.
+    static TASK_LOOP: OnceCell<Rc<TaskLoop>> = const { OnceCell::new() };
+}
+
+/// The state of the task thread. It is reentered from the user's code, by calls that wait.
+pub(super) struct TaskLoop {
+    client: Arc<Client>,
+    runner: Box<dyn TaskRunner>,
+    /// The runner has something to go on with.
+    woken: Arc<AtomicBool>,
+    spin: Duration,
+    /// The call on top of the stack.
+    running: Cell<Option<DataId>>,
+}
+
+/// The call that the calling thread runs, if it is the task thread.
+pub(super) fn running_call() -> Option<DataId> {
+    TASK_LOOP.with(|task_loop| task_loop.get().and_then(|task_loop| task_loop.running.get()))
+}
+
+/// On the task thread: serves until `done` or the deadline, running what the caller waits for, and returns true. On any
+/// other thread: returns false at once.
+pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: impl Fn() -> bool) -> bool {
+    let task_loop = TASK_LOOP.with(|task_loop| task_loop.get().cloned());
+    let Some(task_loop) = task_loop else { return false };
+    task_loop.client.leave_user_code();
+    task_loop.serve(deadline, awaited, done);
+    task_loop.client.enter_user_code();
+    true
+}
+
+impl TaskLoop {
+    /// Makes this thread the task thread and serves until the session ends.
+    pub(super) fn run(client: Arc<Client>, program: Program, spin: Duration) {
+        let woken = Arc::new(AtomicBool::new(false));
+        let notify = {
+            let (client, woken) = (client.clone(), woken.clone());
+            Arc::new(move || {
+                woken.store(true, Ordering::Release);
+                client.bell().ring_softly();
+            })
+        };
+        let task_loop = Rc::new(TaskLoop {
+            client,
+            runner: (program.runner)(notify),
+            woken,
+            spin,
+            running: Cell::new(None),
+        });
+        TASK_LOOP.with(|slot| drop(slot.set(task_loop.clone())));
+        task_loop.work();
+    }
+
+    fn work(&self) {
+        let mut idle = Idle::new(self.spin);
+        while !self.client.is_stopping() {
+            let happened = self.client.pump() | self.go_on();
+            if let Some(run) = self.client.next_call(|_| true) {
+                self.execute(run);
+                idle.reset();
+            } else if happened {
+                idle.reset();
+            } else {
+                idle.wait(None, || self.has_work(), &self.client);
+            }
+        }
+    }
+
+    /// Serves until `done`: runs, on top of what waits, calls that are marked for it or that make what is awaited.
+    fn serve(&self, deadline: Option<Instant>, awaited: &[DataId], done: impl Fn() -> bool) {
+        let mut idle = Idle::new(self.spin);
+        loop {
+            let happened = self.client.pump() | self.go_on();
+            if done() || deadline.is_some_and(|at| at <= Instant::now()) {
+                return;
+            }
+            if let Some(run) = self
+                .client
+                .next_call(|run| run.nested || makes_one_of(run, awaited))
+            {
+                self.execute(run);
+                idle.reset();
+            } else if happened {
+                idle.reset();
+            } else {
+                idle.wait(deadline, || done() || self.has_work(), &self.client);
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.woken.load(Ordering::Acquire) || self.client.has_input()
+    }
+
+    /// Runs a call. An asynchronous task is seen to its end, as a task holds its worker; an actor's call may go on
+    /// beside others.
+    fn execute(&self, run: Run) {
+        let (id, kind) = (run.id, run.kind);
+        if let CallKind::NewActor { .. } = kind {
+            self.client.hosts(id);
+        }
+        let below = self.running.replace(Some(id));
+        let started = match self.prepare(run) {
+            Ok(call) => {
+                self.client.enter_user_code();
+                let started = self.runner.start(call);
+                self.client.leave_user_code();
+                started
+            }
+            Err(error) => Some(Err(error)),
+        };
+        match started {
+            Some(result) => self.finish(id, result),
+            None if self.client.is_actor() => {}
+            None => self.see_to_its_end(id),
+        }
+        self.running.set(below);
+    }
+
+    fn prepare(&self, run: Run) -> Result<Call, TaskError> {
+        let objects = run
+            .objects
+            .iter()
+            .map(|(id, object)| Ok((*id, self.client.depot().load(*id, object)?)));
+        Ok(Call {
+            id: run.id,
+            function: run.function,
+            body: run.body,
+            kind: run.kind,
+            objects: objects.collect::<Result<_, TaskError>>()?,
+            args: run.args,
+            returns: run.returns,
+        })
+    }
+
+    fn see_to_its_end(&self, id: DataId) {
+        let mut idle = Idle::new(self.spin);
+        let mut yielded_at = None;
+        loop {
+            let happened = self.client.pump();
+            let mut ended = Vec::new();
+            let progressed = self.turn(&mut ended);
+            let is_over = ended.iter().any(|(call, _)| *call == id);
+            ended
+                .into_iter()
+                .for_each(|(call, result)| self.finish(call, result));
+            if is_over {
+                return;
+            }
+            if let Some(run) = self.client.next_call(|run| run.nested) {
+                self.execute(run);
+                idle.reset();
+            } else if happened || progressed {
+                idle.reset();
+            } else {
+                // It waits. If it waits for an answer of the engine, its slot is free until one comes.
+                let answered = self.client.requests().answered();
+                if yielded_at != Some(answered) && self.client.requests().any_open() {
+                    yielded_at = Some(answered);
+                    self.client.send(&FromWorker::Yield(id));
+                }
+                idle.wait(None, || self.has_work(), &self.client);
+            }
+        }
+    }
+
+    /// Goes on with asynchronous calls that were woken.
+    fn go_on(&self) -> bool {
+        let mut ended = Vec::new();
+        let progressed = self.turn(&mut ended);
+        ended
+            .into_iter()
+            .for_each(|(call, result)| self.finish(call, result));
+        progressed
+    }
+
+    fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+        if !self.woken.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        self.client.enter_user_code();
+        let progressed = self.runner.turn(ended);
+        self.client.leave_user_code();
+        progressed
+    }
+
+    fn finish(&self, id: DataId, result: CallResult) {
+        let stored = result.and_then(|objects| {
+            let store = |object: Object| self.client.depot().store(object).map_err(TaskError::from);
+            objects.into_iter().map(store).collect::<Result<Vec<_>, _>>()
+        });
+        self.client.send(&FromWorker::Done(id, stored));
+    }
+}
+
+fn makes_one_of(run: &Run, awaited: &[DataId]) -> bool {
+    awaited
+        .iter()
+        .any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
+}
+
+/// How a thread waits that has nothing to do: it looks for a while, then sleeps ever longer.
+struct Idle {
+    spin: Duration,
+    since: Option<Instant>,
+    nap: Duration,
+}
+
+impl Idle {
+    fn new(spin: Duration) -> Self {
+        Idle {
+            spin,
+            since: None,
+            nap: Duration::from_millis(1),
+        }
+    }
+
+    fn reset(&mut self) {
+        (self.since, self.nap) = (None, Duration::from_millis(1));
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>, has_work: impl Fn() -> bool, client: &Client) {
+        let now = Instant::now();
+        if now.duration_since(*self.since.get_or_insert(now)) < self.spin {
+            (0..32).for_each(|_| std::hint::spin_loop());
+            return;
+        }
+        let announced = client.bell().announce(Sleeper::Driver);
+        if !has_work() {
+            let left = deadline.map_or(self.nap, |at| at.saturating_duration_since(now).min(self.nap));
+            client.bell().sleep(announced, left);
+            self.nap = (self.nap * 2).min(LONGEST_NAP);
+        }
+        client.bell().awake();
+    }
+}

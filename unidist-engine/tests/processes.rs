@@ -1,0 +1,328 @@
+//! The engine with real processes and a runner of its own: what the typed layers above never let happen is tried here.
+//!
+//! The functions of this program are numbers: see `RUNNER`.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use unidist_common::{
+    Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskSpec,
+};
+use unidist_core::{Backend, Call, CallResult, Outcome, Program, TaskRunner};
+use unidist_engine::controller::{Controller, ControllerSettings};
+use unidist_engine::launch::LaunchCommand;
+use unidist_engine::worker::serve_if_worker;
+
+const SUM: FunctionKey = FunctionKey(1);
+const EXIT: FunctionKey = FunctionKey(2);
+const FIB: FunctionKey = FunctionKey(3);
+const BIG: FunctionKey = FunctionKey(4);
+const PID: FunctionKey = FunctionKey(5);
+const SUBMIT_AND_KEEP: FunctionKey = FunctionKey(6);
+
+static BACKEND: OnceLock<Arc<dyn Backend>> = OnceLock::new();
+
+fn install(backend: Arc<dyn Backend>) {
+    assert!(BACKEND.set(backend).is_ok());
+}
+
+fn program() -> Program {
+    Program {
+        runner: |_| Box::new(Numbers::default()),
+        build_id: || "numbers".to_owned(),
+    }
+}
+
+/// Sums numbers, and misbehaves on request.
+#[derive(Default)]
+struct Numbers {
+    kept: RefCell<Vec<DataId>>,
+}
+
+impl TaskRunner for Numbers {
+    fn start(&self, call: Call) -> Option<CallResult> {
+        let values: Vec<u64> = call
+            .args
+            .iter()
+            .map(|arg| match arg {
+                Arg::Value(bytes) => number(bytes),
+                Arg::Ref(id) => number(
+                    &call
+                        .objects
+                        .iter()
+                        .find(|(object, _)| object == id)
+                        .unwrap()
+                        .1
+                        .header,
+                ),
+                Arg::List(_) => 0,
+            })
+            .collect();
+        let result = match call.function {
+            SUM => values.iter().sum(),
+            EXIT => std::process::exit(values[0] as i32),
+            FIB => fib(values[0]),
+            PID => u64::from(std::process::id()),
+            BIG => return Some(Ok(vec![Payload::inline(vec![1u8; values[0] as usize]).into()])),
+            SUBMIT_AND_KEEP => {
+                let backend = BACKEND.get().unwrap();
+                self.kept.borrow_mut().push(submit(&**backend, SUM, &[]));
+                0
+            }
+            other => {
+                return Some(Err(TaskError::new(
+                    ErrorKind::UnknownFunction,
+                    format!("{other:?}"),
+                )));
+            }
+        };
+        Some(Ok(vec![Object::from(Payload::inline(
+            result.to_le_bytes().to_vec(),
+        ))]))
+    }
+
+    fn turn(&self, _: &mut Vec<(DataId, CallResult)>) -> bool {
+        false
+    }
+
+    fn pending(&self) -> usize {
+        0
+    }
+
+    fn drop_actor(&self, _: DataId) {}
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().unwrap())
+}
+
+fn fib(n: u64) -> u64 {
+    if n < 2 {
+        return n;
+    }
+    let backend = &**BACKEND.get().unwrap();
+    let ids = [submit(backend, FIB, &[n - 1]), submit(backend, FIB, &[n - 2])];
+    let outcomes = backend.get(&ids).unwrap();
+    ids.iter().for_each(|id| backend.release(*id));
+    outcomes
+        .into_iter()
+        .map(|outcome| number(&outcome.unwrap().header))
+        .sum()
+}
+
+fn submit(backend: &dyn Backend, function: FunctionKey, values: &[u64]) -> DataId {
+    let args = values
+        .iter()
+        .map(|value| Arg::Value(value.to_le_bytes().to_vec().into()))
+        .collect();
+    submit_with(backend, function, args, vec![])
+}
+
+fn submit_with(
+    backend: &dyn Backend,
+    function: FunctionKey,
+    args: Vec<Arg>,
+    dependencies: Vec<DataId>,
+) -> DataId {
+    let first = backend.reserve(1);
+    backend.submit(TaskSpec {
+        function,
+        body: None,
+        name: "number".into(),
+        target: Target::Pool,
+        args,
+        dependencies,
+        borrowed: vec![],
+        returns: Returns { first, count: 1 },
+        options: Arc::default(),
+    });
+    first
+}
+
+fn get(backend: &dyn Backend, id: DataId) -> Outcome {
+    let outcome = backend.get(&[id]).unwrap().pop().unwrap();
+    backend.release(id);
+    outcome
+}
+
+fn settings() -> ControllerSettings {
+    ControllerSettings {
+        backend: "test",
+        cpus: 2,
+        resources: Default::default(),
+        object_store_memory: 64 << 20,
+        max_pending_tasks: None,
+        log_dir: None,
+        ip: "127.0.0.1".into(),
+        launch: LaunchCommand::this_program(),
+    }
+}
+
+fn session() -> Controller {
+    Controller::start(settings(), program()).unwrap()
+}
+
+fn a_sum_is_computed_in_a_worker() {
+    let session = session();
+    let a = submit(&session, SUM, &[1, 2]);
+    let b = submit_with(&session, SUM, vec![Arg::Ref(a), Arg::Ref(a)], vec![a]);
+    assert_eq!(number(&get(&session, b).unwrap().header), 6);
+    session.release(a);
+    assert_eq!(session.live_objects().unwrap(), 0);
+    let pid = number(&get(&session, submit(&session, PID, &[])).unwrap().header);
+    assert_ne!(pid, u64::from(std::process::id()));
+}
+
+fn ten_thousand_small_tasks_all_come_back() {
+    let session = session();
+    let ids: Vec<_> = (0..10_000).map(|n| submit(&session, SUM, &[n, 1])).collect();
+    let outcomes = session.get(&ids).unwrap();
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        assert_eq!(number(&outcome.unwrap().header), n as u64 + 1);
+    }
+    ids.iter().for_each(|id| session.release(*id));
+    assert_eq!(session.live_objects().unwrap(), 0);
+}
+
+fn naive_recursion_ends_on_two_workers() {
+    let session = session();
+    assert_eq!(
+        number(&get(&session, submit(&session, FIB, &[20])).unwrap().header),
+        6765
+    );
+    assert_eq!(session.live_objects().unwrap(), 0);
+}
+
+fn an_exit_in_a_task_is_an_error_of_that_task_alone() {
+    let session = session();
+    let bad = submit(&session, EXIT, &[3]);
+    let good: Vec<_> = (0..100).map(|n| submit(&session, SUM, &[n])).collect();
+    let error = get(&session, bad).unwrap_err();
+    assert_eq!(
+        (error.kind, error.function.as_str()),
+        (ErrorKind::WorkerDied, "number")
+    );
+    assert!(error.message.contains("exit status: 3"), "{error}");
+    assert!(session.get(&good).unwrap().iter().all(Result::is_ok));
+}
+
+fn a_large_result_goes_through_the_store_and_is_freed() {
+    let session = session();
+    for _ in 0..10 {
+        // ten times more than the store holds, one after the other
+        let payload = get(&session, submit(&session, BIG, &[20 << 20])).unwrap();
+        assert_eq!(payload.header.len(), 20 << 20);
+        assert!(payload.header.iter().all(|byte| *byte == 1));
+    }
+    let error = get(&session, submit(&session, BIG, &[100 << 20])).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::StoreFull);
+}
+
+fn references_of_a_dead_worker_are_given_back() {
+    let session = session();
+    get(&session, submit(&session, SUBMIT_AND_KEEP, &[])).unwrap();
+    for _ in 0..8 {
+        // all workers, whichever it was that keeps one
+        let _ = get(&session, submit(&session, EXIT, &[1]));
+    }
+    while session.live_objects().unwrap() > 0 {
+        let _ = get(&session, submit(&session, EXIT, &[1]));
+    }
+}
+
+fn launch_error(program: &str, build_id: fn() -> String) -> String {
+    let launch = LaunchCommand {
+        program: PathBuf::from(program),
+        args: vec![],
+        envs: vec![],
+    };
+    let started = Controller::start(
+        ControllerSettings { launch, ..settings() },
+        Program {
+            build_id,
+            ..self::program()
+        },
+    );
+    match started {
+        Err(Error::Launch { message }) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn a_foreign_executable_is_told_apart() {
+    let message = launch_error("/bin/true", || "numbers".to_owned());
+    assert!(message.contains("is it a unidist program?"), "{message}");
+    let message = launch_error("/bin/echo", || "numbers".to_owned());
+    assert!(message.contains("is it a unidist program?"), "{message}");
+    let message = launch_error("/no/such/program", || "numbers".to_owned());
+    assert!(message.contains("/no/such/program"), "{message}");
+}
+
+fn another_build_is_told_apart() {
+    let message = launch_error("/proc/self/exe", || "letters".to_owned());
+    assert!(message.contains("different builds"), "{message}");
+}
+
+fn a_limit_on_pending_tasks_holds_back_the_program() {
+    let settings = ControllerSettings {
+        max_pending_tasks: Some(4),
+        ..settings()
+    };
+    let session = Controller::start(settings, program()).unwrap();
+    let ids: Vec<_> = (0..1000).map(|n| submit(&session, SUM, &[n])).collect();
+    assert!(session.get(&ids).unwrap().iter().all(Result::is_ok));
+}
+
+fn threads_of_the_program_share_the_session() {
+    let session = session();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let session = &session;
+            scope.spawn(move || {
+                for n in 0..500 {
+                    let outcome = get(session, submit(session, SUM, &[thread, n])).unwrap();
+                    assert_eq!(number(&outcome.header), thread + n);
+                }
+            });
+        }
+    });
+    assert_eq!(session.live_objects().unwrap(), 0);
+}
+
+fn after_shutdown_everything_is_an_error_and_nothing_hangs() {
+    let session = session();
+    let id = submit(&session, SUM, &[1]);
+    session.shutdown().unwrap();
+    session.shutdown().unwrap();
+    assert!(matches!(session.get(&[id]), Err(Error::SessionEnded { .. })));
+    assert!(matches!(
+        session.put(Object::default()),
+        Err(Error::SessionEnded { .. })
+    ));
+    submit(&session, SUM, &[1]);
+    session.release(id);
+}
+
+macro_rules! trials {
+    ($($name:ident),* $(,)?) => { vec![$(Trial::test(stringify!($name), || { $name(); Ok::<(), Failed>(()) })),*] };
+}
+
+fn main() {
+    serve_if_worker(program(), install);
+    let trials = trials![
+        a_sum_is_computed_in_a_worker,
+        ten_thousand_small_tasks_all_come_back,
+        naive_recursion_ends_on_two_workers,
+        an_exit_in_a_task_is_an_error_of_that_task_alone,
+        a_large_result_goes_through_the_store_and_is_freed,
+        references_of_a_dead_worker_are_given_back,
+        a_foreign_executable_is_told_apart,
+        another_build_is_told_apart,
+        a_limit_on_pending_tasks_holds_back_the_program,
+        threads_of_the_program_share_the_session,
+        after_shutdown_everything_is_an_error_and_nothing_hangs,
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
