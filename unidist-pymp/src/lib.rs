@@ -1,1 +1,58 @@
-//! Part of unidist.
+//! unidist's multi-process backend: worker processes on one machine, no MPI.
+//!
+//! It is the engine with its controller in the program and its workers as plain child processes. [`start`] begins a
+//! session; [`serve_if_worker`] is what a process calls first that may have been started as a worker.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use unidist_common::Result;
+use unidist_config::Settings;
+use unidist_core::{Backend, Program};
+use unidist_engine::controller::{Controller, ControllerSettings};
+use unidist_engine::launch::LaunchCommand;
+
+/// The value of `UNIDIST_BACKEND` that chooses this backend.
+pub const NAME: &str = "pymp";
+
+/// Starts a session: `settings.cpus` workers, each a process of this executable.
+///
+/// # Errors
+///
+/// The system refuses memory or processes, or no worker joins.
+pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> {
+    let controller = Controller::start(
+        ControllerSettings {
+            backend: NAME,
+            cpus: settings.cpus.get(),
+            resources: settings.resources.clone(),
+            object_store_memory: settings.object_store_memory,
+            max_pending_tasks: settings.max_pending_tasks.map(usize::from),
+            log_dir: settings.log_dir.clone(),
+            ip: host_address(),
+            launch: LaunchCommand::this_program(),
+        },
+        program,
+    )?;
+    Ok(Arc::new(controller))
+}
+
+/// In a process that was started as a worker: serves until the session ends, then ends the process. In any other
+/// process: returns at once.
+pub fn serve_if_worker(program: Program, install: fn(Arc<dyn Backend>)) {
+    unidist_engine::worker::serve_if_worker(program, install);
+}
+
+/// The address that other hosts would see this one under; the loopback address where there is no network.
+///
+/// Connecting a datagram socket sends nothing: the system only picks the route, here to an address that is reserved for
+/// documentation (RFC 5737).
+pub fn host_address() -> String {
+    let routed = UdpSocket::bind(("0.0.0.0", 0)).and_then(|socket| {
+        socket.connect(("192.0.2.1", 9))?;
+        socket.local_addr()
+    });
+    match routed {
+        Ok(address) if !address.ip().is_unspecified() => address.ip().to_string(),
+        _ => "127.0.0.1".to_owned(),
+    }
+}
