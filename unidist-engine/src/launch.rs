@@ -25,10 +25,6 @@ impl LaunchCommand {
             path if path.exists() => path,
             _ => std::env::current_exe().unwrap_or_default(),
         };
-        LaunchCommand {
-            program,
-            args: std::env::args_os().skip(1).collect(),
-            envs: Vec::new(),
-        }
+        LaunchCommand { program, args: std::env::args_os().skip(1).collect(), envs: Vec::new() }
     }
 }

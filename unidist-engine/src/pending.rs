@@ -19,6 +19,18 @@ enum Waiting {
     Call(Box<dyn FnOnce(Reply) + Send>),
 }
 
+/// An answer on its way to whoever asked to be called with it.
+pub(crate) struct Callback {
+    then: Box<dyn FnOnce(Reply) + Send>,
+    reply: Reply,
+}
+
+impl Callback {
+    pub(crate) fn call(self) {
+        (self.then)(self.reply);
+    }
+}
+
 /// Where a thread finds its answer.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -55,8 +67,10 @@ impl Requests {
         self.insert(Waiting::Call(then))
     }
 
-    /// Hands the answer to whoever waits for it. Call it without holding a lock: it may run the user's code.
-    pub(crate) fn answer(&self, request: RequestId, reply: Reply) {
+    /// Hands the answer to the thread that waits for it, or gives back what is to be called with it: that may be the
+    /// user's code, so call it without holding a lock.
+    #[must_use]
+    pub(crate) fn answer(&self, request: RequestId, reply: Reply) -> Option<Callback> {
         let waiting = self.lock().remove(&request);
         self.answered.fetch_add(1, Ordering::Relaxed);
         match waiting {
@@ -64,17 +78,17 @@ impl Requests {
                 *slot.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
                 slot.done.store(true, Ordering::Release);
                 slot.thread.unpark();
+                None
             }
-            Some(Waiting::Call(then)) => then(reply),
-            None => {}
+            Some(Waiting::Call(then)) => Some(Callback { then, reply }),
+            None => None,
         }
     }
 
     /// Answers everything that is open.
     pub(crate) fn answer_all(&self, reply: &Reply) {
         let open: Vec<_> = self.lock().keys().copied().collect();
-        open.into_iter()
-            .for_each(|request| self.answer(request, reply.clone()));
+        open.into_iter().filter_map(|request| self.answer(request, reply.clone())).for_each(Callback::call);
     }
 
     /// How many answers have come so far.
@@ -100,8 +114,6 @@ impl Requests {
 
 impl std::fmt::Debug for Requests {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Requests")
-            .field("open", &self.lock().len())
-            .finish_non_exhaustive()
+        f.debug_struct("Requests").field("open", &self.lock().len()).finish_non_exhaustive()
     }
 }

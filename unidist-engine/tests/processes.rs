@@ -29,10 +29,7 @@ fn install(backend: Arc<dyn Backend>) {
 }
 
 fn program() -> Program {
-    Program {
-        runner: |_| Box::new(Numbers::default()),
-        build_id: || "numbers".to_owned(),
-    }
+    Program { runner: |_| Box::new(Numbers::default()), build_id: || "numbers".to_owned() }
 }
 
 /// Sums numbers, and misbehaves on request.
@@ -48,15 +45,9 @@ impl TaskRunner for Numbers {
             .iter()
             .map(|arg| match arg {
                 Arg::Value(bytes) => number(bytes),
-                Arg::Ref(id) => number(
-                    &call
-                        .objects
-                        .iter()
-                        .find(|(object, _)| object == id)
-                        .unwrap()
-                        .1
-                        .header,
-                ),
+                Arg::Ref(id) => {
+                    number(&call.objects.iter().find(|(object, _)| object == id).unwrap().1.header)
+                }
                 Arg::List(_) => 0,
             })
             .collect();
@@ -72,15 +63,10 @@ impl TaskRunner for Numbers {
                 0
             }
             other => {
-                return Some(Err(TaskError::new(
-                    ErrorKind::UnknownFunction,
-                    format!("{other:?}"),
-                )));
+                return Some(Err(TaskError::new(ErrorKind::UnknownFunction, format!("{other:?}"))));
             }
         };
-        Some(Ok(vec![Object::from(Payload::inline(
-            result.to_le_bytes().to_vec(),
-        ))]))
+        Some(Ok(vec![Object::from(Payload::inline(result.to_le_bytes().to_vec()))]))
     }
 
     fn turn(&self, _: &mut Vec<(DataId, CallResult)>) -> bool {
@@ -106,17 +92,11 @@ fn fib(n: u64) -> u64 {
     let ids = [submit(backend, FIB, &[n - 1]), submit(backend, FIB, &[n - 2])];
     let outcomes = backend.get(&ids).unwrap();
     ids.iter().for_each(|id| backend.release(*id));
-    outcomes
-        .into_iter()
-        .map(|outcome| number(&outcome.unwrap().header))
-        .sum()
+    outcomes.into_iter().map(|outcome| number(&outcome.unwrap().header)).sum()
 }
 
 fn submit(backend: &dyn Backend, function: FunctionKey, values: &[u64]) -> DataId {
-    let args = values
-        .iter()
-        .map(|value| Arg::Value(value.to_le_bytes().to_vec().into()))
-        .collect();
+    let args = values.iter().map(|value| Arg::Value(value.to_le_bytes().to_vec().into())).collect();
     submit_with(backend, function, args, vec![])
 }
 
@@ -188,10 +168,7 @@ fn ten_thousand_small_tasks_all_come_back() {
 
 fn naive_recursion_ends_on_two_workers() {
     let session = session();
-    assert_eq!(
-        number(&get(&session, submit(&session, FIB, &[20])).unwrap().header),
-        6765
-    );
+    assert_eq!(number(&get(&session, submit(&session, FIB, &[20])).unwrap().header), 6765);
     assert_eq!(session.live_objects().unwrap(), 0);
 }
 
@@ -200,10 +177,7 @@ fn an_exit_in_a_task_is_an_error_of_that_task_alone() {
     let bad = submit(&session, EXIT, &[3]);
     let good: Vec<_> = (0..100).map(|n| submit(&session, SUM, &[n])).collect();
     let error = get(&session, bad).unwrap_err();
-    assert_eq!(
-        (error.kind, error.function.as_str()),
-        (ErrorKind::WorkerDied, "number")
-    );
+    assert_eq!((error.kind, error.function.as_str()), (ErrorKind::WorkerDied, "number"));
     assert!(error.message.contains("exit status: 3"), "{error}");
     assert!(session.get(&good).unwrap().iter().all(Result::is_ok));
 }
@@ -233,17 +207,10 @@ fn references_of_a_dead_worker_are_given_back() {
 }
 
 fn launch_error(program: &str, build_id: fn() -> String) -> String {
-    let launch = LaunchCommand {
-        program: PathBuf::from(program),
-        args: vec![],
-        envs: vec![],
-    };
+    let launch = LaunchCommand { program: PathBuf::from(program), args: vec![], envs: vec![] };
     let started = Controller::start(
         ControllerSettings { launch, ..settings() },
-        Program {
-            build_id,
-            ..self::program()
-        },
+        Program { build_id, ..self::program() },
     );
     match started {
         Err(Error::Launch { message }) => message,
@@ -266,10 +233,7 @@ fn another_build_is_told_apart() {
 }
 
 fn a_limit_on_pending_tasks_holds_back_the_program() {
-    let settings = ControllerSettings {
-        max_pending_tasks: Some(4),
-        ..settings()
-    };
+    let settings = ControllerSettings { max_pending_tasks: Some(4), ..settings() };
     let session = Controller::start(settings, program()).unwrap();
     let ids: Vec<_> = (0..1000).map(|n| submit(&session, SUM, &[n])).collect();
     assert!(session.get(&ids).unwrap().iter().all(Result::is_ok));
@@ -297,10 +261,7 @@ fn after_shutdown_everything_is_an_error_and_nothing_hangs() {
     session.shutdown().unwrap();
     session.shutdown().unwrap();
     assert!(matches!(session.get(&[id]), Err(Error::SessionEnded { .. })));
-    assert!(matches!(
-        session.put(Object::default()),
-        Err(Error::SessionEnded { .. })
-    ));
+    assert!(matches!(session.put(Object::default()), Err(Error::SessionEnded { .. })));
     submit(&session, SUM, &[1]);
     session.release(id);
 }

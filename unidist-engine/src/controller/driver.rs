@@ -6,7 +6,7 @@ use crate::link::channel::Channel;
 use crate::link::message::{Ask, FromWorker, Reply, RequestId, ToWorker};
 use crate::link::ring::{LinkMemory, Side};
 use crate::link::wire::WireError;
-use crate::pending::Requests;
+use crate::pending::{Callback, Requests};
 use crate::scheduler::{Action, Event, Role, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::{Block, StoredObject};
@@ -36,10 +36,7 @@ struct Letters {
 
 impl Mailbox {
     pub(crate) fn new() -> Self {
-        Mailbox {
-            letters: Mutex::default(),
-            full: AtomicBool::new(false),
-        }
+        Mailbox { letters: Mutex::default(), full: AtomicBool::new(false) }
     }
 
     pub(crate) fn ask(&self, ask: Ask) {
@@ -87,6 +84,8 @@ pub(crate) struct Driver {
     arena: Arc<Mutex<Arena>>,
     requests: Arc<Requests>,
     cluster: ClusterInfo,
+    /// Answers that are to be called without the lock.
+    callbacks: Vec<Callback>,
     /// Why the last process that could not join did not.
     last_loss: Option<String>,
 }
@@ -151,6 +150,7 @@ impl Driver {
             arena,
             requests,
             cluster,
+            callbacks: Vec::new(),
             last_loss: None,
         }
     }
@@ -167,9 +167,7 @@ impl Driver {
             true => Some(Ok(())),
             false => {
                 let why = self.last_loss.as_deref().unwrap_or("no reason is known");
-                Some(Err(Error::Launch {
-                    message: format!("no worker could be started: {why}"),
-                }))
+                Some(Err(Error::Launch { message: format!("no worker could be started: {why}") }))
             }
         }
     }
@@ -182,6 +180,16 @@ impl Driver {
     /// How many calls have not ended.
     pub(crate) fn pending_tasks(&self) -> usize {
         self.scheduler.pending_tasks()
+    }
+
+    /// Whether there are callbacks, for which the driver has to be left.
+    pub(crate) fn has_callbacks(&self) -> bool {
+        !self.callbacks.is_empty()
+    }
+
+    /// What is to be called once the lock is given up.
+    pub(crate) fn take_callbacks(&mut self) -> Vec<Callback> {
+        std::mem::take(&mut self.callbacks)
     }
 
     /// Whether a turn would find something to do.
@@ -309,10 +317,7 @@ impl Driver {
 
     fn break_link(&mut self, at: usize, why: &str) {
         let link = &mut self.links[at];
-        log::error!(
-            "{}: {why}: its link is closed and its process killed",
-            link.process
-        );
+        log::error!("{}: {why}: its link is closed and its process killed", link.process);
         link.broken = true;
         self.supervisor.kill(link.process);
     }
@@ -328,9 +333,7 @@ impl Driver {
                 if let Some(moved) = self.links.get(at) {
                     self.by_process.insert(moved.process, at);
                 }
-                link.drafts
-                    .into_iter()
-                    .for_each(|(offset, len)| self.free(Block { offset, len }));
+                link.drafts.into_iter().for_each(|(offset, len)| self.free(Block { offset, len }));
                 log::debug!("{process}: {why}");
             }
             None => {
@@ -347,7 +350,9 @@ impl Driver {
             match action {
                 Action::Start(process, role) => self.supervisor.launch(process, role != Role::Pool),
                 Action::Send(process, message) => self.send(process, &message),
-                Action::Reply(ProcessId::CONTROLLER, request, reply) => self.requests.answer(request, reply),
+                Action::Reply(ProcessId::CONTROLLER, request, reply) => {
+                    self.callbacks.extend(self.requests.answer(request, reply));
+                }
                 Action::Reply(process, request, reply) => {
                     self.send(process, &ToWorker::Reply(request, reply))
                 }
@@ -400,11 +405,7 @@ impl Driver {
 pub(crate) fn allocate(arena: &Mutex<Arena>, len: u64) -> Result<Block> {
     let mut arena = arena.lock().unwrap_or_else(PoisonError::into_inner);
     let (used, limit) = (arena.used_bytes(), arena.capacity());
-    arena.allocate(len).ok_or(Error::StoreFull {
-        requested: len,
-        used,
-        limit,
-    })
+    arena.allocate(len).ok_or(Error::StoreFull { requested: len, used, limit })
 }
 
 pub(crate) fn free(arena: &Mutex<Arena>, block: Block) {

@@ -14,7 +14,7 @@ use crate::launch::LaunchCommand;
 use crate::link::bell::Sleeper;
 use crate::link::handshake::Welcome;
 use crate::link::message::{Ask, Reply, Value};
-use crate::pending::Requests;
+use crate::pending::{Callback, Requests};
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::Block;
 use crate::store::arena::Arena;
@@ -90,18 +90,12 @@ impl Controller {
         let segment = Segment::create("unidist-store", settings.object_store_memory).map_err(|error| {
             let bytes = settings.object_store_memory;
             let advice = "set UNIDIST_OBJECT_STORE_MEMORY to less";
-            Error::system(
-                format!("making an object store of {bytes} bytes"),
-                format!("{error}; {advice}"),
-            )
+            Error::system(format!("making an object store of {bytes} bytes"), format!("{error}; {advice}"))
         })?;
         let mut host = settings.resources.clone();
         host.insert("CPU".into(), settings.cpus as f64);
         let hosts = BTreeMap::from([(settings.ip.clone(), host)]);
-        let cluster = ClusterInfo {
-            local_ip: settings.ip.clone(),
-            hosts,
-        };
+        let cluster = ClusterInfo { local_ip: settings.ip.clone(), hosts };
         let spin = spin_time(settings.cpus);
         let mailbox = Arc::new(Mailbox::new());
         let notify = {
@@ -118,12 +112,7 @@ impl Controller {
             spin_us: spin.as_micros() as u32,
             log_dir: settings.log_dir.clone(),
         };
-        let staff = Staff {
-            command: settings.launch.clone(),
-            segment: segment.clone(),
-            welcome,
-            notify,
-        };
+        let staff = Staff { command: settings.launch.clone(), segment: segment.clone(), welcome, notify };
         let supervisor = Arc::new(Supervisor::start(staff)?);
         let arena = Arc::new(Mutex::new(Arena::new(HEADER, segment.len())));
         let requests = Arc::new(Requests::default());
@@ -154,9 +143,8 @@ impl Controller {
             spin,
         });
         let engine = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("unidist-engine".into())
-            .spawn(move || engine.stand_by());
+        let thread =
+            std::thread::Builder::new().name("unidist-engine".into()).spawn(move || engine.stand_by());
         let controller = Controller {
             depot: Depot::new(segment, shared.clone()),
             shared,
@@ -165,10 +153,7 @@ impl Controller {
             engine_thread: Mutex::default(),
         };
         let thread = thread.map_err(|error| Error::system("starting the engine's thread", error))?;
-        *controller
-            .engine_thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        *controller.engine_thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         controller.start_workers()?;
         Ok(controller)
     }
@@ -201,11 +186,7 @@ impl Controller {
     }
 
     fn check_running(&self, call: &str) -> Result<()> {
-        if self.shared.over.load(Ordering::Acquire) {
-            Err(ended(call))
-        } else {
-            Ok(())
-        }
+        if self.shared.over.load(Ordering::Acquire) { Err(ended(call)) } else { Ok(()) }
     }
 }
 
@@ -252,8 +233,7 @@ impl Backend for Controller {
     fn put(&self, object: Object) -> Result<DataId> {
         self.check_running("put")?;
         let id = self.shared.ids.reserve(1);
-        self.depot
-            .put(id, object, |stored| self.shared.mailbox.ask(Ask::Put(id, stored)))?;
+        self.depot.put(id, object, |stored| self.shared.mailbox.ask(Ask::Put(id, stored)))?;
         Ok(id)
     }
 
@@ -268,9 +248,7 @@ impl Backend for Controller {
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         self.check_running("wait")?;
         let (request, slot) = self.shared.requests.open();
-        self.shared
-            .mailbox
-            .ask(Ask::Wait(request, ids.to_vec(), num_returns as u64, None));
+        self.shared.mailbox.ask(Ask::Wait(request, ids.to_vec(), num_returns as u64, None));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.drive_until(deadline, |_| slot.is_done());
         if !slot.is_done() {
@@ -290,10 +268,8 @@ impl Backend for Controller {
             return then(Err(error.into()));
         }
         let depot = self.depot.clone();
-        let request = self
-            .shared
-            .requests
-            .open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
+        let request =
+            self.shared.requests.open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
         self.shared.mailbox.ask(Ask::Get(request, vec![id], None));
         self.shared.nudge();
     }
@@ -325,24 +301,16 @@ impl Backend for Controller {
     }
 
     fn shutdown(&self) -> Result<()> {
-        let Some(thread) = self
-            .engine_thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        else {
+        let Some(thread) = self.engine_thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Ok(());
         };
         self.shared.mailbox.shutdown();
-        self.shared
-            .drive_until(None, |driver| driver.is_some_and(Driver::is_over));
+        self.shared.drive_until(None, |driver| driver.is_some_and(Driver::is_over));
         self.shared.over.store(true, Ordering::Release);
         self.shared.segment.bell().ring();
         self.shared.supervisor.end();
         self.shared.requests.answer_all(&Reply::Failed(ended("get")));
-        thread
-            .join()
-            .map_err(|_| Error::system("ending the engine's thread", "it has panicked"))
+        thread.join().map_err(|_| Error::system("ending the engine's thread", "it has panicked"))
     }
 }
 
@@ -356,18 +324,13 @@ impl Drop for Controller {
 
 impl std::fmt::Debug for Controller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Controller")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("Controller").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
 /// The outcomes of these objects.
 pub(crate) fn load_all(depot: &Depot, ids: &[DataId], values: &[Value]) -> Vec<Outcome> {
-    ids.iter()
-        .zip(values)
-        .map(|(id, value)| load_value(depot, *id, value))
-        .collect()
+    ids.iter().zip(values).map(|(id, value)| load_value(depot, *id, value)).collect()
 }
 
 /// The outcome of one object from the answer to a request for it.
@@ -439,14 +402,17 @@ impl Shared {
                 self.unregister(&me);
             }
             if let Some(mut driver) = driver {
-                self.drive(&mut driver, deadline, &mut done);
-                return self.leave(driver);
+                let finished = self.drive(&mut driver, deadline, &mut done);
+                self.leave(driver);
+                if finished {
+                    return;
+                }
+                continue;
             }
             // Whoever drives may be asleep, and what this thread waits for in the mailbox.
             self.segment.bell().ring();
-            let nap = deadline.map_or(LONGEST_NAP, |at| {
-                at.saturating_duration_since(Instant::now()).min(LONGEST_NAP)
-            });
+            let nap = deadline
+                .map_or(LONGEST_NAP, |at| at.saturating_duration_since(Instant::now()).min(LONGEST_NAP));
             std::thread::park_timeout(nap);
             self.unregister(&me);
             if done(None)
@@ -458,18 +424,22 @@ impl Shared {
         }
     }
 
+    /// Takes turns until `done` or the deadline; false if it has to be interrupted for callbacks.
     fn drive(
         &self,
         driver: &mut Driver,
         deadline: Option<Instant>,
         done: &mut impl FnMut(Option<&Driver>) -> bool,
-    ) {
+    ) -> bool {
         let mut nap = Duration::from_millis(1);
         let mut idle_since = None;
         loop {
             let happened = driver.turn();
             if done(Some(driver)) || self.over.load(Ordering::Acquire) {
-                return;
+                return true;
+            }
+            if driver.has_callbacks() {
+                return false;
             }
             if happened {
                 if self.throttled.load(Ordering::Relaxed) > 0 {
@@ -480,7 +450,7 @@ impl Shared {
             }
             let now = Instant::now();
             if deadline.is_some_and(|at| at <= now) {
-                return;
+                return true;
             }
             if now.duration_since(*idle_since.get_or_insert(now)) < self.spin {
                 (0..32).for_each(|_| std::hint::spin_loop());
@@ -498,7 +468,8 @@ impl Shared {
     }
 
     /// Ends a drive: from now on the standby is rung for, or a thread that waits takes over.
-    fn leave(&self, driver: MutexGuard<'_, Driver>) {
+    fn leave(&self, mut driver: MutexGuard<'_, Driver>) {
+        let callbacks = driver.take_callbacks();
         let bell = self.segment.bell();
         let _ = bell.announce(Sleeper::Standby);
         let work_left = driver.has_work();
@@ -508,6 +479,7 @@ impl Shared {
             None if work_left => bell.ring(),
             None => {}
         }
+        callbacks.into_iter().for_each(Callback::call);
     }
 
     /// The engine thread: drives while nobody else does and something happens.
@@ -517,7 +489,7 @@ impl Shared {
             if self.parked().is_empty()
                 && let Some(mut driver) = self.try_lock_driver()
             {
-                while driver.turn() && self.parked().is_empty() {}
+                while driver.turn() && !driver.has_callbacks() && self.parked().is_empty() {}
                 self.leave(driver);
             }
             self.segment.bell().sleep(announced, LONGEST_NAP);

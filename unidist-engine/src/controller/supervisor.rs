@@ -65,21 +65,12 @@ impl Supervisor {
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(|error| failed(error.into()))?);
         let (orders, inbox) = channel();
-        let supervision = Supervision {
-            staff,
-            inbox,
-            wake: wake.clone(),
-            people: BTreeMap::new(),
-        };
+        let supervision = Supervision { staff, inbox, wake: wake.clone(), people: BTreeMap::new() };
         let thread = std::thread::Builder::new()
             .name("unidist-supervisor".into())
             .spawn(move || supervision.run())
             .map_err(failed)?;
-        Ok(Supervisor {
-            orders,
-            wake,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Supervisor { orders, wake, thread: Mutex::new(Some(thread)) })
     }
 
     /// Starts a process; a notice follows.
@@ -161,19 +152,13 @@ impl Supervision {
         let mut person = self
             .spawn_silently(process, actor)
             .map_err(|error| format!("cannot start `{program}`: {error}"))?;
-        let welcome = Welcome {
-            process,
-            actor,
-            ..self.staff.welcome.clone()
-        };
+        let welcome = Welcome { process, actor, ..self.staff.welcome.clone() };
         match handshake::greet(&person.socket, &welcome, &person.link, &self.staff.segment) {
             Ok(()) => Ok(person),
             Err(error) => {
                 let _ = person.child.kill();
-                let status = person
-                    .child
-                    .wait()
-                    .map_or_else(|error| error.to_string(), |status| status.to_string());
+                let status =
+                    person.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
                 Err(format!(
                     "`{program}` ended ({status}) before it joined ({error}); is it a unidist program?"
                 ))
@@ -195,13 +180,9 @@ impl Supervision {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()?;
         match rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-            Ok(ended) => Ok(Person {
-                child,
-                ended,
-                socket: ours,
-                link,
-                deadline: Some(Instant::now() + JOIN_TIMEOUT),
-            }),
+            Ok(ended) => {
+                Ok(Person { child, ended, socket: ours, link, deadline: Some(Instant::now() + JOIN_TIMEOUT) })
+            }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -216,20 +197,13 @@ impl Supervision {
         let mut fds = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         for person in self.people.values() {
             fds.push(PollFd::from_borrowed_fd(person.ended.as_fd(), PollFlags::IN));
-            let answer = if person.deadline.is_some() {
-                PollFlags::IN
-            } else {
-                PollFlags::empty()
-            };
+            let answer = if person.deadline.is_some() { PollFlags::IN } else { PollFlags::empty() };
             fds.push(PollFd::from_borrowed_fd(person.socket.as_fd(), answer));
         }
         let next = self.people.values().filter_map(|person| person.deadline).min();
         let timeout = next.map(|deadline| {
             let left = deadline.saturating_duration_since(now) + Duration::from_millis(1);
-            Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: i64::from(left.subsec_nanos()),
-            }
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
         });
         // Interrupted: nothing has been seen, and the caller comes back.
         let _ = rustix::event::poll(&mut fds, timeout.as_ref());

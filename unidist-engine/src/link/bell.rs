@@ -48,16 +48,8 @@ impl Bell {
         if announced == 0 || !wanted(announced) {
             return;
         }
-        if self
-            .announced
-            .compare_exchange(announced, 0, Ordering::SeqCst, Ordering::Relaxed)
-            .is_ok()
-        {
-            let word = if announced == Sleeper::Driver as u32 {
-                &self.words[0]
-            } else {
-                &self.words[1]
-            };
+        if self.announced.compare_exchange(announced, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+            let word = if announced == Sleeper::Driver as u32 { &self.words[0] } else { &self.words[1] };
             word.fetch_add(1, Ordering::SeqCst);
             // It fails only for an address that is no futex, and this one is.
             let _ = futex::wake(word, futex::Flags::empty(), 1);
@@ -74,10 +66,8 @@ impl Bell {
 
     /// Announces `who` unless another announcement stands; true if it was made.
     pub(crate) fn announce_if_nobody(&self, who: Sleeper) -> bool {
-        let made = self
-            .announced
-            .compare_exchange(0, who as u32, Ordering::SeqCst, Ordering::Relaxed)
-            .is_ok();
+        let made =
+            self.announced.compare_exchange(0, who as u32, Ordering::SeqCst, Ordering::Relaxed).is_ok();
         fence(Ordering::SeqCst);
         made
     }
@@ -91,10 +81,7 @@ impl Bell {
 
     /// What a later [`sleep`](Bell::sleep) of `who` compares with; for a standby that sleeps while others announce it.
     pub(crate) fn token(&self, who: Sleeper) -> Announced {
-        Announced {
-            who,
-            word: self.word(who).load(Ordering::SeqCst),
-        }
+        Announced { who, word: self.word(who).load(Ordering::SeqCst) }
     }
 
     /// Sleeps until rung or until the time is over; returns at once if it was rung since the announcement.
@@ -104,12 +91,7 @@ impl Bell {
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
         // Rung already, woken, interrupted or timed out: in every case the caller looks.
-        let _ = futex::wait(
-            self.word(announced.who),
-            futex::Flags::empty(),
-            announced.word,
-            Some(&timeout),
-        );
+        let _ = futex::wait(self.word(announced.who), futex::Flags::empty(), announced.word, Some(&timeout));
     }
 
     fn word(&self, who: Sleeper) -> &AtomicU32 {
@@ -154,11 +136,8 @@ mod tests {
 
     #[test]
     fn two_threads_count_to_a_thousand_by_turns() {
-        let (ping, pong, turns) = (
-            Arc::new(Bell::default()),
-            Arc::new(Bell::default()),
-            Arc::new(AtomicUsize::new(0)),
-        );
+        let (ping, pong, turns) =
+            (Arc::new(Bell::default()), Arc::new(Bell::default()), Arc::new(AtomicUsize::new(0)));
         let play = |mine: Arc<Bell>, other: Arc<Bell>, turns: Arc<AtomicUsize>, parity: usize| {
             loop {
                 let announced = mine.announce(Sleeper::Driver);

@@ -65,12 +65,7 @@ pub(crate) fn greet(
     if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
         return Err(io::Error::other("no room for two file descriptors"));
     }
-    let sent = rustix::net::sendmsg(
-        socket,
-        &[IoSlice::new(&message)],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )?;
+    let sent = rustix::net::sendmsg(socket, &[IoSlice::new(&message)], &mut control, SendFlags::NOSIGNAL)?;
     let mut rest = socket;
     rest.write_all(&message[sent..])
 }
@@ -92,9 +87,7 @@ pub(crate) fn join(
         Ok((link, segment))
     });
     let answer = match &joined {
-        Ok(_) => Answer::Joined {
-            build_id: build_id.to_owned(),
-        },
+        Ok(_) => Answer::Joined { build_id: build_id.to_owned() },
         Err(why) => Answer::Refused { why: why.clone() },
     };
     let mut writer = socket;
@@ -109,18 +102,14 @@ pub(crate) fn join(
 pub(crate) fn receive_answer(socket: &UnixStream, build_id: &str) -> Result<(), String> {
     let mut reader = socket;
     let mut prefix = [0; PREFIX];
-    reader
-        .read_exact(&mut prefix)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-                "it ended without a word; is it a unidist program?".to_owned()
-            }
-            _ => format!("its answer cannot be read: {error}"),
-        })?;
+    reader.read_exact(&mut prefix).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            "it ended without a word; is it a unidist program?".to_owned()
+        }
+        _ => format!("its answer cannot be read: {error}"),
+    })?;
     let mut body = vec![0; body_len(&prefix)?];
-    reader
-        .read_exact(&mut body)
-        .map_err(|error| format!("its answer cannot be read: {error}"))?;
+    reader.read_exact(&mut body).map_err(|error| format!("its answer cannot be read: {error}"))?;
     match wire::decode(&body).map_err(|error| error.to_string())? {
         Answer::Joined { build_id: theirs } => check_build(build_id, &theirs),
         Answer::Refused { why } => Err(why),
@@ -202,21 +191,12 @@ mod tests {
 
     fn welcome(build_id: &str) -> Welcome {
         let process = ProcessId::new(3).unwrap();
-        Welcome {
-            build_id: build_id.into(),
-            process,
-            actor: false,
-            spin_us: 20,
-            log_dir: None,
-        }
+        Welcome { build_id: build_id.into(), process, actor: false, spin_us: 20, log_dir: None }
     }
 
     fn meet(ours: &'static str, theirs: &'static str) -> (Result<(), String>, Result<Welcome, String>) {
         let (engine, worker) = UnixStream::pair().unwrap();
-        let (link, segment) = (
-            LinkMemory::create().unwrap(),
-            Segment::create("unidist-test", 4096).unwrap(),
-        );
+        let (link, segment) = (LinkMemory::create().unwrap(), Segment::create("unidist-test", 4096).unwrap());
         greet(&engine, &welcome(ours), &link, &segment).unwrap();
         let joined = join(&worker, theirs).map(|(welcome, ..)| welcome);
         (receive_answer(&engine, ours), joined)
@@ -237,21 +217,11 @@ mod tests {
     #[test]
     fn a_stranger_is_told_apart() {
         let (engine, mut stranger) = UnixStream::pair().unwrap();
-        stranger
-            .write_all(b"hello, I am cat and do not know you")
-            .unwrap();
-        assert!(
-            receive_answer(&engine, "a")
-                .unwrap_err()
-                .contains("does not speak")
-        );
+        stranger.write_all(b"hello, I am cat and do not know you").unwrap();
+        assert!(receive_answer(&engine, "a").unwrap_err().contains("does not speak"));
         let (engine, stranger) = UnixStream::pair().unwrap();
         drop(stranger);
-        assert!(
-            receive_answer(&engine, "a")
-                .unwrap_err()
-                .contains("without a word")
-        );
+        assert!(receive_answer(&engine, "a").unwrap_err().contains("without a word"));
     }
 
     #[test]

@@ -72,10 +72,7 @@ impl LinkMemory {
     pub(crate) fn open(file: File) -> io::Result<Arc<LinkMemory>> {
         let sealed = rustix::fs::fcntl_get_seals(&file)?.contains(SealFlags::SHRINK);
         if !sealed || file.metadata()?.len() != FILE_LEN as u64 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "not the memory of a link",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not the memory of a link"));
         }
         LinkMemory::map(file)
     }
@@ -113,16 +110,8 @@ impl LinkMemory {
             Side::Worker => (1, 0),
         };
         (
-            Writer {
-                memory: self.clone(),
-                ring: write,
-                head: 0,
-            },
-            Reader {
-                memory: self.clone(),
-                ring: read,
-                tail: 0,
-            },
+            Writer { memory: self.clone(), ring: write, head: 0 },
+            Reader { memory: self.clone(), ring: read, tail: 0 },
         )
     }
 }
@@ -192,22 +181,13 @@ pub(crate) struct Read {
 impl Reader {
     /// Whether there is something to read (or nonsense, which reading will tell).
     pub(crate) fn has_data(&self) -> bool {
-        self.memory.layout().controls[self.ring]
-            .head
-            .0
-            .load(Ordering::Acquire)
-            != self.tail
+        self.memory.layout().controls[self.ring].head.0.load(Ordering::Acquire) != self.tail
     }
 
     /// Appends everything there is to `out`.
     pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<Read, Corrupt> {
         let control = &self.memory.layout().controls[self.ring];
-        let unread = control
-            .head
-            .0
-            .load(Ordering::Acquire)
-            .checked_sub(self.tail)
-            .ok_or(Corrupt)?;
+        let unread = control.head.0.load(Ordering::Acquire).checked_sub(self.tail).ok_or(Corrupt)?;
         if unread > CAPACITY as u64 {
             return Err(Corrupt);
         }
@@ -251,13 +231,7 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(writer.write(&message), Ok(message.len()));
             let mut out = Vec::new();
-            assert_eq!(
-                reader.read(&mut out),
-                Ok(Read {
-                    len: message.len(),
-                    starved: false
-                })
-            );
+            assert_eq!(reader.read(&mut out), Ok(Read { len: message.len(), starved: false }));
             assert_eq!(out, message);
         }
     }
@@ -271,28 +245,16 @@ mod tests {
         let mut out = Vec::new();
         assert!(reader.read(&mut out).unwrap().starved);
         assert_eq!(writer.write(&message[CAPACITY..]), Ok(10));
-        assert_eq!(
-            reader.read(&mut out),
-            Ok(Read {
-                len: 10,
-                starved: false
-            })
-        );
+        assert_eq!(reader.read(&mut out), Ok(Read { len: 10, starved: false }));
         assert_eq!(out, message);
     }
 
     #[test]
     fn counters_out_of_bounds_are_an_error() {
         let (mut writer, mut reader) = pair();
-        reader.memory.layout().controls[0]
-            .head
-            .0
-            .store(CAPACITY as u64 + 1, Ordering::SeqCst);
+        reader.memory.layout().controls[0].head.0.store(CAPACITY as u64 + 1, Ordering::SeqCst);
         assert_eq!(reader.read(&mut Vec::new()), Err(Corrupt));
-        writer.memory.layout().controls[0]
-            .tail
-            .0
-            .store(7, Ordering::SeqCst);
+        writer.memory.layout().controls[0].tail.0.store(7, Ordering::SeqCst);
         assert_eq!(writer.write(&[1]), Err(Corrupt));
     }
 }

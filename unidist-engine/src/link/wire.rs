@@ -63,14 +63,8 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
 pub(crate) fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, WireError> {
     match bincode::serde::decode_from_slice(body, codec()) {
         Ok((message, used)) if used == body.len() => Ok(message),
-        Ok((_, used)) => Err(WireError(format!(
-            "a message of {} bytes ends after {used}",
-            body.len()
-        ))),
-        Err(error) => Err(WireError(format!(
-            "cannot decode a message of {} bytes: {error}",
-            body.len()
-        ))),
+        Ok((_, used)) => Err(WireError(format!("a message of {} bytes ends after {used}", body.len()))),
+        Err(error) => Err(WireError(format!("cannot decode a message of {} bytes: {error}", body.len()))),
     }
 }
 

@@ -31,11 +31,7 @@ enum ActorState {
 
 impl Scheduler {
     pub(crate) fn declare_actor(&mut self, spec: &TaskSpec) {
-        let name = spec
-            .options
-            .name
-            .as_deref()
-            .map_or_else(|| spec.name.clone(), Arc::from);
+        let name = spec.options.name.as_deref().map_or_else(|| spec.name.clone(), Arc::from);
         let actor = Actor {
             name,
             state: ActorState::New,
@@ -49,10 +45,7 @@ impl Scheduler {
     /// Starts the process of an actor whose constructor can run and whose resources are free.
     pub(crate) fn start_actor(&mut self, actor: DataId) {
         let Some(process) = self.start(Role::Actor(actor)) else {
-            let error = TaskError::new(
-                ErrorKind::WorkerDied,
-                "the session has used up its process numbers",
-            );
+            let error = TaskError::new(ErrorKind::WorkerDied, "the session has used up its process numbers");
             return self.fail_task(actor, error);
         };
         if let Some(entry) = self.actors.get_mut(&actor) {
@@ -83,9 +76,7 @@ impl Scheduler {
                 actor.state = ActorState::Alive;
                 let mut callers: Vec<_> = actor.waiting.keys().copied().collect();
                 callers.sort_unstable();
-                callers
-                    .into_iter()
-                    .for_each(|caller| self.flush_caller(id, caller));
+                callers.into_iter().for_each(|caller| self.flush_caller(id, caller));
                 // The handles may be gone already: then the last reference went with the constructor.
                 if self.objects_lack(id) {
                     self.actor_unreferenced(id);
@@ -122,12 +113,7 @@ impl Scheduler {
 
     fn fail_with_actor(&mut self, id: DataId, call: DataId) {
         let mut error = TaskError::new(ErrorKind::ActorDied, "the actor is gone");
-        if let Some(Actor {
-            name,
-            state: ActorState::Dead(cause),
-            ..
-        }) = self.actors.get(&id)
-        {
+        if let Some(Actor { name, state: ActorState::Dead(cause), .. }) = self.actors.get(&id) {
             error.message = format!("actor `{name}` is dead");
             error.cause = Some(Box::new((**cause).clone()));
         }

@@ -52,19 +52,14 @@ impl Directory {
 
     /// The call that makes this object, while it has no value.
     pub(crate) fn maker(&self, id: DataId) -> Option<DataId> {
-        self.entries
-            .get(&id)
-            .filter(|entry| entry.value.is_none())
-            .map(|entry| entry.task)
+        self.entries.get(&id).filter(|entry| entry.value.is_none()).map(|entry| entry.task)
     }
 
     pub(crate) fn known(&self, id: DataId) -> Known {
         match self.entries.get(&id) {
             None => Known::Lost,
             Some(Entry { value: None, .. }) => Known::Pending,
-            Some(Entry {
-                value: Some(value), ..
-            }) => Known::Settled(value.clone()),
+            Some(Entry { value: Some(value), .. }) => Known::Settled(value.clone()),
         }
     }
 
@@ -83,12 +78,7 @@ impl Directory {
     /// Adds an object that this call will make, with one reference. False if the id is taken.
     #[must_use]
     pub(crate) fn declare(&mut self, id: DataId, task: DataId) -> bool {
-        let entry = Entry {
-            value: None,
-            task,
-            references: 1,
-            waiters: Vec::new(),
-        };
+        let entry = Entry { value: None, task, references: 1, waiters: Vec::new() };
         match self.entries.entry(id) {
             std::collections::hash_map::Entry::Occupied(_) => false,
             std::collections::hash_map::Entry::Vacant(vacant) => {
@@ -101,10 +91,7 @@ impl Directory {
     /// One more reference. False if there is no such object.
     #[must_use]
     pub(crate) fn retain(&mut self, id: DataId) -> bool {
-        self.entries
-            .get_mut(&id)
-            .map(|entry| entry.references += 1)
-            .is_some()
+        self.entries.get_mut(&id).map(|entry| entry.references += 1).is_some()
     }
 
     pub(crate) fn add_waiter(&mut self, id: DataId, waiter: Waiter) {
@@ -120,19 +107,13 @@ impl Directory {
     }
 
     pub(crate) fn take_waiters(&mut self, id: DataId) -> Vec<Waiter> {
-        self.entries
-            .get_mut(&id)
-            .map(|entry| std::mem::take(&mut entry.waiters))
-            .unwrap_or_default()
+        self.entries.get_mut(&id).map(|entry| std::mem::take(&mut entry.waiters)).unwrap_or_default()
     }
 }
 
 /// The error of an object that is not there.
 pub(crate) fn lost(id: DataId) -> TaskError {
-    TaskError::new(
-        ErrorKind::ObjectLost,
-        format!("object {id} was freed or never made in this session"),
-    )
+    TaskError::new(ErrorKind::ObjectLost, format!("object {id} was freed or never made in this session"))
 }
 
 impl Scheduler {
@@ -165,11 +146,7 @@ impl Scheduler {
                 continue;
             }
             let entry = self.objects.entries.remove(&id);
-            if let Some(Entry {
-                value: Some(Value::Ready(object)),
-                ..
-            }) = entry
-            {
+            if let Some(Entry { value: Some(Value::Ready(object)), .. }) = entry {
                 self.free(&object);
                 worklist.extend_from_slice(&object.borrowed);
             }

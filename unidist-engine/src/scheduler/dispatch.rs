@@ -34,9 +34,7 @@ impl Scheduler {
         loop {
             let (resources, tasks) = (&mut self.resources, &self.tasks);
             let front = resources.next_ready(&held_back, cpus_held_back, |task| {
-                tasks
-                    .get(&task)
-                    .is_some_and(|task| task.state == TaskState::Ready)
+                tasks.get(&task).is_some_and(|task| task.state == TaskState::Ready)
             });
             let Some((class, task)) = front else { break };
             match self.place(class, task) {
@@ -114,10 +112,7 @@ impl Scheduler {
     }
 
     fn find_worker(&self, wanted: impl Fn(&Worker) -> bool) -> Option<ProcessId> {
-        self.pool
-            .iter()
-            .copied()
-            .find(|process| self.workers.get(process).is_some_and(&wanted))
+        self.pool.iter().copied().find(|process| self.workers.get(process).is_some_and(&wanted))
     }
 
     /// Runs something on top of a blocked task that waits for it.
@@ -127,17 +122,12 @@ impl Scheduler {
             .iter()
             .filter_map(|process| Some((*process, self.workers.get(process)?.blocked_on()?)))
             .collect();
-        blocked
-            .into_iter()
-            .any(|(process, request)| self.run_nested(process, request))
+        blocked.into_iter().any(|(process, request)| self.run_nested(process, request))
     }
 
     /// Runs on this process, which waits for the request, something ready that it waits for; the newest first.
     pub(crate) fn run_nested(&mut self, process: ProcessId, request: RequestId) -> bool {
-        let live = self
-            .workers
-            .get(&process)
-            .is_some_and(|worker| worker.phase == Phase::Live);
+        let live = self.workers.get(&process).is_some_and(|worker| worker.phase == Phase::Live);
         if self.ending || !live {
             return false;
         }
@@ -203,11 +193,7 @@ impl Scheduler {
             .pool
             .iter()
             .copied()
-            .filter(|process| {
-                self.workers
-                    .get(process)
-                    .is_some_and(|w| w.role == Role::Pool && w.is_idle())
-            })
+            .filter(|process| self.workers.get(process).is_some_and(|w| w.role == Role::Pool && w.is_idle()))
             .collect();
         for process in idle.into_iter().skip(2 * self.slots) {
             self.pool.retain(|other| *other != process);

@@ -187,20 +187,11 @@ impl Scheduler {
         self.ending = true;
         let error = TaskError::new(ErrorKind::SessionEnded, "the session was shut down");
         self.end_actors(&error);
-        let running: Vec<_> = self
-            .workers
-            .values()
-            .flat_map(|worker| worker.stack.iter().map(|f| f.task))
-            .collect();
-        let mut rest: Vec<_> = self
-            .tasks
-            .keys()
-            .filter(|task| !running.contains(task))
-            .copied()
-            .collect();
+        let running: Vec<_> =
+            self.workers.values().flat_map(|worker| worker.stack.iter().map(|f| f.task)).collect();
+        let mut rest: Vec<_> = self.tasks.keys().filter(|task| !running.contains(task)).copied().collect();
         rest.sort_unstable();
-        rest.into_iter()
-            .for_each(|task| self.fail_task(task, error.clone()));
+        rest.into_iter().for_each(|task| self.fail_task(task, error.clone()));
         let mut processes: Vec<_> = self.workers.keys().copied().collect();
         processes.sort_unstable();
         processes.into_iter().for_each(|process| self.stop(process));

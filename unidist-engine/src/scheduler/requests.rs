@@ -32,16 +32,7 @@ impl Scheduler {
         blocks: Option<DataId>,
     ) {
         let missing = ids.iter().filter(|id| self.objects.is_pending(**id)).count();
-        self.open(
-            process,
-            request,
-            Request {
-                ids,
-                kind: Kind::Get,
-                missing,
-                blocks,
-            },
-        );
+        self.open(process, request, Request { ids, kind: Kind::Get, missing, blocks });
     }
 
     pub(crate) fn wait(
@@ -57,12 +48,7 @@ impl Scheduler {
         self.open(
             process,
             request,
-            Request {
-                ids,
-                kind: Kind::Wait,
-                missing: wanted.saturating_sub(ready),
-                blocks,
-            },
+            Request { ids, kind: Kind::Wait, missing: wanted.saturating_sub(ready), blocks },
         );
     }
 

@@ -56,11 +56,7 @@ impl Resources {
             queues: Vec::new(),
             arrivals: 0,
         };
-        let default = Request {
-            cpus: thousandths(1.0),
-            custom: Vec::new(),
-            actor: false,
-        };
+        let default = Request { cpus: thousandths(1.0), custom: Vec::new(), actor: false };
         resources.intern(default);
         resources
     }
@@ -73,10 +69,7 @@ impl Resources {
         let cpus = options.num_cpus.unwrap_or(if actor { 0.0 } else { 1.0 });
         let mut missing = Vec::new();
         if !amount_is_valid(cpus) || thousandths(cpus) > self.total_cpus {
-            missing.push(format!(
-                "{CPU}={cpus} (there are {})",
-                self.total_cpus as f64 / UNIT
-            ));
+            missing.push(format!("{CPU}={cpus} (there are {})", self.total_cpus as f64 / UNIT));
         }
         let mut custom: BTreeMap<usize, i64> = BTreeMap::new();
         for (name, amount) in &options.resources {
@@ -95,11 +88,7 @@ impl Resources {
             }
         }
         if missing.is_empty() {
-            let request = Request {
-                cpus: thousandths(cpus),
-                custom: custom.into_iter().collect(),
-                actor,
-            };
+            let request = Request { cpus: thousandths(cpus), custom: custom.into_iter().collect(), actor };
             return Ok(self.intern(request));
         }
         let message = format!(
@@ -133,10 +122,7 @@ impl Resources {
 
     /// Whether only CPUs are missing for the class.
     pub(crate) fn lacks_cpus_only(&self, class: Class) -> bool {
-        self.requests[usize::from(class.0)]
-            .custom
-            .iter()
-            .all(|&(at, amount)| self.free[at] >= amount)
+        self.requests[usize::from(class.0)].custom.iter().all(|&(at, amount)| self.free[at] >= amount)
     }
 
     pub(crate) fn needs_cpus(&self, class: Class) -> bool {
@@ -220,11 +206,7 @@ impl Resources {
 
     /// Every call that is queued.
     pub(crate) fn drain(&mut self) -> Vec<DataId> {
-        self.queues
-            .iter_mut()
-            .flat_map(|queue| queue.drain(..))
-            .map(|(_, task)| task)
-            .collect()
+        self.queues.iter_mut().flat_map(|queue| queue.drain(..)).map(|(_, task)| task).collect()
     }
 
     #[cfg(test)]

@@ -48,31 +48,19 @@ impl Scheduler {
             Target::Pool | Target::NewActor => None,
         };
         let pinned = spec.dependencies.iter().chain(&spec.borrowed).chain(&actor);
-        let gone = pinned
-            .filter(|id| !self.objects.retain(**id))
-            .copied()
-            .collect::<Vec<_>>();
+        let gone = pinned.filter(|id| !self.objects.retain(**id)).copied().collect::<Vec<_>>();
         let class = match spec.target {
             Target::Pool => self.resources.classify(&spec.options, false),
             Target::NewActor => self.resources.classify(&spec.options, true),
             Target::Actor(_) => Ok(Class::DEFAULT),
         };
         let refusal = if self.ending {
-            Some(TaskError::new(
-                ErrorKind::SessionEnded,
-                "the session is shutting down",
-            ))
+            Some(TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"))
         } else {
             class.as_ref().err().cloned()
         };
         let class = class.unwrap_or(Class::DEFAULT);
-        let task = Task {
-            spec,
-            class,
-            caller: (process, caller),
-            missing: 0,
-            state: TaskState::Waiting,
-        };
+        let task = Task { spec, class, caller: (process, caller), missing: 0, state: TaskState::Waiting };
         if let Target::NewActor = task.spec.target {
             self.declare_actor(&task.spec);
         }
@@ -145,10 +133,8 @@ impl Scheduler {
     /// A call that was sent somewhere is to be sent somewhere else, before others.
     pub(crate) fn make_ready_again(&mut self, id: DataId) {
         if self.ending {
-            return self.fail_task(
-                id,
-                TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"),
-            );
+            return self
+                .fail_task(id, TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"));
         }
         if let Some(task) = self.tasks.get_mut(&id) {
             task.state = TaskState::Ready;
@@ -165,9 +151,7 @@ impl Scheduler {
         let spec = &task.spec;
         let kind = match spec.target {
             Target::Pool => CallKind::Task,
-            Target::NewActor => CallKind::NewActor {
-                max_concurrency: spec.options.max_concurrency,
-            },
+            Target::NewActor => CallKind::NewActor { max_concurrency: spec.options.max_concurrency },
             Target::Actor(actor) => CallKind::Method { actor },
         };
         let mut objects: Vec<(DataId, Arc<StoredObject>)> = Vec::with_capacity(spec.dependencies.len());
@@ -204,10 +188,7 @@ impl Scheduler {
             }
             return;
         }
-        let in_pool = self
-            .workers
-            .get(&process)
-            .is_some_and(|worker| worker.role == Role::Pool);
+        let in_pool = self.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
         let left = in_pool && self.remove_from_worker(process, id);
         match result {
             Ok(objects) => self.complete(id, objects),
@@ -236,9 +217,7 @@ impl Scheduler {
                 .flat_map(StoredObject::blocks)
                 .for_each(|block| self.actions.push(Action::Free(block)));
             let error = Arc::new(TaskError::new(ErrorKind::Decode, text).of_function(&task.spec.name));
-            returns
-                .ids()
-                .for_each(|id| self.settle(id, Value::Failed(error.clone())));
+            returns.ids().for_each(|id| self.settle(id, Value::Failed(error.clone())));
         }
         self.task_left(&task, None);
     }

@@ -23,11 +23,7 @@ struct Cluster {
 impl Cluster {
     /// A session whose workers have all joined.
     fn new(cpus: usize) -> Self {
-        Cluster::with(Limits {
-            cpus,
-            resources: BTreeMap::from([("gpu".into(), 1.0)]),
-            max_pool: 8,
-        })
+        Cluster::with(Limits { cpus, resources: BTreeMap::from([("gpu".into(), 1.0)]), max_pool: 8 })
     }
 
     fn with(limits: Limits) -> Self {
@@ -68,9 +64,7 @@ impl Cluster {
 
     fn join_all(&mut self) -> Vec<ProcessId> {
         let started = std::mem::take(&mut self.started);
-        started
-            .iter()
-            .for_each(|(process, _)| self.handle(Event::Joined(*process)));
+        started.iter().for_each(|(process, _)| self.handle(Event::Joined(*process)));
         started.into_iter().map(|(process, _)| process).collect()
     }
 
@@ -129,11 +123,7 @@ impl Cluster {
     }
 
     fn fail(&mut self, process: ProcessId, task: DataId) {
-        self.handle(Event::Done(
-            process,
-            task,
-            Err(TaskError::new(ErrorKind::Failed, "no")),
-        ));
+        self.handle(Event::Done(process, task, Err(TaskError::new(ErrorKind::Failed, "no"))));
     }
 
     fn ask(&mut self, process: ProcessId, ask: impl FnOnce(RequestId) -> Ask) -> RequestId {
@@ -152,10 +142,7 @@ impl Cluster {
     }
 
     fn reply(&self, request: RequestId) -> Option<&Reply> {
-        self.replies
-            .iter()
-            .find(|(_, id, _)| *id == request)
-            .map(|(.., reply)| reply)
+        self.replies.iter().find(|(_, id, _)| *id == request).map(|(.., reply)| reply)
     }
 
     fn error(&mut self, id: DataId) -> TaskError {
@@ -173,23 +160,13 @@ impl Cluster {
     fn runs(&self) -> Vec<(ProcessId, DataId)> {
         self.sent
             .iter()
-            .filter_map(|(p, m)| {
-                if let ToWorker::Run(run) = m {
-                    Some((*p, run.id))
-                } else {
-                    None
-                }
-            })
+            .filter_map(|(p, m)| if let ToWorker::Run(run) = m { Some((*p, run.id)) } else { None })
             .collect()
     }
 
     fn last_run(&self) -> (ProcessId, &Run) {
         let run = |(p, m): &'_ (ProcessId, ToWorker)| matches!(m, ToWorker::Run(_)).then_some(*p);
-        let at = self
-            .sent
-            .iter()
-            .rposition(|sent| run(sent).is_some())
-            .expect("something runs");
+        let at = self.sent.iter().rposition(|sent| run(sent).is_some()).expect("something runs");
         match &self.sent[at] {
             (process, ToWorker::Run(run)) => (*process, run),
             _ => unreachable!(),
@@ -197,12 +174,7 @@ impl Cluster {
     }
 
     fn where_is(&self, task: DataId) -> ProcessId {
-        self.runs()
-            .iter()
-            .rev()
-            .find(|(_, id)| *id == task)
-            .expect("it was sent")
-            .0
+        self.runs().iter().rev().find(|(_, id)| *id == task).expect("it was sent").0
     }
 
     fn live(&self) -> usize {
@@ -215,11 +187,7 @@ impl Cluster {
 }
 
 fn object(borrowed: Vec<DataId>) -> StoredObject {
-    StoredObject {
-        header: Blob::Inline(Bytes::new()),
-        buffers: Vec::new(),
-        borrowed,
-    }
+    StoredObject { header: Blob::Inline(Bytes::new()), buffers: Vec::new(), borrowed }
 }
 
 fn shared(offset: u64) -> StoredObject {
@@ -268,11 +236,7 @@ fn a_failure_travels_down_the_chain_and_keeps_its_cause() {
     assert_eq!(error.root_cause().kind, ErrorKind::Failed);
     assert_eq!(error.root_cause().worker, "worker 1");
     let late = c.task_on(d);
-    assert_eq!(
-        c.error(late).kind,
-        ErrorKind::DependencyFailed,
-        "a dependency that has failed already"
-    );
+    assert_eq!(c.error(late).kind, ErrorKind::DependencyFailed, "a dependency that has failed already");
 }
 
 #[test]
@@ -295,22 +259,9 @@ fn the_last_reference_frees_and_frees_what_it_held() {
     c.handle(Event::Ask(ME, Ask::Put(inner, shared(4096))));
     c.handle(Event::Ask(ME, Ask::Put(outer, object(vec![inner]))));
     c.release(inner);
-    assert_eq!(
-        (c.live(), c.freed.len()),
-        (2, 0),
-        "the outer object holds the inner one"
-    );
+    assert_eq!((c.live(), c.freed.len()), (2, 0), "the outer object holds the inner one");
     c.release(outer);
-    assert_eq!(
-        (c.live(), c.freed.as_slice()),
-        (
-            0,
-            &[Block {
-                offset: 4096,
-                len: 64
-            }][..]
-        )
-    );
+    assert_eq!((c.live(), c.freed.as_slice()), (0, &[Block { offset: 4096, len: 64 }][..]));
 }
 
 #[test]
@@ -335,11 +286,7 @@ fn get_answers_when_all_are_there_and_wait_when_enough_are() {
     let wait = c.ask(ME, |request| Ask::Wait(request, vec![a, b], 1, None));
     let hurried = c.ask(ME, |request| Ask::Wait(request, vec![a, b], 2, None));
     c.fail(c.where_is(b), b);
-    assert_eq!(
-        c.reply(wait),
-        Some(&Reply::Ready(vec![1])),
-        "a failure counts as ready"
-    );
+    assert_eq!(c.reply(wait), Some(&Reply::Ready(vec![1])), "a failure counts as ready");
     c.handle(Event::Ask(ME, Ask::Hurry(hurried)));
     assert_eq!(c.reply(hurried), Some(&Reply::Ready(vec![1])));
     assert_eq!(c.reply(get), None);
@@ -365,11 +312,7 @@ fn a_blocked_task_runs_what_it_waits_for_on_its_own_worker() {
     assert_eq!(c.scheduler.workers[&w].stack.len(), 2);
     c.done(w, child);
     c.done(w, parent);
-    assert_eq!(
-        (c.free_cpus(), c.started.len()),
-        (1.0, 0),
-        "no other process was needed"
-    );
+    assert_eq!((c.free_cpus(), c.started.len()), (1.0, 0), "no other process was needed");
 }
 
 #[test]
@@ -377,18 +320,11 @@ fn after_a_nested_task_the_next_that_is_awaited_runs() {
     let mut c = Cluster::new(1);
     let parent = c.task();
     let w = c.where_is(parent);
-    let children = [
-        c.submit_from(w, |_| {}),
-        c.submit_from(w, |_| {}),
-        c.submit_from(w, |_| {}),
-    ];
+    let children = [c.submit_from(w, |_| {}), c.submit_from(w, |_| {}), c.submit_from(w, |_| {})];
     c.get(w, &children, Some(parent));
     for _ in children {
         let running = c.scheduler.workers[&w].stack.last().unwrap().task;
-        assert!(
-            children.contains(&running),
-            "the worker is kept busy with what its task waits for"
-        );
+        assert!(children.contains(&running), "the worker is kept busy with what its task waits for");
         c.done(w, running);
     }
     assert!(c.scheduler.workers[&w].is_active(), "the parent goes on");
@@ -469,12 +405,8 @@ fn an_idle_worker_takes_over_what_waits_behind_a_long_task() {
 fn a_task_for_two_cpus_holds_back_later_ones_until_it_fits() {
     let mut c = Cluster::new(2);
     let first = c.task();
-    let big = c.submit(|spec| {
-        spec.options = Arc::new(TaskOptions {
-            num_cpus: Some(2.0),
-            ..Default::default()
-        })
-    });
+    let big =
+        c.submit(|spec| spec.options = Arc::new(TaskOptions { num_cpus: Some(2.0), ..Default::default() }));
     let later = c.task();
     assert_eq!(c.runs().len(), 1);
     c.done(c.where_is(first), first);
@@ -486,12 +418,7 @@ fn a_task_for_two_cpus_holds_back_later_ones_until_it_fits() {
 #[test]
 fn a_custom_resource_holds_back_only_those_that_want_it() {
     let mut c = Cluster::new(2);
-    let gpu = || {
-        Arc::new(TaskOptions {
-            resources: vec![("gpu".into(), 1.0)],
-            ..Default::default()
-        })
-    };
+    let gpu = || Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
     let first = c.submit(|spec| spec.options = gpu());
     let second = c.submit(|spec| spec.options = gpu());
     let plain = c.task();
@@ -504,19 +431,12 @@ fn a_custom_resource_holds_back_only_those_that_want_it() {
 #[test]
 fn what_no_host_has_is_an_error_at_once() {
     let mut c = Cluster::new(2);
-    let options = TaskOptions {
-        num_cpus: Some(3.0),
-        resources: vec![("tpu".into(), 1.0)],
-        ..Default::default()
-    };
+    let options =
+        TaskOptions { num_cpus: Some(3.0), resources: vec![("tpu".into(), 1.0)], ..Default::default() };
     let id = c.submit(|spec| spec.options = Arc::new(options));
     let error = c.error(id);
     assert_eq!(error.kind, ErrorKind::Unsatisfiable);
-    assert!(
-        error.message.contains("CPU=3") && error.message.contains("tpu=1"),
-        "{}",
-        error.message
-    );
+    assert!(error.message.contains("CPU=3") && error.message.contains("tpu=1"), "{}", error.message);
 }
 
 #[test]
@@ -556,10 +476,7 @@ fn calls_wait_for_the_constructor_and_fail_with_it() {
     let process = c.join_all()[0];
     c.fail(process, id);
     let error = c.error(call);
-    assert_eq!(
-        (error.kind, error.root_cause().kind),
-        (ErrorKind::ActorDied, ErrorKind::Failed)
-    );
+    assert_eq!((error.kind, error.root_cause().kind), (ErrorKind::ActorDied, ErrorKind::Failed));
     assert!(c.sent.contains(&(process, ToWorker::Stop)));
     let later = c.call(id);
     assert_eq!(c.error(later).kind, ErrorKind::ActorDied);
@@ -587,10 +504,7 @@ fn a_lost_actor_fails_its_calls_with_the_cause() {
     let call = c.call(actor);
     c.handle(Event::Lost(c.where_is(call), "signal: 9 (SIGKILL)".into()));
     let error = c.error(call);
-    assert_eq!(
-        (error.kind, error.root_cause().kind),
-        (ErrorKind::ActorDied, ErrorKind::WorkerDied)
-    );
+    assert_eq!((error.kind, error.root_cause().kind), (ErrorKind::ActorDied, ErrorKind::WorkerDied));
     assert!(error.root_cause().message.contains("SIGKILL"));
 }
 
@@ -600,10 +514,7 @@ fn a_lost_worker_fails_what_ran_and_nothing_else() {
     let (ran, queued) = (c.task(), c.task());
     c.handle(Event::Lost(c.where_is(ran), "signal: 11 (SIGSEGV)".into()));
     let error = c.error(ran);
-    assert_eq!(
-        (error.kind, error.function.as_str()),
-        (ErrorKind::WorkerDied, "f")
-    );
+    assert_eq!((error.kind, error.function.as_str()), (ErrorKind::WorkerDied, "f"));
     let replacement = c.join_all()[0];
     assert_eq!(c.where_is(queued), replacement);
     c.done(replacement, queued);
@@ -633,11 +544,7 @@ fn a_process_cannot_give_back_more_than_it_has() {
 
 #[test]
 fn workers_that_never_join_fail_what_waits_for_them() {
-    let mut c = Cluster::with(Limits {
-        cpus: 1,
-        resources: BTreeMap::new(),
-        max_pool: 8,
-    });
+    let mut c = Cluster::with(Limits { cpus: 1, resources: BTreeMap::new(), max_pool: 8 });
     c.handle(Event::Lost(worker(1), "gone".into()));
     let task = c.task();
     for number in 2..=4 {

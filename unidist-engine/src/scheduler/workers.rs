@@ -74,11 +74,7 @@ impl Worker {
 
     /// Whether the last frame runs, so that the worker comes to what was sent ahead by itself.
     pub(crate) fn is_active(&self) -> bool {
-        self.phase == Phase::Live
-            && self
-                .stack
-                .last()
-                .is_some_and(|frame| frame.state == FrameState::Active)
+        self.phase == Phase::Live && self.stack.last().is_some_and(|frame| frame.state == FrameState::Active)
     }
 
     pub(crate) fn blocked_on(&self) -> Option<RequestId> {
@@ -190,10 +186,7 @@ impl Scheduler {
 
     /// The last frame goes on if what it waited for is there.
     fn resume(&mut self, process: ProcessId) {
-        if let Some(frame) = self
-            .workers
-            .get_mut(&process)
-            .and_then(|worker| worker.stack.last_mut())
+        if let Some(frame) = self.workers.get_mut(&process).and_then(|worker| worker.stack.last_mut())
             && frame.state == FrameState::Answered
         {
             frame.state = FrameState::Active;
@@ -211,10 +204,7 @@ impl Scheduler {
             None => (!worker.ahead.is_empty()).then_some(0),
             Some(_) => worker.blocked_on().and_then(|request| {
                 let awaited = &self.requests.get(&(process, request))?.ids;
-                worker
-                    .ahead
-                    .iter()
-                    .position(|task| self.makes_one_of(*task, awaited))
+                worker.ahead.iter().position(|task| self.makes_one_of(*task, awaited))
             }),
         };
         let Some(task) = next.and_then(|at| self.workers.get_mut(&process)?.ahead.remove(at)) else {
@@ -229,11 +219,7 @@ impl Scheduler {
             return;
         };
         if let Some(worker) = self.workers.get_mut(&process) {
-            worker.stack.push(Frame {
-                task,
-                class,
-                state: FrameState::Active,
-            });
+            worker.stack.push(Frame { task, class, state: FrameState::Active });
             self.resources.take(class);
         }
     }
@@ -269,9 +255,7 @@ impl Scheduler {
         let Some(worker) = self.workers.get(&process) else {
             return;
         };
-        let request = worker
-            .blocked_on()
-            .and_then(|request| self.requests.get(&(process, request)));
+        let request = worker.blocked_on().and_then(|request| self.requests.get(&(process, request)));
         let awaited = request.map_or(&[][..], |request| &request.ids);
         let stuck = |task: &DataId| !self.makes_one_of(*task, awaited);
         let tasks: Vec<_> = worker.ahead.iter().copied().filter(stuck).collect();
@@ -316,12 +300,7 @@ impl Scheduler {
         for task in worker.ahead.into_iter().rev() {
             self.make_ready_again(task);
         }
-        let requests: Vec<_> = self
-            .requests
-            .keys()
-            .filter(|key| key.0 == process)
-            .copied()
-            .collect();
+        let requests: Vec<_> = self.requests.keys().filter(|key| key.0 == process).copied().collect();
         for (process, request) in requests {
             self.close(process, request);
         }

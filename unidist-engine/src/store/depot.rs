@@ -38,28 +38,16 @@ struct Shared {
 
 impl Depot {
     pub(crate) fn new(segment: Arc<Segment>, ledger: Arc<dyn Ledger>) -> Self {
-        Depot(Arc::new(Shared {
-            segment,
-            ledger,
-            drafts: Mutex::default(),
-        }))
+        Depot(Arc::new(Shared { segment, ledger, drafts: Mutex::default() }))
     }
 
     /// Writable memory that [`put`](Depot::put) takes over without a copy.
     pub(crate) fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
         let memory = self.memory(len as u64)?;
         let block = memory.block();
-        let draft = Arc::new(Draft {
-            block,
-            ledger: self.0.ledger.clone(),
-            owner: OnceLock::new(),
-        });
+        let draft = Arc::new(Draft { block, ledger: self.0.ledger.clone(), owner: OnceLock::new() });
         self.drafts().insert(block.offset, Arc::downgrade(&draft));
-        Ok(Box::new(Buffer {
-            memory,
-            draft,
-            segment: self.0.segment.clone(),
-        }))
+        Ok(Box::new(Buffer { memory, draft, segment: self.0.segment.clone() }))
     }
 
     /// Makes a stored object of a payload and has `publish` announce it as `id`. Memory from
@@ -75,9 +63,7 @@ impl Depot {
         // What was taken over so far belongs to the failed object and has gone back with it.
         let stored = stored.inspect_err(|_| drafts.iter().for_each(|draft| draft.disown()))?;
         publish(stored);
-        drafts
-            .into_iter()
-            .for_each(|draft| draft.keep(Kept::new(id, self.0.ledger.clone())));
+        drafts.into_iter().for_each(|draft| draft.keep(Kept::new(id, self.0.ledger.clone())));
         Ok(())
     }
 
@@ -91,19 +77,12 @@ impl Depot {
         object: Object,
         mut take: impl FnMut(&Bytes) -> Option<Block>,
     ) -> Result<StoredObject> {
-        let Object {
-            payload: Payload { header, buffers },
-            borrowed,
-        } = object;
+        let Object { payload: Payload { header, buffers }, borrowed } = object;
         let mut place = |bytes: Bytes| match take(&bytes) {
             Some(block) => Ok(Blob::Shared(block)),
             None => self.place(bytes),
         };
-        let mut stored = StoredObject {
-            header: place(header)?,
-            buffers: Vec::new(),
-            borrowed,
-        };
+        let mut stored = StoredObject { header: place(header)?, buffers: Vec::new(), borrowed };
         stored.buffers.reserve_exact(buffers.len());
         for buffer in buffers {
             match place(buffer) {
@@ -125,10 +104,7 @@ impl Depot {
             Blob::Shared(block) => {
                 let guard = guard.get_or_insert_with(|| Arc::new(Kept::new(id, self.0.ledger.clone())));
                 self.0.segment.view(*block, guard.clone()).ok_or_else(|| {
-                    TaskError::new(
-                        ErrorKind::Decode,
-                        format!("object {id} lies outside the object store"),
-                    )
+                    TaskError::new(ErrorKind::Decode, format!("object {id} lies outside the object store"))
                 })
             }
         };
@@ -236,11 +212,7 @@ impl DerefMut for Buffer {
 
 impl WritableBuffer for Buffer {
     fn freeze(self: Box<Self>) -> Bytes {
-        let Buffer {
-            memory,
-            draft,
-            segment,
-        } = *self;
+        let Buffer { memory, draft, segment } = *self;
         // The block was in bounds when it became writable, so the view exists.
         segment.view(memory.block(), draft).unwrap_or_default()
     }
@@ -263,11 +235,7 @@ mod tests {
         fn allocate(&self, len: u64) -> Result<Block> {
             let mut arena = self.arena.lock().unwrap();
             let (used, limit) = (arena.used_bytes(), arena.capacity());
-            arena.allocate(len).ok_or(Error::StoreFull {
-                requested: len,
-                used,
-                limit,
-            })
+            arena.allocate(len).ok_or(Error::StoreFull { requested: len, used, limit })
         }
         fn give_back(&self, block: Block) {
             assert!(self.arena.lock().unwrap().free(block));
@@ -283,10 +251,7 @@ mod tests {
     fn depot(capacity: u64) -> (Depot, Arc<Local>) {
         let segment = Segment::create("unidist-test", capacity).unwrap();
         let arena = Mutex::new(Arena::new(HEADER, segment.len()));
-        let local = Arc::new(Local {
-            arena,
-            references: AtomicI64::new(0),
-        });
+        let local = Arc::new(Local { arena, references: AtomicI64::new(0) });
         (Depot::new(segment, local.clone()), local)
     }
 
@@ -296,15 +261,9 @@ mod tests {
     fn small_stays_inline_and_large_is_shared() {
         let (depot, local) = depot(1 << 20);
         let big = Bytes::from(vec![7u8; INLINE_LIMIT + 1]);
-        let payload = Payload {
-            header: Bytes::from_static(b"small"),
-            buffers: vec![big.clone()],
-        };
+        let payload = Payload { header: Bytes::from_static(b"small"), buffers: vec![big.clone()] };
         let stored = depot.store(payload.clone().into()).unwrap();
-        assert!(matches!(
-            (&stored.header, &stored.buffers[0]),
-            (Blob::Inline(_), Blob::Shared(_))
-        ));
+        assert!(matches!((&stored.header, &stored.buffers[0]), (Blob::Inline(_), Blob::Shared(_))));
         let loaded = depot.load(ID, &stored).unwrap();
         assert_eq!(loaded, payload);
         assert_eq!(local.references.load(Ordering::SeqCst), 1);
@@ -319,24 +278,13 @@ mod tests {
         buffer.fill(3);
         let at = buffer.as_ptr();
         let bytes = buffer.freeze();
-        let payload = Payload {
-            header: Bytes::new(),
-            buffers: vec![bytes.clone()],
-        };
+        let payload = Payload { header: Bytes::new(), buffers: vec![bytes.clone()] };
         let mut stored = None;
-        depot
-            .put(ID, payload.into(), |object| stored = Some(object))
-            .unwrap();
+        depot.put(ID, payload.into(), |object| stored = Some(object)).unwrap();
         let stored = stored.unwrap();
-        let Blob::Shared(block) = stored.buffers[0] else {
-            panic!("copied")
-        };
+        let Blob::Shared(block) = stored.buffers[0] else { panic!("copied") };
         assert_eq!(depot.0.segment.view(block, ()).unwrap().as_ptr(), at);
-        assert_eq!(
-            local.references.load(Ordering::SeqCst),
-            1,
-            "the written bytes keep the object alive"
-        );
+        assert_eq!(local.references.load(Ordering::SeqCst), 1, "the written bytes keep the object alive");
         drop(bytes);
         assert_eq!(local.references.load(Ordering::SeqCst), 0);
     }
@@ -353,14 +301,8 @@ mod tests {
     fn a_full_store_is_an_error_and_loses_nothing() {
         let (depot, local) = depot(128 * 1024);
         let half = Bytes::from(vec![0u8; 100 * 1024]);
-        let payload = Payload {
-            header: half.clone(),
-            buffers: vec![half],
-        };
-        assert!(matches!(
-            depot.store(payload.into()),
-            Err(Error::StoreFull { .. })
-        ));
+        let payload = Payload { header: half.clone(), buffers: vec![half] };
+        assert!(matches!(depot.store(payload.into()), Err(Error::StoreFull { .. })));
         assert_eq!(local.arena.lock().unwrap().used_bytes(), 0);
     }
 }

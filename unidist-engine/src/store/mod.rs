@@ -44,11 +44,9 @@ pub(crate) struct StoredObject {
 impl StoredObject {
     /// The blocks it occupies.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
-        std::iter::once(&self.header)
-            .chain(&self.buffers)
-            .filter_map(|blob| match blob {
-                Blob::Shared(block) => Some(*block),
-                Blob::Inline(_) => None,
-            })
+        std::iter::once(&self.header).chain(&self.buffers).filter_map(|blob| match blob {
+            Blob::Shared(block) => Some(*block),
+            Blob::Inline(_) => None,
+        })
     }
 }

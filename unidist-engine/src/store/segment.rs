@@ -28,10 +28,8 @@ pub(crate) struct Segment {
 impl Segment {
     /// A new segment with room for `capacity` bytes of blocks.
     pub(crate) fn create(name: &str, capacity: u64) -> io::Result<Arc<Segment>> {
-        let file = File::from(rustix::fs::memfd_create(
-            name,
-            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-        )?);
+        let file =
+            File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
         file.set_len(HEADER.saturating_add(capacity))?;
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Segment::map(file)
@@ -71,20 +69,13 @@ impl Segment {
 
     /// Whether the block lies inside the segment, behind its header.
     pub(crate) fn contains(&self, block: Block) -> bool {
-        block.offset >= HEADER
-            && block
-                .offset
-                .checked_add(block.len)
-                .is_some_and(|end| end <= self.len())
+        block.offset >= HEADER && block.offset.checked_add(block.len).is_some_and(|end| end <= self.len())
     }
 
     /// The block that these bytes are, if they lie in this segment.
     pub(crate) fn block_of(&self, bytes: &[u8]) -> Option<Block> {
         let offset = (bytes.as_ptr() as usize).checked_sub(self.map.as_ptr() as usize)? as u64;
-        let block = Block {
-            offset,
-            len: bytes.len() as u64,
-        };
+        let block = Block { offset, len: bytes.len() as u64 };
         self.contains(block).then_some(block)
     }
 
@@ -94,23 +85,14 @@ impl Segment {
     /// nobody writes to the block while the view exists. A process that breaks this protocol can make the bytes of
     /// its own session change, no more: nothing is computed from them as an address.
     pub(crate) fn view<G: Send + Sync + 'static>(self: &Arc<Self>, block: Block, guard: G) -> Option<Bytes> {
-        self.contains(block).then(|| {
-            Bytes::from_owner(View {
-                segment: self.clone(),
-                block,
-                _guard: guard,
-            })
-        })
+        self.contains(block).then(|| Bytes::from_owner(View { segment: self.clone(), block, _guard: guard }))
     }
 
     /// The bytes of a block that was just allocated, to be written; `None` if it is out of bounds.
     ///
     /// The caller is the only one who was given this block.
     pub(crate) fn writable(self: &Arc<Self>, block: Block) -> Option<Writable> {
-        self.contains(block).then(|| Writable {
-            segment: self.clone(),
-            block,
-        })
+        self.contains(block).then(|| Writable { segment: self.clone(), block })
     }
 
     fn pointer(&self, block: Block) -> *mut u8 {
@@ -171,10 +153,7 @@ mod tests {
     fn what_one_mapping_writes_another_reads() {
         let ours = Segment::create("unidist-test", 1 << 16).unwrap();
         let theirs = Segment::open(File::from(ours.file().try_clone_to_owned().unwrap())).unwrap();
-        let block = Block {
-            offset: HEADER,
-            len: 5,
-        };
+        let block = Block { offset: HEADER, len: 5 };
         ours.writable(block).unwrap().copy_from_slice(b"hello");
         let view = theirs.view(block, ()).unwrap();
         assert_eq!(view, "hello");
@@ -186,10 +165,7 @@ mod tests {
     fn blocks_out_of_bounds_are_refused() {
         let segment = Segment::create("unidist-test", 4096).unwrap();
         for (offset, len) in [(0, 8), (HEADER, 4097), (u64::MAX, 2), (HEADER + 4096, 1)] {
-            assert!(
-                segment.view(Block { offset, len }, ()).is_none(),
-                "{offset} {len}"
-            );
+            assert!(segment.view(Block { offset, len }, ()).is_none(), "{offset} {len}");
         }
     }
 

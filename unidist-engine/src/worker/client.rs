@@ -7,7 +7,7 @@ use crate::link::channel::Channel;
 use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker};
 use crate::link::ring::{LinkMemory, Side};
 use crate::link::wire::WireError;
-use crate::pending::{Requests, Slot};
+use crate::pending::{Callback, Requests, Slot};
 use crate::store::Block;
 use crate::store::depot::{Depot, Ledger};
 use crate::store::segment::Segment;
@@ -61,10 +61,7 @@ impl Client {
             stopping: AtomicBool::new(false),
             in_user_code: AtomicBool::new(false),
         });
-        Client {
-            depot: Depot::new(segment, core.clone()),
-            core,
-        }
+        Client { depot: Depot::new(segment, core.clone()), core }
     }
 
     pub(super) fn is_actor(&self) -> bool {
@@ -192,9 +189,7 @@ impl Backend for Client {
 
     fn put(&self, object: Object) -> Result<DataId> {
         let id = self.core.ids.reserve(1);
-        self.depot.put(id, object, |stored| {
-            self.send(&FromWorker::Ask(Ask::Put(id, stored)))
-        })?;
+        self.depot.put(id, object, |stored| self.send(&FromWorker::Ask(Ask::Put(id, stored))))?;
         Ok(id)
     }
 
@@ -230,10 +225,7 @@ impl Backend for Client {
 
     fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>) {
         let depot = self.depot.clone();
-        let request = self
-            .core
-            .requests
-            .open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
+        let request = self.core.requests.open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
         self.send(&FromWorker::Ask(Ask::Get(request, vec![id], None)));
     }
 
@@ -257,9 +249,7 @@ impl Backend for Client {
     }
 
     fn live_objects(&self) -> Result<usize> {
-        match self.request("live_objects", &[], |request| {
-            FromWorker::Ask(Ask::LiveObjects(request))
-        })? {
+        match self.request("live_objects", &[], |request| FromWorker::Ask(Ask::LiveObjects(request)))? {
             Reply::Count(count) => Ok(count as usize),
             _ => Err(unexpected("live_objects")),
         }
@@ -361,9 +351,9 @@ impl Core {
         if starved || unsent {
             self.segment.bell().ring();
         }
-        answers
-            .into_iter()
-            .for_each(|(request, reply)| self.requests.answer(request, reply));
+        let callbacks =
+            answers.into_iter().filter_map(|(request, reply)| self.requests.answer(request, reply));
+        callbacks.collect::<Vec<_>>().into_iter().for_each(Callback::call);
         happened
     }
 

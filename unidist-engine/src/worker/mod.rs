@@ -76,9 +76,7 @@ fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Resul
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let thread = std::thread::Builder::new().name(name.into()).spawn(body);
-    thread
-        .map(drop)
-        .map_err(|error| format!("cannot start a thread: {error}"))
+    thread.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// Has the system end this process with the thread that started it.
@@ -88,12 +86,8 @@ fn die_with_parent(parent: &str) -> Result<(), String> {
     let now = rustix::process::getppid().map(Pid::as_raw_nonzero);
     match parent.parse::<i32>() {
         Ok(expected) if now.is_some_and(|now| now.get() == expected) => Ok(()),
-        Ok(expected) => Err(format!(
-            "the program that started it (process {expected}) is gone"
-        )),
-        Err(_) => Err(format!(
-            "{WORKER_VARIABLE} is for the use of unidist itself; unset it"
-        )),
+        Ok(expected) => Err(format!("the program that started it (process {expected}) is gone")),
+        Err(_) => Err(format!("{WORKER_VARIABLE} is for the use of unidist itself; unset it")),
     }
 }
 

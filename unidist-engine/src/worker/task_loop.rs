@@ -90,10 +90,7 @@ impl TaskLoop {
             if done() || deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
-            if let Some(run) = self
-                .client
-                .next_call(|run| run.nested || makes_one_of(run, awaited))
-            {
+            if let Some(run) = self.client.next_call(|run| run.nested || makes_one_of(run, awaited)) {
                 self.execute(run);
                 idle.reset();
             } else if happened {
@@ -134,10 +131,8 @@ impl TaskLoop {
     }
 
     fn prepare(&self, run: Run) -> Result<Call, TaskError> {
-        let objects = run
-            .objects
-            .iter()
-            .map(|(id, object)| Ok((*id, self.client.depot().load(*id, object)?)));
+        let objects =
+            run.objects.iter().map(|(id, object)| Ok((*id, self.client.depot().load(*id, object)?)));
         Ok(Call {
             id: run.id,
             function: run.function,
@@ -157,9 +152,7 @@ impl TaskLoop {
             let mut ended = Vec::new();
             let progressed = self.turn(&mut ended);
             let is_over = ended.iter().any(|(call, _)| *call == id);
-            ended
-                .into_iter()
-                .for_each(|(call, result)| self.finish(call, result));
+            ended.into_iter().for_each(|(call, result)| self.finish(call, result));
             if is_over {
                 return;
             }
@@ -184,9 +177,7 @@ impl TaskLoop {
     fn go_on(&self) -> bool {
         let mut ended = Vec::new();
         let progressed = self.turn(&mut ended);
-        ended
-            .into_iter()
-            .for_each(|(call, result)| self.finish(call, result));
+        ended.into_iter().for_each(|(call, result)| self.finish(call, result));
         progressed
     }
 
@@ -210,9 +201,7 @@ impl TaskLoop {
 }
 
 fn makes_one_of(run: &Run, awaited: &[DataId]) -> bool {
-    awaited
-        .iter()
-        .any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
+    awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
 }
 
 /// How a thread waits that has nothing to do: it looks for a while, then sleeps ever longer.
@@ -224,11 +213,7 @@ struct Idle {
 
 impl Idle {
     fn new(spin: Duration) -> Self {
-        Idle {
-            spin,
-            since: None,
-            nap: Duration::from_millis(1),
-        }
+        Idle { spin, since: None, nap: Duration::from_millis(1) }
     }
 
     fn reset(&mut self) {
