@@ -21,6 +21,8 @@ pub(crate) struct Channel<S, R> {
     input: Vec<u8>,
     /// How much of `input` has been understood.
     consumed: usize,
+    /// There may be another whole message in `input`.
+    more_in_input: bool,
     /// The peer waits for room in its ring.
     peer_starved: bool,
     _messages: PhantomData<fn(S) -> R>,
@@ -36,6 +38,7 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
             sent: 0,
             input: Vec::new(),
             consumed: 0,
+            more_in_input: false,
             peer_starved: false,
             _messages: PhantomData,
         }
@@ -72,7 +75,7 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
 
     /// Whether [`receive`](Channel::receive) may find something.
     pub(crate) fn has_input(&self) -> bool {
-        self.reader.has_data()
+        self.more_in_input || self.reader.has_data()
     }
 
     /// The next message, if a whole one is there.
@@ -81,8 +84,10 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
             if let Some((body, used)) = wire::split(&self.input[self.consumed..])? {
                 let message = wire::decode(body);
                 self.consumed += used;
+                self.more_in_input = true;
                 return message.map(Some);
             }
+            self.more_in_input = false;
             if !self.reader.has_data() {
                 return Ok(None);
             }
@@ -129,6 +134,19 @@ mod tests {
             assert_eq!(worker.receive(), Ok(Some(i.to_string())));
         }
         assert_eq!(worker.receive(), Ok(None));
+    }
+
+    #[test]
+    fn what_was_read_and_not_received_is_still_input() {
+        let (mut engine, mut worker) = pair();
+        engine.send(&"one".into()).unwrap();
+        engine.send(&"two".into()).unwrap();
+        engine.flush().unwrap();
+        assert_eq!(worker.receive(), Ok(Some("one".into())));
+        assert!(worker.has_input());
+        assert_eq!(worker.receive(), Ok(Some("two".into())));
+        assert_eq!(worker.receive(), Ok(None));
+        assert!(!worker.has_input());
     }
 
     #[test]

@@ -132,12 +132,22 @@ impl Writer {
     /// Writes as many of `bytes` as there is room for and returns how many. If that is not all, the reader will ring
     /// as soon as it has made room.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Corrupt> {
-        let control = &self.memory.layout().controls[self.ring];
-        let mut room = room(self.head, control.tail.0.load(Ordering::Acquire))?;
-        if room < bytes.len() {
-            control.starved.store(1, Ordering::SeqCst);
-            room = self::room(self.head, control.tail.0.load(Ordering::SeqCst))?;
+        let mut written = self.write_what_fits(bytes)?;
+        while written < bytes.len() {
+            // Announced after the last bytes were published: either the reader sees the announcement when it has read
+            // them, or this sees the room that it has made.
+            self.memory.layout().controls[self.ring].starved.store(1, Ordering::SeqCst);
+            match self.write_what_fits(&bytes[written..])? {
+                0 => break,
+                more => written += more,
+            }
         }
+        Ok(written)
+    }
+
+    fn write_what_fits(&mut self, bytes: &[u8]) -> Result<usize, Corrupt> {
+        let control = &self.memory.layout().controls[self.ring];
+        let room = room(self.head, control.tail.0.load(Ordering::SeqCst))?;
         let len = room.min(bytes.len());
         let at = (self.head % CAPACITY as u64) as usize;
         let first = len.min(CAPACITY - at);

@@ -120,10 +120,11 @@ impl Client {
         }
     }
 
-    /// The task thread is back.
-    pub(super) fn leave_user_code(&self) {
-        self.core.in_user_code.store(false, Ordering::Relaxed);
+    /// The task thread is back; tells whether it was away.
+    pub(super) fn leave_user_code(&self) -> bool {
+        let was_away = self.core.in_user_code.swap(false, Ordering::Relaxed);
         self.bell().awake();
+        was_away
     }
 
     /// The link thread is about to sleep again: it is to be rung for if the task thread is still away.

@@ -39,9 +39,11 @@ pub(super) fn running_call() -> Option<DataId> {
 pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: impl Fn() -> bool) -> bool {
     let task_loop = TASK_LOOP.with(|task_loop| task_loop.get().cloned());
     let Some(task_loop) = task_loop else { return false };
-    task_loop.client.leave_user_code();
+    let was_in_user_code = task_loop.client.leave_user_code();
     task_loop.serve(deadline, awaited, done);
-    task_loop.client.enter_user_code();
+    if was_in_user_code {
+        task_loop.client.enter_user_code();
+    }
     true
 }
 
