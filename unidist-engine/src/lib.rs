@@ -22,5 +22,7 @@ pub mod launch;
 mod link;
 mod pending;
 mod scheduler;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod store;
 pub mod worker;

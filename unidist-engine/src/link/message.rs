@@ -8,7 +8,7 @@ use unidist_common::{Arg, DataId, Error, FunctionKey, TaskError, TaskSpec};
 use unidist_core::{CallKind, ClusterInfo};
 
 /// The number of a request, made by who asks and repeated in the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct RequestId(pub(crate) u64);
 
 /// The value of an object or why it has none, as the directory holds it.

@@ -3,12 +3,12 @@
 //! Calls go in the order in which they became ready. One that asks for more CPUs than are free holds back the later
 //! ones that need any, or it would never come to its turn; one that lacks a custom resource holds back nobody else.
 
-use super::event::{Action, Role};
+use super::event::Role;
 use super::resources::Class;
 use super::tasks::TaskState;
 use super::workers::{MAX_FAILED_STARTS, Phase, Worker};
 use super::{Limits, Scheduler};
-use crate::link::message::{RequestId, ToWorker};
+use crate::link::message::RequestId;
 use rustc_hash::FxHashSet;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
@@ -90,7 +90,7 @@ impl Scheduler {
         let depth = Limits::QUEUE_AHEAD;
         let takes_more = |worker: &Worker| {
             worker.is_active()
-                && !worker.recalling
+                && worker.recalling.is_none()
                 && worker.ahead.len() < depth
                 && matches!(worker.stack.as_slice(), [frame] if frame.class == Class::DEFAULT)
         };
@@ -173,14 +173,12 @@ impl Scheduler {
             .pool
             .iter()
             .filter_map(|process| Some((*process, self.workers.get(process)?)))
-            .filter(|(_, worker)| !worker.recalling && !worker.ahead.is_empty())
+            .filter(|(_, worker)| worker.recalling.is_none() && !worker.ahead.is_empty())
             .max_by_key(|(_, worker)| worker.ahead.len());
         let Some((process, _)) = busiest else { return };
-        if let Some(worker) = self.workers.get_mut(&process) {
-            worker.recalling = true;
+        if let Some(worker) = self.workers.get(&process) {
             let keep = worker.ahead.len() / 2;
-            let tasks = worker.ahead.iter().skip(keep).copied().collect();
-            self.actions.push(Action::Send(process, ToWorker::Recall(tasks)));
+            self.recall(process, worker.ahead.iter().skip(keep).copied().collect());
         }
     }
 

@@ -28,6 +28,8 @@ mod tests;
 mod workers;
 
 pub(crate) use event::{Action, Event, Role};
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use tasks::Caller;
 
 use crate::link::message::{Ask, Reply, RequestId, Value};
 use directory::{Directory, Waiter};
@@ -140,6 +142,39 @@ impl Scheduler {
     /// How many calls have not ended.
     pub(crate) fn pending_tasks(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// What has not ended, if anything.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn describe_unfinished(&self) -> Option<String> {
+        if !self.tasks.is_empty() {
+            let workers = self.workers.iter().map(|(process, worker)| format!("\n  {process}: {worker:?}"));
+            let calls = self.tasks.iter().map(|(id, task)| {
+                let spec = &task.spec;
+                format!("\n  call {id}: {:?}, {:?}, needs {:?}", task.state, spec.target, spec.dependencies)
+            });
+            return Some(format!("unfinished:{}{}", workers.collect::<String>(), calls.collect::<String>()));
+        }
+        self.requests.keys().next().map(|(process, request)| format!("request {} of {process}", request.0))
+    }
+
+    /// What is still there although nobody refers to anything, if anything is.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn describe_leftovers(&self) -> Option<String> {
+        self.describe_unfinished().or_else(|| {
+            let left = [("objects", self.objects.len()), ("actors", self.actors.len())];
+            let left = left.into_iter().find(|(_, count)| *count > 0);
+            let left = left.map(|(what, count)| format!("{count} {what}"));
+            left.or_else(|| {
+                (!self.resources.all_free()).then(|| format!("a slot in use: {:?}", self.resources))
+            })
+        })
+    }
+
+    /// Whether this call has not ended.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn has_task(&self, id: DataId) -> bool {
+        self.tasks.contains_key(&id)
     }
 
     fn ask(&mut self, process: ProcessId, ask: Ask) {

@@ -23,6 +23,17 @@ enum Kind {
     Wait,
 }
 
+impl Request {
+    /// What a worker that is blocked by this request runs by itself if it finds it among what was sent ahead. Not for a
+    /// `wait`: that may be answered while some of it has not started, and the worker would go by an older state.
+    pub(crate) fn run_by_itself(&self) -> &[DataId] {
+        match self.kind {
+            Kind::Get => &self.ids,
+            Kind::Wait => &[],
+        }
+    }
+}
+
 impl Scheduler {
     pub(crate) fn get(
         &mut self,

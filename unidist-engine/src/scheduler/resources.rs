@@ -209,6 +209,12 @@ impl Resources {
         self.queues.iter_mut().flat_map(|queue| queue.drain(..)).map(|(_, task)| task).collect()
     }
 
+    /// Whether nothing is taken.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn all_free(&self) -> bool {
+        self.free_cpus == self.total_cpus && self.free == self.total
+    }
+
     #[cfg(test)]
     pub(crate) fn free_cpus(&self) -> f64 {
         self.free_cpus as f64 / UNIT

@@ -21,8 +21,8 @@ pub(crate) struct Worker {
     pub(crate) stack: Vec<Frame>,
     /// What was sent and waits for its turn there.
     pub(crate) ahead: VecDeque<DataId>,
-    /// Calls were asked back and the answer is not here yet.
-    pub(crate) recalling: bool,
+    /// These calls were asked back and the answer is not here yet.
+    pub(crate) recalling: Option<Vec<DataId>>,
     /// The references that the process holds.
     pub(crate) references: FxHashMap<DataId, u32>,
 }
@@ -63,7 +63,7 @@ impl Worker {
             phase: Phase::Starting,
             stack: Vec::new(),
             ahead: VecDeque::new(),
-            recalling: false,
+            recalling: None,
             references: FxHashMap::default(),
         }
     }
@@ -139,14 +139,17 @@ impl Scheduler {
         let Some(worker) = self.workers.get_mut(&process) else {
             return;
         };
+        if worker.role != Role::Pool {
+            return; // an actor keeps what it holds for its lifetime
+        }
         let Some(frame) = worker.stack.iter_mut().find(|frame| frame.task == task) else {
             return;
         };
-        if frame.state != FrameState::Active {
-            return;
+        // Not active: it was answered and went on before the task on top of it, which it may do if that had not started.
+        if frame.state == FrameState::Active {
+            self.resources.give_cpus(frame.class);
         }
         frame.state = request.map_or(FrameState::Yielded, FrameState::Blocked);
-        self.resources.give_cpus(frame.class);
         self.keep_busy(process);
     }
 
@@ -203,7 +206,7 @@ impl Scheduler {
         let next = match worker.stack.last() {
             None => (!worker.ahead.is_empty()).then_some(0),
             Some(_) => worker.blocked_on().and_then(|request| {
-                let awaited = &self.requests.get(&(process, request))?.ids;
+                let awaited = self.requests.get(&(process, request))?.run_by_itself();
                 worker.ahead.iter().position(|task| self.makes_one_of(*task, awaited))
             }),
         };
@@ -256,26 +259,39 @@ impl Scheduler {
             return;
         };
         let request = worker.blocked_on().and_then(|request| self.requests.get(&(process, request)));
-        let awaited = request.map_or(&[][..], |request| &request.ids);
+        let awaited = request.map_or(&[][..], |request| request.run_by_itself());
         let stuck = |task: &DataId| !self.makes_one_of(*task, awaited);
         let tasks: Vec<_> = worker.ahead.iter().copied().filter(stuck).collect();
-        if !tasks.is_empty()
-            && let Some(worker) = self.workers.get_mut(&process)
-            && !worker.recalling
-        {
-            worker.recalling = true;
+        self.recall(process, tasks);
+    }
+
+    /// Asks for calls back, unless an answer to an earlier such question is still open.
+    pub(crate) fn recall(&mut self, process: ProcessId, tasks: Vec<DataId>) {
+        let Some(worker) = self.workers.get_mut(&process) else { return };
+        if !tasks.is_empty() && worker.recalling.is_none() {
+            worker.recalling = Some(tasks.clone());
             self.actions.push(Action::Send(process, ToWorker::Recall(tasks)));
         }
     }
 
-    /// The answer to a recall.
+    /// The answer to a recall: these had not started, the others have.
     pub(crate) fn returned(&mut self, process: ProcessId, tasks: Vec<DataId>) {
-        if let Some(worker) = self.workers.get_mut(&process) {
-            worker.recalling = false;
-        }
+        let Some(recalled) = self.workers.get_mut(&process).and_then(|worker| worker.recalling.take()) else {
+            return;
+        };
         for task in tasks.into_iter().rev() {
-            if self.remove_from_worker(process, task) {
+            if recalled.contains(&task) && self.remove_from_worker(process, task) {
                 self.make_ready_again(task);
+            }
+        }
+        for task in recalled {
+            let worker = self.workers.get_mut(&process);
+            let started = worker.and_then(|worker| {
+                let at = worker.ahead.iter().position(|ahead| *ahead == task)?;
+                worker.ahead.remove(at)
+            });
+            if let Some(task) = started {
+                self.push_frame(process, task);
             }
         }
         self.keep_busy(process);

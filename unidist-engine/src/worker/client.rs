@@ -106,6 +106,11 @@ impl Client {
         self.core.pump()
     }
 
+    /// Whether something that was sent waits for room in the ring.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.core.channel().has_backlog()
+    }
+
     /// Whether [`pump`](Client::pump) would find something.
     pub(super) fn has_input(&self) -> bool {
         self.core.channel().has_input()
@@ -213,7 +218,8 @@ impl Backend for Client {
             task_loop::running_call(),
         )));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.await_answer(&slot, deadline, ids);
+        // Only the engine knows what a `wait` still needs: it says what to run meanwhile.
+        self.await_answer(&slot, deadline, &[]);
         if !slot.is_done() {
             self.send(&FromWorker::Ask(Ask::Hurry(request)));
             self.await_answer(&slot, None, &[]);

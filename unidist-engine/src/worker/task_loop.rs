@@ -110,6 +110,14 @@ impl TaskLoop {
     /// Runs a call. An asynchronous task is seen to its end, as a task holds its worker; an actor's call may go on
     /// beside others.
     fn execute(&self, run: Run) {
+        // The engine must know of every call that has ended before another starts: if this process dies, it knows what
+        // had not started and may run elsewhere.
+        let mut idle = Idle::new(self.spin);
+        while self.client.has_unsent() {
+            if !self.client.pump() {
+                idle.wait(None, || self.has_work() || !self.client.has_unsent(), &self.client);
+            }
+        }
         let (id, kind) = (run.id, run.kind);
         if let CallKind::NewActor { .. } = kind {
             self.client.hosts(id);

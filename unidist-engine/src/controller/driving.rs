@@ -1,0 +1,199 @@
+//! Who drives: the turns of the engine are taken by whichever thread waits for something.
+
+use super::driver::{self, Driver, Mailbox};
+use super::supervisor::Supervisor;
+use crate::link::bell::Sleeper;
+use crate::link::message::Ask;
+use crate::pending::{Callback, Requests};
+use crate::store::Block;
+use crate::store::arena::Arena;
+use crate::store::depot::Ledger;
+use crate::store::segment::Segment;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+use unidist_common::{DataId, IdSource, Result};
+
+/// The longest sleep of a thread that waits, after which it looks whether it missed something.
+const LONGEST_NAP: Duration = Duration::from_millis(100);
+
+/// What the threads of the controller share.
+pub(super) struct Shared {
+    pub(super) ids: IdSource,
+    pub(super) segment: Arc<Segment>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) requests: Arc<Requests>,
+    pub(super) arena: Arc<Mutex<Arena>>,
+    pub(super) supervisor: Arc<Supervisor>,
+    pub(super) driver: Mutex<Driver>,
+    /// Threads of the program that wait while another one drives.
+    pub(super) parked: Mutex<Vec<Thread>>,
+    /// How many threads wait until fewer calls are under way.
+    pub(super) throttled: AtomicUsize,
+    pub(super) over: AtomicBool,
+    pub(super) spin: Duration,
+}
+
+impl Ledger for Shared {
+    fn allocate(&self, len: u64) -> Result<Block> {
+        driver::allocate(&self.arena, len)
+    }
+
+    fn give_back(&self, block: Block) {
+        driver::free(&self.arena, block);
+    }
+
+    fn retain(&self, id: DataId) {
+        self.mailbox.ask(Ask::Retain(id));
+    }
+
+    fn release(&self, id: DataId) {
+        self.mailbox.ask(Ask::Release(id));
+    }
+}
+
+impl Shared {
+    pub(super) fn lock_driver(&self) -> MutexGuard<'_, Driver> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_lock_driver(&self) -> Option<MutexGuard<'_, Driver>> {
+        match self.driver.try_lock() {
+            Ok(driver) => Some(driver),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Has what was put into the mailbox looked at: by this thread, unless another one drives.
+    pub(super) fn nudge(&self) {
+        match self.try_lock_driver() {
+            Some(mut driver) => {
+                driver.turn();
+                self.leave(driver);
+            }
+            None => self.segment.bell().ring(),
+        }
+    }
+
+    /// Takes turns, or waits for the thread that does, until `done` or the deadline.
+    pub(super) fn drive_until(
+        &self,
+        deadline: Option<Instant>,
+        mut done: impl FnMut(Option<&Driver>) -> bool,
+    ) {
+        let me = std::thread::current();
+        loop {
+            // Registered before the attempt: a driver that leaves after a failed attempt finds this thread.
+            self.parked().push(me.clone());
+            let driver = self.try_lock_driver();
+            if driver.is_some() {
+                self.unregister(&me);
+            }
+            if let Some(mut driver) = driver {
+                let finished = self.drive(&mut driver, deadline, &mut done);
+                self.leave(driver);
+                if finished {
+                    return;
+                }
+                continue;
+            }
+            // Whoever drives may be asleep, and what this thread waits for in the mailbox.
+            self.segment.bell().ring();
+            let nap = deadline
+                .map_or(LONGEST_NAP, |at| at.saturating_duration_since(Instant::now()).min(LONGEST_NAP));
+            std::thread::park_timeout(nap);
+            self.unregister(&me);
+            if done(None)
+                || deadline.is_some_and(|at| at <= Instant::now())
+                || self.over.load(Ordering::Acquire)
+            {
+                return;
+            }
+        }
+    }
+
+    /// Takes turns until `done` or the deadline; false if it has to be interrupted for callbacks.
+    fn drive(
+        &self,
+        driver: &mut Driver,
+        deadline: Option<Instant>,
+        done: &mut impl FnMut(Option<&Driver>) -> bool,
+    ) -> bool {
+        let mut nap = Duration::from_millis(1);
+        let mut idle_since = None;
+        loop {
+            let happened = driver.turn();
+            if done(Some(driver)) || self.over.load(Ordering::Acquire) {
+                return true;
+            }
+            if driver.has_callbacks() {
+                return false;
+            }
+            if happened {
+                if self.throttled.load(Ordering::Relaxed) > 0 {
+                    self.parked().iter().for_each(Thread::unpark);
+                }
+                (nap, idle_since) = (Duration::from_millis(1), None);
+                continue;
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|at| at <= now) {
+                return true;
+            }
+            if now.duration_since(*idle_since.get_or_insert(now)) < self.spin {
+                (0..32).for_each(|_| std::hint::spin_loop());
+                continue;
+            }
+            let bell = self.segment.bell();
+            let announced = bell.announce(Sleeper::Driver);
+            if !driver.has_work() {
+                let left = deadline.map_or(nap, |at| at.saturating_duration_since(now).min(nap));
+                bell.sleep(announced, left);
+                nap = (nap * 2).min(LONGEST_NAP);
+            }
+            bell.awake();
+        }
+    }
+
+    /// Ends a drive: from now on the standby is rung for, or a thread that waits takes over.
+    fn leave(&self, mut driver: MutexGuard<'_, Driver>) {
+        let callbacks = driver.take_callbacks();
+        let bell = self.segment.bell();
+        let _ = bell.announce(Sleeper::Standby);
+        let work_left = driver.has_work();
+        drop(driver);
+        match self.parked().first() {
+            Some(thread) => thread.unpark(),
+            None if work_left => bell.ring(),
+            None => {}
+        }
+        callbacks.into_iter().for_each(Callback::call);
+    }
+
+    /// The engine thread: drives while nobody else does and something happens.
+    pub(super) fn stand_by(&self) {
+        while !self.over.load(Ordering::Acquire) {
+            let announced = self.segment.bell().token(Sleeper::Standby);
+            if self.parked().is_empty()
+                && let Some(mut driver) = self.try_lock_driver()
+            {
+                while driver.turn() && !driver.has_callbacks() && self.parked().is_empty() {}
+                self.leave(driver);
+            }
+            self.segment.bell().sleep(announced, LONGEST_NAP);
+        }
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Vec<Thread>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unregister(&self, me: &Thread) {
+        let mut parked = self.parked();
+        if let Some(at) = parked.iter().position(|thread| thread.id() == me.id()) {
+            parked.swap_remove(at);
+        }
+    }
+}

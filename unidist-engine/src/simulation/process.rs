@@ -1,0 +1,263 @@
+//! A simulated worker or actor process: it behaves as the task thread does, one step at a time.
+
+use super::program::Step;
+use super::world::World;
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
+use crate::store::{Blob, StoredObject};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use unidist_common::{DataId, ErrorKind, ProcessId, Returns, Target, TaskError};
+use unidist_core::CallKind;
+
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    pub(super) joined: bool,
+    pub(super) inbox: VecDeque<ToWorker>,
+    pub(super) outbox: VecDeque<FromWorker>,
+    queue: VecDeque<Run>,
+    stack: Vec<Frame>,
+    pub(super) stopping: bool,
+    /// How many messages at the start of the outbox are sure to arrive: those from before the last start of a call.
+    pub(super) written: usize,
+    next_id: u64,
+    next_request: u64,
+}
+
+/// A call that runs.
+#[derive(Debug)]
+struct Frame {
+    run: Run,
+    steps: VecDeque<Step>,
+    /// The request, and what it may run by itself meanwhile.
+    waiting: Option<(RequestId, Vec<DataId>)>,
+    /// References held: results of calls made, objects put, and whether they are results.
+    held: Vec<DataId>,
+    results: Vec<DataId>,
+    answered: bool,
+}
+
+/// What a step has led to.
+pub(super) enum Stepped {
+    Nothing,
+    Something,
+    Crashed,
+    /// It was told to end and has.
+    Ended,
+}
+
+impl Process {
+    /// The process takes the next message from its link.
+    pub(super) fn receive(&mut self) {
+        match self.inbox.pop_front() {
+            None => {}
+            Some(ToWorker::Run(run)) => self.queue.push_back(run),
+            Some(ToWorker::Recall(tasks)) => {
+                let returned = self.queue.iter().map(|run| run.id).filter(|id| tasks.contains(id)).collect();
+                self.queue.retain(|run| !tasks.contains(&run.id));
+                self.outbox.push_back(FromWorker::Returned(returned));
+            }
+            Some(ToWorker::Reply(request, reply)) => self.answer(request, &reply),
+            Some(ToWorker::Stop) => {
+                self.queue.clear();
+                self.stopping = true;
+            }
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, reply: &Reply) {
+        let is_it = |frame: &&mut Frame| frame.waiting.as_ref().is_some_and(|(on, _)| *on == request);
+        if let Some(frame) = self.stack.iter_mut().find(is_it) {
+            if let Reply::Values(values) = reply {
+                debug_assert_eq!(values.len(), frame.waiting.as_ref().map_or(0, |(_, ids)| ids.len()));
+                debug_assert!(
+                    !values.iter().any(is_lost),
+                    "an object that is referred to is lost: {values:?}"
+                );
+            }
+            frame.answered = true;
+        }
+    }
+
+    /// The task thread makes a step.
+    pub(super) fn step(&mut self, me: ProcessId, world: &mut World) -> Stepped {
+        let next = match self.stack.last() {
+            None => (!self.queue.is_empty()).then_some(0),
+            Some(Frame { waiting: Some((_, awaited)), answered: false, .. }) => {
+                let makes = |run: &Run| {
+                    awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
+                };
+                self.queue.iter().position(|run| run.nested || makes(run))
+            }
+            Some(_) => return self.advance(me, world),
+        };
+        match next.and_then(|at| self.queue.remove(at)) {
+            Some(run) => {
+                self.begin(me, run, world);
+                Stepped::Something
+            }
+            None if self.stack.is_empty() && self.stopping => Stepped::Ended,
+            None => Stepped::Nothing,
+        }
+    }
+
+    fn begin(&mut self, me: ProcessId, run: Run, world: &mut World) {
+        world.note_start(me, &run);
+        self.written = self.outbox.len();
+        let steps = world.plan(run.id).into();
+        self.stack.push(Frame {
+            run,
+            steps,
+            waiting: None,
+            held: Vec::new(),
+            results: Vec::new(),
+            answered: false,
+        });
+    }
+
+    fn advance(&mut self, me: ProcessId, world: &mut World) -> Stepped {
+        let Some(mut frame) = self.stack.pop() else { return Stepped::Nothing };
+        if frame.waiting.take().is_some() {
+            frame.answered = false;
+        }
+        let task = frame.run.id;
+        match frame.steps.pop_front() {
+            None => {
+                self.end(frame, world, None);
+                return Stepped::Something;
+            }
+            Some(Step::Fail) => {
+                self.end(frame, world, Some(TaskError::new(ErrorKind::Failed, "as planned")));
+                return Stepped::Something;
+            }
+            Some(Step::Crash) => {
+                self.stack.push(frame);
+                return Stepped::Crashed;
+            }
+            Some(Step::Spawn(count)) => {
+                for _ in 0..count {
+                    let id = self.new_id(me);
+                    let depends = world.pick(&frame.results).into_iter().collect();
+                    let borrows = world.pick(&frame.held).into_iter().collect();
+                    let spec = world.spec(
+                        Returns { first: id, count: 1 },
+                        Target::Pool,
+                        depends,
+                        borrows,
+                        Some(task),
+                    );
+                    self.outbox.push_back(FromWorker::Ask(Ask::Submit(Box::new(spec), Some(task))));
+                    frame.held.push(id);
+                    frame.results.push(id);
+                }
+            }
+            Some(Step::CallActor) => {
+                if let Some(actor) = world.handle_of(task) {
+                    let id = self.new_id(me);
+                    let depends = world.pick(&frame.results).into_iter().collect();
+                    let spec = world.spec(
+                        Returns { first: id, count: 1 },
+                        Target::Actor(actor),
+                        depends,
+                        vec![],
+                        Some(task),
+                    );
+                    world.note_call(actor, (me, Some(task)), id);
+                    self.outbox.push_back(FromWorker::Ask(Ask::Submit(Box::new(spec), Some(task))));
+                    frame.held.push(id);
+                    frame.results.push(id);
+                }
+            }
+            Some(Step::GetAll) => {
+                let request = self.new_request();
+                let ids = frame.results.clone();
+                self.outbox.push_back(FromWorker::Ask(Ask::Get(request, ids.clone(), Some(task))));
+                frame.waiting = Some((request, ids));
+            }
+            Some(Step::WaitSome { percent, hurry }) => {
+                let request = self.new_request();
+                let ids = frame.results.clone();
+                let count = ids.len() as u64 * percent / 100;
+                self.outbox.push_back(FromWorker::Ask(Ask::Wait(request, ids.clone(), count, Some(task))));
+                if hurry {
+                    self.outbox.push_back(FromWorker::Ask(Ask::Hurry(request)));
+                }
+                frame.waiting = Some((request, Vec::new()));
+            }
+            Some(Step::Put) => {
+                let id = self.new_id(me);
+                let object = object(world, world_borrow(&frame));
+                self.outbox.push_back(FromWorker::Ask(Ask::Put(id, object)));
+                frame.held.push(id);
+            }
+            Some(Step::Release) => {
+                if let Some(id) = frame.held.pop() {
+                    frame.results.retain(|result| *result != id);
+                    self.outbox.push_back(FromWorker::Ask(Ask::Release(id)));
+                }
+            }
+        }
+        self.stack.push(frame);
+        Stepped::Something
+    }
+
+    fn end(&mut self, frame: Frame, world: &mut World, error: Option<TaskError>) {
+        let result = match error {
+            Some(error) => Err(error),
+            None => Ok((0..frame.run.returns)
+                .map(|_| match frame.run.kind {
+                    CallKind::NewActor { .. } => plain(vec![]),
+                    _ => object(world, world_borrow(&frame)),
+                })
+                .collect()),
+        };
+        self.outbox.push_back(FromWorker::Done(frame.run.id, result));
+        for id in frame.held {
+            self.outbox.push_back(FromWorker::Ask(Ask::Release(id)));
+        }
+    }
+
+    /// Whether a step would do something.
+    pub(super) fn can_step(&self) -> bool {
+        match self.stack.last() {
+            None => !self.queue.is_empty(),
+            Some(Frame { waiting: Some((_, awaited)), answered: false, .. }) => {
+                self.queue.iter().any(|run| {
+                    run.nested
+                        || awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
+                })
+            }
+            Some(_) => true,
+        }
+    }
+
+    fn new_id(&mut self, me: ProcessId) -> DataId {
+        self.next_id += 10;
+        DataId::new(me, self.next_id)
+    }
+
+    fn new_request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+}
+
+fn is_lost(value: &Value) -> bool {
+    matches!(value, Value::Failed(error) if error.kind == ErrorKind::ObjectLost)
+}
+
+/// Sometimes a value holds a reference: to the last thing that its maker holds.
+fn world_borrow(frame: &Frame) -> Vec<DataId> {
+    frame.held.last().copied().into_iter().collect()
+}
+
+fn plain(borrowed: Vec<DataId>) -> StoredObject {
+    StoredObject { header: Blob::Inline(Bytes::new()), buffers: Vec::new(), borrowed }
+}
+
+/// An object, every other one with a block.
+pub(super) fn object(world: &mut World, borrowed: Vec<DataId>) -> StoredObject {
+    match world.rng.bool() {
+        true => StoredObject { header: Blob::Shared(world.new_block()), ..plain(borrowed) },
+        false => plain(borrowed),
+    }
+}

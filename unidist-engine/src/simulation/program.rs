@@ -1,0 +1,49 @@
+//! What simulated calls do: a short list of steps, drawn when the call is made.
+
+use fastrand::Rng;
+
+/// One step of a call.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// Submit so many tasks.
+    Spawn(usize),
+    /// Call an actor that was given along.
+    CallActor,
+    /// Wait for everything submitted so far.
+    GetAll,
+    /// Wait for this share (in percent) of what was submitted so far, or until the time is over.
+    WaitSome { percent: u64, hurry: bool },
+    /// Put an object into the store.
+    Put,
+    /// Give back a reference to something submitted or put.
+    Release,
+    /// End with an error.
+    Fail,
+    /// Take the process down.
+    Crash,
+}
+
+impl Step {
+    pub(super) fn waits(&self) -> bool {
+        matches!(self, Step::GetAll | Step::WaitSome { .. })
+    }
+}
+
+/// Draws the steps of a call at this depth of the call tree.
+pub(super) fn draw(rng: &mut Rng, depth: u32, crashes: bool) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for _ in 0..rng.usize(0..5) {
+        steps.push(match rng.u32(0..100) {
+            0..30 if depth < 4 => Step::Spawn(rng.usize(1..4)),
+            30..45 => Step::CallActor,
+            45..65 => Step::GetAll,
+            65..75 => Step::WaitSome { percent: rng.u64(0..=100), hurry: rng.bool() },
+            75..85 => Step::Put,
+            85..94 => Step::Release,
+            94..98 => Step::Fail,
+            98..100 if crashes => Step::Crash,
+            _ => Step::Put,
+        });
+    }
+    steps
+}

@@ -1,0 +1,467 @@
+//! The simulated session: what happens next is drawn, then the promises are checked.
+
+use super::process::{Process, Stepped, object};
+use super::program::{self, Step};
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, Value};
+use crate::scheduler::{Action, Caller, Event, Limits, Scheduler};
+use crate::store::{Block, StoredObject};
+use fastrand::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use unidist_common::{
+    Arg, DataId, ErrorKind, FunctionKey, ProcessId, Returns, Target, TaskOptions, TaskSpec,
+};
+use unidist_core::CallKind;
+
+const ME: ProcessId = ProcessId::CONTROLLER;
+
+/// What a simulation is like.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// CPU slots.
+    pub cpus: usize,
+    /// How many things the program does before it only waits.
+    pub program_steps: u32,
+    /// Whether processes die.
+    pub deaths: bool,
+    /// A planted fault, for tests of the simulation itself: the completion with this number never arrives.
+    pub lose_completion: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { cpus: 2, program_steps: 40, deaths: true, lose_completion: None }
+    }
+}
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The seed that replays it.
+    pub seed: u64,
+    /// After so many steps.
+    pub step: u64,
+    /// Which one, and by what.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}, step {}: {}", self.seed, self.step, self.what)
+    }
+}
+
+/// Runs the simulation that this seed stands for, to its end; returns the number of its steps.
+///
+/// # Errors
+///
+/// A promise was broken.
+pub fn simulate(seed: u64, options: &Options) -> Result<u64, Violation> {
+    let mut world = World::new(seed, options);
+    let outcome = world.run();
+    outcome.map(|()| world.steps).map_err(|what| Violation { seed, step: world.steps, what })
+}
+
+pub(super) struct World {
+    pub(super) rng: Rng,
+    options: Options,
+    scheduler: Scheduler,
+    processes: BTreeMap<ProcessId, Process>,
+    steps: u64,
+    program_steps: u32,
+    next_id: u64,
+    next_request: u64,
+    next_block: u64,
+    completions: u64,
+    /// What the program holds references to; actors apart.
+    held: Vec<DataId>,
+    actors: Vec<DataId>,
+    open: BTreeMap<RequestId, usize>,
+    blocks: BTreeSet<u64>,
+    plans: BTreeMap<DataId, Vec<Step>>,
+    depths: BTreeMap<DataId, u32>,
+    /// The actor handle that a call was given.
+    handles: BTreeMap<DataId, DataId>,
+    started: BTreeSet<DataId>,
+    /// For each actor and caller the calls that have not started, in order.
+    expected: BTreeMap<(DataId, Caller), Vec<DataId>>,
+    broken: Option<String>,
+}
+
+impl World {
+    fn new(seed: u64, options: &Options) -> Self {
+        let resources = BTreeMap::from([("gpu".to_owned(), 1.0)]);
+        let limits = Limits { cpus: options.cpus, resources, max_pool: 40 };
+        World {
+            rng: Rng::with_seed(seed),
+            options: options.clone(),
+            scheduler: Scheduler::new(limits),
+            processes: BTreeMap::new(),
+            steps: 0,
+            program_steps: options.program_steps,
+            next_id: 0,
+            next_request: 0,
+            next_block: 0,
+            completions: 0,
+            held: Vec::new(),
+            actors: Vec::new(),
+            open: BTreeMap::new(),
+            blocks: BTreeSet::new(),
+            plans: BTreeMap::new(),
+            depths: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            started: BTreeSet::new(),
+            expected: BTreeMap::new(),
+            broken: None,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        let mut actions = Vec::new();
+        self.scheduler.start_workers(&mut actions);
+        self.carry_out(actions);
+        while self.program_steps > 0 || self.is_busy() {
+            self.step();
+            if let Some(broken) = self.broken.take() {
+                return Err(broken);
+            }
+            if self.steps > 200_000 {
+                return Err("it does not come to an end".into());
+            }
+        }
+        self.check_all_ended()?;
+        for id in std::mem::take(&mut self.held).into_iter().chain(std::mem::take(&mut self.actors)) {
+            self.handle(Event::Ask(ME, Ask::Release(id)));
+        }
+        while self.is_busy() {
+            self.step();
+        }
+        self.broken.take().map_or(Ok(()), Err)?;
+        self.check_nothing_left()
+    }
+
+    fn step(&mut self) {
+        self.steps += 1;
+        if self.program_steps > 0 && self.rng.u32(0..8) == 0 {
+            self.program_steps -= 1;
+            return self.program();
+        }
+        let processes: Vec<_> = self.processes.keys().copied().collect();
+        let Some(&process) = self.rng.choice(&processes) else { return };
+        let Some(mut state) = self.processes.remove(&process) else { return };
+        if self.options.deaths && self.rng.u32(0..2000) == 0 {
+            return self.die(process, state);
+        }
+        if !state.joined {
+            if self.rng.u32(0..4) == 0 {
+                state.joined = true;
+                self.processes.insert(process, state);
+                self.handle(Event::Joined(process));
+            } else {
+                self.processes.insert(process, state);
+            }
+            return;
+        }
+        match self.rng.u32(0..3) {
+            0 => state.receive(),
+            1 => match state.step(process, self) {
+                Stepped::Nothing | Stepped::Something => {}
+                Stepped::Crashed => return self.die(process, state),
+                Stepped::Ended => {
+                    self.deliver_all(process, &mut state);
+                    return self.handle(Event::Lost(process, "it ended".into()));
+                }
+            },
+            _ => {
+                if let Some(message) = state.outbox.pop_front() {
+                    state.written = state.written.saturating_sub(1);
+                    self.processes.insert(process, state);
+                    return self.deliver(process, message);
+                }
+            }
+        }
+        self.processes.insert(process, state);
+    }
+
+    /// The process dies; some of what it said last never arrives, and blocks named there go back.
+    fn die(&mut self, process: ProcessId, mut state: Process) {
+        let kept = self.rng.usize(state.written.min(state.outbox.len())..=state.outbox.len());
+        for message in state.outbox.drain(kept..) {
+            let objects: Vec<StoredObject> = match message {
+                FromWorker::Ask(Ask::Put(_, object)) => vec![object],
+                FromWorker::Done(_, Ok(objects)) => objects,
+                _ => Vec::new(),
+            };
+            for block in objects.iter().flat_map(StoredObject::blocks) {
+                self.blocks.remove(&block.offset);
+            }
+        }
+        self.deliver_all(process, &mut state);
+        self.handle(Event::Lost(process, "it was killed".into()));
+    }
+
+    fn deliver_all(&mut self, process: ProcessId, state: &mut Process) {
+        while let Some(message) = state.outbox.pop_front() {
+            self.deliver(process, message);
+        }
+    }
+
+    fn deliver(&mut self, process: ProcessId, message: FromWorker) {
+        match message {
+            FromWorker::Ask(ask) => self.handle(Event::Ask(process, ask)),
+            FromWorker::Done(task, result) => {
+                self.completions += 1;
+                if self.options.lose_completion != Some(self.completions) {
+                    self.handle(Event::Done(process, task, result));
+                }
+            }
+            FromWorker::Returned(tasks) => self.handle(Event::Returned(process, tasks)),
+            FromWorker::Yield(task) => self.handle(Event::Yield(process, task)),
+            FromWorker::Allocate(..) | FromWorker::GiveBack(_) | FromWorker::Cluster(_) => {}
+        }
+    }
+
+    /// The program does something.
+    fn program(&mut self) {
+        let first = DataId::new(ME, self.next_id + 10);
+        let request = RequestId(self.next_request + 1);
+        match self.rng.u32(0..100) {
+            0..45 => {
+                self.next_id += 10;
+                let count = self.rng.u32(0..3);
+                let depends = self.pick(&self.held.clone()).into_iter().collect();
+                let borrows = self.pick(&self.held.clone()).into_iter().collect();
+                let spec = self.spec(Returns { first, count }, Target::Pool, depends, borrows, None);
+                self.handle(Event::Ask(ME, Ask::Submit(Box::new(spec), None)));
+                self.held.extend((Returns { first, count }).ids());
+            }
+            45..52 => {
+                self.next_id += 10;
+                let spec = self.spec(Returns { first, count: 1 }, Target::NewActor, vec![], vec![], None);
+                self.handle(Event::Ask(ME, Ask::Submit(Box::new(spec), None)));
+                self.actors.push(first);
+            }
+            52..70 => {
+                let Some(actor) = self.pick(&self.actors.clone()) else { return };
+                self.next_id += 10;
+                let depends = self.pick(&self.held.clone()).into_iter().collect();
+                let spec =
+                    self.spec(Returns { first, count: 1 }, Target::Actor(actor), depends, vec![], None);
+                self.note_call(actor, (ME, None), first);
+                self.handle(Event::Ask(ME, Ask::Submit(Box::new(spec), None)));
+                self.held.push(first);
+            }
+            70..78 => {
+                self.next_id += 10;
+                let borrows = self.pick(&self.held.clone()).into_iter().collect();
+                let object = object(self, borrows);
+                self.handle(Event::Ask(ME, Ask::Put(first, object)));
+                self.held.push(first);
+            }
+            78..86 => {
+                self.next_request += 1;
+                let ids = self.held.clone();
+                self.open.insert(request, ids.len());
+                self.handle(Event::Ask(ME, Ask::Get(request, ids, None)));
+            }
+            86..92 => {
+                self.next_request += 1;
+                let ids = self.held.clone();
+                let count = self.rng.u64(0..=ids.len() as u64);
+                self.open.insert(request, ids.len());
+                self.handle(Event::Ask(ME, Ask::Wait(request, ids, count, None)));
+                if self.rng.bool() {
+                    self.handle(Event::Ask(ME, Ask::Hurry(request)));
+                }
+            }
+            92..97 => {
+                // What an open request names stays referred to, as the caller of `get` holds its refs.
+                if self.open.is_empty() && !self.held.is_empty() {
+                    let at = self.rng.usize(0..self.held.len());
+                    let id = self.held.swap_remove(at);
+                    self.handle(Event::Ask(ME, Ask::Release(id)));
+                }
+            }
+            _ => {
+                if !self.actors.is_empty() {
+                    let at = self.rng.usize(0..self.actors.len());
+                    let id = self.actors.swap_remove(at);
+                    self.handle(Event::Ask(ME, Ask::Release(id)));
+                }
+            }
+        }
+    }
+
+    /// A call, with what it will do.
+    pub(super) fn spec(
+        &mut self,
+        returns: Returns,
+        target: Target,
+        dependencies: Vec<DataId>,
+        mut borrowed: Vec<DataId>,
+        parent: Option<DataId>,
+    ) -> TaskSpec {
+        let id = returns.first;
+        let depth = parent.and_then(|parent| self.depths.get(&parent)).map_or(0, |depth| depth + 1);
+        self.depths.insert(id, depth);
+        let mut plan = program::draw(&mut self.rng, depth, self.options.deaths);
+        if let Target::Actor(_) = target {
+            // A method that waits for calls of its own actor would wait for ever; one that waits for tasks may not.
+            plan.retain(|step| !matches!(step, Step::CallActor));
+        }
+        let handle = match parent {
+            Some(parent) => self.handle_of(parent),
+            None => self.pick(&self.actors.clone()),
+        };
+        if let (Target::Pool, Some(actor)) = (target, handle) {
+            self.handles.insert(id, actor);
+            borrowed.push(actor);
+        }
+        let options = match self.rng.u32(0..20) {
+            2 if plan.iter().any(Step::waits) => TaskOptions::default(), // a resource held while waiting can deadlock
+            0 => TaskOptions { num_cpus: Some(2.0), ..Default::default() },
+            1 => TaskOptions { num_cpus: Some(0.0), ..Default::default() },
+            2 => TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() },
+            _ => TaskOptions::default(),
+        };
+        self.plans.insert(id, plan);
+        let options = if target == Target::NewActor { TaskOptions::default() } else { options };
+        TaskSpec {
+            function: FunctionKey(0),
+            body: None,
+            name: "f".into(),
+            target,
+            args: dependencies.iter().map(|id| Arg::Ref(*id)).collect(),
+            dependencies,
+            borrowed,
+            returns,
+            options: Arc::new(options),
+        }
+    }
+
+    pub(super) fn plan(&self, task: DataId) -> Vec<Step> {
+        self.plans.get(&task).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn handle_of(&self, task: DataId) -> Option<DataId> {
+        self.handles.get(&task).copied()
+    }
+
+    /// One of these, or none.
+    pub(super) fn pick(&mut self, ids: &[DataId]) -> Option<DataId> {
+        if self.rng.bool() { self.rng.choice(ids).copied() } else { None }
+    }
+
+    pub(super) fn new_block(&mut self) -> Block {
+        self.next_block += 1;
+        self.blocks.insert(self.next_block);
+        Block { offset: self.next_block, len: 1 }
+    }
+
+    pub(super) fn note_call(&mut self, actor: DataId, caller: Caller, call: DataId) {
+        self.expected.entry((actor, caller)).or_default().push(call);
+    }
+
+    pub(super) fn note_start(&mut self, process: ProcessId, run: &Run) {
+        if !self.started.insert(run.id) {
+            self.broken.get_or_insert(format!("call {} starts twice, now on {process}", run.id));
+        }
+        if let CallKind::Method { actor } = run.kind {
+            for ((_, _), queue) in
+                self.expected.range_mut((actor, (ME, None))..).take_while(|((of, _), _)| *of == actor)
+            {
+                if let Some(at) = queue.iter().position(|call| *call == run.id) {
+                    // Those before it that did not start have failed, which the scheduler has told the caller.
+                    let skipped: Vec<_> = queue.drain(..=at).collect();
+                    let late =
+                        skipped.iter().find(|call| **call != run.id && self.scheduler.has_task(**call));
+                    if let Some(late) = late {
+                        self.broken
+                            .get_or_insert(format!("call {} of actor {actor} overtakes {late}", run.id));
+                    }
+                    return;
+                }
+            }
+            self.broken.get_or_insert(format!("call {} of actor {actor} starts after a later one", run.id));
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        self.scheduler.handle(event, &mut actions);
+        self.scheduler.dispatch_into(&mut actions);
+        self.carry_out(actions);
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Start(process, _) => {
+                    self.processes.insert(process, Process::default());
+                }
+                Action::Send(process, message) => {
+                    if let Some(process) = self.processes.get_mut(&process) {
+                        process.inbox.push_back(message);
+                    }
+                }
+                Action::Reply(ME, request, reply) => self.reply(request, &reply),
+                Action::Reply(process, request, reply) => {
+                    if let Some(process) = self.processes.get_mut(&process) {
+                        process.inbox.push_back(crate::link::message::ToWorker::Reply(request, reply));
+                    }
+                }
+                Action::Free(block) => {
+                    if !self.blocks.remove(&block.offset) {
+                        self.broken.get_or_insert(format!("block {} is freed twice", block.offset));
+                    }
+                }
+                Action::Unobserved(_) => {}
+            }
+        }
+    }
+
+    fn reply(&mut self, request: RequestId, reply: &Reply) {
+        let Some(count) = self.open.remove(&request) else {
+            self.broken.get_or_insert(format!("request {} is answered twice", request.0));
+            return;
+        };
+        if let Reply::Values(values) = reply {
+            let lost = |value: &Value| matches!(value, Value::Failed(error) if error.root_cause().kind == ErrorKind::ObjectLost);
+            if values.len() != count || values.iter().any(lost) {
+                self.broken.get_or_insert(format!("request {} has a wrong answer: {values:?}", request.0));
+            }
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        let moving = |process: &Process| {
+            !process.joined
+                || process.stopping
+                || !process.inbox.is_empty()
+                || !process.outbox.is_empty()
+                || process.can_step()
+        };
+        self.processes.values().any(moving)
+    }
+
+    fn check_all_ended(&self) -> Result<(), String> {
+        if let Some(left) = self.scheduler.describe_unfinished() {
+            return Err(format!("nothing moves any more, and there is {left}"));
+        }
+        if let Some(request) = self.open.keys().next() {
+            return Err(format!("request {} is never answered", request.0));
+        }
+        Ok(())
+    }
+
+    fn check_nothing_left(&self) -> Result<(), String> {
+        if let Some(left) = self.scheduler.describe_leftovers() {
+            return Err(format!("in the end there is {left}"));
+        }
+        match self.blocks.first() {
+            Some(block) => Err(format!("block {block} is never freed")),
+            None => Ok(()),
+        }
+    }
+}
