@@ -42,12 +42,11 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
     // Taken, not borrowed: the `Serialize` of a value may itself encode something.
     let mut writer = Writer(BUFFER.take());
     writer.0.clear();
-    let encoded = bincode::serde::encode_into_writer(value, &mut writer, FORMAT).map_err(|error| match error {
-        bincode::error::EncodeError::OtherString(message) => CodecError { message },
-        other => CodecError {
-            message: other.to_string(),
-        },
-    });
+    let encoded =
+        bincode::serde::encode_into_writer(value, &mut writer, FORMAT).map_err(|error| match error {
+            bincode::error::EncodeError::OtherString(message) => CodecError { message },
+            other => CodecError { message: other.to_string() },
+        });
     let buffer = writer.0;
     if let Err(error) = encoded {
         BUFFER.set(buffer);
@@ -69,16 +68,12 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let (value, read) = bincode::serde::decode_from_slice(bytes, FORMAT).map_err(|error| match error {
         bincode::error::DecodeError::OtherString(message) => CodecError { message },
-        other => CodecError {
-            message: other.to_string(),
-        },
+        other => CodecError { message: other.to_string() },
     })?;
     if read == bytes.len() {
         Ok(value)
     } else {
-        Err(CodecError {
-            message: format!("{} bytes are left over", bytes.len() - read),
-        })
+        Err(CodecError { message: format!("{} bytes are left over", bytes.len() - read) })
     }
 }
 
@@ -115,10 +110,7 @@ mod tests {
     #[test]
     fn values_survive() {
         let map = BTreeMap::from([("a".to_owned(), 1.5), ("b".to_owned(), f64::INFINITY)]);
-        let named = Shape::Named {
-            name: "hexagon".into(),
-            sides: Some(6),
-        };
+        let named = Shape::Named { name: "hexagon".into(), sides: Some(6) };
         let shape = Shape::Many(vec![Shape::Empty, named], map);
         assert_eq!(decode::<Shape>(&encode(&shape).unwrap()).unwrap(), shape);
         assert_eq!(decode::<()>(&encode(&()).unwrap()), Ok(()));

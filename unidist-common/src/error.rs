@@ -124,10 +124,9 @@ impl TaskError {
     /// The same error with the function's own error value, if that can be encoded.
     #[must_use]
     pub fn with_payload<E: Serialize>(mut self, error: &E) -> Self {
-        self.payload = codec::encode(error).ok().map(|bytes| ErrorPayload {
-            type_name: type_name::<E>().to_owned(),
-            bytes: bytes.into(),
-        });
+        self.payload = codec::encode(error)
+            .ok()
+            .map(|bytes| ErrorPayload { type_name: type_name::<E>().to_owned(), bytes: bytes.into() });
         self
     }
 
@@ -309,10 +308,7 @@ impl Error {
 
     /// A failed attempt at `action`, in the system's words.
     pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Self {
-        Error::System {
-            action: action.into(),
-            message: error.to_string(),
-        }
+        Error::System { action: action.into(), message: error.to_string() }
     }
 }
 
@@ -326,20 +322,13 @@ impl fmt::Display for Error {
                  the session"
             ),
             Error::SessionEnded { call } => {
-                write!(
-                    f,
-                    "`{call}` was called after its session was shut down: call `unidist::init()` again"
-                )
+                write!(f, "`{call}` was called after its session was shut down: call `unidist::init()` again")
             }
             Error::Config(error) => error.fmt(f),
             Error::Encode { type_name, message } => write!(f, "a `{type_name}` cannot be encoded: {message}"),
             Error::Decode { type_name, message } => write!(f, "a `{type_name}` cannot be decoded: {message}"),
             Error::InvalidArgument { call, message } => write!(f, "`{call}`: {message}"),
-            Error::StoreFull {
-                requested,
-                used,
-                limit,
-            } => write!(
+            Error::StoreFull { requested, used, limit } => write!(
                 f,
                 "the object store is full: {requested} bytes asked for, {used} of {limit} in use; drop refs that are \
                  no longer needed or raise UNIDIST_OBJECT_STORE_MEMORY"

@@ -19,11 +19,7 @@ impl ProcessId {
 
     /// The process with this number, if it is at most [`ProcessId::MAX`].
     pub const fn new(number: u32) -> Option<ProcessId> {
-        if number <= Self::MAX {
-            Some(ProcessId(number))
-        } else {
-            None
-        }
+        if number <= Self::MAX { Some(ProcessId(number)) } else { None }
     }
 
     /// The number of this process: 0 for the controller, then counted up.
@@ -97,10 +93,7 @@ pub struct IdSource {
 impl IdSource {
     /// A source of ids for the process `origin`.
     pub const fn new(origin: ProcessId) -> Self {
-        IdSource {
-            origin,
-            next: AtomicU64::new(1),
-        }
+        IdSource { origin, next: AtomicU64::new(1) }
     }
 
     /// The process whose ids these are.
@@ -110,10 +103,7 @@ impl IdSource {
 
     /// Reserves `count` consecutive ids (at least one) and returns the first.
     pub fn reserve(&self, count: u32) -> DataId {
-        DataId::new(
-            self.origin,
-            self.next.fetch_add(u64::from(count.max(1)), Ordering::Relaxed),
-        )
+        DataId::new(self.origin, self.next.fetch_add(u64::from(count.max(1)), Ordering::Relaxed))
     }
 }
 

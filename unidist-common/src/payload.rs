@@ -19,10 +19,7 @@ pub struct Payload {
 impl Payload {
     /// A payload with no buffers beside it.
     pub fn inline(header: impl Into<Bytes>) -> Self {
-        Payload {
-            header: header.into(),
-            buffers: Vec::new(),
-        }
+        Payload { header: header.into(), buffers: Vec::new() }
     }
 
     /// The bytes held by the header and all buffers.
@@ -47,9 +44,6 @@ pub struct Object {
 
 impl From<Payload> for Object {
     fn from(payload: Payload) -> Self {
-        Object {
-            payload,
-            borrowed: Vec::new(),
-        }
+        Object { payload, borrowed: Vec::new() }
     }
 }

@@ -26,15 +26,8 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::InvalidValue {
-                variable,
-                value,
-                allowed,
-            } => {
-                write!(
-                    f,
-                    "{variable}: `{value}` is not a valid value; allowed: {allowed}"
-                )
+            ConfigError::InvalidValue { variable, value, allowed } => {
+                write!(f, "{variable}: `{value}` is not a valid value; allowed: {allowed}")
             }
             ConfigError::AfterInit { variable } => write!(
                 f,

@@ -263,13 +263,7 @@ impl MaxPendingTasks {
     ///
     /// [`ConfigError::InvalidValue`] for 0, [`ConfigError::AfterInit`] while a session exists.
     pub fn put(limit: impl Into<Option<usize>>) -> Result<(), ConfigError> {
-        put::<Self>(
-            limit
-                .into()
-                .map(|limit| limit.to_string())
-                .unwrap_or_default()
-                .into(),
-        )
+        put::<Self>(limit.into().map(|limit| limit.to_string()).unwrap_or_default().into())
     }
 }
 
@@ -284,17 +278,14 @@ fn available_cpus() -> NonZeroUsize {
 
 fn half_of_available_memory() -> ByteCount {
     const WHERE_UNKNOWN: u64 = 1 << 30;
-    let available = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|meminfo| available_memory(&meminfo));
+    let available =
+        std::fs::read_to_string("/proc/meminfo").ok().and_then(|meminfo| available_memory(&meminfo));
     ByteCount(available.map_or(WHERE_UNKNOWN, |bytes| (bytes / 2).max(1)))
 }
 
 /// `MemAvailable` in bytes, out of the text of `/proc/meminfo` (see proc_meminfo(5)).
 fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
@@ -330,10 +321,7 @@ mod tests {
         assert!(Resources::put([("gpu", f64::NAN)]).is_err());
         assert!(Resources::put([("gpu", 1.0), ("gpu", 1.0)]).is_err());
         Resources::put([("gpu", 0.1 + 0.2)]).unwrap();
-        assert_eq!(
-            Resources::get().unwrap()["gpu"].to_bits(),
-            (0.1_f64 + 0.2).to_bits()
-        );
+        assert_eq!(Resources::get().unwrap()["gpu"].to_bits(), (0.1_f64 + 0.2).to_bits());
         Resources::put::<&str>([]).unwrap();
         assert!(Resources::get().unwrap().is_empty());
         assert_eq!(Resources::source(), Source::Code);
@@ -346,12 +334,7 @@ mod tests {
         crate::freeze();
         let refused = MaxPendingTasks::put(3).unwrap_err();
         crate::thaw();
-        assert_eq!(
-            refused,
-            ConfigError::AfterInit {
-                variable: "UNIDIST_MAX_PENDING_TASKS".into()
-            }
-        );
+        assert_eq!(refused, ConfigError::AfterInit { variable: "UNIDIST_MAX_PENDING_TASKS".into() });
         MaxPendingTasks::put(3).unwrap();
         MaxPendingTasks::reset().unwrap();
     }

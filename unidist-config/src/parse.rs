@@ -27,9 +27,7 @@ impl Allowed for BackendName {
 impl Parse for BackendName {
     fn parse(raw: &OsStr) -> Option<Self> {
         let name = text(raw)?;
-        BackendName::ALL
-            .into_iter()
-            .find(|backend| backend.as_str().eq_ignore_ascii_case(name))
+        BackendName::ALL.into_iter().find(|backend| backend.as_str().eq_ignore_ascii_case(name))
     }
 }
 
@@ -181,17 +179,7 @@ mod tests {
         for (text, bytes) in right {
             assert_eq!(parse(text), Some(ByteCount(bytes)), "{text}");
         }
-        for wrong in [
-            "0",
-            "0GiB",
-            "-1",
-            "GiB",
-            "1.5GiB",
-            "1 2",
-            "5XB",
-            "9223372036854775808",
-            "8388608TiB",
-        ] {
+        for wrong in ["0", "0GiB", "-1", "GiB", "1.5GiB", "1 2", "5XB", "9223372036854775808", "8388608TiB"] {
             assert_eq!(parse::<ByteCount>(wrong), None, "{wrong}");
         }
     }
@@ -200,10 +188,7 @@ mod tests {
     fn resources_by_name() {
         let given: BTreeMap<String, f64> = parse("gpu=2, licence = 0.5 ,tiny=1e-4,none=0").unwrap();
         let expected = [("gpu", 2.0), ("licence", 0.5), ("tiny", 1e-4), ("none", 0.0)];
-        assert_eq!(
-            given,
-            expected.map(|(name, amount)| (name.to_owned(), amount)).into()
-        );
+        assert_eq!(given, expected.map(|(name, amount)| (name.to_owned(), amount)).into());
         let wrong = [
             "gpu",
             "gpu=",

@@ -47,18 +47,8 @@ what was put.
 
 fn write_row(page: &mut String, variable: &Variable) -> std::fmt::Result {
     let doc = variable.doc.split_whitespace().collect::<Vec<_>>().join(" ");
-    let Variable {
-        name,
-        parameter,
-        kind,
-        default,
-        allowed,
-        ..
-    } = variable;
-    writeln!(
-        page,
-        "| `{name}` | `{parameter}` | {kind} | {default} | {allowed} | {doc} |"
-    )
+    let Variable { name, parameter, kind, default, allowed, .. } = variable;
+    writeln!(page, "| `{name}` | `{parameter}` | {kind} | {default} | {allowed} | {doc} |")
 }
 
 #[cfg(test)]

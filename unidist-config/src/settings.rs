@@ -144,10 +144,7 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_none() {
-        let empty = VARIABLES
-            .iter()
-            .map(|variable| (variable.name, ""))
-            .collect::<Vec<_>>();
+        let empty = VARIABLES.iter().map(|variable| (variable.name, "")).collect::<Vec<_>>();
         let settings = environment(&empty).unwrap();
         assert_eq!((settings.backend, settings.log_dir), (BackendName::Pymp, None));
     }

@@ -42,10 +42,7 @@ pub(crate) struct Table {
 
 impl Table {
     const fn new() -> Self {
-        Table {
-            frozen: false,
-            values: BTreeMap::new(),
-        }
+        Table { frozen: false, values: BTreeMap::new() }
     }
 
     pub(crate) fn put<D: Definition>(&mut self, value: OsString) -> Result<(), ConfigError> {
@@ -65,18 +62,13 @@ impl Table {
     }
 
     fn given(&self, name: &str, environment: impl Fn(&str) -> Option<OsString>) -> Option<Raw> {
-        let code = self.values.get(name).map(|value| Raw {
-            value: value.clone(),
-            source: Source::Code,
-        });
+        let code = self.values.get(name).map(|value| Raw { value: value.clone(), source: Source::Code });
         code.or_else(|| from_environment(environment(name)))
     }
 
     fn check_open(&self, name: &str) -> Result<(), ConfigError> {
         if self.frozen {
-            return Err(ConfigError::AfterInit {
-                variable: name.to_owned(),
-            });
+            return Err(ConfigError::AfterInit { variable: name.to_owned() });
         }
         Ok(())
     }
@@ -85,10 +77,7 @@ impl Table {
 /// A value of the environment; an empty one is none.
 pub(crate) fn from_environment(value: Option<OsString>) -> Option<Raw> {
     let value = value.filter(|value| !value.is_empty())?;
-    Some(Raw {
-        value,
-        source: Source::Environment,
-    })
+    Some(Raw { value, source: Source::Environment })
 }
 
 #[cfg(test)]
@@ -102,10 +91,7 @@ mod tests {
     fn code_wins_over_the_environment() {
         let mut table = Table::new();
         let environment = |_: &str| Some(OsString::from("2"));
-        assert_eq!(
-            table.given(CPUS, environment).unwrap().source,
-            Source::Environment
-        );
+        assert_eq!(table.given(CPUS, environment).unwrap().source, Source::Environment);
         table.put::<CpuCount>("3".into()).unwrap();
         let given = table.given(CPUS, environment).unwrap();
         assert_eq!((given.value, given.source), ("3".into(), Source::Code));
@@ -129,10 +115,7 @@ mod tests {
         let mut table = Table::new();
         table.put::<CpuCount>("3".into()).unwrap();
         let error = table.put::<CpuCount>("none".into()).unwrap_err().to_string();
-        assert!(
-            error.contains(CPUS) && error.contains("none") && error.contains("at least 1"),
-            "{error}"
-        );
+        assert!(error.contains(CPUS) && error.contains("none") && error.contains("at least 1"), "{error}");
         assert_eq!(table.given(CPUS, |_| None).unwrap().value, "3");
     }
 
@@ -140,9 +123,7 @@ mod tests {
     fn a_frozen_table_refuses() {
         let mut table = Table::new();
         table.frozen = true;
-        let refused = Err(ConfigError::AfterInit {
-            variable: CPUS.into(),
-        });
+        let refused = Err(ConfigError::AfterInit { variable: CPUS.into() });
         assert_eq!(table.put::<CpuCount>("3".into()), refused);
         assert_eq!(table.reset(CPUS), refused);
         table.frozen = false;

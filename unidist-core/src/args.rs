@@ -166,9 +166,7 @@ impl ArgList {
                 borrowed: self.borrowed,
                 held: self.held,
             }),
-            (_, error) => Err(error.unwrap_or(Error::NotInitialized {
-                call: "remote".to_owned(),
-            })),
+            (_, error) => Err(error.unwrap_or(Error::NotInitialized { call: "remote".to_owned() })),
         }
     }
 }

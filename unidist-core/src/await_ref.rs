@@ -88,11 +88,7 @@ impl<T: Portable> IntoFuture for ObjectRef<T> {
     type IntoFuture = Fetch<T>;
 
     fn into_future(self) -> Fetch<T> {
-        Fetch {
-            core: self.core,
-            shared: None,
-            value: PhantomData,
-        }
+        Fetch { core: self.core, shared: None, value: PhantomData }
     }
 }
 

@@ -1,3 +1,4 @@
+#![allow(unsafe_code)] // a shim has only the type of its function: see `conjure`
 //! `.remote(..)` and `.options()` on every function and every closure without captures, of up to six parameters.
 
 use crate::args::{ArgList, IntoArg};
@@ -8,7 +9,7 @@ use crate::outcome::{Fallback, FallbackOutcome, Outcome, Plain, Specific, Specif
 use crate::portable::Portable;
 use crate::registry::{Callable, Shim};
 use crate::session;
-use crate::split::SplitInto;
+use crate::split::{Refs, SplitInto};
 use crate::submit::{Chosen, submit};
 use std::any::{TypeId, type_name};
 use std::fmt;
@@ -27,10 +28,7 @@ pub struct CallOptions<F, Args, Ret, K, const N: usize> {
 
 impl<F, Args, Ret, K, const N: usize> CallOptions<F, Args, Ret, K, N> {
     pub(crate) fn new() -> Self {
-        CallOptions {
-            chosen: Chosen::default(),
-            call: PhantomData,
-        }
+        CallOptions { chosen: Chosen::default(), call: PhantomData }
     }
 
     /// How many CPU slots the call holds while it runs: 1 unless said otherwise; 0 and fractions are fine.
@@ -57,10 +55,7 @@ impl<F, Args, Ret, K, const N: usize> CallOptions<F, Args, Ret, K, N> {
         Ret: Outcome<K>,
         Ret::Value: SplitInto<M>,
     {
-        CallOptions {
-            chosen: self.chosen,
-            call: PhantomData,
-        }
+        CallOptions { chosen: self.chosen, call: PhantomData }
     }
 }
 
@@ -73,9 +68,6 @@ impl<F, Args, Ret, K, const N: usize> fmt::Debug for CallOptions<F, Args, Ret, K
             .finish()
     }
 }
-
-/// The refs for a call that returns `Ret`, stored as `N` objects.
-type RefsOf<Ret, K, const N: usize> = <<Ret as Outcome<K>>::Value as SplitInto<N>>::Refs;
 
 macro_rules! arity {
     ($count:literal $Specific:ident $Any:ident; $($A:ident $X:ident $x:ident),*) => {
@@ -93,7 +85,6 @@ macro_rules! arity {
                     Ok(argument) => argument,
                     Err(error) => return crate::started::Started::Done(Err(error)),
                 };)*
-                #[allow(unsafe_code, reason = "see `conjure`")]
                 // SAFETY: this callable is registered by its call sites, which have a value of `F`.
                 let function: F = unsafe { conjure::<F>() };
                 function($($x),*).__start().and_then(SplitInto::<N>::__encode)
@@ -116,14 +107,17 @@ macro_rules! arity {
         impl<F, $($A,)* Ret, K, const N: usize> CallOptions<F, ($($A,)*), Ret, K, N>
         where
             F: Fn($($A),*) -> Ret + Copy + Send + Sync + 'static,
-            $($A: Portable,)*
             Ret: Outcome<K> + 'static,
-            Ret::Value: SplitInto<N>,
             K: 'static,
         {
             /// Calls the function with these options.
             #[allow(unused_mut, reason = "no parameters, no change")]
-            pub fn remote<$($X: IntoArg<$A>),*>(self $(, $x: $X)*) -> RefsOf<Ret, K, N> {
+            pub fn remote<$($X: IntoArg<$A>,)* R>(self $(, $x: $X)*) -> R
+            where
+                $($A: Portable,)*
+                Ret::Value: SplitInto<N, Refs = R>,
+                R: Refs,
+            {
                 const { refuse_captures::<F>() };
                 let mut arguments = ArgList::new(session::current("remote"), $count);
                 $($x.__into_arg(&mut arguments);)*
@@ -132,6 +126,12 @@ macro_rules! arity {
         }
 
         /// Remote calls of functions that return a `Result` whose error can be sent.
+        #[diagnostic::on_unimplemented(
+            message = "`{Self}` cannot be called remotely like this",
+            label = "what it returns cannot be told, or cannot be sent",
+            note = "a closure needs the types of its parameters (`|x: i64| x + 1`), a generic function its own \
+                    (`f::<i64>.remote(..)`)"
+        )]
         #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
         pub trait $Specific<$($A,)* Ret: Outcome<Specific<K>>, K>: Sized {
             /// Options for a call: `f.options().num_cpus(2).remote(..)`.
@@ -162,15 +162,19 @@ macro_rules! arity {
             }
         }
 
-        /// Remote calls of all other functions.
+        /// Remote calls of all other functions. (Whether the result can be sent is asked by the methods, so that the
+        /// answer is a compile error about the result.)
         #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
-        pub trait $Any<$($A,)* Ret: Outcome<Fallback<K>>, K>: Sized {
+        pub trait $Any<$($A,)* Ret, K>: Sized {
             /// Options for a call: `f.options().num_cpus(2).remote(..)`.
-            fn options(&self) -> CallOptions<Self, ($($A,)*), Ret, Fallback<K>, 1>;
+            fn options(&self) -> CallOptions<Self, ($($A,)*), Ret, Fallback<K>, 1>
+            where
+                Ret: FallbackOutcome<K>;
 
             /// Calls the function on a worker, and returns at once with a ref to the result.
             fn remote<$($X: IntoArg<$A>),*>(&self $(, $x: $X)*) -> ObjectRef<Ret::Value>
             where
+                Ret: FallbackOutcome<K>,
                 $($A: Portable),*;
         }
 
@@ -178,15 +182,19 @@ macro_rules! arity {
         impl<F, $($A,)* Ret, K: 'static> $Any<$($A,)* Ret, K> for F
         where
             F: Fn($($A),*) -> Ret + Copy + Send + Sync + 'static,
-            Ret: FallbackOutcome<K> + 'static,
+            Ret: 'static,
             $($A: 'static),*
         {
-            fn options(&self) -> CallOptions<F, ($($A,)*), Ret, Fallback<K>, 1> {
+            fn options(&self) -> CallOptions<F, ($($A,)*), Ret, Fallback<K>, 1>
+            where
+                Ret: FallbackOutcome<K>,
+            {
                 CallOptions::new()
             }
 
-            fn remote<$($X: IntoArg<$A>),*>(&self $(, $x: $X)*) -> ObjectRef<<Ret as FallbackOutcome<K>>::Value>
+            fn remote<$($X: IntoArg<$A>),*>(&self $(, $x: $X)*) -> ObjectRef<Ret::Value>
             where
+                Ret: FallbackOutcome<K>,
                 $($A: Portable),*
             {
                 CallOptions::<F, ($($A,)*), Ret, Fallback<K>, 1>::new().remote($($x),*)
@@ -202,6 +210,47 @@ arity!(3 Remote3 RemoteAny3; A1 X1 x1, A2 X2 x2, A3 X3 x3);
 arity!(4 Remote4 RemoteAny4; A1 X1 x1, A2 X2 x2, A3 X3 x3, A4 X4 x4);
 arity!(5 Remote5 RemoteAny5; A1 X1 x1, A2 X2 x2, A3 X3 x3, A4 X4 x4, A5 X5 x5);
 arity!(6 Remote6 RemoteAny6; A1 X1 x1, A2 X2 x2, A3 X3 x3, A4 X4 x4, A5 X5 x5, A6 X6 x6);
+
+/// Functions with so many parameters have a `remote` that says why it cannot be called.
+macro_rules! too_many {
+    ($TooMany:ident; $($A:ident $x:ident),*) => {
+        /// Functions with too many parameters for a remote call.
+        #[allow(clippy::too_many_arguments, reason = "that is what it is for")]
+        pub trait $TooMany<$($A,)* Ret>: Sized {
+            /// Cannot be called.
+            fn remote(self $(, $x: $A)*) -> ObjectRef<Ret>
+            where
+                Self: AtMostSixParameters;
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<F, $($A,)* Ret> $TooMany<$($A,)* Ret> for F
+        where
+            F: Fn($($A),*) -> Ret + Copy + Send + Sync + 'static,
+        {
+            fn remote(self $(, $x: $A)*) -> ObjectRef<Ret>
+            where
+                Self: AtMostSixParameters,
+            {
+                let _ = ($($x,)*);
+                self.never()
+            }
+        }
+    };
+}
+
+/// What no function with more parameters is.
+#[diagnostic::on_unimplemented(
+    message = "a remote function can have six parameters at most",
+    label = "this one has more: put them in a struct or a tuple"
+)]
+pub trait AtMostSixParameters {
+    #[doc(hidden)]
+    fn never<R>(&self) -> R;
+}
+
+too_many!(TooMany7; A1 x1, A2 x2, A3 x3, A4 x4, A5 x5, A6 x6, A7 x7);
+too_many!(TooMany8; A1 x1, A2 x2, A3 x3, A4 x4, A5 x5, A6 x6, A7 x7, A8 x8);
 
 /// Calls `f` once for each item, and gives the refs in the order of the items.
 ///

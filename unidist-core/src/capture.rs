@@ -45,12 +45,7 @@ pub(crate) struct Found {
 
 impl Found {
     fn new(role: Role) -> Self {
-        Found {
-            role,
-            dependencies: Vec::new(),
-            borrowed: Vec::new(),
-            buffers: Vec::new(),
-        }
+        Found { role, dependencies: Vec::new(), borrowed: Vec::new(), buffers: Vec::new() }
     }
 }
 
@@ -60,10 +55,7 @@ impl Encoded {
         let found = &self.found;
         let borrowed = found.borrowed.iter().chain(&found.dependencies);
         Object {
-            payload: Payload {
-                header: self.header.clone(),
-                buffers: found.buffers.clone(),
-            },
+            payload: Payload { header: self.header.clone(), buffers: found.buffers.clone() },
             borrowed: borrowed.filter_map(RefCore::id).collect(),
         }
     }
@@ -84,10 +76,7 @@ struct Restore<T: 'static> {
 
 impl<T> Restore<T> {
     fn replace(slot: &'static std::thread::LocalKey<RefCell<Option<T>>>, value: T) -> Self {
-        Restore {
-            slot,
-            outer: slot.replace(Some(value)),
-        }
+        Restore { slot, outer: slot.replace(Some(value)) }
     }
 
     fn take(&mut self) -> Option<T> {
@@ -209,10 +198,7 @@ pub(crate) struct Context {
 impl Context {
     /// For values that came with a call.
     pub(crate) fn of_call(objects: Objects) -> Self {
-        Context {
-            objects,
-            ..Context::default()
-        }
+        Context { objects, ..Context::default() }
     }
 
     /// The same, for references of this session.
@@ -224,8 +210,7 @@ impl Context {
     /// The same, with the buffers of one more object of which the value is made.
     pub(crate) fn with_buffers(mut self, owner: &Owner, payload: &Payload) -> Self {
         let buffers = (0..).zip(&payload.buffers);
-        self.buffers
-            .extend(buffers.map(|(index, buffer)| (owner.clone(), index, buffer.clone())));
+        self.buffers.extend(buffers.map(|(index, buffer)| (owner.clone(), index, buffer.clone())));
         self
     }
 }
@@ -285,10 +270,6 @@ pub(crate) fn context_of(reference: &RefCore, payload: &Payload) -> Context {
         Some(context) => (context.backend.clone(), context.objects.clone()),
         None => (None, Objects::default()),
     });
-    let context = Context {
-        backend,
-        objects,
-        ..Context::default()
-    };
+    let context = Context { backend, objects, ..Context::default() };
     context.with_buffers(&Owner::Reference(reference.clone()), payload)
 }

@@ -29,10 +29,7 @@ impl<B: Portable, F, Args> Bound<B, F, Args> {
             type_name: type_name::<B>().to_owned(),
             message: error.to_string(),
         });
-        Bound {
-            values,
-            types: PhantomData,
-        }
+        Bound { values, types: PhantomData }
     }
 
     fn arguments(&self, count: usize) -> ArgList {

@@ -76,10 +76,7 @@ impl<T: Portable> Deref for Dep<T> {
 
 impl<T> From<ObjectRef<T>> for Dep<T> {
     fn from(reference: ObjectRef<T>) -> Self {
-        Dep {
-            core: reference.core,
-            value: OnceLock::new(),
-        }
+        Dep { core: reference.core, value: OnceLock::new() }
     }
 }
 
@@ -108,7 +105,9 @@ impl<'de, T: Portable> Deserialize<'de> for Dep<T> {
             Ok(_) => {
                 let payload = capture::resolve(&core).map_err(serde::de::Error::custom)?;
                 let context = capture::context_of(&core, &payload);
-                OnceLock::from(capture::decode::<T>(&payload.header, context).map_err(serde::de::Error::custom)?)
+                OnceLock::from(
+                    capture::decode::<T>(&payload.header, context).map_err(serde::de::Error::custom)?,
+                )
             }
             Err(_) => OnceLock::new(),
         };

@@ -90,11 +90,7 @@ struct SlotWaker {
 
 impl SlotWaker {
     fn new(queue: &Arc<Queue>, place: usize) -> Arc<Self> {
-        Arc::new(SlotWaker {
-            queue: queue.clone(),
-            place,
-            is_queued: AtomicBool::new(false),
-        })
+        Arc::new(SlotWaker { queue: queue.clone(), place, is_queued: AtomicBool::new(false) })
     }
 
     /// Called when the place has been taken out of the queue, before the poll, so that no wake is lost.
@@ -123,10 +119,7 @@ impl<T: Clone, O> Executor<T, O> {
             slots: RefCell::new(Slab::new()),
             serial: Cell::new(0),
             wakers: RefCell::default(),
-            queue: Arc::new(Queue {
-                woken: Mutex::default(),
-                notify,
-            }),
+            queue: Arc::new(Queue { woken: Mutex::default(), notify }),
             tokio: OnceCell::new(),
             polling_local_set: Cell::new(false),
         }
@@ -178,7 +171,8 @@ impl<T: Clone, O> Executor<T, O> {
     /// being polled is dropped when that poll ends.
     pub(crate) fn cancel(&self, which: impl Fn(&T) -> bool) -> Vec<Job<O>> {
         let mut slots = self.slots.borrow_mut();
-        let places: Vec<usize> = slots.iter().filter(|(_, slot)| which(&slot.tag)).map(|(place, _)| place).collect();
+        let places: Vec<usize> =
+            slots.iter().filter(|(_, slot)| which(&slot.tag)).map(|(place, _)| place).collect();
         places.into_iter().filter_map(|place| slots.remove(place).job).collect()
     }
 
@@ -236,7 +230,8 @@ impl<T: Clone, O> Executor<T, O> {
         tokio.waker.dequeued();
         let _runtime = tokio.runtime.as_ref().map(Runtime::enter);
         let waker = Waker::from(tokio.waker.clone());
-        let _ = pin!(tokio.local.run_until(std::future::pending::<()>())).poll(&mut Context::from_waker(&waker));
+        let _ =
+            pin!(tokio.local.run_until(std::future::pending::<()>())).poll(&mut Context::from_waker(&waker));
         self.polling_local_set.set(false);
         true
     }

@@ -54,8 +54,9 @@ impl Batch<'_> {
         // One pass for each session that the refs belong to: nearly always one in all.
         while let Some(first) = results.iter().position(Option::is_none) {
             let Ok((backend, _)) = self.0[first].held() else { break };
-            let places: Vec<usize> =
-                (first..results.len()).filter(|&place| results[place].is_none() && self.belongs(place, backend)).collect();
+            let places: Vec<usize> = (first..results.len())
+                .filter(|&place| results[place].is_none() && self.belongs(place, backend))
+                .collect();
             let ids: Vec<DataId> = places.iter().filter_map(|&place| self.0[place].id()).collect();
             let outcomes = backend.get(&ids)?;
             if outcomes.len() != places.len() {

@@ -16,11 +16,7 @@ pub struct Inputs {
 
 impl Inputs {
     pub(crate) fn new(args: Vec<Arg>, objects: Vec<(DataId, Payload)>) -> Self {
-        Inputs {
-            args: args.into_iter(),
-            objects: Objects::new(objects),
-            taken: 0,
-        }
+        Inputs { args: args.into_iter(), objects: Objects::new(objects), taken: 0 }
     }
 
     /// Decodes the next argument.

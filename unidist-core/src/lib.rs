@@ -1,6 +1,8 @@
 //! The contract between unidist's API and its backends, and everything that is typed.
 mod actor;
 mod args;
+#[cfg(feature = "ndarray")]
+mod array_view;
 mod await_ref;
 mod backend;
 mod build_id;
@@ -27,6 +29,10 @@ mod shared_slice;
 mod split;
 mod started;
 mod submit;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 pub use actor::{Actor, ActorHandle, ActorMethod, ActorOptions, MethodOptions};
@@ -52,21 +58,21 @@ pub use wait::{Waited, wait};
 /// The traits that give functions their `.remote` and `.options`.
 pub mod remote_traits {
     pub use crate::call::{
-        Remote0, Remote1, Remote2, Remote3, Remote4, Remote5, Remote6, RemoteAny0, RemoteAny1, RemoteAny2, RemoteAny3,
-        RemoteAny4, RemoteAny5, RemoteAny6,
+        Remote0, Remote1, Remote2, Remote3, Remote4, Remote5, Remote6, RemoteAny0, RemoteAny1, RemoteAny2,
+        RemoteAny3, RemoteAny4, RemoteAny5, RemoteAny6, TooMany7, TooMany8,
     };
 }
 
 /// What the macros refer to. No part of the API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::actor::ActorRef;
     pub use crate::actor::{
         AnyErrorKind, Constructor, Method, SentErrorKind, State, exclusive, later, shared,
     };
-    pub use crate::actor::ActorRef;
     pub use crate::closure::{bind0, bind1, bind2, typed0, typed1, typed2};
     pub use crate::inputs::Inputs;
-    pub use crate::portable::{assert_argument, assert_result};
+    pub use crate::portable::{assert_argument, assert_result, assert_split};
     pub use crate::registry::{Metadata, NamedFunction, keep, subject_of};
     pub use crate::started::Started;
     pub use unidist_common::{TaskError, TaskOptions};

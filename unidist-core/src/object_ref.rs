@@ -26,10 +26,7 @@ pub struct ObjectRef<T> {
 
 impl<T> ObjectRef<T> {
     pub(crate) fn new(core: RefCore) -> Self {
-        ObjectRef {
-            core,
-            value: PhantomData,
-        }
+        ObjectRef { core, value: PhantomData }
     }
 
     /// The id of the object; none if the call could not even be made.

@@ -30,6 +30,12 @@ pub struct AnyError;
 pub struct Later<K>(K);
 
 /// The first family.
+#[diagnostic::on_unimplemented(
+    message = "the result of this remote call is not known well enough, or cannot be sent: `{Self}`",
+    label = "what this gives cannot be told",
+    note = "a closure needs the types of its parameters (`|x: i64| x + 1`), a generic function its own \
+            (`f::<i64>.remote(..)`)"
+)]
 pub trait SpecificOutcome<K>: Sized {
     /// What a ref to the result is a ref to.
     type Value: Portable;
@@ -38,6 +44,11 @@ pub trait SpecificOutcome<K>: Sized {
 }
 
 /// The second family.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of a remote function",
+    label = "`{Self}` cannot be sent to another process, nor is it a Result or a future of a value that can",
+    note = "for your own type: `#[derive(serde::Serialize, serde::Deserialize)]`"
+)]
 pub trait FallbackOutcome<K>: Sized {
     /// What a ref to the result is a ref to.
     type Value: Portable;
@@ -45,6 +56,7 @@ pub trait FallbackOutcome<K>: Sized {
     fn __start(self) -> Started<Self::Value>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Portable, E: Portable + Debug> SpecificOutcome<SentError> for Result<T, E> {
     type Value = T;
 
@@ -53,6 +65,7 @@ impl<T: Portable, E: Portable + Debug> SpecificOutcome<SentError> for Result<T, 
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F, K: 'static> SpecificOutcome<Later<K>> for F
 where
     F: Future<Output: SpecificOutcome<K>> + 'static,
@@ -64,6 +77,7 @@ where
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Portable> FallbackOutcome<Plain> for T {
     type Value = T;
 
@@ -72,6 +86,7 @@ impl<T: Portable> FallbackOutcome<Plain> for T {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Portable, E: Into<Box<dyn StdError + Send + Sync>>> FallbackOutcome<AnyError> for Result<T, E> {
     type Value = T;
 
@@ -80,6 +95,7 @@ impl<T: Portable, E: Into<Box<dyn StdError + Send + Sync>>> FallbackOutcome<AnyE
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F, K: 'static> FallbackOutcome<Later<K>> for F
 where
     F: Future<Output: FallbackOutcome<K>> + 'static,

@@ -63,7 +63,8 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
             Some(trace) => {
                 trace.location = info.location().map(ToString::to_string);
                 let backtrace = Backtrace::capture();
-                trace.backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+                trace.backtrace =
+                    (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
                 true
             }
             None => false,

@@ -1,5 +1,6 @@
 //! What can cross a process boundary.
 
+use crate::split::SplitInto;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,3 +23,7 @@ pub fn assert_argument<T: Portable>() {}
 /// Asserts, where `#[remote]` stands, that a result can be sent.
 #[doc(hidden)]
 pub fn assert_result<T: Portable>() {}
+
+/// Asserts, where `#[remote(num_returns = N)]` stands, that a result can be stored as `N` objects.
+#[doc(hidden)]
+pub fn assert_split<T: SplitInto<N>, const N: usize>() {}

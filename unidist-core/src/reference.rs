@@ -88,7 +88,9 @@ impl<'de> Deserialize<'de> for RefCore {
 impl PartialEq for RefCore {
     fn eq(&self, other: &Self) -> bool {
         match (self.held(), other.held()) {
-            (Ok((backend, id)), Ok((other_backend, other_id))) => id == other_id && backend.is_same(other_backend),
+            (Ok((backend, id)), Ok((other_backend, other_id))) => {
+                id == other_id && backend.is_same(other_backend)
+            }
             _ => Arc::ptr_eq(&self.0, &other.0),
         }
     }

@@ -82,8 +82,6 @@ pub struct Program {
 
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Program")
-            .field("build_id", &(self.build_id)())
-            .finish_non_exhaustive()
+        f.debug_struct("Program").field("build_id", &(self.build_id)()).finish_non_exhaustive()
     }
 }

@@ -25,10 +25,7 @@ use std::task::{Context, Poll};
 use unidist_common::{DataId, ErrorKind, Object, TaskError};
 
 /// What backends must know of a Rust program: give it to their `start`.
-pub const PROGRAM: Program = Program {
-    runner: |notify| Box::new(RustRunner::new(notify)),
-    build_id,
-};
+pub const PROGRAM: Program = Program { runner: |notify| Box::new(RustRunner::new(notify)), build_id };
 
 /// Runs the calls of Rust functions on the thread on which it was made. Its errors do not name the function: whoever
 /// gave it the call knows the name that the caller chose.
@@ -58,11 +55,7 @@ struct Tag {
 impl RustRunner {
     /// A runner that says through `notify` (from any thread) that a turn has something to do.
     pub fn new(notify: Arc<dyn Fn() + Send + Sync>) -> Self {
-        RustRunner {
-            actors: RefCell::default(),
-            executor: Executor::new(notify.clone(), step),
-            notify,
-        }
+        RustRunner { actors: RefCell::default(), executor: Executor::new(notify.clone(), step), notify }
     }
 
     fn look_up_and_run(&self, call: Call) -> Option<CallResult> {
@@ -81,12 +74,7 @@ impl RustRunner {
     }
 
     fn run(&self, call: Call, registered: &Registered) -> Option<CallResult> {
-        let mut tag = Tag {
-            call: call.id,
-            returns: call.returns,
-            actor: None,
-            asynchronous: false,
-        };
+        let mut tag = Tag { call: call.id, returns: call.returns, actor: None, asynchronous: false };
         let kind = call.kind;
         let inputs = Inputs::new(call.args, call.objects);
         let started = match (kind, registered.shim) {

@@ -58,11 +58,7 @@ struct Lifecycle {
 
 static DEFAULT: Default = Default {
     backend: RwLock::new(None),
-    lifecycle: Mutex::new(Lifecycle {
-        generation: 0,
-        handles: 0,
-        on_end: None,
-    }),
+    lifecycle: Mutex::new(Lifecycle { generation: 0, handles: 0, on_end: None }),
 };
 
 /// Makes `backend` the default session of this process; what was installed before is forgotten, not shut down.
@@ -107,17 +103,13 @@ pub fn open(start: impl FnOnce() -> Result<Arc<dyn Backend>>, on_end: fn()) -> R
     if is_installed() {
         let owned = lifecycle.on_end.is_some();
         lifecycle.handles += usize::from(owned);
-        return Ok(SessionHandle {
-            generation: owned.then_some(lifecycle.generation),
-        });
+        return Ok(SessionHandle { generation: owned.then_some(lifecycle.generation) });
     }
     install(start()?);
     lifecycle.generation += 1;
     lifecycle.handles = 1;
     lifecycle.on_end = Some(on_end);
-    Ok(SessionHandle {
-        generation: Some(lifecycle.generation),
-    })
+    Ok(SessionHandle { generation: Some(lifecycle.generation) })
 }
 
 /// Shuts the default session down, however many handles there are; in a worker, or where there is none, does nothing.

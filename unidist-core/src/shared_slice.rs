@@ -82,7 +82,11 @@ impl<T: Pod + Send + Sync> SharedSlice<T> {
     }
 }
 
-fn filled<T: Pod + Send + Sync>(call: &str, len: usize, fill: impl FnOnce(&mut [T])) -> Result<SharedSlice<T>> {
+fn filled<T: Pod + Send + Sync>(
+    call: &str,
+    len: usize,
+    fill: impl FnOnce(&mut [T]),
+) -> Result<SharedSlice<T>> {
     let backend = session::current(call)?;
     let size = len.checked_mul(size_of::<T>()).ok_or_else(|| Error::InvalidArgument {
         call: call.to_owned(),
@@ -90,11 +94,7 @@ fn filled<T: Pod + Send + Sync>(call: &str, len: usize, fill: impl FnOnce(&mut [
     })?;
     let mut buffer = backend.allocate(size)?;
     let room = buffer.get_mut(..size).unwrap_or_default();
-    let cast = if size == 0 {
-        Ok(&mut [][..])
-    } else {
-        bytemuck::try_cast_slice_mut(room)
-    };
+    let cast = if size == 0 { Ok(&mut [][..]) } else { bytemuck::try_cast_slice_mut(room) };
     let items = cast.map_err(|error| Error::system("a buffer for a shared slice", error))?;
     fill(items);
     let bytes = buffer.freeze();
@@ -141,11 +141,7 @@ impl<'a, T: Pod> IntoIterator for &'a SharedSlice<T> {
 
 impl<T> Clone for SharedSlice<T> {
     fn clone(&self) -> Self {
-        SharedSlice {
-            bytes: self.bytes.clone(),
-            place: self.place.clone(),
-            items: PhantomData,
-        }
+        SharedSlice { bytes: self.bytes.clone(), place: self.place.clone(), items: PhantomData }
     }
 }
 
@@ -220,6 +216,8 @@ impl<'de, T: Pod + Send + Sync> Deserialize<'de> for SharedSlice<T> {
             }
             _ => Err("its object is missing or one too many".to_owned()),
         };
-        found.map_err(|message| D::Error::custom(format_args!("a SharedSlice<{}>: {message}", type_name::<T>())))
+        found.map_err(|message| {
+            D::Error::custom(format_args!("a SharedSlice<{}>: {message}", type_name::<T>()))
+        })
     }
 }

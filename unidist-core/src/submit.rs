@@ -83,7 +83,12 @@ fn wrong_amount(what: &str, amount: f64) -> Option<String> {
 }
 
 /// Hands a call of `C` in. Only this thin part is compiled once for each function.
-pub(crate) fn submit<C: Callable, R: Refs>(arguments: ArgList, chosen: Chosen, target: Target, returns: u32) -> R {
+pub(crate) fn submit<C: Callable, R: Refs>(
+    arguments: ArgList,
+    chosen: Chosen,
+    target: Target,
+    returns: u32,
+) -> R {
     registry::enter_callable::<C>();
     R::__make(&hand_in(TypeId::of::<C>(), arguments, chosen, target, returns))
 }
@@ -117,13 +122,7 @@ fn hand_in(callable: TypeId, arguments: ArgList, chosen: Chosen, target: Target,
         Ok(arguments) => arguments,
         Err(error) => return Submitted(Err(of_call(error, &name))),
     };
-    let Arguments {
-        backend,
-        args,
-        dependencies,
-        borrowed,
-        held,
-    } = arguments;
+    let Arguments { backend, args, dependencies, borrowed, held } = arguments;
     let first = backend.reserve(returns.max(1));
     backend.submit(TaskSpec {
         function: registered.key,
@@ -143,8 +142,10 @@ fn hand_in(callable: TypeId, arguments: ArgList, chosen: Chosen, target: Target,
 fn wrong_default(options: &TaskOptions) -> Option<String> {
     let cpus = options.num_cpus.and_then(|amount| wrong_amount("num_cpus", amount));
     let mut amounts = options.resources.iter();
-    cpus.or_else(|| amounts.find_map(|(name, amount)| wrong_amount(&format!("the amount of resource `{name}`"), *amount)))
-        .or_else(|| (options.max_concurrency == Some(0)).then(|| "max_concurrency must be at least 1".to_owned()))
+    cpus.or_else(|| {
+        amounts.find_map(|(name, amount)| wrong_amount(&format!("the amount of resource `{name}`"), *amount))
+    })
+    .or_else(|| (options.max_concurrency == Some(0)).then(|| "max_concurrency must be at least 1".to_owned()))
 }
 
 /// The options of a call: those chosen for it, else those of the definition. A resource chosen replaces the
@@ -166,9 +167,9 @@ fn merged(defaults: &TaskOptions, chosen: TaskOptions) -> TaskOptions {
 /// Why the call of `name` could not be made.
 fn of_call(error: Error, name: &str) -> Error {
     match error {
-        Error::NotInitialized { .. } => Error::NotInitialized {
-            call: format!("{}.remote", name.rsplit("::").next().unwrap_or(name)),
-        },
+        Error::NotInitialized { .. } => {
+            Error::NotInitialized { call: format!("{}.remote", name.rsplit("::").next().unwrap_or(name)) }
+        }
         error => TaskError::from(error).of_function(name).into(),
     }
 }

@@ -1,1 +1,111 @@
-//! Part of unidist.
+//! The `#[remote]` attribute of unidist: see `unidist::remote`.
+//!
+//! On a function it changes nothing: a function has its `.remote` from a trait, and the attribute adds checks, a name
+//! and default options, in a table that the linker makes. On an `impl` block it makes the type an actor: a struct of
+//! method fields, which the actor's handle derefs to, and a marker type for each method.
+
+mod actor;
+mod function;
+mod options;
+mod signature;
+
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Tokens;
+use quote::ToTokens;
+use syn::{Error, Item};
+
+/// Says how a function is called remotely, or makes a type an actor.
+///
+/// # On a function
+///
+/// The function stays as it is. The attribute checks, where the function is defined, that its arguments and its result
+/// can be sent, and may give it
+///
+/// - `name = "..."`: its name in errors, and its identity between builds, in place of its path;
+/// - `num_cpus = 2`: the CPU slots that a call holds (1 if not given; 0 and fractions are fine);
+/// - `resources(gpu = 1, "big-memory" = 0.5)`: custom resources that a call holds.
+///
+/// All of these can be chosen for a single call too: `f.options().num_cpus(2).remote(..)`. The number of returns can
+/// only be chosen there (`.num_returns::<2>()`): it decides what `.remote` gives, and a function's `.remote` belongs to
+/// a trait that is the same for all functions.
+///
+/// ```ignore
+/// #[remote(num_cpus = 2, resources(gpu = 1))]
+/// fn train(model: Model, data: Vec<f64>) -> Model { .. }
+/// ```
+///
+/// A generic function is called with a turbofish, `f::<T>.remote(..)`, and takes no options here.
+///
+/// # On an `impl` block
+///
+/// The type becomes an actor. One function of the block, marked `#[new]`, is the constructor: `T::remote(..)` starts
+/// an actor and gives an `ActorHandle<T>`. Each function with `&self` or `&mut self` can be called through the handle:
+/// `handle.method.remote(..)`. Functions that are not to be remote go in another `impl` block.
+///
+/// The block takes the options of a function (held for the actor's lifetime, and `num_cpus` is 0 if not given) and
+/// `max_concurrency = 8`, the number of calls of asynchronous methods that may be in flight at once. A method takes
+/// `#[remote(num_returns = 2, name = "...")]`.
+///
+/// ```ignore
+/// #[remote(max_concurrency = 8)]
+/// impl Store {
+///     #[new]
+///     pub fn new(path: String) -> std::io::Result<Self> { .. }
+///     pub async fn load(&self, key: String) -> Option<Vec<u8>> { .. }
+///     #[remote(num_returns = 2)]
+///     pub fn ends(&mut self) -> (String, String) { .. }
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
+    let original = Tokens::from(item.clone());
+    let expanded = match syn::parse::<Item>(item) {
+        Ok(Item::Fn(function)) => function::expand(options.into(), function),
+        Ok(Item::Impl(block)) => actor::expand(options.into(), block),
+        Ok(other) => {
+            let message = "#[remote] goes on a function, or on the `impl` block of an actor";
+            let mut tokens = Error::new_spanned(head(&other), message).to_compile_error();
+            other.to_tokens(&mut tokens);
+            tokens
+        }
+        Err(error) => {
+            let mut tokens = error.to_compile_error();
+            tokens.extend(original);
+            tokens
+        }
+    };
+    expanded.into()
+}
+
+/// What an error about the item as a whole points at.
+fn head(item: &Item) -> Tokens {
+    match item {
+        Item::Struct(item) => item.ident.to_token_stream(),
+        Item::Enum(item) => item.ident.to_token_stream(),
+        Item::Mod(item) => item.ident.to_token_stream(),
+        Item::Trait(item) => item.ident.to_token_stream(),
+        other => other.to_token_stream(),
+    }
+}
+
+/// Errors, gathered: all of them are reported.
+#[derive(Default)]
+struct Errors(Option<Error>);
+
+impl Errors {
+    fn add(&mut self, error: Error) {
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            None => self.0 = Some(error),
+        }
+    }
+
+    /// The value, if there is one.
+    fn check<T>(&mut self, result: syn::Result<T>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+
+    fn to_tokens(&self) -> Tokens {
+        self.0.as_ref().map(Error::to_compile_error).unwrap_or_default()
+    }
+}

@@ -8,7 +8,7 @@ use crate::portable::Portable;
 use crate::reference::RefCore;
 use crate::registry::{Callable, Shim};
 use crate::session;
-use crate::split::SplitInto;
+use crate::split::{Refs, SplitInto};
 use crate::started::Started;
 use crate::submit::{Chosen, submit, submit_constructor};
 use std::any::{Any, TypeId, type_name};
@@ -35,7 +35,7 @@ pub trait Constructor<A: Actor>: 'static {
 #[doc(hidden)]
 pub trait Method<A: Actor>: 'static {
     /// What a ref to the result is a ref to.
-    type Value: Portable;
+    type Value: 'static;
     /// Its path.
     const NAME: &'static str;
     /// The name given to it, after that of the class.
@@ -114,19 +114,12 @@ pub struct ActorMethod<A, M, Args, const N: usize = 1> {
 impl<A: Actor, M: Method<A>, Args, const N: usize> ActorMethod<A, M, Args, N> {
     #[doc(hidden)]
     pub fn new(actor: &ActorRef) -> Self {
-        ActorMethod {
-            core: actor.0.clone(),
-            types: PhantomData,
-        }
+        ActorMethod { core: actor.0.clone(), types: PhantomData }
     }
 
     /// Options for a call: `actor.method.options().name("x").remote(..)`.
     pub fn options(&self) -> MethodOptions<A, M, Args, N> {
-        MethodOptions {
-            core: self.core.clone(),
-            chosen: Chosen::default(),
-            types: PhantomData,
-        }
+        MethodOptions { core: self.core.clone(), chosen: Chosen::default(), types: PhantomData }
     }
 }
 
@@ -159,11 +152,7 @@ impl<A: Actor, M: Method<A>, Args, const N: usize> MethodOptions<A, M, Args, N> 
     where
         M::Value: SplitInto<K>,
     {
-        MethodOptions {
-            core: self.core,
-            chosen: self.chosen,
-            types: PhantomData,
-        }
+        MethodOptions { core: self.core, chosen: self.chosen, types: PhantomData }
     }
 }
 
@@ -188,10 +177,7 @@ impl<A: Actor, M: Constructor<A>, Args> ActorOptions<A, M, Args> {
     #[doc(hidden)]
     #[allow(clippy::new_without_default, reason = "made by the macro alone")]
     pub fn new() -> Self {
-        ActorOptions {
-            chosen: Chosen::default(),
-            types: PhantomData,
-        }
+        ActorOptions { chosen: Chosen::default(), types: PhantomData }
     }
 
     /// How many CPU slots the actor holds for its lifetime: 0 unless said otherwise.
@@ -248,23 +234,25 @@ fn addressed(core: &RefCore, method: &str, count: usize) -> (ArgList, Target) {
 macro_rules! arity {
     ($count:literal; $($T:ident $X:ident $x:ident),*) => {
         #[allow(unused_mut, clippy::too_many_arguments, reason = "as many as the method has")]
-        impl<A: Actor, M: Method<A>, $($T: Portable,)* const N: usize> ActorMethod<A, M, ($($T,)*), N>
-        where
-            M::Value: SplitInto<N>,
-        {
+        impl<A: Actor, M: Method<A>, $($T: Portable,)* const N: usize> ActorMethod<A, M, ($($T,)*), N> {
             /// Calls the method on the actor, and returns at once with a ref to the result.
-            pub fn remote<$($X: IntoArg<$T>),*>(&self $(, $x: $X)*) -> <M::Value as SplitInto<N>>::Refs {
+            pub fn remote<$($X: IntoArg<$T>,)* R>(&self $(, $x: $X)*) -> R
+            where
+                M::Value: SplitInto<N, Refs = R>,
+                R: Refs,
+            {
                 self.options().remote($($x),*)
             }
         }
 
         #[allow(unused_mut, clippy::too_many_arguments, reason = "as many as the method has")]
-        impl<A: Actor, M: Method<A>, $($T: Portable,)* const N: usize> MethodOptions<A, M, ($($T,)*), N>
-        where
-            M::Value: SplitInto<N>,
-        {
+        impl<A: Actor, M: Method<A>, $($T: Portable,)* const N: usize> MethodOptions<A, M, ($($T,)*), N> {
             /// Calls the method with these options.
-            pub fn remote<$($X: IntoArg<$T>),*>(self $(, $x: $X)*) -> <M::Value as SplitInto<N>>::Refs {
+            pub fn remote<$($X: IntoArg<$T>,)* R>(self $(, $x: $X)*) -> R
+            where
+                M::Value: SplitInto<N, Refs = R>,
+                R: Refs,
+            {
                 let (mut arguments, target) = addressed(&self.core, M::NAME, $count);
                 $($x.__into_arg(&mut arguments);)*
                 submit::<MethodCall<A, M, N>, _>(arguments, self.chosen, target, N as u32)

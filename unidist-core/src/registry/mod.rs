@@ -23,10 +23,7 @@ use unidist_common::{Error, FunctionKey, Object, Result, TaskError, TaskOptions}
 pub(crate) enum Shim {
     Function(fn(Inputs) -> Started<Vec<Object>>),
     Constructor(fn(Inputs) -> Result<Rc<dyn Any>, TaskError>),
-    Method {
-        call: fn(Rc<dyn Any>, Inputs) -> Started<Vec<Object>>,
-        asynchronous: bool,
-    },
+    Method { call: fn(Rc<dyn Any>, Inputs) -> Started<Vec<Object>>, asynchronous: bool },
 }
 
 /// Something that can be called remotely, with one way of understanding its result.
@@ -138,7 +135,8 @@ pub fn validate() -> Result<()> {
 
 /// The callables of this executable, by name.
 pub fn functions() -> Vec<(FunctionKey, Arc<str>)> {
-    let mut functions: Vec<_> = registry().functions.iter().map(|found| (found.key, found.name.clone())).collect();
+    let mut functions: Vec<_> =
+        registry().functions.iter().map(|found| (found.key, found.name.clone())).collect();
     functions.sort_unstable_by(|a, b| a.1.cmp(&b.1));
     functions
 }
@@ -156,9 +154,10 @@ pub(crate) fn of(callable: TypeId) -> Result<&'static Registered> {
         (Some(&place), None) => Ok(&registry.functions[place]),
         (_, Some(conflict)) => Err(conflict.clone()),
         (None, None) => Err(Error::Unsupported {
-            message: "remote calls need the link-time table of functions, which this platform does not have: use \
+            message:
+                "remote calls need the link-time table of functions, which this platform does not have: use \
                       Linux"
-                .to_owned(),
+                    .to_owned(),
         }),
     }
 }
@@ -217,7 +216,9 @@ impl Registry {
 
     /// Another function with the name of this one.
     fn namesake(&self, registered: &Registered) -> Option<&Registered> {
-        self.functions.iter().find(|other| other.name == registered.name && other.subject != registered.subject)
+        self.functions
+            .iter()
+            .find(|other| other.name == registered.name && other.subject != registered.subject)
     }
 }
 
@@ -229,7 +230,9 @@ fn conflict(one: &Registered, other: &Registered) -> Error {
     let (one_site, other_site) = (site(one), site(other));
     Error::InvalidArgument {
         call: format!("#[remote(name = {:?})]", one.name),
-        message: format!("two remote functions have this name ({one_site} and {other_site}): rename one of them"),
+        message: format!(
+            "two remote functions have this name ({one_site} and {other_site}): rename one of them"
+        ),
     }
 }
 

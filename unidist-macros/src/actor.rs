@@ -1,0 +1,394 @@
+//! `#[remote]` on an `impl` block.
+
+use crate::Errors;
+use crate::options::{Options, Place};
+use crate::signature::{Shape, is_generic, receives_mut};
+use proc_macro2::{Span, TokenStream as Tokens};
+use quote::{format_ident, quote};
+use syn::{Attribute, Error, Ident, ImplItem, ImplItemFn, ItemImpl, LitStr, Meta, Type, Visibility};
+
+pub(crate) fn expand(options: Tokens, mut block: ItemImpl) -> Tokens {
+    let mut errors = Errors::default();
+    let options = Options::parse(options, Place::Actor, &mut errors);
+    let parts = Parts::of(&mut block, &mut errors);
+    let added = parts.map(|parts| parts.expand(&options));
+    let errors = errors.to_tokens();
+    quote!(#block #added #errors)
+}
+
+/// What the block consists of.
+struct Parts {
+    actor: Type,
+    ident: Ident,
+    constructor: Option<Constructor>,
+    methods: Vec<Method>,
+    /// A constructor was marked, but is wrong: its absence is no second error.
+    has_new: bool,
+}
+
+struct Constructor {
+    ident: Ident,
+    vis: Visibility,
+    docs: Vec<Attribute>,
+    shape: Shape,
+}
+
+struct Method {
+    ident: Ident,
+    vis: Visibility,
+    docs: Vec<Attribute>,
+    shape: Shape,
+    exclusive: bool,
+    asynchronous: bool,
+    options: Options,
+}
+
+impl Parts {
+    /// Takes the block apart; attributes that are ours are removed from it, whatever else is wrong.
+    fn of(block: &mut ItemImpl, errors: &mut Errors) -> Option<Self> {
+        let actor = (*block.self_ty).clone();
+        let ident = errors.check(actor_ident(block));
+        let mut parts = Parts {
+            actor,
+            ident: ident.clone().unwrap_or_else(|| Ident::new("Actor", Span::call_site())),
+            constructor: None,
+            methods: Vec::new(),
+            has_new: false,
+        };
+        for item in &mut block.items {
+            if let ImplItem::Fn(function) = item {
+                let (is_new, own) = take_attributes(function);
+                parts.add(function, is_new, own, errors);
+            }
+        }
+        if ident.is_some() && !parts.has_new {
+            let message = format!(
+                "the actor `{}` needs a constructor: mark one function of this block #[new]",
+                parts.ident
+            );
+            errors.add(Error::new_spanned(&parts.actor, message));
+        }
+        ident.map(|_| parts)
+    }
+
+    fn add(&mut self, function: &ImplItemFn, is_new: bool, own: Option<Tokens>, errors: &mut Errors) {
+        let signature = &function.sig;
+        let docs: Vec<_> =
+            function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect();
+        if is_new {
+            let shape = errors.check(constructor_fault(self.has_new, function));
+            self.has_new = true;
+            let shape = shape
+                .and_then(|()| Shape::of(signature, Some(&self.actor), "an actor's constructor", errors));
+            if let Some(own) = own {
+                errors.add(Error::new_spanned(
+                    own,
+                    "a constructor has no options of its own: put them on the `impl`",
+                ));
+            }
+            if let Some(shape) = shape {
+                self.constructor = Some(Constructor {
+                    ident: signature.ident.clone(),
+                    vis: function.vis.clone(),
+                    docs,
+                    shape,
+                });
+            }
+            return;
+        }
+        let Some(receiver) = signature.receiver() else {
+            if let Some(own) = own {
+                errors.add(Error::new_spanned(
+                    own,
+                    "this function has no `self`: it is not a method of the actor",
+                ));
+            }
+            return;
+        };
+        let options = Options::parse(own.unwrap_or_default(), Place::Method, errors);
+        let exclusive = errors.check(receives_mut(receiver));
+        if is_generic(&signature.generics) {
+            let message =
+                "an actor method cannot be generic; put it in another `impl` block if it is not to be remote";
+            errors.add(Error::new_spanned(&signature.generics, message));
+            return;
+        }
+        let shape = Shape::of(signature, Some(&self.actor), "an actor method", errors);
+        if let (Some(shape), Some(exclusive)) = (shape, exclusive) {
+            self.methods.push(Method {
+                ident: signature.ident.clone(),
+                vis: function.vis.clone(),
+                docs,
+                shape,
+                exclusive,
+                asynchronous: signature.asyncness.is_some(),
+                options,
+            });
+        }
+    }
+
+    fn expand(&self, options: &Options) -> Tokens {
+        let (actor, ident) = (&self.actor, &self.ident);
+        let methods_ident = format_ident!("{ident}Methods");
+        let constructor = self.constructor.as_ref().map(|constructor| self.constructor(constructor, options));
+        let markers = self.methods.iter().map(|method| self.method(method, options));
+        let fields = self.methods.iter().map(|method| {
+            let Method { ident: name, vis, docs, shape, .. } = method;
+            let (marker, types, returns) =
+                (self.marker(name), &shape.types, method.options.num_returns.unwrap_or(1));
+            quote!(#(#docs)* #vis #name: ::unidist::ActorMethod<#actor, #marker, (#(#types,)*), #returns>)
+        });
+        let names = self.methods.iter().map(|method| &method.ident);
+        let argument_checks = self
+            .methods
+            .iter()
+            .map(|method| &method.shape)
+            .chain(self.constructor.iter().map(|constructor| &constructor.shape))
+            .map(Shape::argument_checks);
+        let result_checks =
+            self.methods.iter().map(|method| method.shape.result_check(method.options.num_returns));
+        let doc = format!("The remote methods of `{ident}`: what an `ActorHandle<{ident}>` derefs to.");
+        quote! {
+            #constructor
+            #(#markers)*
+
+            #[doc = #doc]
+            #[allow(missing_docs, private_interfaces, unreachable_pub)]
+            #[derive(Debug)]
+            pub struct #methods_ident {
+                #(#fields,)*
+            }
+
+            impl ::unidist::Actor for #actor {
+                type Methods = #methods_ident;
+
+                fn __methods(actor: &::unidist::__private::ActorRef) -> #methods_ident {
+                    let _ = actor;
+                    #methods_ident {
+                        #(#names: ::unidist::ActorMethod::new(actor),)*
+                    }
+                }
+            }
+
+            const _: () = {
+                #[allow(dead_code)]
+                fn check() {
+                    #(#argument_checks)*
+                    #(#result_checks)*
+                }
+            };
+        }
+    }
+
+    fn constructor(&self, constructor: &Constructor, options: &Options) -> Tokens {
+        let Constructor { ident: name, vis, docs, shape } = constructor;
+        let (actor, marker) = (&self.actor, self.marker(name));
+        let (names, types, path) = (&shape.names, &shape.types, self.path(name));
+        let explicit = explicit_name(options.name.as_ref().map(LitStr::value));
+        let defaults = &options.defaults;
+        let arguments = arguments(shape);
+        let decode = decode(shape, &arguments);
+        let call = finish(quote!(<#actor>::#name(#(#arguments),*)), shape.fallible, None);
+        quote! {
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, unreachable_pub, missing_debug_implementations)]
+            #vis struct #marker;
+
+            impl ::unidist::__private::Constructor<#actor> for #marker {
+                const NAME: &'static str = #path;
+                const EXPLICIT_NAME: ::core::option::Option<&'static str> = #explicit;
+
+                fn defaults(options: &mut ::unidist::__private::TaskOptions) {
+                    let _ = &options;
+                    #(#defaults)*
+                }
+
+                fn build(
+                    inputs: ::unidist::__private::Inputs,
+                ) -> ::core::result::Result<#actor, ::unidist::__private::TaskError> {
+                    #decode
+                    #call
+                }
+            }
+
+            #[allow(private_interfaces, unreachable_pub)]
+            impl #actor {
+                /// Starts an actor. The arguments are those of its constructor:
+                ///
+                #(#docs)*
+                #vis fn remote(#(#names: impl ::unidist::IntoArg<#types>),*) -> ::unidist::ActorHandle<#actor> {
+                    Self::options().remote(#(#names),*)
+                }
+
+                /// Options for starting an actor: `options().name("x").remote(..)`.
+                #vis fn options() -> ::unidist::ActorOptions<#actor, #marker, (#(#types,)*)> {
+                    ::unidist::ActorOptions::new()
+                }
+            }
+        }
+    }
+
+    fn method(&self, method: &Method, options: &Options) -> Tokens {
+        let Method { ident: name, vis, shape, exclusive, asynchronous, .. } = method;
+        let (actor, marker, path) = (&self.actor, self.marker(name), self.path(name));
+        let value = &shape.value;
+        let class = options.name.as_ref().map(LitStr::value);
+        let own = method.options.name.as_ref().map(LitStr::value);
+        let explicit = explicit_name(own.or_else(|| class.map(|class| format!("{class}.{name}"))));
+        let arguments = arguments(shape);
+        let decode = decode(shape, &arguments);
+        let awaited = asynchronous.then(|| quote!(.await));
+        let call = finish(quote!(state.#name(#(#arguments),*)), shape.fallible, awaited);
+        let body = match (asynchronous, exclusive) {
+            (true, true) => quote! {
+                ::unidist::__private::later(async move {
+                    #decode
+                    let mut state = state.write().await;
+                    #call
+                })
+            },
+            (true, false) => quote! {
+                ::unidist::__private::later(async move {
+                    #decode
+                    let state = state.read().await;
+                    #call
+                })
+            },
+            (false, true) => quote! {
+                ::unidist::__private::exclusive(state, inputs, |state, inputs| { #decode #call })
+            },
+            (false, false) => quote! {
+                ::unidist::__private::shared(state, inputs, |state, inputs| { #decode #call })
+            },
+        };
+        quote! {
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, unreachable_pub, missing_debug_implementations)]
+            #vis struct #marker;
+
+            impl ::unidist::__private::Method<#actor> for #marker {
+                type Value = #value;
+                const NAME: &'static str = #path;
+                const EXPLICIT_NAME: ::core::option::Option<&'static str> = #explicit;
+                const ASYNCHRONOUS: bool = #asynchronous;
+
+                fn call(
+                    state: ::std::rc::Rc<::unidist::__private::State<#actor>>,
+                    inputs: ::unidist::__private::Inputs,
+                ) -> ::unidist::__private::Started<#value> {
+                    #body
+                }
+            }
+        }
+    }
+
+    /// The marker type of a function of the block.
+    fn marker(&self, name: &Ident) -> Ident {
+        format_ident!("__{}_{}", self.ident, name)
+    }
+
+    fn path(&self, name: &Ident) -> Tokens {
+        let (actor, name) = (self.ident.to_string(), name.to_string());
+        quote!(::core::concat!(::core::module_path!(), "::", #actor, "::", #name))
+    }
+}
+
+/// The last word of the actor's type, which must be plain.
+fn actor_ident(block: &ItemImpl) -> syn::Result<Ident> {
+    if let Some((_, of_trait, _)) = &block.trait_ {
+        return Err(Error::new_spanned(
+            of_trait,
+            "#[remote] goes on an `impl` block of the type itself, not of a trait",
+        ));
+    }
+    let generic = "a generic actor is not possible: use a concrete type";
+    if !block.generics.params.is_empty() {
+        return Err(Error::new_spanned(&block.generics, generic));
+    }
+    match &*block.self_ty {
+        Type::Path(path) if path.qself.is_none() => match path.path.segments.last() {
+            Some(last) if last.arguments.is_none() => Ok(last.ident.clone()),
+            _ => Err(Error::new_spanned(path, generic)),
+        },
+        other => Err(Error::new_spanned(other, "an actor is a struct or an enum")),
+    }
+}
+
+fn constructor_fault(is_second: bool, function: &ImplItemFn) -> syn::Result<()> {
+    let signature = &function.sig;
+    if is_second {
+        return Err(Error::new_spanned(&signature.ident, "a second #[new]: an actor has one constructor"));
+    }
+    if let Some(receiver) = signature.receiver() {
+        return Err(Error::new_spanned(
+            receiver,
+            "the #[new] constructor makes the actor, so it has no `self`",
+        ));
+    }
+    if let Some(asyncness) = &signature.asyncness {
+        return Err(Error::new_spanned(
+            asyncness,
+            "the #[new] constructor cannot be async: do what has to wait in a method",
+        ));
+    }
+    if is_generic(&signature.generics) {
+        return Err(Error::new_spanned(&signature.generics, "the #[new] constructor cannot be generic"));
+    }
+    Ok(())
+}
+
+/// Removes `#[new]` and `#[remote(..)]` from a function: whether the first was there, and what the second says.
+fn take_attributes(function: &mut ImplItemFn) -> (bool, Option<Tokens>) {
+    let (mut is_new, mut own) = (false, None);
+    function.attrs.retain(|attribute| {
+        if attribute.path().is_ident("new") {
+            is_new = true;
+            return false;
+        }
+        if attribute.path().segments.last().is_some_and(|last| last.ident == "remote") {
+            own = Some(match &attribute.meta {
+                Meta::List(list) => list.tokens.clone(),
+                _ => Tokens::new(),
+            });
+            return false;
+        }
+        true
+    });
+    (is_new, own)
+}
+
+fn explicit_name(name: Option<String>) -> Tokens {
+    match name {
+        Some(name) => quote!(::core::option::Option::Some(#name)),
+        None => quote!(::core::option::Option::None),
+    }
+}
+
+/// Names of our own for the arguments.
+fn arguments(shape: &Shape) -> Vec<Ident> {
+    (0..shape.types.len()).map(|place| format_ident!("argument{place}")).collect()
+}
+
+fn decode(shape: &Shape, arguments: &[Ident]) -> Tokens {
+    if arguments.is_empty() {
+        return quote!(let _ = inputs;);
+    }
+    let types = &shape.types;
+    quote! {
+        let mut inputs = inputs;
+        #(let #arguments: #types = inputs.next()?;)*
+    }
+}
+
+/// The call, and its result as that of the remote call.
+fn finish(call: Tokens, fallible: bool, awaited: Option<Tokens>) -> Tokens {
+    if !fallible {
+        return quote!(::core::result::Result::Ok(#call #awaited));
+    }
+    quote! {{
+        #[allow(unused_imports)]
+        use ::unidist::__private::{AnyErrorKind as _, SentErrorKind as _};
+        let result = #call #awaited;
+        (&result).__unidist_kind().finish(result)
+    }}
+}

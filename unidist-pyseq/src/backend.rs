@@ -1,0 +1,196 @@
+//! The [`Backend`]: what threads of the program, and code on the sequential thread, can ask for.
+
+use crate::buffer::AlignedBuffer;
+use crate::queue::Caller;
+use crate::resources::Host;
+use crate::shared::{Shared, Waited};
+use crate::state::{After, Frame, Goal, Phase, State};
+use crate::thread::{self, Seat};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use unidist_common::{DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, TaskError, TaskSpec};
+use unidist_config::Settings;
+use unidist_core::{Backend, ClusterInfo, Outcome, Program, WritableBuffer, current_call};
+
+/// A session in this process.
+pub(crate) struct Pyseq {
+    shared: Arc<Shared>,
+    ids: IdSource,
+    memory_limit: u64,
+    /// None once somebody waits for its end.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Pyseq {
+    pub(crate) fn start(settings: &Settings, program: Program) -> Result<Self> {
+        let shared = Arc::new(Shared::new(State::new(Host::new(settings))));
+        let thread = thread::spawn(shared.clone(), program)?;
+        Ok(Pyseq {
+            shared,
+            ids: IdSource::new(ProcessId::CONTROLLER),
+            memory_limit: settings.object_store_memory,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Waits for `goal` on whatever thread this is, then reads from the state.
+    fn wait_for<R>(
+        &self,
+        call: &str,
+        goal: Goal<'_>,
+        timeout: Option<Duration>,
+        read: impl FnOnce(&State) -> R,
+    ) -> Result<R> {
+        // A time too far to be told is as good as none.
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let waited = match Seat::of(&self.shared) {
+            Some(seat) => seat.drive(Some(goal), until)?,
+            None => self.shared.wait_for(goal, until),
+        };
+        let state = self.shared.lock();
+        match waited {
+            Waited::SessionEnded => Err(ended(call)),
+            _ if state.phase == Phase::Ended => Err(ended(call)),
+            Waited::Met | Waited::TimedOut => Ok(read(&state)),
+        }
+    }
+
+    fn caller(&self, state: &State, is_sequential: bool) -> Caller {
+        if !is_sequential {
+            return Caller::Thread(std::thread::current().id());
+        }
+        match (current_call(), state.stack.last()) {
+            (Some(call), _) => Caller::Call(call),
+            (None, Some(Frame::Call(call))) => Caller::Call(*call),
+            (None, Some(Frame::Turn) | None) => Caller::Asynchronous,
+        }
+    }
+
+    /// Something that can be asked for as long as there is a session.
+    fn ask<R>(&self, call: &str, answer: impl FnOnce(&mut State) -> R) -> Result<R> {
+        let mut state = self.shared.lock();
+        match state.phase {
+            Phase::Ended => Err(ended(call)),
+            Phase::Open | Phase::Closing | Phase::Ending => Ok(answer(&mut state)),
+        }
+    }
+
+    fn close(&self) {
+        self.shared.change(|state| {
+            state.phase = state.phase.max(Phase::Closing);
+            After::default()
+        });
+    }
+}
+
+impl Backend for Pyseq {
+    fn name(&self) -> &'static str {
+        "pyseq"
+    }
+
+    fn reserve(&self, count: u32) -> DataId {
+        self.ids.reserve(count)
+    }
+
+    fn submit(&self, task: TaskSpec) {
+        let id = task.id();
+        let seat = Seat::of(&self.shared);
+        self.shared.change(|state| {
+            let caller = self.caller(state, seat.is_some());
+            state.submit(task, caller)
+        });
+        match seat {
+            Some(seat) => seat.run_now(id),
+            None => {
+                let mut state = self.shared.lock();
+                while state.is_about_to_run(id) {
+                    state = self.shared.sleep(state, None);
+                }
+            }
+        }
+    }
+
+    fn put(&self, object: Object) -> Result<DataId> {
+        let id = self.ids.reserve(1);
+        self.ask("put", |state| state.put(id, object))?;
+        Ok(id)
+    }
+
+    fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>> {
+        let goal = Goal { ids, count: ids.len() };
+        self.wait_for("get", goal, None, |state| ids.iter().map(|id| state.outcome(*id)).collect())
+    }
+
+    fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
+        let goal = Goal { ids, count: num_returns.min(ids.len()) };
+        self.wait_for("wait", goal, timeout, |state| {
+            let ready = (0..ids.len()).filter(|place| state.directory.is_settled(ids[*place]));
+            ready.collect()
+        })
+    }
+
+    fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>) {
+        let now = {
+            let mut state = self.shared.lock();
+            match state.phase {
+                Phase::Ended => Some((then, Err(TaskError::new(ErrorKind::SessionEnded, "")))),
+                _ => state.directory.tell(id, then).map(|then| (then, state.outcome(id))),
+            }
+        };
+        if let Some((then, outcome)) = now {
+            then(outcome);
+        }
+    }
+
+    fn retain(&self, id: DataId) {
+        self.shared.lock().directory.retain(id);
+    }
+
+    fn release(&self, id: DataId) {
+        self.shared.change_quietly(|state| state.release(id));
+    }
+
+    fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
+        match AlignedBuffer::zeroed(len) {
+            Some(buffer) => Ok(Box::new(buffer)),
+            None => Err(Error::StoreFull { requested: len as u64, used: 0, limit: self.memory_limit }),
+        }
+    }
+
+    fn cluster(&self) -> Result<ClusterInfo> {
+        self.ask("cluster_resources", |state| state.host().cluster())
+    }
+
+    fn live_objects(&self) -> Result<usize> {
+        self.ask("live_objects", |state| state.live())
+    }
+
+    fn shutdown(&self) -> Result<()> {
+        self.close();
+        if Seat::of(&self.shared).is_some() {
+            return Ok(()); // it ends when the code that asked for it has
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            return thread
+                .join()
+                .map_err(|_| Error::system("the sequential thread ended early", "it panicked"));
+        }
+        let mut state = self.shared.lock();
+        while state.phase < Phase::Ended {
+            state = self.shared.sleep(state, None);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Pyseq {
+    fn drop(&mut self) {
+        self.close(); // the thread holds the rest of the session until it ends
+    }
+}
+
+fn ended(call: &str) -> Error {
+    Error::SessionEnded { call: call.to_owned() }
+}

@@ -1,0 +1,240 @@
+//! The calls that have not started, and the order in which they may.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::{BTreeSet, VecDeque};
+use std::thread::ThreadId;
+use unidist_common::{DataId, Target, TaskSpec};
+
+/// Who made a call. Calls of one caller on one actor start in the order in which they were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Caller {
+    /// The program, on this thread.
+    Thread(ThreadId),
+    /// The call with this id, as it runs on the sequential thread's stack.
+    Call(DataId),
+    /// An asynchronous call that went on after it had waited: which one is not known here.
+    Asynchronous,
+}
+
+type Lane = (DataId, Caller);
+
+/// Calls are *waiting* for dependencies, or *ready*. They are numbered in order of submission.
+#[derive(Default)]
+pub(crate) struct Queue {
+    next: u64,
+    calls: FxHashMap<u64, Queued>,
+    numbers: FxHashMap<DataId, u64>,
+    ready: BTreeSet<u64>,
+    /// The calls of one caller on one actor that have not started, in order: only the first can be ready.
+    lanes: FxHashMap<Lane, VecDeque<u64>>,
+}
+
+struct Queued {
+    spec: TaskSpec,
+    /// How many of its dependencies are not settled.
+    missing: usize,
+    lane: Option<Lane>,
+}
+
+impl Queue {
+    /// Adds a call. `awaits` is asked, with the call's number, for each object it needs and says whether that is
+    /// still to come.
+    pub(crate) fn push(
+        &mut self,
+        spec: TaskSpec,
+        caller: Caller,
+        mut awaits: impl FnMut(DataId, u64) -> bool,
+    ) {
+        let number = self.next;
+        self.next += 1;
+        let missing = needed(&spec).filter(|id| awaits(*id, number)).count();
+        let lane = match spec.target {
+            Target::Actor(actor) => Some((actor, caller)),
+            Target::Pool | Target::NewActor => None,
+        };
+        let first = match lane {
+            Some(lane) => {
+                let calls = self.lanes.entry(lane).or_default();
+                calls.push_back(number);
+                calls.len() == 1
+            }
+            None => true,
+        };
+        if missing == 0 && first {
+            self.ready.insert(number);
+        }
+        self.numbers.insert(spec.id(), number);
+        self.calls.insert(number, Queued { spec, missing, lane });
+    }
+
+    /// One of the objects that the call needs is settled.
+    pub(crate) fn settled_one(&mut self, number: u64) {
+        let Some(call) = self.calls.get_mut(&number) else {
+            return;
+        };
+        call.missing = call.missing.saturating_sub(1);
+        self.check(number);
+    }
+
+    /// Takes the ready call that was submitted first, those preferred before all others.
+    pub(crate) fn take_ready(&mut self, preferred: &FxHashSet<DataId>) -> Option<TaskSpec> {
+        let first = *self.ready.first()?;
+        let preferred = preferred.iter().filter_map(|id| self.numbers.get(id).copied());
+        let number = preferred.filter(|number| self.ready.contains(number)).min();
+        self.take(number.unwrap_or(first))
+    }
+
+    /// Takes this call if it is ready.
+    pub(crate) fn take_if_ready(&mut self, id: DataId) -> Option<TaskSpec> {
+        let number = *self.numbers.get(&id)?;
+        match self.ready.contains(&number) {
+            true => self.take(number),
+            false => None,
+        }
+    }
+
+    /// Whether more than one call is ready.
+    pub(crate) fn has_choice(&self) -> bool {
+        self.ready.len() > 1
+    }
+
+    pub(crate) fn is_ready(&self, id: DataId) -> bool {
+        let number = self.numbers.get(&id);
+        number.is_some_and(|number| self.ready.contains(number))
+    }
+
+    /// What has to be settled or started before this call can start; none if the call is not here.
+    pub(crate) fn obstacles(&self, id: DataId) -> Option<impl Iterator<Item = DataId>> {
+        let number = self.numbers.get(&id)?;
+        let call = self.calls.get(number)?;
+        let before = call.lane.and_then(|lane| self.lanes.get(&lane)?.front());
+        let before = before.filter(|first| *first != number).and_then(|first| self.calls.get(first));
+        Some(needed(&call.spec).chain(before.map(|call| call.spec.id())))
+    }
+
+    /// Takes every call, in order.
+    pub(crate) fn drain(&mut self) -> Vec<TaskSpec> {
+        let mut calls: Vec<_> = std::mem::take(&mut self.calls).into_iter().collect();
+        calls.sort_unstable_by_key(|(number, _)| *number);
+        self.numbers.clear();
+        self.ready.clear();
+        self.lanes.clear();
+        calls.into_iter().map(|(_, call)| call.spec).collect()
+    }
+
+    fn take(&mut self, number: u64) -> Option<TaskSpec> {
+        self.ready.remove(&number);
+        let call = self.calls.remove(&number)?;
+        self.numbers.remove(&call.spec.id());
+        if let Some(lane) = call.lane
+            && let Some(calls) = self.lanes.get_mut(&lane)
+        {
+            calls.pop_front();
+            match calls.front().copied() {
+                Some(next) => self.check(next),
+                None => {
+                    self.lanes.remove(&lane);
+                }
+            }
+        }
+        Some(call.spec)
+    }
+
+    /// Makes the call ready if nothing keeps it.
+    fn check(&mut self, number: u64) {
+        let Some(call) = self.calls.get(&number) else {
+            return;
+        };
+        let is_first = match call.lane {
+            Some(lane) => self.lanes.get(&lane).and_then(VecDeque::front) == Some(&number),
+            None => true,
+        };
+        if call.missing == 0 && is_first {
+            self.ready.insert(number);
+        }
+    }
+}
+
+/// The objects that must be settled before the call can start; a method's actor is one.
+fn needed(spec: &TaskSpec) -> impl Iterator<Item = DataId> {
+    let actor = match spec.target {
+        Target::Actor(actor) => Some(actor),
+        Target::Pool | Target::NewActor => None,
+    };
+    spec.dependencies.iter().copied().chain(actor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::task;
+    use unidist_common::ProcessId;
+
+    fn id(n: u64) -> DataId {
+        DataId::new(ProcessId::CONTROLLER, n)
+    }
+
+    fn caller() -> Caller {
+        Caller::Thread(std::thread::current().id())
+    }
+
+    fn method(n: u64, actor: DataId, dependencies: &[DataId]) -> TaskSpec {
+        TaskSpec { target: Target::Actor(actor), dependencies: dependencies.to_vec(), ..task(id(n), 1) }
+    }
+
+    fn next(queue: &mut Queue) -> Option<DataId> {
+        queue.take_ready(&FxHashSet::default()).map(|spec| spec.id())
+    }
+
+    #[test]
+    fn in_order_of_submission_whenever_they_become_ready() {
+        let mut queue = Queue::default();
+        for n in 1..=3 {
+            let mut spec = task(id(n), 1);
+            spec.dependencies = vec![id(100 + n)];
+            queue.push(spec, caller(), |_, _| true);
+        }
+        assert_eq!(next(&mut queue), None);
+        for number in [2, 0, 1] {
+            queue.settled_one(number);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
+        assert_eq!(order, [id(1), id(2), id(3)]);
+    }
+
+    #[test]
+    fn calls_of_one_caller_do_not_overtake() {
+        let mut queue = Queue::default();
+        let (actor, late) = (id(50), id(60));
+        queue.push(method(1, actor, &[late]), caller(), |needed, _| needed == late);
+        queue.push(method(2, actor, &[]), caller(), |_, _| false);
+        queue.push(method(3, actor, &[]), Caller::Call(id(70)), |_, _| false);
+        assert_eq!(next(&mut queue), Some(id(3))); // somebody else's
+        assert_eq!(next(&mut queue), None);
+        assert!(queue.obstacles(id(2)).unwrap().any(|obstacle| obstacle == id(1)));
+        queue.settled_one(0);
+        assert_eq!((next(&mut queue), next(&mut queue)), (Some(id(1)), Some(id(2))));
+        assert!(queue.lanes.is_empty() && queue.numbers.is_empty());
+    }
+
+    #[test]
+    fn a_method_waits_for_its_actor() {
+        let mut queue = Queue::default();
+        queue.push(method(1, id(50), &[]), caller(), |needed, _| needed == id(50));
+        assert!(!queue.is_ready(id(1)));
+        queue.settled_one(0);
+        assert!(queue.take_if_ready(id(1)).is_some());
+    }
+
+    #[test]
+    fn the_preferred_go_first() {
+        let mut queue = Queue::default();
+        for n in 1..=3 {
+            queue.push(task(id(n), 1), caller(), |_, _| false);
+        }
+        let preferred = [id(3), id(9)].into_iter().collect();
+        assert_eq!(queue.take_ready(&preferred).unwrap().id(), id(3));
+        assert_eq!(queue.take_ready(&preferred).unwrap().id(), id(1));
+        assert_eq!(queue.drain().len(), 1);
+    }
+}

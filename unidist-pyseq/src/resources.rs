@@ -1,0 +1,97 @@
+//! What the machine has, and whether a call can ever be satisfied.
+
+use std::collections::BTreeMap;
+use unidist_common::{ErrorKind, Target, TaskError, TaskSpec};
+use unidist_config::Settings;
+use unidist_core::ClusterInfo;
+
+const LOCAL_IP: &str = "127.0.0.1";
+const CPU: &str = "CPU";
+
+/// The one host of the session.
+#[derive(Debug)]
+pub(crate) struct Host {
+    resources: BTreeMap<String, f64>,
+}
+
+impl Host {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let mut resources = settings.resources.clone();
+        resources.insert(CPU.to_owned(), settings.cpus.get() as f64);
+        Host { resources }
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterInfo {
+        ClusterInfo {
+            local_ip: LOCAL_IP.to_owned(),
+            hosts: [(LOCAL_IP.to_owned(), self.resources.clone())].into(),
+        }
+    }
+
+    /// Whether this host could ever run the call. Calls run one at a time, so each may have all there is.
+    pub(crate) fn check(&self, spec: &TaskSpec) -> Result<(), TaskError> {
+        if matches!(spec.target, Target::Actor(_)) {
+            return Ok(()); // runs where the actor is
+        }
+        let cpus = spec.options.num_cpus.map(|amount| (CPU, amount));
+        let others = spec.options.resources.iter();
+        let wanted = cpus.into_iter().chain(others.map(|(name, amount)| (name.as_str(), *amount)));
+        let mut missing = Vec::new();
+        for (name, amount) in wanted {
+            if !(amount.is_finite() && amount >= 0.0) {
+                let message = format!("{amount} of `{name}`: an amount is a number, 0 or more");
+                return Err(TaskError::new(ErrorKind::InvalidOption, message));
+            }
+            let there = self.resources.get(name).copied().unwrap_or(0.0);
+            if amount > there {
+                missing.push(format!("{amount} of `{name}` (there is {there})"));
+            }
+        }
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(TaskError::new(ErrorKind::Unsatisfiable, missing.join(", "))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{settings, task};
+    use std::sync::Arc;
+    use unidist_common::{DataId, ProcessId, TaskOptions};
+
+    fn check(num_cpus: Option<f64>, resources: &[(&str, f64)]) -> Result<(), TaskError> {
+        let mut spec = task(DataId::new(ProcessId::CONTROLLER, 1), 0);
+        spec.options = Arc::new(TaskOptions {
+            num_cpus,
+            resources: resources.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect(),
+            ..TaskOptions::default()
+        });
+        Host::new(&settings()).check(&spec)
+    }
+
+    #[test]
+    fn what_is_there_is_enough() {
+        assert_eq!(check(None, &[]), Ok(()));
+        assert_eq!(check(Some(2.0), &[("gpu", 1.0)]), Ok(()));
+        assert_eq!(check(Some(0.0), &[("anything", 0.0)]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = check(Some(3.0), &[("gpu", 1.5), ("tpu", 1.0)]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unsatisfiable);
+        assert_eq!(
+            error.message,
+            "3 of `CPU` (there is 2), 1.5 of `gpu` (there is 1), 1 of `tpu` (there is 0)"
+        );
+    }
+
+    #[test]
+    fn an_impossible_amount_is_an_invalid_option() {
+        for amount in [-1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(check(Some(amount), &[]).unwrap_err().kind, ErrorKind::InvalidOption);
+        }
+    }
+}

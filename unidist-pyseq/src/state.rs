@@ -1,0 +1,486 @@
+//! All that a session knows, and what may happen next. No input or output, no threads, no code of the program.
+//!
+//! # States of a session
+//!
+//! *open* → *closing* (what is ready still runs, and code that runs may still make calls) → *ending* (nothing new
+//! comes in; what has not ended fails) → *ended* (all is gone).
+
+use crate::directory::{Directory, Freed, Then};
+use crate::queue::{Caller, Queue};
+use crate::resources::Host;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
+use unidist_common::{DataId, ErrorKind, Object, ProcessId, Returns, Target, TaskError, TaskSpec};
+use unidist_core::{Call, CallKind, CallResult, Outcome};
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Open,
+    Closing,
+    Ending,
+    Ended,
+}
+
+/// What the sequential thread runs at one place of its stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Call(DataId),
+    /// A turn of the runner: whatever asynchronous calls were woken.
+    Turn,
+}
+
+/// What the sequential thread does next.
+pub(crate) enum Step {
+    Run(TaskSpec),
+    Turn,
+    DropActor(DataId),
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy)]
+pub(crate) struct Goal<'a> {
+    pub(crate) ids: &'a [DataId],
+    /// So many of `ids` are to be settled.
+    pub(crate) count: usize,
+}
+
+/// What is left to do when the lock is no longer held.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct After {
+    then: Vec<(Then, Outcome)>,
+    freed: Vec<Freed>,
+}
+
+impl After {
+    pub(crate) fn run(self) {
+        for (then, outcome) in self.then {
+            then(outcome);
+        }
+        drop(self.freed);
+    }
+}
+
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    pub(crate) directory: Directory,
+    /// What the sequential thread runs now, from the bottom of its stack.
+    pub(crate) stack: Vec<Frame>,
+    /// Whether the runner has said that a turn has something to do.
+    pub(crate) woken: bool,
+    /// Whether the sequential thread sleeps in the midst of a call: in a `get` or `wait` that cannot go on yet.
+    pub(crate) asleep: bool,
+    host: Host,
+    queue: Queue,
+    /// The calls that have not ended.
+    calls: FxHashMap<DataId, Unfinished>,
+    /// Actors that nobody refers to any more.
+    dying: Vec<DataId>,
+    /// How many of them are being dropped now.
+    dropping: usize,
+}
+
+struct Unfinished {
+    name: Arc<str>,
+    target: Target,
+    returns: Returns,
+    /// One reference to each of these is the call's, as is one to each of its returns.
+    pins: Vec<DataId>,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Waiting or ready.
+    Queued,
+    /// On the stack.
+    Running,
+    /// With the runner.
+    Pending,
+}
+
+impl State {
+    pub(crate) fn new(host: Host) -> Self {
+        State {
+            phase: Phase::Open,
+            directory: Directory::default(),
+            stack: Vec::new(),
+            woken: false,
+            asleep: false,
+            host,
+            queue: Queue::default(),
+            calls: FxHashMap::default(),
+            dying: Vec::new(),
+            dropping: 0,
+        }
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Takes a call in.
+    pub(crate) fn submit(&mut self, spec: TaskSpec, caller: Caller) -> After {
+        if self.phase >= Phase::Ending {
+            return After::default();
+        }
+        self.asleep = false; // it has to look at this first
+        let id = spec.id();
+        let actor = match spec.target {
+            Target::Actor(actor) => Some(actor),
+            Target::Pool | Target::NewActor => None,
+        };
+        for returned in spec.returns.ids() {
+            let is_actor = spec.target == Target::NewActor;
+            self.directory.announce(returned, id, is_actor, 2); // the caller's and the call's own
+        }
+        let pins: Vec<_> = spec.dependencies.iter().chain(&spec.borrowed).copied().chain(actor).collect();
+        for &pin in &pins {
+            self.directory.retain(pin);
+        }
+        let call = Unfinished {
+            name: spec.name.clone(),
+            target: spec.target,
+            returns: spec.returns,
+            pins,
+            progress: Progress::Queued,
+        };
+        self.calls.insert(id, call);
+        if let Err(error) = self.host.check(&spec) {
+            return self.settle(id, Err(error));
+        }
+        let directory = &mut self.directory;
+        self.queue.push(spec, caller, |object, number| directory.await_by(object, number));
+        After::default()
+    }
+
+    /// Takes the next thing to do: for `goal` where there is one.
+    pub(crate) fn next(&mut self, goal: Option<Goal<'_>>) -> Option<Step> {
+        if let Some(actor) = self.dying.pop() {
+            self.dropping += 1;
+            return Some(Step::DropActor(actor));
+        }
+        let helpful = match goal {
+            Some(goal) if self.queue.has_choice() => self.helpful(goal),
+            _ => FxHashSet::default(),
+        };
+        let is_helpful = |id: &DataId| self.queue.is_ready(*id);
+        let may_turn = goal.is_some() || self.phase == Phase::Open; // a turn may lead to another without end
+        if self.woken && may_turn && !helpful.iter().any(is_helpful) {
+            self.woken = false;
+            return Some(Step::Turn);
+        }
+        self.queue.take_ready(&helpful).map(Step::Run)
+    }
+
+    /// Takes this call if it can start now.
+    pub(crate) fn take_if_ready(&mut self, id: DataId) -> Option<TaskSpec> {
+        self.queue.take_if_ready(id)
+    }
+
+    /// Whether somebody who has just made this call should let the sequential thread go on first: it is about to run
+    /// the call, or does so, and is not held up, in this call or in another.
+    pub(crate) fn is_about_to_run(&self, id: DataId) -> bool {
+        let is_due = self.queue.is_ready(id) || self.is_running(id);
+        let is_free = match self.stack.first() {
+            Some(Frame::Call(bottom)) => *bottom == id,
+            Some(Frame::Turn) | None => true,
+        };
+        is_due && is_free && !self.asleep && self.phase < Phase::Ending
+    }
+
+    /// What the runner needs in order to run this call, or why it cannot.
+    pub(crate) fn begin(&mut self, spec: TaskSpec) -> Result<Call, TaskError> {
+        let id = spec.id();
+        let kind = match spec.target {
+            Target::Pool => CallKind::Task,
+            Target::NewActor => CallKind::NewActor { max_concurrency: spec.options.max_concurrency },
+            Target::Actor(actor) => {
+                self.check_actor(actor)?;
+                CallKind::Method { actor }
+            }
+        };
+        let mut seen = HashSet::new();
+        let mut objects = Vec::with_capacity(spec.dependencies.len());
+        for dependency in spec.dependencies.iter().filter(|id| seen.insert(**id)) {
+            match self.outcome(*dependency) {
+                Ok(payload) => objects.push((*dependency, payload)),
+                Err(cause) => return Err(TaskError::dependency(&spec.name, &cause)),
+            }
+        }
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.progress = Progress::Running;
+        }
+        self.stack.push(Frame::Call(id));
+        Ok(Call {
+            id,
+            function: spec.function,
+            body: spec.body,
+            kind,
+            args: spec.args,
+            objects,
+            returns: spec.returns.count,
+        })
+    }
+
+    /// The call on top of the stack has returned: with its result, or to be gone on with in turns.
+    pub(crate) fn returned(&mut self, id: DataId, result: Option<CallResult>) -> After {
+        self.stack.pop();
+        match result {
+            Some(result) => self.settle(id, result.map_err(here)),
+            None => {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.progress = Progress::Pending;
+                }
+                After::default()
+            }
+        }
+    }
+
+    /// A turn has ended.
+    pub(crate) fn turned(&mut self, ended: Vec<(DataId, CallResult)>) -> After {
+        self.stack.pop();
+        let mut after = After::default();
+        for (id, result) in ended {
+            after.extend(self.settle(id, result.map_err(here)));
+        }
+        after
+    }
+
+    /// Gives a call its result.
+    pub(crate) fn settle(&mut self, id: DataId, result: CallResult) -> After {
+        let mut after = After::default();
+        let Some(call) = self.calls.remove(&id) else {
+            return after;
+        };
+        let objects = self.outcomes(&call, result);
+        for (returned, (outcome, borrowed)) in call.returns.ids().zip(objects) {
+            borrowed.iter().for_each(|inner| self.directory.retain(*inner));
+            let settled = self.directory.settle(returned, outcome.clone(), borrowed);
+            after.then.extend(settled.then.into_iter().map(|then| (then, outcome.clone())));
+            for number in settled.waiting {
+                self.queue.settled_one(number);
+            }
+        }
+        for id in call.returns.ids().chain(call.pins) {
+            self.release_into(id, &mut after.freed);
+        }
+        after
+    }
+
+    /// One outcome for each return of the call.
+    fn outcomes(&mut self, call: &Unfinished, result: CallResult) -> Vec<(Outcome, Vec<DataId>)> {
+        let count = call.returns.count as usize;
+        let error = match result {
+            Ok(objects) if objects.len() == count => {
+                return objects.into_iter().map(|object| (Ok(object.payload), object.borrowed)).collect();
+            }
+            Ok(objects) => {
+                let message = format!("{} results came back where {count} are wanted", objects.len());
+                TaskError::new(ErrorKind::Encode, message)
+            }
+            Err(error) => error,
+        };
+        let error = error.of_function(&call.name);
+        (0..count).map(|_| (Err(error.clone()), Vec::new())).collect()
+    }
+
+    pub(crate) fn actor_dropped(&mut self) {
+        self.dropping -= 1;
+    }
+
+    pub(crate) fn put(&mut self, id: DataId, object: Object) {
+        self.directory.put(id, object);
+    }
+
+    pub(crate) fn release(&mut self, id: DataId) -> After {
+        let mut after = After::default();
+        self.release_into(id, &mut after.freed);
+        after
+    }
+
+    fn release_into(&mut self, id: DataId, freed: &mut Vec<Freed>) {
+        let before = freed.len();
+        self.directory.release(id, freed);
+        let actors = freed[before..].iter().filter(|freed| freed.is_actor);
+        self.dying.extend(actors.map(|freed| freed.id));
+    }
+
+    /// The outcome of an object that is settled.
+    pub(crate) fn outcome(&self, id: DataId) -> Outcome {
+        match self.directory.outcome(id) {
+            Some(outcome) => outcome.clone(),
+            None if self.phase >= Phase::Ending => Err(TaskError::new(ErrorKind::SessionEnded, "")),
+            None => Err(TaskError::new(ErrorKind::ObjectLost, format!("there is no object {id}"))),
+        }
+    }
+
+    /// Whether there is no actor to be dropped.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.dying.is_empty()
+    }
+
+    pub(crate) fn is_met(&self, goal: Goal<'_>) -> bool {
+        let settled = goal.ids.iter().filter(|id| self.directory.is_settled(**id));
+        settled.take(goal.count).count() == goal.count
+    }
+
+    /// Why `goal` can never be met while the stack is as it is: the first of its objects that cannot be settled, if
+    /// those that can are too few. `is_kept_out` says whether a pending call waits for the state of its actor.
+    pub(crate) fn is_hopeless(
+        &self,
+        goal: Goal<'_>,
+        is_kept_out: impl Fn(DataId) -> bool,
+    ) -> Option<TaskError> {
+        let mut known = FxHashMap::default();
+        let mut reason = None;
+        let mut possible = 0;
+        for &id in goal.ids {
+            match self.obstacle(id, &is_kept_out, &mut known) {
+                None => possible += 1,
+                obstacle => reason = reason.or(obstacle),
+            }
+        }
+        if possible >= goal.count {
+            return None;
+        }
+        let blocked = reason?;
+        let name = self.calls.get(&blocked).map_or("", |call| &call.name);
+        let message = format!(
+            "it waits for `{name}` (object {blocked}), which runs further down on the same stack and so cannot end first"
+        );
+        Some(TaskError::new(ErrorKind::Deadlock, message).of_function(self.innermost()))
+    }
+
+    /// The call on the stack that has to end before the object can be settled.
+    fn obstacle(
+        &self,
+        id: DataId,
+        is_kept_out: &impl Fn(DataId) -> bool,
+        known: &mut FxHashMap<DataId, Option<DataId>>,
+    ) -> Option<DataId> {
+        let mut to_do = vec![self.directory.unsettled_by(id)?];
+        let mut found = None;
+        // Everything that is needed is looked at; one obstacle is enough.
+        while let Some(call) = to_do.pop() {
+            if let Some(obstacle) = known.get(&call) {
+                found = found.or(*obstacle);
+                continue;
+            }
+            let obstacle = match self.calls.get(&call).map(|call| call.progress) {
+                Some(Progress::Running) => Some(call),
+                Some(Progress::Pending) if is_kept_out(call) => self.of_same_actor(call),
+                _ => None,
+            };
+            known.insert(call, obstacle);
+            found = found.or(obstacle);
+            if found.is_none() {
+                to_do.extend(self.directly_before(call));
+            }
+        }
+        found
+    }
+
+    /// The call on the stack, if any, that has the actor of this one.
+    fn of_same_actor(&self, id: DataId) -> Option<DataId> {
+        let target = self.calls.get(&id)?.target;
+        self.stack.iter().rev().find_map(|frame| match frame {
+            Frame::Call(other) if self.calls.get(other)?.target == target => Some(*other),
+            _ => None,
+        })
+    }
+
+    /// The calls that have to end, or start, before this one can start.
+    fn directly_before(&self, call: DataId) -> impl Iterator<Item = DataId> {
+        let obstacles = self.queue.obstacles(call).into_iter().flatten();
+        obstacles.filter_map(|id| match self.calls.contains_key(&id) {
+            true => Some(id),
+            false => self.directory.unsettled_by(id),
+        })
+    }
+
+    /// The queued calls that `goal` needs.
+    fn helpful(&self, goal: Goal<'_>) -> FxHashSet<DataId> {
+        let calls = goal.ids.iter().filter_map(|id| self.directory.unsettled_by(*id));
+        let mut to_do: Vec<_> = calls.collect();
+        let mut found = FxHashSet::default();
+        while let Some(call) = to_do.pop() {
+            if found.insert(call) {
+                to_do.extend(self.directly_before(call));
+            }
+        }
+        found
+    }
+
+    fn innermost(&self) -> &str {
+        let frame = self.stack.last();
+        let call = frame.and_then(|frame| match frame {
+            Frame::Call(id) => self.calls.get(id),
+            Frame::Turn => None,
+        });
+        call.map_or("", |call| &call.name)
+    }
+
+    fn is_running(&self, id: DataId) -> bool {
+        self.calls.get(&id).is_some_and(|call| call.progress == Progress::Running)
+    }
+
+    fn check_actor(&self, actor: DataId) -> Result<(), TaskError> {
+        match self.directory.outcome(actor) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(cause)) => {
+                Err(TaskError::new(ErrorKind::ActorDied, "it could not be made").because(cause.clone()))
+            }
+            None => Err(TaskError::new(ErrorKind::ActorDied, format!("there is no actor {actor}"))),
+        }
+    }
+
+    /// How many objects and actors there are, and calls that make none.
+    pub(crate) fn live(&self) -> usize {
+        let silent = self.calls.values().filter(|call| call.returns.count == 0);
+        self.directory.len() + self.dying.len() + self.dropping + silent.count()
+    }
+
+    /// Fails whatever has not ended. Nothing new comes in from now on.
+    pub(crate) fn fail_unfinished(&mut self) -> After {
+        self.phase = self.phase.max(Phase::Ending);
+        self.queue.drain();
+        let mut calls: Vec<_> = self.calls.keys().copied().collect();
+        calls.sort_unstable();
+        let mut after = After::default();
+        for call in calls {
+            after.extend(self.settle(call, Err(TaskError::new(ErrorKind::SessionEnded, ""))));
+        }
+        after
+    }
+
+    /// The actors that are left, for the runner to drop.
+    pub(crate) fn remaining_actors(&mut self) -> Vec<DataId> {
+        let mut actors = std::mem::take(&mut self.dying);
+        actors.extend(self.directory.actors());
+        actors
+    }
+
+    /// Forgets everything.
+    pub(crate) fn end(&mut self) -> After {
+        let mut after = self.fail_unfinished();
+        self.phase = Phase::Ended;
+        after.freed.extend(self.directory.clear());
+        self.dying.clear();
+        after
+    }
+}
+
+impl After {
+    fn extend(&mut self, other: After) {
+        self.then.extend(other.then);
+        self.freed.extend(other.freed);
+    }
+}
+
+/// The error of a call that ran in this process.
+fn here(error: TaskError) -> TaskError {
+    error.on_worker(&ProcessId::CONTROLLER.to_string())
+}
