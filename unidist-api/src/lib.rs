@@ -1,1 +1,93 @@
-//! Part of unidist.
+//! One API for distributed execution: tasks, actors and objects on one machine or a cluster.
+//!
+//! Put `.remote(..)` on any function, and it runs in another process. Types decide the rest: an argument may be a
+//! value or a ref to one, a result is a ref to be fetched with [`get`], and what cannot be sent does not compile.
+//!
+//! ```
+//! use unidist::prelude::*;
+//!
+//! #[remote]
+//! fn square(x: i64) -> i64 {
+//!     x * x
+//! }
+//!
+//! struct Counter {
+//!     n: i64,
+//! }
+//!
+//! #[remote]
+//! impl Counter {
+//!     #[new]
+//!     pub fn new(n: i64) -> Self {
+//!         Counter { n }
+//!     }
+//!     pub fn inc(&mut self, by: i64) -> i64 {
+//!         self.n += by;
+//!         self.n
+//!     }
+//! }
+//!
+//! fn main() -> unidist::Result<()> {
+//!     let _session = unidist::init()?; // ends when it is dropped
+//!     let four = square.remote(2); // a ref, at once
+//!     let sixteen = square.remote(&four); // a ref as an argument
+//!     assert_eq!(get((four, sixteen))?, (4, 16));
+//!
+//!     let counter = Counter::remote(5); // an actor, in a process of its own
+//!     assert_eq!(get(counter.inc.remote(3))?, 8);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Vocabulary
+//!
+//! - A *session* ([`init`]) is what there is to run on: a backend, chosen by `UNIDIST_BACKEND`.
+//! - A *task* is one call of a function ([`remote`], the traits in [`prelude`]); [`closure!`] and [`map`] call closures.
+//! - An *object* is an immutable value in the session's store, an [`ObjectRef`] a reference to it: [`put`], [`get`],
+//!   [`wait`]. Large arrays are shared, not copied: [`SharedSlice`].
+//! - An *actor* is a value that lives in a process of its own, an [`ActorHandle`] is how it is called.
+//!
+//! # Failures
+//!
+//! `.remote(..)` neither fails nor panics: whatever goes wrong with a call comes out of its ref, as an [`Error`]. The
+//! error that the function itself returned is there too: [`Error::downcast`].
+//!
+//! # Workers
+//!
+//! Workers are processes of the same executable. They become workers before `main` runs, so the program needs no
+//! provision for them, and nothing of the user's runs there but the calls. (Other code that runs before `main`, such
+//! as constructors of crates, may not have run.) A shared library that starts sessions has to call [`worker_main`] in
+//! the executable that its workers are to be.
+
+mod cluster;
+mod entry;
+mod init;
+
+#[doc(hidden)]
+pub use cluster::live_objects;
+pub use cluster::{cluster_resources, get_ip, num_cpus};
+pub use entry::worker_main;
+pub use init::{Session, init, is_initialized, shutdown};
+pub use unidist_config as config;
+pub use unidist_core::{
+    Actor, ActorHandle, ActorMethod, ActorOptions, Bound, CallOptions, Dep, Error, ErrorKind, Fetch,
+    Gettable, IntoArg, MethodOptions, ObjectRef, Portable, Result, SharedSlice, TaskError, Waited, build_id,
+    closure, get, is_object_ref, map, put, put_ref, put_slice, wait,
+};
+pub use unidist_macros::remote;
+
+/// What most programs need, the traits that give functions their `.remote` among it: `use unidist::prelude::*;`.
+pub mod prelude {
+    pub use crate::{ActorHandle, ObjectRef, get, put, remote, wait};
+    pub use unidist_core::remote_traits::{
+        Remote0 as _, Remote1 as _, Remote2 as _, Remote3 as _, Remote4 as _, Remote5 as _, Remote6 as _,
+        RemoteAny0 as _, RemoteAny1 as _, RemoteAny2 as _, RemoteAny3 as _, RemoteAny4 as _, RemoteAny5 as _,
+        RemoteAny6 as _, TooMany7 as _, TooMany8 as _,
+    };
+}
+
+/// What the macros refer to. No part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use unidist_core::__private::*;
+}

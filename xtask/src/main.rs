@@ -1,2 +1,77 @@
-//! unidist's own tooling.
-fn main() {}
+//! unidist's own tooling: `cargo xtask --help`.
+//!
+//! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
+//! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, and [`config_doc`]
+//! writes the reference page. [`process`] runs other programs, bounded in time; [`workspace`] is what cargo knows.
+
+mod ci;
+mod config_doc;
+mod conformance;
+mod load;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Why a command did not succeed, in words.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// unidist's own tooling.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run all tests: with nextest where it is installed, else with cargo test; then the documentation's
+    ///
+    /// That is: unit tests, the examples' tests, the conformance suite, compile-failure tests, tidy, doctests.
+    Test(test::Arguments),
+    /// Run everything that a change must pass
+    ///
+    /// Formatting, the reference page, tidy, clippy, each combination of features, documentation, tests.
+    Ci(ci::Arguments),
+    /// Check the rules of the workspace that no compiler checks
+    Tidy,
+    /// Run one backend's conformance suite, as often as you like, also on a busy machine
+    ///
+    /// Stops at the first failure, with its output. After each run no process of the suite may be alive, and at the
+    /// end /dev/shm must be as it was.
+    Conformance(conformance::Arguments),
+    /// Write docs/configuration.md from the registry in unidist-config
+    ConfigDoc(config_doc::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Ci(arguments) => ci::run(&arguments),
+        Command::Tidy => tidy::run(),
+        Command::Conformance(arguments) => conformance::run(&arguments),
+        Command::ConfigDoc(arguments) => config_doc::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,50 @@
+//! What the session runs on.
+
+use std::collections::BTreeMap;
+use unidist_core::session;
+use unidist_core::{Error, Result};
+
+/// The address of the host that this process runs on.
+///
+/// # Errors
+///
+/// There is no session.
+pub fn get_ip() -> Result<String> {
+    Ok(session::current("get_ip")?.cluster()?.local_ip)
+}
+
+/// The number of CPU slots of all hosts together.
+///
+/// # Errors
+///
+/// There is no session.
+pub fn num_cpus() -> Result<usize> {
+    let hosts = session::current("num_cpus")?.cluster()?.hosts;
+    let cpus: f64 = hosts.values().filter_map(|resources| resources.get("CPU")).sum();
+    if !(0.0..=f64::from(u32::MAX)).contains(&cpus) {
+        return Err(Error::system("num_cpus", format!("the backend says there are {cpus}")));
+    }
+    Ok(cpus as usize)
+}
+
+/// The resources of each host, by its address; `CPU` is one of them.
+///
+/// ```
+/// let _session = unidist::init()?;
+/// let resources = unidist::cluster_resources()?;
+/// assert!(resources[&unidist::get_ip()?]["CPU"] >= 1.0);
+/// # Ok::<(), unidist::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// There is no session.
+pub fn cluster_resources() -> Result<BTreeMap<String, BTreeMap<String, f64>>> {
+    Ok(session::current("cluster_resources")?.cluster()?.hosts)
+}
+
+/// How many objects and actors the session holds: 0 when every ref is gone and all work has ended. For tests.
+#[doc(hidden)]
+pub fn live_objects() -> Result<usize> {
+    session::current("live_objects")?.live_objects()
+}

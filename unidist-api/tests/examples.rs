@@ -1,0 +1,249 @@
+//! The examples, run as a person runs them: each gives what its sequential version gives, on every backend.
+//!
+//! Cargo builds examples with the tests of a package unless a target is chosen: to run only these, filter by name
+//! (`cargo nextest run -p unidist-api -E 'binary(examples)'`) rather than with `--test examples`.
+
+#![allow(clippy::unwrap_used, reason = "this is a test, its helpers too")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// No example needs so long on the slowest machine.
+const LIMIT: Duration = Duration::from_secs(150);
+
+/// The backends that are built in.
+const BACKENDS: &[&str] = &[
+    #[cfg(feature = "pyseq")]
+    "pyseq",
+    #[cfg(feature = "pymp")]
+    "pymp",
+];
+
+/// How an example ended, and what it said.
+#[derive(Debug)]
+struct Ran {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    /// What it said; it must have ended well.
+    fn text(self) -> String {
+        assert!(self.status.success(), "{}\n{}{}", self.status, self.stdout, self.stderr);
+        self.stdout
+    }
+}
+
+/// The executable of an example, which cargo builds beside the tests.
+fn executable(example: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join("examples").join(example);
+    let path = path.with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        path.exists(),
+        "{}: not there; `cargo test --test examples` builds no examples, `cargo build --examples` does",
+        path.display()
+    );
+    path
+}
+
+fn run(example: &str, backend: &str, arguments: &[&Path]) -> Ran {
+    let mut child = Command::new(executable(example))
+        .args(arguments)
+        .envs([("UNIDIST_BACKEND", backend), ("UNIDIST_CPUS", "2")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (stdout, stderr) = (reader(child.stdout.take().unwrap()), reader(child.stderr.take().unwrap()));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > LIMIT {
+            child.kill().unwrap();
+            let stderr = stderr.join().unwrap();
+            panic!("{example} on {backend} is not done after {LIMIT:?}\n{stderr}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Ran { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+fn reader(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+/// An empty folder.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples").join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn julia_is_what_one_loop_computes() {
+    let mut expected = vec![0; 1280 * 960];
+    for (index, pixel) in expected.iter_mut().enumerate() {
+        let (column, line) = ((index % 1280) as f64, (index / 1280) as f64);
+        let (mut x, mut y) = (-2.0 + column * 4.0 / 1280.0, 1.5 - line * 3.0 / 960.0);
+        let mut n = 255;
+        while x * x + y * y < 9.0 && n > 1 {
+            (x, y) = (x * x - y * y, 2.0 * x * y + 0.65);
+            n -= 1;
+        }
+        *pixel = n;
+    }
+    for backend in BACKENDS {
+        let output = folder(&format!("julia-{backend}")).join("picture.png");
+        let text = run("julia", backend, &["--output".as_ref(), &output]).text();
+        assert!(text.contains("960 tasks") && text.contains(&format!("backend {backend}")), "{text}");
+        let decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(&output).unwrap()));
+        let mut reader = decoder.read_info().unwrap();
+        assert_eq!((reader.info().width, reader.info().height), (1280, 960));
+        let mut picture = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut picture).unwrap();
+        assert!(picture == expected, "the picture of backend {backend} differs");
+    }
+}
+
+#[test]
+fn julia_says_where_it_cannot_write() {
+    for backend in BACKENDS {
+        let output = folder(&format!("julia-nowhere-{backend}")).join("no-such-folder/picture.png");
+        let ran = run("julia", backend, &["--output".as_ref(), &output]);
+        assert_eq!(ran.status.code(), Some(1));
+        assert!(ran.stderr.contains("no-such-folder"), "{}", ran.stderr);
+    }
+}
+
+/// What wordcount prints, without the last line, which has the time. The versions must agree on the rest, and on what
+/// they skip, which comes second.
+fn wordcount(folder: &Path) -> (Vec<String>, String) {
+    let counted = |backend: &str, arguments: &[&Path]| {
+        let ran = run("wordcount", backend, arguments);
+        let skipped: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("skipped ")).collect();
+        let skipped = skipped.join("\n");
+        let mut lines: Vec<_> = ran.text().lines().map(str::to_owned).collect();
+        let last = lines.pop().unwrap();
+        assert!(last.starts_with("counted in "), "{last}");
+        (lines, skipped)
+    };
+    let sequential = counted("no backend is needed", &[folder, "--sequential".as_ref()]);
+    for backend in BACKENDS {
+        assert_eq!(counted(backend, &[folder]), sequential, "{backend}");
+    }
+    sequential
+}
+
+#[test]
+fn wordcount_of_this_repository() {
+    // Copied, since others may be writing to the original.
+    let copy = folder("sources");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut texts = Vec::new();
+    for member in fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path().join("src")) {
+        if member.is_dir() {
+            copy_sources(&member, &copy, &mut texts);
+        }
+    }
+    let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
+    for word in texts.iter().flat_map(|text| text.split(|c: char| !(c.is_alphanumeric() || c == '_'))) {
+        *expected.entry(word).or_default() += 1;
+    }
+    expected.remove("");
+    let total: u64 = expected.values().sum();
+    let distinct = expected.len();
+    let mut expected: Vec<_> = expected.into_iter().collect();
+    expected.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let mut lines: Vec<_> =
+        expected[..20].iter().map(|(word, count)| format!("{count:>10} {word}")).collect();
+    let files = texts.len();
+    lines.push(format!("{total} words, {distinct} different ones, in {files} files found, 0 skipped"));
+    assert_eq!(wordcount(&copy).0, lines);
+}
+
+fn copy_sources(from: &Path, to: &Path, texts: &mut Vec<String>) {
+    for path in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            copy_sources(&path, to, texts);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(to.join(format!("{}.rs", texts.len())), &text).unwrap();
+            texts.push(text);
+        }
+    }
+}
+
+#[test]
+fn wordcount_of_words_as_frequent_as_others() {
+    let folder = folder("ties");
+    fs::create_dir(folder.join("below")).unwrap();
+    fs::write(folder.join("a.txt"), "b a Ä zwölf b_1 a").unwrap();
+    fs::write(folder.join("below/b.txt"), "zwölf,b;Ä\nc").unwrap();
+    fs::write(folder.join("empty.txt"), "").unwrap();
+    let lines = ["a", "b", "zwölf", "Ä"].map(|word| format!("{:>10} {word}", 2)).into_iter();
+    let lines = lines.chain(["b_1", "c"].map(|word| format!("{:>10} {word}", 1)));
+    let last = "10 words, 6 different ones, in 3 files found, 0 skipped".to_owned();
+    assert_eq!(wordcount(&folder).0, lines.chain([last]).collect::<Vec<_>>());
+}
+
+#[test]
+fn wordcount_of_nothing() {
+    let lines = ["0 words, 0 different ones, in 0 files found, 0 skipped"];
+    assert_eq!(wordcount(&folder("nothing")).0, lines);
+}
+
+#[cfg(unix)]
+#[test]
+fn wordcount_skips_what_it_cannot_read() {
+    let folder = folder("unreadable");
+    fs::write(folder.join("text"), "one two").unwrap();
+    fs::write(folder.join("latin"), b"caf\xe9").unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.join("dangling")).unwrap();
+    std::os::unix::fs::symlink("..", folder.join("loop")).unwrap();
+    let (lines, skipped) = wordcount(&folder);
+    assert_eq!(lines.last().unwrap(), "2 words, 2 different ones, in 2 files found, 2 skipped");
+    let skipped: Vec<_> = skipped.lines().collect();
+    assert_eq!(skipped.len(), 2, "{skipped:?}");
+    assert!(skipped[0].contains("dangling: No such file"), "{skipped:?}");
+    assert!(skipped[1].contains("latin: not UTF-8"), "{skipped:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn wordcount_reads_files_of_any_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder("names");
+    fs::write(folder.join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "one").unwrap();
+    assert_eq!(wordcount(&folder).0[0].trim(), "1 one");
+}
+
+#[test]
+fn wordcount_of_no_folder() {
+    let missing = folder("missing").join("no-such-folder");
+    let file = folder("file").join("a.txt");
+    fs::write(&file, "text").unwrap();
+    for backend in BACKENDS {
+        for path in [&missing, &file] {
+            let ran = run("wordcount", backend, &[path]);
+            assert_eq!(ran.status.code(), Some(1));
+            let start = format!("error: {}: ", path.display());
+            assert!(ran.stderr.starts_with(&start), "{}", ran.stderr);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Types that cannot be sent, found where they are defined, though nobody calls.
+use unidist::prelude::*;
+
+struct Opaque;
+
+#[remote]
+fn takes(_opaque: Opaque) -> i64 {
+    0
+}
+
+#[remote]
+fn gives(_x: i64) -> Opaque {
+    Opaque
+}
+
+#[remote]
+fn may_give(_x: i64) -> Result<Opaque, String> {
+    Ok(Opaque)
+}
+
+fn main() {}

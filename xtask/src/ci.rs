@@ -1,0 +1,92 @@
+//! `ci`: what a change must pass.
+
+use crate::process;
+use crate::workspace::Workspace;
+use crate::{Result, config_doc, test, tidy};
+use clap::Parser;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long one step may take, with building.
+const LIMIT: Duration = Duration::from_secs(2400);
+
+/// The arguments of `ci`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Go on after a step that failed, to see all that is wrong.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// One step, by name.
+type Step = (&'static str, fn(&Path) -> Result);
+
+/// Cheap ones first.
+const STEPS: [Step; 7] = [
+    ("format", |root| cargo(root, &["fmt", "--all", "--check"])),
+    ("config-doc", |_| command(["--check"], config_doc::run)),
+    ("tidy", |_| tidy::run()),
+    ("clippy", |root| cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+    ("features", features),
+    ("doc", |root| {
+        let mut doc = process::cargo(root);
+        doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+        process::run(&mut doc, LIMIT)
+    }),
+    ("test", |_| command([], test::run)),
+];
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result {
+    let root = Workspace::load()?.root;
+    let mut failed = Vec::new();
+    let mut report = Vec::new();
+    for (name, step) in STEPS {
+        eprintln!("\n== {name}");
+        let start = Instant::now();
+        let done = step(&root);
+        let seconds = start.elapsed().as_secs_f64();
+        let verdict = if done.is_ok() { "ok" } else { "FAILED" };
+        report.push(format!("{name:<12} {verdict:<6} {seconds:>7.1} s"));
+        if let Err(error) = done {
+            eprintln!("error: {error}");
+            failed.push(name);
+            if !arguments.keep_going {
+                break;
+            }
+        }
+    }
+    println!("\n{}", report.join("\n"));
+    match failed.as_slice() {
+        [] => Ok(()),
+        names => Err(format!("failed: {}", names.join(", ")).into()),
+    }
+}
+
+/// Each backend alone must do; the default, which has all, is what clippy has seen already, but not by itself.
+fn features(root: &Path) -> Result {
+    let alone = ["--no-default-features", "--features"];
+    let combinations: [&[&str]; 3] = [&[], &[alone[0], alone[1], "pyseq"], &[alone[0], alone[1], "pymp"]];
+    for combination in combinations {
+        let mut clippy = vec!["clippy", "--package", "unidist-api", "--all-targets"];
+        clippy.extend(combination);
+        clippy.extend(["--", "-D", "warnings"]);
+        cargo(root, &clippy)?;
+    }
+    Ok(())
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Result {
+    process::run(process::cargo(root).args(arguments), LIMIT)
+}
+
+/// Another command of this program, with these arguments.
+fn command<A: clap::Args, const N: usize>(arguments: [&str; N], run: impl Fn(&A) -> Result) -> Result {
+    #[derive(Parser)]
+    struct Line<A: clap::Args> {
+        #[command(flatten)]
+        arguments: A,
+    }
+    let line = Line::<A>::try_parse_from(std::iter::once("xtask").chain(arguments))?;
+    run(&line.arguments)
+}

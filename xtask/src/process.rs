@@ -1,0 +1,162 @@
+//! Other programs, run with a limit of time.
+
+use crate::Result;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself.
+    Exited(ExitStatus),
+    /// It had to be ended, with everything it had started.
+    TimedOut(Duration),
+}
+
+impl End {
+    /// An error unless the program ended by itself, and well.
+    pub(crate) fn check(self, what: &str) -> Result {
+        match self {
+            End::Exited(status) if status.success() => Ok(()),
+            End::Exited(status) => Err(format!("{what}: {status}").into()),
+            End::TimedOut(limit) => Err(format!("{what}: not done after {} s", limit.as_secs()).into()),
+        }
+    }
+}
+
+/// Cargo, as the one that runs this, in the workspace's root.
+pub(crate) fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.current_dir(root);
+    command
+}
+
+/// The command as a person would write it.
+pub(crate) fn words(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_stem().unwrap_or_default();
+    let mut words = vec![program.to_string_lossy()];
+    words.extend(command.get_args().map(|word| word.to_string_lossy()));
+    words.join(" ")
+}
+
+/// Says what is run, runs it with this process's own input and output, and fails if it does.
+pub(crate) fn run(command: &mut Command, limit: Duration) -> Result {
+    let words = words(command);
+    eprintln!("$ {words}");
+    let mut child = command.spawn().map_err(|error| format!("{words}: {error}"))?;
+    wait(&mut child, limit)?.check(&words)
+}
+
+/// Waits until the program ends, or ends it when its time is over.
+pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<End> {
+    let end = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(End::Exited(status));
+        }
+        if Instant::now() >= end {
+            kill_tree(child.id());
+            // It is the child of this process, so it is there to be waited for even after its end.
+            child.kill()?;
+            child.wait()?;
+            return Ok(End::TimedOut(limit));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Ends everything that a process has started, as far as the system can tell. The list is made before the first of
+/// them ends, since orphans have another parent.
+fn kill_tree(root: u32) {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (process, parent) in processes().filter_map(|process| Some((process, parent(process)?))) {
+        children.entry(parent).or_default().push(process);
+    }
+    let mut doomed = vec![root];
+    let mut next = 0;
+    while let Some(process) = doomed.get(next) {
+        next += 1;
+        let more = children.remove(process).unwrap_or_default();
+        doomed.extend(more);
+    }
+    for process in doomed.into_iter().skip(1) {
+        kill(process);
+    }
+}
+
+/// Ends a process; if it is gone already, all the better.
+pub(crate) fn kill(process: u32) {
+    if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// The processes that run this executable, or ran it before it was replaced. Zombies are not among them.
+pub(crate) fn processes_of(executable: &Path) -> Vec<u32> {
+    processes()
+        .filter(|process| {
+            std::fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|running| running == executable)
+        })
+        .collect()
+}
+
+/// All processes there are; none where there is no `/proc`.
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The parent of a process, from `/proc/PID/stat` (see proc_pid_stat(5)): the second word after the name, which is
+/// in parentheses and may have any characters in it.
+fn parent(process: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Stdio;
+
+    #[test]
+    fn a_good_end_and_a_bad_one() {
+        let limit = Duration::from_secs(60);
+        assert!(run(&mut Command::new("true"), limit).is_ok());
+        let error = run(Command::new("false").arg("x"), limit).unwrap_err().to_string();
+        assert!(error.starts_with("false x: exit"), "{error}");
+        assert!(run(&mut Command::new("no-such-program-anywhere"), limit).is_err());
+    }
+
+    #[test]
+    fn what_takes_too_long_ends_with_its_children() {
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 1000 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+            .unwrap();
+        let grandchild: u32 = line.trim().parse().unwrap();
+        assert_eq!(parent(grandchild), Some(child.id()));
+        let limit = Duration::from_millis(10);
+        assert_eq!(wait(&mut child, limit).unwrap(), End::TimedOut(limit));
+        let gone = || std::fs::read_link(format!("/proc/{grandchild}/exe")).is_err();
+        assert!((0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            gone()
+        }));
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let executable = std::env::current_exe().unwrap();
+        assert!(processes_of(&executable).contains(&std::process::id()));
+    }
+}

@@ -1,0 +1,39 @@
+//! `test`: every test there is.
+
+use crate::Result;
+use crate::process;
+use crate::workspace::Workspace;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// The arguments of `test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Use `cargo test` even where nextest is installed.
+    #[arg(long)]
+    no_nextest: bool,
+    /// How many seconds each of the two parts may take, with building.
+    #[arg(long, default_value_t = 2400)]
+    timeout: u64,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result {
+    let root = Workspace::load()?.root;
+    let limit = Duration::from_secs(arguments.timeout);
+    let nextest = !arguments.no_nextest && has_nextest(&root);
+    if !nextest {
+        // With nothing selected, cargo runs everything, builds the examples that tests run, and does the
+        // documentation's tests last.
+        return process::run(process::cargo(&root).args(["test", "--no-fail-fast"]), limit);
+    }
+    process::run(process::cargo(&root).args(["nextest", "run"]), limit)?;
+    process::run(process::cargo(&root).args(["test", "--doc", "--no-fail-fast"]), limit)
+}
+
+fn has_nextest(root: &Path) -> bool {
+    let mut version = process::cargo(root);
+    version.args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    version.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,88 @@
+//! What cargo knows of the workspace.
+
+use crate::Result;
+use cargo_metadata::{Metadata, MetadataCommand, Package};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The workspace: its root and its members.
+pub(crate) struct Workspace {
+    /// The folder of the workspace's manifest.
+    pub(crate) root: PathBuf,
+    metadata: Metadata,
+}
+
+impl Workspace {
+    /// Asks cargo. Needs neither a registry nor the dependencies' sources.
+    pub(crate) fn load() -> Result<Self> {
+        let metadata = MetadataCommand::new().no_deps().exec()?;
+        Ok(Workspace { root: metadata.workspace_root.clone().into(), metadata })
+    }
+
+    /// The packages.
+    pub(crate) fn members(&self) -> Vec<&Package> {
+        self.metadata.workspace_packages()
+    }
+
+    /// The members that `start` depends on in any way, and those that these need in turn to be used.
+    pub(crate) fn reach(&self, start: &str) -> BTreeSet<String> {
+        let members: BTreeMap<&str, &Package> =
+            self.members().into_iter().map(|package| (package.name.as_str(), package)).collect();
+        let mut reached = BTreeSet::new();
+        let mut open = vec![start.to_owned()];
+        while let Some(name) = open.pop() {
+            let Some(package) = members.get(name.as_str()) else {
+                continue;
+            };
+            let used = package.dependencies.iter().filter(|dependency| {
+                let own_tests_only = dependency.kind == cargo_metadata::DependencyKind::Development;
+                members.contains_key(dependency.name.as_str()) && (name == start || !own_tests_only)
+            });
+            for dependency in used {
+                if reached.insert(dependency.name.clone()) {
+                    open.push(dependency.name.clone());
+                }
+            }
+        }
+        reached
+    }
+
+    /// The files below the root that end in `.extension`, without what is hidden or built; sorted.
+    pub(crate) fn files(&self, extension: &str) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        collect(&self.root, extension, &mut found)?;
+        found.sort();
+        Ok(found)
+    }
+
+    /// The path as people write it: from the root, with `/`.
+    pub(crate) fn relative(&self, path: &Path) -> String {
+        let relative = path.strip_prefix(&self.root).unwrap_or(path);
+        relative.to_string_lossy().replace('\\', "/")
+    }
+
+    /// The text of a file, by its path from the root.
+    pub(crate) fn read(&self, relative: &str) -> Result<String> {
+        read(&self.root.join(relative))
+    }
+}
+
+/// The text of a file; the error names it.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+fn collect(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) -> Result {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let kind = entry.file_type()?;
+        if kind.is_dir() && !name.starts_with('.') && !name.starts_with("target") {
+            collect(&path, extension, found)?;
+        } else if kind.is_file() && path.extension().is_some_and(|ending| ending == extension) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
