@@ -1,1 +1,23 @@
-//! Conformance.
+//! The conformance suite: one list of cases, run on every backend.
+//!
+//! A *case* is a program: it promises something that every backend on which it makes sense must keep. A *trial* is a
+//! case on a backend, named `pymp::objects::put_and_get`. It runs in a process of its own with a bounded time, and
+//! afterwards nothing may be left of it: no object in the session, no process, no entry in `/dev/shm`.
+//!
+//! The runner ([`main`]) executes itself once for each trial, with `UNIDIST_CONFORMANCE_CASE` naming the case. The
+//! workers of a case are the same executable again, but never come as far as `main`. `UNIDIST_CONFORMANCE_TIMEOUT` is
+//! the bound of a trial in seconds.
+//!
+//! Cases wait for events, never for time to pass.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod case;
+mod cases;
+mod program;
+mod process;
+mod runner;
+mod self_test;
+mod support;
+
+pub use runner::main;

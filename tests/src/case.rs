@@ -1,0 +1,72 @@
+//! What a case is.
+
+/// What a case returns: an error fails it, and so does a panic.
+pub(crate) type Result = unidist::Result<()>;
+
+/// The names of the backends, as `UNIDIST_BACKEND` takes them.
+pub(crate) const PYSEQ: &str = "pyseq";
+pub(crate) const PYMP: &str = "pymp";
+
+/// The backends of this build.
+pub(crate) const BACKENDS: &[&str] = if cfg!(feature = "pymp") { &[PYSEQ, PYMP] } else { &[PYSEQ] };
+
+/// One promise, as a program.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) group: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) run: fn() -> Result,
+    /// The backend that it concerns; all if none is named.
+    pub(crate) backend: Option<&'static str>,
+    /// Whether it starts and ends its sessions itself.
+    pub(crate) is_bare: bool,
+    /// Settings, beside the backend and two CPUs.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+}
+
+impl Case {
+    pub(crate) const fn new(group: &'static str, name: &'static str, run: fn() -> Result) -> Self {
+        Case {
+            group,
+            name,
+            run,
+            backend: None,
+            is_bare: false,
+            settings: &[],
+        }
+    }
+
+    /// It concerns this backend alone.
+    pub(crate) const fn only(mut self, backend: &'static str) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// It starts and ends its sessions itself.
+    pub(crate) const fn bare(mut self) -> Self {
+        self.is_bare = true;
+        self
+    }
+
+    /// It needs these settings.
+    pub(crate) const fn settings(mut self, settings: &'static [(&'static str, &'static str)]) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    pub(crate) fn concerns(&self, backend: &str) -> bool {
+        self.backend.is_none_or(|only| only == backend)
+    }
+
+    pub(crate) fn path(&self) -> String {
+        format!("{}::{}", self.group, self.name)
+    }
+}
+
+/// The table of a group: `cases!["group": a, b.only(PYMP), ..]`, where `a` and `b` are functions.
+macro_rules! cases {
+    ($group:literal: $($name:ident $(.$option:ident($($value:expr),*))*),* $(,)?) => {
+        &[$($crate::case::Case::new($group, stringify!($name), $name)$(.$option($($value),*))*),*]
+    };
+}
+pub(crate) use cases;

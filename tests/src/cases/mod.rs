@@ -1,0 +1,41 @@
+//! The cases, by topic. The first line of each says what it promises.
+
+mod actors;
+mod async_actors;
+mod closures;
+mod cluster;
+mod configuration;
+mod crashes;
+mod errors;
+mod lifecycle;
+mod nested;
+mod never;
+mod objects;
+mod options;
+mod shared_slices;
+mod tasks;
+mod wait;
+
+use crate::case::Case;
+
+/// Every case, by group.
+pub(crate) const ALL: &[&[Case]] = &[
+    lifecycle::CASES,
+    configuration::CASES,
+    cluster::CASES,
+    objects::CASES,
+    shared_slices::CASES,
+    tasks::CASES,
+    options::CASES,
+    closures::CASES,
+    errors::CASES,
+    wait::CASES,
+    nested::CASES,
+    actors::CASES,
+    async_actors::CASES,
+    crashes::CASES,
+    never::CASES,
+];
+
+/// Programs that cases start.
+pub(crate) const HIDDEN: &[Case] = crashes::PROGRAMS;

@@ -1,0 +1,197 @@
+//! Tasks that use the session themselves.
+
+use crate::case::{Case, Result, cases};
+use crate::support::{Counter, Signal, blocked_on, square, sum};
+use unidist::prelude::*;
+use unidist::{cluster_resources, get_ip, is_initialized, num_cpus};
+
+pub(super) const CASES: &[Case] = cases!["nested":
+    a_task_calls_tasks, naive_recursion_ends, deep_recursion, deeper_than_the_workers, wide_and_deep, every_call_works_in_a_task,
+    a_task_makes_an_actor, an_actor_made_by_a_task_outlives_it, refs_go_down_and_up, a_task_waits_for_a_later_task,
+    many_tasks_block_at_once, init_in_a_task, an_actor_calls_tasks, nested_with_large_objects, threads_in_a_task,
+];
+
+#[remote]
+fn fib(n: u64) -> unidist::Result<u64> {
+    if n < 2 {
+        return Ok(n);
+    }
+    let (a, b) = get((fib.remote(n - 1), fib.remote(n - 2)))?;
+    Ok(a + b)
+}
+
+/// A task may submit and `get`.
+fn a_task_calls_tasks() -> Result {
+    let squares = |n: i64| get((0..n).map(|x| square.remote(x)).collect::<Vec<_>>()).unwrap();
+    assert_eq!(get(squares.remote(5))?, [0, 1, 4, 9, 16]);
+    Ok(())
+}
+
+/// A task blocked in `get` gives its CPU slot back: naive recursion ends, on two workers.
+fn naive_recursion_ends() -> Result {
+    assert_eq!(get((fib.remote(7), fib.remote(12)))?, (13, 144));
+    Ok(())
+}
+
+/// Tens of thousands of nested tasks need processes in proportion to the CPUs, not to the tasks.
+fn deep_recursion() -> Result {
+    assert_eq!(get(fib.remote(18))?, 2584);
+    Ok(())
+}
+
+#[remote]
+fn depth(n: u32) -> unidist::Result<u32> {
+    match n {
+        0 => Ok(0),
+        n => Ok(get(depth.remote(n - 1))? + 1),
+    }
+}
+
+/// Nesting deeper than the number of workers does not deadlock.
+fn deeper_than_the_workers() -> Result {
+    assert_eq!(get(depth.remote(100))?, 100);
+    Ok(())
+}
+
+#[remote]
+fn tree(levels: u32, width: u32) -> unidist::Result<u32> {
+    if levels == 0 {
+        return Ok(1);
+    }
+    let children: Vec<_> = (0..width).map(|_| tree.remote(levels - 1, width)).collect();
+    Ok(get(children)?.iter().sum())
+}
+
+/// Every level waits for many below it.
+fn wide_and_deep() -> Result {
+    assert_eq!(get(tree.remote(4, 6))?, 1296);
+    Ok(())
+}
+
+/// A task may submit, `put`, `get`, `wait` and ask about the cluster.
+fn every_call_works_in_a_task() -> Result {
+    let uses_all = || -> unidist::Result<(i64, usize, usize, bool)> {
+        let objects = [put(1)?, put(2)?, square.remote(3)];
+        let ready = wait(&objects, 3, None)?.ready.len();
+        let host = get_ip()?;
+        let is_known = cluster_resources()?.contains_key(&host) && is_initialized();
+        Ok((get(sum.remote(&objects))?, ready, num_cpus()?, is_known))
+    };
+    let result = (|used: unidist::Result<(i64, usize, usize, bool)>| used).remote(uses_all.remote());
+    assert_eq!(get(result)??, (12, 3, 2, true));
+    Ok(())
+}
+
+/// A task may create actors.
+fn a_task_makes_an_actor() -> Result {
+    let counts = |n: i64| {
+        let counter = Counter::remote(n);
+        (0..10).for_each(|_| drop(counter.add.remote(1)));
+        get(counter.value.remote()).unwrap()
+    };
+    assert_eq!(get([counts.remote(0), counts.remote(100)])?, [10, 110]);
+    Ok(())
+}
+
+/// Handles can be sent: also up.
+fn an_actor_made_by_a_task_outlives_it() -> Result {
+    let counter = get((|n: i64| Counter::remote(n)).remote(5))?;
+    assert_eq!(get([counter.add.remote(1), counter.add.remote(1)])?, [6, 7]);
+    Ok(())
+}
+
+/// Refs go down to nested tasks and come back from them.
+fn refs_go_down_and_up() -> Result {
+    let middle = |refs: Vec<ObjectRef<i64>>| {
+        let inner = |refs: Vec<ObjectRef<i64>>| refs.into_iter().rev().collect::<Vec<_>>();
+        get(inner.remote(refs)).unwrap()
+    };
+    let refs = vec![put(1)?, square.remote(2), put(3)?];
+    let reversed = get(middle.remote(refs))?;
+    assert_eq!(get(reversed)?, [3, 4, 1]);
+    Ok(())
+}
+
+/// A task may wait for what is submitted after it.
+fn a_task_waits_for_a_later_task() -> Result {
+    let signal = Signal::remote();
+    let first = blocked_on.remote(&signal);
+    let open = |signal: ActorHandle<Signal>| get(signal.open.remote()).unwrap();
+    get(open.remote(&signal))?;
+    get(first).map(drop)
+}
+
+/// More tasks than CPUs may block at once, and others still run.
+fn many_tasks_block_at_once() -> Result {
+    let signal = Signal::remote();
+    let blocked: Vec<_> = (0..8).map(|_| blocked_on.remote(&signal)).collect();
+    get(signal.waiting.remote(8_usize))?;
+    assert_eq!(get(square.remote(3))?, 9);
+    get(signal.open.remote())?;
+    assert_eq!(get(blocked)?.len(), 8);
+    Ok(())
+}
+
+/// In a worker `init` gives a handle of the session that is there, and its drop ends nothing.
+fn init_in_a_task() -> Result {
+    let starts = || {
+        let session = unidist::init().unwrap();
+        let before = get(square.remote(2)).unwrap();
+        drop(session);
+        before + get(square.remote(3)).unwrap()
+    };
+    assert_eq!(get(starts.remote())?, 13);
+    assert_eq!(get(starts.remote())?, 13);
+    Ok(())
+}
+
+struct Master;
+
+#[remote]
+impl Master {
+    #[new]
+    fn new() -> Self {
+        Master
+    }
+
+    fn squares(&self, n: i64) -> unidist::Result<Vec<i64>> {
+        get((0..n).map(|x| square.remote(x)).collect::<Vec<_>>())
+    }
+
+    fn fib(&mut self, n: u64) -> unidist::Result<u64> {
+        get(fib.remote(n))
+    }
+}
+
+/// An actor's method may use the session too.
+fn an_actor_calls_tasks() -> Result {
+    let masters = [Master::remote(), Master::remote()];
+    let fibs: Vec<_> = masters.iter().map(|master| master.fib.remote(8_u64)).collect();
+    assert_eq!(get(masters[0].squares.remote(3))?, [0, 1, 4]);
+    assert_eq!(get(fibs)?, [21, 21]);
+    Ok(())
+}
+
+/// Large objects made by nested tasks come back up.
+fn nested_with_large_objects() -> Result {
+    let outer = |n: u8| {
+        let part = |seed: u8| vec![seed; 1 << 20];
+        get((0..n).map(|seed| part.remote(seed)).collect::<Vec<_>>()).unwrap().concat()
+    };
+    let data = get(outer.remote(4))?;
+    assert!(data.len() == 4 << 20 && data[3 << 20] == 3);
+    Ok(())
+}
+
+/// A task may use the session from threads of its own.
+fn threads_in_a_task() -> Result {
+    let spawns = |n: i64| {
+        let refs: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..n).map(|x| scope.spawn(move || (put(x).unwrap(), square.remote(x)))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        refs.iter().map(|(put, squared)| get(put).unwrap() + get(squared).unwrap()).sum::<i64>()
+    };
+    assert_eq!(get(spawns.remote(4))?, 6 + 14);
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! `num_cpus`, `resources`, `num_returns`, `name`: by definition and by call.
+
+use crate::case::{Case, PYMP, Result, cases};
+use crate::support::{Counter, Signal, blocked_on, kind, square};
+use unidist::prelude::*;
+use unidist::{ErrorKind, cluster_resources, get_ip};
+
+const DECLARED: &[(&str, &str)] = &[("UNIDIST_RESOURCES", "gpu=2,licence=1")];
+
+pub(super) const CASES: &[Case] = cases!["options":
+    cpus_by_definition_and_by_call, resources_by_definition_and_by_call.settings(DECLARED),
+    what_is_declared_is_known.settings(DECLARED), too_many_cpus, an_unknown_resource, too_much_of_a_resource.settings(DECLARED),
+    an_impossible_definition, an_impossible_actor, an_impossible_amount, a_call_overrides_its_definition,
+    the_name_is_shown, by_definition_too, returns_by_definition, returns_by_call, options_of_an_actor.settings(DECLARED),
+    cpus_are_honoured.only(PYMP), a_resource_is_honoured.only(PYMP).settings(DECLARED),
+    an_actor_holds_what_it_asked_for.only(PYMP).settings(DECLARED), an_idle_actor_holds_no_slot,
+    backpressure.settings(&[("UNIDIST_MAX_PENDING_TASKS", "3")]),
+    backpressure_does_not_block_tasks.settings(&[("UNIDIST_MAX_PENDING_TASKS", "1")]),
+];
+
+#[remote(num_cpus = 2)]
+fn on_two(x: i64) -> i64 {
+    x + 2
+}
+
+#[remote(resources(gpu = 2, licence = 1))]
+fn with_gpus(x: i64) -> i64 {
+    -x
+}
+
+#[remote(resources(unobtainium = 1))]
+fn impossible() {}
+
+/// `num_cpus`, per definition and per call.
+fn cpus_by_definition_and_by_call() -> Result {
+    assert_eq!(get(on_two.remote(1))?, 3);
+    assert_eq!(get(square.options().num_cpus(2).remote(3))?, 9);
+    assert_eq!(get(square.options().num_cpus(0.5).remote(4))?, 16);
+    assert_eq!(get(square.options().num_cpus(0).remote(5))?, 25);
+    Ok(())
+}
+
+/// `resources`, per definition and per call.
+fn resources_by_definition_and_by_call() -> Result {
+    assert_eq!(get(with_gpus.remote(1))?, -1);
+    assert_eq!(get(square.options().resource("gpu", 0.5).resource("licence", 1).remote(2))?, 4);
+    Ok(())
+}
+
+/// A host declares what it has.
+fn what_is_declared_is_known() -> Result {
+    let host = &cluster_resources()?[&get_ip()?];
+    assert_eq!((host["CPU"], host["gpu"], host["licence"]), (2.0, 2.0, 1.0));
+    Ok(())
+}
+
+fn is_impossible<T: std::fmt::Debug>(result: unidist::Result<T>, missing: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Unsatisfiable);
+    assert!(error.to_string().contains(missing), "{error} does not name {missing}");
+}
+
+/// A request that no host can ever satisfy is an error at once, naming what is missing.
+fn too_many_cpus() -> Result {
+    is_impossible(get(square.options().num_cpus(3).remote(1)), "CPU");
+    Ok(())
+}
+
+/// The same, for a resource that no host has.
+fn an_unknown_resource() -> Result {
+    is_impossible(get(square.options().resource("gpu", 1).remote(1)), "gpu");
+    Ok(())
+}
+
+/// The same, for more than any host has.
+fn too_much_of_a_resource() -> Result {
+    is_impossible(get(square.options().resource("gpu", 1).resource("licence", 2).remote(1)), "licence");
+    Ok(())
+}
+
+/// The same, where the definition asks for it; the error names the function too.
+fn an_impossible_definition() -> Result {
+    let error = get(impossible.remote()).unwrap_err();
+    assert!(error.to_string().contains("impossible"), "{error}");
+    is_impossible::<()>(Err(error), "unobtainium");
+    Ok(())
+}
+
+/// The same, for an actor: every call fails, with that cause.
+fn an_impossible_actor() -> Result {
+    let actor = Counter::options().resource("gpu", 1).remote(1);
+    for _ in 0..2 {
+        let error = get(actor.value.remote()).unwrap_err();
+        assert_eq!(kind(&error), ErrorKind::ActorDied);
+        let cause = error.as_task().unwrap().root_cause();
+        assert_eq!(cause.kind, ErrorKind::Unsatisfiable);
+        assert!(cause.to_string().contains("gpu"), "{cause}");
+    }
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// An amount that is none is an error of the call.
+fn an_impossible_amount() -> Result {
+    for amount in [-1.0, f64::NAN, f64::INFINITY] {
+        let error = get(square.options().num_cpus(amount).remote(1)).unwrap_err();
+        assert_eq!(kind(&error), ErrorKind::InvalidOption, "{amount}: {error}");
+        let error = get(square.options().resource("gpu", amount).remote(1)).unwrap_err();
+        assert_eq!(kind(&error), ErrorKind::InvalidOption, "{amount}: {error}");
+    }
+    Ok(())
+}
+
+/// The call's options win over the definition's.
+fn a_call_overrides_its_definition() -> Result {
+    is_impossible(get(on_two.options().num_cpus(5).remote(1)), "CPU");
+    get(impossible.options().resource("unobtainium", 0).remote())
+}
+
+/// `name` is what errors show.
+fn the_name_is_shown() -> Result {
+    let divide = |x: i64| 1 / x;
+    let error = get(divide.options().name("the divider").remote(0)).unwrap_err();
+    assert_eq!(error.as_task().unwrap().function, "the divider");
+    assert!(error.to_string().contains("`the divider`"), "{error}");
+    Ok(())
+}
+
+#[remote(name = "conformance.divide")]
+fn divide(x: i64) -> i64 {
+    1 / x
+}
+
+/// `name`, per definition.
+fn by_definition_too() -> Result {
+    assert_eq!(get(divide.remote(1))?, 1);
+    let error = get(divide.remote(0)).unwrap_err();
+    assert_eq!(error.as_task().unwrap().function, "conformance.divide");
+    Ok(())
+}
+
+/// `num_returns` of a method, by definition.
+fn returns_by_definition() -> Result {
+    let counter = Counter::remote(17);
+    let (quotient, rest) = counter.divided.remote(5);
+    assert_eq!(get((quotient, rest))?, (3, 2));
+    let whole = counter.divided.options().num_returns::<1>().remote(5);
+    assert_eq!(get(whole)?, (3, 2));
+    Ok(())
+}
+
+/// `num_returns` of a method, by call.
+fn returns_by_call() -> Result {
+    let counter = Counter::remote(4);
+    assert_eq!(get(counter.pair.remote())?, (4, -4));
+    let (a, b) = counter.pair.options().num_returns::<2>().remote();
+    assert_eq!(get([a, b])?, [4, -4]);
+    let () = counter.add.options().num_returns::<0>().remote(1);
+    assert_eq!(get(counter.value.remote())?, 5);
+    Ok(())
+}
+
+/// Options of actor classes and methods.
+fn options_of_an_actor() -> Result {
+    let counter = Counter::options().num_cpus(1).resource("gpu", 1).name("the counter").remote(1);
+    assert_eq!(get(counter.value.remote())?, 1);
+    let error = get(counter.panics.options().name("the panic").remote()).unwrap_err();
+    assert_eq!(error.as_task().unwrap().function, "the panic");
+    Ok(())
+}
+
+/// Counts how many are within at a time, in a file, whose creation only one can succeed in.
+#[remote(num_cpus = 2)]
+fn alone(path: String) -> bool {
+    is_alone(&path)
+}
+
+#[remote(resources(licence = 1))]
+fn licensed(path: String) -> bool {
+    is_alone(&path)
+}
+
+fn is_alone(path: &str) -> bool {
+    let is_first = std::fs::File::create_new(path).is_ok();
+    for _ in 0..1000 {
+        std::thread::yield_now();
+    }
+    is_first && std::fs::remove_file(path).is_ok()
+}
+
+fn scratch(name: &str) -> String {
+    let path = std::env::temp_dir().join(format!("unidist-tests-{}-{name}", std::process::id()));
+    path.to_str().unwrap().to_owned()
+}
+
+/// `num_cpus` is honoured: two tasks that need all of them never run at the same time.
+fn cpus_are_honoured() -> Result {
+    let path = scratch("alone");
+    let tasks: Vec<_> = (0..50).map(|_| alone.remote(&path)).collect();
+    assert_eq!(get(tasks)?, vec![true; 50]);
+    Ok(())
+}
+
+/// `resources` are honoured: there is one licence.
+fn a_resource_is_honoured() -> Result {
+    let path = scratch("licensed");
+    let tasks: Vec<_> = (0..50).map(|_| licensed.remote(&path)).collect();
+    assert_eq!(get(tasks)?, vec![true; 50]);
+    Ok(())
+}
+
+/// An actor holds its resources for its lifetime, and its end frees them.
+fn an_actor_holds_what_it_asked_for() -> Result {
+    let first = Counter::options().resource("licence", 1).remote(1);
+    get(first.value.remote())?;
+    let second = Counter::options().resource("licence", 1).remote(2);
+    let value = second.value.remote();
+    let task = licensed.remote(scratch("held"));
+    let refs = [value.clone()];
+    assert_eq!(get((square.remote(3), first.value.remote()))?, (9, 1));
+    assert!(wait(&refs, 1, Some(std::time::Duration::from_millis(20)))?.ready.is_empty());
+    drop(first);
+    drop(second); // its call is still to come
+    assert_eq!(get(value)?, 2);
+    assert!(get(task)?);
+    Ok(())
+}
+
+/// Default 0, so that an idle actor holds no slot.
+fn an_idle_actor_holds_no_slot() -> Result {
+    let actors: Vec<_> = (0..3).map(|n| Counter::remote(n)).collect();
+    assert_eq!(get(actors.iter().map(|actor| actor.value.remote()).collect::<Vec<_>>())?, [0, 1, 2]);
+    assert_eq!(get(on_two.remote(1))?, 3); // needs every slot
+    Ok(())
+}
+
+/// `UNIDIST_MAX_PENDING_TASKS`: `.remote` blocks above it, and everything ends.
+fn backpressure() -> Result {
+    let refs: Vec<_> = (0..200).map(|x| square.remote(x)).collect();
+    assert!(get(refs)?.into_iter().eq((0..200).map(|x| x * x)));
+    Ok(())
+}
+
+/// Inside a task it never blocks.
+fn backpressure_does_not_block_tasks() -> Result {
+    let submits = || {
+        let signal = Signal::remote();
+        let blocked: Vec<_> = (0..4).map(|_| blocked_on.remote(&signal)).collect();
+        get(signal.open.remote()).unwrap();
+        get(blocked).unwrap().len()
+    };
+    assert_eq!(get(submits.remote())?, 4);
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! `wait(refs, num_returns, timeout)`.
+
+use crate::case::{Case, Result, cases};
+use crate::support::{Signal, blocked_on, refuse, square};
+use std::time::Duration;
+use unidist::Error;
+use unidist::prelude::*;
+
+pub(super) const CASES: &[Case] = cases!["wait":
+    one_of_puts, two_of_puts, one_of_tasks, two_of_tasks, exactly_so_many, input_order_is_kept, one_ref,
+    zero_returns_at_once, all_of_none, more_than_there_are, a_timeout_gives_fewer, a_zero_timeout_looks,
+    a_failed_task_is_ready, a_failed_dependency_is_ready, inside_a_task, on_a_failed_task_inside_a_task,
+    a_ref_to_unit, the_same_ref_twice, every_form_of_refs, as_they_complete, on_many, a_long_timeout_ends_early,
+];
+
+/// `wait` with one return, on puts.
+fn one_of_puts() -> Result {
+    let refs = [put(1)?, put(2)?];
+    let waited = wait(&refs, 1, None)?;
+    assert_eq!((waited.ready.as_slice(), waited.pending.as_slice()), (&refs[..1], &refs[1..]));
+    Ok(())
+}
+
+/// `wait` with two returns, on puts.
+fn two_of_puts() -> Result {
+    let refs = [put(1)?, put(2)?];
+    let waited = wait(&refs, 2, None)?;
+    assert_eq!((waited.ready.as_slice(), waited.pending.len()), (&refs[..], 0));
+    Ok(())
+}
+
+/// `wait` with one return, on tasks.
+fn one_of_tasks() -> Result {
+    let refs = [square.remote(1), square.remote(2)];
+    let waited = wait(&refs, 1, None)?;
+    assert_eq!((waited.ready.len(), waited.pending.len()), (1, 1));
+    assert_ne!(waited.ready, waited.pending);
+    assert_eq!(get(&waited.ready)?[0] + get(&waited.pending)?[0], 5);
+    Ok(())
+}
+
+/// `wait` with two returns, on tasks.
+fn two_of_tasks() -> Result {
+    let refs = [square.remote(1), square.remote(2)];
+    let waited = wait(&refs, 2, None)?;
+    assert_eq!(waited.ready, refs);
+    assert_eq!(get(waited.ready)?, [1, 4]);
+    Ok(())
+}
+
+/// Exactly `num_returns` are ready, however many more could be, and the rest is pending.
+fn exactly_so_many() -> Result {
+    let refs: Vec<_> = (0..10).map(|x| square.remote(x)).collect();
+    get(&refs)?;
+    for count in 0..=10 {
+        let waited = wait(&refs, count, None)?;
+        assert_eq!((waited.ready.len(), waited.pending.len()), (count, 10 - count));
+    }
+    Ok(())
+}
+
+/// Input order is kept, in both groups.
+fn input_order_is_kept() -> Result {
+    let signal = Signal::remote();
+    let late = [blocked_on.remote(&signal), blocked_on.remote(&signal)];
+    let refs = [late[0].clone(), put(1)?, late[1].clone(), put(2)?, put(3)?];
+    let waited = wait(&refs, 3, None)?;
+    assert_eq!(waited.ready, [refs[1].clone(), refs[3].clone(), refs[4].clone()]);
+    assert_eq!(waited.pending, late);
+    get(signal.open.remote())?;
+    assert_eq!(wait(&refs, 5, None)?.ready, refs);
+    Ok(())
+}
+
+/// One ref or a list.
+fn one_ref() -> Result {
+    let reference = square.remote(3);
+    assert_eq!(wait(&reference, 1, None)?.ready, [reference.clone()]);
+    Ok(())
+}
+
+/// 0 returns at once.
+fn zero_returns_at_once() -> Result {
+    let signal = Signal::remote();
+    let refs = [signal.wait.remote()];
+    let waited = wait(&refs, 0, None)?;
+    assert_eq!((waited.ready.len(), waited.pending.len()), (0, 1));
+    get(signal.open.remote())
+}
+
+/// An empty list is fine.
+fn all_of_none() -> Result {
+    let none: [ObjectRef<u8>; 0] = [];
+    assert!(wait(none, 0, None)?.ready.is_empty());
+    Ok(())
+}
+
+/// More than there are is an error.
+fn more_than_there_are() -> Result {
+    let error = wait([put(1)?], 2, None).unwrap_err();
+    assert!(matches!(&error, Error::InvalidArgument { call, .. } if call == "wait"), "{error:?}");
+    assert!(error.to_string().contains("num_returns is 2"), "{error}");
+    Ok(())
+}
+
+/// Fewer on time-out.
+fn a_timeout_gives_fewer() -> Result {
+    let signal = Signal::remote();
+    let refs = [blocked_on.remote(&signal), put(1)?];
+    let waited = wait(&refs, 2, Some(Duration::from_millis(20)))?;
+    assert_eq!((waited.ready.as_slice(), waited.pending.as_slice()), (&refs[1..], &refs[..1]));
+    get(signal.open.remote())?;
+    assert_eq!(wait(&refs, 2, None)?.ready.len(), 2);
+    Ok(())
+}
+
+/// A time-out of zero looks and does not wait.
+fn a_zero_timeout_looks() -> Result {
+    let signal = Signal::remote();
+    let pending = signal.wait.remote();
+    assert!(wait(&pending, 1, Some(Duration::ZERO))?.ready.is_empty());
+    get(signal.open.remote())?;
+    get(&pending)?;
+    assert_eq!(wait(&pending, 1, Some(Duration::ZERO))?.ready.len(), 1);
+    Ok(())
+}
+
+/// A failed task counts as ready.
+fn a_failed_task_is_ready() -> Result {
+    let refs = [refuse.remote(1), put(1)?];
+    let waited = wait(&refs, 2, None)?;
+    assert_eq!(waited.ready, refs);
+    get(&refs[0]).unwrap_err();
+    Ok(())
+}
+
+/// So does one that was never run, because an argument failed.
+fn a_failed_dependency_is_ready() -> Result {
+    let failed = square.remote(square.remote(refuse.remote(1)));
+    assert_eq!(wait(&failed, 1, None)?.ready.len(), 1);
+    Ok(())
+}
+
+/// `wait` inside a task.
+fn inside_a_task() -> Result {
+    let waits = |refs: Vec<ObjectRef<i64>>| {
+        let own = [square.remote(5), square.remote(6)];
+        let waited = (wait(&refs, 2, None).unwrap(), wait(&own, 1, None).unwrap());
+        (waited.0.ready.len(), waited.0.pending.len(), waited.1.ready.len(), waited.1.pending.len())
+    };
+    let refs = vec![square.remote(1), put(2)?, square.remote(3)];
+    assert_eq!(get(waits.remote(refs))?, (2, 1, 1, 1));
+    Ok(())
+}
+
+/// Never: `wait` on a failed task, inside a task, hangs.
+fn on_a_failed_task_inside_a_task() -> Result {
+    let waits = |refs: Vec<ObjectRef<i64>>| wait([&refs[..], &[refuse.remote(2)]].concat(), 2, None).unwrap().ready.len();
+    assert_eq!(get(waits.remote(vec![refuse.remote(1)]))?, 2);
+    Ok(())
+}
+
+/// A ref to `()` can be waited for.
+fn a_ref_to_unit() -> Result {
+    let nothing = (|| ()).remote();
+    assert_eq!(wait(&nothing, 1, None)?.ready.len(), 1);
+    Ok(())
+}
+
+/// A ref counts each time it is named.
+fn the_same_ref_twice() -> Result {
+    let reference = put(1)?;
+    let refs = [reference.clone(), reference.clone()];
+    let waited = wait(&refs, 2, None)?;
+    assert_eq!(waited.ready, refs);
+    let waited = wait(&refs, 1, None)?;
+    assert_eq!((waited.ready.len(), waited.pending.len()), (1, 1));
+    Ok(())
+}
+
+/// A slice, an array, a `Vec`, by value or by reference.
+fn every_form_of_refs() -> Result {
+    let list = vec![put(1)?, put(2)?];
+    wait(&list, 2, None)?;
+    wait(&list[..], 2, None)?;
+    wait([list[0].clone()], 1, None)?;
+    wait(list, 2, None)?;
+    Ok(())
+}
+
+/// The usual loop over tasks as they complete ends, and sees each once.
+fn as_they_complete() -> Result {
+    let mut pending: Vec<_> = (0..50).map(|x| square.remote(x)).collect();
+    let mut results = Vec::new();
+    while !pending.is_empty() {
+        let waited = wait(&pending, 1, None)?;
+        results.extend(get(&waited.ready)?);
+        pending = waited.pending;
+    }
+    results.sort_unstable();
+    assert_eq!(results, (0..50).map(|x| x * x).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Very many refs at once.
+fn on_many() -> Result {
+    let refs: Vec<_> = (0..1000).map(|x| square.remote(x)).collect();
+    assert_eq!(wait(&refs, 999, None)?.pending.len(), 1);
+    assert_eq!(wait(&refs, 1000, None)?.ready, refs);
+    Ok(())
+}
+
+/// A time-out is a bound, not a delay, and the longest there is is fine.
+fn a_long_timeout_ends_early() -> Result {
+    assert_eq!(wait(&square.remote(1), 1, Some(Duration::MAX))?.ready.len(), 1);
+    Ok(())
+}

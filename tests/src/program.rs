@@ -1,0 +1,43 @@
+//! One case, in the process that was started for it.
+
+use crate::case::{Case, Result};
+use crate::process;
+use crate::runner::{Limits, MARK};
+use std::process::ExitCode;
+
+/// Runs a case and looks at what it left.
+pub(crate) fn run(case: &Case) -> ExitCode {
+    let outcome = match case.is_bare {
+        true => (case.run)(),
+        false => in_session(case.run),
+    };
+    if let Err(error) = outcome {
+        eprintln!("{} failed: {error:?}", case.path());
+        return ExitCode::FAILURE;
+    }
+    if unidist::is_initialized() {
+        eprintln!("the session has not ended");
+        return ExitCode::FAILURE;
+    }
+    let mark = std::env::var(MARK).unwrap_or_default();
+    let left: Vec<_> = process::with_environment(MARK, &mark);
+    if !mark.is_empty() && !left.is_empty() {
+        eprintln!("the session has ended, but these processes have not: {left:?}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn in_session(run: fn() -> Result) -> Result {
+    let session = unidist::init()?;
+    run()?;
+    assert_nothing_is_live();
+    drop(session);
+    Ok(())
+}
+
+/// All refs are gone, so all objects must be: as soon as the calls still running have ended.
+pub(crate) fn assert_nothing_is_live() {
+    let is_empty = process::eventually(Limits::given().grace, || unidist::live_objects().unwrap() == 0);
+    assert!(is_empty, "{} objects are left, though nobody refers to them", unidist::live_objects().unwrap());
+}

@@ -1,0 +1,90 @@
+//! The suite notices what it should: cases that break each of its rules, which must fail.
+
+use crate::case::{Case, PYSEQ, Result, cases};
+use crate::runner::{self, Limits};
+use libtest_mimic::{Failed, Trial};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+/// The cases that must fail; part of no backend's list.
+pub(crate) const CASES: &[Case] = cases!["self_test":
+    panics, returns_an_error, hangs, keeps_an_object, keeps_the_session, leaves_a_process, leaves_shared_memory,
+    exits_early.bare(),
+];
+
+/// What the failure of each has to say.
+const COMPLAINTS: &[&str] = &[
+    "the panic of the case",
+    "the error of the case",
+    "had not ended after 2 s",
+    "1 objects are left",
+    "the session has not ended",
+    "these processes have not",
+    "left shared memory behind",
+    "exit status: 3",
+];
+
+/// A trial for each of the rules.
+pub(crate) fn trials() -> Vec<Trial> {
+    assert_eq!(CASES.len(), COMPLAINTS.len(), "a complaint for each case");
+    let rules = CASES.iter().zip(COMPLAINTS);
+    rules.map(|(case, complaint)| Trial::test(format!("{}_is_noticed", case.path()), || notices(case, complaint))).collect()
+}
+
+fn notices(case: &Case, complaint: &str) -> std::result::Result<(), Failed> {
+    // Only the one that hangs is to be killed; the others may take long on a busy machine.
+    let seconds = if case.name == "hangs" { 2 } else { 60 };
+    let limits = Limits { run: Duration::from_secs(seconds), grace: Duration::from_secs(1) };
+    let outcome = runner::run(PYSEQ, case, limits);
+    if case.name == "leaves_shared_memory" {
+        let _ = std::fs::remove_file(LEFT_IN_MEMORY);
+    }
+    match outcome {
+        Ok(()) => Err("it passed".into()),
+        Err(failed) => match failed.message() {
+            Some(message) if message.contains(complaint) => Ok(()),
+            message => Err(format!("the suite does not say {complaint:?}: {message:?}").into()),
+        },
+    }
+}
+
+const LEFT_IN_MEMORY: &str = "/dev/shm/unidist-self-test";
+
+fn panics() -> Result {
+    panic!("the panic of the case");
+}
+
+fn returns_an_error() -> Result {
+    Err(unidist::TaskError::new(unidist::ErrorKind::Failed, "the error of the case").into())
+}
+
+fn hangs() -> Result {
+    loop {
+        std::thread::park();
+    }
+}
+
+fn keeps_an_object() -> Result {
+    std::mem::forget(unidist::put(1)?);
+    Ok(())
+}
+
+fn keeps_the_session() -> Result {
+    std::mem::forget(unidist::init()?);
+    Ok(())
+}
+
+fn leaves_a_process() -> Result {
+    // In a group of its own, so that only its mark tells whose it is.
+    let child = Command::new("sleep").arg("600").process_group(0).spawn();
+    child.map(drop).map_err(|error| unidist::Error::system("sleep", error))
+}
+
+fn leaves_shared_memory() -> Result {
+    std::fs::write(LEFT_IN_MEMORY, "").map_err(|error| unidist::Error::system(LEFT_IN_MEMORY, error))
+}
+
+fn exits_early() -> Result {
+    std::process::exit(3);
+}
