@@ -1,14 +1,15 @@
 //! unidist's own tooling: `cargo xtask --help`.
 //!
 //! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
-//! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, and [`config_doc`]
-//! writes the reference page. [`process`] runs other programs, bounded in time; [`workspace`] is what cargo knows.
+//! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, [`simulate`] the
+//! scheduler's simulations, and [`config_doc`] writes the reference page. [`process`] runs other programs, bounded in time; [`workspace`] is what cargo knows.
 
 mod ci;
 mod config_doc;
 mod conformance;
 mod load;
 mod process;
+mod simulate;
 mod test;
 mod tidy;
 mod workspace;
@@ -44,6 +45,10 @@ enum Command {
     /// Stops at the first failure, with its output. After each run no process of the suite may be alive, and at the
     /// end /dev/shm must be as it was.
     Conformance(conformance::Arguments),
+    /// Run seeded simulations of the scheduler, with crashes and reordered messages
+    ///
+    /// A failure names its seed, which replays it exactly.
+    Simulate(simulate::Arguments),
     /// Write docs/configuration.md from the registry in unidist-config
     ConfigDoc(config_doc::Arguments),
 }
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         Command::Ci(arguments) => ci::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Conformance(arguments) => conformance::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::ConfigDoc(arguments) => config_doc::run(&arguments),
     };
     match done {

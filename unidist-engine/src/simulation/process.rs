@@ -80,16 +80,10 @@ impl Process {
 
     /// The task thread makes a step.
     pub(super) fn step(&mut self, me: ProcessId, world: &mut World) -> Stepped {
-        let next = match self.stack.last() {
-            None => (!self.queue.is_empty()).then_some(0),
-            Some(Frame { waiting: Some((_, awaited)), answered: false, .. }) => {
-                let makes = |run: &Run| {
-                    awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
-                };
-                self.queue.iter().position(|run| run.nested || makes(run))
-            }
-            Some(_) => return self.advance(me, world),
-        };
+        if !self.can_take() {
+            return self.advance(me, world);
+        }
+        let next = self.next_call();
         match next.and_then(|at| self.queue.remove(at)) {
             Some(run) => {
                 self.begin(me, run, world);
@@ -218,16 +212,21 @@ impl Process {
 
     /// Whether a step would do something.
     pub(super) fn can_step(&self) -> bool {
-        match self.stack.last() {
-            None => !self.queue.is_empty(),
-            Some(Frame { waiting: Some((_, awaited)), answered: false, .. }) => {
-                self.queue.iter().any(|run| {
-                    run.nested
-                        || awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
-                })
-            }
-            Some(_) => true,
-        }
+        !self.can_take() || self.next_call().is_some()
+    }
+
+    /// Whether the task thread looks for a call: nothing runs, or what runs waits.
+    fn can_take(&self) -> bool {
+        self.stack.last().is_none_or(|frame| frame.waiting.is_some() && !frame.answered)
+    }
+
+    /// Which call it would run: see `Client::next_call`.
+    fn next_call(&self) -> Option<usize> {
+        let wanted = |run: &Run| match self.stack.last().and_then(|frame| frame.waiting.as_ref()) {
+            None => true,
+            Some((_, awaited)) => awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id)),
+        };
+        self.queue.iter().position(|run| run.nested).or_else(|| self.queue.iter().position(wanted))
     }
 
     fn new_id(&mut self, me: ProcessId) -> DataId {

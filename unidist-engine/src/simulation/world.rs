@@ -27,11 +27,13 @@ pub struct Options {
     pub deaths: bool,
     /// A planted fault, for tests of the simulation itself: the completion with this number never arrives.
     pub lose_completion: Option<u64>,
+    /// Called with a line for each event and each action, to follow one seed.
+    pub trace: Option<fn(fmt::Arguments<'_>)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cpus: 2, program_steps: 40, deaths: true, lose_completion: None }
+        Options { cpus: 2, program_steps: 40, deaths: true, lose_completion: None, trace: None }
     }
 }
 
@@ -388,6 +390,9 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
+        if let Some(trace) = self.options.trace {
+            trace(format_args!("{} {event:?}", self.steps));
+        }
         let mut actions = Vec::new();
         self.scheduler.handle(event, &mut actions);
         self.scheduler.dispatch_into(&mut actions);
@@ -396,6 +401,9 @@ impl World {
 
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
+            if let Some(trace) = self.options.trace {
+                trace(format_args!("    {action:?}"));
+            }
             match action {
                 Action::Start(process, _) => {
                     self.processes.insert(process, Process::default());

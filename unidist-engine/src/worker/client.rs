@@ -84,10 +84,11 @@ impl Client {
         self.core.stopping.load(Ordering::Acquire)
     }
 
-    /// The next call that `wanted` accepts.
+    /// The next call to run: one that is marked to run now, else the first that `wanted` accepts. The engine relies on
+    /// this order to know what runs.
     pub(super) fn next_call(&self, wanted: impl Fn(&Run) -> bool) -> Option<Run> {
         let mut calls = self.core.calls();
-        let at = calls.iter().position(wanted)?;
+        let at = calls.iter().position(|run| run.nested).or_else(|| calls.iter().position(wanted))?;
         calls.remove(at)
     }
 

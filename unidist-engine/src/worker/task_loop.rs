@@ -92,7 +92,7 @@ impl TaskLoop {
             if done() || deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
-            if let Some(run) = self.client.next_call(|run| run.nested || makes_one_of(run, awaited)) {
+            if let Some(run) = self.client.next_call(|run| makes_one_of(run, awaited)) {
                 self.execute(run);
                 idle.reset();
             } else if happened {
@@ -166,7 +166,7 @@ impl TaskLoop {
             if is_over {
                 return;
             }
-            if let Some(run) = self.client.next_call(|run| run.nested) {
+            if let Some(run) = self.client.next_call(|_| false) {
                 self.execute(run);
                 idle.reset();
             } else if happened || progressed {
