@@ -11,9 +11,10 @@ use crate::scheduler::{Action, Event, Role, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::{Block, StoredObject};
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use unidist_common::{Error, ProcessId, Result};
+use unidist_common::{DataId, Error, ProcessId, Result};
 use unidist_core::ClusterInfo;
 
 /// How many messages one link may deliver in a turn, so that none starves the others.
@@ -97,6 +98,8 @@ struct Link {
     channel: Channel<ToWorker, FromWorker>,
     /// Blocks that the process was given and that are not part of an object, by offset.
     drafts: FxHashMap<u64, u64>,
+    /// Calls that the process may not have seen, each with the place in the stream where it ends.
+    unseen: VecDeque<(u64, DataId)>,
     /// There is something to flush, and whether it must not wait until the process looks by itself.
     dirty: bool,
     urgent: bool,
@@ -112,6 +115,7 @@ impl Link {
             memory,
             channel,
             drafts: FxHashMap::default(),
+            unseen: VecDeque::new(),
             dirty: false,
             urgent: false,
             broken: false,
@@ -122,7 +126,19 @@ impl Link {
         // A busy worker comes to its next task by itself; everything else may be what it waits for.
         self.urgent |= !matches!(message, ToWorker::Run(run) if !run.nested);
         self.dirty = true;
-        self.channel.send(message)
+        let end = self.channel.send(message)?;
+        if let ToWorker::Run(run) = message {
+            self.forget_seen();
+            self.unseen.push_back((end, run.id));
+        }
+        Ok(())
+    }
+
+    fn forget_seen(&mut self) {
+        let taken = self.channel.taken();
+        while self.unseen.front().is_some_and(|(end, _)| *end <= taken) {
+            self.unseen.pop_front();
+        }
     }
 
     fn has_work(&self) -> bool {
@@ -323,13 +339,16 @@ impl Driver {
     }
 
     fn lost(&mut self, process: ProcessId, why: String) {
+        let mut unseen = Vec::new();
         match self.by_process.remove(&process) {
             Some(at) => {
                 // What it said before it ended still counts.
                 while self.links[at].has_work() {
                     self.read_link(at, MESSAGES_PER_TURN);
                 }
-                let link = self.links.swap_remove(at);
+                let mut link = self.links.swap_remove(at);
+                link.forget_seen();
+                unseen.extend(link.unseen.iter().map(|(_, call)| *call));
                 if let Some(moved) = self.links.get(at) {
                     self.by_process.insert(moved.process, at);
                 }
@@ -341,7 +360,7 @@ impl Driver {
                 self.last_loss = Some(why.clone());
             }
         }
-        self.handle(Event::Lost(process, why));
+        self.handle(Event::Lost(process, why, unseen));
     }
 
     fn carry_out(&mut self) {

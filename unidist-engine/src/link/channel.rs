@@ -18,6 +18,8 @@ pub(crate) struct Channel<S, R> {
     out: Vec<u8>,
     /// How much of `out` the ring has taken.
     sent: usize,
+    /// How many bytes were ever added to `out`.
+    appended: u64,
     input: Vec<u8>,
     /// How much of `input` has been understood.
     consumed: usize,
@@ -36,6 +38,7 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
             reader,
             out: Vec::new(),
             sent: 0,
+            appended: 0,
             input: Vec::new(),
             consumed: 0,
             more_in_input: false,
@@ -44,9 +47,18 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
         }
     }
 
-    /// Adds a message to those that the next flush sends.
-    pub(crate) fn send(&mut self, message: &S) -> Result<(), WireError> {
-        wire::append(message, &mut self.out)
+    /// Adds a message to those that the next flush sends. Returns where it ends in the stream: see
+    /// [`taken`](Channel::taken).
+    pub(crate) fn send(&mut self, message: &S) -> Result<u64, WireError> {
+        let before = self.out.len();
+        wire::append(message, &mut self.out)?;
+        self.appended += (self.out.len() - before) as u64;
+        Ok(self.appended)
+    }
+
+    /// How much of the stream the other side has taken out of its ring. A message that ends after this was never seen.
+    pub(crate) fn taken(&self) -> u64 {
+        self.writer.taken()
     }
 
     /// Hands the other side as much as there is room for; true if that was anything, and the other side may have to be
@@ -147,6 +159,19 @@ mod tests {
         assert_eq!(worker.receive(), Ok(Some("two".into())));
         assert_eq!(worker.receive(), Ok(None));
         assert!(!worker.has_input());
+    }
+
+    #[test]
+    fn what_was_taken_is_known() {
+        let (mut engine, mut worker) = pair();
+        let first = engine.send(&"one".into()).unwrap();
+        engine.flush().unwrap();
+        worker.receive().unwrap();
+        let second = engine.send(&"two".into()).unwrap();
+        engine.flush().unwrap();
+        assert_eq!(engine.taken(), first);
+        assert_eq!(worker.receive(), Ok(Some("two".into())));
+        assert_eq!(engine.taken(), second);
     }
 
     #[test]

@@ -145,6 +145,11 @@ impl Writer {
         Ok(written)
     }
 
+    /// How many bytes the reader has taken so far, as far as it can be believed.
+    pub(crate) fn taken(&self) -> u64 {
+        self.memory.layout().controls[self.ring].tail.0.load(Ordering::Acquire).min(self.head)
+    }
+
     fn write_what_fits(&mut self, bytes: &[u8]) -> Result<usize, Corrupt> {
         let control = &self.memory.layout().controls[self.ring];
         let room = room(self.head, control.tail.0.load(Ordering::SeqCst))?;

@@ -59,7 +59,7 @@ impl Scheduler {
     }
 
     pub(crate) fn actor_process_joined(&mut self, process: ProcessId, actor: DataId) {
-        if self.tasks.contains_key(&actor) {
+        if self.tasks.contains_key(&actor) && !self.ending {
             self.send(process, actor, false);
         } else {
             self.stop(process); // it failed meanwhile: the session ends
@@ -72,17 +72,37 @@ impl Scheduler {
             return;
         };
         match error {
+            None if matches!(actor.state, ActorState::Dead(_)) => {} // the session ends
             None => {
                 actor.state = ActorState::Alive;
-                let mut callers: Vec<_> = actor.waiting.keys().copied().collect();
-                callers.sort_unstable();
-                callers.into_iter().for_each(|caller| self.flush_caller(id, caller));
+                self.flush_all(id);
                 // The handles may be gone already: then the last reference went with the constructor.
                 if self.objects_lack(id) {
                     self.actor_unreferenced(id);
                 }
             }
             Some(error) => self.kill_actor(id, error),
+        }
+    }
+
+    /// Sends what waited for the constructor, in the order in which it came, whoever the caller was.
+    fn flush_all(&mut self, id: DataId) {
+        let Some(actor) = self.actors.get(&id) else { return };
+        let queues = actor.waiting.iter();
+        let mut calls: Vec<_> =
+            queues.flat_map(|(caller, queue)| queue.iter().map(|call| (*call, *caller))).collect();
+        calls.sort_unstable_by_key(|(call, _)| self.tasks.get(call).map_or(0, |task| task.arrival));
+        for (call, caller) in calls {
+            let can_start = self.tasks.get(&call).is_some_and(|task| task.missing == 0);
+            let Some(actor) = self.actors.get_mut(&id) else { return };
+            let Some(queue) = actor.waiting.get_mut(&caller) else { continue };
+            if can_start && queue.front() == Some(&call) {
+                queue.pop_front();
+                self.send_to_actor(id, call);
+            }
+        }
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.waiting.retain(|_, queue| !queue.is_empty()); // a caller without an entry need not queue
         }
     }
 

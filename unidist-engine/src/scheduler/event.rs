@@ -11,8 +11,9 @@ pub(crate) enum Event {
     Ask(ProcessId, Ask),
     /// A process that was to be started has joined.
     Joined(ProcessId),
-    /// A process has ended (or could not be started), with what is known of why.
-    Lost(ProcessId, String),
+    /// A process has ended (or could not be started), with what is known of why, and calls that were sent to it and
+    /// that it has never seen.
+    Lost(ProcessId, String, Vec<DataId>),
     /// A call has ended on this process.
     Done(ProcessId, DataId, Result<Vec<StoredObject>, TaskError>),
     /// The process gives these calls back, which it has not started.

@@ -13,10 +13,11 @@
 //! ```
 //!
 //! The parts: [`directory`] knows objects and counts references, [`tasks`] follows calls, [`actors`] keeps the order of
-//! their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get` and `wait`, [`resources`] counts
-//! slots, [`dispatch`] hands calls out.
+//! their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get` and `wait`, [`deadlock`] sees
+//! which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands calls out.
 
 mod actors;
+mod deadlock;
 mod directory;
 mod dispatch;
 mod event;
@@ -71,6 +72,8 @@ pub(crate) struct Scheduler {
     /// How many in a row ended before they joined.
     failed_starts: usize,
     next_process: u32,
+    /// How many calls have been submitted.
+    arrivals: u64,
     requests: FxHashMap<(ProcessId, RequestId), requests::Request>,
     resources: Resources,
     /// Objects that have a value and whose waiters have not been told.
@@ -94,6 +97,7 @@ impl Scheduler {
             starting: 0,
             failed_starts: 0,
             next_process: ProcessId::CONTROLLER.number() + 1,
+            arrivals: 0,
             requests: FxHashMap::default(),
             settled: VecDeque::new(),
             actions: Vec::new(),
@@ -112,7 +116,7 @@ impl Scheduler {
         match event {
             Event::Ask(process, ask) => self.ask(process, ask),
             Event::Joined(process) => self.joined(process),
-            Event::Lost(process, why) => self.lost(process, &why),
+            Event::Lost(process, why, unseen) => self.lost(process, &why, &unseen),
             Event::Done(process, task, result) => self.done(process, task, result),
             Event::Returned(process, tasks) => self.returned(process, tasks),
             Event::Yield(process, task) => self.block(process, task, None),
@@ -222,8 +226,8 @@ impl Scheduler {
         self.ending = true;
         let error = TaskError::new(ErrorKind::SessionEnded, "the session was shut down");
         self.end_actors(&error);
-        let running: Vec<_> =
-            self.workers.values().flat_map(|worker| worker.stack.iter().map(|f| f.task)).collect();
+        let joined = self.workers.values().filter(|worker| worker.phase != workers::Phase::Starting);
+        let running: Vec<_> = joined.flat_map(|worker| worker.stack.iter().map(|frame| frame.task)).collect();
         let mut rest: Vec<_> = self.tasks.keys().filter(|task| !running.contains(task)).copied().collect();
         rest.sort_unstable();
         rest.into_iter().for_each(|task| self.fail_task(task, error.clone()));

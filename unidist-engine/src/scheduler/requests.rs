@@ -4,7 +4,7 @@ use super::Scheduler;
 use super::directory::Waiter;
 use super::event::Action;
 use crate::link::message::{Reply, RequestId};
-use unidist_common::{DataId, ProcessId};
+use unidist_common::{DataId, Error, ProcessId};
 
 /// A request that cannot be answered yet.
 #[derive(Debug)]
@@ -27,6 +27,11 @@ impl Request {
     /// What a worker that is blocked by this request runs by itself if it finds it among what was sent ahead. Not for a
     /// `wait`: that may be answered while some of it has not started, and the worker would go by an older state.
     pub(crate) fn run_by_itself(&self) -> &[DataId] {
+        self.needs_all()
+    }
+
+    /// The objects all of which it needs.
+    pub(crate) fn needs_all(&self) -> &[DataId] {
         match self.kind {
             Kind::Get => &self.ids,
             Kind::Wait => &[],
@@ -87,6 +92,12 @@ impl Scheduler {
         if open.missing == 0 {
             return self.answer(process, request, open);
         }
+        if let Some(call) = open.blocks
+            && let Some(error) = self.deadlock(process, call, open.needs_all())
+        {
+            let reply = Reply::Failed(Error::from(error));
+            return self.actions.push(Action::Reply(process, request, reply));
+        }
         for id in &open.ids {
             if self.objects.is_pending(*id) {
                 self.objects.add_waiter(*id, Waiter::Request(process, request));
@@ -95,6 +106,9 @@ impl Scheduler {
         let blocks = open.blocks;
         self.requests.insert((process, request), open);
         if let Some(task) = blocks {
+            if let Some(worker) = self.workers.get_mut(&process) {
+                worker.blocking.push(request);
+            }
             self.block(process, task, Some(request));
         }
     }
@@ -102,6 +116,9 @@ impl Scheduler {
     /// Forgets a request and everything that was to tell it something.
     pub(crate) fn close(&mut self, process: ProcessId, request: RequestId) -> Option<Request> {
         let open = self.requests.remove(&(process, request))?;
+        if let Some(worker) = self.workers.get_mut(&process) {
+            worker.blocking.retain(|other| *other != request);
+        }
         for id in &open.ids {
             self.objects.remove_waiter(*id, Waiter::Request(process, request));
         }

@@ -72,7 +72,7 @@ impl Resources {
             missing.push(format!("{CPU}={cpus} (there are {})", self.total_cpus as f64 / UNIT));
         }
         let mut custom: BTreeMap<usize, i64> = BTreeMap::new();
-        for (name, amount) in &options.resources {
+        for (name, amount) in options.resources.iter().filter(|(_, amount)| *amount != 0.0) {
             match self.names.iter().position(|known| known == name) {
                 Some(at) if amount_is_valid(*amount) => {
                     *custom.entry(at).or_default() += thousandths(*amount)

@@ -16,6 +16,8 @@ pub(crate) struct Task {
     pub(crate) spec: TaskSpec,
     pub(crate) class: Class,
     pub(crate) caller: Caller,
+    /// How many calls were submitted before it.
+    pub(crate) arrival: u64,
     /// How many dependencies have no value yet.
     pub(crate) missing: usize,
     pub(crate) state: TaskState,
@@ -60,7 +62,10 @@ impl Scheduler {
             class.as_ref().err().cloned()
         };
         let class = class.unwrap_or(Class::DEFAULT);
-        let task = Task { spec, class, caller: (process, caller), missing: 0, state: TaskState::Waiting };
+        self.arrivals += 1;
+        let arrival = self.arrivals;
+        let task =
+            Task { spec, class, caller: (process, caller), arrival, missing: 0, state: TaskState::Waiting };
         if let Target::NewActor = task.spec.target {
             self.declare_actor(&task.spec);
         }

@@ -492,7 +492,7 @@ fn an_actor_ends_with_its_last_handle_but_not_before_its_calls() {
     assert!(!c.sent.contains(&(process, ToWorker::Stop)));
     c.done(process, call);
     assert!(c.sent.contains(&(process, ToWorker::Stop)));
-    c.handle(Event::Lost(process, "exit status: 0".into()));
+    c.handle(Event::Lost(process, "exit status: 0".into(), vec![]));
     c.release(call);
     assert_eq!((c.live(), c.scheduler.actors.len()), (0, 0));
 }
@@ -502,7 +502,7 @@ fn a_lost_actor_fails_its_calls_with_the_cause() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let call = c.call(actor);
-    c.handle(Event::Lost(c.where_is(call), "signal: 9 (SIGKILL)".into()));
+    c.handle(Event::Lost(c.where_is(call), "signal: 9 (SIGKILL)".into(), vec![]));
     let error = c.error(call);
     assert_eq!((error.kind, error.root_cause().kind), (ErrorKind::ActorDied, ErrorKind::WorkerDied));
     assert!(error.root_cause().message.contains("SIGKILL"));
@@ -512,7 +512,7 @@ fn a_lost_actor_fails_its_calls_with_the_cause() {
 fn a_lost_worker_fails_what_ran_and_nothing_else() {
     let mut c = Cluster::new(1);
     let (ran, queued) = (c.task(), c.task());
-    c.handle(Event::Lost(c.where_is(ran), "signal: 11 (SIGSEGV)".into()));
+    c.handle(Event::Lost(c.where_is(ran), "signal: 11 (SIGSEGV)".into(), vec![]));
     let error = c.error(ran);
     assert_eq!((error.kind, error.function.as_str()), (ErrorKind::WorkerDied, "f"));
     let replacement = c.join_all()[0];
@@ -528,7 +528,7 @@ fn references_of_a_lost_worker_are_given_back() {
     let w = c.where_is(task);
     c.handle(Event::Ask(w, Ask::Put(DataId::new(w, 1), shared(4096))));
     c.handle(Event::Ask(w, Ask::Retain(DataId::new(w, 1))));
-    c.handle(Event::Lost(w, "gone".into()));
+    c.handle(Event::Lost(w, "gone".into(), vec![]));
     c.release(task);
     assert_eq!((c.live(), c.freed.len()), (0, 1));
 }
@@ -545,10 +545,10 @@ fn a_process_cannot_give_back_more_than_it_has() {
 #[test]
 fn workers_that_never_join_fail_what_waits_for_them() {
     let mut c = Cluster::with(Limits { cpus: 1, resources: BTreeMap::new(), max_pool: 8 });
-    c.handle(Event::Lost(worker(1), "gone".into()));
+    c.handle(Event::Lost(worker(1), "gone".into(), vec![]));
     let task = c.task();
     for number in 2..=4 {
-        c.handle(Event::Lost(worker(number), "exec format error".into()));
+        c.handle(Event::Lost(worker(number), "exec format error".into(), vec![]));
     }
     assert_eq!(c.error(task).kind, ErrorKind::WorkerDied);
     assert_eq!(c.scheduler.workers_started(), Some(false));
@@ -565,7 +565,7 @@ fn shutdown_lets_what_runs_finish_and_fails_the_rest() {
     assert_eq!(c.error(late).kind, ErrorKind::SessionEnded);
     c.done(w, running);
     assert!(!c.scheduler.is_over());
-    c.handle(Event::Lost(w, "exit status: 0".into()));
+    c.handle(Event::Lost(w, "exit status: 0".into(), vec![]));
     assert!(c.scheduler.is_over());
     let request = c.get(ME, &[running], None);
     assert!(matches!(c.reply(request), Some(Reply::Values(v)) if matches!(v[0], Value::Ready(_))));
@@ -577,4 +577,80 @@ fn a_result_without_a_ref_that_fails_is_told_of() {
     let task = c.submit(|spec| spec.returns.count = 0);
     c.fail(c.where_is(task), task);
     assert_eq!(c.unobserved.len(), 1);
+}
+
+#[test]
+fn tasks_that_wait_for_each_other_are_told_so() {
+    let mut c = Cluster::new(2);
+    let (a, b) = (c.task(), c.task());
+    let (on_a, on_b) = (c.where_is(a), c.where_is(b));
+    let first = c.get(on_a, &[b], Some(a));
+    assert_eq!(c.reply(first), None);
+    let after_b = c.task_on(b);
+    let second = c.get(on_b, &[a, after_b], Some(b));
+    match c.reply(second) {
+        Some(Reply::Failed(error)) => assert!(error.to_string().contains("waits for"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    c.fail(on_b, b);
+    assert!(c.reply(first).is_some(), "with one of them ended, the other goes on");
+}
+
+#[test]
+fn a_task_that_waits_for_itself_is_told_so() {
+    let mut c = Cluster::new(1);
+    let task = c.task();
+    let behind = c.task_on(task);
+    let w = c.where_is(task);
+    let request = c.get(w, &[behind], Some(task));
+    assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
+}
+
+#[test]
+fn an_actor_that_waits_for_its_own_next_call_is_told_so() {
+    let mut c = Cluster::new(1);
+    let actor = c.actor();
+    let (running, next) = (c.call(actor), c.call(actor));
+    let w = c.where_is(running);
+    let request = c.get(w, &[next], Some(running));
+    assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
+}
+
+#[test]
+fn an_actor_that_is_still_starting_ends_with_the_session() {
+    let mut c = Cluster::new(1);
+    let held = c.submit(|spec| spec.target = Target::NewActor);
+    let dropped = c.submit(|spec| spec.target = Target::NewActor);
+    c.release(dropped);
+    let call = c.call(held);
+    c.handle(Event::Shutdown);
+    let processes = c.join_all();
+    assert!(processes.iter().all(|process| c.sent.contains(&(*process, ToWorker::Stop))));
+    assert_eq!(c.error(call).root_cause().kind, ErrorKind::SessionEnded);
+    for process in processes.into_iter().chain([worker(1)]) {
+        c.handle(Event::Lost(process, "exit status: 0".into(), vec![]));
+    }
+    assert!(c.scheduler.is_over());
+}
+
+#[test]
+fn what_a_dead_worker_never_saw_runs_elsewhere() {
+    let mut c = Cluster::new(1);
+    let task = c.task();
+    c.handle(Event::Lost(c.where_is(task), "signal: 9 (SIGKILL)".into(), vec![task]));
+    let replacement = c.join_all()[0];
+    assert_eq!(c.where_is(task), replacement);
+}
+
+#[test]
+fn calls_that_waited_for_the_constructor_keep_their_order_across_callers() {
+    let mut c = Cluster::new(1);
+    let id = c.submit(|spec| spec.target = Target::NewActor);
+    let first = c.submit_from(worker(1), |spec| spec.target = Target::Actor(id));
+    let second = c.call(id);
+    let third = c.submit_from(worker(1), |spec| spec.target = Target::Actor(id));
+    let process = c.join_all()[0];
+    c.done(process, id);
+    let order: Vec<_> = c.runs().into_iter().map(|(_, call)| call).filter(|call| *call != id).collect();
+    assert_eq!(order, [first, second, third]);
 }

@@ -23,6 +23,8 @@ pub(crate) struct Worker {
     pub(crate) ahead: VecDeque<DataId>,
     /// These calls were asked back and the answer is not here yet.
     pub(crate) recalling: Option<Vec<DataId>>,
+    /// Its open requests that block a call.
+    pub(crate) blocking: Vec<RequestId>,
     /// The references that the process holds.
     pub(crate) references: FxHashMap<DataId, u32>,
 }
@@ -64,6 +66,7 @@ impl Worker {
             stack: Vec::new(),
             ahead: VecDeque::new(),
             recalling: None,
+            blocking: Vec::new(),
             references: FxHashMap::default(),
         }
     }
@@ -298,7 +301,7 @@ impl Scheduler {
     }
 
     /// The process has ended.
-    pub(crate) fn lost(&mut self, process: ProcessId, why: &str) {
+    pub(crate) fn lost(&mut self, process: ProcessId, why: &str, unseen: &[DataId]) {
         let Some(mut worker) = self.workers.remove(&process) else {
             return;
         };
@@ -311,7 +314,11 @@ impl Scheduler {
         }
         for frame in std::mem::take(&mut worker.stack) {
             self.give_back(frame);
-            self.fail_task(frame.task, error.clone());
+            if worker.role == Role::Pool && unseen.contains(&frame.task) {
+                self.make_ready_again(frame.task);
+            } else {
+                self.fail_task(frame.task, error.clone());
+            }
         }
         for task in worker.ahead.into_iter().rev() {
             self.make_ready_again(task);

@@ -224,7 +224,9 @@ impl Process {
     fn next_call(&self) -> Option<usize> {
         let wanted = |run: &Run| match self.stack.last().and_then(|frame| frame.waiting.as_ref()) {
             None => true,
-            Some((_, awaited)) => awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id)),
+            Some((_, awaited)) => {
+                awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
+            }
         };
         self.queue.iter().position(|run| run.nested).or_else(|| self.queue.iter().position(wanted))
     }

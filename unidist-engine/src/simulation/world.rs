@@ -2,7 +2,7 @@
 
 use super::process::{Process, Stepped, object};
 use super::program::{self, Step};
-use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, Value};
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
 use crate::scheduler::{Action, Caller, Event, Limits, Scheduler};
 use crate::store::{Block, StoredObject};
 use fastrand::Rng;
@@ -172,7 +172,7 @@ impl World {
                 Stepped::Crashed => return self.die(process, state),
                 Stepped::Ended => {
                     self.deliver_all(process, &mut state);
-                    return self.handle(Event::Lost(process, "it ended".into()));
+                    return self.handle(Event::Lost(process, "it ended".into(), Vec::new()));
                 }
             },
             _ => {
@@ -200,7 +200,11 @@ impl World {
             }
         }
         self.deliver_all(process, &mut state);
-        self.handle(Event::Lost(process, "it was killed".into()));
+        let unseen = state.inbox.iter().filter_map(|message| match message {
+            ToWorker::Run(run) => Some(run.id),
+            _ => None,
+        });
+        self.handle(Event::Lost(process, "it was killed".into(), unseen.collect()));
     }
 
     fn deliver_all(&mut self, process: ProcessId, state: &mut Process) {
@@ -416,7 +420,7 @@ impl World {
                 Action::Reply(ME, request, reply) => self.reply(request, &reply),
                 Action::Reply(process, request, reply) => {
                     if let Some(process) = self.processes.get_mut(&process) {
-                        process.inbox.push_back(crate::link::message::ToWorker::Reply(request, reply));
+                        process.inbox.push_back(ToWorker::Reply(request, reply));
                     }
                 }
                 Action::Free(block) => {
