@@ -1,7 +1,7 @@
 //! What a case is.
 
 /// What a case returns: an error fails it, and so does a panic.
-pub(crate) type Result = unidist::Result<()>;
+pub(crate) type Result<T = (), E = unidist::Error> = std::result::Result<T, E>;
 
 /// The names of the backends, as `UNIDIST_BACKEND` takes them.
 pub(crate) const PYSEQ: &str = "pyseq";
@@ -26,14 +26,7 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) const fn new(group: &'static str, name: &'static str, run: fn() -> Result) -> Self {
-        Case {
-            group,
-            name,
-            run,
-            backend: None,
-            is_bare: false,
-            settings: &[],
-        }
+        Case { group, name, run, backend: None, is_bare: false, settings: &[] }
     }
 
     /// It concerns this backend alone.

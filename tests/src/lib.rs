@@ -14,8 +14,8 @@
 
 mod case;
 mod cases;
-mod program;
 mod process;
+mod program;
 mod runner;
 mod self_test;
 mod support;

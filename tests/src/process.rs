@@ -38,10 +38,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> std::io::Result<End
     let mut text = Vec::new();
     output.seek(SeekFrom::Start(0))?;
     output.read_to_end(&mut text)?;
-    Ok(Ended {
-        status,
-        output: String::from_utf8_lossy(&text).into_owned(),
-    })
+    Ok(Ended { status, output: String::from_utf8_lossy(&text).into_owned() })
 }
 
 /// Waits until a child has ended; false if the time is over first.

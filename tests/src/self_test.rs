@@ -29,7 +29,11 @@ const COMPLAINTS: &[&str] = &[
 pub(crate) fn trials() -> Vec<Trial> {
     assert_eq!(CASES.len(), COMPLAINTS.len(), "a complaint for each case");
     let rules = CASES.iter().zip(COMPLAINTS);
-    rules.map(|(case, complaint)| Trial::test(format!("{}_is_noticed", case.path()), || notices(case, complaint))).collect()
+    rules
+        .map(|(case, complaint)| {
+            Trial::test(format!("{}_is_noticed", case.path()), || notices(case, complaint))
+        })
+        .collect()
 }
 
 fn notices(case: &Case, complaint: &str) -> std::result::Result<(), Failed> {

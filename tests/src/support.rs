@@ -19,10 +19,7 @@ pub(crate) struct Signal {
 impl Signal {
     #[new]
     pub(crate) fn new() -> Self {
-        Signal {
-            is_open: watch::Sender::new(false),
-            waiting: watch::Sender::new(0),
-        }
+        Signal { is_open: watch::Sender::new(false), waiting: watch::Sender::new(0) }
     }
 
     /// Ends when the signal is opened.

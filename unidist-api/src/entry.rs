@@ -5,8 +5,8 @@
 /// returns at once.
 ///
 /// An executable need not call this: its workers begin before `main`, or (where the platform has no hook for that) in
-/// [`init`](crate::init). A shared library does not get the hook, as it would run under the loader's lock: there, this
-/// is called by the program that serves as its workers.
+/// [`init`](crate::init()). A shared library does not get the hook, as it would run under the loader's lock: there,
+/// this is called by the program that serves as its workers.
 pub fn worker_main() {
     serve_if_worker();
 }

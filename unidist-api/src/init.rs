@@ -53,11 +53,14 @@ pub fn shutdown() -> Result<()> {
     session::close()
 }
 
+/// Starts the backend; from the first look at the settings on, none can be changed.
 fn start() -> Result<Arc<dyn Backend>> {
-    let settings = Settings::resolve()?;
-    let backend = select(&settings, PROGRAM)?;
     unidist_config::freeze();
-    Ok(backend)
+    let started = Settings::resolve().map_err(Error::from).and_then(|settings| select(&settings, PROGRAM));
+    if started.is_err() {
+        unidist_config::thaw();
+    }
+    started
 }
 
 /// The one place that names the backends.

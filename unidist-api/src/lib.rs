@@ -41,8 +41,9 @@
 //!
 //! # Vocabulary
 //!
-//! - A *session* ([`init`]) is what there is to run on: a backend, chosen by `UNIDIST_BACKEND`.
-//! - A *task* is one call of a function ([`remote`], the traits in [`prelude`]); [`closure!`] and [`map`] call closures.
+//! - A *session* ([`init()`]) is what there is to run on: a backend, chosen by `UNIDIST_BACKEND`.
+//! - A *task* is one call of a function ([`remote`], the traits in [`prelude`]); [`closure!`] and [`map`] call
+//!   closures.
 //! - An *object* is an immutable value in the session's store, an [`ObjectRef`] a reference to it: [`put`], [`get`],
 //!   [`wait`]. Large arrays are shared, not copied: [`SharedSlice`].
 //! - An *actor* is a value that lives in a process of its own, an [`ActorHandle`] is how it is called.
@@ -68,13 +69,41 @@ pub use cluster::live_objects;
 pub use cluster::{cluster_resources, get_ip, num_cpus};
 pub use entry::worker_main;
 pub use init::{Session, init, is_initialized, shutdown};
-pub use unidist_config as config;
 pub use unidist_core::{
     Actor, ActorHandle, ActorMethod, ActorOptions, Bound, CallOptions, Dep, Error, ErrorKind, Fetch,
-    Gettable, IntoArg, MethodOptions, ObjectRef, Portable, Result, SharedSlice, TaskError, Waited, build_id,
-    closure, get, is_object_ref, map, put, put_ref, put_slice, wait,
+    FunctionOptions, Gettable, IntoArg, MethodOptions, ObjectRef, Portable, Result, SharedSlice, TaskError,
+    Waited, build_id, closure, get, is_object_ref, map, put, put_ref, put_slice, wait,
 };
 pub use unidist_macros::remote;
+
+/// Settings in code: a type for each `UNIDIST_*` variable, to be read with `get` and set with `put` before [`init()`].
+///
+/// What was put wins over the environment, which wins over the default. The settings are resolved together when a
+/// session starts, and cannot be changed while there is one.
+///
+/// ```
+/// use unidist::config::{Backend, BackendName, CpuCount, Source};
+///
+/// CpuCount::put(2)?;
+/// Backend::put(BackendName::Pyseq)?;
+/// assert_eq!(CpuCount::source(), Source::Code);
+///
+/// let session = unidist::init()?;
+/// assert_eq!(unidist::num_cpus()?, 2);
+/// assert!(CpuCount::put(3).is_err());
+/// # Ok::<(), unidist::Error>(())
+/// ```
+pub mod config {
+    pub use unidist_config::{
+        Backend, BackendName, ConfigError, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources,
+        Source,
+    };
+}
+
+/// The examples of the front page are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 /// What most programs need, the traits that give functions their `.remote` among it: `use unidist::prelude::*;`.
 pub mod prelude {

@@ -5,7 +5,7 @@ use unidist::config::{Backend, CpuCount};
 use unidist::prelude::*;
 use unidist::{Error, closure};
 
-// One test: sessions are process-wide.
+// One test for this process: sessions are process-wide.
 #[test]
 fn a_session_lives_as_long_as_its_handles() {
     assert!(!unidist::is_initialized());
@@ -48,6 +48,25 @@ fn a_session_lives_as_long_as_its_handles() {
     drop(third);
 
     from_many_threads();
+}
+
+// In a process of its own, which gets a wrong setting.
+#[test]
+fn a_session_that_could_not_start_leaves_the_settings_open() {
+    if std::env::var_os("UNIDIST_CPUS").is_none_or(|value| value != "none") {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "a_session_that_could_not_start_leaves_the_settings_open", "--nocapture"]);
+        let status = child.env("UNIDIST_CPUS", "none").status().unwrap();
+        assert!(status.success(), "{status}");
+        return;
+    }
+    let error = unidist::init().unwrap_err();
+    assert!(error.to_string().contains("UNIDIST_CPUS"), "{error}");
+    assert!(!unidist::is_initialized());
+    CpuCount::put(1).unwrap();
+    let _session = unidist::init().unwrap();
+    assert_eq!(unidist::num_cpus(), Ok(1));
+    assert!(CpuCount::put(2).is_err());
 }
 
 fn wait_error() -> Error {

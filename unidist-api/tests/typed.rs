@@ -70,6 +70,110 @@ fn results_split() {
     }
 }
 
+/// Whole numbers only.
+#[remote(num_returns = 2)]
+fn divmod(a: i64, b: i64) -> (i64, i64) {
+    (a / b, a % b)
+}
+
+#[remote(name = "typed.halves", num_cpus = 0.5, num_returns = 2)]
+fn halves(text: String, at: usize) -> Result<(String, String), usize> {
+    if at > text.len() {
+        return Err(text.len());
+    }
+    let (left, right) = text.split_at(at);
+    Ok((left.to_owned(), right.to_owned()))
+}
+
+#[remote(num_returns = 3)]
+async fn thrice(x: u8) -> std::io::Result<(u8, u8, u8)> {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    if x == 0 { Err(std::io::Error::other("nothing")) } else { Ok((x, x, x)) }
+}
+
+#[remote(num_returns = 2, resources(unobtainium = 1))]
+fn nowhere() -> (u8, u8) {
+    (0, 0)
+}
+
+#[remote(num_returns = 0)]
+fn forget(object: ObjectRef<i64>) {
+    drop(object);
+}
+
+/// The sum of `from..to`, in two halves: it calls itself.
+#[remote(num_returns = 2)]
+fn sums(from: u64, to: u64) -> unidist::Result<(u64, u64)> {
+    let middle = from.midpoint(to);
+    if to - from < 4 {
+        return Ok(((from..middle).sum(), (middle..to).sum()));
+    }
+    let (lower, upper) = (sums.remote(from, middle), sums.remote(middle, to));
+    let whole = |(left, right): (ObjectRef<u64>, ObjectRef<u64>)| get((left, right)).map(|(l, r)| l + r);
+    assert_eq!(sums(0, 3)?, (0, 3));
+    Ok((whole(lower)?, whole(upper)?))
+}
+
+#[test]
+fn results_split_by_definition() {
+    let _session = unidist::init().unwrap();
+    let (q, r): (ObjectRef<i64>, ObjectRef<i64>) = divmod.remote(17, 5);
+    assert_eq!(get((&q, &r)).unwrap(), divmod(17, 5));
+    let (q, r) = divmod.options().num_cpus(1).name("again").remote(&q, r);
+    assert_eq!(get([q, r]).unwrap(), [1, 1]);
+    let whole: ObjectRef<(i64, i64)> = divmod.options().num_returns::<1>().remote(7, 2);
+    assert_eq!(get(whole).unwrap(), (3, 1));
+    let failed = get(divmod.remote(1, 0).1).unwrap_err();
+    assert_eq!(failed.as_task().unwrap().kind, ErrorKind::Panicked);
+    assert_eq!(failed.as_task().unwrap().function, "typed::divmod");
+
+    let (left, right) = halves.remote("unidist", 3);
+    assert_eq!(get((left, right)).unwrap(), ("uni".to_owned(), "dist".to_owned()));
+    let (left, right) = halves.remote("unidist", 9);
+    for error in [get(left).unwrap_err(), get(right).unwrap_err()] {
+        assert_eq!(error.downcast::<usize>(), Some(7));
+        assert_eq!(error.as_task().unwrap().function, "typed.halves");
+    }
+    let impossible = get(halves.options().num_cpus(-1).remote("", 1).0).unwrap_err();
+    assert_eq!(impossible.as_task().unwrap().kind, ErrorKind::InvalidOption);
+
+    let unsatisfiable = get(nowhere.remote().0).unwrap_err();
+    assert_eq!(unsatisfiable.as_task().unwrap().kind, ErrorKind::Unsatisfiable);
+
+    let (a, b, c) = thrice.remote(5);
+    assert_eq!(get([a, b, c]).unwrap(), [5; 3]);
+    let error = get(thrice.remote(0).2).unwrap_err();
+    assert!(error.to_string().contains("nothing"), "{error}");
+    let () = forget.remote(vec![put(1i64).unwrap()].remove(0));
+    let (lower, upper) = sums.remote(0, 16);
+    assert_eq!(get((lower, upper)).unwrap(), (28, 92));
+}
+
+#[test]
+fn a_function_with_num_returns_is_still_a_function() {
+    fn apply(function: fn(i64, i64) -> (i64, i64)) -> (i64, i64) {
+        function(9, 2)
+    }
+    assert_eq!(divmod(9, 2), (4, 1));
+    assert_eq!((apply(*divmod), apply(divmod::divmod)), ((4, 1), (4, 1)));
+    assert_eq!(format!("{divmod:?}"), "divmod");
+    forget((|| 1i64).remote());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(runtime.block_on(thrice(1)).unwrap(), (1, 1, 1));
+    let own = std::thread::spawn(move || runtime.block_on(thrice::thrice(2)).unwrap());
+    assert_eq!(own.join().unwrap(), (2, 2, 2));
+
+    let _session = unidist::init().unwrap();
+    let whole: ObjectRef<(i64, i64)> = divmod::divmod.remote(9, 2); // as any other function
+    assert_eq!(get(whole).unwrap(), (4, 1));
+    #[remote(num_returns = 2)]
+    fn local(x: u8) -> (u8, u8) {
+        (x, 1)
+    }
+    assert_eq!(get(local.remote(3).0).unwrap(), 3);
+    assert_eq!(get((|x: i64| divmod(x, 4).1).remote(7)).unwrap(), 3);
+}
+
 #[test]
 fn errors_keep_what_they_were() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -259,4 +363,12 @@ fn asynchronous_functions_are_not_special() {
     let (one, two) = (later.remote(1), later.remote(2));
     assert_eq!(runtime.block_on(async { (one.await.unwrap(), (&two).await.unwrap()) }), (1, 2));
     assert_eq!(get(two).unwrap(), 2);
+
+    let refs = [later.remote(1), later.remote(0), later.remote(3)];
+    let all = runtime.block_on(async {
+        let mut set = tokio::task::JoinSet::new();
+        refs.iter().for_each(|each| drop(set.spawn(each.into_future()))); // futures, for what combines them
+        set.join_all().await
+    });
+    assert_eq!(all.iter().flatten().sum::<u64>(), 4);
 }

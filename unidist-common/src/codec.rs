@@ -1,7 +1,12 @@
 //! The encoding of values: the one module that knows the format.
 //!
 //! Little endian, integers of fixed width. A sequence is its length as a `u64`, then its items, so a list can be
-//! made from encoded items without decoding them ([`splice`]).
+//! made from encoded items without decoding them ([`splice`]). A map is a sequence of its keys and values, a string one
+//! of bytes, a structure its fields, an enum the index of its variant as a `u32` and the variant's fields; an option
+//! begins with a byte that is 0 or 1.
+//!
+//! `bincode` writes and reads this format. It believes a length in the bytes as far as a limit that is a constant of the
+//! program, so [`decode()`] picks the limit by the number of bytes there are.
 
 use bincode::config::{Configuration, Fixint, LittleEndian};
 use bytes::Bytes;
@@ -64,16 +69,29 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
 ///
 /// # Errors
 ///
-/// The bytes are not the encoding of such a value.
+/// The bytes are not the encoding of such a value. Whatever they are, this does not panic, and a false length in them makes it allocate
+/// at most 2 KiB, 2 MiB or 2 GiB (the first of these that is more than they are).
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (value, read) = bincode::serde::decode_from_slice(bytes, FORMAT).map_err(|error| match error {
+    const KIB: usize = 1 << 10;
+    const MIB: usize = 1 << 20;
+    const GIB: usize = 1 << 30;
+    match bytes.len() {
+        0..KIB => decode_within::<T, { 2 * KIB }>(bytes),
+        KIB..MIB => decode_within::<T, { 2 * MIB }>(bytes),
+        MIB..GIB => decode_within::<T, { 2 * GIB }>(bytes),
+        _ => decode_within::<T, { isize::MAX as usize }>(bytes),
+    }
+}
+
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, CodecError> {
+    let decoded = bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<LIMIT>());
+    let (value, used) = decoded.map_err(|error| match error {
         bincode::error::DecodeError::OtherString(message) => CodecError { message },
         other => CodecError { message: other.to_string() },
     })?;
-    if read == bytes.len() {
-        Ok(value)
-    } else {
-        Err(CodecError { message: format!("{} bytes are left over", bytes.len() - read) })
+    match bytes.len() - used {
+        0 => Ok(value),
+        left => Err(CodecError { message: format!("{left} bytes are left over") }),
     }
 }
 
@@ -98,7 +116,10 @@ impl bincode::enc::write::Writer for &mut Writer {
 mod tests {
     use super::*;
     use serde::{Deserialize, Serializer};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashMap};
+    use std::ffi::CString;
+    use std::fmt::Debug;
+    use std::path::PathBuf;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     enum Shape {
@@ -118,6 +139,57 @@ mod tests {
         assert_eq!(decode::<Vec<u64>>(&encode(&large).unwrap()).unwrap(), large);
     }
 
+    fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
+        let bytes = encode(&value).unwrap();
+        assert_eq!(decode::<T>(&bytes).as_ref(), Ok(&value));
+        let (reference, _) = bincode::serde::decode_from_slice::<T, _>(&bytes, FORMAT).unwrap();
+        assert_eq!(reference, value);
+        for end in 0..bytes.len() {
+            assert!(decode::<T>(&bytes[..end]).is_err(), "{end} of {} bytes for {value:?}", bytes.len());
+        }
+    }
+
+    #[test]
+    fn every_kind_of_value_survives() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Unit;
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Wrapped(i128, Unit, Box<Option<Wrapped>>);
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct New(f32);
+        survives((true, false, 'a', 'ß', '€', '𝄞'));
+        survives((u8::MAX, u16::MAX, u32::MAX, u64::MAX, u128::MAX, usize::MAX));
+        survives((i8::MIN, i16::MIN, i32::MIN, i64::MIN, i128::MIN, isize::MIN));
+        survives((New(-0.5), f64::MIN_POSITIVE, ()));
+        survives(Wrapped(-1, Unit, Box::new(Some(Wrapped(2, Unit, Box::new(None))))));
+        survives((String::from("word ß"), Bytes::from_static(b"bytes"), CString::from(c"text")));
+        survives((PathBuf::from("a/b"), Some(Some(1u8)), None::<u8>, [1u16, 2, 3]));
+        survives(Ok::<Vec<Shape>, String>(vec![Shape::Empty]));
+        survives(HashMap::from([("a".to_owned(), 1u64), ("b".to_owned(), 2)]));
+        survives(std::time::Duration::new(3, 5));
+        assert_eq!(decode::<Vec<()>>(&encode(&vec![(); 1000]).unwrap()).unwrap().len(), 1000);
+    }
+
+    #[test]
+    fn a_wrong_length_is_an_error() {
+        fn refused<T: DeserializeOwned + Debug>(before: &[u8]) {
+            for length in [1, 4096, u64::from(u32::MAX) + 1, 1 << 40, 1 << 60, i64::MAX as u64, u64::MAX] {
+                let bytes = [before, &length.to_le_bytes()].concat();
+                assert!(decode::<T>(&bytes).is_err());
+            }
+        }
+        refused::<String>(&[]);
+        refused::<Vec<u8>>(&[]);
+        refused::<Vec<u64>>(&[]);
+        refused::<HashMap<String, u64>>(&[]);
+        refused::<Bytes>(&[]);
+        refused::<CString>(&[]);
+        refused::<Box<str>>(&[]);
+        refused::<Vec<Vec<String>>>(&encode(&(2u64, 0u64)).unwrap());
+        refused::<Option<String>>(&[1]);
+        refused::<Shape>(&encode(&1u32).unwrap());
+    }
+
     #[test]
     fn a_list_is_spliced_from_its_items() {
         let items = ["a".to_owned(), String::new(), "ccc".to_owned()];
@@ -133,6 +205,10 @@ mod tests {
         assert!(decode::<(u32, String)>(&bytes[..bytes.len() - 1]).is_err());
         assert!(decode::<u32>(&bytes).unwrap_err().to_string().contains("left over"));
         assert!(decode::<bool>(&[7]).is_err());
+        assert!(decode::<Option<u8>>(&[2, 0]).is_err());
+        assert!(decode::<char>(&[0xff; 4]).is_err() && decode::<char>(&[]).is_err());
+        assert!(decode::<String>(&encode(&Bytes::from_static(&[0xff])).unwrap()).is_err());
+        assert!(decode::<Shape>(&[9, 0, 0, 0]).unwrap_err().to_string().contains("variant"));
     }
 
     #[test]

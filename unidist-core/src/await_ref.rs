@@ -12,6 +12,9 @@ use std::task::{Context, Poll, Waker};
 use unidist_common::Result;
 
 /// The future of a ref's value, made by `.await` or [`IntoFuture::into_future`].
+///
+/// A ref is not a future itself; combinators that want one (`select`, `FuturesUnordered`, `tokio::spawn`) are given
+/// `reference.into_future()`. It asks for the value when it is first polled, and can be dropped at any time.
 pub struct Fetch<T> {
     core: RefCore,
     /// None before the first poll.
@@ -104,5 +107,18 @@ impl<T: Portable> IntoFuture for &ObjectRef<T> {
 impl<T> fmt::Debug for Fetch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Fetch({})", self.core)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+
+    #[test]
+    fn it_can_go_anywhere() {
+        fn check<F: Send + Sync + Unpin + 'static>() {}
+        check::<Fetch<String>>();
+        check::<Fetch<Rc<u8>>>(); // the value is made where it is asked for
     }
 }

@@ -1,8 +1,10 @@
 //! The name of this build of the executable.
 
 use crate::registry::Fnv;
+use std::fs::File;
 use std::hash::Hasher;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Names the build of the image (executable or shared library) that holds this code: its GNU build id, or else a hash
@@ -10,19 +12,29 @@ use std::sync::OnceLock;
 pub fn build_id() -> String {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {
-        let Some(image) = image().and_then(|path| std::fs::read(path).ok()) else {
-            return format!("version:{}", env!("CARGO_PKG_VERSION"));
-        };
-        match gnu_build_id(&image) {
-            Some(id) => id.iter().fold("gnu:".to_owned(), |text, byte| text + &format!("{byte:02x}")),
-            None => {
-                let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-                hash.write(&image);
-                format!("hash:{:016x}", hash.finish())
+        let named = image().and_then(|path| {
+            // The note lies near the start; a debug build is too long to be read by each process for it.
+            let start = read(&path, START).ok()?;
+            if let Some(id) = gnu_build_id(&start) {
+                return Some(id.iter().fold("gnu:".to_owned(), |text, byte| text + &format!("{byte:02x}")));
             }
-        }
+            let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+            hash.write(&read(&path, u64::MAX).ok()?);
+            Some(format!("hash:{:016x}", hash.finish()))
+        });
+        named.unwrap_or_else(|| format!("version:{}", env!("CARGO_PKG_VERSION")))
     })
     .clone()
+}
+
+/// Where the build id is looked for.
+const START: u64 = 64 * 1024;
+
+/// The first bytes of a file.
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The file that this code was loaded from.

@@ -42,7 +42,7 @@ impl<T: Portable> Dep<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`get`](crate::get).
+    /// Those of [`get`](crate::get()).
     pub fn value(&self) -> Result<&T> {
         if let Some(value) = self.value.get() {
             return Ok(value);

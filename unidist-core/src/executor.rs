@@ -130,6 +130,11 @@ impl<T: Clone, O> Executor<T, O> {
         self.slots.borrow().len()
     }
 
+    /// Whether there is a future with such a tag.
+    pub(crate) fn any(&self, which: impl Fn(&T) -> bool) -> bool {
+        self.slots.borrow().iter().any(|(_, slot)| which(&slot.tag))
+    }
+
     /// Polls a new future once; if that is not its end, it is kept.
     ///
     /// # Errors

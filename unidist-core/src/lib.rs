@@ -11,6 +11,7 @@ mod capture;
 mod closure;
 mod conjure;
 mod current;
+mod definition;
 mod dep;
 mod executor;
 mod get;
@@ -43,6 +44,7 @@ pub use build_id::build_id;
 pub use call::{CallOptions, map};
 pub use closure::Bound;
 pub use current::current_call;
+pub use definition::FunctionOptions;
 pub use dep::Dep;
 pub use get::{Gettable, get};
 pub use object_ref::{ObjectRef, is_object_ref};
@@ -71,9 +73,11 @@ pub mod __private {
         AnyErrorKind, Constructor, Method, SentErrorKind, State, exclusive, later, shared,
     };
     pub use crate::closure::{bind0, bind1, bind2, typed0, typed1, typed2};
+    pub use crate::definition::{Definition, now};
     pub use crate::inputs::Inputs;
     pub use crate::portable::{assert_argument, assert_result, assert_split};
     pub use crate::registry::{Metadata, NamedFunction, keep, subject_of};
+    pub use crate::split::SplitInto;
     pub use crate::started::Started;
     pub use unidist_common::{TaskError, TaskOptions};
 }

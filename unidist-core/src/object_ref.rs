@@ -12,11 +12,11 @@ use unidist_common::{DataId, Error, Payload, Result};
 
 /// A reference to a value that exists, or will exist, somewhere in the session.
 ///
-/// It is a promise, a handle and a capability in one: fetch the value with [`get`](crate::get) or `.await`, pass the
+/// It is a promise, a handle and a capability in one: fetch the value with [`get`](crate::get()) or `.await`, pass the
 /// ref on as an argument in place of the value, put it into other values. The object lives for as long as any ref to
 /// it does, in any process.
 ///
-/// As part of an argument, a result or a [`put`](crate::put) it can be serialised; anywhere else that is an error,
+/// As part of an argument, a result or a [`put`](crate::put()) it can be serialised; anywhere else that is an error,
 /// because nothing would keep the object alive.
 #[must_use = "a dropped ref gives its object up; the task still runs"]
 pub struct ObjectRef<T> {

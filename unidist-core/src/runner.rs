@@ -27,6 +27,13 @@ pub trait TaskRunner {
     /// How many calls have started and not ended, not counting those on the stack.
     fn pending(&self) -> usize;
 
+    /// Whether this call of a method, which has started and not ended, waits for the state of its actor: then it
+    /// cannot go on before the actor's calls that are on the stack have returned. May be false where that is not known.
+    fn is_kept_out(&self, call: DataId) -> bool {
+        let _ = call;
+        false
+    }
+
     /// Forgets an actor: its state is dropped, its unfinished calls too.
     fn drop_actor(&self, actor: DataId);
 }

@@ -218,6 +218,11 @@ impl TaskRunner for RustRunner {
         self.executor.len() + waiting
     }
 
+    fn is_kept_out(&self, call: DataId) -> bool {
+        // What else could a method wait for that is not asynchronous?
+        self.executor.any(|tag| tag.call == call && tag.actor.is_some() && !tag.asynchronous)
+    }
+
     fn drop_actor(&self, actor: DataId) {
         let state = self.actors.borrow_mut().remove(&actor);
         let futures = self.executor.cancel(|tag| tag.actor == Some(actor));

@@ -1,4 +1,5 @@
-//! The default session: the workspace's only mutable static.
+//! The default session: one of the workspace's two mutable statics. (The other is the table of settings made in code,
+//! in `unidist-config`, which is closed while there is a session.)
 //!
 //! # States
 //!

@@ -25,10 +25,10 @@ impl Refs for () {
 
 /// What can be stored as `N` objects: anything as one, a tuple of `N` values as `N`, anything as none.
 #[diagnostic::on_unimplemented(
-    message = "a function that returns `{Self}` cannot have `num_returns::<{N}>()`",
+    message = "a function that returns `{Self}` cannot have `num_returns` {N}",
     label = "the return type must be a tuple of {N} values, or a Result of one",
-    note = "a result can be stored as one object, a tuple of 2 to 6 values also as that many, and with \
-            `num_returns::<0>()` not at all"
+    note = "a result can be stored as one object, a tuple of 2 to 6 values also as that many, and with 0 \
+            not at all"
 )]
 pub trait SplitInto<const N: usize>: Sized {
     /// What the caller is given.

@@ -1,6 +1,7 @@
 //! `#[remote]` on an `impl` block.
 
 use crate::Errors;
+use crate::body::{arguments, decode, finish};
 use crate::options::{Options, Place};
 use crate::signature::{Shape, is_generic, receives_mut};
 use proc_macro2::{Span, TokenStream as Tokens};
@@ -34,6 +35,8 @@ struct Constructor {
 }
 
 struct Method {
+    /// The conditions under which there is this method. (Those of a whole item are settled before its attribute.)
+    cfgs: Vec<Attribute>,
     ident: Ident,
     vis: Visibility,
     docs: Vec<Attribute>,
@@ -115,7 +118,9 @@ impl Parts {
         }
         let shape = Shape::of(signature, Some(&self.actor), "an actor method", errors);
         if let (Some(shape), Some(exclusive)) = (shape, exclusive) {
+            let cfgs = function.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg"));
             self.methods.push(Method {
+                cfgs: cfgs.cloned().collect(),
                 ident: signature.ident.clone(),
                 vis: function.vis.clone(),
                 docs,
@@ -133,20 +138,21 @@ impl Parts {
         let constructor = self.constructor.as_ref().map(|constructor| self.constructor(constructor, options));
         let markers = self.methods.iter().map(|method| self.method(method, options));
         let fields = self.methods.iter().map(|method| {
-            let Method { ident: name, vis, docs, shape, .. } = method;
+            let Method { cfgs, ident: name, vis, docs, shape, .. } = method;
             let (marker, types, returns) =
                 (self.marker(name), &shape.types, method.options.num_returns.unwrap_or(1));
-            quote!(#(#docs)* #vis #name: ::unidist::ActorMethod<#actor, #marker, (#(#types,)*), #returns>)
+            quote!(#(#cfgs)* #(#docs)* #vis #name: ::unidist::ActorMethod<#actor, #marker, (#(#types,)*), #returns>)
         });
-        let names = self.methods.iter().map(|method| &method.ident);
-        let argument_checks = self
+        let values = self
             .methods
             .iter()
-            .map(|method| &method.shape)
-            .chain(self.constructor.iter().map(|constructor| &constructor.shape))
-            .map(Shape::argument_checks);
-        let result_checks =
-            self.methods.iter().map(|method| method.shape.result_check(method.options.num_returns));
+            .map(|Method { cfgs, ident, .. }| quote!(#(#cfgs)* #ident: ::unidist::ActorMethod::new(actor)));
+        let constructor_check =
+            self.constructor.iter().map(|constructor| constructor.shape.argument_checks());
+        let method_checks = self.methods.iter().map(|Method { cfgs, shape, options, .. }| {
+            let (arguments, result) = (shape.argument_checks(), shape.result_check(options.num_returns));
+            quote!(#(#cfgs)* { #arguments #result })
+        });
         let doc = format!("The remote methods of `{ident}`: what an `ActorHandle<{ident}>` derefs to.");
         quote! {
             #constructor
@@ -165,7 +171,7 @@ impl Parts {
                 fn __methods(actor: &::unidist::__private::ActorRef) -> #methods_ident {
                     let _ = actor;
                     #methods_ident {
-                        #(#names: ::unidist::ActorMethod::new(actor),)*
+                        #(#values,)*
                     }
                 }
             }
@@ -173,8 +179,8 @@ impl Parts {
             const _: () = {
                 #[allow(dead_code)]
                 fn check() {
-                    #(#argument_checks)*
-                    #(#result_checks)*
+                    #(#constructor_check)*
+                    #(#method_checks)*
                 }
             };
         }
@@ -194,6 +200,7 @@ impl Parts {
             #[allow(non_camel_case_types, unreachable_pub, missing_debug_implementations)]
             #vis struct #marker;
 
+            #[allow(clippy::result_large_err)]
             impl ::unidist::__private::Constructor<#actor> for #marker {
                 const NAME: &'static str = #path;
                 const EXPLICIT_NAME: ::core::option::Option<&'static str> = #explicit;
@@ -229,7 +236,7 @@ impl Parts {
     }
 
     fn method(&self, method: &Method, options: &Options) -> Tokens {
-        let Method { ident: name, vis, shape, exclusive, asynchronous, .. } = method;
+        let Method { cfgs, ident: name, vis, shape, exclusive, asynchronous, .. } = method;
         let (actor, marker, path) = (&self.actor, self.marker(name), self.path(name));
         let value = &shape.value;
         let class = options.name.as_ref().map(LitStr::value);
@@ -262,10 +269,13 @@ impl Parts {
             },
         };
         quote! {
+            #(#cfgs)*
             #[doc(hidden)]
             #[allow(non_camel_case_types, unreachable_pub, missing_debug_implementations)]
             #vis struct #marker;
 
+            #(#cfgs)*
+            #[allow(clippy::result_large_err)]
             impl ::unidist::__private::Method<#actor> for #marker {
                 type Value = #value;
                 const NAME: &'static str = #path;
@@ -362,33 +372,4 @@ fn explicit_name(name: Option<String>) -> Tokens {
         Some(name) => quote!(::core::option::Option::Some(#name)),
         None => quote!(::core::option::Option::None),
     }
-}
-
-/// Names of our own for the arguments.
-fn arguments(shape: &Shape) -> Vec<Ident> {
-    (0..shape.types.len()).map(|place| format_ident!("argument{place}")).collect()
-}
-
-fn decode(shape: &Shape, arguments: &[Ident]) -> Tokens {
-    if arguments.is_empty() {
-        return quote!(let _ = inputs;);
-    }
-    let types = &shape.types;
-    quote! {
-        let mut inputs = inputs;
-        #(let #arguments: #types = inputs.next()?;)*
-    }
-}
-
-/// The call, and its result as that of the remote call.
-fn finish(call: Tokens, fallible: bool, awaited: Option<Tokens>) -> Tokens {
-    if !fallible {
-        return quote!(::core::result::Result::Ok(#call #awaited));
-    }
-    quote! {{
-        #[allow(unused_imports)]
-        use ::unidist::__private::{AnyErrorKind as _, SentErrorKind as _};
-        let result = #call #awaited;
-        (&result).__unidist_kind().finish(result)
-    }}
 }

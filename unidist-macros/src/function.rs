@@ -1,6 +1,7 @@
 //! `#[remote]` on a function.
 
 use crate::Errors;
+use crate::definition;
 use crate::options::{Options, Place};
 use crate::signature::{Shape, is_generic};
 use proc_macro2::TokenStream as Tokens;
@@ -9,13 +10,13 @@ use syn::{Error, ItemFn};
 
 pub(crate) fn expand(options: Tokens, function: ItemFn) -> Tokens {
     let mut errors = Errors::default();
-    let added = added(options, &function, &mut errors);
+    let expanded = expanded(options, &function, &mut errors).unwrap_or_else(|| quote!(#function));
     let errors = errors.to_tokens();
-    quote!(#function #added #errors)
+    quote!(#expanded #errors)
 }
 
-/// What stands beside the function.
-fn added(options: Tokens, function: &ItemFn, errors: &mut Errors) -> Option<Tokens> {
+/// The function and what stands beside it, or none if it is to be left alone.
+fn expanded(options: Tokens, function: &ItemFn, errors: &mut Errors) -> Option<Tokens> {
     if let Some(receiver) = function.sig.receiver() {
         let message = "a method: put #[remote] on the `impl` block, which makes the type an actor";
         errors.add(Error::new_spanned(receiver, message));
@@ -27,28 +28,49 @@ fn added(options: Tokens, function: &ItemFn, errors: &mut Errors) -> Option<Toke
     let shape = Shape::of(&function.sig, None, "a remote function", errors);
     if is_generic(&function.sig.generics) {
         if given {
-            let message =
-                "options of a generic function go to the call: `f::<T>.options().num_cpus(2).remote(..)`";
+            let message = match options.num_returns {
+                None => {
+                    "options of a generic function go to the call: `f::<T>.options().num_cpus(2).remote(..)`"
+                        .to_owned()
+                }
+                Some(_) => format!("a generic function cannot have `num_returns`; {}", definition::PER_CALL),
+            };
             errors.add(Error::new_spanned(options_span, message));
         }
         return None;
     }
     let shape = shape?;
-    let (arguments, result) = (shape.argument_checks(), shape.result_check(None));
-    let function = &function.sig.ident;
+    match options.num_returns {
+        None | Some(1) => {
+            let name = &function.sig.ident;
+            let described = described(&quote!(#name), &options, &shape, &shape.result_check(None));
+            Some(quote!(#function #described))
+        }
+        Some(count) => {
+            errors.check(definition::fault(function, count, &shape))?;
+            Some(definition::expand(function, count, &options, &shape))
+        }
+    }
+}
+
+/// The entry for the function at `path` in the table of what is known of functions, and the checks of its
+/// types.
+pub(crate) fn described(path: &Tokens, options: &Options, shape: &Shape, result: &Tokens) -> Tokens {
+    let arguments = shape.argument_checks();
     let name = match &options.name {
         Some(name) => quote!(::core::option::Option::Some(#name)),
         None => quote!(::core::option::Option::None),
     };
     let defaults = &options.defaults;
-    Some(quote! {
+    quote! {
+        #[allow(deprecated)]
         const _: () = {
             struct Described;
 
             impl ::unidist::__private::Metadata for Described {
                 fn describe() -> ::unidist::__private::NamedFunction {
                     ::unidist::__private::NamedFunction {
-                        subject: ::unidist::__private::subject_of(&#function),
+                        subject: ::unidist::__private::subject_of(&#path),
                         name: #name,
                         file: ::core::file!(),
                         line: ::core::line!(),
@@ -70,5 +92,5 @@ fn added(options: Tokens, function: &ItemFn, errors: &mut Errors) -> Option<Toke
                 #result
             }
         };
-    })
+    }
 }

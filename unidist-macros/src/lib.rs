@@ -1,10 +1,13 @@
 //! The `#[remote]` attribute of unidist: see `unidist::remote`.
 //!
 //! On a function it changes nothing: a function has its `.remote` from a trait, and the attribute adds checks, a name
-//! and default options, in a table that the linker makes. On an `impl` block it makes the type an actor: a struct of
-//! method fields, which the actor's handle derefs to, and a marker type for each method.
+//! and default options, in a table that the linker makes. Only `num_returns` makes a type of the function's name, with
+//! a `.remote` of its own. On an `impl` block it makes the type an actor: a struct of method fields, which the actor's
+//! handle derefs to, and a marker type for each method.
 
 mod actor;
+mod body;
+mod definition;
 mod function;
 mod options;
 mod signature;
@@ -23,18 +26,32 @@ use syn::{Error, Item};
 ///
 /// - `name = "..."`: its name in errors, and its identity between builds, in place of its path;
 /// - `num_cpus = 2`: the CPU slots that a call holds (1 if not given; 0 and fractions are fine);
-/// - `resources(gpu = 1, "big-memory" = 0.5)`: custom resources that a call holds.
+/// - `resources(gpu = 1, "big-memory" = 0.5)`: custom resources that a call holds;
+/// - `num_returns = 2`: the number of refs that a call gives, one for each value of the tuple that the function returns
+///   (itself or in a `Result`); 0 gives `()`, and 1 is what there is if not given: one ref to all of it.
 ///
-/// All of these can be chosen for a single call too: `f.options().num_cpus(2).remote(..)`. The number of returns can
-/// only be chosen there (`.num_returns::<2>()`): it decides what `.remote` gives, and a function's `.remote` belongs to
-/// a trait that is the same for all functions.
+/// All of these can be chosen for a single call too: `f.options().num_cpus(2).num_returns::<2>().remote(..)`.
 ///
 /// ```ignore
 /// #[remote(num_cpus = 2, resources(gpu = 1))]
 /// fn train(model: Model, data: Vec<f64>) -> Model { .. }
+///
+/// #[remote(num_returns = 2)]
+/// fn divmod(a: i64, b: i64) -> (i64, i64) {
+///     (a / b, a % b)
+/// }
+///
+/// let (q, r) = divmod.remote(17, 5); // ObjectRef<i64>, ObjectRef<i64>
+/// assert_eq!(divmod(17, 5), (3, 2));
 /// ```
 ///
 /// A generic function is called with a turbofish, `f::<T>.remote(..)`, and takes no options here.
+///
+/// A function with `num_returns` (other than 1) is a value of a type of its own, which is named as it is, derefs to a
+/// pointer to the function, and can be called like one. Three things follow. Where a function is wanted as a value,
+/// pass `divmod::divmod`, the function itself, or `*divmod`, the pointer (which cannot be called remotely). No variable
+/// and no type in its scope can have its name. And a call of an `async fn` through its name gives a
+/// `Pin<Box<dyn Future<..>>>`, which stays on its thread: `f::f(..)` gives the function's own future.
 ///
 /// # On an `impl` block
 ///

@@ -65,12 +65,8 @@ impl Options {
                 not_negative(&calls)?;
                 self.defaults.push(quote!(options.max_concurrency = ::core::option::Option::Some(#calls);));
             }
-            ("num_returns", Value::Is(count), Place::Method) => self.num_returns = Some(num_returns(&count)?),
-            ("num_returns", _, Place::Function) => {
-                return Err(Error::new(
-                    key.span(),
-                    "the number of returns is chosen for each call: `f.options().num_returns::<2>().remote(..)`",
-                ));
+            ("num_returns", Value::Is(count), Place::Function | Place::Method) => {
+                self.num_returns = Some(num_returns(&count)?);
             }
             ("num_returns", _, Place::Actor) => {
                 return Err(Error::new(key.span(), "put `#[remote(num_returns = 2)]` on the method"));
@@ -83,7 +79,10 @@ impl Options {
 
 fn unknown(key: &Ident, place: Place) -> Error {
     let (what, allowed) = match place {
-        Place::Function => ("a remote function", "`name = \"..\"`, `num_cpus = 1` and `resources(gpu = 1)`"),
+        Place::Function => (
+            "a remote function",
+            "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)` and `num_returns = 2`",
+        ),
         Place::Actor => {
             ("an actor", "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)` and `max_concurrency = 8`")
         }

@@ -43,6 +43,9 @@ impl Pending {
 /// The actors dropped, with the thread of their session.
 static DROPPED: Mutex<Vec<(ThreadId, DataId)>> = Mutex::new(Vec::new());
 
+/// Calls that wait for the state of their actor, with the thread of their session.
+static KEPT_OUT: Mutex<Vec<(ThreadId, DataId)>> = Mutex::new(Vec::new());
+
 impl TaskRunner for Fake {
     fn start(&self, call: Call) -> Option<CallResult> {
         let code = CODE.lock().unwrap()[&call.function].clone();
@@ -58,6 +61,10 @@ impl TaskRunner for Fake {
 
     fn pending(&self) -> usize {
         0
+    }
+
+    fn is_kept_out(&self, call: DataId) -> bool {
+        KEPT_OUT.lock().unwrap().contains(&(std::thread::current().id(), call))
     }
 
     fn drop_actor(&self, actor: DataId) {
@@ -322,6 +329,9 @@ fn so_is_what_waits_for_its_own_successor() {
     let own = backend.clone();
     let function = define(move |_, running| {
         let after = call(&*own, join(), &[running.id]);
+        let two = [call(&*own, join(), &[after]), call(&*own, join(), &[after])];
+        assert!(own.get(&two).is_err() && own.wait(&two, 1, None).is_err());
+        two.iter().for_each(|id| own.release(*id));
         let error = own.wait(&[after], 1, None).unwrap_err();
         // With a time-out it is none.
         assert_eq!(own.wait(&[after], 1, Some(Duration::from_millis(1))).unwrap(), [0_usize; 0]);
@@ -331,6 +341,32 @@ fn so_is_what_waits_for_its_own_successor() {
     let id = call(&*backend, function, &[]);
     assert_eq!(failure(&*backend, id).kind, ErrorKind::Deadlock);
     no_objects(&*backend, &[id]);
+}
+
+#[test]
+fn so_is_what_waits_for_the_state_of_its_own_actor() {
+    let backend = session();
+    let new = define(|_, _| Some(Ok(vec![Object::default()])));
+    let actor = call_with(&*backend, new, |spec| spec.target = Target::NewActor);
+    let inner = define(|_, call| {
+        KEPT_OUT.lock().unwrap().push((std::thread::current().id(), call.id));
+        None // it will go on when the state is free
+    });
+    let own = backend.clone();
+    let outer = define(move |_, _| {
+        let id = call_with(&*own, inner, |spec| spec.target = Target::Actor(actor));
+        let error = own.get(&[id]).unwrap_err();
+        own.release(id);
+        Some(Err(error.into()))
+    });
+    let id = call_with(&*backend, outer, |spec| {
+        spec.target = Target::Actor(actor);
+        spec.name = "outer".into();
+    });
+    let error = failure(&*backend, id);
+    assert_eq!(error.kind, ErrorKind::Deadlock);
+    assert!(error.message.contains("`outer`"), "{error}");
+    backend.shutdown().unwrap();
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Seat {
                 return Ok(Waited::SessionEnded);
             }
             if let (Some(goal), None) = (goal, until)
-                && let Some(error) = state.is_hopeless(goal, |_| false)
+                && let Some(error) = state.is_hopeless(goal, |call| self.runner.is_kept_out(call))
             {
                 return Err(error);
             }

@@ -36,12 +36,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     println!("{} passed, {failed} failed", arguments.seeds - failed);
     match violations.first() {
         None => Ok(()),
-        Some(first) => Err(format!("replay with `cargo xtask simulate --from {} --seeds 1`", first.seed).into()),
+        Some(first) => {
+            Err(format!("replay with `cargo xtask simulate --from {} --seeds 1`", first.seed).into())
+        }
     }
 }
 
 fn options(seed: u64, trace: bool) -> Options {
-    let trace: Option<fn(std::fmt::Arguments<'_>)> = if trace { Some(|line| eprintln!("{line}")) } else { None };
+    let trace: Option<fn(std::fmt::Arguments<'_>)> =
+        if trace { Some(|line| eprintln!("{line}")) } else { None };
     Options { cpus: 1 + seed as usize % 4, trace, ..Options::default() }
 }
 
@@ -61,7 +64,9 @@ fn run_all(seeds: &Range<u64>, bar: &ProgressBar, trace: bool) -> (u64, Vec<Viol
                         Ok(more) => {
                             steps.fetch_add(more, Ordering::Relaxed);
                         }
-                        Err(violation) => violations.lock().unwrap_or_else(|e| e.into_inner()).push(violation),
+                        Err(violation) => {
+                            violations.lock().unwrap_or_else(|e| e.into_inner()).push(violation)
+                        }
                     }
                     bar.inc(1);
                 }

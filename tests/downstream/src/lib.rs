@@ -1,1 +1,13 @@
-//! Downstream.
+//! A library as a user would write it: it depends on unidist-api (and serde) alone, knows no backend, and its remote
+//! functions are called from other crates.
+//!
+//! ```
+//! let _session = unidist::init()?;
+//! assert_eq!(unidist_downstream::parallel_mean(vec![1.0, 2.0, 3.0, 6.0], 2)?, 3.0);
+//! # Ok::<(), unidist::Error>(())
+//! ```
+
+pub mod inventory;
+pub mod statistics;
+
+pub use statistics::parallel_mean;

@@ -77,8 +77,7 @@ fn every_call_works_in_a_task() -> Result {
         let is_known = cluster_resources()?.contains_key(&host) && is_initialized();
         Ok((get(sum.remote(&objects))?, ready, num_cpus()?, is_known))
     };
-    let result = (|used: unidist::Result<(i64, usize, usize, bool)>| used).remote(uses_all.remote());
-    assert_eq!(get(result)??, (12, 3, 2, true));
+    assert_eq!(get(uses_all.remote())?, (12, 3, 2, true));
     Ok(())
 }
 
@@ -187,7 +186,8 @@ fn nested_with_large_objects() -> Result {
 fn threads_in_a_task() -> Result {
     let spawns = |n: i64| {
         let refs: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..n).map(|x| scope.spawn(move || (put(x).unwrap(), square.remote(x)))).collect();
+            let threads: Vec<_> =
+                (0..n).map(|x| scope.spawn(move || (put(x).unwrap(), square.remote(x)))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         refs.iter().map(|(put, squared)| get(put).unwrap() + get(squared).unwrap()).sum::<i64>()

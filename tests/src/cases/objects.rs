@@ -87,10 +87,7 @@ fn all_kinds_of_values() -> Result {
     round_trip(HashMap::from([(1, "one".to_owned())]))?;
     round_trip(BTreeMap::from([("k".to_owned(), vec![1.5])]))?;
     round_trip(Shape::Nothing)?;
-    round_trip(Shape::Pair(
-        Box::new(Shape::Named { x: f64::INFINITY, tags: vec!["a".into()] }),
-        Some(1),
-    ))?;
+    round_trip(Shape::Pair(Box::new(Shape::Named { x: f64::INFINITY, tags: vec!["a".into()] }), Some(1)))?;
     assert!(get(same::<f64>.remote(f64::NAN))?.is_nan());
     Ok(())
 }
@@ -287,7 +284,8 @@ fn a_dep_arrives_as_its_value() -> Result {
 /// The object behind a `Dep` is resolved before the task starts, ready or not, and its failure is the task's.
 fn a_dep_waits_for_its_object() -> Result {
     let signal = Signal::remote();
-    let late = (|signal: ActorHandle<Signal>| get(signal.wait.remote()).map(|()| vec![4_i64]).unwrap()).remote(&signal);
+    let late = (|signal: ActorHandle<Signal>| get(signal.wait.remote()).map(|()| vec![4_i64]).unwrap())
+        .remote(&signal);
     let job = work.remote(Job { data: late.into(), times: 2 });
     get(signal.waiting.remote(1_usize))?;
     get(signal.open.remote())?;

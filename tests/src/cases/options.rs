@@ -11,11 +11,11 @@ pub(super) const CASES: &[Case] = cases!["options":
     cpus_by_definition_and_by_call, resources_by_definition_and_by_call.settings(DECLARED),
     what_is_declared_is_known.settings(DECLARED), too_many_cpus, an_unknown_resource, too_much_of_a_resource.settings(DECLARED),
     an_impossible_definition, an_impossible_actor, an_impossible_amount, a_call_overrides_its_definition,
-    the_name_is_shown, by_definition_too, returns_by_definition, returns_by_call, options_of_an_actor.settings(DECLARED),
+    the_name_is_shown, by_definition_too, returns_by_definition, returns_of_a_function_by_definition, returns_by_call, options_of_an_actor.settings(DECLARED),
     cpus_are_honoured.only(PYMP), a_resource_is_honoured.only(PYMP).settings(DECLARED),
     an_actor_holds_what_it_asked_for.only(PYMP).settings(DECLARED), an_idle_actor_holds_no_slot,
     backpressure.settings(&[("UNIDIST_MAX_PENDING_TASKS", "3")]),
-    backpressure_does_not_block_tasks.settings(&[("UNIDIST_MAX_PENDING_TASKS", "1")]),
+    backpressure_does_not_block_tasks.only(PYMP).settings(&[("UNIDIST_MAX_PENDING_TASKS", "1")]),
 ];
 
 #[remote(num_cpus = 2)]
@@ -139,6 +139,21 @@ fn by_definition_too() -> Result {
     Ok(())
 }
 
+#[remote(num_returns = 2)]
+fn halves(x: i64) -> (i64, i64) {
+    (x / 2, x - x / 2)
+}
+
+/// `num_returns` of a function, by definition; a call may override it.
+fn returns_of_a_function_by_definition() -> Result {
+    let (less, more) = halves.remote(7);
+    assert_eq!(get((less, more))?, (3, 4));
+    assert_eq!(get(halves.options().num_returns::<1>().remote(7))?, (3, 4));
+    let () = halves.options().num_returns::<0>().remote(7);
+    assert_eq!(halves(7), (3, 4));
+    Ok(())
+}
+
 /// `num_returns` of a method, by definition.
 fn returns_by_definition() -> Result {
     let counter = Counter::remote(17);
@@ -228,7 +243,7 @@ fn an_actor_holds_what_it_asked_for() -> Result {
 
 /// Default 0, so that an idle actor holds no slot.
 fn an_idle_actor_holds_no_slot() -> Result {
-    let actors: Vec<_> = (0..3).map(|n| Counter::remote(n)).collect();
+    let actors: Vec<_> = (0..3).map(Counter::remote).collect();
     assert_eq!(get(actors.iter().map(|actor| actor.value.remote()).collect::<Vec<_>>())?, [0, 1, 2]);
     assert_eq!(get(on_two.remote(1))?, 3); // needs every slot
     Ok(())

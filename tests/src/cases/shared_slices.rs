@@ -174,8 +174,10 @@ fn a_part_keeps_the_whole() -> Result {
 
 /// Very many slices in one value.
 fn many_in_one_value() -> Result {
-    let slices: Vec<_> = (0..300_u32).map(|n| get(put_slice(&vec![n; 100])?)).collect::<unidist::Result<_>>()?;
-    let sums = |slices: Vec<SharedSlice<u32>>| slices.iter().map(|slice| slice.iter().sum()).collect::<Vec<u32>>();
+    let slices: Vec<_> =
+        (0..300_u32).map(|n| get(put_slice(&vec![n; 100])?)).collect::<unidist::Result<_>>()?;
+    let sums =
+        |slices: Vec<SharedSlice<u32>>| slices.iter().map(|slice| slice.iter().sum()).collect::<Vec<u32>>();
     assert_eq!(get(sums.remote(slices))?, (0..300).map(|n| n * 100).collect::<Vec<_>>());
     Ok(())
 }

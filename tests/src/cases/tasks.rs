@@ -110,7 +110,7 @@ fn several_returns_into_calls() -> Result {
     let (quotient, rest) = divided.options().num_returns::<2>().remote(put(17)?, 5);
     drop(quotient);
     assert_eq!(get(square.remote(&rest))?, 4);
-    assert_eq!(get(sum.remote([&rest, &rest]))?, 4);
+    assert_eq!(get(sum.remote([rest.clone(), rest]))?, 4);
     Ok(())
 }
 
@@ -125,9 +125,11 @@ fn zero_returns() -> Result {
 }
 
 /// A parameter `T` accepts `T`, `&T`, `ObjectRef<T>` and `&ObjectRef<T>`.
+#[expect(clippy::needless_borrows_for_generic_args, reason = "a borrowed argument is what this is about")]
 fn four_kinds_of_arguments() -> Result {
     let (value, reference) = (3, put(3)?);
-    let refs = [square.remote(value), square.remote(&value), square.remote(&reference), square.remote(reference)];
+    let refs =
+        [square.remote(value), square.remote(&value), square.remote(&reference), square.remote(reference)];
     assert_eq!(get(refs)?, [9; 4]);
     let text = "abc".to_owned();
     let length = |text: String| text.len();
@@ -144,7 +146,10 @@ fn a_list_of_refs() -> Result {
     assert_eq!(get(sum.remote(put(vec![1, 2])?))?, 3); // a ref to a list
     assert_eq!(get(sum.remote(vec![1, 2, 3]))?, 6);
     let words = |words: Vec<String>| words.join(" ");
-    assert_eq!(get(words.remote(vec![put("a".to_owned())?, put(String::new())?, put("c".to_owned())?]))?, "a  c");
+    assert_eq!(
+        get(words.remote(vec![put("a".to_owned())?, put(String::new())?, put("c".to_owned())?]))?,
+        "a  c"
+    );
     Ok(())
 }
 
@@ -244,7 +249,10 @@ fn functions_of_one_name() -> Result {
     fn place() -> String {
         "within".into()
     }
-    assert_eq!(get([here::place.remote(), there::place.remote(), place.remote()])?, ["here", "there", "within"]);
+    assert_eq!(
+        get([here::place.remote(), there::place.remote(), place.remote()])?,
+        ["here", "there", "within"]
+    );
     Ok(())
 }
 
@@ -323,7 +331,10 @@ fn results_are_there_while_the_worker_runs_another() -> Result {
     let (go, path) = (folder.join("go"), folder.to_str().unwrap().to_owned());
     let busy = |folder: String, n: u8| {
         std::fs::write(format!("{folder}/{n}"), "").unwrap();
-        assert!(crate::process::eventually(crate::support::BOUND, || std::fs::exists(format!("{folder}/go")).unwrap()));
+        assert!(crate::process::eventually(crate::support::BOUND, || std::fs::exists(format!(
+            "{folder}/go"
+        ))
+        .unwrap()));
     };
     let tasks = [busy.remote(&path, 0), busy.remote(&path, 1)];
     let begun = |n: u8| std::fs::exists(folder.join(n.to_string())).unwrap();

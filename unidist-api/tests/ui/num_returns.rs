@@ -1,14 +1,9 @@
-//! A number of returns that does not fit, or at the wrong place.
+//! A number of returns that does not fit, chosen for a call.
 use unidist::prelude::*;
 
 #[remote]
 fn divmod(a: i64, b: i64) -> (i64, i64) {
     (a / b, a % b)
-}
-
-#[remote(num_returns = 2)]
-fn both(a: i64) -> (i64, i64) {
-    (a, a)
 }
 
 fn main() {

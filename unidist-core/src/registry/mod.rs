@@ -1,7 +1,7 @@
 //! Everything that can be called remotely in this executable.
 //!
-//! A call site registers what it calls, through the [`table`]: so do generic functions and closures, in every build
-//! profile. What `#[remote]` says about a function (name, default options) is in a second table and joined by the
+//! A call site registers what it calls, in a table made at link time: so do generic functions and closures, in every
+//! build profile. What `#[remote]` says about a function (name, default options) is in a second table and joined by the
 //! type of the function.
 
 mod key;

@@ -2,8 +2,8 @@
 //! Tables made at link time: one entry for each monomorphic use, whichever crate it is in.
 //!
 //! An entry is the distance from itself to a function that describes it, so a table needs no relocation. The `R` flag
-//! keeps the section through `--gc-sections`, and [`Permanent`] keeps it from being empty, without which its start
-//! symbol would not exist. Each image (executable or shared library) has tables of its own.
+//! keeps the section through `--gc-sections`, and [`Permanent`](super::Permanent) keeps it from being empty, without
+//! which its start symbol would not exist. Each image (executable or shared library) has tables of its own.
 
 use super::{Callable, Description, Metadata, NamedFunction};
 

@@ -2,7 +2,7 @@
 //!
 //! It has three threads:
 //!
-//! - The *task thread* runs the user's code ([`task_loop`]). While it has nothing to run, or waits for an answer, it
+//! - The *task thread* runs the user's code (`task_loop`). While it has nothing to run, or waits for an answer, it
 //!   reads the link itself.
 //! - The *link thread* reads the link while the task thread is in the user's code: it hands queued calls back and
 //!   receives answers for other threads of the user's. It is woken only for what cannot wait.

@@ -1,0 +1,38 @@
+//! `get_ip()`, `num_cpus()`, `cluster_resources()`.
+
+use crate::case::{Case, Result, cases};
+use std::net::IpAddr;
+use unidist::prelude::*;
+use unidist::{cluster_resources, get_ip, num_cpus};
+
+pub(super) const CASES: &[Case] =
+    cases!["cluster": the_address_of_this_host, the_cpus, the_resources, the_same_in_tasks];
+
+/// `get_ip()` is an address.
+fn the_address_of_this_host() -> Result {
+    let ip = get_ip()?;
+    assert!(ip.parse::<IpAddr>().is_ok(), "{ip}");
+    Ok(())
+}
+
+/// `num_cpus()` is what `UNIDIST_CPUS` says.
+fn the_cpus() -> Result {
+    assert_eq!(num_cpus()?, 2);
+    Ok(())
+}
+
+/// `cluster_resources()` is `{ip: {"CPU": n, ...}}`.
+fn the_resources() -> Result {
+    let hosts = cluster_resources()?;
+    assert_eq!(hosts.len(), 1);
+    assert_eq!(hosts[&get_ip()?]["CPU"], 2.0);
+    Ok(())
+}
+
+/// Tasks see the same.
+fn the_same_in_tasks() -> Result {
+    let seen = || -> unidist::Result<_> { Ok((get_ip()?, num_cpus()?, cluster_resources()?)) };
+    let seen = get(seen.remote())?;
+    assert_eq!(seen, (get_ip()?, num_cpus()?, cluster_resources()?));
+    Ok(())
+}

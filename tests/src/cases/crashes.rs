@@ -1,0 +1,408 @@
+//! Processes that end when they should not, and what becomes of the rest.
+
+use crate::case::{Case, PYMP, Result, cases};
+use crate::process::{eventually, is_alive, shared_memory};
+use crate::program::assert_nothing_is_live;
+use crate::runner;
+use crate::support::{BOUND, Counter, Signal, blocked_on, failure, kind, process, square};
+use rustix::process::{Pid, Signal as UnixSignal, kill_process};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use unidist::prelude::*;
+use unidist::{ErrorKind, TaskError};
+
+pub(super) const CASES: &[Case] = cases!["crashes":
+    a_task_that_exits.only(PYMP), a_task_that_aborts.only(PYMP), a_task_that_is_killed.only(PYMP),
+    a_task_that_overflows_its_stack.only(PYMP), a_killed_idle_worker.only(PYMP), every_worker_is_killed.only(PYMP),
+    dependents_of_a_lost_task.only(PYMP), other_results_are_kept.only(PYMP), a_crash_in_a_nested_task.only(PYMP),
+    a_blocked_worker_is_killed.only(PYMP), an_actor_that_exits.only(PYMP), an_actor_that_is_killed.only(PYMP),
+    an_actor_that_aborts_in_its_constructor.only(PYMP), pending_calls_of_a_killed_actor.only(PYMP),
+    many_crashes.only(PYMP), a_crash_frees_what_it_held.only(PYMP),
+    no_orphans_after_a_kill.bare().only(PYMP), no_orphans_while_busy.bare().only(PYMP), no_orphans_after_an_exit.bare().only(PYMP),
+    no_orphans_after_an_abort.bare().only(PYMP), an_exit_status_is_the_programs_own.bare(),
+];
+
+#[remote]
+fn exits(code: i32) -> i64 {
+    std::process::exit(code);
+}
+
+#[remote]
+fn aborts() -> i64 {
+    std::process::abort();
+}
+
+fn kill(process: u32) {
+    let process = Pid::from_raw(process.try_into().unwrap()).unwrap();
+    kill_process(process, UnixSignal::KILL).unwrap();
+}
+
+#[remote]
+fn killed() -> i64 {
+    kill(std::process::id());
+    unreachable!("it was killed");
+}
+
+/// The failure of a task whose worker ended, saying how.
+fn lost(reference: ObjectRef<i64>, function: &str, how: &str) -> TaskError {
+    let error = get(reference).unwrap_err().as_task().unwrap().clone();
+    assert_eq!(error.kind, ErrorKind::WorkerDied, "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(function), "{text} does not name the task");
+    assert!(text.contains(how), "{text} does not say {how}");
+    assert!(!error.worker.is_empty(), "{text} does not name the worker");
+    error
+}
+
+/// A worker's exit fails its task alone: the error names the task, the worker and the status.
+fn a_task_that_exits() -> Result {
+    lost(exits.remote(3), "exits", "3");
+    assert_eq!(get(square.remote(2))?, 4);
+    lost(exits.remote(0), "exits", "0");
+    assert_eq!(get(square.remote(3))?, 9);
+    Ok(())
+}
+
+/// The error names the signal.
+fn a_task_that_aborts() -> Result {
+    lost(aborts.remote(), "aborts", "SIGABRT");
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// So it does for SIGKILL.
+fn a_task_that_is_killed() -> Result {
+    lost(killed.remote(), "killed", "SIGKILL");
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// A stack overflow ends its worker, not the program.
+fn a_task_that_overflows_its_stack() -> Result {
+    fn deeper(n: u64) -> u64 {
+        std::hint::black_box(if n == u64::MAX { n } else { deeper(std::hint::black_box(n + 1)) + 1 })
+    }
+    let overflows = || deeper(0) as i64;
+    assert_eq!(failure(overflows.remote()), ErrorKind::WorkerDied);
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// A worker that has nothing to do is replaced.
+fn a_killed_idle_worker() -> Result {
+    for _ in 0..3 {
+        let worker = get(process.remote())?;
+        kill(worker);
+        assert!(eventually(BOUND, || !is_alive(worker)));
+        assert_ne!(get(process.remote())?, worker);
+    }
+    Ok(())
+}
+
+/// So are all of them at once.
+fn every_worker_is_killed() -> Result {
+    let signal = Signal::remote();
+    let blocked = [blocked_on.remote(&signal), blocked_on.remote(&signal)];
+    get(signal.waiting.remote(2_usize))?;
+    get(signal.open.remote())?;
+    for worker in get(blocked)? {
+        kill(worker);
+    }
+    assert_eq!(get((0..10).map(|x| square.remote(x)).collect::<Vec<_>>())?.len(), 10);
+    Ok(())
+}
+
+/// What depends on a lost task fails with that cause.
+fn dependents_of_a_lost_task() -> Result {
+    let error = get(square.remote(exits.remote(1))).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::DependencyFailed);
+    assert_eq!(error.as_task().unwrap().root_cause().kind, ErrorKind::WorkerDied);
+    Ok(())
+}
+
+/// Nothing else is lost: objects that the worker made stay, small and large.
+fn other_results_are_kept() -> Result {
+    let makes = |seed: u8, len: usize| vec![seed; len];
+    let made: Vec<_> =
+        (0..6).flat_map(|seed| [makes.remote(seed, 10_usize), makes.remote(seed, 1_usize << 20)]).collect();
+    wait(&made, made.len(), None)?;
+    let crashes: Vec<_> = (0..4).map(|_| killed.remote()).collect();
+    assert_eq!(wait(&crashes, 4, None)?.ready.len(), 4);
+    for (n, data) in get(made)?.into_iter().enumerate() {
+        assert!(data.iter().all(|byte| usize::from(*byte) == n / 2) && data.len() == [10, 1 << 20][n % 2]);
+    }
+    Ok(())
+}
+
+/// A nested task's crash is an error in the task that waits for it; or fails that too, as they may share a process.
+fn a_crash_in_a_nested_task() -> Result {
+    let survives = || {
+        let error = get(exits.remote(4)).unwrap_err();
+        (error.as_task().unwrap().kind == ErrorKind::WorkerDied, get(square.remote(5)).unwrap())
+    };
+    match get(survives.remote()) {
+        Ok(survived) => assert_eq!(survived, (true, 25)),
+        Err(error) => assert_eq!(kind(&error), ErrorKind::WorkerDied, "{error:?}"),
+    }
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// A worker that is killed while it blocks in `get` loses its task, and what it waited for goes on.
+fn a_blocked_worker_is_killed() -> Result {
+    let signal = Signal::remote();
+    let blocks = |signal: ActorHandle<Signal>, own: Vec<ActorHandle<Own>>| -> i64 {
+        get(own[0].is.remote(std::process::id())).unwrap();
+        get(signal.wait.remote()).map_or(0, |()| 1)
+    };
+    let own = Own::remote();
+    let blocked = blocks.remote(&signal, vec![own.clone()]);
+    get(signal.waiting.remote(1_usize))?;
+    kill(get(own.get.remote())?);
+    assert_eq!(failure(blocked), ErrorKind::WorkerDied);
+    get(signal.open.remote())?;
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// Remembers a process.
+struct Own(u32);
+
+#[remote]
+impl Own {
+    #[new]
+    fn new() -> Self {
+        Own(0)
+    }
+
+    fn is(&mut self, process: u32) {
+        self.0 = process;
+    }
+
+    fn get(&self) -> u32 {
+        self.0
+    }
+}
+
+struct Fragile;
+
+#[remote]
+impl Fragile {
+    #[new]
+    fn new(aborts: bool) -> Self {
+        if aborts {
+            std::process::abort();
+        }
+        Fragile
+    }
+
+    fn process(&self) -> u32 {
+        std::process::id()
+    }
+
+    fn exits(&self, code: i32) -> i64 {
+        std::process::exit(code);
+    }
+
+    async fn waits(&self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// An actor's exit gives `ActorDied`, to this call and to every later one, and nothing else is lost.
+fn an_actor_that_exits() -> Result {
+    let (fragile, counter) = (Fragile::remote(false), Counter::remote(1));
+    let error = get(fragile.exits.remote(5)).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::ActorDied);
+    assert!(format!("{error:?}").contains('5'), "{error:?}");
+    assert_eq!(failure(fragile.process.remote()), ErrorKind::ActorDied);
+    assert_eq!(get((counter.add.remote(1), square.remote(2)))?, (2, 4));
+    Ok(())
+}
+
+/// The same when it is killed between calls; the error names the signal.
+fn an_actor_that_is_killed() -> Result {
+    let (fragile, counter) = (Fragile::remote(false), Counter::remote(1));
+    let own = get(fragile.process.remote())?;
+    kill(own);
+    assert!(eventually(BOUND, || !is_alive(own)));
+    let error = get(fragile.process.remote()).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::ActorDied);
+    assert!(format!("{error:?}").contains("SIGKILL"), "{error:?}");
+    assert_eq!(get(counter.add.remote(1))?, 2);
+    Ok(())
+}
+
+/// The same when it dies being made.
+fn an_actor_that_aborts_in_its_constructor() -> Result {
+    let fragile = Fragile::remote(true);
+    let error = get(fragile.process.remote()).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::ActorDied);
+    assert!(format!("{error:?}").contains("SIGABRT"), "{error:?}");
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// Calls in flight, and those behind them, fail with it; tasks that block on it go on.
+fn pending_calls_of_a_killed_actor() -> Result {
+    let fragile = Fragile::remote(false);
+    let pending: Vec<_> = (0..10).map(|_| fragile.waits.remote()).collect();
+    let waits = |fragile: ActorHandle<Fragile>| get(fragile.waits.remote()).is_err();
+    let blocked = [waits.remote(&fragile), waits.remote(&fragile), waits.remote(&fragile)];
+    kill(get(fragile.process.remote())?);
+    assert_eq!(get(blocked)?, [true; 3]);
+    for call in pending {
+        assert_eq!(failure(call), ErrorKind::ActorDied);
+    }
+    Ok(())
+}
+
+/// Crash after crash.
+fn many_crashes() -> Result {
+    let crashes: Vec<_> =
+        (0..12).map(|n| if n % 2 == 0 { exits.remote(n) } else { killed.remote() }).collect();
+    let good: Vec<_> = (0..12).map(|x| square.remote(x)).collect();
+    assert_eq!(wait(&crashes, 12, None)?.ready.len(), 12);
+    // Tasks queued behind a crash are run elsewhere, not lost.
+    assert_eq!(get(good)?, (0..12).map(|x| x * x).collect::<Vec<_>>());
+    for crash in crashes {
+        assert_eq!(failure(crash), ErrorKind::WorkerDied);
+    }
+    Ok(())
+}
+
+/// What a dead process referred to is freed.
+fn a_crash_frees_what_it_held() -> Result {
+    let holds = |data: Vec<ObjectRef<Vec<u8>>>| -> i64 {
+        let own = (put(vec![0_u8; 1 << 20]).unwrap(), square.remote(2), Counter::remote(1));
+        get(own.2.value.remote()).unwrap();
+        assert_eq!(data.len(), 1);
+        std::process::exit(1);
+    };
+    for _ in 0..3 {
+        assert_eq!(failure(holds.remote(vec![put(vec![1_u8; 1 << 20])?])), ErrorKind::WorkerDied);
+    }
+    assert_nothing_is_live();
+    Ok(())
+}
+
+/// Programs that the cases above start, and end.
+pub(super) const PROGRAMS: &[Case] = cases!["programs":
+    idle_program.bare(), busy_program.bare(), exiting_program.bare(), aborting_program.bare(), program_with_a_status.bare(),
+];
+
+/// Starts workers and actors; prints their numbers, a line of them.
+fn report(counters: &[ActorHandle<Counter>]) -> Result {
+    let signal = Signal::remote();
+    let blocked = [blocked_on.remote(&signal), blocked_on.remote(&signal)];
+    get(signal.waiting.remote(2_usize))?;
+    get(signal.open.remote())?;
+    let mut processes = get(blocked)?;
+    processes.extend(get(counters.iter().map(|counter| counter.process.remote()).collect::<Vec<_>>())?);
+    let words: Vec<_> = processes.iter().map(u32::to_string).collect();
+    println!("{}", words.join(" "));
+    std::io::stdout().flush().map_err(|error| unidist::Error::system("stdout", error))
+}
+
+fn stay() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+fn idle_program() -> Result {
+    let _session = unidist::init()?;
+    let counters = [Counter::remote(1), Counter::remote(2)];
+    let _object = put(vec![1_u8; 10 << 20])?;
+    report(&counters)?;
+    stay();
+}
+
+fn busy_program() -> Result {
+    let _session = unidist::init()?;
+    let counters = [Counter::remote(1), Counter::remote(2)];
+    report(&counters)?;
+    let busy = || -> u8 {
+        loop {
+            std::hint::black_box(());
+        }
+    };
+    let _busy = [busy.remote(), busy.remote(), busy.remote()];
+    let _also = Fragile::remote(false).waits.remote();
+    get(&_busy[0]).map(drop)
+}
+
+fn exiting_program() -> Result {
+    let _session = unidist::init()?;
+    report(&[Counter::remote(1)])?;
+    std::process::exit(0); // drops nothing
+}
+
+fn aborting_program() -> Result {
+    let _session = unidist::init()?;
+    report(&[Counter::remote(1)])?;
+    std::process::abort();
+}
+
+fn program_with_a_status() -> Result {
+    let _session = unidist::init()?;
+    let _counter = Counter::remote(1);
+    get(square.remote(2))?;
+    std::process::exit(17);
+}
+
+/// Starts a program, ends it (unless it ends itself), and waits until what it had started is gone.
+fn leaves_nothing(name: &'static str, ends_itself: bool) -> Result {
+    let program = PROGRAMS.iter().find(|program| program.name == name).unwrap();
+    let before = shared_memory();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let own_mark = std::env::var(runner::MARK).unwrap();
+    runner::command_for(&mut command, PYMP, program);
+    command.env(runner::MARK, own_mark); // whatever it leaves is this case's
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let processes: Vec<u32> = line.split_whitespace().map(|process| process.parse().unwrap()).collect();
+    assert!(processes.len() >= 3, "{line:?}");
+    if !ends_itself {
+        assert!(processes.iter().all(|process| is_alive(*process)), "{line}");
+        child.kill().unwrap();
+    }
+    child.wait().unwrap();
+    for process in processes {
+        let is_gone = || !is_alive(process);
+        assert!(eventually(BOUND, is_gone), "process {process} lives on");
+    }
+    assert!(eventually(BOUND, || shared_memory().iter().all(|name| before.contains(name))));
+    Ok(())
+}
+
+/// Never: orphaned processes keep spinning after the root dies.
+fn no_orphans_after_a_kill() -> Result {
+    leaves_nothing("idle_program", false)
+}
+
+/// Also where they are in the midst of something that looks at nothing else.
+fn no_orphans_while_busy() -> Result {
+    leaves_nothing("busy_program", false)
+}
+
+/// Also where the program ends without dropping anything.
+fn no_orphans_after_an_exit() -> Result {
+    leaves_nothing("exiting_program", true)
+}
+
+/// Also where it aborts.
+fn no_orphans_after_an_abort() -> Result {
+    leaves_nothing("aborting_program", true)
+}
+
+/// A program's exit status is its own.
+fn an_exit_status_is_the_programs_own() -> Result {
+    let program = PROGRAMS.iter().find(|program| program.name == "program_with_a_status").unwrap();
+    let backend = std::env::var("UNIDIST_BACKEND").unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    runner::command_for(&mut command, &backend, program);
+    assert_eq!(command.status().unwrap().code(), Some(17));
+    Ok(())
+}

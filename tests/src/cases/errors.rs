@@ -1,0 +1,392 @@
+//! How calls fail, and what their failures say.
+
+use crate::case::{Case, PYMP, Result, cases};
+use crate::support::{Counter, Refusal, failure, kind, refuse, square, sum};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use unidist::prelude::*;
+use unidist::{Error, ErrorKind};
+
+pub(super) const CASES: &[Case] = cases!["errors":
+    a_panic_is_a_failure, a_panic_says_where, a_panic_of_any_value, an_error_of_ones_own_comes_back,
+    the_error_is_the_same_each_time, an_error_with_sources, an_io_error, an_error_through_a_nested_task,
+    dependents_fail_with_the_cause, a_failure_in_a_list, a_failure_among_good_arguments, a_long_chain_of_failures,
+    all_outputs_fail, a_failure_does_not_end_the_worker, the_first_failure_of_a_get, an_error_value_is_a_value,
+    an_error_value_from_a_closure, an_error_value_from_an_actor, an_asynchronous_failure, an_argument_that_cannot_be_encoded,
+    a_result_that_cannot_be_encoded, an_argument_that_cannot_be_decoded, a_result_that_cannot_be_decoded,
+    put_of_what_cannot_be_encoded, it_can_be_handled_as_any_error, it_can_be_sent, it_names_the_worker.only(PYMP),
+    failed_calls_leave_nothing, a_debug_print_shows_the_causes,
+];
+
+#[remote]
+fn panics(text: String) -> i64 {
+    panic!("{text}");
+}
+
+/// A panic is the failure of its call.
+fn a_panic_is_a_failure() -> Result {
+    let error = get(panics.remote("oh no".to_owned())).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Panicked);
+    let text = error.to_string();
+    assert!(text.contains("panics") && text.contains("oh no"), "{text}");
+    Ok(())
+}
+
+/// The error says where the panic was.
+fn a_panic_says_where() -> Result {
+    let error = get(panics.remote("oh no".to_owned())).unwrap_err();
+    let location = error.as_task().unwrap().location.clone().unwrap();
+    assert!(location.contains("errors.rs:"), "{location}");
+    Ok(())
+}
+
+/// Also of an overflow, an index out of bounds, or something thrown by hand.
+fn a_panic_of_any_value() -> Result {
+    let divides = |x: i64| 1 / x;
+    assert_eq!(failure(divides.remote(0)), ErrorKind::Panicked);
+    let indexes = |list: Vec<u8>| list[7];
+    let error = get(indexes.remote(vec![1])).unwrap_err();
+    assert!(error.to_string().contains("index is 7"), "{error}");
+    let throws = || -> i64 { std::panic::panic_any(5_u8) };
+    assert_eq!(failure(throws.remote()), ErrorKind::Panicked);
+    Ok(())
+}
+
+/// A portable `E` comes back through `downcast`.
+fn an_error_of_ones_own_comes_back() -> Result {
+    let reference: ObjectRef<i64> = refuse.remote(20);
+    let error = get(reference).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Failed);
+    assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 20 }));
+    assert_eq!(error.downcast::<String>(), None);
+    assert!(error.to_string().contains("refuse"), "{error}");
+    Ok(())
+}
+
+/// The same value reaches every `get` on every ref.
+fn the_error_is_the_same_each_time() -> Result {
+    let failed = refuse.remote(1);
+    let errors = [get(&failed).unwrap_err(), get(failed.clone()).unwrap_err()];
+    assert_eq!(errors[0], errors[1]);
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Outer(std::num::ParseIntError);
+
+impl std::fmt::Display for Outer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the number is wrong")
+    }
+}
+
+impl std::error::Error for Outer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[remote]
+fn parses(text: String) -> Result<i64, Outer> {
+    text.parse().map_err(Outer)
+}
+
+#[remote]
+fn boxed(text: String) -> Result<i64, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(parses(text)?)
+}
+
+/// Any other error comes back as its text and chain.
+fn an_error_with_sources() -> Result {
+    for failed in [parses.remote("x".to_owned()), boxed.remote("x".to_owned())] {
+        let error = get(failed).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("the number is wrong") && text.contains("invalid digit"), "{text}");
+        assert_eq!(error.as_task().unwrap().chain.len(), 1);
+    }
+    assert_eq!(get(boxed.remote("5".to_owned()))?, 5);
+    Ok(())
+}
+
+#[remote]
+fn length(path: String) -> std::io::Result<u64> {
+    Ok(std::fs::metadata(path)?.len())
+}
+
+/// The same of an error of the standard library.
+fn an_io_error() -> Result {
+    let error = get(length.remote("/no/such/file".to_owned())).unwrap_err();
+    assert!(error.to_string().contains("No such file"), "{error}");
+    Ok(())
+}
+
+#[remote]
+fn passes_on(with: i64) -> unidist::Result<i64> {
+    get(refuse.remote(with))
+}
+
+/// A failure of a nested task keeps its cause on its way up.
+fn an_error_through_a_nested_task() -> Result {
+    let error = get(passes_on.remote(3)).unwrap_err();
+    assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 3 }), "{error:?}");
+    let error = get(square.remote(passes_on.remote(4))).unwrap_err();
+    assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 4 }), "{error:?}");
+    Ok(())
+}
+
+/// A failed task fails, in order, everything that depends on it; the error keeps its cause. However long the chain, that
+/// is the failure it began with.
+fn dependents_fail_with_the_cause() -> Result {
+    let first = refuse.remote(1);
+    let second = square.remote(&first);
+    let third = square.remote(&second);
+    let error = get(&third).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::DependencyFailed);
+    assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 1 }));
+    let kinds: Vec<_> = {
+        let mut next = error.as_task();
+        std::iter::from_fn(|| {
+            let this = next?;
+            next = this.cause.as_deref();
+            Some(this.kind)
+        })
+        .collect()
+    };
+    assert_eq!(kinds, [ErrorKind::DependencyFailed, ErrorKind::Failed]);
+    Ok(())
+}
+
+/// The same, for a ref in a list of refs.
+fn a_failure_in_a_list() -> Result {
+    let refs = vec![put(1)?, refuse.remote(2), put(3)?];
+    let error = get(sum.remote(refs)).unwrap_err();
+    assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 2 }));
+    Ok(())
+}
+
+/// The same, for one of several arguments.
+fn a_failure_among_good_arguments() -> Result {
+    let adds = |a: i64, b: i64, c: i64| a + b + c;
+    assert_eq!(failure(adds.remote(put(1)?, refuse.remote(2), 3)), ErrorKind::DependencyFailed);
+    Ok(())
+}
+
+/// The same, however far from the failure.
+fn a_long_chain_of_failures() -> Result {
+    let mut last = refuse.remote(9);
+    for _ in 0..50 {
+        last = square.remote(last);
+    }
+    assert_eq!(get(last).unwrap_err().downcast::<Refusal>(), Some(Refusal { with: 9 }));
+    Ok(())
+}
+
+#[remote]
+fn splits(x: i64) -> Result<(i64, i64), Refusal> {
+    if x < 0 { Err(Refusal { with: x }) } else { Ok((x, x)) }
+}
+
+/// A failed task fails its outputs.
+fn all_outputs_fail() -> Result {
+    let (a, b) = splits.options().num_returns::<2>().remote(-1);
+    for failed in [a, b] {
+        assert_eq!(get(failed).unwrap_err().downcast::<Refusal>(), Some(Refusal { with: -1 }));
+    }
+    let (a, _) = splits.options().num_returns::<2>().remote(1);
+    assert_eq!(get(a)?, 1);
+    Ok(())
+}
+
+/// A panic costs no worker.
+fn a_failure_does_not_end_the_worker() -> Result {
+    let failed: Vec<_> = (0..20).map(|n| panics.remote(n.to_string())).collect();
+    assert_eq!(wait(&failed, 20, None)?.ready.len(), 20);
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// `get` of several gives the first failure, in the order of the refs.
+fn the_first_failure_of_a_get() -> Result {
+    let error = get([square.remote(1), refuse.remote(1), refuse.remote(2)]).unwrap_err();
+    assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 1 }));
+    Ok(())
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Answer {
+    Error(Refusal),
+}
+
+/// Never: a task that *returns* an error value has it raised as a failure.
+fn an_error_value_is_a_value() -> Result {
+    let refusal = || Refusal { with: 1 };
+    assert_eq!(get(refusal.remote())?, Refusal { with: 1 });
+    let in_enum = || Answer::Error(Refusal { with: 2 });
+    assert_eq!(get(in_enum.remote())?, Answer::Error(Refusal { with: 2 }));
+    let in_option = || Some(Err::<i64, _>(Refusal { with: 3 }));
+    assert_eq!(get(in_option.remote())?, Some(Err(Refusal { with: 3 })));
+    let in_list = || vec![Ok(1), Err(Refusal { with: 4 })];
+    assert_eq!(get(in_list.remote())?, [Ok(1), Err(Refusal { with: 4 })]);
+    let a_whole_error = || unidist::TaskError::new(ErrorKind::Panicked, "quoted");
+    assert_eq!(get(a_whole_error.remote())?.message, "quoted");
+    let put_error = put(Err::<u8, _>(Refusal { with: 5 }))?;
+    assert_eq!(get(put_error)?, Err(Refusal { with: 5 }));
+    Ok(())
+}
+
+/// The same: a `Result` in a tuple or as the argument of another task stays a value.
+fn an_error_value_from_a_closure() -> Result {
+    let pair = || (1, Err::<u8, _>(Refusal { with: 6 }));
+    let (_, second) = pair.options().num_returns::<2>().remote();
+    assert_eq!(get(&second)?, Err(Refusal { with: 6 }));
+    let is_error = |result: std::result::Result<u8, Refusal>| result.is_err();
+    assert!(get(is_error.remote(&second))?);
+    Ok(())
+}
+
+/// A method's `Err` is its failure, and ends nothing.
+fn an_error_value_from_an_actor() -> Result {
+    let counter = Counter::remote(1);
+    let error = get(counter.refuses.remote(7)).unwrap_err();
+    assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 7 }));
+    assert_eq!(get(counter.value.remote())?, 1);
+    Ok(())
+}
+
+#[remote]
+async fn fails_later(panics: bool) -> Result<u8, Refusal> {
+    tokio::task::yield_now().await;
+    assert!(!panics, "later");
+    Err(Refusal { with: 8 })
+}
+
+/// An asynchronous function fails like any other.
+fn an_asynchronous_failure() -> Result {
+    assert_eq!(get(fails_later.remote(false)).unwrap_err().downcast::<Refusal>(), Some(Refusal { with: 8 }));
+    let error = get(fails_later.remote(true)).unwrap_err();
+    assert_eq!(kind(&error), ErrorKind::Panicked);
+    assert!(error.to_string().contains("later"), "{error}");
+    Ok(())
+}
+
+/// Something whose encoding or decoding goes wrong.
+#[derive(Debug, Default)]
+struct Stubborn {
+    encodes: bool,
+}
+
+impl Serialize for Stubborn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.encodes {
+            true => serializer.serialize_u8(0),
+            false => Err(S::Error::custom("it does not want to be encoded")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Stubborn {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(D::Error::custom("it does not want to be decoded"))
+    }
+}
+
+fn says<T: std::fmt::Debug>(result: unidist::Result<T>, expected: ErrorKind, text: &str) {
+    let error = result.unwrap_err();
+    let is_expected = match &error {
+        Error::Task(error) => error.root_cause().kind == expected,
+        Error::Encode { .. } => expected == ErrorKind::Encode,
+        Error::Decode { .. } => expected == ErrorKind::Decode,
+        _ => false,
+    };
+    assert!(is_expected && format!("{error:?}").contains(text), "{error:?}");
+}
+
+/// An argument that does not serialise comes out of the ref.
+fn an_argument_that_cannot_be_encoded() -> Result {
+    let takes = |_: Stubborn, x: i64| x;
+    says(get(takes.remote(Stubborn::default(), 1)), ErrorKind::Encode, "does not want to be encoded");
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// A result that does not serialise is the failure of its call.
+fn a_result_that_cannot_be_encoded() -> Result {
+    says(get(Stubborn::default.remote()), ErrorKind::Encode, "does not want to be encoded");
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// An argument that cannot be read is the failure of its call.
+fn an_argument_that_cannot_be_decoded() -> Result {
+    let takes = |_: Stubborn, x: i64| x;
+    says(get(takes.remote(Stubborn { encodes: true }, 1)), ErrorKind::Decode, "does not want to be decoded");
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// A result that cannot be read is an error of `get`, each time.
+fn a_result_that_cannot_be_decoded() -> Result {
+    let makes = || Stubborn { encodes: true };
+    let reference = makes.remote();
+    wait(&reference, 1, None)?;
+    for _ in 0..2 {
+        says(get(&reference), ErrorKind::Decode, "does not want to be decoded");
+    }
+    Ok(())
+}
+
+/// `put` fails at once.
+fn put_of_what_cannot_be_encoded() -> Result {
+    says(put(Stubborn::default()), ErrorKind::Encode, "does not want to be encoded");
+    Ok(())
+}
+
+/// Errors are `std::error::Error`s, whose sources are the causes.
+fn it_can_be_handled_as_any_error() -> Result {
+    let error: Box<dyn std::error::Error + Send + Sync> =
+        get(square.remote(refuse.remote(1))).unwrap_err().into();
+    let cause = error.source().unwrap();
+    assert!(cause.to_string().contains("refuse"), "{cause}");
+    Ok(())
+}
+
+/// An error can be a value like any other.
+fn it_can_be_sent() -> Result {
+    let error = get(refuse.remote(1)).unwrap_err();
+    let text = |error: Error| error.to_string();
+    assert_eq!(get(text.remote(error.clone()))?, error.to_string());
+    assert_eq!(get(put(error.clone())?)?, error);
+    Ok(())
+}
+
+/// The error names the worker.
+fn it_names_the_worker() -> Result {
+    let error = get(panics.remote("x".to_owned())).unwrap_err();
+    assert!(error.as_task().unwrap().worker.contains("worker"), "{error}");
+    let actor = Counter::remote(1);
+    let error = get(actor.panics.remote()).unwrap_err();
+    assert!(error.as_task().unwrap().worker.contains("worker"), "{error}");
+    Ok(())
+}
+
+/// What failed is freed like everything else.
+fn failed_calls_leave_nothing() -> Result {
+    for _ in 0..100 {
+        let kept = put(vec![put(1)?])?;
+        let fails = |kept: Vec<ObjectRef<i64>>| -> i64 { panic!("with {} refs", kept.len()) };
+        let failed = fails.remote(&kept);
+        drop(square.remote(failed));
+    }
+    crate::program::assert_nothing_is_live();
+    Ok(())
+}
+
+/// A debug print (and so `main`'s error) shows the causes.
+fn a_debug_print_shows_the_causes() -> Result {
+    let error = get(square.remote(panics.remote("the root".to_owned()))).unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.contains("square") && text.contains("caused by") && text.contains("the root"), "{text}");
+    assert!(!error.to_string().contains("the root"), "a plain print does not");
+    Ok(())
+}

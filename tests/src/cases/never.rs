@@ -1,0 +1,145 @@
+//! Defects of other systems that must not come back. Those that a topic's own cases cover are listed there:
+//! `wait::on_a_failed_task_inside_a_task`, `actors::a_call_leaves_garbage_collection_alone`,
+//! `errors::an_error_value_is_a_value`, `actors::a_failed_constructor_harms_nothing_else`, `crashes::*`,
+//! `actors::as_many_actors_as_workers_do_not_block_tasks`, `tasks::results_are_there_while_the_worker_runs_another`.
+
+use crate::case::{Case, PYMP, Result, cases};
+use crate::process::{cpu_time, with_environment};
+use crate::runner::MARK;
+use crate::support::{Counter, Signal, square};
+use std::time::Duration;
+use unidist::prelude::*;
+use unidist::{ErrorKind, SharedSlice, put_slice, shutdown};
+
+pub(super) const CASES: &[Case] = cases!["never":
+    an_idle_session_burns_cpu, a_blocked_program_burns_cpu, a_wait_for_oneself_hangs,
+    a_cycle_of_two_hangs.only(PYMP), nothing_named_stays_in_shared_memory.only(PYMP), a_task_ends_the_session,
+    garbage_fills_the_store.settings(&[("UNIDIST_OBJECT_STORE_MEMORY", "64MiB")]),
+];
+
+/// The CPU time of this process and all it has started, over a wait that nothing ends.
+fn used_while(waits: impl FnOnce()) -> Duration {
+    let mark = std::env::var(MARK).unwrap();
+    let all = || {
+        let others = with_environment(MARK, &mark);
+        let all = others.into_iter().chain([std::process::id()]);
+        all.map(cpu_time).sum::<Duration>()
+    };
+    let before = all();
+    waits();
+    all().saturating_sub(before)
+}
+
+/// Never: an idle process burns CPU. (Of a core, under 1 %, but the clock ticks 100 times a second.)
+fn an_idle_session_burns_cpu() -> Result {
+    let counters = [Counter::remote(1), Counter::remote(2)];
+    get(counters.each_ref().map(|counter| counter.value.remote()))?;
+    get((0..20).map(|x| square.remote(x)).collect::<Vec<_>>())?;
+    // No event tells that nothing happens: this is the one case that needs time to pass.
+    let used = used_while(|| std::thread::sleep(Duration::from_secs(2)));
+    assert!(used <= Duration::from_millis(50), "{used:?} in 2 s");
+    Ok(())
+}
+
+/// Nor does one that blocks in `get` and `wait`, or whose tasks do.
+fn a_blocked_program_burns_cpu() -> Result {
+    let signal = Signal::remote();
+    let blocked = [crate::support::blocked_on.remote(&signal), crate::support::blocked_on.remote(&signal)];
+    get(signal.waiting.remote(2_usize))?;
+    let used = used_while(|| drop(wait(&blocked, 1, Some(Duration::from_secs(2)))));
+    assert!(used <= Duration::from_millis(50), "{used:?} in 2 s");
+    get(signal.open.remote())?;
+    get(blocked).map(drop)
+}
+
+/// Holds a ref, for whoever asks later.
+struct Box1 {
+    content: Vec<ObjectRef<i64>>,
+}
+
+#[remote]
+impl Box1 {
+    #[new]
+    fn new() -> Self {
+        Box1 { content: Vec::new() }
+    }
+
+    fn put(&mut self, content: Vec<ObjectRef<i64>>) {
+        self.content = content;
+    }
+
+    fn take(&mut self) -> Vec<ObjectRef<i64>> {
+        std::mem::take(&mut self.content)
+    }
+}
+
+#[remote]
+fn waits_for_what_is_in(shelf: ActorHandle<Box1>, signal: ActorHandle<Signal>) -> unidist::Result<i64> {
+    get(signal.wait.remote())?;
+    let content = get(shelf.take.remote())?;
+    Ok(get(&content)?.iter().sum())
+}
+
+/// No hang: a task that waits for its own result gets an error.
+fn a_wait_for_oneself_hangs() -> Result {
+    let (shelf, signal) = (Box1::remote(), Signal::remote());
+    let waits = waits_for_what_is_in.remote(&shelf, &signal);
+    get(shelf.put.remote(vec![waits.clone()]))?;
+    get(signal.open.remote())?;
+    let error = get(waits).unwrap_err();
+    let cause = error.as_task().unwrap().root_cause();
+    assert_eq!(cause.kind, ErrorKind::Deadlock, "{error:?}");
+    assert!(format!("{error:?}").contains("waits_for_what_is_in"), "{error:?}");
+    Ok(())
+}
+
+/// No hang: two tasks that wait for each other get an error.
+fn a_cycle_of_two_hangs() -> Result {
+    let (shelves, signal) = ([Box1::remote(), Box1::remote()], Signal::remote());
+    let tasks = shelves.each_ref().map(|shelf| waits_for_what_is_in.remote(shelf, &signal));
+    get(shelves[0].put.remote(vec![tasks[1].clone()]))?;
+    get(shelves[1].put.remote(vec![tasks[0].clone()]))?;
+    get(signal.open.remote())?;
+    for task in tasks {
+        let error = get(task).unwrap_err();
+        assert_eq!(error.as_task().unwrap().root_cause().kind, ErrorKind::Deadlock, "{error:?}");
+    }
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// Never: shared-memory files stay in /dev/shm after a crash. There is none to stay, once the session has begun.
+fn nothing_named_stays_in_shared_memory() -> Result {
+    let counter = Counter::remote(1);
+    let slice = put_slice(&vec![1.0; 1 << 18])?;
+    get((counter.value.remote(), (|x: SharedSlice<f64>| x.len()).remote(&slice)))?;
+    let mark = std::env::var(MARK).unwrap();
+    let ours = with_environment(MARK, &mark).into_iter().chain([std::process::id()]);
+    for process in ours {
+        let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
+        let named = maps.lines().filter(|line| line.contains("/dev/shm/") && !line.ends_with("(deleted)"));
+        assert_eq!(named.count(), 0, "{maps}");
+    }
+    Ok(())
+}
+
+/// A task cannot end the session of the program.
+fn a_task_ends_the_session() -> Result {
+    if !crate::support::is_parallel() {
+        return Ok(()); // there it is the program itself that calls `shutdown`
+    }
+    let ends = || shutdown().is_ok();
+    get(ends.remote())?;
+    assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// Memory is free again as soon as the last ref is gone: the store holds 4 of these, and there are 64.
+fn garbage_fills_the_store() -> Result {
+    for n in 0..64_u8 {
+        let data = put_slice(&vec![n; 16 << 20])?;
+        let last = |data: SharedSlice<u8>| data[data.len() - 1];
+        assert_eq!(get(last.remote(&data))?, n);
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! What runs in the worker: the arguments are decoded, the function is called, its result becomes that of the call.
+
+use crate::signature::Shape;
+use proc_macro2::{Ident, TokenStream as Tokens};
+use quote::{format_ident, quote};
+
+/// Names of our own for the arguments.
+pub(crate) fn arguments(shape: &Shape) -> Vec<Ident> {
+    (0..shape.types.len()).map(|place| format_ident!("argument{place}")).collect()
+}
+
+/// Takes them out of `inputs`.
+pub(crate) fn decode(shape: &Shape, arguments: &[Ident]) -> Tokens {
+    if arguments.is_empty() {
+        return quote!(let _ = inputs;);
+    }
+    let types = &shape.types;
+    quote! {
+        let mut inputs = inputs;
+        #(let #arguments: #types = inputs.next()?;)*
+    }
+}
+
+/// The call, and its result as that of the remote call.
+pub(crate) fn finish(call: Tokens, fallible: bool, awaited: Option<Tokens>) -> Tokens {
+    if !fallible {
+        return quote!(::core::result::Result::Ok(#call #awaited));
+    }
+    quote! {{
+        #[allow(unused_imports)]
+        use ::unidist::__private::{AnyErrorKind as _, SentErrorKind as _};
+        let result = #call #awaited;
+        (&result).__unidist_kind().finish(result)
+    }}
+}

@@ -1,0 +1,119 @@
+//! What a wait needs, and whether it can ever end.
+
+use super::{Frame, Progress, State};
+use rustc_hash::{FxHashMap, FxHashSet};
+use unidist_common::{DataId, ErrorKind, TaskError};
+
+/// What somebody waits for.
+#[derive(Clone, Copy)]
+pub(crate) struct Goal<'a> {
+    pub(crate) ids: &'a [DataId],
+    /// So many of `ids` are to be settled.
+    pub(crate) count: usize,
+}
+
+impl State {
+    pub(crate) fn is_met(&self, goal: Goal<'_>) -> bool {
+        let settled = goal.ids.iter().filter(|id| self.directory.is_settled(**id));
+        settled.take(goal.count).count() == goal.count
+    }
+
+    /// Why `goal` can never be met while the stack is as it is: the first of its objects that cannot be settled, if
+    /// those that can are too few. `is_kept_out` says whether a pending call waits for the state of its actor.
+    pub(crate) fn is_hopeless(
+        &self,
+        goal: Goal<'_>,
+        is_kept_out: impl Fn(DataId) -> bool,
+    ) -> Option<TaskError> {
+        let mut known = FxHashMap::default();
+        let mut reason = None;
+        let mut possible = 0;
+        for &id in goal.ids {
+            match self.obstacle(id, &is_kept_out, &mut known) {
+                None => possible += 1,
+                obstacle => reason = reason.or(obstacle),
+            }
+        }
+        if possible >= goal.count {
+            return None;
+        }
+        let blocked = reason?;
+        let name = self.calls.get(&blocked).map_or("", |call| &call.name);
+        let message = format!(
+            "it waits for `{name}` (object {blocked}), which runs further down on the same stack and so cannot end first"
+        );
+        Some(TaskError::new(ErrorKind::Deadlock, message).of_function(self.innermost()))
+    }
+
+    /// The call on the stack that has to end before the object can be settled. `known` is what has been found out for
+    /// other calls.
+    fn obstacle(
+        &self,
+        id: DataId,
+        is_kept_out: &impl Fn(DataId) -> bool,
+        known: &mut FxHashMap<DataId, Option<DataId>>,
+    ) -> Option<DataId> {
+        let root = self.directory.unsettled_by(id)?;
+        let mut to_do = vec![root];
+        let mut seen = FxHashSet::default();
+        while let Some(call) = to_do.pop() {
+            if !seen.insert(call) {
+                continue;
+            }
+            let obstacle = match (known.get(&call), self.calls.get(&call).map(|call| call.progress)) {
+                (Some(None), _) => continue,
+                (Some(obstacle), _) => *obstacle,
+                (None, Some(Progress::Running)) => Some(call),
+                (None, Some(Progress::Pending)) if is_kept_out(call) => self.of_same_actor(call),
+                (None, _) => None,
+            };
+            if obstacle.is_some() {
+                known.insert(root, obstacle);
+                return obstacle;
+            }
+            to_do.extend(self.directly_before(call));
+        }
+        known.extend(seen.into_iter().map(|call| (call, None)));
+        None
+    }
+
+    /// The call on the stack, if any, that has the actor of this one.
+    fn of_same_actor(&self, id: DataId) -> Option<DataId> {
+        let target = self.calls.get(&id)?.target;
+        self.stack.iter().rev().find_map(|frame| match frame {
+            Frame::Call(other) if self.calls.get(other)?.target == target => Some(*other),
+            _ => None,
+        })
+    }
+
+    /// The calls that have to end, or start, before this one can start.
+    fn directly_before(&self, call: DataId) -> impl Iterator<Item = DataId> {
+        let obstacles = self.queue.obstacles(call).into_iter().flatten();
+        obstacles.filter_map(|id| match self.calls.contains_key(&id) {
+            true => Some(id),
+            false => self.directory.unsettled_by(id),
+        })
+    }
+
+    /// The queued calls that `goal` needs.
+    pub(super) fn helpful(&self, goal: Goal<'_>) -> FxHashSet<DataId> {
+        let calls = goal.ids.iter().filter_map(|id| self.directory.unsettled_by(*id));
+        let mut to_do: Vec<_> = calls.collect();
+        let mut found = FxHashSet::default();
+        while let Some(call) = to_do.pop() {
+            if found.insert(call) {
+                to_do.extend(self.directly_before(call));
+            }
+        }
+        found
+    }
+
+    fn innermost(&self) -> &str {
+        let frame = self.stack.last();
+        let call = frame.and_then(|frame| match frame {
+            Frame::Call(id) => self.calls.get(id),
+            Frame::Turn => None,
+        });
+        call.map_or("", |call| &call.name)
+    }
+}
