@@ -4,6 +4,7 @@ use crate::case::{Case, Result};
 use crate::process;
 use crate::runner::{Limits, MARK};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Runs a case and looks at what it left.
 pub(crate) fn run(case: &Case) -> ExitCode {
@@ -20,8 +21,11 @@ pub(crate) fn run(case: &Case) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mark = std::env::var(MARK).unwrap_or_default();
-    let left: Vec<_> = process::with_environment(MARK, &mark);
-    if !mark.is_empty() && !left.is_empty() {
+    let left = || process::with_environment(MARK, &mark);
+    // A session that was shut down has ended its processes; those of a program that died see its end a moment later.
+    let grace = if case.is_bare { Limits::given().grace } else { Duration::ZERO };
+    if !mark.is_empty() && !process::eventually(grace, || left().is_empty()) {
+        let left: Vec<_> = left();
         eprintln!("the session has ended, but these processes have not: {left:?}");
         return ExitCode::FAILURE;
     }
