@@ -84,6 +84,11 @@ pub struct TaskOptions {
     pub resources: Vec<(String, f64)>,
     /// The name shown in errors and logs instead of the function's.
     pub name: Option<String>,
+    /// How often a task is run again after its worker died with it. Default 0; a task is given up once it was lost with
+    /// a worker three times, whatever this says.
+    pub max_retries: Option<u32>,
+    /// Among the calls that are ready, those of higher priority start first. Default 0.
+    pub priority: Option<i32>,
     /// For actors: how many calls of asynchronous methods may be in flight at once. Default: no limit.
     pub max_concurrency: Option<u32>,
 }

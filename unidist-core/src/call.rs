@@ -43,6 +43,19 @@ impl<F, Args, Ret, K, const N: usize> CallOptions<F, Args, Ret, K, N> {
         self
     }
 
+    /// How often the call is run again if its worker dies with it: 0 unless said otherwise. A call that was lost with a
+    /// worker three times is given up in any case.
+    pub fn max_retries(mut self, times: u32) -> Self {
+        self.chosen.max_retries(times);
+        self
+    }
+
+    /// Among calls that are ready, those of higher priority start first; 0 unless said otherwise.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.chosen.priority(priority);
+        self
+    }
+
     /// The name shown in errors and logs.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.chosen.name(name.into());

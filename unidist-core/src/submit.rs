@@ -59,6 +59,14 @@ impl Chosen {
         self.set().options.name = Some(name);
     }
 
+    pub(crate) fn max_retries(&mut self, times: u32) {
+        self.set().options.max_retries = Some(times);
+    }
+
+    pub(crate) fn priority(&mut self, priority: i32) {
+        self.set().options.priority = Some(priority);
+    }
+
     pub(crate) fn max_concurrency(&mut self, calls: u32) {
         if calls == 0 {
             self.invalid("max_concurrency must be at least 1".to_owned());
@@ -160,6 +168,8 @@ fn merged(defaults: &TaskOptions, chosen: TaskOptions) -> TaskOptions {
         num_cpus: chosen.num_cpus.or(defaults.num_cpus),
         resources,
         name: chosen.name.or_else(|| defaults.name.clone()),
+        max_retries: chosen.max_retries.or(defaults.max_retries),
+        priority: chosen.priority.or(defaults.priority),
         max_concurrency: chosen.max_concurrency.or(defaults.max_concurrency),
     }
 }

@@ -27,6 +27,8 @@ use syn::{Error, Item};
 /// - `name = "..."`: its name in errors, and its identity between builds, in place of its path;
 /// - `num_cpus = 2`: the CPU slots that a call holds (1 if not given; 0 and fractions are fine);
 /// - `resources(gpu = 1, "big-memory" = 0.5)`: custom resources that a call holds;
+/// - `max_retries = 3`: how often a call is run again if its worker dies with it (0 if not given);
+/// - `priority = 1`: calls of higher priority start first (0 if not given);
 /// - `num_returns = 2`: the number of refs that a call gives, one for each value of the tuple that the function returns
 ///   (itself or in a `Result`); 0 gives `()`, and 1 is what there is if not given: one ref to all of it.
 ///

@@ -61,6 +61,13 @@ impl Options {
             ("resources", Value::Is(value), _) => {
                 return Err(Error::new_spanned(value, "write `resources(gpu = 1, licence = 2)`"));
             }
+            ("max_retries", Value::Is(times), Place::Function) => {
+                not_negative(&times)?;
+                self.defaults.push(quote!(options.max_retries = ::core::option::Option::Some(#times);));
+            }
+            ("priority", Value::Is(priority), Place::Function) => {
+                self.defaults.push(quote!(options.priority = ::core::option::Option::Some(#priority);));
+            }
             ("max_concurrency", Value::Is(calls), Place::Actor) => {
                 not_negative(&calls)?;
                 self.defaults.push(quote!(options.max_concurrency = ::core::option::Option::Some(#calls);));
@@ -81,7 +88,7 @@ fn unknown(key: &Ident, place: Place) -> Error {
     let (what, allowed) = match place {
         Place::Function => (
             "a remote function",
-            "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)` and `num_returns = 2`",
+            "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)`, `num_returns = 2`, `max_retries = 3` and `priority = 1`",
         ),
         Place::Actor => {
             ("an actor", "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)` and `max_concurrency = 8`")

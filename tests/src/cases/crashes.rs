@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = cases!["crashes":
     dependents_of_a_lost_task.only(PYMP), other_results_are_kept.only(PYMP), a_crash_in_a_nested_task.only(PYMP),
     a_blocked_worker_is_killed.only(PYMP), an_actor_that_exits.only(PYMP), an_actor_that_is_killed.only(PYMP),
     an_actor_that_aborts_in_its_constructor.only(PYMP), pending_calls_of_a_killed_actor.only(PYMP),
-    many_crashes.only(PYMP), a_crash_frees_what_it_held.only(PYMP),
+    a_task_may_be_retried.only(PYMP), retries_come_to_an_end.only(PYMP), many_crashes.only(PYMP), a_crash_frees_what_it_held.only(PYMP),
     no_orphans_after_a_kill.bare().only(PYMP), no_orphans_while_busy.bare().only(PYMP), no_orphans_after_an_exit.bare().only(PYMP),
     no_orphans_after_an_abort.bare().only(PYMP), an_exit_status_is_the_programs_own.bare(),
 ];
@@ -109,6 +109,45 @@ fn every_worker_is_killed() -> Result {
         kill(worker);
     }
     assert_eq!(get((0..10).map(|x| square.remote(x)).collect::<Vec<_>>())?.len(), 10);
+    Ok(())
+}
+
+/// Kills its worker until it has started so many times; the file tells how often that was.
+#[remote(max_retries = 2)]
+fn dies_before(start: usize, file: std::path::PathBuf) -> std::io::Result<usize> {
+    use std::io::Write;
+    std::fs::OpenOptions::new().append(true).open(&file)?.write_all(b".")?;
+    let starts = std::fs::read(&file)?.len();
+    if starts < start {
+        kill(std::process::id());
+    }
+    Ok(starts)
+}
+
+fn counter_file() -> std::path::PathBuf {
+    let file = std::env::temp_dir().join(format!("unidist-conformance-{}", std::process::id()));
+    std::fs::write(&file, "").unwrap();
+    file
+}
+
+/// `max_retries`: a task whose worker dies is run again.
+fn a_task_may_be_retried() -> Result {
+    let file = counter_file();
+    let after =
+        square.remote((|starts: usize| starts as i64).remote(dies_before.remote(3_usize, file.clone())));
+    let starts = get(after);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(starts?, 9);
+    Ok(())
+}
+
+/// Three lost workers are enough, whatever `max_retries` says.
+fn retries_come_to_an_end() -> Result {
+    let file = counter_file();
+    let error = get(dies_before.options().max_retries(100).remote(50_usize, file.clone())).unwrap_err();
+    let starts = std::fs::read(&file).unwrap().len();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((kind(&error), starts), (ErrorKind::WorkerDied, 3));
     Ok(())
 }
 

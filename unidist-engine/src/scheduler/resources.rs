@@ -1,6 +1,7 @@
 //! CPU slots and custom resources: what there is, what is free, what a call asks for.
 
 use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use unidist_common::{DataId, ErrorKind, TaskError, TaskOptions};
 
@@ -12,11 +13,15 @@ pub(crate) const CPU: &str = "CPU";
 
 /// A kind of request: calls that ask for the same are scheduled alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Class(u16);
+pub(crate) struct Class(u32);
 
 impl Class {
     /// One CPU and nothing else: what a call asks for unless it says otherwise.
     pub(crate) const DEFAULT: Class = Class(0);
+
+    fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// What a class asks for, in thousandths.
@@ -25,6 +30,7 @@ struct Request {
     cpus: i64,
     custom: Vec<(usize, i64)>,
     actor: bool,
+    priority: i32,
 }
 
 /// The resources of the session and the queues of calls that are ready for them.
@@ -56,14 +62,15 @@ impl Resources {
             queues: Vec::new(),
             arrivals: 0,
         };
-        let default = Request { cpus: thousandths(1.0), custom: Vec::new(), actor: false };
+        let default = Request { cpus: thousandths(1.0), custom: Vec::new(), actor: false, priority: 0 };
         resources.intern(default);
         resources
     }
 
     /// The class of a call with these options, or the error if no host can ever satisfy it.
     pub(crate) fn classify(&mut self, options: &TaskOptions, actor: bool) -> Result<Class, TaskError> {
-        if !actor && options.num_cpus.is_none() && options.resources.is_empty() {
+        let priority = options.priority.unwrap_or(0);
+        if !actor && options.num_cpus.is_none() && options.resources.is_empty() && priority == 0 {
             return Ok(Class::DEFAULT);
         }
         let cpus = options.num_cpus.unwrap_or(if actor { 0.0 } else { 1.0 });
@@ -88,7 +95,8 @@ impl Resources {
             }
         }
         if missing.is_empty() {
-            let request = Request { cpus: thousandths(cpus), custom: custom.into_iter().collect(), actor };
+            let request =
+                Request { cpus: thousandths(cpus), custom: custom.into_iter().collect(), actor, priority };
             return Ok(self.intern(request));
         }
         let message = format!(
@@ -102,42 +110,38 @@ impl Resources {
         if let Some(class) = self.classes.get(&request) {
             return *class;
         }
-        // 65,536 different requests in one program: the last class is shared by those beyond, which only means that
-        // they are scheduled as if they asked for the same.
-        let class = Class(u16::try_from(self.requests.len()).unwrap_or(u16::MAX));
-        if usize::from(class.0) == self.requests.len() {
-            self.classes.insert(request.clone(), class);
-            self.requests.push(request);
-            self.queues.push(VecDeque::new());
-        }
+        let class = Class(self.requests.len() as u32);
+        self.classes.insert(request.clone(), class);
+        self.requests.push(request);
+        self.queues.push(VecDeque::new());
         class
     }
 
     /// Whether what the class asks for is free now.
     pub(crate) fn fits(&self, class: Class) -> bool {
-        let request = &self.requests[usize::from(class.0)];
+        let request = &self.requests[class.index()];
         (request.cpus == 0 || self.free_cpus >= request.cpus)
             && request.custom.iter().all(|&(at, amount)| self.free[at] >= amount)
     }
 
     /// Whether only CPUs are missing for the class.
     pub(crate) fn lacks_cpus_only(&self, class: Class) -> bool {
-        self.requests[usize::from(class.0)].custom.iter().all(|&(at, amount)| self.free[at] >= amount)
+        self.requests[class.index()].custom.iter().all(|&(at, amount)| self.free[at] >= amount)
     }
 
     pub(crate) fn needs_cpus(&self, class: Class) -> bool {
-        self.requests[usize::from(class.0)].cpus > 0
+        self.requests[class.index()].cpus > 0
     }
 
     pub(crate) fn is_actor(&self, class: Class) -> bool {
-        self.requests[usize::from(class.0)].actor
+        self.requests[class.index()].actor
     }
 
     /// Takes everything the class asks for. The CPUs free may become fewer than none: a call that goes on after a wait
     /// does not wait for its slot again.
     pub(crate) fn take(&mut self, class: Class) {
         self.take_cpus(class);
-        for &(at, amount) in &self.requests[usize::from(class.0)].custom {
+        for &(at, amount) in &self.requests[class.index()].custom {
             self.free[at] -= amount;
         }
     }
@@ -149,15 +153,15 @@ impl Resources {
     }
 
     pub(crate) fn take_cpus(&mut self, class: Class) {
-        self.free_cpus -= self.requests[usize::from(class.0)].cpus;
+        self.free_cpus -= self.requests[class.index()].cpus;
     }
 
     pub(crate) fn give_cpus(&mut self, class: Class) {
-        self.free_cpus += self.requests[usize::from(class.0)].cpus;
+        self.free_cpus += self.requests[class.index()].cpus;
     }
 
     pub(crate) fn give_custom(&mut self, class: Class) {
-        for &(at, amount) in &self.requests[usize::from(class.0)].custom {
+        for &(at, amount) in &self.requests[class.index()].custom {
             self.free[at] += amount;
         }
     }
@@ -165,15 +169,15 @@ impl Resources {
     /// Puts a call at the end of its queue.
     pub(crate) fn push(&mut self, class: Class, task: DataId) {
         self.arrivals += 1;
-        self.queues[usize::from(class.0)].push_back((self.arrivals, task));
+        self.queues[class.index()].push_back((self.arrivals, task));
     }
 
     /// Puts a call that had its turn already back to the start of its queue.
     pub(crate) fn push_front(&mut self, class: Class, task: DataId) {
-        self.queues[usize::from(class.0)].push_front((0, task));
+        self.queues[class.index()].push_front((0, task));
     }
 
-    /// The call that has waited longest, leaving out the classes held back and, if `no_cpus`, those that need CPUs.
+    /// The call of the highest priority that has waited longest, leaving out the classes held back and, if `no_cpus`, those that need CPUs.
     /// Calls for which `is_ready` is false have been taken elsewhere and are forgotten.
     pub(crate) fn next_ready(
         &mut self,
@@ -181,27 +185,28 @@ impl Resources {
         no_cpus: bool,
         is_ready: impl Fn(DataId) -> bool,
     ) -> Option<(Class, DataId)> {
-        let mut best: Option<(u64, Class, DataId)> = None;
+        let mut best: Option<(Reverse<i32>, u64, Class, DataId)> = None;
         for (number, queue) in self.queues.iter_mut().enumerate() {
-            let class = Class(number as u16);
+            let class = Class(number as u32);
             if queue.is_empty() || held_back.contains(&class) || no_cpus && self.requests[number].cpus > 0 {
                 continue;
             }
             while queue.front().is_some_and(|&(_, task)| !is_ready(task)) {
                 queue.pop_front();
             }
+            let urgency = Reverse(self.requests[number].priority);
             if let Some(&(arrival, task)) = queue.front()
-                && best.is_none_or(|(earliest, ..)| arrival < earliest)
+                && best.is_none_or(|(most, earliest, ..)| (urgency, arrival) < (most, earliest))
             {
-                best = Some((arrival, class, task));
+                best = Some((urgency, arrival, class, task));
             }
         }
-        best.map(|(_, class, task)| (class, task))
+        best.map(|(.., class, task)| (class, task))
     }
 
     /// Takes the first call of this class off its queue.
     pub(crate) fn pop(&mut self, class: Class) {
-        self.queues[usize::from(class.0)].pop_front();
+        self.queues[class.index()].pop_front();
     }
 
     /// Every call that is queued.

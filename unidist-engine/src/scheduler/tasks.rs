@@ -20,6 +20,8 @@ pub(crate) struct Task {
     pub(crate) arrival: u64,
     /// How many dependencies have no value yet.
     pub(crate) missing: usize,
+    /// How often a worker has died with it.
+    pub(crate) lost: u32,
     pub(crate) state: TaskState,
 }
 
@@ -35,6 +37,9 @@ pub(crate) enum TaskState {
     /// It was sent to this process.
     Sent(ProcessId),
 }
+
+/// A call that was lost with so many workers has probably killed them.
+const MOST_LOSSES: u32 = 3;
 
 impl Scheduler {
     pub(crate) fn submit(&mut self, process: ProcessId, spec: TaskSpec, caller: Option<DataId>) {
@@ -64,8 +69,15 @@ impl Scheduler {
         let class = class.unwrap_or(Class::DEFAULT);
         self.arrivals += 1;
         let arrival = self.arrivals;
-        let task =
-            Task { spec, class, caller: (process, caller), arrival, missing: 0, state: TaskState::Waiting };
+        let task = Task {
+            spec,
+            class,
+            caller: (process, caller),
+            arrival,
+            missing: 0,
+            lost: 0,
+            state: TaskState::Waiting,
+        };
         if let Target::NewActor = task.spec.target {
             self.declare_actor(&task.spec);
         }
@@ -145,6 +157,21 @@ impl Scheduler {
             task.state = TaskState::Ready;
             self.resources.push_front(task.class, id);
         }
+    }
+
+    /// A worker has died with this call: it is run again or fails.
+    pub(crate) fn retry(&mut self, id: DataId, error: TaskError) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.lost += 1;
+        let retries = task.spec.options.max_retries.unwrap_or(0).min(MOST_LOSSES - 1);
+        if task.lost <= retries {
+            return self.make_ready_again(id);
+        }
+        let mut error = error;
+        if task.lost > 1 {
+            error.message += &format!("; it was lost so {} times", task.lost);
+        }
+        self.fail_task(id, error);
     }
 
     /// Sends a call to a process.

@@ -654,3 +654,35 @@ fn calls_that_waited_for_the_constructor_keep_their_order_across_callers() {
     let order: Vec<_> = c.runs().into_iter().map(|(_, call)| call).filter(|call| *call != id).collect();
     assert_eq!(order, [first, second, third]);
 }
+
+#[test]
+fn a_task_is_run_again_as_often_as_it_may_be() {
+    let mut c = Cluster::new(1);
+    let with = |max_retries| Arc::new(TaskOptions { max_retries: Some(max_retries), ..Default::default() });
+    let task = c.submit(|spec| spec.options = with(1));
+    c.handle(Event::Lost(c.where_is(task), "signal: 9 (SIGKILL)".into(), vec![]));
+    let second = c.join_all()[0];
+    assert_eq!(c.where_is(task), second);
+    c.done(second, task);
+    let stubborn = c.submit(|spec| spec.options = with(1000));
+    for _ in 0..3 {
+        c.handle(Event::Lost(c.where_is(stubborn), "signal: 9 (SIGKILL)".into(), vec![]));
+        c.join_all();
+    }
+    let error = c.error(stubborn);
+    assert_eq!(error.kind, ErrorKind::WorkerDied);
+    assert!(error.message.contains("3 times"), "{}", error.message);
+}
+
+#[test]
+fn a_higher_priority_goes_first() {
+    let mut c = Cluster::new(1);
+    let running = c.task();
+    let with = |priority| Arc::new(TaskOptions { priority: Some(priority), ..Default::default() });
+    let low = c.submit(|spec| spec.options = with(-1));
+    let high = c.submit(|spec| spec.options = with(1));
+    for task in [running, high, low] {
+        assert_eq!(c.runs().last().unwrap().1, task);
+        c.done(c.where_is(task), task);
+    }
+}

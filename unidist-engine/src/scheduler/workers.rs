@@ -316,6 +316,8 @@ impl Scheduler {
             self.give_back(frame);
             if worker.role == Role::Pool && unseen.contains(&frame.task) {
                 self.make_ready_again(frame.task);
+            } else if worker.role == Role::Pool {
+                self.retry(frame.task, error.clone());
             } else {
                 self.fail_task(frame.task, error.clone());
             }

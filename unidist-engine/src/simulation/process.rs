@@ -210,6 +210,11 @@ impl Process {
         }
     }
 
+    /// The calls that have started and not ended.
+    pub(super) fn running(&self) -> impl Iterator<Item = DataId> + '_ {
+        self.stack.iter().map(|frame| frame.run.id)
+    }
+
     /// Whether a step would do something.
     pub(super) fn can_step(&self) -> bool {
         !self.can_take() || self.next_call().is_some()

@@ -86,6 +86,8 @@ pub(super) struct World {
     /// The actor handle that a call was given.
     handles: BTreeMap<DataId, DataId>,
     started: BTreeSet<DataId>,
+    /// Calls whose process has died with them: they may start once more.
+    lost: BTreeSet<DataId>,
     /// For each actor and caller the calls that have not started, in order.
     expected: BTreeMap<(DataId, Caller), Vec<DataId>>,
     broken: Option<String>,
@@ -114,6 +116,7 @@ impl World {
             depths: BTreeMap::new(),
             handles: BTreeMap::new(),
             started: BTreeSet::new(),
+            lost: BTreeSet::new(),
             expected: BTreeMap::new(),
             broken: None,
         }
@@ -188,8 +191,12 @@ impl World {
 
     /// The process dies; some of what it said last never arrives, and blocks named there go back.
     fn die(&mut self, process: ProcessId, mut state: Process) {
+        self.lost.extend(state.running());
         let kept = self.rng.usize(state.written.min(state.outbox.len())..=state.outbox.len());
         for message in state.outbox.drain(kept..) {
+            if let FromWorker::Done(call, _) = &message {
+                self.lost.insert(*call); // for all that the scheduler knows, it was still running
+            }
             let objects: Vec<StoredObject> = match message {
                 FromWorker::Ask(Ask::Put(_, object)) => vec![object],
                 FromWorker::Done(_, Ok(objects)) => objects,
@@ -329,6 +336,8 @@ impl World {
             0 => TaskOptions { num_cpus: Some(2.0), ..Default::default() },
             1 => TaskOptions { num_cpus: Some(0.0), ..Default::default() },
             2 => TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() },
+            3..6 => TaskOptions { max_retries: Some(self.rng.u32(0..4)), ..Default::default() },
+            6 => TaskOptions { priority: Some(self.rng.i32(-2..3)), ..Default::default() },
             _ => TaskOptions::default(),
         };
         self.plans.insert(id, plan);
@@ -370,7 +379,7 @@ impl World {
     }
 
     pub(super) fn note_start(&mut self, process: ProcessId, run: &Run) {
-        if !self.started.insert(run.id) {
+        if !self.started.insert(run.id) && !self.lost.remove(&run.id) {
             self.broken.get_or_insert(format!("call {} starts twice, now on {process}", run.id));
         }
         if let CallKind::Method { actor } = run.kind {
