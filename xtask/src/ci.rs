@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{Result, config_doc, test, tidy};
+use crate::{Result, config_doc, simulate, test, tidy};
 use clap::Parser;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn(&Path) -> Result);
 
 /// Cheap ones first.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", |root| cargo(root, &["fmt", "--all", "--check"])),
     ("config-doc", |_| command(["--check"], config_doc::run)),
     ("tidy", |_| tidy::run()),
@@ -33,6 +33,7 @@ const STEPS: [Step; 7] = [
         doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
         process::run(&mut doc, LIMIT)
     }),
+    ("simulate", |_| command(["--seeds", "3000"], simulate::run)),
     ("test", |_| command([], test::run)),
 ];
 

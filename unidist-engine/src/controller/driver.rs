@@ -20,6 +20,9 @@ use unidist_core::ClusterInfo;
 /// How many messages one link may deliver in a turn, so that none starves the others.
 const MESSAGES_PER_TURN: usize = 512;
 
+/// No call has more results than this.
+const MOST_RETURNS: u32 = 1 << 16;
+
 /// What the driver shares with the other threads of the controller.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -283,6 +286,9 @@ impl Driver {
 
     fn hear(&mut self, at: usize, message: FromWorker) {
         let process = self.links[at].process;
+        if !names_its_own(&message, process) {
+            return self.break_link(at, "it names new objects that are not its own");
+        }
         match message {
             FromWorker::Ask(Ask::Put(id, object)) => {
                 if self.accept(at, std::slice::from_ref(&object)) {
@@ -418,6 +424,17 @@ impl Driver {
 
     fn free(&self, block: Block) {
         free(&self.arena, block);
+    }
+}
+
+/// Whether the objects that the message makes have ids of this process, and no more of them than a call can return.
+fn names_its_own(message: &FromWorker, process: ProcessId) -> bool {
+    match message {
+        FromWorker::Ask(Ask::Submit(spec, _)) => {
+            spec.returns.first.origin() == process && spec.returns.count <= MOST_RETURNS
+        }
+        FromWorker::Ask(Ask::Put(id, _)) => id.origin() == process,
+        _ => true,
     }
 }
 
