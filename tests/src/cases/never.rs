@@ -14,6 +14,7 @@ use unidist::{ErrorKind, SharedSlice, put_slice, shutdown};
 pub(super) const CASES: &[Case] = cases!["never":
     an_idle_session_burns_cpu, a_blocked_program_burns_cpu, a_wait_for_oneself_hangs,
     a_cycle_of_two_hangs.only(PYMP), nothing_named_stays_in_shared_memory.only(PYMP), a_task_ends_the_session,
+    a_dropped_object_is_in_the_way.settings(&[("UNIDIST_OBJECT_STORE_MEMORY", "64MiB")]),
     garbage_fills_the_store.settings(&[("UNIDIST_OBJECT_STORE_MEMORY", "64MiB")]),
 ];
 
@@ -131,6 +132,17 @@ fn a_task_ends_the_session() -> Result {
     let ends = || shutdown().is_ok();
     get(ends.remote())?;
     assert_eq!(get(square.remote(2))?, 4);
+    Ok(())
+}
+
+/// Memory is free again at once, even if nothing else was asked since the last ref went.
+fn a_dropped_object_is_in_the_way() -> Result {
+    let data = vec![1_u8; 40 << 20];
+    for _ in 0..8 {
+        drop(put_slice(&data)?);
+    }
+    let in_a_task = |data: SharedSlice<u8>| (0..8).all(|_| put_slice(&data[..20 << 20]).is_ok());
+    assert!(get(in_a_task.remote(put_slice(&data)?))?);
     Ok(())
 }
 

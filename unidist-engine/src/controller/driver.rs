@@ -12,7 +12,7 @@ use crate::store::arena::Arena;
 use crate::store::{Block, StoredObject};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use unidist_common::{DataId, Error, ProcessId, Result};
 use unidist_core::ClusterInfo;
@@ -61,7 +61,7 @@ impl Mailbox {
         self.full.store(true, Ordering::Release);
     }
 
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
     }
 
@@ -90,6 +90,10 @@ pub(crate) struct Driver {
     cluster: ClusterInfo,
     /// Answers that are to be called without the lock.
     callbacks: Vec<Callback>,
+    /// Requests for blocks of the store that could not be met at once.
+    postponed: Vec<(ProcessId, RequestId, u64)>,
+    /// How many calls have not ended, for those who do not hold the driver.
+    pending: Arc<AtomicUsize>,
     /// Why the last process that could not join did not.
     last_loss: Option<String>,
 }
@@ -147,6 +151,10 @@ impl Link {
     fn has_work(&self) -> bool {
         !self.broken && self.channel.has_input()
     }
+
+    fn has_room_for_backlog(&self) -> bool {
+        !self.broken && self.channel.can_flush()
+    }
 }
 
 impl Driver {
@@ -157,6 +165,7 @@ impl Driver {
         arena: Arc<Mutex<Arena>>,
         requests: Arc<Requests>,
         cluster: ClusterInfo,
+        pending: Arc<AtomicUsize>,
     ) -> Self {
         Driver {
             scheduler,
@@ -170,6 +179,8 @@ impl Driver {
             requests,
             cluster,
             callbacks: Vec::new(),
+            postponed: Vec::new(),
+            pending,
             last_loss: None,
         }
     }
@@ -196,11 +207,6 @@ impl Driver {
         self.scheduler.is_over()
     }
 
-    /// How many calls have not ended.
-    pub(crate) fn pending_tasks(&self) -> usize {
-        self.scheduler.pending_tasks()
-    }
-
     /// Whether there are callbacks, for which the driver has to be left.
     pub(crate) fn has_callbacks(&self) -> bool {
         !self.callbacks.is_empty()
@@ -213,7 +219,7 @@ impl Driver {
 
     /// Whether a turn would find something to do.
     pub(crate) fn has_work(&self) -> bool {
-        self.mailbox.is_full() || self.links.iter().any(Link::has_work)
+        self.mailbox.is_full() || self.links.iter().any(|link| link.has_work() || link.has_room_for_backlog())
     }
 
     /// Deals with everything that has happened; false if nothing had.
@@ -231,7 +237,9 @@ impl Driver {
             self.scheduler.dispatch_into(&mut self.actions);
         }
         self.carry_out();
+        self.allocate_postponed();
         self.flush();
+        self.pending.store(self.scheduler.pending_tasks(), Ordering::Relaxed);
         happened
     }
 
@@ -309,7 +317,11 @@ impl Driver {
                         self.links[at].drafts.insert(block.offset, block.len);
                         Reply::Allocated(block)
                     }
-                    Err(error) => Reply::Failed(error),
+                    Err(_) => {
+                        // Refused only when everything that may free something has been read.
+                        self.postponed.push((process, request, len));
+                        return;
+                    }
                 };
                 self.reply(at, request, reply);
             }
@@ -320,6 +332,20 @@ impl Driver {
             FromWorker::Cluster(request) => {
                 let reply = Reply::Cluster(self.cluster.clone());
                 self.reply(at, request, reply);
+            }
+        }
+    }
+
+    fn allocate_postponed(&mut self) {
+        for (process, request, len) in std::mem::take(&mut self.postponed) {
+            let Some(&at) = self.by_process.get(&process) else { continue };
+            match self.allocate(len) {
+                Ok(block) => {
+                    self.links[at].drafts.insert(block.offset, block.len);
+                    self.reply(at, request, Reply::Allocated(block));
+                }
+                Err(_) if self.has_work() => self.postponed.push((process, request, len)),
+                Err(error) => self.reply(at, request, Reply::Failed(error)),
             }
         }
     }
@@ -346,12 +372,13 @@ impl Driver {
 
     fn lost(&mut self, process: ProcessId, why: String) {
         let mut unseen = Vec::new();
-        match self.by_process.remove(&process) {
+        match self.by_process.get(&process).copied() {
             Some(at) => {
                 // What it said before it ended still counts.
                 while self.links[at].has_work() {
                     self.read_link(at, MESSAGES_PER_TURN);
                 }
+                self.by_process.remove(&process);
                 let mut link = self.links.swap_remove(at);
                 link.forget_seen();
                 unseen.extend(link.unseen.iter().map(|(_, call)| *call));

@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) driver: Mutex<Driver>,
     /// Threads of the program that wait while another one drives.
     pub(super) parked: Mutex<Vec<Thread>>,
+    /// How many calls have not ended, as of the last turn.
+    pub(super) pending: Arc<AtomicUsize>,
     /// How many threads wait until fewer calls are under way.
     pub(super) throttled: AtomicUsize,
     pub(super) over: AtomicBool,
@@ -37,7 +39,14 @@ pub(super) struct Shared {
 
 impl Ledger for Shared {
     fn allocate(&self, len: u64) -> Result<Block> {
-        driver::allocate(&self.arena, len)
+        driver::allocate(&self.arena, len).or_else(|_| {
+            // What was given up may not have been looked at yet.
+            self.drive_until(None, |driver| match driver {
+                Some(driver) => !driver.has_work(),
+                None => !self.mailbox.is_full(),
+            });
+            driver::allocate(&self.arena, len)
+        })
     }
 
     fn give_back(&self, block: Block) {
@@ -164,6 +173,8 @@ impl Shared {
         let _ = bell.announce(Sleeper::Standby);
         let work_left = driver.has_work();
         drop(driver);
+        // What was put in after that look found the standby awake and the lock still taken.
+        let work_left = work_left || self.mailbox.is_full();
         match self.parked().first() {
             Some(thread) => thread.unpark(),
             None if work_left => bell.ring(),

@@ -102,6 +102,7 @@ impl Controller {
             resources: settings.resources.clone(),
             max_pool: max_pool(settings.cpus),
         });
+        let pending = Arc::new(AtomicUsize::new(0));
         let driver = Driver::new(
             scheduler,
             mailbox.clone(),
@@ -109,6 +110,7 @@ impl Controller {
             arena.clone(),
             requests.clone(),
             cluster.clone(),
+            pending.clone(),
         );
         let shared = Arc::new(Shared {
             ids: IdSource::new(ProcessId::CONTROLLER),
@@ -119,6 +121,7 @@ impl Controller {
             supervisor,
             driver: Mutex::new(driver),
             parked: Mutex::default(),
+            pending,
             throttled: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             spin,
@@ -181,12 +184,12 @@ fn unexpected(call: &str) -> Error {
 
 /// How many worker processes there may be, so that blocked tasks do not hold up the others for want of processes.
 fn max_pool(cpus: usize) -> usize {
-    64 + 8 * cpus
+    256 + 8 * cpus
 }
 
 /// How long a thread with nothing to do looks at the links before it sleeps: next to nothing where the workers alone
 /// keep every core busy.
-fn spin_time(cpus: usize) -> Duration {
+pub(crate) fn spin_time(cpus: usize) -> Duration {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Duration::from_micros(if cpus < cores { 20 } else { 5 })
 }
@@ -203,8 +206,7 @@ impl Backend for Controller {
     fn submit(&self, task: TaskSpec) {
         if let Some(most) = self.settings.max_pending_tasks {
             self.shared.throttled.fetch_add(1, Ordering::SeqCst);
-            let fewer = |driver: Option<&Driver>| driver.is_some_and(|driver| driver.pending_tasks() < most);
-            self.shared.drive_until(None, fewer);
+            self.shared.drive_until(None, |_| self.shared.pending.load(Ordering::Relaxed) < most);
             self.shared.throttled.fetch_sub(1, Ordering::SeqCst);
         }
         self.shared.mailbox.ask(Ask::Submit(Box::new(task), None));

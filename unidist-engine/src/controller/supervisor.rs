@@ -213,7 +213,9 @@ impl Supervision {
         let mut seen = Vec::new();
         for ((process, person), pair) in self.people.iter().zip(fds[1..].chunks(2)) {
             let answered = person.deadline.is_some() && !pair[1].revents().is_empty();
-            if !pair[0].revents().is_empty() && !answered {
+            // One that has joined says nothing there any more: it has ended, or closed what it must keep open.
+            let hung_up = person.deadline.is_none() && !pair[1].revents().is_empty();
+            if (!pair[0].revents().is_empty() || hung_up) && !answered {
                 seen.push((*process, Seen::Ended));
             } else if answered {
                 seen.push((*process, Seen::Answer));

@@ -80,6 +80,11 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
         Ok(written > 0)
     }
 
+    /// Whether something waits for room in the ring, and there is some.
+    pub(crate) fn can_flush(&self) -> bool {
+        self.has_backlog() && self.writer.has_room()
+    }
+
     /// Whether something waits for room in the ring.
     pub(crate) fn has_backlog(&self) -> bool {
         self.sent < self.out.len()

@@ -150,6 +150,12 @@ impl Writer {
         self.memory.layout().controls[self.ring].tail.0.load(Ordering::Acquire).min(self.head)
     }
 
+    /// Whether something could be written (or the counters are nonsense, which writing will tell).
+    pub(crate) fn has_room(&self) -> bool {
+        let tail = self.memory.layout().controls[self.ring].tail.0.load(Ordering::SeqCst);
+        room(self.head, tail) != Ok(0)
+    }
+
     fn write_what_fits(&mut self, bytes: &[u8]) -> Result<usize, Corrupt> {
         let control = &self.memory.layout().controls[self.ring];
         let room = room(self.head, control.tail.0.load(Ordering::SeqCst))?;

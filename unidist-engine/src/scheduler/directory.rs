@@ -118,12 +118,12 @@ pub(crate) fn lost(id: DataId) -> TaskError {
 
 impl Scheduler {
     /// Gives a pending object its value. Those who wait for it are told once the present event has been dealt with.
-    pub(crate) fn settle(&mut self, id: DataId, value: Value) {
-        if let Value::Ready(object) = &value {
-            for borrowed in &object.borrowed {
-                // A ref to what is not there stays one to nothing: its `get` says so.
-                let _ = self.objects.retain(*borrowed);
-            }
+    pub(crate) fn settle(&mut self, id: DataId, mut value: Value) {
+        if let Value::Ready(object) = &mut value
+            && !object.borrowed.is_empty()
+        {
+            // A ref to what is not there stays one to nothing: its `get` says so, and nothing is released for it.
+            Arc::make_mut(object).borrowed.retain(|borrowed| self.objects.retain(*borrowed));
         }
         match self.objects.entries.get_mut(&id) {
             Some(entry) if entry.value.is_none() => {

@@ -15,6 +15,9 @@ use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 /// How many calls a search for something that a blocked task waits for looks at.
 const SEARCH_LIMIT: usize = 10_000;
 
+/// How many of the objects that a blocked task waits for are looked for at busy workers.
+const RECALL_LIMIT: usize = 64;
+
 enum Placed {
     Yes,
     /// Not now: a process or a slot has to become free first.
@@ -164,10 +167,13 @@ impl Scheduler {
         None
     }
 
-    /// An idle worker takes over half of what the busiest has waiting.
+    /// An idle worker takes over half of what the busiest has waiting; a blocked one what it waits for.
     fn steal(&mut self) {
-        if self.find_worker(Worker::is_idle).is_none() || !self.resources.fits(Class::DEFAULT) {
+        if !self.resources.fits(Class::DEFAULT) {
             return;
+        }
+        if self.find_worker(Worker::is_idle).is_none() {
+            return self.recall_awaited();
         }
         let busiest = self
             .pool
@@ -179,6 +185,28 @@ impl Scheduler {
         if let Some(worker) = self.workers.get(&process) {
             let keep = worker.ahead.len() / 2;
             self.recall(process, worker.ahead.iter().skip(keep).copied().collect());
+        }
+    }
+
+    /// There is a free slot, and blocked tasks wait for what lies ahead at busy workers: it comes back.
+    fn recall_awaited(&mut self) {
+        let blocked = self.pool.iter().filter_map(|process| {
+            let request = self.workers.get(process)?.blocked_on()?;
+            self.requests.get(&(*process, request))
+        });
+        let mut awaited: Vec<(ProcessId, DataId)> = Vec::new();
+        for id in blocked.flat_map(|request| request.ids.iter().rev().take(RECALL_LIMIT)) {
+            let Some(maker) = self.objects.maker(*id) else { continue };
+            if let Some(TaskState::Sent(process)) = self.tasks.get(&maker).map(|task| task.state)
+                && self.workers.get(&process).is_some_and(|w| w.is_active() && w.ahead.contains(&maker))
+            {
+                awaited.push((process, maker));
+            }
+        }
+        awaited.sort_unstable();
+        awaited.dedup();
+        for calls in awaited.chunk_by(|one, other| one.0 == other.0) {
+            self.recall(calls[0].0, calls.iter().map(|(_, call)| *call).collect());
         }
     }
 

@@ -43,7 +43,11 @@ const MOST_LOSSES: u32 = 3;
 
 impl Scheduler {
     pub(crate) fn submit(&mut self, process: ProcessId, spec: TaskSpec, caller: Option<DataId>) {
+        let mut spec = spec;
         let id = spec.id();
+        if self.tasks.contains_key(&id) {
+            return; // see below
+        }
         for result in spec.returns.ids() {
             if !self.objects.declare(result, id) {
                 return; // a process names ids that are not its own: nothing of it is believed
@@ -56,6 +60,11 @@ impl Scheduler {
         };
         let pinned = spec.dependencies.iter().chain(&spec.borrowed).chain(&actor);
         let gone = pinned.filter(|id| !self.objects.retain(**id)).copied().collect::<Vec<_>>();
+        let gone_dependency = spec.dependencies.iter().find(|id| gone.contains(id)).copied();
+        if !gone.is_empty() {
+            spec.dependencies.retain(|id| !gone.contains(id));
+            spec.borrowed.retain(|id| !gone.contains(id));
+        }
         let class = match spec.target {
             Target::Pool => self.resources.classify(&spec.options, false),
             Target::NewActor => self.resources.classify(&spec.options, true),
@@ -84,19 +93,18 @@ impl Scheduler {
         self.tasks.insert(id, task);
         match refusal {
             Some(error) => self.fail_task(id, error),
-            None => self.resolve(id, &gone),
+            None => self.resolve(id, gone_dependency),
         }
     }
 
     /// Looks at the dependencies of a new call.
-    fn resolve(&mut self, id: DataId, gone: &[DataId]) {
+    fn resolve(&mut self, id: DataId, gone: Option<DataId>) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        let mut failed = None;
+        let mut failed = gone.map(|id| Arc::new(lost(id)));
         for dependency in &task.spec.dependencies {
             match self.objects.known(*dependency) {
-                _ if gone.contains(dependency) => failed = failed.or(Some(Arc::new(lost(*dependency)))),
                 Known::Settled(Value::Ready(_)) => {}
                 Known::Settled(Value::Failed(error)) => failed = failed.or(Some(error)),
                 Known::Lost => failed = failed.or(Some(Arc::new(lost(*dependency)))),

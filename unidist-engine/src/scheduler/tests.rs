@@ -686,3 +686,28 @@ fn a_higher_priority_goes_first() {
         c.done(c.where_is(task), task);
     }
 }
+
+#[test]
+fn what_a_blocked_task_waits_for_comes_back_from_behind_a_stranger() {
+    let mut c = Cluster::new(2);
+    let (long, parent) = (c.task(), c.task());
+    let (busy, w) = (c.where_is(long), c.where_is(parent));
+    let child = c.submit_from(w, |_| {});
+    let elsewhere = c.where_is(child);
+    c.get(w, &[child], Some(parent));
+    if elsewhere == busy {
+        assert!(c.sent.contains(&(busy, ToWorker::Recall(vec![child]))));
+        c.handle(Event::Returned(busy, vec![child]));
+    }
+    assert_eq!(c.where_is(child), w);
+}
+
+#[test]
+fn a_reference_that_could_not_be_taken_is_not_given_back() {
+    let mut c = Cluster::new(1);
+    let (later, outer) = (DataId::new(ME, 5), DataId::new(worker(1), 1));
+    c.handle(Event::Ask(worker(1), Ask::Put(outer, object(vec![later]))));
+    c.handle(Event::Ask(ME, Ask::Put(later, object(vec![]))));
+    c.handle(Event::Ask(worker(1), Ask::Release(outer)));
+    assert_eq!(c.live(), 1, "the later object has its own reference still");
+}

@@ -60,9 +60,12 @@ impl Depot {
             drafts.push(draft);
             Some(block)
         });
-        // What was taken over so far belongs to the failed object and has gone back with it.
-        let stored = stored.inspect_err(|_| drafts.iter().for_each(|draft| draft.disown()))?;
-        publish(stored);
+        if stored.is_err() {
+            // They are drafts still: whoever holds their bytes may put them again.
+            let mut table = self.drafts();
+            table.extend(drafts.iter().map(|draft| (draft.block.offset, Arc::downgrade(draft))));
+        }
+        publish(stored?);
         drafts.into_iter().for_each(|draft| draft.keep(Kept::new(id, self.0.ledger.clone())));
         Ok(())
     }
@@ -78,22 +81,23 @@ impl Depot {
         mut take: impl FnMut(&Bytes) -> Option<Block>,
     ) -> Result<StoredObject> {
         let Object { payload: Payload { header, buffers }, borrowed } = object;
+        let mut fresh = Vec::new();
         let mut place = |bytes: Bytes| match take(&bytes) {
             Some(block) => Ok(Blob::Shared(block)),
-            None => self.place(bytes),
-        };
-        let mut stored = StoredObject { header: place(header)?, buffers: Vec::new(), borrowed };
-        stored.buffers.reserve_exact(buffers.len());
-        for buffer in buffers {
-            match place(buffer) {
-                Ok(blob) => stored.buffers.push(blob),
-                Err(error) => {
-                    stored.blocks().for_each(|block| self.0.ledger.give_back(block));
-                    return Err(error);
+            None => self.place(bytes).inspect(|blob| {
+                if let Blob::Shared(block) = blob {
+                    fresh.push(*block);
                 }
-            }
+            }),
+        };
+        let stored = place(header).and_then(|header| {
+            let buffers = buffers.into_iter().map(&mut place).collect::<Result<_>>()?;
+            Ok(StoredObject { header, buffers, borrowed })
+        });
+        if stored.is_err() {
+            fresh.into_iter().for_each(|block| self.0.ledger.give_back(block));
         }
-        Ok(stored)
+        stored
     }
 
     /// The payload of a stored object. Its shared parts keep the object alive; the caller holds a reference meanwhile.
@@ -168,17 +172,13 @@ struct Draft {
     block: Block,
     ledger: Arc<dyn Ledger>,
     /// Set once the block is no longer this draft's to give back, with the reference to the object it is part of.
-    owner: OnceLock<Option<Kept>>,
+    owner: OnceLock<Kept>,
 }
 
 impl Draft {
     fn keep(&self, kept: Kept) {
         // A draft is taken from the table before it is kept, so this is the only call.
-        let _ = self.owner.set(Some(kept));
-    }
-
-    fn disown(&self) {
-        let _ = self.owner.set(None);
+        let _ = self.owner.set(kept);
     }
 }
 
@@ -295,6 +295,22 @@ mod tests {
         drop(depot.allocate(1000).unwrap().freeze());
         drop(depot.allocate(0).unwrap());
         assert_eq!(local.arena.lock().unwrap().used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_failed_put_leaves_its_buffers_to_those_who_hold_them() {
+        let (depot, local) = depot(128 * 1024);
+        let mut buffer = depot.allocate(80 * 1024).unwrap();
+        buffer.fill(7);
+        let bytes = buffer.freeze();
+        let payload =
+            Payload { header: Bytes::new(), buffers: vec![bytes.clone(), Bytes::from(vec![0; 80 * 1024])] };
+        assert!(depot.put(ID, payload.into(), |_| panic!("it does not fit")).is_err());
+        assert!(depot.allocate(80 * 1024).is_err(), "the block is in use still");
+        assert!(bytes.iter().all(|byte| *byte == 7));
+        depot.put(ID, Payload { header: Bytes::new(), buffers: vec![bytes.clone()] }.into(), drop).unwrap();
+        drop(bytes);
+        assert_eq!(local.references.load(Ordering::SeqCst), 0);
     }
 
     #[test]

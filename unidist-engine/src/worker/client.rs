@@ -97,6 +97,11 @@ impl Client {
         let _ = self.core.actor.set(actor);
     }
 
+    /// Whether there is a call that [`next_call`](Client::next_call) would give.
+    pub(super) fn has_call(&self, wanted: impl Fn(&Run) -> bool) -> bool {
+        self.core.calls().iter().any(|run| run.nested || wanted(run))
+    }
+
     /// Sends a message now.
     pub(super) fn send(&self, message: &FromWorker) {
         self.core.send(message);

@@ -79,7 +79,8 @@ impl TaskLoop {
             } else if happened {
                 idle.reset();
             } else {
-                idle.wait(None, || self.has_work(), &self.client);
+                let found = || self.client.has_call(|_| true) || self.client.is_stopping();
+                idle.wait(None, || self.has_work() || found(), &self.client);
             }
         }
     }
@@ -98,7 +99,8 @@ impl TaskLoop {
             } else if happened {
                 idle.reset();
             } else {
-                idle.wait(deadline, || done() || self.has_work(), &self.client);
+                let found = || self.client.has_call(|run| makes_one_of(run, awaited));
+                idle.wait(deadline, || done() || self.has_work() || found(), &self.client);
             }
         }
     }
