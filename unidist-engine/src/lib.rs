@@ -17,6 +17,8 @@
 //! - [`worker`]: what a worker process does, and the [`Backend`](unidist_core::Backend) that tasks see.
 //! - [`launch`]: how a worker is started.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod controller;
 pub mod launch;
 mod link;

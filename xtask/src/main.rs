@@ -2,8 +2,10 @@
 //!
 //! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
 //! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, [`simulate`] the
-//! scheduler's simulations, and [`config_doc`] writes the reference page. [`process`] runs other programs, bounded in time; [`workspace`] is what cargo knows.
+//! scheduler's simulations, [`mod@bench`] the benchmarks, and [`config_doc`] writes the reference page. [`process`] runs
+//! other programs, bounded in time; [`workspace`] is what cargo knows.
 
+mod bench;
 mod ci;
 mod config_doc;
 mod conformance;
@@ -49,6 +51,10 @@ enum Command {
     ///
     /// A failure names its seed, which replays it exactly.
     Simulate(simulate::Arguments),
+    /// Measure tasks, actors and objects, each beside a limit of the machine
+    ///
+    /// Times mean little where others use the machine too: compare the ratios.
+    Bench(bench::Arguments),
     /// Write docs/configuration.md from the registry in unidist-config
     ConfigDoc(config_doc::Arguments),
 }
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::ConfigDoc(arguments) => config_doc::run(&arguments),
     };
     match done {

@@ -80,7 +80,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
 }
 
 /// Has the system end this process with the thread that started it.
-fn die_with_parent(parent: &str) -> Result<(), String> {
+pub(crate) fn die_with_parent(parent: &str) -> Result<(), String> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("cannot ask to be ended with the program: {error}"))?;
     let now = rustix::process::getppid().map(Pid::as_raw_nonzero);
@@ -92,7 +92,7 @@ fn die_with_parent(parent: &str) -> Result<(), String> {
 }
 
 /// The link is standard input; in its place the tasks see an empty one.
-fn take_socket() -> Result<UnixStream, String> {
+pub(crate) fn take_socket() -> Result<UnixStream, String> {
     let failed = |error: std::io::Error| format!("its standard input is no link to an engine: {error}");
     let stdin = std::io::stdin();
     rustix::net::getpeername(stdin.as_fd()).map_err(|error| failed(error.into()))?;

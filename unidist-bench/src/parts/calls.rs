@@ -1,0 +1,173 @@
+//! Tasks and actors that do nothing: what a call costs.
+
+use super::{Samples, Scale, start_echo, start_session};
+use crate::Result;
+use std::time::{Duration, Instant};
+use unidist::SharedSlice;
+use unidist::prelude::*;
+use unidist_engine::bench::{MESSAGE, Waiting};
+
+const PAUSE: Duration = Duration::from_millis(50);
+/// Longer than an echo spins.
+const REST: Duration = Duration::from_millis(15);
+const CHAIN: u32 = 1_000;
+const FAN_IN: u64 = 10_000;
+const ARGUMENT: usize = 64 << 20;
+
+#[remote]
+fn empty() {}
+
+#[remote]
+fn increment(x: u64) -> u64 {
+    x + 1
+}
+
+#[remote]
+fn total(items: Vec<u64>) -> u64 {
+    items.iter().sum()
+}
+
+#[remote]
+fn first(items: SharedSlice<u8>) -> u8 {
+    items[0]
+}
+
+struct Counter {
+    count: u64,
+}
+
+#[remote]
+impl Counter {
+    #[new]
+    fn new() -> Self {
+        Counter { count: 0 }
+    }
+
+    fn add(&mut self, more: u64) -> u64 {
+        self.count += more;
+        self.count
+    }
+}
+
+fn call() -> Result {
+    Ok(get(empty.remote())?)
+}
+
+/// The name of the samples of [`throughput`].
+pub(crate) fn tasks_name(workers: usize) -> String {
+    format!("empty tasks, workers: {workers}")
+}
+
+/// Empty tasks a second, submitted in one go.
+pub(super) fn throughput(workers: usize, scale: Scale, samples: &mut Samples) -> Result {
+    let _session = start_session(workers)?;
+    let run = |count: u32| -> Result<f64> {
+        let start = Instant::now();
+        let refs: Vec<_> = (0..count).map(|_| empty.remote()).collect();
+        get(&refs)?;
+        Ok(f64::from(count) / start.elapsed().as_secs_f64())
+    };
+    run(2_000)?;
+    for _ in 0..scale.of(3, 5) {
+        samples.add(tasks_name(workers), run(scale.of(20_000, 100_000))?);
+    }
+    Ok(())
+}
+
+/// One call after the other, and bare messages: between processes that spin, and between such that wait as ours do.
+pub(super) fn round_trip(scale: Scale, samples: &mut Samples) -> Result {
+    let _session = start_session(1)?;
+    let (mut spinning, mut waiting) = (start_echo(Waiting::Spinning)?, start_echo(Waiting::AsWorkers(1))?);
+    for _ in 0..scale.of(40, 100) {
+        // The first ones wake the other side.
+        (0..50).try_for_each(|_| call())?;
+        samples.time("round trip", 100, call)?;
+        for (name, echo) in
+            [("raw round trip, spinning", &mut spinning), ("raw round trip, same waiting", &mut waiting)]
+        {
+            let mut send = || Ok(echo.round_trip(&[7; MESSAGE])?);
+            (0..50).try_for_each(|_| send())?;
+            samples.time(name, 200, send)?;
+            // An echo spins on for a while after the last message, which is not to be in the way of what comes next.
+            std::thread::sleep(REST);
+        }
+    }
+    Ok(())
+}
+
+/// The same, with a pause before each, so that both sides sleep.
+pub(super) fn round_trip_asleep(scale: Scale, samples: &mut Samples) -> Result {
+    let _session = start_session(1)?;
+    let mut echo = start_echo(Waiting::AsWorkers(1))?;
+    call()?;
+    for _ in 0..scale.of(10, 20) {
+        std::thread::sleep(PAUSE);
+        samples.time("round trip, asleep", 1, call)?;
+        std::thread::sleep(PAUSE);
+        samples.time("raw round trip, asleep", 1, || Ok(echo.round_trip(&[7; MESSAGE])?))?;
+    }
+    Ok(())
+}
+
+/// Calls of one actor: in one go, and one after the other.
+pub(super) fn actor(scale: Scale, samples: &mut Samples) -> Result {
+    let _session = start_session(1)?;
+    let counter = Counter::remote();
+    let count = scale.of(20_000, 100_000);
+    let one = || Ok(get(counter.add.remote(1)).map(drop)?);
+    (0..200).try_for_each(|_| one())?;
+    for _ in 0..scale.of(3, 5) {
+        let start = Instant::now();
+        let refs: Vec<_> = (0..count).map(|_| counter.add.remote(1)).collect();
+        get(&refs)?;
+        samples.add("calls of an actor", f64::from(count) / start.elapsed().as_secs_f64());
+        drop(refs);
+        samples.time("round trip to an actor", 500, one)?;
+    }
+    Ok(())
+}
+
+/// Tasks each of which takes the result of the one before.
+pub(super) fn chain(scale: Scale, samples: &mut Samples) -> Result {
+    let _session = start_session(1)?;
+    let run = || -> Result<Duration> {
+        let start = Instant::now();
+        let end = (0..CHAIN).fold(increment.remote(0_u64), |before, _| increment.remote(&before));
+        get(end)?;
+        Ok(start.elapsed())
+    };
+    run()?;
+    for _ in 0..scale.of(5, 10) {
+        samples.add("step in a chain of 1,000", run()?.as_secs_f64() / f64::from(CHAIN));
+    }
+    Ok(())
+}
+
+/// One task that takes the results of very many.
+pub(super) fn fan_in(scale: Scale, samples: &mut Samples) -> Result {
+    let _session = start_session(1)?;
+    let refs: Vec<_> = (0..FAN_IN).map(|x| increment.remote(x)).collect();
+    get(&refs)?;
+    for _ in 0..scale.of(5, 10) {
+        samples.time("fan-in of 10,000 refs", 1, || Ok(get(total.remote(&refs)).map(drop)?))?;
+    }
+    Ok(())
+}
+
+/// A task on a large shared slice, and one on nothing.
+pub(super) fn large_argument(scale: Scale, samples: &mut Samples) -> Result {
+    let _session = start_session(1)?;
+    let data = put_slice(ARGUMENT)?;
+    let large = || Ok(get(first.remote(&data)).map(drop)?);
+    for _ in 0..scale.of(5, 20) {
+        (0..50).try_for_each(|_| call())?;
+        samples.time("empty task", 500, call)?;
+        (0..50).try_for_each(|_| large())?;
+        samples.time("task on 64 MiB", 500, large)?;
+    }
+    Ok(())
+}
+
+fn put_slice(len: usize) -> Result<ObjectRef<SharedSlice<u8>>> {
+    Ok(put(SharedSlice::build(len, |items| items.fill(7))?)?)
+}

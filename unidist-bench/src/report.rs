@@ -1,0 +1,320 @@
+//! Which measurement stands beside which, what is aimed at, and how it is shown.
+
+use crate::parts::{
+    Samples, Scale, cores, in_flight_counts, in_flight_names, median, sizes, tasks_name, worker_counts,
+};
+use crate::rounds::Gathered;
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unit {
+    Seconds,
+    PerSecond,
+    Bytes,
+    /// A share of one core.
+    Share,
+}
+
+/// Which way a ratio goes.
+#[derive(Clone, Copy, Debug)]
+enum Ratio {
+    /// How many times the companion this is.
+    Multiple,
+    /// How much of the companion's speed this has, both being durations.
+    Speed,
+}
+
+/// What is aimed at.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    RatioAtMost(f64),
+    RatioAtLeast(f64),
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// A measurement, as it is to be shown.
+struct Plan {
+    /// The name of the samples, which is shown, too.
+    name: String,
+    unit: Unit,
+    /// The name of the companion's samples.
+    beside: Option<(String, Ratio)>,
+    target: Option<Target>,
+}
+
+/// A measurement with its numbers.
+pub(crate) struct Row {
+    plan: Plan,
+    value: Option<f64>,
+    companion: Option<f64>,
+    /// The median of the ratios of the rounds: what was measured in one round is compared with itself.
+    ratio: Option<f64>,
+}
+
+/// Everything that is shown, in order.
+fn plans(scale: Scale) -> Vec<Plan> {
+    use Ratio::{Multiple, Speed};
+    use Unit::{Bytes, PerSecond, Seconds, Share};
+    let mut plans = Vec::new();
+    let mut plan = |name: &str, unit, beside: Option<(&str, Ratio)>, target| {
+        let beside = beside.map(|(name, ratio)| (name.to_owned(), ratio));
+        plans.push(Plan { name: name.to_owned(), unit, beside, target });
+    };
+    let one = tasks_name(1);
+    for workers in worker_counts() {
+        let beside = (workers > 1).then_some((one.as_str(), Multiple));
+        plan(&tasks_name(workers), PerSecond, beside, Some(Target::AtLeast(300_000.0)));
+    }
+    let raw = Some(("raw round trip, spinning", Multiple));
+    plan("round trip", Seconds, raw, Some(Target::RatioAtMost(5.0)));
+    plan("round trip", Seconds, Some(("raw round trip, same waiting", Multiple)), None);
+    let asleep = Some(("raw round trip, asleep", Multiple));
+    plan("round trip, asleep", Seconds, asleep, Some(Target::RatioAtMost(1.3)));
+    plan("calls of an actor", PerSecond, None, Some(Target::AtLeast(300_000.0)));
+    plan("round trip to an actor", Seconds, raw, None);
+    plan("step in a chain of 1,000", Seconds, raw, None);
+    plan("fan-in of 10,000 refs", Seconds, None, Some(Target::AtMost(0.020)));
+    plan("task on 64 MiB", Seconds, Some(("empty task", Multiple)), Some(Target::RatioAtMost(1.5)));
+    plan("put 1 KiB", Seconds, None, None);
+    plan("get 1 KiB", Seconds, None, Some(Target::AtMost(10e-6)));
+    for size in sizes(scale) {
+        let target = (size.bytes >= 64 << 20).then_some(Target::RatioAtLeast(0.9));
+        for state in ["untouched", "touched"] {
+            let companion = format!("memcpy {}, {state}", size.name);
+            plan(&format!("put {}, {state}", size.name), Seconds, Some((&companion, Speed)), target);
+        }
+        let small = Some(("get 1 KiB", Multiple));
+        plan(&format!("get {}", size.name), Seconds, small, Some(Target::AtMost(10e-6)));
+    }
+    plan("map 100 µs", Seconds, Some(("rayon 100 µs", Speed)), Some(Target::RatioAtLeast(0.9)));
+    plan("map 100 µs", Seconds, Some(("ideal 100 µs", Speed)), None);
+    plan("map 1 ms", Seconds, Some(("rayon 1 ms", Speed)), None);
+    plan("map 1 ms", Seconds, Some(("ideal 1 ms", Speed)), Some(Target::RatioAtLeast(0.97)));
+    let mut few = None;
+    for count in in_flight_counts(scale) {
+        let beside: Option<(String, Ratio)> = few.clone();
+        let target = beside.is_some().then_some(Target::RatioAtLeast(0.8));
+        let (name, memory) = in_flight_names(count);
+        plan(&name, PerSecond, beside.as_ref().map(|(name, ratio)| (name.as_str(), *ratio)), target);
+        let target = beside.is_some().then_some(Target::AtMost(600.0));
+        plan(&memory, Bytes, None, target);
+        few.get_or_insert((name, Multiple));
+    }
+    plan("init", Seconds, None, None);
+    plan("shutdown", Seconds, None, None);
+    plan("init and shutdown", Seconds, Some(("bare processes", Multiple)), Some(Target::AtMost(0.060)));
+    plan("CPU of an idle session", Share, None, Some(Target::AtMost(0.005)));
+    plans
+}
+
+/// The rows, with what the rounds say.
+pub(crate) fn rows(scale: Scale, rounds: &[Samples]) -> Vec<Row> {
+    plans(scale).into_iter().map(|plan| Row::new(plan, rounds)).collect()
+}
+
+impl Row {
+    fn new(plan: Plan, rounds: &[Samples]) -> Row {
+        let over = |name: &str| median(rounds.iter().filter_map(|samples| samples.median(name)).collect());
+        let value = over(&plan.name);
+        let companion = plan.beside.as_ref().and_then(|(name, _)| over(name));
+        let ratio = plan.beside.as_ref().and_then(|(name, ratio)| {
+            let of = |samples: &Samples| {
+                let (value, companion) = (samples.median(&plan.name)?, samples.median(name)?);
+                Some(match ratio {
+                    Ratio::Multiple => value / companion,
+                    Ratio::Speed => companion / value,
+                })
+            };
+            median(rounds.iter().filter_map(of).collect())
+        });
+        Row { plan, value, companion, ratio }
+    }
+
+    /// Its name, if it or its companion was not measured.
+    pub(crate) fn missing(&self) -> Option<&str> {
+        let alone = self.plan.beside.is_some() && self.companion.is_none();
+        (self.value.is_none() || alone).then_some(&self.plan.name)
+    }
+
+    /// Whether the target is met, if there is one and it was measured.
+    fn is_met(&self) -> Option<bool> {
+        Some(match self.plan.target? {
+            Target::RatioAtMost(most) => self.ratio? <= most,
+            Target::RatioAtLeast(least) => self.ratio? >= least,
+            Target::AtMost(most) => self.value? <= most,
+            Target::AtLeast(least) => self.value? >= least,
+        })
+    }
+
+    fn target(&self) -> Option<String> {
+        Some(match self.plan.target? {
+            Target::RatioAtMost(most) => format!("≤ {most} ×"),
+            Target::RatioAtLeast(least) => format!("≥ {least} ×"),
+            Target::AtMost(most) => format!("≤ {}", self.plan.unit.show(most)),
+            Target::AtLeast(least) => format!("≥ {}", self.plan.unit.show(least)),
+        })
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let none = || "–".to_owned();
+        let show = |value: Option<f64>| value.map_or_else(none, |value| self.plan.unit.show(value));
+        let met = self.is_met().map_or(String::new(), |met| if met { "met" } else { "missed" }.into());
+        [
+            self.plan.name.clone(),
+            show(self.value),
+            self.plan.beside.as_ref().map(|(name, _)| name.clone()).unwrap_or_default(),
+            if self.plan.beside.is_some() { show(self.companion) } else { String::new() },
+            self.ratio.map_or(String::new(), |ratio| format!("{} ×", digits(ratio))),
+            self.target().unwrap_or_default(),
+            met,
+        ]
+    }
+}
+
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Unit::Seconds if value < 1e-6 => format!("{} ns", digits(value * 1e9)),
+            Unit::Seconds if value < 1e-3 => format!("{} µs", digits(value * 1e6)),
+            Unit::Seconds if value < 1.0 => format!("{} ms", digits(value * 1e3)),
+            Unit::Seconds => format!("{} s", digits(value)),
+            Unit::PerSecond => format!("{}/s", grouped(value)),
+            Unit::Bytes => format!("{value:.0} B"),
+            Unit::Share => format!("{} %", digits(value * 100.0)),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Unit::Seconds => "s",
+            Unit::PerSecond => "1/s",
+            Unit::Bytes => "B",
+            Unit::Share => "cores",
+        }
+    }
+}
+
+/// Three digits that say something, no more.
+fn digits(value: f64) -> String {
+    let places = match value {
+        100.0.. => 0,
+        10.0.. => 1,
+        1.0.. => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.places$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// A whole number with a comma every three digits.
+fn grouped(value: f64) -> String {
+    let plain = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in plain.chars().enumerate() {
+        if place > 0 && (plain.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The table, as Markdown has it, with columns that line up.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let head = ["measurement", "unidist", "beside", "which has", "ratio", "target", ""].map(str::to_owned);
+    let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
+    let widths: [usize; 7] = std::array::from_fn(|column| {
+        cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    });
+    let mut text = String::new();
+    for (number, row) in cells.iter().enumerate() {
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing to a string does not fail.
+            let _ = write!(text, "| {cell:<width$} ");
+        }
+        text.push_str("|\n");
+        if number == 0 {
+            widths.iter().for_each(|width| text.push_str(&format!("|{}", "-".repeat(width + 2))));
+            text.push_str("|\n");
+        }
+    }
+    text
+}
+
+/// The same for programs, in whole units.
+pub(crate) fn json(rows: &[Row], gathered: &Gathered, scale: Scale) -> Value {
+    let measurements = rows.iter().map(|row| {
+        let beside = row.plan.beside.as_ref().map(|(name, _)| json!({"name": name, "value": row.companion}));
+        json!({
+            "name": row.plan.name,
+            "unit": row.plan.unit.name(),
+            "value": row.value,
+            "beside": beside,
+            "ratio": row.ratio,
+            "target": row.target(),
+            "met": row.is_met(),
+        })
+    });
+    json!({
+        "quick": scale.quick,
+        "rounds": gathered.rounds.len(),
+        "cores": cores(),
+        "failures": gathered.failures,
+        "measurements": measurements.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(value: f64, companion: f64) -> Samples {
+        let mut samples = Samples::default();
+        samples.add("ours", value);
+        samples.add("theirs", companion);
+        samples
+    }
+
+    fn row(ratio: Ratio, target: Target, rounds: &[Samples]) -> Row {
+        let beside = Some(("theirs".to_owned(), ratio));
+        Row::new(Plan { name: "ours".into(), unit: Unit::Seconds, beside, target: Some(target) }, rounds)
+    }
+
+    #[test]
+    fn ratios_are_those_of_the_rounds() {
+        // The second round met a busy machine.
+        let rounds = [round(2.0, 1.0), round(40.0, 10.0), round(3.0, 1.0)];
+        let multiple = row(Ratio::Multiple, Target::RatioAtMost(3.0), &rounds);
+        assert_eq!((multiple.value, multiple.companion, multiple.ratio), (Some(3.0), Some(1.0), Some(3.0)));
+        assert_eq!(multiple.is_met(), Some(true));
+        let speed = row(Ratio::Speed, Target::RatioAtLeast(0.9), &rounds[..1]);
+        assert_eq!((speed.ratio, speed.is_met()), (Some(0.5), Some(false)));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_neither_met_nor_missed() {
+        let row = row(Ratio::Multiple, Target::AtMost(1.0), &[]);
+        assert_eq!(row.is_met(), None);
+        assert_eq!(row.cells()[1], "–");
+    }
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(Unit::Seconds.show(0.000_000_345), "345 ns");
+        assert_eq!(Unit::Seconds.show(0.060), "60 ms");
+        assert_eq!(Unit::PerSecond.show(1_234_567.4), "1,234,567/s");
+        assert_eq!(Unit::Share.show(0.005), "0.5 %");
+        assert_eq!(digits(1.0), "1");
+        assert_eq!(digits(100.0), "100");
+    }
+
+    #[test]
+    fn the_columns_line_up() {
+        let text = table(&rows(Scale { quick: true }, &[]));
+        let widths: Vec<_> = text.lines().map(|line| line.chars().count()).collect();
+        assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
+    }
+}
