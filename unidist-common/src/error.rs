@@ -2,8 +2,9 @@
 
 use crate::codec;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::any::type_name;
+use std::cell::Cell;
 use std::fmt;
 use unidist_config::ConfigError;
 
@@ -30,6 +31,7 @@ pub struct TaskError {
     /// The function's own error value, where it can be sent.
     pub payload: Option<ErrorPayload>,
     /// The failure that led to this one.
+    #[serde(deserialize_with = "cause_of_bounded_depth")]
     pub cause: Option<Box<TaskError>>,
 }
 
@@ -80,6 +82,24 @@ pub struct ErrorPayload {
     pub bytes: Vec<u8>,
 }
 
+/// An error that came over a link may have this many causes below it: more is no error of ours, and would take the
+/// stack of whoever reads it.
+const MOST_CAUSES: u32 = 64;
+
+fn cause_of_bounded_depth<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Box<TaskError>>, D::Error> {
+    thread_local! {
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+    }
+    let depth = DEPTH.get();
+    if depth >= MOST_CAUSES {
+        return Err(serde::de::Error::custom("an error has too many causes"));
+    }
+    DEPTH.set(depth + 1);
+    let cause = Option::deserialize(source);
+    DEPTH.set(depth);
+    cause
+}
+
 impl TaskError {
     /// An error of this kind with this message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -114,10 +134,12 @@ impl TaskError {
         self
     }
 
-    /// The same error with what led to it.
+    /// The same error with what led to it. Of a very long line of causes only the first is kept.
     #[must_use]
     pub fn because(mut self, cause: TaskError) -> Self {
-        self.cause = Some(Box::new(cause));
+        let causes = std::iter::successors(Some(&cause), |error| error.cause.as_deref()).count();
+        let kept = if causes < MOST_CAUSES as usize / 2 { cause } else { cause.root_cause().clone() };
+        self.cause = Some(Box::new(kept));
         self
     }
 
@@ -384,5 +406,27 @@ impl From<Error> for TaskError {
             Error::InvalidArgument { .. } => TaskError::new(ErrorKind::InvalidOption, error.to_string()),
             other => TaskError::new(ErrorKind::Failed, other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_of_causes_is_cut_and_a_longer_one_refused() {
+        let first = TaskError::new(ErrorKind::Panicked, "first");
+        let mut error = first.clone();
+        for _ in 0..1000 {
+            error = TaskError::new(ErrorKind::Failed, "next").because(error);
+        }
+        assert_eq!(error.root_cause(), &first);
+        let bytes = codec::encode(&error).unwrap();
+        assert_eq!(codec::decode::<TaskError>(&bytes).unwrap(), error);
+        for _ in 0..100 {
+            let next = TaskError::new(ErrorKind::Failed, "next");
+            error = TaskError { cause: Some(Box::new(error)), ..next };
+        }
+        assert!(codec::decode::<TaskError>(&codec::encode(&error).unwrap()).is_err());
     }
 }

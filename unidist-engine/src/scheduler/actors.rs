@@ -135,7 +135,7 @@ impl Scheduler {
         let mut error = TaskError::new(ErrorKind::ActorDied, "the actor is gone");
         if let Some(Actor { name, state: ActorState::Dead(cause), .. }) = self.actors.get(&id) {
             error.message = format!("actor `{name}` is dead");
-            error.cause = Some(Box::new((**cause).clone()));
+            error = error.because((**cause).clone());
         }
         self.fail_task(call, error);
     }
