@@ -21,6 +21,7 @@ use crate::store::depot::Depot;
 use crate::store::segment::{HEADER, Segment};
 use driver::{Driver, Mailbox};
 use driving::Shared;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -68,6 +69,7 @@ impl Controller {
     ///
     /// The system refuses memory or processes, or no worker joins.
     pub fn start(settings: ControllerSettings, program: Program) -> Result<Controller> {
+        allow_open_files();
         let segment = Segment::create("unidist-store", settings.object_store_memory).map_err(|error| {
             let bytes = settings.object_store_memory;
             let advice = "set UNIDIST_OBJECT_STORE_MEMORY to less";
@@ -185,6 +187,16 @@ fn unexpected(call: &str) -> Error {
 /// How many worker processes there may be, so that blocked tasks do not hold up the others for want of processes.
 fn max_pool(cpus: usize) -> usize {
     256 + 8 * cpus
+}
+
+/// Each process of the session takes three file descriptors here, so the limit of this program is raised as far as it
+/// may raise it itself.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        // If it is refused, the limit stays, and a process too many is an error that says so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
 }
 
 /// How long a thread with nothing to do looks at the links before it sleeps: next to nothing where the workers alone
