@@ -10,7 +10,7 @@ use crate::portable::Portable;
 use crate::registry::{Callable, Shim};
 use crate::session;
 use crate::split::{Refs, SplitInto};
-use crate::submit::{Chosen, submit};
+use crate::submit::{Chosen, call_options, submit};
 use std::any::{TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
@@ -31,36 +31,7 @@ impl<F, Args, Ret, K, const N: usize> CallOptions<F, Args, Ret, K, N> {
         CallOptions { chosen: Chosen::default(), call: PhantomData }
     }
 
-    /// How many CPU slots the call holds while it runs: 1 unless said otherwise; 0 and fractions are fine.
-    pub fn num_cpus(mut self, amount: impl Into<f64>) -> Self {
-        self.chosen.num_cpus(amount.into());
-        self
-    }
-
-    /// How much of a custom resource (see `UNIDIST_RESOURCES`) the call holds while it runs.
-    pub fn resource(mut self, name: impl Into<String>, amount: impl Into<f64>) -> Self {
-        self.chosen.resource(name.into(), amount.into());
-        self
-    }
-
-    /// How often the call is run again if its worker dies with it: 0 unless said otherwise. A call that was lost with a
-    /// worker three times is given up in any case.
-    pub fn max_retries(mut self, times: u32) -> Self {
-        self.chosen.max_retries(times);
-        self
-    }
-
-    /// Among calls that are ready, those of higher priority start first; 0 unless said otherwise.
-    pub fn priority(mut self, priority: i32) -> Self {
-        self.chosen.priority(priority);
-        self
-    }
-
-    /// The name shown in errors and logs.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.chosen.name(name.into());
-        self
-    }
+    call_options!();
 
     /// Stores a tuple of `M` values as `M` objects, each with a ref of its own; 0 stores nothing.
     pub fn num_returns<const M: usize>(self) -> CallOptions<F, Args, Ret, K, M>

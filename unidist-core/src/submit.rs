@@ -29,6 +29,44 @@ impl Submitted {
     }
 }
 
+/// The options that a call of a function takes, however the function was defined: methods of a type with a field
+/// `chosen`.
+macro_rules! call_options {
+    () => {
+        /// How many CPU slots the call holds while it runs: what the definition says, or else 1; 0 and fractions are fine.
+        pub fn num_cpus(mut self, amount: impl Into<f64>) -> Self {
+            self.chosen.num_cpus(amount.into());
+            self
+        }
+
+        /// How much of a custom resource (see `UNIDIST_RESOURCES`) the call holds while it runs.
+        pub fn resource(mut self, name: impl Into<String>, amount: impl Into<f64>) -> Self {
+            self.chosen.resource(name.into(), amount.into());
+            self
+        }
+
+        /// How often the call is run again if its worker dies with it: 0 unless said otherwise. A call that was lost with a
+        /// worker three times is given up in any case.
+        pub fn max_retries(mut self, times: u32) -> Self {
+            self.chosen.max_retries(times);
+            self
+        }
+
+        /// Among calls that are ready, those of higher priority start first; 0 unless said otherwise.
+        pub fn priority(mut self, priority: i32) -> Self {
+            self.chosen.priority(priority);
+            self
+        }
+
+        /// The name shown in errors and logs.
+        pub fn name(mut self, name: impl Into<String>) -> Self {
+            self.chosen.name(name.into());
+            self
+        }
+    };
+}
+pub(crate) use call_options;
+
 /// The options of one call, none of them set in most.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chosen(Option<Box<ChosenOptions>>);
