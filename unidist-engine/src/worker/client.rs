@@ -24,6 +24,20 @@ pub(crate) struct Client {
     depot: Depot,
 }
 
+/// The calls that have arrived and not started.
+#[derive(Default)]
+struct Calls {
+    /// To be run now, on top of what waits for them.
+    nested: VecDeque<Run>,
+    queued: VecDeque<Run>,
+}
+
+impl Calls {
+    fn push(&mut self, run: Run) {
+        if run.nested { self.nested.push_back(run) } else { self.queued.push_back(run) }
+    }
+}
+
 /// What the depot needs of the client, too.
 struct Core {
     process: ProcessId,
@@ -34,7 +48,7 @@ struct Core {
     memory: Arc<LinkMemory>,
     segment: Arc<Segment>,
     channel: Mutex<Channel<FromWorker, ToWorker>>,
-    calls: Mutex<VecDeque<Run>>,
+    calls: Mutex<Calls>,
     requests: Requests,
     stopping: AtomicBool,
     /// The task thread runs the user's code.
@@ -88,8 +102,11 @@ impl Client {
     /// this order to know what runs.
     pub(super) fn next_call(&self, wanted: impl Fn(&Run) -> bool) -> Option<Run> {
         let mut calls = self.core.calls();
-        let at = calls.iter().position(|run| run.nested).or_else(|| calls.iter().position(wanted))?;
-        calls.remove(at)
+        if let Some(run) = calls.nested.pop_front() {
+            return Some(run);
+        }
+        let at = calls.queued.iter().position(wanted)?;
+        calls.queued.remove(at)
     }
 
     pub(super) fn hosts(&self, actor: DataId) {
@@ -99,7 +116,8 @@ impl Client {
 
     /// Whether there is a call that [`next_call`](Client::next_call) would give.
     pub(super) fn has_call(&self, wanted: impl Fn(&Run) -> bool) -> bool {
-        self.core.calls().iter().any(|run| run.nested || wanted(run))
+        let calls = self.core.calls();
+        !calls.nested.is_empty() || calls.queued.iter().any(wanted)
     }
 
     /// Sends a message now.
@@ -341,14 +359,14 @@ impl Core {
                 Ok(Some(message)) => {
                     happened = true;
                     match message {
-                        ToWorker::Run(run) => self.calls().push_back(run),
+                        ToWorker::Run(run) => self.calls().push(run),
                         ToWorker::Recall(tasks) => {
                             let returned = self.recall(&tasks);
                             self.append(&mut channel, &FromWorker::Returned(returned));
                         }
                         ToWorker::Reply(request, reply) => answers.push((request, reply)),
                         ToWorker::Stop => {
-                            self.calls().clear();
+                            *self.calls() = Calls::default();
                             self.stopping.store(true, Ordering::Release);
                         }
                     }
@@ -373,13 +391,17 @@ impl Core {
     /// Gives back what has not started. The answer names only what was still there.
     fn recall(&self, tasks: &[DataId]) -> Vec<DataId> {
         let mut returned = Vec::new();
-        self.calls().retain(|run| {
-            let keep = !tasks.contains(&run.id);
-            if !keep {
-                returned.push(run.id);
-            }
-            keep
-        });
+        let mut calls = self.calls();
+        let Calls { nested, queued } = &mut *calls;
+        for queue in [nested, queued] {
+            queue.retain(|run| {
+                let keep = !tasks.contains(&run.id);
+                if !keep {
+                    returned.push(run.id);
+                }
+                keep
+            });
+        }
         returned
     }
 
@@ -393,7 +415,7 @@ impl Core {
         self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn calls(&self) -> MutexGuard<'_, VecDeque<Run>> {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

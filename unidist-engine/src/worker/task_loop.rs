@@ -3,6 +3,7 @@
 use super::client::Client;
 use crate::link::bell::Sleeper;
 use crate::link::message::{FromWorker, Run};
+use rustc_hash::FxHashSet;
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,7 +41,9 @@ pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: i
     let task_loop = TASK_LOOP.with(|task_loop| task_loop.get().cloned());
     let Some(task_loop) = task_loop else { return false };
     let was_in_user_code = task_loop.client.leave_user_code();
-    task_loop.serve(deadline, awaited, done);
+    // An actor's own calls never make what one of them waits for: the engine has seen such a circle.
+    let awaited = if task_loop.client.is_actor() { &[] } else { awaited };
+    task_loop.serve(deadline, &awaited.iter().copied().collect(), done);
     if was_in_user_code {
         task_loop.client.enter_user_code();
     }
@@ -86,7 +89,7 @@ impl TaskLoop {
     }
 
     /// Serves until `done`: runs, on top of what waits, calls that are marked for it or that make what is awaited.
-    fn serve(&self, deadline: Option<Instant>, awaited: &[DataId], done: impl Fn() -> bool) {
+    fn serve(&self, deadline: Option<Instant>, awaited: &FxHashSet<DataId>, done: impl Fn() -> bool) {
         let mut idle = Idle::new(self.spin);
         loop {
             let happened = self.client.pump() | self.go_on();
@@ -212,8 +215,8 @@ impl TaskLoop {
     }
 }
 
-fn makes_one_of(run: &Run, awaited: &[DataId]) -> bool {
-    awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
+fn makes_one_of(run: &Run, awaited: &FxHashSet<DataId>) -> bool {
+    (0..run.returns.max(1)).any(|n| awaited.contains(&run.id.nth(n)))
 }
 
 /// How a thread waits that has nothing to do: it looks for a while, then sleeps ever longer.
