@@ -65,6 +65,16 @@ impl DataId {
         self.0 & SEQUENCE_MASK
     }
 
+    /// The id as one number; ids of one origin that follow each other are neighbours.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The id with this number.
+    pub const fn from_bits(bits: u64) -> DataId {
+        DataId(bits)
+    }
+
     /// The id `n` places after this one: the `n`-th return of the task named by this id.
     pub const fn nth(self, n: u32) -> DataId {
         DataId::new(self.origin(), self.sequence() + n as u64)
@@ -116,6 +126,7 @@ mod tests {
         let origin = ProcessId::new(ProcessId::MAX).unwrap();
         let id = DataId::new(origin, SEQUENCE_MASK - 1);
         assert_eq!((id.origin(), id.sequence()), (origin, SEQUENCE_MASK - 1));
+        assert_eq!(DataId::from_bits(id.to_bits()), id);
         assert_eq!(id.nth(1).origin(), origin);
         assert!(ProcessId::new(ProcessId::MAX + 1).is_none());
     }

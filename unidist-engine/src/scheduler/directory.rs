@@ -2,16 +2,16 @@
 
 use super::Scheduler;
 use super::event::Action;
+use super::id_map::IdMap;
 use crate::link::message::{RequestId, Value};
 use crate::store::StoredObject;
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
 /// The objects (and actors) that somebody refers to.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    entries: FxHashMap<DataId, Entry>,
+    entries: IdMap<Entry>,
 }
 
 /// One object.
@@ -22,8 +22,11 @@ struct Entry {
     task: DataId,
     /// References of processes, of calls that wait or run, and of other objects.
     references: u32,
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
 }
+
+// As many as there are objects under way.
+const _: () = assert!(size_of::<Option<Entry>>() <= 48);
 
 /// Who is to be told when an object has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,48 @@ pub(crate) enum Waiter {
     Task(DataId),
     /// A `get` or `wait`.
     Request(ProcessId, RequestId),
+}
+
+/// Those who wait for one object: mostly nobody or one.
+#[derive(Debug, Default)]
+pub(crate) enum Waiters {
+    #[default]
+    None,
+    One(Waiter),
+    #[expect(clippy::box_collection, reason = "there are millions of these, and few are many")]
+    Many(Box<Vec<Waiter>>),
+}
+
+impl Waiters {
+    fn push(&mut self, waiter: Waiter) {
+        match self {
+            Waiters::None => *self = Waiters::One(waiter),
+            Waiters::One(first) => *self = Waiters::Many(Box::new(vec![*first, waiter])),
+            Waiters::Many(all) => all.push(waiter),
+        }
+    }
+
+    fn remove(&mut self, waiter: Waiter) {
+        match self {
+            Waiters::One(only) if *only == waiter => *self = Waiters::None,
+            Waiters::None | Waiters::One(_) => {}
+            Waiters::Many(all) => all.retain(|other| *other != waiter),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Waiters::None)
+    }
+
+    /// In the order in which they came.
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = Waiter> {
+        let (one, many) = match self {
+            Waiters::None => (None, Vec::new()),
+            Waiters::One(only) => (Some(only), Vec::new()),
+            Waiters::Many(all) => (None, *all),
+        };
+        one.into_iter().chain(many)
+    }
 }
 
 /// What the directory knows of an object.
@@ -78,14 +123,8 @@ impl Directory {
     /// Adds an object that this call will make, with one reference. False if the id is taken.
     #[must_use]
     pub(crate) fn declare(&mut self, id: DataId, task: DataId) -> bool {
-        let entry = Entry { value: None, task, references: 1, waiters: Vec::new() };
-        match self.entries.entry(id) {
-            std::collections::hash_map::Entry::Occupied(_) => false,
-            std::collections::hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(entry);
-                true
-            }
-        }
+        let entry = Entry { value: None, task, references: 1, waiters: Waiters::None };
+        self.entries.insert(id, entry).is_ok()
     }
 
     /// One more reference. False if there is no such object.
@@ -102,11 +141,11 @@ impl Directory {
 
     pub(crate) fn remove_waiter(&mut self, id: DataId, waiter: Waiter) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.waiters.retain(|other| *other != waiter);
+            entry.waiters.remove(waiter);
         }
     }
 
-    pub(crate) fn take_waiters(&mut self, id: DataId) -> Vec<Waiter> {
+    pub(crate) fn take_waiters(&mut self, id: DataId) -> Waiters {
         self.entries.get_mut(&id).map(|entry| std::mem::take(&mut entry.waiters)).unwrap_or_default()
     }
 }

@@ -21,6 +21,7 @@ mod deadlock;
 mod directory;
 mod dispatch;
 mod event;
+mod id_map;
 mod requests;
 mod resources;
 mod tasks;
@@ -34,6 +35,7 @@ pub(crate) use tasks::Caller;
 
 use crate::link::message::{Ask, Reply, RequestId, Value};
 use directory::{Directory, Waiter};
+use id_map::IdMap;
 use resources::Resources;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -62,7 +64,7 @@ pub(crate) struct Scheduler {
     limits: Limits,
     slots: usize,
     objects: Directory,
-    tasks: FxHashMap<DataId, tasks::Task>,
+    tasks: IdMap<tasks::Task>,
     actors: FxHashMap<DataId, actors::Actor>,
     workers: FxHashMap<ProcessId, workers::Worker>,
     /// The processes of the pool, oldest first.
@@ -90,7 +92,7 @@ impl Scheduler {
             resources: Resources::new(limits.cpus, &limits.resources),
             limits,
             objects: Directory::default(),
-            tasks: FxHashMap::default(),
+            tasks: IdMap::default(),
             actors: FxHashMap::default(),
             workers: FxHashMap::default(),
             pool: Vec::new(),
@@ -183,7 +185,7 @@ impl Scheduler {
 
     fn ask(&mut self, process: ProcessId, ask: Ask) {
         match ask {
-            Ask::Submit(spec, caller) => self.submit(process, *spec, caller),
+            Ask::Submit(spec, caller) => self.submit(process, spec, caller),
             Ask::Put(id, object) => {
                 if self.objects.declare(id, id) {
                     self.note_reference(process, id);
@@ -209,7 +211,7 @@ impl Scheduler {
                 continue;
             }
             let value = self.objects.value(id);
-            for waiter in waiters {
+            for waiter in waiters.into_iter() {
                 match waiter {
                     Waiter::Task(task) => self.dependency_settled(task, &value),
                     Waiter::Request(process, request) => self.request_progress(process, request),
@@ -228,7 +230,7 @@ impl Scheduler {
         self.end_actors(&error);
         let joined = self.workers.values().filter(|worker| worker.phase != workers::Phase::Starting);
         let running: Vec<_> = joined.flat_map(|worker| worker.stack.iter().map(|frame| frame.task)).collect();
-        let mut rest: Vec<_> = self.tasks.keys().filter(|task| !running.contains(task)).copied().collect();
+        let mut rest: Vec<_> = self.tasks.keys().filter(|task| !running.contains(task)).collect();
         rest.sort_unstable();
         rest.into_iter().for_each(|task| self.fail_task(task, error.clone()));
         let mut processes: Vec<_> = self.workers.keys().copied().collect();

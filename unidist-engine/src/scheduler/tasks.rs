@@ -13,7 +13,7 @@ use unidist_core::CallKind;
 /// A call that has not ended.
 #[derive(Debug)]
 pub(crate) struct Task {
-    pub(crate) spec: TaskSpec,
+    pub(crate) spec: Box<TaskSpec>,
     pub(crate) class: Class,
     pub(crate) caller: Caller,
     /// How many calls were submitted before it.
@@ -24,6 +24,9 @@ pub(crate) struct Task {
     pub(crate) lost: u32,
     pub(crate) state: TaskState,
 }
+
+// As many as there are calls under way.
+const _: () = assert!(size_of::<Option<Task>>() <= 80);
 
 /// Whose calls of an actor run in order: a process and in it the program, a task or an actor.
 pub(crate) type Caller = (ProcessId, Option<DataId>);
@@ -42,7 +45,7 @@ pub(crate) enum TaskState {
 const MOST_LOSSES: u32 = 3;
 
 impl Scheduler {
-    pub(crate) fn submit(&mut self, process: ProcessId, spec: TaskSpec, caller: Option<DataId>) {
+    pub(crate) fn submit(&mut self, process: ProcessId, spec: Box<TaskSpec>, caller: Option<DataId>) {
         let mut spec = spec;
         let id = spec.id();
         if self.tasks.contains_key(&id) {
@@ -90,7 +93,9 @@ impl Scheduler {
         if let Target::NewActor = task.spec.target {
             self.declare_actor(&task.spec);
         }
-        self.tasks.insert(id, task);
+        if self.tasks.insert(id, task).is_err() {
+            return; // it was looked up above
+        }
         match refusal {
             Some(error) => self.fail_task(id, error),
             None => self.resolve(id, gone_dependency),
