@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = cases!["async_actors":
     a_method_awaits_its_own_actor, handles_go_everywhere, a_panic_fails_one_call, an_error_fails_one_call,
     a_constructor_that_fails, ends_with_its_last_handle, pending_calls_keep_it, await_in_the_program,
     a_timeout_on_a_pending_call, statements_after_the_wait, many_signals, others_work_while_one_waits,
-    pending_calls_end_with_the_session.bare(),
+    blocking_on_itself_after_an_await_is_an_error, pending_calls_end_with_the_session.bare(),
 ];
 
 struct Echo {
@@ -565,5 +565,34 @@ fn pending_calls_end_with_the_session() -> Result {
         _ => false,
     };
     assert!(is_end, "{error:?}");
+    Ok(())
+}
+
+struct Selfish;
+
+#[remote]
+impl Selfish {
+    #[new]
+    fn new() -> Self {
+        Selfish
+    }
+
+    fn answer(&self) -> i64 {
+        42
+    }
+
+    async fn blocks(&mut self, own: ActorHandle<Selfish>) -> unidist::Result<i64> {
+        square.remote(2).await?;
+        get(own.answer.remote())
+    }
+}
+
+/// No hang: a method that has waited once and then blocks for another of its own actor gets an error.
+fn blocking_on_itself_after_an_await_is_an_error() -> Result {
+    let selfish = Selfish::remote();
+    let error = get(selfish.blocks.remote(&selfish)).unwrap_err();
+    let cause = error.as_task().unwrap().root_cause();
+    assert_eq!(cause.kind, ErrorKind::Deadlock, "{error:?}");
+    assert_eq!(get(selfish.answer.remote())?, 42);
     Ok(())
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
-use unidist_core::{Backend, ClusterInfo, Outcome, WritableBuffer};
+use unidist_core::{Backend, ClusterInfo, Outcome, WritableBuffer, current_call};
 
 /// The process's end of its link, shared by its threads.
 pub(crate) struct Client {
@@ -213,7 +213,7 @@ impl Backend for Client {
     }
 
     fn submit(&self, task: TaskSpec) {
-        let caller = self.core.actor.get().copied().or_else(task_loop::running_call);
+        let caller = self.core.actor.get().copied().or_else(current_call);
         self.send(&FromWorker::Ask(Ask::Submit(Box::new(task), caller)));
     }
 
@@ -225,7 +225,7 @@ impl Backend for Client {
 
     fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>> {
         // The task that waits, if this thread runs one, gives its slot back meanwhile.
-        let blocks = task_loop::running_call();
+        let blocks = current_call();
         let ask = |request| FromWorker::Ask(Ask::Get(request, ids.to_vec(), blocks));
         match self.request("get", ids, ask)? {
             Reply::Values(values) if values.len() == ids.len() => Ok(load_all(&self.depot, ids, &values)),
@@ -235,12 +235,7 @@ impl Backend for Client {
 
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         let (request, slot) = self.core.requests.open();
-        self.send(&FromWorker::Ask(Ask::Wait(
-            request,
-            ids.to_vec(),
-            num_returns as u64,
-            task_loop::running_call(),
-        )));
+        self.send(&FromWorker::Ask(Ask::Wait(request, ids.to_vec(), num_returns as u64, current_call())));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Only the engine knows what a `wait` still needs: it says what to run meanwhile.
         self.await_answer(&slot, deadline, &[]);

@@ -4,7 +4,7 @@ use super::client::Client;
 use crate::link::bell::Sleeper;
 use crate::link::message::{FromWorker, Run};
 use rustc_hash::FxHashSet;
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,13 +26,6 @@ pub(super) struct TaskLoop {
     /// The runner has something to go on with.
     woken: Arc<AtomicBool>,
     spin: Duration,
-    /// The call on top of the stack.
-    running: Cell<Option<DataId>>,
-}
-
-/// The call that the calling thread runs, if it is the task thread.
-pub(super) fn running_call() -> Option<DataId> {
-    TASK_LOOP.with(|task_loop| task_loop.get().and_then(|task_loop| task_loop.running.get()))
 }
 
 /// On the task thread: serves until `done` or the deadline, running what the caller waits for, and returns true. On any
@@ -61,13 +54,7 @@ impl TaskLoop {
                 client.bell().ring_softly();
             })
         };
-        let task_loop = Rc::new(TaskLoop {
-            client,
-            runner: (program.runner)(notify),
-            woken,
-            spin,
-            running: Cell::new(None),
-        });
+        let task_loop = Rc::new(TaskLoop { client, runner: (program.runner)(notify), woken, spin });
         TASK_LOOP.with(|slot| drop(slot.set(task_loop.clone())));
         task_loop.work();
     }
@@ -127,7 +114,6 @@ impl TaskLoop {
         if let CallKind::NewActor { .. } = kind {
             self.client.hosts(id);
         }
-        let below = self.running.replace(Some(id));
         let started = match self.prepare(run) {
             Ok(call) => {
                 self.client.enter_user_code();
@@ -142,7 +128,6 @@ impl TaskLoop {
             None if self.client.is_actor() => {}
             None => self.see_to_its_end(id),
         }
-        self.running.set(below);
     }
 
     fn prepare(&self, run: Run) -> Result<Call, TaskError> {
