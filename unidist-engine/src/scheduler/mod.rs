@@ -14,7 +14,8 @@
 //!
 //! The parts: [`directory`] knows objects and counts references, [`tasks`] follows calls, [`actors`] keeps the order of
 //! their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get` and `wait`, [`deadlock`] sees
-//! which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands calls out.
+//! which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands calls out. Calls and objects lie
+//! in [`id_map`]s.
 
 mod actors;
 mod deadlock;
