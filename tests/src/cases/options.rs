@@ -13,6 +13,7 @@ pub(super) const CASES: &[Case] = cases!["options":
     an_impossible_definition, an_impossible_actor, an_impossible_amount, a_call_overrides_its_definition,
     the_name_is_shown, by_definition_too, returns_by_definition, returns_of_a_function_by_definition, returns_by_call, options_of_an_actor.settings(DECLARED),
     cpus_are_honoured.only(PYMP), a_resource_is_honoured.only(PYMP).settings(DECLARED),
+    a_resource_waited_for_by_its_holder.only(PYMP).settings(DECLARED),
     an_actor_holds_what_it_asked_for.only(PYMP).settings(DECLARED), an_idle_actor_holds_no_slot,
     backpressure.settings(&[("UNIDIST_MAX_PENDING_TASKS", "3")]),
     backpressure_does_not_block_tasks.only(PYMP).settings(&[("UNIDIST_MAX_PENDING_TASKS", "1")]),
@@ -265,5 +266,19 @@ fn backpressure_does_not_block_tasks() -> Result {
         get(blocked).unwrap().len()
     };
     assert_eq!(get(submits.remote())?, 4);
+    Ok(())
+}
+
+#[remote(resources(licence = 1))]
+fn waits_for_another_licence() -> unidist::Result<i64> {
+    get(square.options().resource("licence", 1).remote(7))
+}
+
+/// No hang: a task that holds all there is of a resource and waits for one that needs some gets an error.
+fn a_resource_waited_for_by_its_holder() -> Result {
+    let error = get(waits_for_another_licence.remote()).unwrap_err();
+    let cause = error.as_task().unwrap().root_cause();
+    assert_eq!(cause.kind, ErrorKind::Deadlock, "{error:?}");
+    assert!(cause.message.contains("licence"), "{error:?}");
     Ok(())
 }

@@ -243,7 +243,13 @@ impl Backend for Controller {
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         self.check_running("wait")?;
         let (request, slot) = self.shared.requests.open();
-        self.shared.mailbox.ask(Ask::Wait(request, ids.to_vec(), num_returns as u64, None));
+        self.shared.mailbox.ask(Ask::Wait {
+            request,
+            ids: ids.to_vec(),
+            count: num_returns as u64,
+            timed: timeout.is_some(),
+            blocks: None,
+        });
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.drive_until(deadline, |_| slot.is_done());
         if !slot.is_done() {

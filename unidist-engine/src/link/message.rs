@@ -100,7 +100,18 @@ pub(crate) enum Ask {
     /// Reply with the values of these objects when all have one. If a task is named, it is blocked until then.
     Get(RequestId, Vec<DataId>, Option<DataId>),
     /// Reply when so many of these objects have a value. If a task is named, it is blocked until then.
-    Wait(RequestId, Vec<DataId>, u64, Option<DataId>),
+    Wait {
+        /// The number of the request.
+        request: RequestId,
+        /// The objects.
+        ids: Vec<DataId>,
+        /// How many of them.
+        count: u64,
+        /// Whether a [`Ask::Hurry`] will follow when the time is over.
+        timed: bool,
+        /// The task that waits.
+        blocks: Option<DataId>,
+    },
     /// Reply to this `Wait` now, with what is ready.
     Hurry(RequestId),
     /// One more reference.

@@ -1,91 +1,230 @@
-//! Waits that can never end: a call that waits, over others, for itself.
+//! Waits that can never end: calls that wait, over others, for themselves or for resources that they hold.
 //!
-//! Looked for when a call blocks in `get`, which is when a circle can close: what was there before had none, and a new
-//! call can only wait for older ones. A `wait` closes no circle, as it may end by its time.
+//! What waits and what is waited for are nodes; each [`Needs`] some number of others. Whatever needs nothing may end:
+//! what runs, what is ready and finds its resources, what waits with a time limit. With those, others may end, and so
+//! on; what is left waits in circles. That is looked for when a call blocks, and when a ready call is held back for want
+//! of a custom resource: only then can a circle close. (CPU slots are given back by whoever waits.)
 
 use super::Scheduler;
 use super::event::Role;
+use super::resources::{Class, Custom};
 use super::tasks::TaskState;
 use super::workers::FrameState;
+use crate::link::message::RequestId;
 use rustc_hash::FxHashMap;
-use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
+use unidist_common::{DataId, Error, ErrorKind, ProcessId, Target, TaskError};
 
-/// How many calls a search looks at before it gives up; a larger circle goes unnoticed.
+/// How many nodes a search looks at before it gives up; a larger circle goes unnoticed.
 const SEARCH_LIMIT: usize = 10_000;
 
+/// Something that may end, or wait for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Node {
+    Call(DataId),
+    Request(ProcessId, RequestId),
+    /// That some of it is given back.
+    Resource(Custom),
+}
+
+/// What has to end before a node may: so many of these.
+#[derive(Debug, Default)]
+struct Needs {
+    count: usize,
+    of: Vec<Node>,
+}
+
+impl Needs {
+    /// It may end by itself.
+    fn nothing() -> Self {
+        Needs::default()
+    }
+
+    fn all(of: Vec<Node>) -> Self {
+        Needs { count: of.len(), of }
+    }
+}
+
 impl Scheduler {
-    /// The error of a `get` of these objects by this call, if it can never end.
-    pub(crate) fn deadlock(&self, process: ProcessId, call: DataId, ids: &[DataId]) -> Option<TaskError> {
-        // The whole of an actor stands still while one of its calls blocks.
-        let actor = self.workers.get(&process).is_some_and(|worker| worker.role != Role::Pool);
-        let mut came_from: FxHashMap<DataId, DataId> = FxHashMap::default();
-        let mut search: Vec<_> = ids.iter().map(|id| (*id, call)).collect();
-        while let Some((id, waiting)) = search.pop() {
-            let Some(maker) = self.objects.maker(id) else { continue };
-            let Some(task) = self.tasks.get(&maker) else { continue };
-            if maker == call || actor && task.state == TaskState::Sent(process) {
-                return Some(self.circle(call, waiting, maker, &came_from));
-            }
-            if came_from.len() < SEARCH_LIMIT && !came_from.contains_key(&maker) {
-                came_from.insert(maker, waiting);
-                search.extend(self.waits_for(maker).into_iter().map(|id| (id, maker)));
-            }
-        }
-        None
+    /// The error of a request that blocks this call, if it can never be answered.
+    pub(crate) fn deadlock(&self, process: ProcessId, request: RequestId, call: DataId) -> Option<TaskError> {
+        let search = Search::from(self, Node::Request(process, request))?;
+        let chain = search.chain(Node::Request(process, request))?;
+        Some(self.never_ends(call, &chain))
     }
 
-    /// The objects without which this call does not go on.
-    fn waits_for(&self, call: DataId) -> Vec<DataId> {
-        let Some(task) = self.tasks.get(&call) else { return Vec::new() };
-        match (task.state, task.spec.target) {
-            (TaskState::Waiting, Target::Actor(actor)) => {
-                task.spec.dependencies.iter().copied().chain([actor]).collect()
+    /// Ready calls of these classes find too little of a resource. If all that hold some of it wait for such calls, the
+    /// newest of them fails.
+    pub(crate) fn end_starvation(&mut self, starved: &[Class]) {
+        for resource in self.resources.lacking(starved) {
+            let Some(search) = Search::from(self, Node::Resource(resource)) else { continue };
+            if !search.is_stuck(Node::Resource(resource)) {
+                continue;
             }
-            (TaskState::Waiting, _) => task.spec.dependencies.clone(),
-            (TaskState::Ready, _) => Vec::new(),
-            (TaskState::Sent(process), _) => self.waits_for_on(process, call),
+            let newest = self.holders(resource).max_by_key(|call| self.tasks.get(call).map(|t| t.arrival));
+            let chain = newest.and_then(|holder| search.chain(Node::Call(holder))).unwrap_or_default();
+            // The holder itself, or a call on top of it.
+            let blocked = chain.iter().enumerate().find_map(|(at, node)| match (chain[..at].last(), node) {
+                (Some(Node::Call(call)), Node::Request(process, request)) => {
+                    Some((at, *call, *process, *request))
+                }
+                _ => None,
+            });
+            if let Some((at, call, process, request)) = blocked {
+                let error = Error::from(self.never_ends(call, &chain[at..]));
+                return self.fail_request(process, request, error);
+            }
         }
     }
 
-    fn waits_for_on(&self, process: ProcessId, call: DataId) -> Vec<DataId> {
-        let Some(worker) = self.workers.get(&process) else { return Vec::new() };
-        let asked = |request| self.requests.get(&(process, request)).map_or(&[][..], |open| open.needs_all());
+    fn needs(&self, node: Node) -> Needs {
+        match node {
+            Node::Call(call) => self.call_needs(call),
+            Node::Request(process, request) => {
+                let Some(open) = self.requests.get(&(process, request)) else { return Needs::nothing() };
+                let pending = open.ids.iter().filter(|id| self.objects.is_pending(**id));
+                let makers = pending.filter_map(|id| self.objects.maker(*id)).map(Node::Call);
+                Needs { count: open.needed(), of: makers.collect() }
+            }
+            Node::Resource(resource) => {
+                Needs { count: 1, of: self.holders(resource).map(Node::Call).collect() }
+            }
+        }
+    }
+
+    fn call_needs(&self, call: DataId) -> Needs {
+        let Some(task) = self.tasks.get(&call) else { return Needs::nothing() };
+        match task.state {
+            TaskState::Waiting => {
+                let actor = match task.spec.target {
+                    Target::Actor(actor) => Some(actor),
+                    Target::Pool | Target::NewActor => None,
+                };
+                let objects = task.spec.dependencies.iter().copied().chain(actor);
+                Needs::all(objects.filter_map(|id| self.objects.maker(id)).map(Node::Call).collect())
+            }
+            TaskState::Ready => {
+                let lacking = self.resources.lacking(&[task.class]);
+                Needs::all(lacking.into_iter().map(Node::Resource).collect())
+            }
+            TaskState::Sent(process) => self.needs_on(process, call),
+        }
+    }
+
+    fn needs_on(&self, process: ProcessId, call: DataId) -> Needs {
+        let Some(worker) = self.workers.get(&process) else { return Needs::nothing() };
+        let request = |request: RequestId| Node::Request(process, request);
         if worker.role != Role::Pool {
-            return worker.blocking.iter().flat_map(|request| asked(*request)).copied().collect();
+            // The whole of an actor stands still while one of its calls blocks.
+            return Needs::all(worker.blocking.iter().copied().map(request).collect());
         }
-        let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else { return Vec::new() };
-        let above = worker.stack[at + 1..].iter().map(|frame| frame.task);
+        let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else {
+            return Needs::nothing();
+        };
+        let above = worker.stack[at + 1..].iter().map(|frame| Node::Call(frame.task));
         match worker.stack[at].state {
-            FrameState::Blocked(request) => asked(request).iter().copied().chain(above).collect(),
-            FrameState::Active | FrameState::Answered | FrameState::Yielded => above.collect(),
+            FrameState::Blocked(on) => Needs::all(std::iter::once(request(on)).chain(above).collect()),
+            FrameState::Active | FrameState::Answered | FrameState::Yielded => Needs::all(above.collect()),
         }
     }
 
-    fn circle(
-        &self,
-        call: DataId,
-        last: DataId,
-        closing: DataId,
-        came_from: &FxHashMap<DataId, DataId>,
-    ) -> TaskError {
+    /// The calls that hold some of this resource. What an actor holds, its constructor does, for as long as it lives.
+    fn holders(&self, resource: Custom) -> impl Iterator<Item = DataId> {
+        let frames = self.workers.values().flat_map(|worker| &worker.stack);
+        frames.filter(move |frame| self.resources.asks_for(frame.class, resource)).map(|frame| frame.task)
+    }
+
+    /// The error of a call that begins this chain, whose last node is one of those before it.
+    fn never_ends(&self, call: DataId, chain: &[Node]) -> TaskError {
         let name = |id: DataId| self.tasks.get(&id).map_or("?", |task| &task.spec.name);
-        let mut chain = vec![closing];
-        let mut at = last;
-        while at != call {
-            chain.push(at);
-            match came_from.get(&at) {
-                Some(before) => at = *before,
-                None => break,
-            }
-        }
         let mut text = format!("`{}` ({call})", name(call));
-        for id in chain.into_iter().rev() {
-            text += &format!(" waits for `{}` ({id})", name(id));
-            if id != closing {
-                text += ", which";
+        let mut links = 0;
+        for node in chain {
+            let next = match node {
+                Node::Call(id) => format!("`{}` ({id})", name(*id)),
+                Node::Resource(resource) => {
+                    format!("some `{}`, which is all held by calls that wait", self.resources.name(*resource))
+                }
+                Node::Request(..) => continue,
+            };
+            text += if links == 0 { " waits for " } else { ", which waits for " };
+            text += &next;
+            links += 1;
+        }
+        text += ": none of them can end";
+        TaskError::new(ErrorKind::Deadlock, text).of_function(name(call))
+    }
+}
+
+/// All that a node needs, over others too, and which of it waits for ever.
+struct Search {
+    nodes: Vec<(Node, Needs)>,
+    places: FxHashMap<Node, usize>,
+    /// For each node whether it may end.
+    ends: Vec<bool>,
+}
+
+impl Search {
+    /// `None` if there is too much to look at.
+    fn from(scheduler: &Scheduler, start: Node) -> Option<Search> {
+        let mut nodes = Vec::new();
+        let mut places = FxHashMap::from_iter([(start, 0)]);
+        let mut open = vec![start];
+        while let Some(node) = open.pop() {
+            let needs = scheduler.needs(node);
+            for next in &needs.of {
+                let count = places.len();
+                places.entry(*next).or_insert_with(|| {
+                    open.push(*next);
+                    count
+                });
+            }
+            nodes.push((node, needs));
+            if places.len() > SEARCH_LIMIT {
+                return None;
             }
         }
-        text += ", which waits for the former: none of them can end";
-        TaskError::new(ErrorKind::Deadlock, text).of_function(name(call))
+        nodes.sort_unstable_by_key(|(node, _)| places[node]);
+        let mut search = Search { ends: vec![false; nodes.len()], nodes, places };
+        search.end_what_may();
+        Some(search)
+    }
+
+    fn end_what_may(&mut self) {
+        let mut missing: Vec<_> = self.nodes.iter().map(|(_, needs)| needs.count).collect();
+        let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+        for (at, (_, needs)) in self.nodes.iter().enumerate() {
+            needs.of.iter().for_each(|other| needed_by[self.places[other]].push(at));
+        }
+        let mut ending: Vec<_> = (0..missing.len()).filter(|at| missing[*at] == 0).collect();
+        while let Some(at) = ending.pop() {
+            if std::mem::replace(&mut self.ends[at], true) {
+                continue;
+            }
+            for by in &needed_by[at] {
+                missing[*by] = missing[*by].saturating_sub(1);
+                if missing[*by] == 0 {
+                    ending.push(*by);
+                }
+            }
+        }
+    }
+
+    fn is_stuck(&self, node: Node) -> bool {
+        self.places.get(&node).is_some_and(|at| !self.ends[*at])
+    }
+
+    /// From a node that waits for ever, over such that do too, to the first that came before or is the node itself.
+    fn chain(&self, start: Node) -> Option<Vec<Node>> {
+        let mut chain = Vec::new();
+        let mut at = start;
+        while self.is_stuck(at) && !chain.contains(&at) {
+            chain.push(at);
+            let (_, needs) = &self.nodes[*self.places.get(&at)?];
+            at = *needs.of.iter().find(|next| self.is_stuck(**next))?;
+        }
+        (!chain.is_empty()).then(|| {
+            chain.push(at);
+            chain
+        })
     }
 }

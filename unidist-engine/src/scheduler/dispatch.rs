@@ -34,6 +34,7 @@ impl Scheduler {
         }
         let mut held_back: Vec<Class> = Vec::new();
         let mut cpus_held_back = false;
+        let mut starved: Vec<Class> = Vec::new();
         loop {
             let (resources, tasks) = (&mut self.resources, &self.tasks);
             let front = resources.next_ready(&held_back, cpus_held_back, |task| {
@@ -42,10 +43,16 @@ impl Scheduler {
             let Some((class, task)) = front else { break };
             match self.place(class, task) {
                 Placed::Yes => {}
-                Placed::NoResource => held_back.push(class),
+                Placed::NoResource => {
+                    held_back.push(class);
+                    starved.push(class);
+                }
                 Placed::NoWorker if self.resources.needs_cpus(class) => cpus_held_back = true,
                 Placed::NoWorker => held_back.push(class),
             }
+        }
+        if !starved.is_empty() {
+            self.end_starvation(&starved);
         }
         self.steal();
         self.retire();

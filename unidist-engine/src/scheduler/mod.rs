@@ -194,7 +194,9 @@ impl Scheduler {
                 }
             }
             Ask::Get(request, ids, blocks) => self.get(process, request, ids, blocks),
-            Ask::Wait(request, ids, count, blocks) => self.wait(process, request, ids, count, blocks),
+            Ask::Wait { request, ids, count, timed, blocks } => {
+                self.wait(process, request, ids, count, timed, blocks)
+            }
             Ask::Hurry(request) => self.hurry(process, request),
             Ask::Retain(id) => self.retain_for(process, id),
             Ask::Release(id) => self.release_for(process, id),

@@ -20,21 +20,24 @@ pub(crate) struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Get,
-    Wait,
+    Wait { timed: bool },
 }
 
 impl Request {
     /// What a worker that is blocked by this request runs by itself if it finds it among what was sent ahead. Not for a
     /// `wait`: that may be answered while some of it has not started, and the worker would go by an older state.
     pub(crate) fn run_by_itself(&self) -> &[DataId] {
-        self.needs_all()
-    }
-
-    /// The objects all of which it needs.
-    pub(crate) fn needs_all(&self) -> &[DataId] {
         match self.kind {
             Kind::Get => &self.ids,
-            Kind::Wait => &[],
+            Kind::Wait { .. } => &[],
+        }
+    }
+
+    /// How many of its objects that have no value must get one before it is answered.
+    pub(crate) fn needed(&self) -> usize {
+        match self.kind {
+            Kind::Get | Kind::Wait { timed: false } => self.missing,
+            Kind::Wait { timed: true } => 0,
         }
     }
 }
@@ -57,6 +60,7 @@ impl Scheduler {
         request: RequestId,
         ids: Vec<DataId>,
         count: u64,
+        timed: bool,
         blocks: Option<DataId>,
     ) {
         let ready = ids.iter().filter(|id| !self.objects.is_pending(**id)).count();
@@ -64,7 +68,7 @@ impl Scheduler {
         self.open(
             process,
             request,
-            Request { ids, kind: Kind::Wait, missing: wanted.saturating_sub(ready), blocks },
+            Request { ids, kind: Kind::Wait { timed }, missing: wanted.saturating_sub(ready), blocks },
         );
     }
 
@@ -92,12 +96,6 @@ impl Scheduler {
         if open.missing == 0 {
             return self.answer(process, request, open);
         }
-        if let Some(call) = open.blocks
-            && let Some(error) = self.deadlock(process, call, open.needs_all())
-        {
-            let reply = Reply::Failed(Error::from(error));
-            return self.actions.push(Action::Reply(process, request, reply));
-        }
         for id in &open.ids {
             if self.objects.is_pending(*id) {
                 self.objects.add_waiter(*id, Waiter::Request(process, request));
@@ -110,6 +108,9 @@ impl Scheduler {
                 worker.blocking.push(request);
             }
             self.block(process, task, Some(request));
+            if let Some(error) = self.deadlock(process, request, task) {
+                self.fail_request(process, request, Error::from(error));
+            }
         }
     }
 
@@ -125,10 +126,18 @@ impl Scheduler {
         Some(open)
     }
 
+    /// Answers a request with an error.
+    pub(crate) fn fail_request(&mut self, process: ProcessId, request: RequestId, error: Error) {
+        if let Some(open) = self.close(process, request) {
+            self.actions.push(Action::Reply(process, request, Reply::Failed(error)));
+            self.unblock(process, open.blocks, request);
+        }
+    }
+
     fn answer(&mut self, process: ProcessId, request: RequestId, open: Request) {
         let reply = match open.kind {
             Kind::Get => Reply::Values(open.ids.iter().map(|id| self.objects.value(*id)).collect()),
-            Kind::Wait => {
+            Kind::Wait { .. } => {
                 let ready = |(at, id): (usize, &DataId)| (!self.objects.is_pending(*id)).then_some(at as u64);
                 Reply::Ready(open.ids.iter().enumerate().filter_map(ready).collect())
             }

@@ -24,6 +24,10 @@ impl Class {
     }
 }
 
+/// A custom resource, by its place in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Custom(usize);
+
 /// What a class asks for, in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Request {
@@ -127,6 +131,24 @@ impl Resources {
     /// Whether only CPUs are missing for the class.
     pub(crate) fn lacks_cpus_only(&self, class: Class) -> bool {
         self.requests[class.index()].custom.iter().all(|&(at, amount)| self.free[at] >= amount)
+    }
+
+    /// The custom resources of which ready calls of these classes find too little.
+    pub(crate) fn lacking(&self, classes: &[Class]) -> Vec<Custom> {
+        let asked = classes.iter().flat_map(|class| &self.requests[class.index()].custom);
+        let mut lacking: Vec<_> =
+            asked.filter(|&&(at, amount)| self.free[at] < amount).map(|&(at, _)| Custom(at)).collect();
+        lacking.sort_unstable();
+        lacking.dedup();
+        lacking
+    }
+
+    pub(crate) fn asks_for(&self, class: Class, resource: Custom) -> bool {
+        self.requests[class.index()].custom.iter().any(|&(at, _)| at == resource.0)
+    }
+
+    pub(crate) fn name(&self, resource: Custom) -> &str {
+        &self.names[resource.0]
     }
 
     pub(crate) fn needs_cpus(&self, class: Class) -> bool {

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use unidist_common::{Arg, FunctionKey, Returns, Target, TaskOptions, TaskSpec};
 
+mod deadlock;
+
 const ME: ProcessId = ProcessId::CONTROLLER;
 
 /// Processes that exist as a list of what they were sent.
@@ -198,6 +200,10 @@ fn shared(offset: u64) -> StoredObject {
     }
 }
 
+fn wait_for(request: RequestId, ids: &[DataId], count: u64) -> Ask {
+    Ask::Wait { request, ids: ids.to_vec(), count, timed: false, blocks: None }
+}
+
 fn worker(number: u32) -> ProcessId {
     ProcessId::new(number).unwrap()
 }
@@ -283,8 +289,8 @@ fn get_answers_when_all_are_there_and_wait_when_enough_are() {
     let mut c = Cluster::new(2);
     let (a, b) = (c.task(), c.task());
     let get = c.get(ME, &[a, b, a], None);
-    let wait = c.ask(ME, |request| Ask::Wait(request, vec![a, b], 1, None));
-    let hurried = c.ask(ME, |request| Ask::Wait(request, vec![a, b], 2, None));
+    let wait = c.ask(ME, |request| wait_for(request, &[a, b], 1));
+    let hurried = c.ask(ME, |request| wait_for(request, &[a, b], 2));
     c.fail(c.where_is(b), b);
     assert_eq!(c.reply(wait), Some(&Reply::Ready(vec![1])), "a failure counts as ready");
     c.handle(Event::Ask(ME, Ask::Hurry(hurried)));
@@ -577,43 +583,6 @@ fn a_result_without_a_ref_that_fails_is_told_of() {
     let task = c.submit(|spec| spec.returns.count = 0);
     c.fail(c.where_is(task), task);
     assert_eq!(c.unobserved.len(), 1);
-}
-
-#[test]
-fn tasks_that_wait_for_each_other_are_told_so() {
-    let mut c = Cluster::new(2);
-    let (a, b) = (c.task(), c.task());
-    let (on_a, on_b) = (c.where_is(a), c.where_is(b));
-    let first = c.get(on_a, &[b], Some(a));
-    assert_eq!(c.reply(first), None);
-    let after_b = c.task_on(b);
-    let second = c.get(on_b, &[a, after_b], Some(b));
-    match c.reply(second) {
-        Some(Reply::Failed(error)) => assert!(error.to_string().contains("waits for"), "{error}"),
-        other => panic!("{other:?}"),
-    }
-    c.fail(on_b, b);
-    assert!(c.reply(first).is_some(), "with one of them ended, the other goes on");
-}
-
-#[test]
-fn a_task_that_waits_for_itself_is_told_so() {
-    let mut c = Cluster::new(1);
-    let task = c.task();
-    let behind = c.task_on(task);
-    let w = c.where_is(task);
-    let request = c.get(w, &[behind], Some(task));
-    assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
-}
-
-#[test]
-fn an_actor_that_waits_for_its_own_next_call_is_told_so() {
-    let mut c = Cluster::new(1);
-    let actor = c.actor();
-    let (running, next) = (c.call(actor), c.call(actor));
-    let w = c.where_is(running);
-    let request = c.get(w, &[next], Some(running));
-    assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
 }
 
 #[test]

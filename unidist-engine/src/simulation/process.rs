@@ -171,7 +171,13 @@ impl Process {
                 let request = self.new_request();
                 let ids = frame.results.clone();
                 let count = ids.len() as u64 * percent / 100;
-                self.outbox.push_back(FromWorker::Ask(Ask::Wait(request, ids.clone(), count, Some(task))));
+                self.outbox.push_back(FromWorker::Ask(Ask::Wait {
+                    request,
+                    ids: ids.clone(),
+                    count,
+                    timed: hurry,
+                    blocks: Some(task),
+                }));
                 if hurry {
                     self.outbox.push_back(FromWorker::Ask(Ask::Hurry(request)));
                 }

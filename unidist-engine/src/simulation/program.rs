@@ -23,12 +23,6 @@ pub(super) enum Step {
     Crash,
 }
 
-impl Step {
-    pub(super) fn waits(&self) -> bool {
-        matches!(self, Step::GetAll | Step::WaitSome { .. })
-    }
-}
-
 /// Draws the steps of a call at this depth of the call tree.
 pub(super) fn draw(rng: &mut Rng, depth: u32, crashes: bool) -> Vec<Step> {
     let mut steps = Vec::new();

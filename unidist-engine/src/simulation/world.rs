@@ -283,8 +283,9 @@ impl World {
                 let ids = self.held.clone();
                 let count = self.rng.u64(0..=ids.len() as u64);
                 self.open.insert(request, ids.len());
-                self.handle(Event::Ask(ME, Ask::Wait(request, ids, count, None)));
-                if self.rng.bool() {
+                let timed = self.rng.bool();
+                self.handle(Event::Ask(ME, Ask::Wait { request, ids, count, timed, blocks: None }));
+                if timed {
                     self.handle(Event::Ask(ME, Ask::Hurry(request)));
                 }
             }
@@ -332,7 +333,6 @@ impl World {
             borrowed.push(actor);
         }
         let options = match self.rng.u32(0..20) {
-            2 if plan.iter().any(Step::waits) => TaskOptions::default(), // a resource held while waiting can deadlock
             0 => TaskOptions { num_cpus: Some(2.0), ..Default::default() },
             1 => TaskOptions { num_cpus: Some(0.0), ..Default::default() },
             2 => TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() },

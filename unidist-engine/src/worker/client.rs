@@ -235,7 +235,13 @@ impl Backend for Client {
 
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         let (request, slot) = self.core.requests.open();
-        self.send(&FromWorker::Ask(Ask::Wait(request, ids.to_vec(), num_returns as u64, current_call())));
+        self.send(&FromWorker::Ask(Ask::Wait {
+            request,
+            ids: ids.to_vec(),
+            count: num_returns as u64,
+            timed: timeout.is_some(),
+            blocks: current_call(),
+        }));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Only the engine knows what a `wait` still needs: it says what to run meanwhile.
         self.await_answer(&slot, deadline, &[]);

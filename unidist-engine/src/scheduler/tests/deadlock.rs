@@ -1,0 +1,81 @@
+//! Waits that can never end.
+
+use super::*;
+
+#[test]
+fn tasks_that_wait_for_each_other_are_told_so() {
+    let mut c = Cluster::new(2);
+    let (a, b) = (c.task(), c.task());
+    let (on_a, on_b) = (c.where_is(a), c.where_is(b));
+    let first = c.get(on_a, &[b], Some(a));
+    assert_eq!(c.reply(first), None);
+    let after_b = c.task_on(b);
+    let second = c.get(on_b, &[a, after_b], Some(b));
+    match c.reply(second) {
+        Some(Reply::Failed(error)) => assert!(error.to_string().contains("waits for"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    c.fail(on_b, b);
+    assert!(c.reply(first).is_some(), "with one of them ended, the other goes on");
+}
+
+#[test]
+fn a_task_that_waits_for_itself_is_told_so() {
+    let mut c = Cluster::new(1);
+    let task = c.task();
+    let behind = c.task_on(task);
+    let w = c.where_is(task);
+    let request = c.get(w, &[behind], Some(task));
+    assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
+}
+
+#[test]
+fn an_actor_that_waits_for_its_own_next_call_is_told_so() {
+    let mut c = Cluster::new(1);
+    let actor = c.actor();
+    let (running, next) = (c.call(actor), c.call(actor));
+    let w = c.where_is(running);
+    let request = c.get(w, &[next], Some(running));
+    assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
+}
+
+#[test]
+fn who_holds_a_resource_and_waits_for_one_who_lacks_it_is_told_so() {
+    let mut c = Cluster::new(2);
+    let needs_gpu = |spec: &mut TaskSpec| {
+        spec.options = Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
+    };
+    let holder = c.submit(needs_gpu);
+    let first = c.task();
+    let starved = c.submit(|spec| {
+        needs_gpu(spec);
+        spec.dependencies = vec![first];
+    });
+    let w = c.where_is(holder);
+    let request = c.get(w, &[starved], Some(holder));
+    assert_eq!(c.reply(request), None, "what it waits for waits for what runs");
+    c.done(c.where_is(first), first);
+    match c.reply(request) {
+        Some(Reply::Failed(error)) => assert!(error.to_string().contains("`gpu`"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    c.done(w, holder);
+    assert_eq!(c.last_run().1.id, starved);
+}
+
+#[test]
+fn a_wait_without_a_limit_closes_a_circle_too() {
+    let mut c = Cluster::new(1);
+    let (task, other) = (c.task(), c.task());
+    let behind = [c.task_on(task), c.task_on(task)];
+    let w = c.where_is(task);
+    let mut wait = |ids: &[DataId], count, timed| {
+        let blocks = Some(task);
+        c.ask(w, |request| Ask::Wait { request, ids: ids.to_vec(), count, timed, blocks })
+    };
+    let limited = wait(&behind, 1, true);
+    let one_may_end = wait(&[behind[0], other, behind[1]], 1, false);
+    let none_can_end = wait(&behind, 1, false);
+    assert_eq!((c.reply(limited), c.reply(one_may_end)), (None, None));
+    assert!(matches!(c.reply(none_can_end), Some(Reply::Failed(_))));
+}
