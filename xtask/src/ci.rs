@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{Result, config_doc, simulate, test, tidy};
+use crate::{Result, config_doc, loom, simulate, test, tidy};
 use clap::Parser;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn(&Path) -> Result);
 
 /// Cheap ones first.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", |root| cargo(root, &["fmt", "--all", "--check"])),
     ("config-doc", |_| command(["--check"], config_doc::run)),
     ("tidy", |_| tidy::run()),
@@ -34,6 +34,7 @@ const STEPS: [Step; 8] = [
         process::run(&mut doc, LIMIT)
     }),
     ("simulate", |_| command(["--seeds", "3000"], simulate::run)),
+    ("loom", |_| command([], loom::run)),
     ("test", |_| command([], test::run)),
 ];
 

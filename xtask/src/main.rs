@@ -2,14 +2,15 @@
 //!
 //! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
 //! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, [`simulate`] the
-//! scheduler's simulations, [`mod@bench`] the benchmarks, and [`config_doc`] writes the reference page. [`process`] runs
-//! other programs, bounded in time; [`workspace`] is what cargo knows.
+//! scheduler's simulations, [`loom`] the models of the shared memory, [`mod@bench`] the benchmarks, and [`config_doc`]
+//! writes the reference page. [`process`] runs other programs, bounded in time; [`workspace`] is what cargo knows.
 
 mod bench;
 mod ci;
 mod config_doc;
 mod conformance;
 mod load;
+mod loom;
 mod process;
 mod simulate;
 mod test;
@@ -51,6 +52,10 @@ enum Command {
     ///
     /// A failure names its seed, which replays it exactly.
     Simulate(simulate::Arguments),
+    /// Run the models of the shared memory's protocols, in every order of events
+    ///
+    /// They are tests of unidist-engine, built with loom in place of the system's atomics and futex.
+    Loom(loom::Arguments),
     /// Measure tasks, actors and objects, each beside a limit of the machine
     ///
     /// Times mean little where others use the machine too: compare the ratios.
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Loom(arguments) => loom::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::ConfigDoc(arguments) => config_doc::run(&arguments),
     };

@@ -19,6 +19,11 @@ impl Workspace {
         Ok(Workspace { root: metadata.workspace_root.clone().into(), metadata })
     }
 
+    /// The folder of what cargo builds.
+    pub(crate) fn target(&self) -> &Path {
+        self.metadata.target_directory.as_std_path()
+    }
+
     /// The packages.
     pub(crate) fn members(&self) -> Vec<&Package> {
         self.metadata.workspace_packages()

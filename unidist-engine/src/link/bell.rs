@@ -8,8 +8,7 @@
 //! something looks at the announcement afterwards. Both sides have a sequentially consistent fence between the two
 //! steps, so at least one of them sees the other.
 
-use rustix::thread::futex;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use super::sync::{AtomicU32, Ordering, Word, fence};
 use std::time::Duration;
 
 /// Which thread of a process sleeps.
@@ -28,7 +27,7 @@ pub(crate) struct Bell {
     /// Who is to be woken: 0 nobody, else a `Sleeper`.
     announced: AtomicU32,
     /// What the sleepers sleep on; each wake-up changes the word.
-    words: [AtomicU32; 2],
+    words: [Word; 2],
 }
 
 impl Bell {
@@ -50,15 +49,13 @@ impl Bell {
         }
         if self.announced.compare_exchange(announced, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
             let word = if announced == Sleeper::Driver as u32 { &self.words[0] } else { &self.words[1] };
-            word.fetch_add(1, Ordering::SeqCst);
-            // It fails only for an address that is no futex, and this one is.
-            let _ = futex::wake(word, futex::Flags::empty(), 1);
+            word.wake();
         }
     }
 
     /// Says that `who` is about to sleep and is to be rung for. Look again at what you wait for after this.
     pub(crate) fn announce(&self, who: Sleeper) -> Announced {
-        let word = self.word(who).load(Ordering::SeqCst);
+        let word = self.word(who).load();
         self.announced.store(who as u32, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         Announced { who, word }
@@ -81,20 +78,15 @@ impl Bell {
 
     /// What a later [`sleep`](Bell::sleep) of `who` compares with; for a standby that sleeps while others announce it.
     pub(crate) fn token(&self, who: Sleeper) -> Announced {
-        Announced { who, word: self.word(who).load(Ordering::SeqCst) }
+        Announced { who, word: self.word(who).load() }
     }
 
     /// Sleeps until rung or until the time is over; returns at once if it was rung since the announcement.
     pub(crate) fn sleep(&self, announced: Announced, timeout: Duration) {
-        let timeout = futex::Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
-        // Rung already, woken, interrupted or timed out: in every case the caller looks.
-        let _ = futex::wait(self.word(announced.who), futex::Flags::empty(), announced.word, Some(&timeout));
+        self.word(announced.who).sleep(announced.word, timeout);
     }
 
-    fn word(&self, who: Sleeper) -> &AtomicU32 {
+    fn word(&self, who: Sleeper) -> &Word {
         &self.words[who as usize - 1]
     }
 }

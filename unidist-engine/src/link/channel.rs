@@ -1,6 +1,7 @@
 //! Messages over the rings: framing, batching, and what does not fit yet.
 
-use super::ring::{Corrupt, LinkMemory, Reader, Side, Writer};
+use super::flow::Corrupt;
+use super::ring::{LinkMemory, Reader, Side, Writer};
 use super::wire::{self, WireError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -80,7 +81,8 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
         Ok(written > 0)
     }
 
-    /// Whether something waits for room in the ring, and there is some.
+    /// Whether something waits for room in the ring, and there is some. Part of the look before a sleep: if there is
+    /// none, the other side will ring when there is.
     pub(crate) fn can_flush(&self) -> bool {
         self.has_backlog() && self.writer.has_room()
     }

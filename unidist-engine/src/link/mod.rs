@@ -6,7 +6,11 @@
 
 pub(crate) mod bell;
 pub(crate) mod channel;
+pub(crate) mod flow;
 pub(crate) mod handshake;
 pub(crate) mod message;
+#[cfg(all(test, unidist_loom))]
+mod models;
 pub(crate) mod ring;
+pub(crate) mod sync;
 pub(crate) mod wire;

@@ -1,18 +1,16 @@
 //! Two rings in shared memory: a byte stream each way between the engine and one process.
 //!
-//! Each ring has one writer and one reader. A counter only ever grows and is written by one side: `head` by the writer,
-//! `tail` by the reader. What the other side wrote is checked before it is used: a counter out of bounds ends the link
-//! with an error.
+//! Each ring has one writer and one reader; [`flow`](super::flow) says who may touch which part of it when.
 #![allow(unsafe_code)] // copies into and out of mapped memory
 
 use super::bell::Bell;
+use super::flow::{Corrupt, Flow, Read};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes that a ring holds.
 pub(crate) const CAPACITY: usize = 256 * 1024;
@@ -35,25 +33,12 @@ pub(crate) struct LinkMemory {
     file: File,
 }
 
-#[derive(Debug)]
-#[repr(C, align(64))]
-struct Control {
-    head: Counter,
-    tail: Counter,
-    /// The writer has more than there is room for and wants to be rung when there is room.
-    starved: AtomicU32,
-}
-
-#[derive(Debug)]
-#[repr(C, align(64))]
-struct Counter(AtomicU64);
-
-/// The bell, then the controls of the ring to the worker and of the ring to the engine.
+/// The bell, then the counters of the ring to the worker and of the ring to the engine.
 #[derive(Debug)]
 #[repr(C)]
 struct Layout {
     bell: Bell,
-    controls: [Control; 2],
+    flows: [Flow; 2],
 }
 
 const _: () = assert!(size_of::<Layout>() <= CONTROLS);
@@ -98,6 +83,10 @@ impl LinkMemory {
         unsafe { &*self.map.as_ptr().cast::<Layout>() }
     }
 
+    fn flow(&self, ring: usize) -> &Flow {
+        &self.layout().flows[ring]
+    }
+
     fn data(&self, ring: usize) -> *mut u8 {
         // SAFETY: `ring` is 0 or 1, and the file holds two rings of data behind the controls.
         unsafe { self.map.as_mut_ptr().add(CONTROLS + ring * CAPACITY) }
@@ -116,10 +105,6 @@ impl LinkMemory {
     }
 }
 
-/// The other process has written nonsense into the ring's counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Corrupt;
-
 /// The writing end of a ring.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -132,53 +117,30 @@ impl Writer {
     /// Writes as many of `bytes` as there is room for and returns how many. If that is not all, the reader will ring
     /// as soon as it has made room.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Corrupt> {
-        let mut written = self.write_what_fits(bytes)?;
-        while written < bytes.len() {
-            // Announced after the last bytes were published: either the reader sees the announcement when it has read
-            // them, or this sees the room that it has made.
-            self.memory.layout().controls[self.ring].starved.store(1, Ordering::SeqCst);
-            match self.write_what_fits(&bytes[written..])? {
-                0 => break,
-                more => written += more,
+        let Writer { memory, ring, head } = self;
+        let data = memory.data(*ring);
+        memory.flow(*ring).write(head, CAPACITY, bytes.len(), |part, from| {
+            let at = (part.at % CAPACITY as u64) as usize;
+            let first = part.len.min(CAPACITY - at);
+            let (end, start) = bytes[from..from + part.len].split_at(first);
+            // SAFETY: a part is no longer than the ring, so `at + first <= CAPACITY` and the rest is no longer than
+            // `at`: both copies stay inside the ring's data. The reader does not read this part before its end is
+            // published, and this is the only writer.
+            unsafe {
+                data.add(at).copy_from_nonoverlapping(end.as_ptr(), end.len());
+                data.copy_from_nonoverlapping(start.as_ptr(), start.len());
             }
-        }
-        Ok(written)
+        })
     }
 
     /// How many bytes the reader has taken so far, as far as it can be believed.
     pub(crate) fn taken(&self) -> u64 {
-        self.memory.layout().controls[self.ring].tail.0.load(Ordering::Acquire).min(self.head)
+        self.memory.flow(self.ring).taken(self.head)
     }
 
     /// Whether something could be written (or the counters are nonsense, which writing will tell).
     pub(crate) fn has_room(&self) -> bool {
-        let tail = self.memory.layout().controls[self.ring].tail.0.load(Ordering::SeqCst);
-        room(self.head, tail) != Ok(0)
-    }
-
-    fn write_what_fits(&mut self, bytes: &[u8]) -> Result<usize, Corrupt> {
-        let control = &self.memory.layout().controls[self.ring];
-        let room = room(self.head, control.tail.0.load(Ordering::SeqCst))?;
-        let len = room.min(bytes.len());
-        let at = (self.head % CAPACITY as u64) as usize;
-        let first = len.min(CAPACITY - at);
-        let data = self.memory.data(self.ring);
-        // SAFETY: `at + first <= CAPACITY` and `len - first <= at`, so both copies stay inside the ring's data. The
-        // reader does not read this part before `head` is published, and this is the only writer.
-        unsafe {
-            data.add(at).copy_from_nonoverlapping(bytes.as_ptr(), first);
-            data.copy_from_nonoverlapping(bytes.as_ptr().add(first), len - first);
-        }
-        self.head += len as u64;
-        control.head.0.store(self.head, Ordering::Release);
-        Ok(len)
-    }
-}
-
-fn room(head: u64, tail: u64) -> Result<usize, Corrupt> {
-    match head.checked_sub(tail) {
-        Some(unread) if unread <= CAPACITY as u64 => Ok(CAPACITY - unread as usize),
-        _ => Err(Corrupt),
+        self.memory.flow(self.ring).has_room(self.head, CAPACITY)
     }
 }
 
@@ -190,48 +152,30 @@ pub(crate) struct Reader {
     tail: u64,
 }
 
-/// What [`Reader::read`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Read {
-    /// Bytes read.
-    pub(crate) len: usize,
-    /// The writer waits for the room that was made: ring for it.
-    pub(crate) starved: bool,
-}
-
 impl Reader {
     /// Whether there is something to read (or nonsense, which reading will tell).
     pub(crate) fn has_data(&self) -> bool {
-        self.memory.layout().controls[self.ring].head.0.load(Ordering::Acquire) != self.tail
+        self.memory.flow(self.ring).has_data(self.tail)
     }
 
     /// Appends everything there is to `out`.
     pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<Read, Corrupt> {
-        let control = &self.memory.layout().controls[self.ring];
-        let unread = control.head.0.load(Ordering::Acquire).checked_sub(self.tail).ok_or(Corrupt)?;
-        if unread > CAPACITY as u64 {
-            return Err(Corrupt);
-        }
-        let len = unread as usize;
-        let at = (self.tail % CAPACITY as u64) as usize;
-        let first = len.min(CAPACITY - at);
-        out.reserve(len);
-        let data = self.memory.data(self.ring);
-        // SAFETY: both parts lie inside the ring's data; the writer does not touch them before `tail` is published;
-        // `out` has room for `len` more bytes, all of which are initialised here.
-        unsafe {
-            let spare = out.as_mut_ptr().add(out.len());
-            spare.copy_from_nonoverlapping(data.add(at), first);
-            spare.add(first).copy_from_nonoverlapping(data, len - first);
-            out.set_len(out.len() + len);
-        }
-        self.tail += len as u64;
-        control.tail.0.store(self.tail, Ordering::SeqCst);
-        let starved = len > 0 && control.starved.load(Ordering::SeqCst) != 0;
-        if starved {
-            control.starved.store(0, Ordering::SeqCst);
-        }
-        Ok(Read { len, starved })
+        let Reader { memory, ring, tail } = self;
+        let data = memory.data(*ring);
+        memory.flow(*ring).read(tail, CAPACITY, |part| {
+            let at = (part.at % CAPACITY as u64) as usize;
+            let first = part.len.min(CAPACITY - at);
+            out.reserve(part.len);
+            // SAFETY: a part is no longer than the ring, so both copies stay inside the ring's data; the writer does
+            // not touch them before they are given back; `out` has room for `len` more bytes, all of which are
+            // initialised here.
+            unsafe {
+                let spare = out.as_mut_ptr().add(out.len());
+                spare.copy_from_nonoverlapping(data.add(at), first);
+                spare.add(first).copy_from_nonoverlapping(data, part.len - first);
+                out.set_len(out.len() + part.len);
+            }
+        })
     }
 }
 
@@ -273,9 +217,9 @@ mod tests {
     #[test]
     fn counters_out_of_bounds_are_an_error() {
         let (mut writer, mut reader) = pair();
-        reader.memory.layout().controls[0].head.0.store(CAPACITY as u64 + 1, Ordering::SeqCst);
+        reader.memory.flow(0).set(CAPACITY as u64 + 1, 0);
         assert_eq!(reader.read(&mut Vec::new()), Err(Corrupt));
-        writer.memory.layout().controls[0].tail.0.store(7, Ordering::SeqCst);
+        writer.memory.flow(0).set(0, 7);
         assert_eq!(writer.write(&[1]), Err(Corrupt));
     }
 }

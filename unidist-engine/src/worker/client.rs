@@ -135,9 +135,10 @@ impl Client {
         self.core.channel().has_backlog()
     }
 
-    /// Whether [`pump`](Client::pump) would find something.
+    /// Whether [`pump`](Client::pump) would find something to read, or room for what is left over.
     pub(super) fn has_input(&self) -> bool {
-        self.core.channel().has_input()
+        let channel = self.core.channel();
+        channel.has_input() || channel.can_flush()
     }
 
     /// The task thread goes into the user's code: from now on the link thread is woken for what cannot wait.

@@ -1,0 +1,34 @@
+//! `loom`: the protocols of the shared memory, in every order of events.
+
+use crate::Result;
+use crate::process;
+use crate::workspace::Workspace;
+use std::time::Duration;
+
+const BUILD_LIMIT: Duration = Duration::from_secs(1200);
+
+/// The arguments of `loom`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// How many seconds the models may take, once they are built.
+    #[arg(long, default_value_t = 300)]
+    timeout: u64,
+    /// Only the models whose names have this in them.
+    model: Option<String>,
+}
+
+/// Runs the command. What is built with another atomic has a folder of its own, and so does not have everything else
+/// built again.
+pub(crate) fn run(arguments: &Arguments) -> Result {
+    let workspace = Workspace::load()?;
+    let cargo = |last: &[&str]| {
+        let mut cargo = process::cargo(&workspace.root);
+        cargo.args(["test", "--quiet", "--release", "--package", "unidist-engine", "--lib"]).args(last);
+        cargo.env("RUSTFLAGS", "--cfg unidist_loom").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        cargo.env("CARGO_TARGET_DIR", workspace.target().join("loom"));
+        cargo
+    };
+    process::run(&mut cargo(&["--no-run"]), BUILD_LIMIT)?;
+    let filter = format!("link::models::{}", arguments.model.as_deref().unwrap_or_default());
+    process::run(&mut cargo(&["--", &filter]), Duration::from_secs(arguments.timeout))
+}
