@@ -20,9 +20,6 @@ use unidist_core::ClusterInfo;
 /// How many messages one link may deliver in a turn, so that none starves the others.
 const MESSAGES_PER_TURN: usize = 512;
 
-/// No call has more results than this.
-const MOST_RETURNS: u32 = 1 << 16;
-
 /// What the driver shares with the other threads of the controller.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -84,6 +81,8 @@ pub(crate) struct Driver {
     mailbox: Arc<Mailbox>,
     letters: Letters,
     actions: Vec<Action>,
+    /// Calls that could not be sent, with the errors that they have now.
+    unsent: VecDeque<Event>,
     supervisor: Arc<Supervisor>,
     arena: Arc<Mutex<Arena>>,
     requests: Arc<Requests>,
@@ -174,6 +173,7 @@ impl Driver {
             mailbox,
             letters: Letters::default(),
             actions: Vec::new(),
+            unsent: VecDeque::new(),
             supervisor,
             arena,
             requests,
@@ -236,7 +236,9 @@ impl Driver {
         if happened {
             self.scheduler.dispatch_into(&mut self.actions);
         }
-        self.carry_out();
+        while self.carry_out() {
+            self.scheduler.dispatch_into(&mut self.actions);
+        }
         self.allocate_postponed();
         self.flush();
         self.pending.store(self.scheduler.pending_tasks(), Ordering::Relaxed);
@@ -294,7 +296,7 @@ impl Driver {
 
     fn hear(&mut self, at: usize, message: FromWorker) {
         let process = self.links[at].process;
-        if !names_its_own(&message, process) {
+        if !message.names_its_own(process) {
             return self.break_link(at, "it names new objects that are not its own");
         }
         match message {
@@ -396,7 +398,19 @@ impl Driver {
         self.handle(Event::Lost(process, why, unseen));
     }
 
-    fn carry_out(&mut self) {
+    /// Does what the scheduler wants; true if calls failed meanwhile, because they could not be sent: others may be
+    /// handed out in their place.
+    fn carry_out(&mut self) -> bool {
+        self.act();
+        let failed = !self.unsent.is_empty();
+        while let Some(event) = self.unsent.pop_front() {
+            self.scheduler.handle(event, &mut self.actions);
+            self.act();
+        }
+        failed
+    }
+
+    fn act(&mut self) {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
@@ -425,8 +439,17 @@ impl Driver {
         let Some(&at) = self.by_process.get(&process) else {
             return;
         };
-        if let Err(error) = self.links[at].send(message) {
-            self.break_link(at, &error.0);
+        let Err(error) = self.links[at].send(message) else { return };
+        match message {
+            ToWorker::Run(run) => {
+                let error = error.of_call("the call with the values it needs");
+                self.unsent.push_back(Event::Done(process, run.id, Err(error)));
+            }
+            ToWorker::Reply(request, reply) if !matches!(reply, Reply::Failed(_)) => {
+                let call = if matches!(reply, Reply::Values(_)) { "get" } else { "wait" };
+                self.reply(at, *request, Reply::Failed(error.of_request(call)));
+            }
+            _ => self.break_link(at, &error.0),
         }
     }
 
@@ -454,17 +477,6 @@ impl Driver {
     }
 }
 
-/// Whether the objects that the message makes have ids of this process, and no more of them than a call can return.
-fn names_its_own(message: &FromWorker, process: ProcessId) -> bool {
-    match message {
-        FromWorker::Ask(Ask::Submit(spec, _)) => {
-            spec.returns.first.origin() == process && spec.returns.count <= MOST_RETURNS
-        }
-        FromWorker::Ask(Ask::Put(id, _)) => id.origin() == process,
-        _ => true,
-    }
-}
-
 pub(crate) fn allocate(arena: &Mutex<Arena>, len: u64) -> Result<Block> {
     let mut arena = arena.lock().unwrap_or_else(PoisonError::into_inner);
     let (used, limit) = (arena.used_bytes(), arena.capacity());
@@ -476,3 +488,6 @@ pub(crate) fn free(arena: &Mutex<Arena>, block: Block) {
         log::error!("a block of the object store was freed twice: {block:?}");
     }
 }
+
+#[cfg(test)]
+mod tests;

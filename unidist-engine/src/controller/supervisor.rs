@@ -4,7 +4,7 @@
 //! *thread* that started it ends.
 
 use crate::launch::{LaunchCommand, WORKER_VARIABLE};
-use crate::link::handshake::{self, Welcome};
+use crate::link::handshake::{self, Reception, Welcome};
 use crate::link::ring::LinkMemory;
 use crate::store::segment::Segment;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
@@ -23,7 +23,7 @@ use unidist_common::{Error, ProcessId};
 
 /// A process has this long to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Once the first byte of its answer is there, the rest has this long.
+/// Once the first byte of its answer is there, all of the rest has this long, however it comes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What became of a process.
@@ -113,6 +113,7 @@ struct Person {
     ended: OwnedFd,
     socket: UnixStream,
     link: Arc<LinkMemory>,
+    answer: Reception,
     /// Until when it has to join; none once it has.
     deadline: Option<Instant>,
 }
@@ -132,7 +133,7 @@ impl Supervision {
                 match seen {
                     Seen::Ended => self.bury(process, None),
                     Seen::Answer => self.hear(process),
-                    Seen::Late => self.bury(process, Some("it did not join in time".into())),
+                    Seen::Late => self.late(process),
                 }
             }
         }
@@ -169,7 +170,6 @@ impl Supervision {
     fn spawn_silently(&self, process: ProcessId, actor: bool) -> io::Result<Person> {
         let link = LinkMemory::create()?;
         let (ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let command = &self.staff.command;
         let role = if actor { "actor" } else { "worker" };
         let mut child = Command::new(&command.program)
@@ -181,7 +181,8 @@ impl Supervision {
             .spawn()?;
         match rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(ended) => {
-                Ok(Person { child, ended, socket: ours, link, deadline: Some(Instant::now() + JOIN_TIMEOUT) })
+                let (answer, deadline) = (Reception::default(), Some(Instant::now() + JOIN_TIMEOUT));
+                Ok(Person { child, ended, socket: ours, link, answer, deadline })
             }
             Err(error) => {
                 let _ = child.kill();
@@ -217,10 +218,10 @@ impl Supervision {
             let hung_up = person.deadline.is_none() && !pair[1].revents().is_empty();
             if (!pair[0].revents().is_empty() || hung_up) && !answered {
                 seen.push((*process, Seen::Ended));
-            } else if answered {
-                seen.push((*process, Seen::Answer));
             } else if person.deadline.is_some_and(|deadline| deadline <= now) {
                 seen.push((*process, Seen::Late));
+            } else if answered {
+                seen.push((*process, Seen::Answer));
             }
         }
         seen
@@ -230,14 +231,26 @@ impl Supervision {
         let Some(person) = self.people.get_mut(&process) else {
             return;
         };
-        match handshake::receive_answer(&person.socket, &self.staff.welcome.build_id) {
-            Ok(()) => {
+        let had_begun = person.answer.has_begun();
+        match person.answer.hear(&person.socket, &self.staff.welcome.build_id) {
+            Some(Ok(())) => {
                 person.deadline = None;
                 let link = person.link.clone();
                 (self.staff.notify)(Notice::Joined(process, link));
             }
-            Err(why) => self.bury(process, Some(why)),
+            Some(Err(why)) => self.bury(process, Some(why)),
+            None if had_begun => {}
+            None => {
+                let deadline = Instant::now() + ANSWER_TIMEOUT;
+                person.deadline = person.deadline.map(|earlier| earlier.min(deadline));
+            }
         }
+    }
+
+    fn late(&mut self, process: ProcessId) {
+        let begun = self.people.get(&process).is_some_and(|person| person.answer.has_begun());
+        let why = if begun { "its answer did not end in time" } else { "it did not join in time" };
+        self.bury(process, Some(why.into()));
     }
 
     fn kill(&mut self, process: ProcessId) {
@@ -289,3 +302,6 @@ enum Seen {
     Answer,
     Late,
 }
+
+#[cfg(test)]
+mod tests;

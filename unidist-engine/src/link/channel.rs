@@ -19,6 +19,8 @@ pub(crate) struct Channel<S, R> {
     out: Vec<u8>,
     /// How much of `out` the ring has taken.
     sent: usize,
+    /// How long a message to be sent may be.
+    limit: usize,
     /// How many bytes were ever added to `out`.
     appended: u64,
     input: Vec<u8>,
@@ -39,6 +41,7 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
             reader,
             out: Vec::new(),
             sent: 0,
+            limit: wire::MESSAGE_LIMIT,
             appended: 0,
             input: Vec::new(),
             consumed: 0,
@@ -49,12 +52,23 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
     }
 
     /// Adds a message to those that the next flush sends. Returns where it ends in the stream: see
-    /// [`taken`](Channel::taken).
+    /// [`taken`](Channel::taken). One that cannot be sent is an error and changes nothing.
     pub(crate) fn send(&mut self, message: &S) -> Result<u64, WireError> {
         let before = self.out.len();
-        wire::append(message, &mut self.out)?;
+        wire::append(message, self.limit, &mut self.out)?;
         self.appended += (self.out.len() - before) as u64;
         Ok(self.appended)
+    }
+
+    /// How long a message to be sent may be, in bytes.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Makes long messages cheap to test.
+    #[cfg(test)]
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     /// How much of the stream the other side has taken out of its ring. A message that ends after this was never seen.

@@ -25,7 +25,7 @@ use unidist_common::ProcessId;
 
 const MAGIC: [u8; 8] = *b"unidist\n";
 /// Changes whenever a message or a layout in shared memory does.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const PREFIX: usize = 16;
 const BODY_LIMIT: usize = 1 << 20;
 
@@ -98,21 +98,77 @@ pub(crate) fn join(
     Ok((welcome, link, segment))
 }
 
-/// In the engine: reads the answer to the welcome. The error says why the process did not join.
-pub(crate) fn receive_answer(socket: &UnixStream, build_id: &str) -> Result<(), String> {
-    let mut reader = socket;
-    let mut prefix = [0; PREFIX];
-    reader.read_exact(&mut prefix).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-            "it ended without a word; is it a unidist program?".to_owned()
+/// The answer to a welcome, on its way to the engine.
+#[derive(Debug, Default)]
+pub(crate) struct Reception {
+    bytes: Vec<u8>,
+}
+
+impl Reception {
+    /// Reads what is there without waiting for more: `None` as long as that is not the whole answer. The error says why
+    /// the process did not join.
+    pub(crate) fn hear(&mut self, socket: &UnixStream, build_id: &str) -> Option<Result<(), String>> {
+        self.read(socket, RecvFlags::DONTWAIT, build_id).transpose()
+    }
+
+    /// Whether something of the answer has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    fn read(&mut self, socket: &UnixStream, flags: RecvFlags, build_id: &str) -> Result<Option<()>, String> {
+        loop {
+            let missing = match parse_answer(&self.bytes)? {
+                Parsed::Answer(Answer::Joined { build_id: theirs }) => {
+                    return check_build(build_id, &theirs).map(Some);
+                }
+                Parsed::Answer(Answer::Refused { why }) => return Err(why),
+                Parsed::Missing(missing) => missing,
+            };
+            let start = self.bytes.len();
+            self.bytes.resize(start + missing.min(PIECE), 0);
+            let received = rustix::net::recv(socket, &mut self.bytes[start..], flags);
+            let (len, _) = received.unwrap_or_default();
+            self.bytes.truncate(start + len);
+            match received {
+                Ok((1.., _)) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if flags.contains(RecvFlags::DONTWAIT) => return Ok(None),
+                Ok(_) | Err(Errno::CONNRESET) if self.has_begun() => {
+                    return Err("it ended in the middle of its answer".to_owned());
+                }
+                Ok(_) | Err(Errno::CONNRESET) => {
+                    return Err("it ended without a word; is it a unidist program?".to_owned());
+                }
+                Err(error) => return Err(format!("its answer cannot be read: {error}")),
+            }
         }
-        _ => format!("its answer cannot be read: {error}"),
-    })?;
-    let mut body = vec![0; body_len(&prefix)?];
-    reader.read_exact(&mut body).map_err(|error| format!("its answer cannot be read: {error}"))?;
-    match wire::decode(&body).map_err(|error| error.to_string())? {
-        Answer::Joined { build_id: theirs } => check_build(build_id, &theirs),
-        Answer::Refused { why } => Err(why),
+    }
+}
+
+/// Waits for the answer to the welcome, as long as the socket does for each part of it.
+#[cfg(any(test, feature = "bench"))]
+pub(crate) fn receive_answer(socket: &UnixStream, build_id: &str) -> Result<(), String> {
+    Reception::default().read(socket, RecvFlags::empty(), build_id).map(|_| ())
+}
+
+enum Parsed {
+    Answer(Answer),
+    /// At least so many bytes are missing.
+    Missing(usize),
+}
+
+/// So much of an answer is read at a time.
+const PIECE: usize = 4096;
+
+/// What is said in the bytes that have come so far.
+fn parse_answer(bytes: &[u8]) -> Result<Parsed, String> {
+    let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
+        return Ok(Parsed::Missing(PREFIX - bytes.len()));
+    };
+    let len = body_len(prefix)?;
+    match rest.get(..len) {
+        Some(body) => wire::decode(body).map(Parsed::Answer).map_err(|error| error.to_string()),
+        None => Ok(Parsed::Missing(len - rest.len())),
     }
 }
 
@@ -129,7 +185,7 @@ fn check_build(ours: &str, theirs: &str) -> Result<(), String> {
 fn frame<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::from(MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
-    wire::append(message, &mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    wire::append(message, BODY_LIMIT, &mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(bytes)
 }
 
@@ -222,6 +278,19 @@ mod tests {
         let (engine, stranger) = UnixStream::pair().unwrap();
         drop(stranger);
         assert!(receive_answer(&engine, "a").unwrap_err().contains("without a word"));
+    }
+
+    #[test]
+    fn an_answer_may_come_in_pieces() {
+        let (engine, mut worker) = UnixStream::pair().unwrap();
+        let bytes = frame(&Answer::Joined { build_id: "a".repeat(2 * PIECE) }).unwrap();
+        let mut reception = Reception::default();
+        for (n, piece) in bytes.chunks(7).enumerate() {
+            assert_eq!(reception.has_begun(), n > 1, "what was written last was not read yet");
+            assert_eq!(reception.hear(&engine, "b"), None);
+            worker.write_all(piece).unwrap();
+        }
+        assert!(reception.hear(&engine, "b").unwrap().unwrap_err().contains("different builds"));
     }
 
     #[test]

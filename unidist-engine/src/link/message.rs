@@ -4,7 +4,7 @@ use crate::store::{Block, StoredObject};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use unidist_common::{Arg, DataId, Error, FunctionKey, TaskError, TaskSpec};
+use unidist_common::{Arg, DataId, Error, FunctionKey, ProcessId, TaskError, TaskSpec};
 use unidist_core::{CallKind, ClusterInfo};
 
 /// The number of a request, made by who asks and repeated in the answer.
@@ -90,11 +90,29 @@ pub(crate) enum FromWorker {
     Cluster(RequestId),
 }
 
+/// No call has more results than this.
+pub(crate) const MOST_RETURNS: u32 = 1 << 16;
+
+impl FromWorker {
+    /// Whether the objects that the message makes have ids of this process, and no more of them than a call can return.
+    pub(crate) fn names_its_own(&self, process: ProcessId) -> bool {
+        match self {
+            FromWorker::Ask(Ask::Submit(spec, _) | Ask::Refuse(spec, ..)) => {
+                spec.returns.first.origin() == process && spec.returns.count <= MOST_RETURNS
+            }
+            FromWorker::Ask(Ask::Put(id, _)) => id.origin() == process,
+            _ => true,
+        }
+    }
+}
+
 /// What any client of the scheduler may ask: the controller's threads and the tasks in the workers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Ask {
     /// Run this call. Its caller is the program (`None`) or this task or actor.
     Submit(Box<TaskSpec>, Option<DataId>),
+    /// This call could not be sent as it is: without its arguments, which do not count, it fails with this error.
+    Refuse(Box<TaskSpec>, Option<DataId>, TaskError),
     /// Remember this object.
     Put(DataId, StoredObject),
     /// Reply with the values of these objects when all have one. If a task is named, it is blocked until then.

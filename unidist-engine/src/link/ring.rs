@@ -180,6 +180,14 @@ impl Reader {
 }
 
 #[cfg(test)]
+impl LinkMemory {
+    /// Counts more into the ring to the engine than it holds.
+    pub(crate) fn nonsense(&self) {
+        self.flow(1).set(CAPACITY as u64 + 1, 0);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,17 +1,20 @@
 //! How messages become bytes: the only place of the engine that names the codec.
 
-use bincode::config;
+use bincode::config::{Configuration, Fixint, LittleEndian};
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use unidist_common::{Error, ErrorKind, TaskError};
 
 /// No message is longer than this: a larger length in a frame is nonsense. Objects of any size go through the store.
 pub(crate) const MESSAGE_LIMIT: usize = 1 << 30;
 const LENGTH_BYTES: usize = 4;
 
-fn codec() -> impl config::Config {
-    config::standard().with_limit::<MESSAGE_LIMIT>()
-}
+/// Integers have a fixed width, so that what a message claims to hold is never more than its bytes are: whatever may
+/// be sent is understood, and nothing else needs more memory than it has bytes.
+const FORMAT: Configuration<LittleEndian, Fixint> = bincode::config::standard().with_fixed_int_encoding();
 
 /// A message that cannot be sent or understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,26 +26,61 @@ impl fmt::Display for WireError {
     }
 }
 
-/// Appends a frame with this message: its length in four bytes (little endian), then its encoding. On an error nothing
-/// is appended.
-pub(crate) fn append<M: Serialize>(message: &M, out: &mut Vec<u8>) -> Result<(), WireError> {
+impl WireError {
+    /// What a request fails with that cannot be sent, or whose answer cannot.
+    pub(crate) fn of_request(&self, call: &str) -> Error {
+        let message = format!("too much at once: {self}; ask for fewer or smaller objects at a time");
+        Error::InvalidArgument { call: call.to_owned(), message }
+    }
+
+    /// What a call fails with if this part of it cannot be sent.
+    pub(crate) fn of_call(&self, part: &str) -> TaskError {
+        let advice = "put large values into objects of their own";
+        TaskError::new(ErrorKind::Encode, format!("{part} cannot be sent: {self}; {advice}"))
+    }
+}
+
+/// Appends a frame with this message: its length in four bytes (little endian), then its encoding, which may have up to
+/// `limit` bytes. On an error nothing is appended.
+pub(crate) fn append<M: Serialize>(message: &M, limit: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    let result = bincode::serde::encode_into_std_write(message, out, codec())
-        .map_err(|error| error.to_string())
-        .and_then(|len| match u32::try_from(len) {
-            Ok(length) if len <= MESSAGE_LIMIT => Ok(length),
-            _ => Err(format!("{len} bytes are more than a message may have")),
-        });
-    match result {
-        Ok(length) => {
+    let mut body = Body { left: limit.min(MESSAGE_LIMIT), out };
+    let encoded = bincode::serde::encode_into_writer(message, &mut body, FORMAT);
+    let length = u32::try_from(out.len() - start - LENGTH_BYTES);
+    match (encoded, length) {
+        (Ok(()), Ok(length)) => {
             out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
             Ok(())
         }
-        Err(message) => {
+        (encoded, _) => {
             out.truncate(start);
-            Err(WireError(format!("cannot encode a message: {message}")))
+            out.shrink_to(start + (1 << 20));
+            Err(WireError(match encoded {
+                Err(EncodeError::OtherString(message)) => message,
+                Err(EncodeError::Other(TOO_LONG)) | Ok(()) => {
+                    format!("it would take a message of more than {} bytes", limit.min(MESSAGE_LIMIT))
+                }
+                Err(error) => error.to_string(),
+            }))
         }
+    }
+}
+
+const TOO_LONG: &str = "too long";
+
+/// The body of a frame, which ends where its limit is.
+struct Body<'a> {
+    left: usize,
+    out: &'a mut Vec<u8>,
+}
+
+impl Writer for &mut Body<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.left = self.left.checked_sub(bytes.len()).ok_or(EncodeError::Other(TOO_LONG))?;
+        self.out.extend_from_slice(bytes);
+        Ok(())
     }
 }
 
@@ -59,9 +97,20 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
     Ok(rest.get(..length).map(|body| (body, LENGTH_BYTES + length)))
 }
 
-/// The message in the body of a frame. All of the body must be used.
+/// The message in the body of a frame. All of the body must be used. Whatever it is, a false length in it takes at most
+/// so much memory as a body of its class may have.
 pub(crate) fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, WireError> {
-    match bincode::serde::decode_from_slice(body, codec()) {
+    const SMALL: usize = 1 << 16;
+    const LARGE: usize = 1 << 24;
+    match body.len() {
+        len if len <= SMALL => decode_within::<M, SMALL>(body),
+        len if len <= LARGE => decode_within::<M, LARGE>(body),
+        _ => decode_within::<M, MESSAGE_LIMIT>(body),
+    }
+}
+
+fn decode_within<M: DeserializeOwned, const LIMIT: usize>(body: &[u8]) -> Result<M, WireError> {
+    match bincode::serde::decode_from_slice(body, FORMAT.with_limit::<LIMIT>()) {
         Ok((message, used)) if used == body.len() => Ok(message),
         Ok((_, used)) => Err(WireError(format!("a message of {} bytes ends after {used}", body.len()))),
         Err(error) => Err(WireError(format!("cannot decode a message of {} bytes: {error}", body.len()))),
@@ -75,8 +124,8 @@ mod tests {
     #[test]
     fn frames_are_split_where_they_were_joined() {
         let mut bytes = Vec::new();
-        append(&(1u8, "one".to_owned()), &mut bytes).unwrap();
-        append(&(2u8, "two".to_owned()), &mut bytes).unwrap();
+        append(&(1u8, "one".to_owned()), MESSAGE_LIMIT, &mut bytes).unwrap();
+        append(&(2u8, "two".to_owned()), MESSAGE_LIMIT, &mut bytes).unwrap();
         let (body, used) = split(&bytes).unwrap().unwrap();
         assert_eq!(decode::<(u8, String)>(body), Ok((1, "one".into())));
         let (body, rest) = split(&bytes[used..]).unwrap().unwrap();
@@ -87,10 +136,22 @@ mod tests {
     #[test]
     fn a_half_frame_is_no_frame() {
         let mut bytes = Vec::new();
-        append(&"hello".to_owned(), &mut bytes).unwrap();
+        append(&"hello".to_owned(), MESSAGE_LIMIT, &mut bytes).unwrap();
         for end in 0..bytes.len() {
             assert_eq!(split(&bytes[..end]), Ok(None));
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_an_error_and_not_sent() {
+        let mut bytes = vec![7];
+        for limit in 0..8 + 5 {
+            let error = append(&"hello".to_owned(), limit, &mut bytes).unwrap_err();
+            assert!(error.0.contains(&format!("more than {limit} bytes")), "{error}");
+            assert_eq!(bytes, [7]);
+        }
+        append(&"hello".to_owned(), 8 + 5, &mut bytes).unwrap();
+        assert_eq!(split(&bytes[1..]).map(|frame| frame.map(|(body, _)| body.len())), Ok(Some(13)));
     }
 
     #[test]
@@ -99,13 +160,8 @@ mod tests {
         assert!(decode::<String>(&[200, 1, 2]).is_err());
         assert!(decode::<u8>(&[1, 2]).is_err());
         // a length that would need more memory than there is
-        assert!(
-            decode::<serde_bytes_like::Blob>(&[0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f])
-                .is_err()
-        );
-    }
-
-    mod serde_bytes_like {
-        pub(super) type Blob = bytes::Bytes;
+        for length in [1 << 20, MESSAGE_LIMIT as u64, u64::MAX / 2, u64::MAX] {
+            assert!(decode::<bytes::Bytes>(&length.to_le_bytes()).is_err());
+        }
     }
 }

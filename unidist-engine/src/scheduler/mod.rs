@@ -186,7 +186,8 @@ impl Scheduler {
 
     fn ask(&mut self, process: ProcessId, ask: Ask) {
         match ask {
-            Ask::Submit(spec, caller) => self.submit(process, spec, caller),
+            Ask::Submit(spec, caller) => self.submit(process, spec, caller, None),
+            Ask::Refuse(spec, caller, error) => self.submit(process, spec, caller, Some(error)),
             Ask::Put(id, object) => {
                 if self.objects.declare(id, id) {
                     self.note_reference(process, id);

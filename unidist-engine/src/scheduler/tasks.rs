@@ -45,7 +45,14 @@ pub(crate) enum TaskState {
 const MOST_LOSSES: u32 = 3;
 
 impl Scheduler {
-    pub(crate) fn submit(&mut self, process: ProcessId, spec: Box<TaskSpec>, caller: Option<DataId>) {
+    /// A new call; one that was refused before it came here fails with that error.
+    pub(crate) fn submit(
+        &mut self,
+        process: ProcessId,
+        spec: Box<TaskSpec>,
+        caller: Option<DataId>,
+        refused: Option<TaskError>,
+    ) {
         let mut spec = spec;
         let id = spec.id();
         if self.tasks.contains_key(&id) {
@@ -76,7 +83,7 @@ impl Scheduler {
         let refusal = if self.ending {
             Some(TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"))
         } else {
-            class.as_ref().err().cloned()
+            refused.or_else(|| class.as_ref().err().cloned())
         };
         let class = class.unwrap_or(Class::DEFAULT);
         self.arrivals += 1;

@@ -8,14 +8,15 @@ use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker};
 use crate::link::ring::{LinkMemory, Side};
 use crate::link::wire::WireError;
 use crate::pending::{Callback, Requests, Slot};
-use crate::store::Block;
-use crate::store::depot::{Depot, Ledger};
+use crate::store::depot::{Depot, INLINE_LIMIT, Ledger};
 use crate::store::segment::Segment;
+use crate::store::{Block, StoredObject};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
+use unidist_common::{DataId, Error, IdSource, Object, Payload, ProcessId, Result, TaskError, TaskSpec};
 use unidist_core::{Backend, ClusterInfo, Outcome, WritableBuffer, current_call};
 
 /// The process's end of its link, shared by its threads.
@@ -120,9 +121,20 @@ impl Client {
         !calls.nested.is_empty() || calls.queued.iter().any(wanted)
     }
 
-    /// Sends a message now.
+    /// Sends a short message now.
     pub(super) fn send(&self, message: &FromWorker) {
         self.core.send(message);
+    }
+
+    /// Says how a call has ended.
+    pub(super) fn done(&self, id: DataId, result: Result<Vec<StoredObject>, TaskError>) {
+        let message = FromWorker::Done(id, result);
+        let Err(error) = self.core.try_send(&message) else { return };
+        if let FromWorker::Done(_, Ok(objects)) = message {
+            let blocks = objects.iter().flat_map(StoredObject::blocks);
+            blocks.for_each(|block| self.core.give_back(block));
+        }
+        self.send(&FromWorker::Done(id, Err(error.of_call("what the call gave"))));
     }
 
     /// Reads what has arrived and sends what is left over; false if there was nothing.
@@ -186,10 +198,19 @@ impl Client {
         message: impl FnOnce(RequestId) -> FromWorker,
     ) -> Result<Reply> {
         let (request, slot) = self.core.requests.open();
-        self.send(&message(request));
+        self.core.ask(request, call, &message(request));
         self.await_answer(&slot, None, awaited);
         answer(call, slot.take())
     }
+}
+
+/// No encoding of the object in a message is longer than this.
+fn most_bytes(object: &Object) -> usize {
+    const OF_A_NAME: usize = 64;
+    let Payload { header, buffers } = &object.payload;
+    let inline = |bytes: &Bytes| OF_A_NAME + if bytes.len() <= INLINE_LIMIT { bytes.len() } else { 0 };
+    let names = (1 + object.borrowed.len()) * OF_A_NAME;
+    names + inline(header) + buffers.iter().map(inline).sum::<usize>()
 }
 
 fn answer(call: &str, reply: Option<Reply>) -> Result<Reply> {
@@ -215,10 +236,18 @@ impl Backend for Client {
 
     fn submit(&self, task: TaskSpec) {
         let caller = self.core.actor.get().copied().or_else(current_call);
-        self.send(&FromWorker::Ask(Ask::Submit(Box::new(task), caller)));
+        let message = FromWorker::Ask(Ask::Submit(Box::new(task), caller));
+        let Err(error) = self.core.try_send(&message) else { return };
+        if let FromWorker::Ask(Ask::Submit(task, caller)) = message {
+            let error = error.of_call("its arguments").of_function(&task.name);
+            let (args, dependencies, borrowed) = Default::default();
+            let task = TaskSpec { body: None, args, dependencies, borrowed, ..*task };
+            self.send(&FromWorker::Ask(Ask::Refuse(Box::new(task), caller, error)));
+        }
     }
 
     fn put(&self, object: Object) -> Result<DataId> {
+        self.core.check_length(&object)?;
         let id = self.core.ids.reserve(1);
         self.depot.put(id, object, |stored| self.send(&FromWorker::Ask(Ask::Put(id, stored))))?;
         Ok(id)
@@ -236,13 +265,14 @@ impl Backend for Client {
 
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         let (request, slot) = self.core.requests.open();
-        self.send(&FromWorker::Ask(Ask::Wait {
+        let ask = Ask::Wait {
             request,
             ids: ids.to_vec(),
             count: num_returns as u64,
             timed: timeout.is_some(),
             blocks: current_call(),
-        }));
+        };
+        self.core.ask(request, "wait", &FromWorker::Ask(ask));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Only the engine knows what a `wait` still needs: it says what to run meanwhile.
         self.await_answer(&slot, deadline, &[]);
@@ -324,11 +354,42 @@ impl Ledger for Core {
 
 impl Core {
     fn send(&self, message: &FromWorker) {
+        if let Err(error) = self.try_send(message) {
+            self.give_up(&error);
+        }
+    }
+
+    /// Sends a message that may be too long.
+    fn try_send(&self, message: &FromWorker) -> Result<(), WireError> {
         let mut channel = self.channel();
-        self.append(&mut channel, message);
+        channel.send(message)?;
         self.flush(&mut channel);
         drop(channel);
         self.segment.bell().ring();
+        Ok(())
+    }
+
+    /// Sends a request, or answers it with the reason why it cannot be sent.
+    fn ask(&self, request: RequestId, call: &str, message: &FromWorker) {
+        if let Err(error) = self.try_send(message)
+            && let Some(callback) = self.requests.answer(request, Reply::Failed(error.of_request(call)))
+        {
+            callback.call();
+        }
+    }
+
+    /// Refuses an object that no message can carry, before any of it is in the store.
+    fn check_length(&self, object: &Object) -> Result<()> {
+        let (most, limit) = (most_bytes(object), self.channel().limit());
+        if most <= limit {
+            return Ok(());
+        }
+        let parts = 1 + object.payload.buffers.len();
+        let message = format!(
+            "the object has {parts} parts; those of at most {INLINE_LIMIT} bytes are more than fit into a message of {limit} \
+             bytes: use fewer and larger ones"
+        );
+        Err(Error::InvalidArgument { call: "put".into(), message })
     }
 
     /// Sends a message for which nobody waits: it is there when the engine looks next.
@@ -421,3 +482,6 @@ impl Core {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

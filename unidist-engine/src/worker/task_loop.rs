@@ -196,7 +196,7 @@ impl TaskLoop {
             let store = |object: Object| self.client.depot().store(object).map_err(TaskError::from);
             objects.into_iter().map(store).collect::<Result<Vec<_>, _>>()
         });
-        self.client.send(&FromWorker::Done(id, stored));
+        self.client.done(id, stored);
     }
 }
 

@@ -1,0 +1,285 @@
+//! The engine against a worker that the test plays: what does not fit into a message, and what should not be said.
+
+use super::*;
+use crate::controller::supervisor::Staff;
+use crate::launch::LaunchCommand;
+use crate::link::handshake::Welcome;
+use crate::link::message::{MOST_RETURNS, Run, Value};
+use crate::link::ring::Writer;
+use crate::pending::Slot;
+use crate::scheduler::Limits;
+use crate::store::Blob;
+use crate::store::segment::{HEADER, Segment};
+use std::collections::BTreeMap;
+use unidist_common::{Arg, ErrorKind, FunctionKey, IdSource, Returns, Target, TaskError, TaskSpec};
+
+const LIMIT: usize = 1000;
+
+/// An engine whose processes are played by the test.
+struct Engine {
+    driver: Driver,
+    mailbox: Arc<Mailbox>,
+    requests: Arc<Requests>,
+    ids: IdSource,
+}
+
+/// A process that the test plays.
+struct Played {
+    process: ProcessId,
+    ids: IdSource,
+    memory: Arc<LinkMemory>,
+    channel: Channel<FromWorker, ToWorker>,
+}
+
+impl Engine {
+    /// An engine with so many workers, to whom only short messages can be sent.
+    fn start(workers: u32) -> (Engine, Vec<Played>) {
+        let segment = Segment::create("unidist-test", 1 << 20).unwrap();
+        let process = ProcessId::CONTROLLER;
+        let staff = Staff {
+            // It ends at once, which nobody is told: the test says who joins and who is lost.
+            command: LaunchCommand { program: "/bin/true".into(), args: vec![], envs: vec![] },
+            segment: segment.clone(),
+            welcome: Welcome { build_id: String::new(), process, actor: false, spin_us: 0, log_dir: None },
+            notify: Box::new(drop),
+        };
+        let (mailbox, requests) = (Arc::new(Mailbox::new()), Arc::new(Requests::default()));
+        let scheduler = Scheduler::new(Limits {
+            cpus: workers as usize,
+            resources: BTreeMap::new(),
+            max_pool: workers as usize,
+        });
+        let mut driver = Driver::new(
+            scheduler,
+            mailbox.clone(),
+            Arc::new(Supervisor::start(staff).unwrap()),
+            Arc::new(Mutex::new(Arena::new(HEADER, segment.len()))),
+            requests.clone(),
+            ClusterInfo { local_ip: String::new(), hosts: BTreeMap::new() },
+            Arc::default(),
+        );
+        driver.start_workers();
+        let mut played = Vec::new();
+        for number in 1..=workers {
+            let (process, memory) = (ProcessId::new(number).unwrap(), LinkMemory::create().unwrap());
+            mailbox.notice(Notice::Joined(process, memory.clone()));
+            let channel = Channel::new(&memory, Side::Worker);
+            played.push(Played { process, ids: IdSource::new(process), memory, channel });
+        }
+        driver.turn();
+        driver.links.iter_mut().for_each(|link| link.channel.set_limit(LIMIT));
+        (Engine { driver, mailbox, requests, ids: IdSource::new(process) }, played)
+    }
+
+    fn submit(&self, argument: usize) -> DataId {
+        let spec = call(&self.ids, argument);
+        let id = spec.id();
+        self.mailbox.ask(Ask::Submit(Box::new(spec), None));
+        id
+    }
+
+    fn get(&self, id: DataId) -> Arc<Slot> {
+        let (request, slot) = self.requests.open();
+        self.mailbox.ask(Ask::Get(request, vec![id], None));
+        slot
+    }
+
+    fn failure(&mut self, slot: &Slot) -> TaskError {
+        self.driver.turn();
+        match slot.take() {
+            Some(Reply::Values(values)) => match &values[..] {
+                [Value::Failed(error)] => (**error).clone(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_broken(&self, process: ProcessId) -> bool {
+        self.driver.links.iter().any(|link| link.process == process && link.broken)
+    }
+
+    /// The process has been killed.
+    fn lose(&mut self, process: ProcessId) {
+        self.mailbox.notice(Notice::Lost(process, "killed".into()));
+        self.driver.turn();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.driver.supervisor.end();
+    }
+}
+
+impl Played {
+    fn run(&mut self) -> Run {
+        match self.channel.receive() {
+            Ok(Some(ToWorker::Run(run))) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn say(&mut self, message: &FromWorker) {
+        self.channel.send(message).unwrap();
+        self.channel.flush().unwrap();
+    }
+
+    /// Says something that no worker says.
+    fn write(&self, bytes: &[u8]) {
+        let mut writer: Writer = self.memory.ends(Side::Worker).0;
+        assert_eq!(writer.write(bytes), Ok(bytes.len()));
+    }
+}
+
+fn call(ids: &IdSource, argument: usize) -> TaskSpec {
+    TaskSpec {
+        function: FunctionKey(1),
+        body: None,
+        name: "big".into(),
+        target: Target::Pool,
+        args: vec![Arg::Value(vec![0; argument].into())],
+        dependencies: vec![],
+        borrowed: vec![],
+        returns: Returns { first: ids.reserve(1), count: 1 },
+        options: Arc::default(),
+    }
+}
+
+fn small() -> StoredObject {
+    StoredObject { header: Blob::Inline(vec![7; 10].into()), buffers: vec![], borrowed: vec![] }
+}
+
+#[test]
+fn a_call_that_cannot_be_sent_fails_alone() {
+    let (mut engine, mut workers) = Engine::start(1);
+    let long: Vec<_> = (0..100).map(|_| engine.submit(LIMIT)).collect();
+    let short = engine.submit(10);
+    engine.driver.turn();
+    assert_eq!(workers[0].run().id, short, "one turn was enough");
+    for id in long {
+        let slot = engine.get(id);
+        let error = engine.failure(&slot);
+        assert_eq!((error.kind, error.function.as_str()), (ErrorKind::Encode, "big"));
+        assert!(error.message.contains("more than 1000 bytes"), "{error}");
+    }
+    workers[0].say(&FromWorker::Done(short, Ok(vec![small()])));
+    let slot = engine.get(short);
+    engine.driver.turn();
+    assert!(matches!(slot.take(), Some(Reply::Values(values)) if matches!(values[..], [Value::Ready(_)])));
+    assert_eq!(engine.driver.scheduler.pending_tasks(), 0);
+}
+
+#[test]
+fn an_answer_that_cannot_be_sent_is_an_error() {
+    let (mut engine, mut workers) = Engine::start(1);
+    let ids: Vec<_> = (0..LIMIT / 10)
+        .map(|_| {
+            let id = workers[0].ids.reserve(1);
+            workers[0].say(&FromWorker::Ask(Ask::Put(id, small())));
+            id
+        })
+        .collect();
+    let request = RequestId(3);
+    workers[0].say(&FromWorker::Ask(Ask::Get(request, ids.clone(), None)));
+    engine.driver.turn();
+    match workers[0].channel.receive() {
+        Ok(Some(ToWorker::Reply(RequestId(3), Reply::Failed(Error::InvalidArgument { call, message })))) => {
+            assert_eq!(call, "get");
+            assert!(message.contains("more than 1000 bytes"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    workers[0].say(&FromWorker::Ask(Ask::Get(request, ids[..3].to_vec(), None)));
+    engine.driver.turn();
+    let reply = workers[0].channel.receive();
+    assert!(matches!(reply, Ok(Some(ToWorker::Reply(_, Reply::Values(values)))) if values.len() == 3));
+}
+
+#[test]
+fn a_call_that_its_caller_could_not_send_fails() {
+    let (mut engine, mut workers) = Engine::start(1);
+    let spec = call(&workers[0].ids, 0);
+    let (id, error) = (spec.id(), TaskError::new(ErrorKind::Encode, "too long"));
+    workers[0].say(&FromWorker::Ask(Ask::Refuse(Box::new(spec), None, error.clone())));
+    workers[0].say(&FromWorker::Ask(Ask::Get(RequestId(1), vec![id], None)));
+    engine.driver.turn();
+    match workers[0].channel.receive() {
+        Ok(Some(ToWorker::Reply(_, Reply::Values(values)))) => match &values[..] {
+            [Value::Failed(found)] => assert_eq!((found.kind, &found.message), (error.kind, &error.message)),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Has the first of two workers do something wrong while each runs a call: its link is broken and its call fails, and
+/// the other one does not notice.
+fn is_cast_out(misbehave: impl FnOnce(&mut Played, DataId)) {
+    let (mut engine, mut workers) = Engine::start(2);
+    let calls = [engine.submit(1), engine.submit(1)];
+    engine.driver.turn();
+    let (first, second) = (workers[0].run().id, workers[1].run().id);
+    assert!(calls.contains(&first) && calls.contains(&second) && first != second);
+    misbehave(&mut workers[0], second);
+    engine.driver.turn();
+    assert!(engine.is_broken(workers[0].process) && !engine.is_broken(workers[1].process));
+    // Nothing more of what it says is heard, if it can say anything.
+    workers[0].channel.send(&FromWorker::Done(first, Ok(vec![small()]))).unwrap();
+    let _ = workers[0].channel.flush();
+    engine.driver.turn();
+    let process = workers[0].process;
+    engine.lose(process);
+    let slot = engine.get(first);
+    assert_eq!(engine.failure(&slot).kind, ErrorKind::WorkerDied);
+    workers[1].say(&FromWorker::Done(second, Ok(vec![small()])));
+    let slot = engine.get(second);
+    engine.driver.turn();
+    assert!(matches!(slot.take(), Some(Reply::Values(values)) if matches!(values[..], [Value::Ready(_)])));
+}
+
+#[test]
+fn garbage_breaks_the_link() {
+    is_cast_out(|worker, _| worker.write(&[0xff; 100]));
+    is_cast_out(|worker, _| worker.write(&[1, 0, 0, 0, 77]));
+    is_cast_out(|worker, _| worker.write(&[0; 64]));
+}
+
+#[test]
+fn counters_that_cannot_be_break_the_link() {
+    is_cast_out(|worker, _| worker.memory.nonsense());
+}
+
+#[test]
+fn what_is_not_its_own_breaks_the_link() {
+    let foreign = Block { offset: HEADER, len: 64 };
+    let stolen = StoredObject { header: Blob::Shared(foreign), buffers: vec![], borrowed: vec![] };
+    is_cast_out(|worker, _| worker.say(&FromWorker::GiveBack(foreign)));
+    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Put(worker.ids.reserve(1), stolen.clone()))));
+    is_cast_out(|worker, other| worker.say(&FromWorker::Done(other, Ok(vec![stolen.clone()]))));
+    let theirs = IdSource::new(ProcessId::CONTROLLER);
+    let error = TaskError::new(ErrorKind::Encode, "too long");
+    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Put(theirs.reserve(1), small()))));
+    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Submit(Box::new(call(&theirs, 0)), None))));
+    let refuse = |spec, error: &TaskError| FromWorker::Ask(Ask::Refuse(Box::new(spec), None, error.clone()));
+    is_cast_out(|worker, _| worker.say(&refuse(call(&theirs, 0), &error)));
+    is_cast_out(|worker, _| {
+        let mut spec = call(&worker.ids, 0);
+        spec.returns.count = MOST_RETURNS + 1;
+        worker.say(&refuse(spec, &error));
+    });
+}
+
+#[test]
+fn half_a_message_is_none() {
+    let (mut engine, mut workers) = Engine::start(1);
+    let id = engine.submit(1);
+    engine.driver.turn();
+    assert_eq!(workers[0].run().id, id);
+    workers[0].write(&[200, 0, 0, 0, 1, 2, 3]);
+    engine.driver.turn();
+    assert!(!engine.is_broken(workers[0].process) && !engine.driver.has_work());
+    engine.lose(workers[0].process);
+    let slot = engine.get(id);
+    assert_eq!(engine.failure(&slot).kind, ErrorKind::WorkerDied);
+}
