@@ -5,8 +5,11 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use unidist_common::{
     Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskSpec,
 };
@@ -21,6 +24,13 @@ const FIB: FunctionKey = FunctionKey(3);
 const BIG: FunctionKey = FunctionKey(4);
 const PID: FunctionKey = FunctionKey(5);
 const SUBMIT_AND_KEEP: FunctionKey = FunctionKey(6);
+/// Writes its first argument into its process's ring to the engine, and its second into the ring's counter, then waits
+/// to be killed.
+const WRITE: FunctionKey = FunctionKey(7);
+/// The same, but its process ends by itself.
+const WRITE_AND_EXIT: FunctionKey = FunctionKey(8);
+/// Takes so many milliseconds.
+const NAP: FunctionKey = FunctionKey(9);
 
 static BACKEND: OnceLock<Arc<dyn Backend>> = OnceLock::new();
 
@@ -40,6 +50,13 @@ struct Numbers {
 
 impl TaskRunner for Numbers {
     fn start(&self, call: Call) -> Option<CallResult> {
+        if let WRITE | WRITE_AND_EXIT = call.function {
+            write_to_the_engine(&call.args);
+            if call.function == WRITE_AND_EXIT {
+                std::process::exit(3);
+            }
+            std::thread::sleep(Duration::from_secs(50));
+        }
         let values: Vec<u64> = call
             .args
             .iter()
@@ -62,6 +79,10 @@ impl TaskRunner for Numbers {
                 self.kept.borrow_mut().push(submit(&**backend, SUM, &[]));
                 0
             }
+            NAP => {
+                std::thread::sleep(Duration::from_millis(values[0]));
+                0
+            }
             other => {
                 return Some(Err(TaskError::new(ErrorKind::UnknownFunction, format!("{other:?}"))));
             }
@@ -78,6 +99,24 @@ impl TaskRunner for Numbers {
     }
 
     fn drop_actor(&self, _: DataId) {}
+}
+
+/// Changes the memory of the link behind the engine's code, as a process gone mad could: see `Layout` in `ring.rs`.
+fn write_to_the_engine(args: &[Arg]) {
+    const HEAD: u64 = 64 + 3 * 64;
+    const DATA: u64 = 4096 + 256 * 1024;
+    let [Arg::Value(bytes), Arg::Value(count)] = args else { panic!("{args:?}") };
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().map(|file| file.unwrap().path());
+    let mut links = files.filter(|file| {
+        std::fs::read_link(file).is_ok_and(|name| name.to_string_lossy().contains("memfd:unidist-link"))
+    });
+    let memory = File::options().read(true).write(true).open(links.next().unwrap()).unwrap();
+    assert!(links.next().is_none(), "a worker has one link");
+    let mut head = [0; 8];
+    memory.read_exact_at(&mut head, HEAD).unwrap();
+    memory.write_all_at(bytes, DATA + number(&head)).unwrap();
+    memory.write_all_at(&(number(&head).wrapping_add(number(count))).to_le_bytes(), HEAD).unwrap();
+    // The engine sleeps on, at the latest until its next nap is over.
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -232,6 +271,43 @@ fn another_build_is_told_apart() {
     assert!(message.contains("different builds"), "{message}");
 }
 
+/// Has a task write these bytes into its ring as so many, while the other worker is busy. Its process is lost, and only
+/// that: what the error says is returned.
+fn lost_after_writing(function: FunctionKey, bytes: &[u8], count: u64) -> String {
+    let session = session();
+    // One call for each process, so that nobody has anything else to say on that link meanwhile.
+    let busy = submit(&session, NAP, &[200]);
+    let args = vec![Arg::Value(bytes.to_vec().into()), Arg::Value(count.to_le_bytes().to_vec().into())];
+    let mad = submit_with(&session, function, args, vec![]);
+    let error = get(&session, mad).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::WorkerDied);
+    assert!(get(&session, busy).is_ok());
+    assert_eq!(number(&get(&session, submit(&session, SUM, &[1, 2])).unwrap().header), 3);
+    assert_eq!(session.live_objects().unwrap(), 0);
+    error.message
+}
+
+fn a_process_that_writes_garbage_is_killed_alone() {
+    let frame = |body: &[u8]| [&(body.len() as u32).to_le_bytes(), body].concat();
+    let (garbage, unknown) = ([0xff; 100], frame(&[77, 0, 0, 0]));
+    // It gives back a block that it was never given.
+    let not_its_own = frame(&[&[5, 0, 0, 0][..], &4096u64.to_le_bytes(), &64u64.to_le_bytes()].concat());
+    for bytes in [&garbage[..], &unknown, &not_its_own, &frame(&[])] {
+        let message = lost_after_writing(WRITE, bytes, bytes.len() as u64);
+        assert!(message.contains("signal: 9"), "{message}");
+    }
+    for count in [1 << 40, u64::MAX] {
+        let message = lost_after_writing(WRITE, &[], count);
+        assert!(message.contains("signal: 9"), "{message}");
+    }
+}
+
+fn a_process_that_ends_in_the_middle_of_a_message_is_lost() {
+    let half = [200, 0, 0, 0, 1, 2, 3];
+    let message = lost_after_writing(WRITE_AND_EXIT, &half, half.len() as u64);
+    assert!(message.contains("exit status: 3"), "{message}");
+}
+
 fn a_limit_on_pending_tasks_holds_back_the_program() {
     let settings = ControllerSettings { max_pending_tasks: Some(4), ..settings() };
     let session = Controller::start(settings, program()).unwrap();
@@ -281,6 +357,8 @@ fn main() {
         references_of_a_dead_worker_are_given_back,
         a_foreign_executable_is_told_apart,
         another_build_is_told_apart,
+        a_process_that_writes_garbage_is_killed_alone,
+        a_process_that_ends_in_the_middle_of_a_message_is_lost,
         a_limit_on_pending_tasks_holds_back_the_program,
         threads_of_the_program_share_the_session,
         after_shutdown_everything_is_an_error_and_nothing_hangs,
