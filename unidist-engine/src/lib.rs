@@ -20,6 +20,9 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod controller;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod launch;
 mod link;
 mod pending;

@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{Result, config_doc, loom, simulate, test, tidy};
+use crate::{Result, config_doc, fuzz, loom, simulate, test, tidy};
 use clap::Parser;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,8 +22,11 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn(&Path) -> Result);
 
 /// Cheap ones first.
-const STEPS: [Step; 9] = [
-    ("format", |root| cargo(root, &["fmt", "--all", "--check"])),
+const STEPS: [Step; 10] = [
+    ("format", |root| {
+        cargo(root, &["fmt", "--all", "--check"])?;
+        cargo(root, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+    }),
     ("config-doc", |_| command(["--check"], config_doc::run)),
     ("tidy", |_| tidy::run()),
     ("clippy", |root| cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
@@ -35,6 +38,8 @@ const STEPS: [Step; 9] = [
     }),
     ("simulate", |_| command(["--seeds", "3000"], simulate::run)),
     ("loom", |_| command([], loom::run)),
+    // Three targets.
+    ("fuzz", |_| command(["--seconds", "10"], fuzz::run)),
     ("test", |_| command([], test::run)),
 ];
 

@@ -2,13 +2,15 @@
 //!
 //! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
 //! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, [`simulate`] the
-//! scheduler's simulations, [`loom`] the models of the shared memory, [`mod@bench`] the benchmarks, and [`config_doc`]
-//! writes the reference page. [`process`] runs other programs, bounded in time; [`workspace`] is what cargo knows.
+//! scheduler's simulations, [`loom`] the models of the shared memory, [`fuzz`] the parsers of what others say,
+//! [`mod@bench`] the benchmarks, and [`config_doc`] writes the reference page. [`process`] runs other programs, bounded
+//! in time; [`workspace`] is what cargo knows.
 
 mod bench;
 mod ci;
 mod config_doc;
 mod conformance;
+mod fuzz;
 mod load;
 mod loom;
 mod process;
@@ -56,6 +58,10 @@ enum Command {
     ///
     /// They are tests of unidist-engine, built with loom in place of the system's atomics and futex.
     Loom(loom::Arguments),
+    /// Feed what is read from other processes with anything, for some seconds each
+    ///
+    /// The corpus grows from run to run, in the target folder.
+    Fuzz(fuzz::Arguments),
     /// Measure tasks, actors and objects, each beside a limit of the machine
     ///
     /// Times mean little where others use the machine too: compare the ratios.
@@ -72,6 +78,7 @@ fn main() -> ExitCode {
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Loom(arguments) => loom::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::ConfigDoc(arguments) => config_doc::run(&arguments),
     };

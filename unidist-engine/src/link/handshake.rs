@@ -118,11 +118,11 @@ impl Reception {
 
     fn read(&mut self, socket: &UnixStream, flags: RecvFlags, build_id: &str) -> Result<Option<()>, String> {
         loop {
-            let missing = match parse_answer(&self.bytes)? {
-                Parsed::Answer(Answer::Joined { build_id: theirs }) => {
+            let missing = match parse(&self.bytes)? {
+                Parsed::Message(Answer::Joined { build_id: theirs }) => {
                     return check_build(build_id, &theirs).map(Some);
                 }
-                Parsed::Answer(Answer::Refused { why }) => return Err(why),
+                Parsed::Message(Answer::Refused { why }) => return Err(why),
                 Parsed::Missing(missing) => missing,
             };
             let start = self.bytes.len();
@@ -151,8 +151,8 @@ pub(crate) fn receive_answer(socket: &UnixStream, build_id: &str) -> Result<(), 
     Reception::default().read(socket, RecvFlags::empty(), build_id).map(|_| ())
 }
 
-enum Parsed {
-    Answer(Answer),
+enum Parsed<M> {
+    Message(M),
     /// At least so many bytes are missing.
     Missing(usize),
 }
@@ -161,13 +161,13 @@ enum Parsed {
 const PIECE: usize = 4096;
 
 /// What is said in the bytes that have come so far.
-fn parse_answer(bytes: &[u8]) -> Result<Parsed, String> {
+fn parse<M: DeserializeOwned>(bytes: &[u8]) -> Result<Parsed<M>, String> {
     let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Ok(Parsed::Missing(PREFIX - bytes.len()));
     };
     let len = body_len(prefix)?;
     match rest.get(..len) {
-        Some(body) => wire::decode(body).map(Parsed::Answer).map_err(|error| error.to_string()),
+        Some(body) => wire::decode(body).map(Parsed::Message).map_err(|error| error.to_string()),
         None => Ok(Parsed::Missing(len - rest.len())),
     }
 }
@@ -239,6 +239,34 @@ fn decode<M: DeserializeOwned>(body: &[u8]) -> io::Result<M> {
 
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// Takes these bytes for what the engine says, and for what a process answers.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn hear_anything(bytes: &[u8]) {
+    fn hear<M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+        match parse::<M>(bytes) {
+            Ok(Parsed::Missing(missing)) => assert!((1..=PREFIX + BODY_LIMIT).contains(&missing)),
+            Ok(Parsed::Message(message)) => {
+                let again = frame(&message).map(|bytes| parse::<M>(&bytes));
+                assert!(matches!(again, Ok(Ok(Parsed::Message(again))) if again == message), "{message:?}");
+            }
+            Err(why) => assert!(!why.is_empty()),
+        }
+    }
+    hear::<Welcome>(bytes);
+    hear::<Answer>(bytes);
+}
+
+/// What is really said.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn examples() -> Vec<Vec<u8>> {
+    let (build_id, log_dir) = ("build".to_owned(), Some("logs".into()));
+    let welcome = Welcome { build_id, process: ProcessId::CONTROLLER, actor: true, spin_us: 20, log_dir };
+    let joined = Answer::Joined { build_id: "build".into() };
+    let refused = Answer::Refused { why: "another build".into() };
+    let whole = [frame(&welcome), frame(&joined), frame(&refused)].into_iter().flatten();
+    whole.flat_map(|bytes| [bytes[..bytes.len() / 2].to_vec(), bytes]).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,6 @@
+//! What the engine and a new process read from each other's socket.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| unidist_engine::fuzz::handshake(bytes));

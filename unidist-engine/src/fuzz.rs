@@ -1,0 +1,246 @@
+//! What the fuzz targets need: each function takes any bytes, and panics if something is wrong. `cargo xtask fuzz`.
+
+use crate::link::handshake;
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
+use crate::link::wire::{self, MESSAGE_LIMIT};
+use crate::store::{Blob, Block, StoredObject};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use unidist_common::{
+    Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, ProcessId, Returns, Target, TaskError,
+    TaskOptions, TaskSpec, codec,
+};
+use unidist_core::{CallKind, ClusterInfo};
+
+/// The targets, by name, each with examples of what it reads.
+pub fn targets() -> [(&'static str, Vec<Vec<u8>>); 3] {
+    [("codec", values()), ("handshake", handshake::examples()), ("messages", links())]
+}
+
+/// A stream of messages, by its first byte to a worker or from one: whatever is understood can be sent again.
+pub fn messages(bytes: &[u8]) {
+    match bytes.split_first() {
+        Some((0, stream)) => stream_of::<ToWorker>(stream),
+        Some((1, stream)) => stream_of::<FromWorker>(stream),
+        _ => {}
+    }
+}
+
+fn stream_of<M: Serialize + DeserializeOwned>(mut stream: &[u8]) {
+    while let Ok(Some((body, used))) = wire::split(stream) {
+        assert!(body.len() < used && used <= stream.len());
+        if let Ok(message) = wire::decode::<M>(body) {
+            let mut frame = Vec::new();
+            assert_eq!(wire::append(&message, MESSAGE_LIMIT, &mut frame), Ok(()));
+            assert_eq!(frame.len(), used, "the encoding of a value has one length");
+            assert_same(&message, &wire::decode::<M>(&frame[4..]));
+        }
+        stream = &stream[used..];
+    }
+}
+
+/// They are told apart by what they are encoded to: a number that is none does not equal itself.
+fn assert_same<M: Serialize, E>(message: &M, again: &Result<M, E>) {
+    let encoded = again.as_ref().ok().map(codec::encode);
+    assert_eq!(encoded, Some(codec::encode(message)), "decoded, encoded and decoded");
+}
+
+/// What is said in a handshake.
+pub fn handshake(bytes: &[u8]) {
+    handshake::hear_anything(bytes);
+}
+
+/// An encoded value, by its first byte of one type or another: whatever is understood can be encoded again.
+pub fn codec(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    match kind % 9 {
+        0 => value::<Vec<String>>(bytes),
+        1 => value::<BTreeMap<String, Option<f64>>>(bytes),
+        2 => value::<(u8, i128, char, bool, [u16; 3])>(bytes),
+        3 => value::<Vec<Vec<u64>>>(bytes),
+        4 => value::<TaskError>(bytes),
+        5 => value::<Error>(bytes),
+        6 => value::<TaskSpec>(bytes),
+        7 => value::<Object>(bytes),
+        _ => value::<Result<Box<str>, Option<Vec<(u8, String)>>>>(bytes),
+    }
+}
+
+fn value<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
+    let Ok(value) = codec::decode::<T>(bytes) else { return };
+    let encoded = codec::encode(&value);
+    assert!(encoded.as_ref().is_ok_and(|again| again.len() <= bytes.len()), "{encoded:?}");
+    let again = encoded.and_then(|bytes| codec::decode::<T>(&bytes));
+    assert_same(&value, &again);
+}
+
+fn values() -> Vec<Vec<u8>> {
+    let map = BTreeMap::from([("a".to_owned(), Some(1.5)), ("b".to_owned(), None)]);
+    let object = Object::from(Payload { header: "header".into(), buffers: vec!["buffer".into()] });
+    let last: Result<Box<str>, Option<Vec<(u8, String)>>> = Err(Some(vec![(1, "one".into())]));
+    let encoded = [
+        codec::encode(&vec!["one", "", "three"]),
+        codec::encode(&map),
+        codec::encode(&(1u8, -2i128, 'ß', true, [1u16, 2, 3])),
+        codec::encode(&vec![vec![1u64, 2], vec![]]),
+        codec::encode(&error()),
+        codec::encode(&Error::from(error())),
+        codec::encode(&spec()),
+        codec::encode(&object),
+        codec::encode(&last),
+    ];
+    let encoded = (0u8..).zip(encoded);
+    encoded.filter_map(|(kind, value)| Some([&[kind][..], &value.ok()?].concat())).collect()
+}
+
+fn links() -> Vec<Vec<u8>> {
+    let (to, from) = (to_worker(), from_worker());
+    let streams = [stream(0, &to), stream(1, &from)];
+    let to = to.into_iter().map(|message| stream(0, &[message]));
+    let from = from.into_iter().map(|message| stream(1, &[message]));
+    streams.into_iter().chain(to).chain(from).collect()
+}
+
+fn stream<M: Serialize>(direction: u8, messages: &[M]) -> Vec<u8> {
+    let mut bytes = vec![direction];
+    for message in messages {
+        // One that could not be encoded is no example.
+        let _ = wire::append(message, MESSAGE_LIMIT, &mut bytes);
+    }
+    bytes
+}
+
+/// Every kind of message to a worker.
+pub(crate) fn to_worker() -> Vec<ToWorker> {
+    let id = DataId::new(ProcessId::CONTROLLER, 1);
+    let run = Run {
+        id,
+        function: FunctionKey(7),
+        body: Some("body".into()),
+        kind: CallKind::NewActor { max_concurrency: Some(2) },
+        args: spec().args,
+        objects: vec![(id, Arc::new(object()))],
+        returns: 1,
+        nested: true,
+    };
+    let request = RequestId(3);
+    let host = BTreeMap::from([("CPU".to_owned(), 2.0)]);
+    let cluster =
+        ClusterInfo { local_ip: "127.0.0.1".into(), hosts: BTreeMap::from([("127.0.0.1".to_owned(), host)]) };
+    let values = vec![Value::Ready(Arc::new(object())), Value::Failed(Arc::new(error()))];
+    let replies = [
+        Reply::Values(values),
+        Reply::Ready(vec![0, 2]),
+        Reply::Allocated(Block { offset: 4096, len: 100 }),
+        Reply::Cluster(cluster),
+        Reply::Count(5),
+        Reply::Failed(Error::system("test", "failed")),
+    ];
+    let mut messages = vec![
+        ToWorker::Run(Run { kind: CallKind::Task, body: None, nested: false, ..run.clone() }),
+        ToWorker::Run(Run { kind: CallKind::Method { actor: id }, ..run.clone() }),
+        ToWorker::Run(run),
+        ToWorker::Recall(vec![id, id.nth(1)]),
+        ToWorker::Stop,
+    ];
+    messages.extend(replies.map(|reply| ToWorker::Reply(request, reply)));
+    messages
+}
+
+/// Every kind of message from a worker.
+pub(crate) fn from_worker() -> Vec<FromWorker> {
+    let (id, request) = (spec().id(), RequestId(3));
+    let asks = [
+        Ask::Submit(Box::new(spec()), Some(id)),
+        Ask::Refuse(Box::new(spec()), None, error()),
+        Ask::Put(id, object()),
+        Ask::Get(request, vec![id], Some(id)),
+        Ask::Wait(request, vec![id, id.nth(1)], 1, None),
+        Ask::Hurry(request),
+        Ask::Retain(id),
+        Ask::Release(id),
+        Ask::LiveObjects(request),
+    ];
+    let mut messages = vec![
+        FromWorker::Done(id, Ok(vec![object(), object()])),
+        FromWorker::Done(id, Err(error())),
+        FromWorker::Returned(vec![id]),
+        FromWorker::Yield(id),
+        FromWorker::Allocate(request, 1 << 20),
+        FromWorker::GiveBack(Block { offset: 4096, len: 64 }),
+        FromWorker::Cluster(request),
+    ];
+    messages.extend(asks.map(FromWorker::Ask));
+    messages
+}
+
+fn error() -> TaskError {
+    let cause =
+        TaskError::new(ErrorKind::Panicked, "cause").on_worker("worker 1").with_payload(&(1u8, "why"));
+    TaskError::new(ErrorKind::DependencyFailed, "message").of_function("function").because(cause)
+}
+
+fn object() -> StoredObject {
+    let block = Block { offset: 4096, len: 100_000 };
+    StoredObject {
+        header: Blob::Inline("header".into()),
+        buffers: vec![Blob::Shared(block), Blob::Inline("buffer".into())],
+        borrowed: vec![DataId::new(ProcessId::CONTROLLER, 9)],
+    }
+}
+
+fn spec() -> TaskSpec {
+    let id = DataId::new(ProcessId::CONTROLLER, 4);
+    let options = TaskOptions {
+        num_cpus: Some(0.5),
+        resources: vec![("gpu".into(), 1.0)],
+        name: Some("name".into()),
+        max_retries: Some(1),
+        priority: Some(-1),
+        max_concurrency: None,
+    };
+    TaskSpec {
+        function: FunctionKey(8),
+        body: None,
+        name: "function".into(),
+        target: Target::Actor(id),
+        args: vec![Arg::Value("value".into()), Arg::Ref(id), Arg::List(vec![id])],
+        dependencies: vec![id],
+        borrowed: vec![id.nth(1)],
+        returns: Returns { first: id.nth(2), count: 2 },
+        options: Arc::new(options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_are_understood() {
+        let understood = |stream: Vec<u8>| {
+            let (body, used) = wire::split(&stream[1..]).unwrap().unwrap();
+            assert_eq!(used, stream.len() - 1);
+            if stream[0] == 0 {
+                wire::decode::<ToWorker>(body).map(drop)
+            } else {
+                wire::decode::<FromWorker>(body).map(drop)
+            }
+        };
+        for message in links().into_iter().skip(2) {
+            assert_eq!(understood(message), Ok(()));
+        }
+        for (name, examples) in targets() {
+            assert!(examples.len() >= 4, "{name}");
+            for example in examples {
+                match name {
+                    "codec" => codec(&example),
+                    "handshake" => handshake(&example),
+                    _ => messages(&example),
+                }
+            }
+        }
+    }
+}
