@@ -1,5 +1,10 @@
 //! The limits that the benchmarks compare with: what the machine gives to the engine's own rings, bells and kind of
-//! memory when nothing else is done with them.
+//! memory when nothing else is done with them. And parts of the engine by themselves, for micro-benchmarks: they are
+//! public for those alone.
+
+mod inner;
+
+pub use inner::{Calls, Message, Range, Ranges, Reactor, messages};
 
 use crate::controller::spin_time;
 use crate::link::bell::{Bell, Sleeper};

@@ -1,0 +1,230 @@
+//! Parts of the engine by themselves, without processes, for micro-benchmarks.
+
+use crate::link::message::{Ask, FromWorker, Run, ToWorker};
+use crate::link::wire;
+use crate::scheduler::{Action, Event, Limits, Scheduler};
+use crate::store::arena::Arena;
+use crate::store::{Blob, Block, StoredObject};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use unidist_common::{Arg, DataId, FunctionKey, ProcessId, Returns, Target, TaskSpec};
+use unidist_core::CallKind;
+
+/// How many events the engine handles before it hands out calls, when it has much to do.
+const TURN: usize = 256;
+
+/// A message of a link.
+#[derive(Debug)]
+pub struct Message(Direction);
+
+#[derive(Debug)]
+enum Direction {
+    Down(ToWorker),
+    Up(FromWorker),
+}
+
+/// The messages that a small call is made of, with names: the call as it is asked for, as it is sent, and its result.
+pub fn messages() -> Vec<(&'static str, Message)> {
+    let spec = call(1, vec![Arg::Value(Bytes::from_static(&[7; 8]))]);
+    let run = Run {
+        id: spec.id(),
+        function: spec.function,
+        body: None,
+        kind: CallKind::Task,
+        args: spec.args.clone(),
+        objects: Vec::new(),
+        returns: 1,
+        nested: false,
+    };
+    let id = spec.id();
+    vec![
+        ("submit", Message(Direction::Up(FromWorker::Ask(Ask::Submit(Box::new(spec), None))))),
+        ("run", Message(Direction::Down(ToWorker::Run(run)))),
+        ("done", Message(Direction::Up(FromWorker::Done(id, Ok(vec![result()]))))),
+    ]
+}
+
+impl Message {
+    /// Appends it as it stands in a ring.
+    ///
+    /// # Errors
+    ///
+    /// Those of the encoding, in words.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
+        let encoded = match &self.0 {
+            Direction::Down(message) => wire::append(message, out),
+            Direction::Up(message) => wire::append(message, out),
+        };
+        encoded.map_err(|error| error.to_string())
+    }
+
+    /// Reads a message in the same direction as this one.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no such message, in words.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Message, String> {
+        let split = wire::split(bytes).map_err(|error| error.to_string())?;
+        let (body, _) = split.ok_or("half a message")?;
+        let decoded = match &self.0 {
+            Direction::Down(_) => wire::decode(body).map(Direction::Down),
+            Direction::Up(_) => wire::decode(body).map(Direction::Up),
+        };
+        decoded.map(Message).map_err(|error| error.to_string())
+    }
+}
+
+/// The allocator of the store, without memory.
+#[derive(Debug)]
+pub struct Ranges(Arena);
+
+/// What [`Ranges`] has handed out.
+#[derive(Clone, Copy, Debug)]
+pub struct Range(Block);
+
+impl Ranges {
+    /// So many bytes, all of them free.
+    pub fn new(len: u64) -> Ranges {
+        Ranges(Arena::new(0, len))
+    }
+
+    /// A range of this length, if there is one.
+    pub fn allocate(&mut self, len: u64) -> Option<Range> {
+        self.0.allocate(len).map(Range)
+    }
+
+    /// Takes a range back; false if it is not in use.
+    pub fn free(&mut self, range: Range) -> bool {
+        self.0.free(range.0)
+    }
+}
+
+/// The scheduler of a session whose workers are only imagined: what is sent to them, they have done at once.
+#[derive(Debug)]
+pub struct Reactor {
+    scheduler: Scheduler,
+    actions: Vec<Action>,
+    sent: VecDeque<(ProcessId, DataId)>,
+    replies: usize,
+}
+
+/// Calls that can be submitted to a [`Reactor`].
+#[derive(Debug)]
+pub struct Calls(Vec<Ask>);
+
+impl Calls {
+    /// So many calls of a function without arguments.
+    pub fn new(count: usize) -> Calls {
+        let submit = |number| Ask::Submit(Box::new(call(number, Vec::new())), None);
+        Calls((1..=count as u64).map(submit).collect())
+    }
+}
+
+impl Reactor {
+    /// A session with so many workers.
+    pub fn new(workers: usize) -> Reactor {
+        let limits = Limits { cpus: workers, resources: BTreeMap::new(), max_pool: workers };
+        let mut reactor = Reactor {
+            scheduler: Scheduler::new(limits),
+            actions: Vec::new(),
+            sent: VecDeque::new(),
+            replies: 0,
+        };
+        reactor.scheduler.start_workers(&mut reactor.actions);
+        let starting: Vec<_> = reactor.actions.drain(..).collect();
+        for action in starting {
+            if let Action::Start(process, _) = action {
+                reactor.scheduler.handle(Event::Joined(process), &mut reactor.actions);
+            }
+        }
+        reactor
+    }
+
+    /// Submits the calls, has all of them run and their results released. Returns how many events that took: three a
+    /// call. No call is done before the last has been submitted.
+    pub fn run(&mut self, calls: Calls) -> usize {
+        let ids = (1..=calls.0.len() as u64).map(|number| DataId::new(ProcessId::CONTROLLER, number));
+        let ask = |ask| Event::Ask(ProcessId::CONTROLLER, ask);
+        let mut events = self.feed(calls.0.into_iter().map(ask));
+        while !self.sent.is_empty() {
+            let sent: Vec<_> = self.sent.drain(..).collect();
+            let done = sent.into_iter().map(|(process, id)| Event::Done(process, id, Ok(vec![result()])));
+            events += self.feed(done);
+        }
+        events + self.feed(ids.map(|id| ask(Ask::Release(id))))
+    }
+
+    /// Whether nothing is left of what was run.
+    pub fn is_empty(&self) -> bool {
+        self.scheduler.pending_tasks() == 0 && self.replies == 0
+    }
+
+    /// Handles events as the engine does, turn by turn.
+    fn feed(&mut self, events: impl Iterator<Item = Event>) -> usize {
+        let mut count = 0;
+        for event in events {
+            self.scheduler.handle(event, &mut self.actions);
+            count += 1;
+            if count % TURN == 0 {
+                self.turn();
+            }
+        }
+        self.turn();
+        count
+    }
+
+    fn turn(&mut self) {
+        self.scheduler.dispatch_into(&mut self.actions);
+        for action in self.actions.drain(..) {
+            match action {
+                Action::Send(process, ToWorker::Run(run)) => self.sent.push_back((process, run.id)),
+                Action::Reply(..) => self.replies += 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn call(number: u64, args: Vec<Arg>) -> TaskSpec {
+    TaskSpec {
+        function: FunctionKey(0x5851_f42d_4c95_7f2d_0123_4567_89ab_cdef),
+        body: None,
+        name: Arc::from("empty"),
+        target: Target::Pool,
+        args,
+        dependencies: Vec::new(),
+        borrowed: Vec::new(),
+        returns: Returns { first: DataId::new(ProcessId::CONTROLLER, number), count: 1 },
+        options: Arc::default(),
+    }
+}
+
+fn result() -> StoredObject {
+    StoredObject { header: Blob::Inline(Bytes::new()), buffers: Vec::new(), borrowed: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_as_they_were_written() {
+        for (name, message) in messages() {
+            let (mut bytes, mut again) = (Vec::new(), Vec::new());
+            message.encode(&mut bytes).unwrap();
+            message.decode(&bytes).unwrap().encode(&mut again).unwrap();
+            assert_eq!(bytes, again, "{name}");
+            assert!(message.decode(&bytes[..3]).is_err());
+        }
+    }
+
+    #[test]
+    fn each_call_is_three_events() {
+        let mut reactor = Reactor::new(2);
+        for _ in 0..2 {
+            assert_eq!(reactor.run(Calls::new(1_000)), 3_000);
+            assert!(reactor.is_empty());
+        }
+    }
+}
