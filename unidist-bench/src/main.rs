@@ -5,17 +5,23 @@
 //! another way to do the work (rayon). Compare the ratios.
 //!
 //! - [`parts`]: what is measured. Each part runs in a process of its own, with a limit of time.
-//! - [`rounds`]: runs all parts several times, in turns, and gathers what they say.
+//! - [`peers`]: other systems that do the same work, if they are installed.
+//! - [`rounds`]: runs all of that several times, in turns, and gathers what it says.
 //! - [`report`]: which measurement stands beside which, the targets, the table and the file.
-//! - [`processes`]: what `/proc` tells of memory and CPU time.
+//! - [`processes`]: what `/proc` tells of memory and CPU time; [`children`]: other programs, bounded in time.
+//!
+//! `benches` has micro-benchmarks of parts of the engine: `cargo bench -p unidist-bench`.
 
+mod children;
 mod parts;
+mod peers;
 mod processes;
 mod report;
 mod rounds;
 
 use parts::{Samples, Scale};
-use std::path::PathBuf;
+use peers::Peers;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Why a measurement could not be made, in words.
@@ -25,7 +31,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["part", name, rest @ ..] => part(name, Scale { quick: rest.contains(&"--quick") }),
+        ["part", name, rest @ ..] => Options::parse(rest).and_then(|options| part(name, options.scale())),
         ["echo", parent] => unidist_engine::bench::echo(parent).map_err(Into::into),
         ["nothing"] => Ok(()),
         options => Options::parse(options).and_then(|options| all(&options)),
@@ -43,8 +49,21 @@ fn main() -> ExitCode {
 #[derive(Debug, Default, PartialEq)]
 struct Options {
     quick: bool,
+    /// Where to write what was measured, for programs.
     json: Option<PathBuf>,
+    /// The virtual environment with the peers.
+    peers: Option<PathBuf>,
+    /// Where to write the comparison with the peers, for a document.
+    markdown: Option<PathBuf>,
+    rounds: Option<usize>,
+    /// How many workers the peers have, and we beside them; as many as cores unless it is said.
+    workers: Option<usize>,
+    /// Only the parts and peers that have this in their names.
+    only: Option<String>,
 }
+
+const USAGE: &str =
+    "[--quick] [--rounds N] [--only WORD] [--json FILE] [--peers FOLDER [--markdown FILE] [--workers N]]";
 
 impl Options {
     fn parse(mut words: &[&str]) -> Result<Options> {
@@ -56,32 +75,73 @@ impl Options {
                     options.quick = true;
                     rest
                 }
-                ["--json", file, rest @ ..] => {
-                    options.json = Some(PathBuf::from(file));
+                [option, value, rest @ ..] => {
+                    options.set(option, value)?;
                     rest
                 }
-                [other, ..] => return Err(format!("`{other}`? Expected [--quick] [--json FILE]").into()),
+                [other] => return Err(format!("`{other}`? Expected {USAGE}").into()),
             };
         }
     }
+
+    fn set(&mut self, option: &str, value: &str) -> Result {
+        match option {
+            "--json" => self.json = Some(value.into()),
+            "--peers" => self.peers = Some(value.into()),
+            "--markdown" => self.markdown = Some(value.into()),
+            "--only" => self.only = Some(value.into()),
+            "--rounds" => self.rounds = Some(number(option, value)?),
+            "--workers" => self.workers = Some(number(option, value)?),
+            other => return Err(format!("`{other}`? Expected {USAGE}").into()),
+        }
+        Ok(())
+    }
+
+    fn scale(&self) -> Scale {
+        Scale { quick: self.quick, workers: self.workers.unwrap_or_else(|| parts::cores().min(4)) }
+    }
+}
+
+/// A number that is not zero.
+fn number(option: &str, value: &str) -> Result<usize> {
+    let number = value.parse().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| format!("{option} {value}? Expected a number").into())
 }
 
 /// Everything, in turns; then the table.
 fn all(options: &Options) -> Result {
-    let scale = Scale { quick: options.quick };
-    let mut gathered = rounds::run(scale)?;
+    let scale = options.scale();
+    let peers = options.peers.as_deref().map(Peers::find).transpose()?;
+    for (peer, lacks) in peers.iter().flat_map(Peers::left_out) {
+        eprintln!("left out: {peer}, since {lacks} is not installed; `cargo xtask peers` may help");
+    }
+    let mut gathered = rounds::run(options, peers.as_ref());
     let rows = report::rows(scale, &gathered.rounds);
     print!("{}", report::table(&rows));
-    if let Some(file) = &options.json {
-        let text = serde_json::to_string_pretty(&report::json(&rows, &gathered, scale))?;
-        std::fs::write(file, text + "\n").map_err(|error| format!("{}: {error}", file.display()))?;
+    let mut json = report::json(&rows, &gathered, scale);
+    let mut missing: Vec<_> = rows.iter().filter_map(report::Row::missing).map(str::to_owned).collect();
+    if let Some(peers) = &peers {
+        print!("\n{}", peers::table(&gathered.rounds));
+        json["peers"] = peers::json(peers, &gathered.rounds, scale);
+        missing.extend(peers::missing(peers, &gathered.rounds));
+        if let Some(file) = &options.markdown {
+            write(file, &peers::markdown(peers, &gathered.rounds, scale))?;
+        }
     }
-    let missing = rows.iter().filter_map(report::Row::missing);
-    gathered.failures.extend(missing.map(|name| format!("{name}: no samples")));
+    if let Some(file) = &options.json {
+        write(file, &(serde_json::to_string_pretty(&json)? + "\n"))?;
+    }
+    if options.only.is_none() {
+        gathered.failures.extend(missing.into_iter().map(|name| format!("{name}: no samples")));
+    }
     match gathered.failures.as_slice() {
         [] => Ok(()),
         failures => Err(format!("not everything could be measured:\n  {}", failures.join("\n  ")).into()),
     }
+}
+
+fn write(file: &Path, text: &str) -> Result {
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
 /// In a process of its own: measures one part, once, and prints a line for each sample.
@@ -101,9 +161,11 @@ mod tests {
     #[test]
     fn options_are_understood_or_refused() {
         let parsed = Options::parse(&["--json", "a", "--quick"]).unwrap();
-        assert_eq!(parsed, Options { quick: true, json: Some("a".into()) });
+        assert_eq!(parsed, Options { quick: true, json: Some("a".into()), ..Options::default() });
+        let parsed = Options::parse(&["--rounds", "2", "--only", "store", "--peers", "p"]).unwrap();
+        assert_eq!((parsed.rounds, parsed.only.as_deref()), (Some(2), Some("store")));
         assert_eq!(Options::parse(&[]).unwrap(), Options::default());
-        for wrong in [&["--json"][..], &["--fast"], &["a"]] {
+        for wrong in [&["--json"][..], &["--fast"], &["a"], &["a", "b"], &["--rounds", "0"]] {
             assert!(Options::parse(wrong).is_err(), "{wrong:?}");
         }
     }

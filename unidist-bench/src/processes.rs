@@ -9,6 +9,18 @@ pub(crate) fn resident_memory() -> Result<u64> {
     kibibytes("/proc/self/status", "VmRSS:")
 }
 
+/// Bytes of memory that this process had in use at the most.
+pub(crate) fn most_memory() -> Result<u64> {
+    kibibytes("/proc/self/status", "VmHWM:")
+}
+
+/// What the first CPU is called.
+pub(crate) fn cpu_model() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("model name"))?;
+    Some(line.trim_start_matches([' ', '\t', ':']).to_owned())
+}
+
 /// Bytes of memory that programs can still have.
 pub(crate) fn available_memory() -> Result<u64> {
     kibibytes("/proc/meminfo", "MemAvailable:")
@@ -63,6 +75,7 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_uses_time() {
         assert!(resident_memory().unwrap() > 0);
+        assert!(most_memory().unwrap() > 0);
         assert!(available_memory().unwrap() > resident_memory().unwrap());
         assert!(cpu_time().unwrap() > Duration::ZERO);
     }

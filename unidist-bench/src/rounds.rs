@@ -1,9 +1,9 @@
 //! Runs all parts several times, in turns: whatever else the machine does meets all of them.
 
-use crate::Result;
-use crate::parts::{self, Samples, Scale};
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use crate::parts::{Samples, Scale};
+use crate::peers::Peers;
+use crate::{Options, Result, children, parts};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a part may take.
@@ -18,55 +18,53 @@ pub(crate) struct Gathered {
     pub(crate) failures: Vec<String>,
 }
 
-/// Runs the benchmarks. A part that fails is not tried again.
-pub(crate) fn run(scale: Scale) -> Result<Gathered> {
+/// Something that is run once a round: it adds samples.
+struct Job<'a> {
+    name: String,
+    run: Box<dyn Fn(&mut Samples) -> Result + 'a>,
+}
+
+/// Runs the benchmarks. What fails is not tried again; what it said before it failed counts.
+pub(crate) fn run(options: &Options, peers: Option<&Peers>) -> Gathered {
+    let scale = options.scale();
     let mut gathered = Gathered::default();
-    let mut parts: Vec<String> = parts::all(scale).into_iter().map(|part| part.name).collect();
-    let count = scale.of(3, 7);
+    let mut jobs: Vec<Job<'_>> = parts::all(scale)
+        .into_iter()
+        .filter(|part| peers.is_some() || part.name != parts::SAME_WORK)
+        .map(|part| Job {
+            name: part.name.clone(),
+            run: Box::new(move |samples| run_part(&part.name, scale, samples)),
+        })
+        .collect();
+    jobs.extend(peers.into_iter().flat_map(Peers::installed).map(|peer| Job {
+        name: peer.name.to_owned(),
+        run: Box::new(move |samples| peer.run(scale, samples)),
+    }));
+    jobs.retain(|job| options.only.as_ref().is_none_or(|word| job.name.contains(word)));
+    let count = options.rounds.unwrap_or(scale.of(3, 7));
     for round in 1..=count {
         let mut samples = Samples::default();
-        parts.retain(|part| {
+        jobs.retain(|job| {
             let start = Instant::now();
-            let outcome = run_part(part, scale).and_then(|said| samples.read(&said));
-            eprintln!("round {round} of {count}: {part}, {:.1} s", start.elapsed().as_secs_f64());
+            let outcome = (job.run)(&mut samples);
+            eprintln!("round {round} of {count}: {}, {:.1} s", job.name, start.elapsed().as_secs_f64());
             if let Err(error) = &outcome {
-                gathered.failures.push(format!("{part}: {error}"));
+                eprintln!("  failed: {error}");
+                gathered.failures.push(format!("{}: {error}", job.name));
             }
             outcome.is_ok()
         });
+        peers.inspect(|peers| peers.add_fastest(&mut samples));
         gathered.rounds.push(samples);
     }
-    Ok(gathered)
+    gathered
 }
 
-/// Runs a part in a process of its own and returns what it says.
-fn run_part(name: &str, scale: Scale) -> Result<String> {
+/// Runs a part in a process of its own. Its workers end with it.
+fn run_part(name: &str, scale: Scale, samples: &mut Samples) -> Result {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["part", name]).args(scale.quick.then_some("--quick"));
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let output = child.stdout.take();
-    // What it says may be more than a pipe holds, so it is read while it runs.
-    let reader = std::thread::spawn(move || {
-        let mut said = String::new();
-        output.map(|mut output| output.read_to_string(&mut said)).transpose().map(|_| said)
-    });
-    wait(&mut child)?;
-    Ok(reader.join().map_err(|_| "its output could not be read")??)
-}
-
-/// Waits for its end, which is brought about when its time is over. Its workers end with it.
-fn wait(child: &mut Child) -> Result {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return if status.success() { Ok(()) } else { Err(status.to_string().into()) };
-        }
-        if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
-            return Err(format!("not done after {} s", LIMIT.as_secs()).into());
-        }
-        // Often enough for a part's end, seldom enough to leave the CPUs to it.
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    command.args(["part", name]).args(scale.words());
+    let (said, end) = children::output(&mut command, LIMIT, || ())?;
+    end?;
+    samples.read(&said)
 }

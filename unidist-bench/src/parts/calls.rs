@@ -15,10 +15,10 @@ const FAN_IN: u64 = 10_000;
 const ARGUMENT: usize = 64 << 20;
 
 #[remote]
-fn empty() {}
+pub(super) fn empty() {}
 
 #[remote]
-fn increment(x: u64) -> u64 {
+pub(super) fn increment(x: u64) -> u64 {
     x + 1
 }
 
@@ -28,22 +28,22 @@ fn total(items: Vec<u64>) -> u64 {
 }
 
 #[remote]
-fn first(items: SharedSlice<u8>) -> u8 {
+pub(super) fn first(items: SharedSlice<u8>) -> u8 {
     items[0]
 }
 
-struct Counter {
+pub(super) struct Counter {
     count: u64,
 }
 
 #[remote]
 impl Counter {
     #[new]
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Counter { count: 0 }
     }
 
-    fn add(&mut self, more: u64) -> u64 {
+    pub(super) fn add(&mut self, more: u64) -> u64 {
         self.count += more;
         self.count
     }

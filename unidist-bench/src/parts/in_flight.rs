@@ -2,7 +2,7 @@
 
 use super::{Samples, Scale, start_session};
 use crate::Result;
-use crate::processes::resident_memory;
+use crate::processes::{most_memory, resident_memory};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use unidist::prelude::*;
@@ -15,9 +15,23 @@ pub(crate) fn counts(scale: Scale) -> Vec<u32> {
     scale.of(vec![FEW, 300_000], vec![FEW, 300_000, 1_000_000])
 }
 
-/// The names of the samples: how fast they are done, what each takes.
-pub(crate) fn names(count: u32) -> (String, String) {
-    (format!("tasks in flight: {count}"), format!("memory a task, of {count}"))
+/// The names of the samples.
+pub(crate) struct InFlight {
+    /// How fast they are done.
+    pub(crate) rate: String,
+    /// What each takes when all have been submitted.
+    pub(crate) memory: String,
+    /// What each takes at the most, until all results are there.
+    pub(crate) peak: String,
+}
+
+/// The names of the samples for so many tasks.
+pub(crate) fn names(count: u32) -> InFlight {
+    InFlight {
+        rate: format!("tasks in flight: {count}"),
+        memory: format!("memory a task, of {count}"),
+        peak: format!("memory a task at the peak, of {count}"),
+    }
 }
 
 #[remote]
@@ -38,6 +52,7 @@ pub(super) fn tasks(count: u32, samples: &mut Samples) -> Result {
     get(&refs)?;
     drop(refs);
     let before = resident_memory()?;
+    let names = names(count);
     for repetition in 0..(100_000 / count).max(1) {
         let barrier = Barrier::new()?;
         let held = hold.remote(barrier.0.clone());
@@ -46,14 +61,18 @@ pub(super) fn tasks(count: u32, samples: &mut Samples) -> Result {
         let submitting = start.elapsed();
         if repetition == 0 {
             let grown = resident_memory()?.saturating_sub(before);
-            samples.add(names(count).1, grown as f64 / f64::from(count));
+            samples.add(&names.memory, grown as f64 / f64::from(count));
         }
         let start = Instant::now();
         drop(barrier);
         get(&held)?;
         get(&refs)?;
         let time = submitting + start.elapsed();
-        samples.add(names(count).0, f64::from(count) / time.as_secs_f64());
+        samples.add(&names.rate, f64::from(count) / time.as_secs_f64());
+        if repetition == 0 {
+            let grown = most_memory()?.saturating_sub(before);
+            samples.add(&names.peak, grown as f64 / f64::from(count));
+        }
     }
     Ok(())
 }

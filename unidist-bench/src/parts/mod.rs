@@ -4,11 +4,12 @@
 mod calls;
 mod in_flight;
 mod map;
+mod same_work;
 mod session;
 mod store;
 
 pub(crate) use calls::tasks_name;
-pub(crate) use in_flight::{counts as in_flight_counts, names as in_flight_names};
+pub(crate) use in_flight::{InFlight, counts as in_flight_counts, names as in_flight_names};
 pub(crate) use store::sizes;
 
 use crate::Result;
@@ -25,14 +26,25 @@ use unidist_engine::bench::{Echo, Waiting};
 pub(crate) struct Scale {
     /// Less, so that it takes a minute.
     pub(crate) quick: bool,
+    /// How many workers the peers have, and we beside them.
+    pub(crate) workers: usize,
 }
 
 impl Scale {
+    /// What is chosen by these words, for another process.
+    pub(crate) fn words(self) -> Vec<String> {
+        let quick = self.quick.then(|| "--quick".to_owned());
+        quick.into_iter().chain(["--workers".to_owned(), self.workers.to_string()]).collect()
+    }
+
     /// One or the other.
     pub(crate) fn of<T>(self, quick: T, full: T) -> T {
         if self.quick { quick } else { full }
     }
 }
+
+/// The part that does what the peers do: only beside them.
+pub(crate) const SAME_WORK: &str = "same work as the peers";
 
 /// A part, by name.
 pub(crate) struct Part {
@@ -70,12 +82,13 @@ pub(crate) fn all(scale: Scale) -> Vec<Part> {
     }
     parts.push(part("start", session::start));
     parts.push(part("idle", session::idle));
+    parts.push(part(SAME_WORK, same_work::all));
     parts
 }
 
 /// With how many workers empty tasks are run.
 pub(crate) fn worker_counts() -> std::ops::RangeInclusive<usize> {
-    1..=cores().min(4)
+    1..=4
 }
 
 fn part(name: impl Into<String>, measure: impl Fn(Scale, &mut Samples) -> Result + 'static) -> Part {
@@ -188,7 +201,8 @@ mod tests {
 
     #[test]
     fn parts_have_names_of_their_own() {
-        let mut names: Vec<_> = all(Scale { quick: false }).into_iter().map(|part| part.name).collect();
+        let mut names: Vec<_> =
+            all(Scale { quick: false, workers: 1 }).into_iter().map(|part| part.name).collect();
         let count = names.len();
         names.sort();
         names.dedup();

@@ -1,0 +1,78 @@
+"""Dask's distributed scheduler, with workers on this machine."""
+
+import numpy
+from dask.distributed import Client, LocalCluster
+
+from common import Peer, arguments, measure
+
+
+def empty(_):
+    pass
+
+
+def increment(x):
+    return x + 1
+
+
+def first(data):
+    return int(data[0])
+
+
+def make(length):
+    return numpy.full(length, 7, dtype=numpy.uint8)
+
+
+class Counter:
+    def __init__(self):
+        self.count = 0
+
+    def add(self, more):
+        self.count += more
+        return self.count
+
+
+class Dask(Peer):
+    def __init__(self, client):
+        self.client = client
+        self.counter = client.submit(Counter, actor=True).result()
+
+    # `pure=False`: or calls with equal arguments would be run once.
+
+    def tasks(self, count):
+        self.client.gather(self.client.map(empty, range(count), pure=False))
+
+    def call(self):
+        self.client.submit(empty, 0, pure=False).result()
+
+    def actor_calls(self, count):
+        for future in [self.counter.add(1) for _ in range(count)]:
+            future.result()
+
+    def actor_call(self):
+        self.counter.add(1).result()
+
+    def chain(self, length):
+        end = 0
+        for _ in range(length):
+            end = self.client.submit(increment, end, pure=False)
+        end.result()
+
+    def put(self, data):
+        return self.client.scatter(data, hash=False)
+
+    def get(self, reference):
+        return reference.result()
+
+    def task_on(self, reference):
+        self.client.submit(first, reference, pure=False).result()
+
+    def result(self, length):
+        self.client.submit(make, length, pure=False).result()
+
+
+if __name__ == "__main__":
+    options = arguments()
+    with LocalCluster(
+        n_workers=options.workers, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster, Client(cluster) as connected:
+        measure(Dask(connected), options.quick)

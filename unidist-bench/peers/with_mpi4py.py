@@ -1,0 +1,42 @@
+"""mpi4py.futures: `mpiexec -n WORKERS+1 python -m mpi4py.futures with_mpi4py.py ..`."""
+
+import numpy
+from mpi4py.futures import MPIPoolExecutor
+
+from common import Peer, arguments, measure
+
+
+def empty(_):
+    pass
+
+
+def first(data):
+    return int(data[0])
+
+
+def make(length):
+    return numpy.full(length, 7, dtype=numpy.uint8)
+
+
+class Mpi4py(Peer):
+    def __init__(self, pool):
+        self.pool = pool
+
+    def tasks(self, count):
+        for _ in self.pool.map(empty, range(count), chunksize=1):
+            pass
+
+    def call(self):
+        self.pool.submit(empty, 0).result()
+
+    def task_on(self, data):
+        self.pool.submit(first, data).result()
+
+    def result(self, length):
+        self.pool.submit(make, length).result()
+
+
+if __name__ == "__main__":
+    options = arguments()
+    with MPIPoolExecutor(options.workers) as executor:
+        measure(Mpi4py(executor), options.quick)

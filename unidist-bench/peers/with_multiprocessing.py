@@ -1,0 +1,42 @@
+"""multiprocessing.Pool, of Python's own library."""
+
+import multiprocessing
+
+import numpy
+
+from common import Peer, arguments, measure
+
+
+def empty(_):
+    pass
+
+
+def first(data):
+    return int(data[0])
+
+
+def make(length):
+    return numpy.full(length, 7, dtype=numpy.uint8)
+
+
+class Pool(Peer):
+    def __init__(self, pool):
+        self.pool = pool
+
+    def tasks(self, count):
+        self.pool.map(empty, range(count), chunksize=1)
+
+    def call(self):
+        self.pool.apply(empty, (0,))
+
+    def task_on(self, data):
+        self.pool.apply(first, (data,))
+
+    def result(self, length):
+        self.pool.apply(make, (length,))
+
+
+if __name__ == "__main__":
+    options = arguments()
+    with multiprocessing.Pool(options.workers) as started:
+        measure(Pool(started), options.quick)

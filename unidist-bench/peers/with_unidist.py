@@ -1,0 +1,79 @@
+"""unidist's Python package, with one of its backends; mpi-shared is mpi with objects in shared memory.
+
+For mpi: `mpiexec -n WORKERS+2 python with_unidist.py ..`.
+"""
+
+import numpy
+import unidist
+import unidist.config
+
+from common import Peer, arguments, measure
+
+
+class Counter:
+    def __init__(self):
+        self.count = 0
+
+    def add(self, more):
+        self.count += more
+        return self.count
+
+
+class Unidist(Peer):
+    def __init__(self):
+        # Definitions need a backend, so they cannot be made before it is there.
+        self.empty = unidist.remote(lambda: None)
+        self.increment = unidist.remote(lambda x: x + 1)
+        self.first = unidist.remote(lambda data: int(data[0]))
+        self.make = unidist.remote(lambda length: numpy.full(length, 7, dtype=numpy.uint8))
+        self.counter = None
+
+    def tasks(self, count):
+        unidist.get([self.empty.remote() for _ in range(count)])
+
+    def call(self):
+        unidist.get(self.empty.remote())
+
+    def actor(self):
+        # Late: with pymp it takes a worker away.
+        self.counter = self.counter or unidist.remote(Counter).remote()
+        return self.counter
+
+    def actor_calls(self, count):
+        actor = self.actor()
+        unidist.get([actor.add.remote(1) for _ in range(count)])
+
+    def actor_call(self):
+        unidist.get(self.actor().add.remote(1))
+
+    def chain(self, length):
+        self.counter = None  # with pymp, one worker alone has to be there
+        end = self.increment.remote(0)
+        for _ in range(length - 1):
+            end = self.increment.remote(end)
+        unidist.get(end)
+
+    def put(self, data):
+        return unidist.put(data)
+
+    def get(self, reference):
+        return unidist.get(reference)
+
+    def task_on(self, reference):
+        unidist.get(self.first.remote(reference))
+
+    def result(self, length):
+        unidist.get(self.make.remote(length))
+
+
+if __name__ == "__main__":
+    options = arguments(backend=["pymp", "mpi", "mpi-shared"])
+    backend, *shared = options.backend.split("-")
+    unidist.config.Backend.put(backend)
+    unidist.config.CpuCount.put(options.workers)
+    unidist.config.MpiSpawn.put(False)
+    unidist.config.MpiSharedObjectStore.put(bool(shared))
+    unidist.init()  # with mpi, only the first process comes out of here
+    measure(Unidist(), options.quick)
+    if backend == "mpi":
+        unidist.shutdown()

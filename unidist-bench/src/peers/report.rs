@@ -1,0 +1,156 @@
+//! The comparison with the peers: for people, for programs, for the README.
+
+use super::{FASTEST, PEERS, Peers, WORK, Work, of, ours, target};
+use crate::parts::{Samples, Scale, cores, median};
+use crate::processes::cpu_model;
+use crate::report::{self, Unit};
+use serde_json::{Value, json};
+
+/// What was measured of one system.
+struct Cell {
+    value: Option<f64>,
+    /// How many times as fast this is: the median over the rounds.
+    times: Option<f64>,
+}
+
+impl Cell {
+    fn new(work: &Work, peer: &str, rounds: &[Samples]) -> Cell {
+        let name = of(peer, work.name);
+        let value = median(rounds.iter().filter_map(|samples| samples.median(&name)).collect());
+        let times = |samples: &Samples| {
+            let (own, other) = (samples.median(&ours(work.name))?, samples.median(&name)?);
+            Some(if work.unit == Unit::PerSecond { own / other } else { other / own })
+        };
+        Cell { value, times: median(rounds.iter().filter_map(times).collect()) }
+    }
+
+    fn show(&self, unit: Unit) -> String {
+        match (self.value, self.times) {
+            (Some(value), Some(times)) => format!("{} ({} ×)", unit.show(value), report::digits(times)),
+            (Some(value), None) => unit.show(value),
+            _ => "–".to_owned(),
+        }
+    }
+}
+
+fn own(work: &Work, rounds: &[Samples]) -> Option<f64> {
+    median(rounds.iter().filter_map(|samples| samples.median(&ours(work.name))).collect())
+}
+
+/// The systems that are shown: [`FASTEST`] stands for Python unidist's backends.
+fn shown() -> Vec<&'static str> {
+    let others = PEERS.iter().map(|peer| peer.name).filter(|name| !name.starts_with(FASTEST));
+    std::iter::once(FASTEST).chain(others).collect()
+}
+
+/// All systems, [`FASTEST`] as well as the backends.
+fn systems() -> impl Iterator<Item = &'static str> {
+    std::iter::once(FASTEST).chain(PEERS.iter().map(|peer| peer.name))
+}
+
+fn goals() -> impl Iterator<Item = (&'static Work, &'static str, f64)> {
+    let pairs = shown().into_iter().flat_map(|peer| WORK.iter().map(move |work| (work, peer)));
+    pairs.filter_map(|(work, peer)| Some((work, peer, target(peer, work.name)?)))
+}
+
+/// One row for each kind of work, one column for each system; then what is aimed at.
+pub(crate) fn table(rounds: &[Samples]) -> String {
+    let head = ["measurement", "peer", "times as fast", "target", ""].map(str::to_owned).to_vec();
+    let rows = goals().map(|(work, peer, goal)| {
+        let times = Cell::new(work, peer, rounds).times;
+        let met = times.map_or("", |times| if times >= goal { "met" } else { "missed" });
+        let times = times.map_or("–".to_owned(), |times| format!("{} ×", report::digits(times)));
+        vec![work.name.to_owned(), peer.to_owned(), times, format!("≥ {goal} ×"), met.to_owned()]
+    });
+    let goals: Vec<_> = std::iter::once(head).chain(rows).collect();
+    format!("{}\n{}", matrix(rounds), report::columns(&goals))
+}
+
+fn matrix(rounds: &[Samples]) -> String {
+    let systems = shown();
+    let head = ["", "unidist"].into_iter().chain(systems.iter().copied()).map(str::to_owned).collect();
+    let rows = WORK.iter().map(|work| {
+        let mut row = vec![work.name.to_owned()];
+        row.push(own(work, rounds).map_or("–".to_owned(), |value| work.unit.show(value)));
+        row.extend(systems.iter().map(|peer| Cell::new(work, peer, rounds).show(work.unit)));
+        row
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    report::columns(&rows)
+}
+
+/// The table for the README, with what has to be known of the run.
+pub(crate) fn markdown(peers: &Peers, rounds: &[Samples], scale: Scale) -> String {
+    let versions = peers.versions.iter().map(|(name, version)| format!("{name} {version}"));
+    let quick = if scale.quick { "; a quick run, to be replaced" } else { "" };
+    format!(
+        "{}\nMedians of {} rounds in which the systems took turns, with {} workers each, on {} cores ({}); in \
+         parentheses, how many\ntimes as fast unidist was in the same round{quick}. Python unidist is the fastest of its \
+         backends. Versions: {}.\n",
+        matrix(rounds),
+        rounds.len(),
+        scale.workers,
+        cores(),
+        cpu_model().unwrap_or_else(|| "unknown CPU".to_owned()),
+        versions.collect::<Vec<_>>().join(", "),
+    )
+}
+
+/// The same for programs, in whole units, with every system.
+pub(crate) fn json(peers: &Peers, rounds: &[Samples], scale: Scale) -> Value {
+    let work = WORK.iter().map(|work| {
+        let of_peer = |peer: &'static str| {
+            let cell = Cell::new(work, peer, rounds);
+            let goal = target(peer, work.name);
+            let met = cell.times.zip(goal).map(|(times, goal)| times >= goal);
+            let told = json!({"value": cell.value, "times_as_fast": cell.times, "target": goal, "met": met});
+            (peer.to_owned(), told)
+        };
+        json!({
+            "name": work.name,
+            "unit": work.unit.name(),
+            "unidist": own(work, rounds),
+            "peers": systems().map(of_peer).collect::<serde_json::Map<_, _>>(),
+        })
+    });
+    let left_out = peers.left_out().map(|(peer, lacks)| json!({"name": peer, "lacks": lacks}));
+    json!({
+        "workers": scale.workers,
+        "versions": peers.versions,
+        "left_out": left_out.collect::<Vec<_>>(),
+        "work": work.collect::<Vec<_>>(),
+    })
+}
+
+/// What is aimed at and was not measured although the peer is there.
+pub(crate) fn missing(peers: &Peers, rounds: &[Samples]) -> Vec<String> {
+    let there = |name: &str| peers.installed().any(|peer| peer.name.starts_with(name));
+    let goals = goals().filter(|(_, peer, _)| there(peer));
+    let unknown = goals.filter(|(work, peer, _)| Cell::new(work, peer, rounds).times.is_none());
+    unknown.map(|(work, peer, _)| of(peer, work.name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_faster_for_rates_and_less_for_durations() {
+        let mut samples = Samples::default();
+        for (name, value) in [("empty tasks", 1_000.0), ("round trip", 0.001)] {
+            samples.add(ours(name), value);
+            samples.add(of("Ray", name), if value > 1.0 { 5.0 } else { 0.5 });
+        }
+        let rounds = [samples];
+        assert_eq!(Cell::new(&WORK[0], "Ray", &rounds).times, Some(200.0));
+        assert_eq!(Cell::new(&WORK[1], "Ray", &rounds).times, Some(500.0));
+        assert_eq!(Cell::new(&WORK[0], "Ray", &rounds).show(Unit::PerSecond), "5/s (200 ×)");
+        assert_eq!(Cell::new(&WORK[0], "Dask", &rounds).show(Unit::PerSecond), "–");
+        assert!(table(&rounds).contains("| met"), "{}", table(&rounds));
+    }
+
+    #[test]
+    fn every_target_is_one_of_something_measured() {
+        assert_eq!(goals().count(), 8);
+    }
+}
