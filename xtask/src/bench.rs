@@ -1,13 +1,16 @@
 //! `bench`: the benchmarks.
 
-use crate::Result;
-use crate::process;
-use crate::workspace::Workspace;
+use crate::workspace::{self, Workspace};
+use crate::{Result, peers, process};
 use std::path::PathBuf;
 use std::time::Duration;
 
 const PACKAGE: &str = "unidist-bench";
 const BUILD_LIMIT: Duration = Duration::from_secs(2400);
+
+/// Between these lines of the README is the comparison.
+const BEGIN: &str = "<!-- cargo xtask bench --readme: begin -->\n";
+const END: &str = "<!-- cargo xtask bench --readme: end -->\n";
 
 /// The arguments of `bench`.
 #[derive(Debug, clap::Args)]
@@ -18,8 +21,23 @@ pub(crate) struct Arguments {
     /// Fewer rounds, smaller numbers: good for a first look.
     #[arg(long)]
     quick: bool,
+    /// Also measure the peers, other systems that do the same work: those that `cargo xtask peers` has installed.
+    #[arg(long)]
+    peers: bool,
+    /// Write the comparison with the peers into README.md, in place of the one that is there. With the peers.
+    #[arg(long)]
+    readme: bool,
+    /// How many workers the peers have, and unidist beside them: as many as cores, up to 4, unless it is said.
+    #[arg(long, value_name = "N")]
+    workers: Option<u32>,
+    /// How many rounds.
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// Only the parts and peers that have this in their names.
+    #[arg(long, value_name = "WORD", conflicts_with = "readme")]
+    only: Option<String>,
     /// How many seconds it may take, once it is built.
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, default_value_t = 7200)]
     timeout: u64,
 }
 
@@ -34,5 +52,47 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
         // As seen from where the command was given.
         bench.arg("--json").arg(std::path::absolute(file)?);
     }
-    process::run(&mut bench, Duration::from_secs(arguments.timeout))
+    for (option, number) in [("--rounds", arguments.rounds), ("--workers", arguments.workers)] {
+        bench.args(number.iter().flat_map(|number| [option.to_owned(), number.to_string()]));
+    }
+    bench.args(arguments.only.iter().flat_map(|word| ["--only", word]));
+    let table = peers::folder()?.join("table.md");
+    if arguments.peers || arguments.readme {
+        bench.arg("--peers").arg(peers::folder()?).arg("--markdown").arg(&table);
+    }
+    process::run(&mut bench, Duration::from_secs(arguments.timeout))?;
+    if arguments.readme {
+        let readme = root.join("README.md");
+        let text = with_table(&workspace::read(&readme)?, &workspace::read(&table)?)?;
+        std::fs::write(readme, text)?;
+    }
+    Ok(())
+}
+
+/// The document with this table in its place.
+fn with_table(document: &str, table: &str) -> Result<String> {
+    let parts = document.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
+    let (before, (_, after)) =
+        parts.ok_or_else(|| format!("no lines `{}`, `{}`", BEGIN.trim(), END.trim()))?;
+    Ok(format!("{before}{BEGIN}\n{}\n\n{END}{after}", table.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_replaced_again_and_again() {
+        let document = format!("# T\n{BEGIN}\nold\n\n{END}## Next\n");
+        let once = with_table(&document, "new\n").unwrap();
+        assert_eq!(once, format!("# T\n{BEGIN}\nnew\n\n{END}## Next\n"));
+        assert_eq!(with_table(&once, "new\n").unwrap(), once);
+        assert!(with_table("# T\n", "new").is_err());
+    }
+
+    #[test]
+    fn the_readme_has_a_place_for_it() {
+        let readme = Workspace::load().unwrap().read("README.md").unwrap();
+        assert!(with_table(&readme, "new").is_ok());
+    }
 }

@@ -3,8 +3,8 @@
 //! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
 //! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, [`simulate`] the
 //! scheduler's simulations, [`loom`] the models of the shared memory, [`fuzz`] the parsers of what others say,
-//! [`mod@bench`] the benchmarks, and [`config_doc`] writes the reference page. [`process`] runs other programs, bounded
-//! in time; [`workspace`] is what cargo knows.
+//! [`mod@bench`] the benchmarks and [`peers`] installs what they compare with, and [`config_doc`] writes the reference
+//! page. [`process`] runs other programs, bounded in time; [`workspace`] is what cargo knows.
 
 mod bench;
 mod ci;
@@ -13,6 +13,7 @@ mod conformance;
 mod fuzz;
 mod load;
 mod loom;
+mod peers;
 mod process;
 mod simulate;
 mod test;
@@ -66,6 +67,11 @@ enum Command {
     ///
     /// Times mean little where others use the machine too: compare the ratios.
     Bench(bench::Arguments),
+    /// Install the systems that `bench --peers` compares with, in a folder of their own
+    ///
+    /// They go with pip into a Python virtual environment in the target directory. What cannot be installed is named,
+    /// with the reason, and left out of the comparison.
+    Peers(peers::Arguments),
     /// Write docs/configuration.md from the registry in unidist-config
     ConfigDoc(config_doc::Arguments),
 }
@@ -80,6 +86,7 @@ fn main() -> ExitCode {
         Command::Loom(arguments) => loom::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Peers(arguments) => peers::run(&arguments),
         Command::ConfigDoc(arguments) => config_doc::run(&arguments),
     };
     match done {
