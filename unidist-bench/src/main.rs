@@ -116,7 +116,10 @@ fn all(options: &Options) -> Result {
         eprintln!("left out: {peer}, since {lacks} is not installed; `cargo xtask peers` may help");
     }
     let mut gathered = rounds::run(options, peers.as_ref());
-    let rows = report::rows(scale, &gathered.rounds);
+    let mut rows = report::rows(scale, &gathered.rounds);
+    if options.only.is_some() {
+        rows.retain(report::Row::is_measured);
+    }
     print!("{}", report::table(&rows));
     let mut json = report::json(&rows, &gathered, scale);
     let mut missing: Vec<_> = rows.iter().filter_map(report::Row::missing).map(str::to_owned).collect();
@@ -131,9 +134,8 @@ fn all(options: &Options) -> Result {
     if let Some(file) = &options.json {
         write(file, &(serde_json::to_string_pretty(&json)? + "\n"))?;
     }
-    if options.only.is_none() {
-        gathered.failures.extend(missing.into_iter().map(|name| format!("{name}: no samples")));
-    }
+    let missing = missing.into_iter().filter(|_| options.only.is_none());
+    gathered.failures.extend(missing.map(|name| format!("{name}: no samples")));
     match gathered.failures.as_slice() {
         [] => Ok(()),
         failures => Err(format!("not everything could be measured:\n  {}", failures.join("\n  ")).into()),

@@ -105,8 +105,9 @@ fn plans(scale: Scale) -> Vec<Plan> {
     for count in in_flight_counts(scale) {
         let beside: Option<(String, Ratio)> = few.clone();
         let target = beside.is_some().then_some(Target::RatioAtLeast(0.8));
-        let InFlight { rate: name, memory, peak } = in_flight_names(count);
+        let InFlight { rate: name, submit, memory, peak } = in_flight_names(count);
         plan(&name, PerSecond, beside.as_ref().map(|(name, ratio)| (name.as_str(), *ratio)), target);
+        plan(&submit, Seconds, None, None);
         let target = beside.is_some().then_some(Target::AtMost(600.0));
         plan(&memory, Bytes, None, target);
         plan(&peak, Bytes, None, None);
@@ -140,6 +141,11 @@ impl Row {
             median(rounds.iter().filter_map(of).collect())
         });
         Row { plan, value, companion, ratio }
+    }
+
+    /// Whether there is a number for it.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.value.is_some()
     }
 
     /// Its name, if it or its companion was not measured.

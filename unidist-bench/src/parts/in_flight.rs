@@ -17,8 +17,10 @@ pub(crate) fn counts(scale: Scale) -> Vec<u32> {
 
 /// The names of the samples.
 pub(crate) struct InFlight {
-    /// How fast they are done.
+    /// How fast they are submitted and done.
     pub(crate) rate: String,
+    /// How long it takes to submit one.
+    pub(crate) submit: String,
     /// What each takes when all have been submitted.
     pub(crate) memory: String,
     /// What each takes at the most, until all results are there.
@@ -29,6 +31,7 @@ pub(crate) struct InFlight {
 pub(crate) fn names(count: u32) -> InFlight {
     InFlight {
         rate: format!("tasks in flight: {count}"),
+        submit: format!("submit one of {count}"),
         memory: format!("memory a task, of {count}"),
         peak: format!("memory a task at the peak, of {count}"),
     }
@@ -68,6 +71,7 @@ pub(super) fn tasks(count: u32, samples: &mut Samples) -> Result {
         get(&held)?;
         get(&refs)?;
         let time = submitting + start.elapsed();
+        samples.add(&names.submit, submitting.as_secs_f64() / f64::from(count));
         samples.add(&names.rate, f64::from(count) / time.as_secs_f64());
         if repetition == 0 {
             let grown = most_memory()?.saturating_sub(before);
