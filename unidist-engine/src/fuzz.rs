@@ -157,7 +157,7 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         Ask::Refuse(Box::new(spec()), None, error()),
         Ask::Put(id, object()),
         Ask::Get(request, vec![id], Some(id)),
-        Ask::Wait(request, vec![id, id.nth(1)], 1, None),
+        Ask::Wait { request, ids: vec![id, id.nth(1)], count: 1, timed: true, blocks: None },
         Ask::Hurry(request),
         Ask::Retain(id),
         Ask::Release(id),

@@ -53,8 +53,8 @@ impl Message {
     /// Those of the encoding, in words.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
         let encoded = match &self.0 {
-            Direction::Down(message) => wire::append(message, out),
-            Direction::Up(message) => wire::append(message, out),
+            Direction::Down(message) => wire::append(message, wire::MESSAGE_LIMIT, out),
+            Direction::Up(message) => wire::append(message, wire::MESSAGE_LIMIT, out),
         };
         encoded.map_err(|error| error.to_string())
     }
