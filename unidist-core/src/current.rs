@@ -14,8 +14,10 @@ pub fn current_call() -> Option<DataId> {
     CURRENT.get()
 }
 
-/// Runs the code of a call.
-pub(crate) fn within<R>(call: DataId, code: impl FnOnce() -> R) -> R {
+/// Runs the code of a call: what it asks of the backend meanwhile is known to come from this call.
+///
+/// A worker does this where it starts a call, and a [`TaskRunner`](crate::TaskRunner) wherever it goes on with one.
+pub fn within_call<R>(call: DataId, code: impl FnOnce() -> R) -> R {
     struct Restore(Option<DataId>);
     impl Drop for Restore {
         fn drop(&mut self) {

@@ -43,7 +43,7 @@ pub use backend::{Backend, ClusterInfo, Outcome, WritableBuffer};
 pub use build_id::build_id;
 pub use call::{CallOptions, map};
 pub use closure::Bound;
-pub use current::current_call;
+pub use current::{current_call, within_call};
 pub use definition::FunctionOptions;
 pub use dep::Dep;
 pub use get::{Gettable, get};

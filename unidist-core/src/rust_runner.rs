@@ -111,7 +111,7 @@ impl RustRunner {
     }
 
     fn guarded<R>(&self, call: DataId, code: impl FnOnce() -> R) -> Result<R, TaskError> {
-        guarded(|| current::within(call, code))
+        guarded(|| current::within_call(call, code))
     }
 
     fn add_actor(&self, id: DataId, state: Rc<dyn Any>, max_concurrency: Option<u32>) -> Vec<Object> {
@@ -241,7 +241,7 @@ impl std::fmt::Debug for RustRunner {
 
 /// One poll of a call's future: as that call, and a panic is its end.
 fn step(tag: &Tag, future: &mut LocalFuture<Vec<Object>>, context: &mut Context<'_>) -> Poll<CallResult> {
-    guarded(|| current::within(tag.call, || future.as_mut().poll(context)))
+    guarded(|| current::within_call(tag.call, || future.as_mut().poll(context)))
         .unwrap_or_else(|panic| Poll::Ready(Err(panic)))
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use unidist_common::{DataId, Object, TaskError};
-use unidist_core::{Call, CallKind, CallResult, Program, TaskRunner};
+use unidist_core::{Call, CallKind, CallResult, Program, TaskRunner, within_call};
 
 const LONGEST_NAP: Duration = Duration::from_millis(100);
 
@@ -117,7 +117,7 @@ impl TaskLoop {
         let started = match self.prepare(run) {
             Ok(call) => {
                 self.client.enter_user_code();
-                let started = self.runner.start(call);
+                let started = within_call(id, || self.runner.start(call));
                 self.client.leave_user_code();
                 started
             }
