@@ -212,8 +212,11 @@ impl Unit {
     }
 }
 
-/// Three digits that say something, no more.
+/// Three digits that say something, no more; whole numbers as they are.
 pub(crate) fn digits(value: f64) -> String {
+    if value >= 1_000.0 {
+        return grouped(value);
+    }
     let places = match value {
         100.0.. => 0,
         10.0.. => 1,
@@ -332,6 +335,7 @@ mod tests {
         assert_eq!(Unit::Share.show(0.005), "0.5 %");
         assert_eq!(digits(1.0), "1");
         assert_eq!(digits(100.0), "100");
+        assert_eq!(digits(34_866.3), "34,866");
     }
 
     #[test]

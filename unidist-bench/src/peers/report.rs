@@ -6,6 +6,9 @@ use crate::processes::cpu_model;
 use crate::report::{self, Unit};
 use serde_json::{Value, json};
 
+/// How long a line of a document may be.
+const LINE: usize = 118;
+
 /// What was measured of one system.
 struct Cell {
     value: Option<f64>,
@@ -82,18 +85,41 @@ fn matrix(rounds: &[Samples]) -> String {
 /// The table for the README, with what has to be known of the run.
 pub(crate) fn markdown(peers: &Peers, rounds: &[Samples], scale: Scale) -> String {
     let versions = peers.versions.iter().map(|(name, version)| format!("{name} {version}"));
-    let quick = if scale.quick { "; a quick run, to be replaced" } else { "" };
-    format!(
-        "{}\nMedians of {} rounds in which the systems took turns, with {} workers each, on {} cores ({}); in \
-         parentheses, how many\ntimes as fast unidist was in the same round{quick}. Python unidist is the fastest of its \
-         backends. Versions: {}.\n",
-        matrix(rounds),
-        rounds.len(),
-        scale.workers,
-        cores(),
-        cpu_model().unwrap_or_else(|| "unknown CPU".to_owned()),
+    let round = if scale.quick { "quick round" } else { "round" };
+    let told = format!(
+        "Medians of {}, in which the systems took turns, with {} each, on {} ({}). In parentheses: how many times as \
+         fast unidist was in the same round. Python unidist is the fastest of its backends pymp and mpi, each time. \
+         Versions: {}.",
+        counted(rounds.len(), round),
+        counted(scale.workers, "worker"),
+        counted(cores(), "core"),
+        cpu_model().unwrap_or_else(|| "of an unknown kind".to_owned()),
         versions.collect::<Vec<_>>().join(", "),
-    )
+    );
+    format!("{}\n{}", matrix(rounds), wrapped(&told))
+}
+
+/// So many of something.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Lines as long as the documents have them.
+fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let needed = word.chars().count() + 1;
+        if length + needed > LINE {
+            lines.push('\n');
+            length = 0;
+        } else if length > 0 {
+            lines.push(' ');
+        }
+        lines.push_str(word);
+        length += needed;
+    }
+    lines + "\n"
 }
 
 /// The same for programs, in whole units, with every system.
@@ -147,6 +173,13 @@ mod tests {
         assert_eq!(Cell::new(&WORK[0], "Ray", &rounds).show(Unit::PerSecond), "5/s (200 ×)");
         assert_eq!(Cell::new(&WORK[0], "Dask", &rounds).show(Unit::PerSecond), "–");
         assert!(table(&rounds).contains("| met"), "{}", table(&rounds));
+    }
+
+    #[test]
+    fn lines_are_wrapped() {
+        let text = wrapped(&"word ".repeat(100));
+        assert!(text.lines().all(|line| line.len() <= LINE) && text.lines().count() == 5, "{text}");
+        assert_eq!(wrapped("a\n b"), "a b\n");
     }
 
     #[test]
