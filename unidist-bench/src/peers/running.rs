@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// How long a program may take.
 const LIMIT: Duration = Duration::from_secs(150);
 /// How long what it has started may take to end by itself.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 5_000 });
 /// The variable by which processes are known.
 const MARK: &str = "BENCH_PEERS_OF";
 const FOLDER: &str = "bench-peers-";
