@@ -120,6 +120,8 @@ fn decode_within<M: DeserializeOwned, const LIMIT: usize>(body: &[u8]) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::message::FromWorker;
+    use proptest::prelude::*;
 
     #[test]
     fn frames_are_split_where_they_were_joined() {
@@ -162,6 +164,91 @@ mod tests {
         // a length that would need more memory than there is
         for length in [1 << 20, MESSAGE_LIMIT as u64, u64::MAX / 2, u64::MAX] {
             assert!(decode::<bytes::Bytes>(&length.to_le_bytes()).is_err());
+        }
+    }
+
+    /// Messages of all kinds, some of them with long parts.
+    fn messages() -> impl Strategy<Value = Vec<FromWorker>> {
+        let kinds = prop::sample::select(crate::fuzz::from_worker());
+        let long = prop::collection::vec(any::<u64>(), 0..200);
+        let returned = long.prop_map(|ids| {
+            let id = |n| unidist_common::DataId::new(unidist_common::ProcessId::CONTROLLER, n);
+            FromWorker::Returned(ids.into_iter().map(id).collect())
+        });
+        prop::collection::vec(prop_oneof![kinds, returned], 0..20)
+    }
+
+    /// What a reader makes of a stream that comes in pieces.
+    fn receive(pieces: &[&[u8]]) -> Result<Vec<FromWorker>, WireError> {
+        let (mut input, mut received) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            while let Some((body, used)) = split(&input)? {
+                received.push(decode(body)?);
+                input.drain(..used);
+            }
+        }
+        Ok(received)
+    }
+
+    fn cut<'a>(stream: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+        let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+        at.extend([0, stream.len()]);
+        at.sort_unstable();
+        at.windows(2).map(|range| &stream[range[0]..range[1]]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn messages_arrive_however_the_stream_is_cut(messages in messages(), cuts: [prop::sample::Index; 8]) {
+            let mut stream = Vec::new();
+            for message in &messages {
+                append(message, MESSAGE_LIMIT, &mut stream).unwrap();
+            }
+            let whole = receive(&cut(&stream, &cuts));
+            prop_assert_eq!(whole.as_ref(), Ok(&messages));
+            let all_but_the_last = receive(&[&stream[..stream.len().saturating_sub(1)]]).unwrap();
+            prop_assert_eq!(&all_but_the_last[..], &messages[..messages.len().saturating_sub(1)]);
+        }
+
+        #[test]
+        fn what_may_be_sent_is_understood(messages in messages(), limit in 0..600usize) {
+            for message in messages {
+                let mut frame = Vec::new();
+                if append(&message, limit, &mut frame).is_ok() {
+                    prop_assert!(frame.len() <= LENGTH_BYTES + limit);
+                    let (body, _) = split(&frame).unwrap().unwrap();
+                    prop_assert_eq!(decode_within::<FromWorker, 600>(body), Ok(message));
+                } else {
+                    prop_assert!(frame.is_empty());
+                    append(&message, MESSAGE_LIMIT, &mut frame).unwrap();
+                    prop_assert!(frame.len() > LENGTH_BYTES + limit);
+                }
+            }
+        }
+
+        #[test]
+        fn garbage_is_an_error_or_a_message(bytes in prop::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..300)) {
+            crate::fuzz::messages(&bytes);
+            crate::fuzz::handshake(&bytes);
+        }
+
+        #[test]
+        fn a_message_with_a_changed_byte_is_an_error_or_another(
+            which: prop::sample::Index,
+            at: prop::sample::Index,
+            byte: u8,
+            handshake: prop::sample::Index,
+        ) {
+            let [_, (_, examples), (_, messages)] = crate::fuzz::targets();
+            let mut stream = messages[which.index(messages.len())].clone();
+            let place = 1 + at.index(stream.len() - 1);
+            stream[place] = byte;
+            crate::fuzz::messages(&stream);
+            let mut example = examples[handshake.index(examples.len())].clone();
+            let place = at.index(example.len());
+            example[place] = byte;
+            crate::fuzz::handshake(&example);
         }
     }
 }

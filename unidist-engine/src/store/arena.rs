@@ -135,6 +135,7 @@ impl Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn freed_neighbours_become_one_range() {
@@ -176,5 +177,109 @@ mod tests {
         assert!(arena.free(block));
         assert!(!arena.free(block));
         assert_eq!(arena.allocate(u64::MAX), None);
+    }
+
+    /// What is in use, by offset, with the lengths asked for.
+    #[derive(Debug, Default)]
+    struct Model(BTreeMap<u64, u64>);
+
+    impl Model {
+        fn rounded(len: u64) -> u64 {
+            len.max(1).next_multiple_of(ALIGNMENT)
+        }
+
+        /// The longest range of `start..end` that nobody has.
+        fn longest_gap(&self, start: u64, end: u64) -> u64 {
+            let mut longest = 0;
+            let mut from = start;
+            for (&offset, &len) in &self.0 {
+                longest = longest.max(offset - from);
+                from = offset + Self::rounded(len);
+            }
+            longest.max(end - from)
+        }
+
+        fn used(&self) -> u64 {
+            self.0.values().map(|len| Self::rounded(*len)).sum()
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Allocate(u64),
+        /// The block at this place among those in use.
+        Free(prop::sample::Index),
+        /// Something that is not in use as it is named.
+        FreeForeign(u64, u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            5 => prop_oneof![0..200u64, 0..5000u64, Just(u64::MAX), Just(u64::MAX - 63)].prop_map(Step::Allocate),
+            4 => any::<prop::sample::Index>().prop_map(Step::Free),
+            1 => prop_oneof![(0..5000u64, 0..200u64), any::<(u64, u64)>()].prop_map(|(at, len)| Step::FreeForeign(at, len)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_as_the_model_does(
+            bounds in (0..300u64, 0..20_000u64),
+            steps in prop::collection::vec(step(), 0..200),
+        ) {
+            let (start, end) = (bounds.0, bounds.0 + bounds.1);
+            let mut arena = Arena::new(start, end);
+            let (first, last) = (start.next_multiple_of(ALIGNMENT), end / ALIGNMENT * ALIGNMENT);
+            let last = last.max(first);
+            prop_assert_eq!(arena.capacity(), last - first);
+            let mut model = Model::default();
+            for step in steps {
+                match step {
+                    Step::Allocate(len) => match arena.allocate(len) {
+                        Some(block) => {
+                            prop_assert_eq!((block.len, block.offset % ALIGNMENT), (len, 0));
+                            let after = block.offset + Model::rounded(len);
+                            prop_assert!(block.offset >= first && after <= last);
+                            let before = model.0.range(..after).next_back();
+                            prop_assert!(before.is_none_or(|(at, len)| at + Model::rounded(*len) <= block.offset));
+                            model.0.insert(block.offset, len);
+                        }
+                        None => {
+                            let gap = model.longest_gap(first, last);
+                            prop_assert!(len > gap || Model::rounded(len) > gap, "{len} of {gap} refused");
+                        }
+                    },
+                    Step::Free(index) if !model.0.is_empty() => {
+                        let (&offset, &len) = model.0.iter().nth(index.index(model.0.len())).unwrap();
+                        let others_length = Block { offset, len: Model::rounded(len) + 1 };
+                        prop_assert!(!arena.free(others_length) && !arena.owns(others_length));
+                        let block = Block { offset, len };
+                        prop_assert!(arena.owns(block) && arena.free(block));
+                        prop_assert!(!arena.free(block), "freed twice");
+                        model.0.remove(&offset);
+                    }
+                    Step::Free(_) => {}
+                    Step::FreeForeign(offset, len) => {
+                        let rounded = |len: u64| len.max(1).checked_next_multiple_of(ALIGNMENT);
+                        let ours = model.0.get(&offset).is_some_and(|used| rounded(*used) == rounded(len));
+                        if !ours {
+                            let block = Block { offset, len };
+                            prop_assert!(!arena.free(block));
+                        }
+                    }
+                }
+                prop_assert_eq!(arena.used_bytes(), model.used());
+            }
+            for (offset, len) in model.0 {
+                let block = Block { offset, len };
+                prop_assert!(arena.free(block));
+            }
+            prop_assert_eq!(arena.used_bytes(), 0);
+            let free: Vec<_> = arena.free.iter().map(|(offset, len)| (*offset, *len)).collect();
+            let touched = (arena.frontier > first).then_some((first, arena.frontier - first));
+            prop_assert_eq!(free, touched.into_iter().collect::<Vec<_>>(), "one range");
+            let by_length: Vec<_> = touched.iter().map(|(offset, len)| (*len, *offset)).collect();
+            prop_assert_eq!(arena.by_length.into_iter().collect::<Vec<_>>(), by_length);
+        }
     }
 }
