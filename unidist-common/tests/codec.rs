@@ -3,6 +3,7 @@
 //! The allocator of this program counts what its threads ask for, since a false length in a few bytes must not take
 //! more memory than is promised.
 #![allow(unsafe_code, reason = "an allocator")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;

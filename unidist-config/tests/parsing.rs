@@ -1,4 +1,5 @@
 //! Whatever is written into a variable is a value in its range or an error that says what is allowed.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use proptest::collection::btree_map;
 use proptest::prelude::*;
