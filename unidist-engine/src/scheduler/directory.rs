@@ -130,7 +130,7 @@ impl Directory {
     /// One more reference. False if there is no such object.
     #[must_use]
     pub(crate) fn retain(&mut self, id: DataId) -> bool {
-        self.entries.get_mut(&id).map(|entry| entry.references += 1).is_some()
+        self.entries.get_mut(&id).map(|entry| entry.references = entry.references.saturating_add(1)).is_some()
     }
 
     pub(crate) fn add_waiter(&mut self, id: DataId, waiter: Waiter) {
@@ -180,6 +180,9 @@ impl Scheduler {
             let Some(entry) = self.objects.entries.get_mut(&id) else {
                 continue;
             };
+            if entry.references == u32::MAX {
+                continue; // more than can be counted: it stays
+            }
             entry.references -= 1;
             if entry.references > 0 {
                 continue;
@@ -213,7 +216,8 @@ impl Scheduler {
 
     pub(crate) fn note_reference(&mut self, process: ProcessId, id: DataId) {
         if let Some(worker) = self.workers.get_mut(&process) {
-            *worker.references.entry(id).or_default() += 1;
+            let count = worker.references.entry(id).or_default();
+            *count = count.saturating_add(1);
         }
     }
 

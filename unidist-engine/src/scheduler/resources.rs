@@ -86,7 +86,8 @@ impl Resources {
         for (name, amount) in options.resources.iter().filter(|(_, amount)| *amount != 0.0) {
             match self.names.iter().position(|known| known == name) {
                 Some(at) if amount_is_valid(*amount) => {
-                    *custom.entry(at).or_default() += thousandths(*amount)
+                    let sum = custom.entry(at).or_default();
+                    *sum = sum.saturating_add(thousandths(*amount));
                 }
                 Some(_) => missing.push(format!("{name}={amount}, which is no amount")),
                 None => missing.push(format!("{name}={amount} (there is none)")),
