@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use unidist_core::session;
-use unidist_core::{Error, Result};
+use unidist_core::{Error, Result, StoreUsage};
 
 /// The address of the host that this process runs on.
 ///
@@ -41,6 +41,24 @@ pub fn num_cpus() -> Result<usize> {
 /// There is no session.
 pub fn cluster_resources() -> Result<BTreeMap<String, BTreeMap<String, f64>>> {
     Ok(session::current("cluster_resources")?.cluster()?.hosts)
+}
+
+/// How full the object store of this host is. What small values take, and `pyseq`, which has no store, do not count.
+///
+/// ```
+/// let _session = unidist::init()?;
+/// let data = unidist::put_slice(&[0_u8; 100_000])?;
+/// let usage = unidist::store_usage()?;
+/// assert!(usage.used <= usage.limit);
+/// # drop(data);
+/// # Ok::<(), unidist::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// There is no session.
+pub fn store_usage() -> Result<StoreUsage> {
+    session::current("store_usage")?.store_usage()
 }
 
 /// How many objects and actors the session holds: 0 when every ref is gone and all work has ended. For tests.

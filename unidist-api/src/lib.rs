@@ -66,13 +66,14 @@ mod init;
 
 #[doc(hidden)]
 pub use cluster::live_objects;
-pub use cluster::{cluster_resources, get_ip, num_cpus};
+pub use cluster::{cluster_resources, get_ip, num_cpus, store_usage};
 pub use entry::worker_main;
 pub use init::{Session, init, is_initialized, shutdown};
 pub use unidist_core::{
     Actor, ActorHandle, ActorMethod, ActorOptions, Bound, CallOptions, Dep, Error, ErrorKind, Fetch,
-    FunctionOptions, Gettable, IntoArg, MethodOptions, ObjectRef, Portable, Result, SharedSlice, TaskError,
-    Waited, build_id, closure, get, is_object_ref, map, put, put_ref, put_slice, wait,
+    FunctionOptions, Gettable, HeldBy, IntoArg, MethodOptions, ObjectRef, Portable, Result, SharedSlice,
+    StoreFull, StoreHolder, StoreUsage, TaskError, Waited, build_id, closure, get, is_object_ref, map, put,
+    put_ref, put_slice, wait,
 };
 pub use unidist_macros::remote;
 
@@ -96,7 +97,7 @@ pub use unidist_macros::remote;
 pub mod config {
     pub use unidist_config::{
         Backend, BackendName, ConfigError, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources,
-        Source,
+        Source, SpillDir, SpillLimit,
     };
 }
 

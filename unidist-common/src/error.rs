@@ -1,6 +1,6 @@
 //! Failures: of one call ([`TaskError`]), and of the public functions ([`Error`]).
 
-use crate::codec;
+use crate::{StoreFull, codec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::any::type_name;
@@ -286,14 +286,7 @@ pub enum Error {
         message: String,
     },
     /// The object store is full.
-    StoreFull {
-        /// Bytes asked for.
-        requested: u64,
-        /// Bytes in use.
-        used: u64,
-        /// Bytes there may be.
-        limit: u64,
-    },
+    StoreFull(Box<StoreFull>),
     /// A process of the session could not be started, or ended too early.
     Launch {
         /// What happened and what to do.
@@ -350,11 +343,7 @@ impl fmt::Display for Error {
             Error::Encode { type_name, message } => write!(f, "a `{type_name}` cannot be encoded: {message}"),
             Error::Decode { type_name, message } => write!(f, "a `{type_name}` cannot be decoded: {message}"),
             Error::InvalidArgument { call, message } => write!(f, "`{call}`: {message}"),
-            Error::StoreFull { requested, used, limit } => write!(
-                f,
-                "the object store is full: {requested} bytes asked for, {used} of {limit} in use; drop refs that are \
-                 no longer needed or raise UNIDIST_OBJECT_STORE_MEMORY"
-            ),
+            Error::StoreFull(full) => full.fmt(f),
             Error::Launch { message } => f.write_str(message),
             Error::System { action, message } => write!(f, "{action}: {message}"),
             Error::Unsupported { message } => f.write_str(message),
@@ -400,7 +389,7 @@ impl From<Error> for TaskError {
             Error::Task(error) => *error,
             Error::NotInitialized { .. } => TaskError::new(ErrorKind::NotInitialized, error.to_string()),
             Error::SessionEnded { .. } => TaskError::new(ErrorKind::SessionEnded, error.to_string()),
-            Error::StoreFull { .. } => TaskError::new(ErrorKind::StoreFull, error.to_string()),
+            Error::StoreFull(_) => TaskError::new(ErrorKind::StoreFull, error.to_string()),
             Error::Encode { .. } => TaskError::new(ErrorKind::Encode, error.to_string()),
             Error::Decode { .. } => TaskError::new(ErrorKind::Decode, error.to_string()),
             Error::InvalidArgument { .. } => TaskError::new(ErrorKind::InvalidOption, error.to_string()),

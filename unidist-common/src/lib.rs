@@ -20,10 +20,12 @@ mod error;
 mod function;
 mod ids;
 mod payload;
+mod store_full;
 mod task;
 
 pub use error::{Error, ErrorKind, ErrorPayload, Result, TaskError};
 pub use function::FunctionKey;
 pub use ids::{DataId, IdSource, ProcessId};
 pub use payload::{Object, Payload};
+pub use store_full::{HeldBy, StoreFull, StoreHolder};
 pub use task::{Arg, Returns, Target, TaskOptions, TaskSpec};

@@ -16,6 +16,15 @@ pub enum ConfigError {
         /// What is allowed.
         allowed: String,
     },
+    /// What a variable names cannot be used.
+    Unusable {
+        /// The variable.
+        variable: String,
+        /// Its value, as given.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// `put` was called while a session exists, so it would have had no effect.
     AfterInit {
         /// The variable.
@@ -28,6 +37,9 @@ impl fmt::Display for ConfigError {
         match self {
             ConfigError::InvalidValue { variable, value, allowed } => {
                 write!(f, "{variable}: `{value}` is not a valid value; allowed: {allowed}")
+            }
+            ConfigError::Unusable { variable, value, reason } => {
+                write!(f, "{variable}: `{value}` cannot be used: {reason}")
             }
             ConfigError::AfterInit { variable } => write!(
                 f,

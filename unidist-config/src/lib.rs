@@ -31,7 +31,9 @@ mod table;
 mod variable;
 
 pub use error::ConfigError;
-pub use parameters::{Backend, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources, VARIABLES};
+pub use parameters::{
+    Backend, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources, SpillDir, SpillLimit, VARIABLES,
+};
 pub use reference::reference_page;
 pub use settings::{BackendName, Settings};
 pub use table::{freeze, thaw};

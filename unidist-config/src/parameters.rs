@@ -1,6 +1,6 @@
 //! The registry: one parameter type for each variable.
 
-use crate::parse::{Allowed, ByteCount};
+use crate::parse::{Allowed, ByteCount, ByteLimit};
 use crate::variable::{self, Definition, Source, Variable};
 use crate::{BackendName, ConfigError, table};
 use std::collections::BTreeMap;
@@ -76,6 +76,15 @@ registry! {
     /// taken as objects come.
     ObjectStoreMemory = "UNIDIST_OBJECT_STORE_MEMORY": ByteCount, default half_of_available_memory(),
         "half of the memory available when the session starts";
+
+    /// The folder for objects that do not fit into memory: over the limit, those that were not used for the longest
+    /// time are written to a file there, and read from it when they are needed. The file has no name, so nothing is
+    /// left in the folder, however the session ends. `pyseq` has no use for it.
+    SpillDir = "UNIDIST_SPILL_DIR": Option<PathBuf>, default None, "the system's temporary folder";
+
+    /// How many bytes of objects may lie on disk. 0: none, so that a full store is an error at once.
+    SpillLimit = "UNIDIST_SPILL_LIMIT": ByteLimit, default ByteLimit(None),
+        "half of what is free in the folder when the session starts";
 
     /// What this machine has besides CPUs, by names of your own choice, for tasks and actors that ask for it.
     Resources = "UNIDIST_RESOURCES": BTreeMap<String, f64>, default BTreeMap::new(), "none";
@@ -167,6 +176,63 @@ impl ObjectStoreMemory {
     /// [`ConfigError::InvalidValue`] for 0 and for 8 EiB or more, [`ConfigError::AfterInit`] while a session exists.
     pub fn put(bytes: u64) -> Result<(), ConfigError> {
         put::<Self>(bytes.to_string().into())
+    }
+}
+
+impl SpillDir {
+    /// The folder, if one was given.
+    ///
+    /// # Errors
+    ///
+    /// None today; the signature is that of the other parameters.
+    pub fn get() -> Result<Option<PathBuf>, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the folder, or `None` for the system's temporary folder. Whether it can be used is seen by `init`.
+    ///
+    /// ```
+    /// use std::path::PathBuf;
+    /// use unidist_config::SpillDir;
+    /// SpillDir::put(PathBuf::from("/var/tmp"))?;
+    /// assert_eq!(SpillDir::get()?, Some("/var/tmp".into()));
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(folder: impl Into<Option<PathBuf>>) -> Result<(), ConfigError> {
+        put::<Self>(folder.into().unwrap_or_default().into())
+    }
+}
+
+impl SpillLimit {
+    /// The limit in bytes, if one was given.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Option<u64>, ConfigError> {
+        Ok(Self::read()?.0)
+    }
+
+    /// Sets the limit, in bytes; 0 turns spilling off, `None` leaves the choice to the session.
+    ///
+    /// ```
+    /// use unidist_config::SpillLimit;
+    /// SpillLimit::put(10 << 30)?;
+    /// assert_eq!(SpillLimit::get()?, Some(10 << 30));
+    /// SpillLimit::put(0)?;
+    /// assert_eq!(SpillLimit::get()?, Some(0));
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 8 EiB or more, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(limit: impl Into<Option<u64>>) -> Result<(), ConfigError> {
+        put::<Self>(limit.into().map(|limit| limit.to_string()).unwrap_or_default().into())
     }
 }
 

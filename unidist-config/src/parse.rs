@@ -3,7 +3,7 @@
 use crate::BackendName;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// What is accepted, in words; used by errors and by the reference page alike.
@@ -70,24 +70,44 @@ impl Allowed for ByteCount {
 
 impl Parse for ByteCount {
     fn parse(raw: &OsStr) -> Option<Self> {
-        let text = text(raw)?;
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, suffix) = text.split_at(digits);
-        let unit: u64 = match suffix.trim_start().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "kb" => 1000,
-            "mb" => 1000_u64.pow(2),
-            "gb" => 1000_u64.pow(3),
-            "tb" => 1000_u64.pow(4),
-            "kib" => 1 << 10,
-            "mib" => 1 << 20,
-            "gib" => 1 << 30,
-            "tib" => 1 << 40,
-            _ => return None,
-        };
-        let bytes = number.parse::<NonZeroU64>().ok()?.get().checked_mul(unit)?;
-        (bytes <= Self::MAX).then_some(ByteCount(bytes))
+        bytes(raw).filter(|bytes| *bytes > 0).map(ByteCount)
     }
+}
+
+/// A number of bytes that may be 0; none where it depends on what only the session knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteLimit(pub(crate) Option<u64>);
+
+impl Allowed for ByteLimit {
+    const KIND: &'static str = ByteCount::KIND;
+    const ALLOWED: &'static str = "0, or what UNIDIST_OBJECT_STORE_MEMORY allows";
+}
+
+impl Parse for ByteLimit {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        bytes(raw).map(|bytes| ByteLimit(Some(bytes)))
+    }
+}
+
+/// A number with or without a unit.
+fn bytes(raw: &OsStr) -> Option<u64> {
+    let text = text(raw)?;
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, suffix) = text.split_at(digits);
+    let unit: u64 = match suffix.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1000_u64.pow(2),
+        "gb" => 1000_u64.pow(3),
+        "tb" => 1000_u64.pow(4),
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return None,
+    };
+    let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (bytes <= ByteCount::MAX).then_some(bytes)
 }
 
 impl Allowed for BTreeMap<String, f64> {
@@ -182,6 +202,9 @@ mod tests {
         for wrong in ["0", "0GiB", "-1", "GiB", "1.5GiB", "1 2", "5XB", "9223372036854775808", "8388608TiB"] {
             assert_eq!(parse::<ByteCount>(wrong), None, "{wrong}");
         }
+        assert_eq!(parse("0"), Some(ByteLimit(Some(0))));
+        assert_eq!(parse("1kB"), Some(ByteLimit(Some(1000))));
+        assert_eq!(parse::<ByteLimit>("-1"), None);
     }
 
     #[test]

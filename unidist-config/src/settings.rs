@@ -1,6 +1,8 @@
 //! All settings together, resolved and validated once.
 
-use crate::parameters::{Backend, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources};
+use crate::parameters::{
+    Backend, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources, SpillDir, SpillLimit,
+};
 use crate::variable::{self, Definition, Raw};
 use crate::{ConfigError, table};
 use std::collections::BTreeMap;
@@ -18,6 +20,10 @@ pub struct Settings {
     pub cpus: NonZeroUsize,
     /// Bytes that the objects on this machine may take together.
     pub object_store_memory: u64,
+    /// The folder for objects that do not fit into memory; the system's temporary folder without.
+    pub spill_dir: Option<PathBuf>,
+    /// Bytes of objects that may lie on disk; none where the session is to choose.
+    pub spill_limit: Option<u64>,
     /// What this machine has besides CPUs, by name; amounts are finite and not negative, and `CPU` is not among them.
     pub resources: BTreeMap<String, f64>,
     /// The folder of the workers' log files; standard error without.
@@ -68,6 +74,8 @@ impl Settings {
             backend: resolve::<Backend>(&given)?,
             cpus: resolve::<CpuCount>(&given)?,
             object_store_memory: resolve::<ObjectStoreMemory>(&given)?.0,
+            spill_dir: resolve::<SpillDir>(&given)?,
+            spill_limit: resolve::<SpillLimit>(&given)?.0,
             resources: resolve::<Resources>(&given)?,
             log_dir: resolve::<LogDir>(&given)?,
             max_pending_tasks: resolve::<MaxPendingTasks>(&given)?,
@@ -117,6 +125,7 @@ mod tests {
         assert_eq!(settings.backend, BackendName::Pymp);
         assert_eq!(settings.cpus, std::thread::available_parallelism().unwrap());
         assert!(settings.object_store_memory > 0);
+        assert_eq!((settings.spill_dir, settings.spill_limit), (None, None));
         assert!(settings.resources.is_empty());
         assert_eq!((settings.log_dir, settings.max_pending_tasks), (None, None));
     }
@@ -127,6 +136,8 @@ mod tests {
             ("UNIDIST_BACKEND", "pyseq"),
             ("UNIDIST_CPUS", "7"),
             ("UNIDIST_OBJECT_STORE_MEMORY", "2GiB"),
+            ("UNIDIST_SPILL_DIR", "/var/tmp"),
+            ("UNIDIST_SPILL_LIMIT", "0"),
             ("UNIDIST_RESOURCES", "gpu=2,licence=1"),
             ("UNIDIST_LOG_DIR", "/tmp/logs"),
             ("UNIDIST_MAX_PENDING_TASKS", "100"),
@@ -135,6 +146,8 @@ mod tests {
             backend: BackendName::Pyseq,
             cpus: NonZeroUsize::new(7).unwrap(),
             object_store_memory: 2 << 30,
+            spill_dir: Some("/var/tmp".into()),
+            spill_limit: Some(0),
             resources: [("gpu".to_owned(), 2.0), ("licence".to_owned(), 1.0)].into(),
             log_dir: Some("/tmp/logs".into()),
             max_pending_tasks: NonZeroUsize::new(100),
@@ -152,7 +165,7 @@ mod tests {
     #[test]
     fn a_wrong_value_is_named() {
         for variable in VARIABLES {
-            if variable.name == "UNIDIST_LOG_DIR" {
+            if variable.kind == "path" {
                 continue; // any path will do
             }
             let error = environment(&[(variable.name, "what=ever?")]).unwrap_err();

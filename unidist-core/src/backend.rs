@@ -92,6 +92,15 @@ pub trait Backend: Send + Sync {
     /// The session has ended.
     fn live_objects(&self) -> Result<usize>;
 
+    /// How full the object store is. All zero where there is none: the objects are the program's own memory then.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn store_usage(&self) -> Result<StoreUsage> {
+        Ok(StoreUsage::default())
+    }
+
     /// Waits for what is running, ends all processes and frees all memory. A second call does nothing. Whatever is
     /// blocked in another method returns an error.
     ///
@@ -105,6 +114,33 @@ pub trait Backend: Send + Sync {
 pub trait WritableBuffer: DerefMut<Target = [u8]> + Send {
     /// Ends the writing: the bytes are immutable now and can be put into a payload.
     fn freeze(self: Box<Self>) -> Bytes;
+}
+
+/// How full the object store of a host is, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct StoreUsage {
+    /// In memory: what objects take, and what is being written.
+    pub used: u64,
+    /// How much that may be.
+    pub limit: u64,
+    /// On disk: what objects take that had to make room for others.
+    pub spilled: u64,
+    /// How much that may be; 0 where nothing is spilled.
+    pub spill_limit: u64,
+}
+
+impl StoreUsage {
+    /// So many bytes of so many in memory, none on disk.
+    pub fn in_memory(used: u64, limit: u64) -> Self {
+        StoreUsage { used, limit, ..StoreUsage::default() }
+    }
+
+    /// The same with so many bytes of so many on disk.
+    #[must_use]
+    pub fn on_disk(self, spilled: u64, spill_limit: u64) -> Self {
+        StoreUsage { spilled, spill_limit, ..self }
+    }
 }
 
 /// The hosts of a session.

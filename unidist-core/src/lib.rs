@@ -39,7 +39,7 @@ mod wait;
 pub use actor::{Actor, ActorHandle, ActorMethod, ActorOptions, MethodOptions};
 pub use args::IntoArg;
 pub use await_ref::Fetch;
-pub use backend::{Backend, ClusterInfo, Outcome, WritableBuffer};
+pub use backend::{Backend, ClusterInfo, Outcome, StoreUsage, WritableBuffer};
 pub use build_id::build_id;
 pub use call::{CallOptions, map};
 pub use closure::Bound;
@@ -54,7 +54,7 @@ pub use runner::{Call, CallKind, CallResult, Program, RunnerFactory, TaskRunner}
 pub use rust_runner::{PROGRAM, RustRunner};
 pub use session::BackendProxy;
 pub use shared_slice::{SharedSlice, put_slice};
-pub use unidist_common::{Error, ErrorKind, Result, TaskError};
+pub use unidist_common::{Error, ErrorKind, HeldBy, Result, StoreFull, StoreHolder, TaskError};
 pub use wait::{Waited, wait};
 
 /// The traits that give functions their `.remote` and `.options`.

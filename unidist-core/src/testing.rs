@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use unidist_common::{
-    DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, Target, TaskError, TaskSpec,
+    DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, Target, TaskError, TaskSpec,
 };
 
 pub(crate) struct Memory {
@@ -223,7 +223,7 @@ impl Backend for Memory {
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
         if len > 1 << 30 {
-            return Err(Error::StoreFull { requested: len as u64, used: 0, limit: 1 << 30 });
+            return Err(StoreFull::new(len as u64, 0, 1 << 30).into());
         }
         let words = len.div_ceil(size_of::<u64>());
         Ok(Box::new(Buffer { words: vec![0; words], len }))

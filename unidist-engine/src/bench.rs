@@ -86,7 +86,7 @@ impl Echo {
             spin_us: spin.as_micros() as u32,
             log_dir: None,
         };
-        handshake::greet(&ours, &welcome, &link, &segment)?;
+        handshake::greet(&ours, &welcome, &link, &segment, None)?;
         handshake::receive_answer(&ours, NAME).map_err(io::Error::other)?;
         let (writer, reader) = link.ends(Side::Engine);
         Ok(Echo { _process: process, link, segment, writer, reader, input: Vec::new(), spin })
@@ -114,7 +114,7 @@ impl Echo {
 pub fn echo(parent: &str) -> Result<(), String> {
     die_with_parent(parent)?;
     let socket = take_socket()?;
-    let (welcome, link, segment) = handshake::join(&socket, NAME)?;
+    let (welcome, link, segment, _) = handshake::join(&socket, NAME)?;
     let spin = Duration::from_micros(u64::from(welcome.spin_us));
     let (mut writer, mut reader) = link.ends(Side::Worker);
     let mut message = Vec::new();

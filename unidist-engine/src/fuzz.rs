@@ -12,7 +12,7 @@ use unidist_common::{
     Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, ProcessId, Returns, Target, TaskError,
     TaskOptions, TaskSpec, codec,
 };
-use unidist_core::{CallKind, ClusterInfo};
+use unidist_core::{CallKind, ClusterInfo, StoreUsage};
 
 /// The targets, by name, each with examples of what it reads.
 pub fn targets() -> [(&'static str, Vec<Vec<u8>>); 3] {
@@ -136,6 +136,7 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
         Reply::Allocated(Block { offset: 4096, len: 100 }),
         Reply::Cluster(cluster),
         Reply::Count(5),
+        Reply::StoreUsage(StoreUsage::in_memory(1, 2)),
         Reply::Failed(Error::system("test", "failed")),
     ];
     let mut messages = vec![
@@ -155,7 +156,9 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
     let asks = [
         Ask::Submit(Box::new(spec()), Some(id)),
         Ask::Refuse(Box::new(spec()), None, error()),
-        Ask::Put(id, object()),
+        Ask::Put(id, object(), 1),
+        Ask::Map(id),
+        Ask::Unmap(id),
         Ask::Get(request, vec![id], Some(id)),
         Ask::Wait { request, ids: vec![id, id.nth(1)], count: 1, timed: true, blocks: None },
         Ask::Hurry(request),
@@ -171,6 +174,7 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         FromWorker::Allocate(request, 1 << 20),
         FromWorker::GiveBack(Block { offset: 4096, len: 64 }),
         FromWorker::Cluster(request),
+        FromWorker::StoreUsage(request),
     ];
     messages.extend(asks.map(FromWorker::Ask));
     messages
@@ -186,7 +190,7 @@ fn object() -> StoredObject {
     let block = Block { offset: 4096, len: 100_000 };
     StoredObject {
         header: Blob::Inline("header".into()),
-        buffers: vec![Blob::Shared(block), Blob::Inline("buffer".into())],
+        buffers: vec![Blob::Shared(block), Blob::Spilled(block), Blob::Inline("buffer".into())],
         borrowed: vec![DataId::new(ProcessId::CONTROLLER, 9)],
     }
 }

@@ -172,6 +172,8 @@ fn settings() -> ControllerSettings {
         cpus: 2,
         resources: Default::default(),
         object_store_memory: 64 << 20,
+        spill_dir: None,
+        spill_limit: None,
         max_pending_tasks: None,
         log_dir: None,
         ip: "127.0.0.1".into(),

@@ -26,6 +26,8 @@ pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> 
             cpus: settings.cpus.get(),
             resources: settings.resources.clone(),
             object_store_memory: settings.object_store_memory,
+            spill_dir: settings.spill_dir.clone(),
+            spill_limit: settings.spill_limit,
             max_pending_tasks: settings.max_pending_tasks.map(usize::from),
             log_dir: settings.log_dir.clone(),
             ip: host_address(),

@@ -9,7 +9,9 @@ use crate::thread::{self, Seat};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use unidist_common::{DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, TaskError, TaskSpec};
+use unidist_common::{
+    DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, TaskError, TaskSpec,
+};
 use unidist_config::Settings;
 use unidist_core::{Backend, ClusterInfo, Outcome, Program, WritableBuffer, current_call};
 
@@ -154,7 +156,7 @@ impl Backend for Pyseq {
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
         match AlignedBuffer::zeroed(len) {
             Some(buffer) => Ok(Box::new(buffer)),
-            None => Err(Error::StoreFull { requested: len as u64, used: 0, limit: self.memory_limit }),
+            None => Err(StoreFull::new(len as u64, 0, self.memory_limit).into()),
         }
     }
 

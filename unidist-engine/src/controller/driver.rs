@@ -1,6 +1,7 @@
 //! The engine's turn: events from the links, the inbox and the supervisor go into the scheduler, and what it decides
 //! goes out.
 
+use super::storage::Storage;
 use super::supervisor::{Notice, Supervisor};
 use crate::link::channel::Channel;
 use crate::link::message::{Ask, FromWorker, Reply, RequestId, ToWorker};
@@ -8,7 +9,6 @@ use crate::link::ring::{LinkMemory, Side};
 use crate::link::wire::WireError;
 use crate::pending::{Callback, Requests};
 use crate::scheduler::{Action, Event, Role, Scheduler};
-use crate::store::arena::Arena;
 use crate::store::{Block, StoredObject};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -32,6 +32,8 @@ pub(crate) struct Mailbox {
 struct Letters {
     asks: Vec<Ask>,
     notices: Vec<Notice>,
+    /// What concerns the store, of which the scheduler knows nothing.
+    store: Vec<FromWorker>,
     shutdown: bool,
 }
 
@@ -46,6 +48,11 @@ impl Mailbox {
 
     pub(crate) fn notice(&self, notice: Notice) {
         self.put(|letters| letters.notices.push(notice));
+    }
+
+    /// `Allocate` or `StoreUsage`.
+    pub(crate) fn ask_store(&self, message: FromWorker) {
+        self.put(|letters| letters.store.push(message));
     }
 
     pub(crate) fn shutdown(&self) {
@@ -84,17 +91,26 @@ pub(crate) struct Driver {
     /// Calls that could not be sent, with the errors that they have now.
     unsent: VecDeque<Event>,
     supervisor: Arc<Supervisor>,
-    arena: Arc<Mutex<Arena>>,
+    storage: Storage,
     requests: Arc<Requests>,
     cluster: ClusterInfo,
     /// Answers that are to be called without the lock.
     callbacks: Vec<Callback>,
     /// Requests for blocks of the store that could not be met at once.
-    postponed: Vec<(ProcessId, RequestId, u64)>,
+    postponed: Vec<Postponed>,
     /// How many calls have not ended, for those who do not hold the driver.
     pending: Arc<AtomicUsize>,
     /// Why the last process that could not join did not.
     last_loss: Option<String>,
+}
+
+/// A request for a block that could not be met at once.
+struct Postponed {
+    process: ProcessId,
+    request: RequestId,
+    len: u64,
+    /// For how many turns it has waited.
+    turns: u32,
 }
 
 /// The link to one process.
@@ -161,7 +177,7 @@ impl Driver {
         scheduler: Scheduler,
         mailbox: Arc<Mailbox>,
         supervisor: Arc<Supervisor>,
-        arena: Arc<Mutex<Arena>>,
+        storage: Storage,
         requests: Arc<Requests>,
         cluster: ClusterInfo,
         pending: Arc<AtomicUsize>,
@@ -175,7 +191,7 @@ impl Driver {
             actions: Vec::new(),
             unsent: VecDeque::new(),
             supervisor,
-            arena,
+            storage,
             requests,
             cluster,
             callbacks: Vec::new(),
@@ -254,6 +270,9 @@ impl Driver {
         for ask in letters.asks.drain(..) {
             self.handle(Event::Ask(ProcessId::CONTROLLER, ask));
         }
+        for message in letters.store.drain(..) {
+            self.hear_of_store(ProcessId::CONTROLLER, message);
+        }
         for notice in letters.notices.drain(..) {
             match notice {
                 Notice::Joined(process, memory) => {
@@ -300,9 +319,9 @@ impl Driver {
             return self.break_link(at, "it names new objects that are not its own");
         }
         match message {
-            FromWorker::Ask(Ask::Put(id, object)) => {
+            FromWorker::Ask(Ask::Put(id, object, views)) => {
                 if self.accept(at, std::slice::from_ref(&object)) {
-                    self.handle(Event::Ask(process, Ask::Put(id, object)));
+                    self.handle(Event::Ask(process, Ask::Put(id, object, views)));
                 }
             }
             FromWorker::Ask(ask) => self.handle(Event::Ask(process, ask)),
@@ -313,41 +332,56 @@ impl Driver {
             }
             FromWorker::Returned(tasks) => self.handle(Event::Returned(process, tasks)),
             FromWorker::Yield(task) => self.handle(Event::Yield(process, task)),
-            FromWorker::Allocate(request, len) => {
-                let reply = match self.allocate(len) {
-                    Ok(block) => {
-                        self.links[at].drafts.insert(block.offset, block.len);
-                        Reply::Allocated(block)
-                    }
-                    Err(_) => {
-                        // Refused only when everything that may free something has been read.
-                        self.postponed.push((process, request, len));
-                        return;
-                    }
-                };
-                self.reply(at, request, reply);
-            }
+            FromWorker::Allocate(..) | FromWorker::StoreUsage(_) => self.hear_of_store(process, message),
             FromWorker::GiveBack(block) => match self.links[at].drafts.remove(&block.offset) {
-                Some(len) if len == block.len => self.free(block),
+                Some(len) if len == block.len => self.storage.free(block),
                 _ => self.break_link(at, "it gives back a block that is not its own"),
             },
             FromWorker::Cluster(request) => {
-                let reply = Reply::Cluster(self.cluster.clone());
-                self.reply(at, request, reply);
+                self.reply(process, request, Reply::Cluster(self.cluster.clone()))
             }
         }
     }
 
+    fn hear_of_store(&mut self, process: ProcessId, message: FromWorker) {
+        match message {
+            FromWorker::Allocate(request, len) => match self.storage.allocate(len) {
+                Some(block) => self.hand_out(process, request, block),
+                // First, everything is read that may free something.
+                None => self.postponed.push(Postponed { process, request, len, turns: 0 }),
+            },
+            FromWorker::StoreUsage(request) => {
+                self.reply(process, request, Reply::StoreUsage(self.storage.usage()))
+            }
+            other => log::error!("not a matter of the store: {other:?}"),
+        }
+    }
+
+    fn hand_out(&mut self, process: ProcessId, request: RequestId, block: Block) {
+        if let Some(&at) = self.by_process.get(&process) {
+            self.links[at].drafts.insert(block.offset, block.len);
+        }
+        self.reply(process, request, Reply::Allocated(block));
+    }
+
     fn allocate_postponed(&mut self) {
-        for (process, request, len) in std::mem::take(&mut self.postponed) {
-            let Some(&at) = self.by_process.get(&process) else { continue };
-            match self.allocate(len) {
-                Ok(block) => {
-                    self.links[at].drafts.insert(block.offset, block.len);
-                    self.reply(at, request, Reply::Allocated(block));
-                }
-                Err(_) if self.has_work() => self.postponed.push((process, request, len)),
-                Err(error) => self.reply(at, request, Reply::Failed(error)),
+        for waiting in std::mem::take(&mut self.postponed) {
+            let Postponed { process, request, len, turns } = waiting;
+            if process != ProcessId::CONTROLLER && !self.by_process.contains_key(&process) {
+                continue;
+            }
+            let more_may_be_free = self.has_work();
+            if more_may_be_free && turns == 0 {
+                self.postponed.push(Postponed { turns: 1, ..waiting });
+                continue;
+            }
+            let links = self.links.iter();
+            let drafts = links.flat_map(|link| link.drafts.iter().map(|draft| (link.process, draft)));
+            let drafts = drafts.map(|(process, (&offset, &len))| (process, Block { offset, len }));
+            match self.storage.make_room(len, &mut self.scheduler, drafts) {
+                Ok(block) => self.hand_out(process, request, block),
+                Err(_) if more_may_be_free => self.postponed.push(waiting),
+                Err(error) => self.reply(process, request, Reply::Failed(error)),
             }
         }
     }
@@ -355,11 +389,16 @@ impl Driver {
     /// Takes over the blocks of objects that a process has made. False if one was not its own to give.
     fn accept(&mut self, at: usize, objects: &[StoredObject]) -> bool {
         let drafts = &mut self.links[at].drafts;
-        let own = objects
-            .iter()
-            .flat_map(StoredObject::blocks)
-            .all(|block| drafts.remove(&block.offset).is_some_and(|len| len == block.len));
+        let mut taken = Vec::new();
+        let mut blocks = objects.iter().flat_map(StoredObject::blocks);
+        let own = blocks.all(|block| {
+            let len = drafts.remove(&block.offset);
+            taken.extend(len.map(|len| (block.offset, len)));
+            len == Some(block.len)
+        });
+        let own = own && objects.iter().all(|object| object.spilled().next().is_none());
         if !own {
+            drafts.extend(taken); // which are freed with it
             self.break_link(at, "it names a block that is not its own");
         }
         own
@@ -387,7 +426,7 @@ impl Driver {
                 if let Some(moved) = self.links.get(at) {
                     self.by_process.insert(moved.process, at);
                 }
-                link.drafts.into_iter().for_each(|(offset, len)| self.free(Block { offset, len }));
+                link.drafts.into_iter().for_each(|(offset, len)| self.storage.free(Block { offset, len }));
                 log::debug!("{process}: {why}");
             }
             None => {
@@ -416,22 +455,20 @@ impl Driver {
             match action {
                 Action::Start(process, role) => self.supervisor.launch(process, role != Role::Pool),
                 Action::Send(process, message) => self.send(process, &message),
-                Action::Reply(ProcessId::CONTROLLER, request, reply) => {
-                    self.callbacks.extend(self.requests.answer(request, reply));
-                }
-                Action::Reply(process, request, reply) => {
-                    self.send(process, &ToWorker::Reply(request, reply))
-                }
-                Action::Free(block) => self.free(block),
+                Action::Reply(process, request, reply) => self.reply(process, request, reply),
+                Action::Free(block) => self.storage.free(block),
+                Action::FreeSpilled(block) => self.storage.free_spilled(block),
                 Action::Unobserved(error) => log::error!("nobody can see this failure: {error}"),
             }
         }
         self.actions = actions;
     }
 
-    fn reply(&mut self, at: usize, request: RequestId, reply: Reply) {
-        let process = self.links[at].process;
-        self.send(process, &ToWorker::Reply(request, reply));
+    fn reply(&mut self, process: ProcessId, request: RequestId, reply: Reply) {
+        match process {
+            ProcessId::CONTROLLER => self.callbacks.extend(self.requests.answer(request, reply)),
+            _ => self.send(process, &ToWorker::Reply(request, reply)),
+        }
     }
 
     fn send(&mut self, process: ProcessId, message: &ToWorker) {
@@ -446,8 +483,13 @@ impl Driver {
                 self.unsent.push_back(Event::Done(process, run.id, Err(error)));
             }
             ToWorker::Reply(request, reply) if !matches!(reply, Reply::Failed(_)) => {
-                let call = if matches!(reply, Reply::Values(_)) { "get" } else { "wait" };
-                self.reply(at, *request, Reply::Failed(error.of_request(call)));
+                let call = if let Reply::Values(values) = reply {
+                    self.unsent.push_back(Event::Unanswered(process, values.clone()));
+                    "get"
+                } else {
+                    "wait"
+                };
+                self.reply(process, *request, Reply::Failed(error.of_request(call)));
             }
             _ => self.break_link(at, &error.0),
         }
@@ -466,26 +508,6 @@ impl Driver {
                 Err(error) => self.break_link(at, &error.0),
             }
         }
-    }
-
-    fn allocate(&self, len: u64) -> Result<Block> {
-        allocate(&self.arena, len)
-    }
-
-    fn free(&self, block: Block) {
-        free(&self.arena, block);
-    }
-}
-
-pub(crate) fn allocate(arena: &Mutex<Arena>, len: u64) -> Result<Block> {
-    let mut arena = arena.lock().unwrap_or_else(PoisonError::into_inner);
-    let (used, limit) = (arena.used_bytes(), arena.capacity());
-    arena.allocate(len).ok_or(Error::StoreFull { requested: len, used, limit })
-}
-
-pub(crate) fn free(arena: &Mutex<Arena>, block: Block) {
-    if !arena.lock().unwrap_or_else(PoisonError::into_inner).free(block) {
-        log::error!("a block of the object store was freed twice: {block:?}");
     }
 }
 

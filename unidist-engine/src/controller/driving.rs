@@ -1,12 +1,12 @@
 //! Who drives: the turns of the engine are taken by whichever thread waits for something.
 
-use super::driver::{self, Driver, Mailbox};
+use super::driver::{Driver, Mailbox};
+use super::storage::Blocks;
 use super::supervisor::Supervisor;
 use crate::link::bell::Sleeper;
-use crate::link::message::Ask;
+use crate::link::message::{Ask, FromWorker, Reply, RequestId};
 use crate::pending::{Callback, Requests};
 use crate::store::Block;
-use crate::store::arena::Arena;
 use crate::store::depot::Ledger;
 use crate::store::segment::Segment;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) segment: Arc<Segment>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) requests: Arc<Requests>,
-    pub(super) arena: Arc<Mutex<Arena>>,
+    pub(super) blocks: Blocks,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) driver: Mutex<Driver>,
     /// Threads of the program that wait while another one drives.
@@ -39,30 +39,45 @@ pub(super) struct Shared {
 
 impl Ledger for Shared {
     fn allocate(&self, len: u64) -> Result<Block> {
-        driver::allocate(&self.arena, len).or_else(|_| {
-            // What was given up may not have been looked at yet.
-            self.drive_until(None, |driver| match driver {
-                Some(driver) => !driver.has_work(),
-                None => !self.mailbox.is_full(),
-            });
-            driver::allocate(&self.arena, len)
-        })
+        if let Some(block) = self.blocks.allocate(len) {
+            return Ok(block);
+        }
+        match self.ask_store("put", |request| FromWorker::Allocate(request, len))? {
+            Reply::Allocated(block) => Ok(block),
+            _ => Err(super::unexpected("put")),
+        }
     }
 
     fn give_back(&self, block: Block) {
-        driver::free(&self.arena, block);
+        self.blocks.free(block);
     }
 
-    fn retain(&self, id: DataId) {
-        self.mailbox.ask(Ask::Retain(id));
+    fn map(&self, id: DataId) {
+        self.mailbox.ask(Ask::Map(id));
     }
 
-    fn release(&self, id: DataId) {
-        self.mailbox.ask(Ask::Release(id));
+    fn unmap(&self, id: DataId) {
+        self.mailbox.ask(Ask::Unmap(id));
     }
 }
 
 impl Shared {
+    /// Asks whoever drives about the store, as processes do.
+    pub(super) fn ask_store(
+        &self,
+        call: &str,
+        message: impl FnOnce(RequestId) -> FromWorker,
+    ) -> Result<Reply> {
+        let (request, slot) = self.requests.open();
+        self.mailbox.ask_store(message(request));
+        self.drive_until(None, |_| slot.is_done());
+        match slot.take() {
+            Some(Reply::Failed(error)) => Err(error),
+            Some(reply) => Ok(reply),
+            None => Err(super::ended(call)),
+        }
+    }
+
     pub(super) fn lock_driver(&self) -> MutexGuard<'_, Driver> {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }

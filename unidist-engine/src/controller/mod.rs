@@ -1,6 +1,6 @@
 //! The controller: the user's program, with the engine in it.
 //!
-//! `driver` takes the engine's turns, `driving` says on which thread, `supervisor` starts processes and sees them end, and
+//! `driver` takes the engine's turns, `driving` says on which thread, `storage` has the memory, `supervisor` starts processes and sees them end, and
 //! [`Controller`] is the [`Backend`] that the program calls.
 //!
 //! Whoever waits drives. A thread that waits for an answer takes the engine's turns itself, so no other thread has to be
@@ -9,16 +9,18 @@
 
 mod driver;
 mod driving;
+mod storage;
 mod supervisor;
 
 use crate::launch::LaunchCommand;
 use crate::link::handshake::Welcome;
-use crate::link::message::{Ask, Reply, Value};
+use crate::link::message::{Ask, FromWorker, Reply, Value};
 use crate::pending::Requests;
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::depot::Depot;
 use crate::store::segment::{HEADER, Segment};
+use crate::store::spill::{SpillFile, SpillSpace};
 use driver::{Driver, Mailbox};
 use driving::Shared;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -28,9 +30,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use storage::{Blocks, Storage};
 use supervisor::{Staff, Supervisor};
 use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
-use unidist_core::{Backend, ClusterInfo, Outcome, Program, WritableBuffer};
+use unidist_config::ConfigError;
+use unidist_core::{Backend, ClusterInfo, Outcome, Program, StoreUsage, WritableBuffer};
 
 /// What a session is made of.
 #[derive(Clone, Debug)]
@@ -43,6 +47,10 @@ pub struct ControllerSettings {
     pub resources: BTreeMap<String, f64>,
     /// The limit of the object store in bytes.
     pub object_store_memory: u64,
+    /// The folder for objects that do not fit into memory; the system's temporary folder without.
+    pub spill_dir: Option<PathBuf>,
+    /// Bytes of objects that may lie on disk: 0 for none, `None` for half of what is free there.
+    pub spill_limit: Option<u64>,
     /// How many calls the program may have under way before `.remote` waits.
     pub max_pending_tasks: Option<usize>,
     /// The folder of the workers' log files; standard error if there is none.
@@ -75,6 +83,7 @@ impl Controller {
             let advice = "set UNIDIST_OBJECT_STORE_MEMORY to less";
             Error::system(format!("making an object store of {bytes} bytes"), format!("{error}; {advice}"))
         })?;
+        let (spill, spill_file) = spill_file(&settings)?.unzip();
         let mut host = settings.resources.clone();
         host.insert("CPU".into(), settings.cpus as f64);
         let hosts = BTreeMap::from([(settings.ip.clone(), host)]);
@@ -95,9 +104,15 @@ impl Controller {
             spin_us: spin.as_micros() as u32,
             log_dir: settings.log_dir.clone(),
         };
-        let staff = Staff { command: settings.launch.clone(), segment: segment.clone(), welcome, notify };
+        let staff = Staff {
+            command: settings.launch.clone(),
+            segment: segment.clone(),
+            spill: spill_file.clone(),
+            welcome,
+            notify,
+        };
         let supervisor = Arc::new(Supervisor::start(staff)?);
-        let arena = Arc::new(Mutex::new(Arena::new(HEADER, segment.len())));
+        let blocks = Blocks::new(Arena::new(HEADER, segment.len()));
         let requests = Arc::new(Requests::default());
         let scheduler = Scheduler::new(Limits {
             cpus: settings.cpus,
@@ -109,7 +124,7 @@ impl Controller {
             scheduler,
             mailbox.clone(),
             supervisor.clone(),
-            arena.clone(),
+            Storage::new(segment.clone(), blocks.clone(), spill),
             requests.clone(),
             cluster.clone(),
             pending.clone(),
@@ -119,7 +134,7 @@ impl Controller {
             segment: segment.clone(),
             mailbox,
             requests,
-            arena,
+            blocks,
             supervisor,
             driver: Mutex::new(driver),
             parked: Mutex::default(),
@@ -132,7 +147,7 @@ impl Controller {
         let thread =
             std::thread::Builder::new().name("unidist-engine".into()).spawn(move || engine.stand_by());
         let controller = Controller {
-            depot: Depot::new(segment, shared.clone()),
+            depot: Depot::new(segment, spill_file, shared.clone()),
             shared,
             settings,
             cluster,
@@ -184,6 +199,29 @@ fn unexpected(call: &str) -> Error {
     Error::system(call.to_owned(), "the engine gave an answer to another question")
 }
 
+/// The spill file, unless the settings want none. A folder that cannot be used is an error if it was asked for.
+fn spill_file(settings: &ControllerSettings) -> Result<Option<(SpillSpace, Arc<SpillFile>)>> {
+    if settings.spill_limit == Some(0) {
+        return Ok(None);
+    }
+    let folder = settings.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
+    match (SpillSpace::create(&folder, settings.spill_limit), &settings.spill_dir) {
+        (Ok(made), _) => Ok(Some(made)),
+        (Err(error), None) => {
+            log::warn!(
+                "objects are not spilled to disk: no file can be made in {}: {error}",
+                folder.display()
+            );
+            Ok(None)
+        }
+        (Err(error), Some(_)) => Err(Error::Config(ConfigError::Unusable {
+            variable: "UNIDIST_SPILL_DIR".into(),
+            value: folder.display().to_string(),
+            reason: format!("no file can be made there: {error}"),
+        })),
+    }
+}
+
 /// How many worker processes there may be, so that blocked tasks do not hold up the others for want of processes.
 fn max_pool(cpus: usize) -> usize {
     256 + 8 * cpus
@@ -228,7 +266,7 @@ impl Backend for Controller {
     fn put(&self, object: Object) -> Result<DataId> {
         self.check_running("put")?;
         let id = self.shared.ids.reserve(1);
-        self.depot.put(id, object, |stored| self.shared.mailbox.ask(Ask::Put(id, stored)))?;
+        self.depot.put(id, object, |stored, views| self.shared.mailbox.ask(Ask::Put(id, stored, views)))?;
         Ok(id)
     }
 
@@ -301,6 +339,14 @@ impl Backend for Controller {
         }
     }
 
+    fn store_usage(&self) -> Result<StoreUsage> {
+        self.check_running("store_usage")?;
+        match self.shared.ask_store("store_usage", FromWorker::StoreUsage)? {
+            Reply::StoreUsage(usage) => Ok(usage),
+            _ => Err(unexpected("store_usage")),
+        }
+    }
+
     fn shutdown(&self) -> Result<()> {
         let Some(thread) = self.engine_thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Ok(());
@@ -345,7 +391,7 @@ pub(crate) fn load_one(depot: &Depot, id: DataId, reply: Reply) -> Outcome {
 
 fn load_value(depot: &Depot, id: DataId, value: &Value) -> Outcome {
     match value {
-        Value::Ready(object) => depot.load(id, object),
+        Value::Ready(object) => depot.load_answer(id, object),
         Value::Failed(error) => Err((**error).clone()),
     }
 }

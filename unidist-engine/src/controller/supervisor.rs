@@ -7,6 +7,7 @@ use crate::launch::{LaunchCommand, WORKER_VARIABLE};
 use crate::link::handshake::{self, Reception, Welcome};
 use crate::link::ring::LinkMemory;
 use crate::store::segment::Segment;
+use crate::store::spill::SpillFile;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ pub(crate) enum Notice {
 pub(crate) struct Staff {
     pub(crate) command: LaunchCommand,
     pub(crate) segment: Arc<Segment>,
+    pub(crate) spill: Option<Arc<SpillFile>>,
     /// What each process is told, but for who it is.
     pub(crate) welcome: Welcome,
     /// Called with each notice, on the supervisor's thread.
@@ -154,7 +156,8 @@ impl Supervision {
             .spawn_silently(process, actor)
             .map_err(|error| format!("cannot start `{program}`: {error}"))?;
         let welcome = Welcome { process, actor, ..self.staff.welcome.clone() };
-        match handshake::greet(&person.socket, &welcome, &person.link, &self.staff.segment) {
+        let spill = self.staff.spill.as_deref();
+        match handshake::greet(&person.socket, &welcome, &person.link, &self.staff.segment, spill) {
             Ok(()) => Ok(person),
             Err(error) => {
                 let _ = person.child.kill();

@@ -7,6 +7,7 @@
 use super::ring::LinkMemory;
 use super::wire;
 use crate::store::segment::Segment;
+use crate::store::spill::SpillFile;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -25,7 +26,7 @@ use unidist_common::ProcessId;
 
 const MAGIC: [u8; 8] = *b"unidist\n";
 /// Changes whenever a message or a layout in shared memory does.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 const PREFIX: usize = 16;
 const BODY_LIMIT: usize = 1 << 20;
 
@@ -51,19 +52,20 @@ enum Answer {
     Refused { why: String },
 }
 
-/// Sends the welcome with the memory of the link and of the store.
+/// Sends the welcome with the memory of the link and of the store, and the spill file if there is one.
 pub(crate) fn greet(
     socket: &UnixStream,
     welcome: &Welcome,
     link: &LinkMemory,
     segment: &Segment,
+    spill: Option<&SpillFile>,
 ) -> io::Result<()> {
     let message = frame(welcome)?;
-    let fds = [link.file(), segment.file()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let fds: Vec<_> = [link.file(), segment.file()].into_iter().chain(spill.map(SpillFile::file)).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::Error::other("no room for two file descriptors"));
+        return Err(io::Error::other("no room for the file descriptors"));
     }
     let sent = rustix::net::sendmsg(socket, &[IoSlice::new(&message)], &mut control, SendFlags::NOSIGNAL)?;
     let mut rest = socket;
@@ -74,17 +76,20 @@ pub(crate) fn greet(
 pub(crate) fn join(
     socket: &UnixStream,
     build_id: &str,
-) -> Result<(Welcome, Arc<LinkMemory>, Arc<Segment>), String> {
-    let (welcome, fds) =
+) -> Result<(Welcome, Arc<LinkMemory>, Arc<Segment>, Option<Arc<SpillFile>>), String> {
+    let (welcome, mut fds) =
         receive_welcome(socket).map_err(|error| format!("cannot read the engine's welcome: {error}"))?;
     let joined = check_build(&welcome.build_id, build_id).and_then(|()| {
+        let spill = (fds.len() == 3).then(|| fds.remove(2));
         let [link, segment] =
             <[OwnedFd; 2]>::try_from(fds).map_err(|_| "the welcome lacks its memory".to_owned())?;
         let link =
             LinkMemory::open(File::from(link)).map_err(|error| format!("cannot map the link: {error}"))?;
         let segment =
             Segment::open(File::from(segment)).map_err(|error| format!("cannot map the store: {error}"))?;
-        Ok((link, segment))
+        let spill = spill.map(|file| SpillFile::open(File::from(file))).transpose();
+        let spill = spill.map_err(|error| format!("cannot read the spill file: {error}"))?;
+        Ok((link, segment, spill))
     });
     let answer = match &joined {
         Ok(_) => Answer::Joined { build_id: build_id.to_owned() },
@@ -94,8 +99,8 @@ pub(crate) fn join(
     frame(&answer)
         .and_then(|bytes| writer.write_all(&bytes))
         .map_err(|error| format!("cannot answer the engine: {error}"))?;
-    let (link, segment) = joined?;
-    Ok((welcome, link, segment))
+    let (link, segment, spill) = joined?;
+    Ok((welcome, link, segment, spill))
 }
 
 /// The answer to a welcome, on its way to the engine.
@@ -209,7 +214,7 @@ fn body_len(prefix: &[u8; PREFIX]) -> Result<usize, String> {
 
 fn receive_welcome(socket: &UnixStream) -> io::Result<(Welcome, Vec<OwnedFd>)> {
     let mut prefix = [0; PREFIX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let into = &mut [IoSliceMut::new(&mut prefix)];
@@ -272,6 +277,7 @@ pub(crate) fn examples() -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::spill::SpillSpace;
 
     fn welcome(build_id: &str) -> Welcome {
         let process = ProcessId::new(3).unwrap();
@@ -281,8 +287,12 @@ mod tests {
     fn meet(ours: &'static str, theirs: &'static str) -> (Result<(), String>, Result<Welcome, String>) {
         let (engine, worker) = UnixStream::pair().unwrap();
         let (link, segment) = (LinkMemory::create().unwrap(), Segment::create("unidist-test", 4096).unwrap());
-        greet(&engine, &welcome(ours), &link, &segment).unwrap();
-        let joined = join(&worker, theirs).map(|(welcome, ..)| welcome);
+        let (_, spill) = SpillSpace::create(&std::env::temp_dir(), Some(4096)).unwrap();
+        greet(&engine, &welcome(ours), &link, &segment, Some(&spill)).unwrap();
+        let joined = join(&worker, theirs).map(|(welcome, .., spill)| {
+            assert!(spill.is_some());
+            welcome
+        });
         (receive_answer(&engine, ours), joined)
     }
 

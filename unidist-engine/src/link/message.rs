@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use unidist_common::{Arg, DataId, Error, FunctionKey, ProcessId, TaskError, TaskSpec};
-use unidist_core::{CallKind, ClusterInfo};
+use unidist_core::{CallKind, ClusterInfo, StoreUsage};
 
 /// The number of a request, made by who asks and repeated in the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,6 +65,8 @@ pub(crate) enum Reply {
     Allocated(Block),
     /// To [`FromWorker::Cluster`].
     Cluster(ClusterInfo),
+    /// To [`FromWorker::StoreUsage`].
+    StoreUsage(StoreUsage),
     /// To [`FromWorker::LiveObjects`].
     Count(u64),
     /// The request failed.
@@ -88,6 +90,8 @@ pub(crate) enum FromWorker {
     GiveBack(Block),
     /// What the cluster has.
     Cluster(RequestId),
+    /// How full the store is.
+    StoreUsage(RequestId),
 }
 
 /// No call has more results than this.
@@ -100,7 +104,7 @@ impl FromWorker {
             FromWorker::Ask(Ask::Submit(spec, _) | Ask::Refuse(spec, ..)) => {
                 spec.returns.first.origin() == process && spec.returns.count <= MOST_RETURNS
             }
-            FromWorker::Ask(Ask::Put(id, _)) => id.origin() == process,
+            FromWorker::Ask(Ask::Put(id, ..)) => id.origin() == process,
             _ => true,
         }
     }
@@ -113,8 +117,8 @@ pub(crate) enum Ask {
     Submit(Box<TaskSpec>, Option<DataId>),
     /// This call could not be sent as it is: without its arguments, which do not count, it fails with this error.
     Refuse(Box<TaskSpec>, Option<DataId>, TaskError),
-    /// Remember this object.
-    Put(DataId, StoredObject),
+    /// Remember this object, of which the process has so many views.
+    Put(DataId, StoredObject, u32),
     /// Reply with the values of these objects when all have one. If a task is named, it is blocked until then.
     Get(RequestId, Vec<DataId>, Option<DataId>),
     /// Reply when so many of these objects have a value. If a task is named, it is blocked until then.
@@ -136,6 +140,11 @@ pub(crate) enum Ask {
     Retain(DataId),
     /// One reference fewer.
     Release(DataId),
+    /// The process has a view of this object: it keeps the object, and where it is. What comes as the answer to a `Get`
+    /// needs no such message: it counts as a view from the start.
+    Map(DataId),
+    /// One view fewer.
+    Unmap(DataId),
     /// How many objects there are.
     LiveObjects(RequestId),
 }

@@ -145,6 +145,32 @@ impl Directory {
         }
     }
 
+    /// Puts the value of an object somewhere else.
+    pub(crate) fn replace(&mut self, id: DataId, object: StoredObject) -> Option<Arc<StoredObject>> {
+        match &mut self.entries.get_mut(&id)?.value {
+            Some(Value::Ready(old)) => Some(std::mem::replace(old, Arc::new(object))),
+            _ => None,
+        }
+    }
+
+    /// How many references there are to this object.
+    pub(crate) fn references(&self, id: DataId) -> u32 {
+        self.entries.get(&id).map_or(0, |entry| entry.references)
+    }
+
+    /// The references inside of objects, one by one.
+    pub(crate) fn inner_references(&self) -> impl Iterator<Item = DataId> + '_ {
+        let ready = |entry: &Entry| match &entry.value {
+            Some(Value::Ready(object)) => Some(object.clone()),
+            _ => None,
+        };
+        self.entries
+            .iter()
+            .map(|(_, entry)| entry)
+            .filter_map(ready)
+            .flat_map(|object| object.borrowed.clone())
+    }
+
     pub(crate) fn take_waiters(&mut self, id: DataId) -> Waiters {
         self.entries.get_mut(&id).map(|entry| std::mem::take(&mut entry.waiters)).unwrap_or_default()
     }
@@ -166,6 +192,9 @@ impl Scheduler {
         }
         match self.objects.entries.get_mut(&id) {
             Some(entry) if entry.value.is_none() => {
+                if let Value::Ready(object) = &value {
+                    self.memory.add(id, object);
+                }
                 entry.value = Some(value);
                 self.settled.push_back(id);
             }
@@ -189,6 +218,7 @@ impl Scheduler {
             }
             let entry = self.objects.entries.remove(&id);
             if let Some(Entry { value: Some(Value::Ready(object)), .. }) = entry {
+                self.memory.remove(id, &object);
                 self.free(&object);
                 worklist.extend_from_slice(&object.borrowed);
             }
@@ -203,8 +233,9 @@ impl Scheduler {
         }
     }
 
-    fn free(&mut self, object: &StoredObject) {
+    pub(crate) fn free(&mut self, object: &StoredObject) {
         self.actions.extend(object.blocks().map(Action::Free));
+        self.actions.extend(object.spilled().map(Action::FreeSpilled));
     }
 
     /// A reference of a process, which is given back if the process is lost.

@@ -1,6 +1,6 @@
 //! What goes into the scheduler and what comes out.
 
-use crate::link::message::{Ask, Reply, RequestId, ToWorker};
+use crate::link::message::{Ask, Reply, RequestId, ToWorker, Value};
 use crate::store::{Block, StoredObject};
 use unidist_common::{DataId, ProcessId, TaskError};
 
@@ -20,6 +20,10 @@ pub(crate) enum Event {
     Returned(ProcessId, Vec<DataId>),
     /// The asynchronous call waits for requests made earlier.
     Yield(ProcessId, DataId),
+    /// The answer with these values could not be sent to this process.
+    Unanswered(ProcessId, Vec<Value>),
+    /// This object, of which nobody has a view, was moved to the spill file; its parts are there now.
+    Spilled(DataId, StoredObject),
     /// The session is to end: what runs may finish, nothing else starts.
     Shutdown,
 }
@@ -35,6 +39,8 @@ pub(crate) enum Action {
     Reply(ProcessId, RequestId, Reply),
     /// Free a block of the store.
     Free(Block),
+    /// Free a block of the spill file.
+    FreeSpilled(Block),
     /// Tell the user of a failed call whose failure nobody can see, because it has no results.
     Unobserved(TaskError),
 }

@@ -14,8 +14,8 @@
 //!
 //! The parts: [`directory`] knows objects and counts references, [`tasks`] follows calls, [`actors`] keeps the order of
 //! their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get` and `wait`, [`deadlock`] sees
-//! which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands calls out. Calls and objects lie
-//! in [`id_map`]s.
+//! which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands calls out, [`memory`] knows which
+//! objects may leave the memory. Calls and objects lie in [`id_map`]s.
 
 mod actors;
 mod deadlock;
@@ -23,6 +23,7 @@ mod directory;
 mod dispatch;
 mod event;
 mod id_map;
+mod memory;
 mod requests;
 mod resources;
 mod tasks;
@@ -79,6 +80,7 @@ pub(crate) struct Scheduler {
     arrivals: u64,
     requests: FxHashMap<(ProcessId, RequestId), requests::Request>,
     resources: Resources,
+    memory: memory::Memory,
     /// Objects that have a value and whose waiters have not been told.
     settled: VecDeque<DataId>,
     actions: Vec<Action>,
@@ -102,6 +104,7 @@ impl Scheduler {
             next_process: ProcessId::CONTROLLER.number() + 1,
             arrivals: 0,
             requests: FxHashMap::default(),
+            memory: memory::Memory::default(),
             settled: VecDeque::new(),
             actions: Vec::new(),
             ending: false,
@@ -123,6 +126,8 @@ impl Scheduler {
             Event::Done(process, task, result) => self.done(process, task, result),
             Event::Returned(process, tasks) => self.returned(process, tasks),
             Event::Yield(process, task) => self.block(process, task, None),
+            Event::Unanswered(process, values) => self.take_views_back(process, &values),
+            Event::Spilled(id, object) => self.spilled(id, object),
             Event::Shutdown => self.shutdown(),
         }
         self.tell_waiters();
@@ -172,6 +177,7 @@ impl Scheduler {
             let left = [("objects", self.objects.len()), ("actors", self.actors.len())];
             let left = left.into_iter().find(|(_, count)| *count > 0);
             let left = left.map(|(what, count)| format!("{count} {what}"));
+            let left = left.or_else(|| self.memory.describe());
             left.or_else(|| {
                 (!self.resources.all_free()).then(|| format!("a slot in use: {:?}", self.resources))
             })
@@ -188,10 +194,13 @@ impl Scheduler {
         match ask {
             Ask::Submit(spec, caller) => self.submit(process, spec, caller, None),
             Ask::Refuse(spec, caller, error) => self.submit(process, spec, caller, Some(error)),
-            Ask::Put(id, object) => {
+            Ask::Put(id, object, views) => {
                 if self.objects.declare(id, id) {
                     self.note_reference(process, id);
                     self.settle(id, Value::Ready(Arc::new(object)));
+                    (0..views).for_each(|_| self.add_view(process, id));
+                } else {
+                    self.free(&object); // the id is taken: nothing of it is believed
                 }
             }
             Ask::Get(request, ids, blocks) => self.get(process, request, ids, blocks),
@@ -201,6 +210,8 @@ impl Scheduler {
             Ask::Hurry(request) => self.hurry(process, request),
             Ask::Retain(id) => self.retain_for(process, id),
             Ask::Release(id) => self.release_for(process, id),
+            Ask::Map(id) => self.add_view(process, id),
+            Ask::Unmap(id) => self.drop_view(process, id),
             Ask::LiveObjects(request) => {
                 let count = Reply::Count(self.objects.len() as u64);
                 self.actions.push(Action::Reply(process, request, count));

@@ -136,7 +136,11 @@ impl Scheduler {
 
     fn answer(&mut self, process: ProcessId, request: RequestId, open: Request) {
         let reply = match open.kind {
-            Kind::Get => Reply::Values(open.ids.iter().map(|id| self.objects.value(*id)).collect()),
+            Kind::Get => {
+                // The process has views as soon as the answer is on its way.
+                open.ids.iter().for_each(|id| self.add_view(process, *id));
+                Reply::Values(open.ids.iter().map(|id| self.objects.value(*id)).collect())
+            }
             Kind::Wait { .. } => {
                 let ready = |(at, id): (usize, &DataId)| (!self.objects.is_pending(*id)).then_some(at as u64);
                 Reply::Ready(open.ids.iter().enumerate().filter_map(ready).collect())

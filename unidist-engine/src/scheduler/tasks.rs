@@ -212,6 +212,7 @@ impl Scheduler {
                 objects.push((*dependency, object));
             }
         }
+        self.memory.note_call(&mut self.objects, process, id, &objects);
         let run = Run {
             id,
             function: spec.function,
@@ -232,6 +233,7 @@ impl Scheduler {
         id: DataId,
         result: Result<Vec<StoredObject>, TaskError>,
     ) {
+        self.call_left(process, id);
         let sent_here = |task: &Task| task.state == TaskState::Sent(process);
         if !self.tasks.get(&id).is_some_and(sent_here) {
             // It has failed already, for example because the session ends.

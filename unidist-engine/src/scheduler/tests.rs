@@ -58,7 +58,7 @@ impl Cluster {
                 Action::Start(process, role) => self.started.push((process, role)),
                 Action::Send(process, message) => self.sent.push((process, message)),
                 Action::Reply(process, request, reply) => self.replies.push((process, request, reply)),
-                Action::Free(block) => self.freed.push(block),
+                Action::Free(block) | Action::FreeSpilled(block) => self.freed.push(block),
                 Action::Unobserved(error) => self.unobserved.push(error),
             }
         }
@@ -262,8 +262,8 @@ fn the_last_reference_frees_and_frees_what_it_held() {
     let mut c = Cluster::new(1);
     let inner = DataId::new(ME, 1);
     let outer = DataId::new(ME, 2);
-    c.handle(Event::Ask(ME, Ask::Put(inner, shared(4096))));
-    c.handle(Event::Ask(ME, Ask::Put(outer, object(vec![inner]))));
+    c.handle(Event::Ask(ME, Ask::Put(inner, shared(4096), 0)));
+    c.handle(Event::Ask(ME, Ask::Put(outer, object(vec![inner]), 0)));
     c.release(inner);
     assert_eq!((c.live(), c.freed.len()), (2, 0), "the outer object holds the inner one");
     c.release(outer);
@@ -274,7 +274,7 @@ fn the_last_reference_frees_and_frees_what_it_held() {
 fn a_running_task_keeps_its_arguments_and_a_dropped_result_is_freed() {
     let mut c = Cluster::new(1);
     let arg = DataId::new(ME, 1);
-    c.handle(Event::Ask(ME, Ask::Put(arg, shared(4096))));
+    c.handle(Event::Ask(ME, Ask::Put(arg, shared(4096), 0)));
     c.next = 100;
     let task = c.task_on(arg);
     c.release(arg);
@@ -532,7 +532,7 @@ fn references_of_a_lost_worker_are_given_back() {
     let mut c = Cluster::new(1);
     let task = c.task();
     let w = c.where_is(task);
-    c.handle(Event::Ask(w, Ask::Put(DataId::new(w, 1), shared(4096))));
+    c.handle(Event::Ask(w, Ask::Put(DataId::new(w, 1), shared(4096), 0)));
     c.handle(Event::Ask(w, Ask::Retain(DataId::new(w, 1))));
     c.handle(Event::Lost(w, "gone".into(), vec![]));
     c.release(task);
@@ -543,7 +543,7 @@ fn references_of_a_lost_worker_are_given_back() {
 fn a_process_cannot_give_back_more_than_it_has() {
     let mut c = Cluster::new(1);
     let id = DataId::new(ME, 1);
-    c.handle(Event::Ask(ME, Ask::Put(id, object(vec![]))));
+    c.handle(Event::Ask(ME, Ask::Put(id, object(vec![]), 0)));
     c.handle(Event::Ask(worker(1), Ask::Release(id)));
     assert_eq!(c.live(), 1);
 }
@@ -675,8 +675,8 @@ fn what_a_blocked_task_waits_for_comes_back_from_behind_a_stranger() {
 fn a_reference_that_could_not_be_taken_is_not_given_back() {
     let mut c = Cluster::new(1);
     let (later, outer) = (DataId::new(ME, 5), DataId::new(worker(1), 1));
-    c.handle(Event::Ask(worker(1), Ask::Put(outer, object(vec![later]))));
-    c.handle(Event::Ask(ME, Ask::Put(later, object(vec![]))));
+    c.handle(Event::Ask(worker(1), Ask::Put(outer, object(vec![later]), 0)));
+    c.handle(Event::Ask(ME, Ask::Put(later, object(vec![]), 0)));
     c.handle(Event::Ask(worker(1), Ask::Release(outer)));
     assert_eq!(c.live(), 1, "the later object has its own reference still");
 }

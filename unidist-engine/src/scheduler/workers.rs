@@ -283,6 +283,7 @@ impl Scheduler {
             return;
         };
         for task in tasks.into_iter().rev() {
+            self.call_left(process, task);
             if recalled.contains(&task) && self.remove_from_worker(process, task) {
                 self.make_ready_again(task);
             }
@@ -332,6 +333,7 @@ impl Scheduler {
         if let Role::Actor(actor) = worker.role {
             self.actor_process_lost(actor, process, error.clone(), expected);
         }
+        self.process_left(process);
         for (id, count) in worker.references {
             (0..count).for_each(|_| self.release(id));
         }

@@ -8,9 +8,11 @@
 //! - every call ends, and every `get` and `wait` is answered;
 //! - no call starts twice;
 //! - calls of one caller start at an actor in the order in which they were made;
-//! - no block of the store is freed twice, and when the last reference is gone, all have been freed;
+//! - no block of the store, in memory or on disk, is freed twice, or while somebody has a view of it, or read once it
+//!   was freed; and when the last reference is gone, all have been freed;
 //! - slots and resources are all free in the end.
 
+mod memory;
 mod process;
 mod program;
 mod world;

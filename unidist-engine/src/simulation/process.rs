@@ -34,7 +34,12 @@ struct Frame {
     held: Vec<DataId>,
     results: Vec<DataId>,
     answered: bool,
+    /// Objects that it has views of.
+    views: Vec<View>,
 }
+
+/// A view of an object: what it is of, and the blocks.
+pub(super) type View = (DataId, Vec<u64>);
 
 /// What a step has led to.
 pub(super) enum Stepped {
@@ -47,7 +52,7 @@ pub(super) enum Stepped {
 
 impl Process {
     /// The process takes the next message from its link.
-    pub(super) fn receive(&mut self) {
+    pub(super) fn receive(&mut self, world: &mut World) {
         match self.inbox.pop_front() {
             None => {}
             Some(ToWorker::Run(run)) => self.queue.push_back(run),
@@ -56,7 +61,7 @@ impl Process {
                 self.queue.retain(|run| !tasks.contains(&run.id));
                 self.outbox.push_back(FromWorker::Returned(returned));
             }
-            Some(ToWorker::Reply(request, reply)) => self.answer(request, &reply),
+            Some(ToWorker::Reply(request, reply)) => self.answer(request, &reply, world),
             Some(ToWorker::Stop) => {
                 self.queue.clear();
                 self.stopping = true;
@@ -64,11 +69,13 @@ impl Process {
         }
     }
 
-    fn answer(&mut self, request: RequestId, reply: &Reply) {
+    fn answer(&mut self, request: RequestId, reply: &Reply, world: &mut World) {
         let is_it = |frame: &&mut Frame| frame.waiting.as_ref().is_some_and(|(on, _)| *on == request);
         if let Some(frame) = self.stack.iter_mut().find(is_it) {
             if let Reply::Values(values) = reply {
-                debug_assert_eq!(values.len(), frame.waiting.as_ref().map_or(0, |(_, ids)| ids.len()));
+                let ids = frame.waiting.as_ref().map(|(_, ids)| ids.clone()).unwrap_or_default();
+                debug_assert_eq!(values.len(), ids.len());
+                frame.views.extend(world.view_all(&ids, values));
                 debug_assert!(
                     !values.iter().any(is_lost),
                     "an object that is referred to is lost: {values:?}"
@@ -98,6 +105,13 @@ impl Process {
         world.note_start(me, &run);
         self.written = self.outbox.len();
         let steps = world.plan(run.id).into();
+        let mut views = Vec::new();
+        for (id, object) in &run.objects {
+            if let Some(view) = world.view(*id, object) {
+                self.outbox.push_back(FromWorker::Ask(Ask::Map(*id)));
+                views.push(view);
+            }
+        }
         self.stack.push(Frame {
             run,
             steps,
@@ -105,6 +119,7 @@ impl Process {
             held: Vec::new(),
             results: Vec::new(),
             answered: false,
+            views,
         });
     }
 
@@ -186,10 +201,15 @@ impl Process {
             Some(Step::Put) => {
                 let id = self.new_id(me);
                 let object = object(world, world_borrow(&frame));
-                self.outbox.push_back(FromWorker::Ask(Ask::Put(id, object)));
+                let view = world.rng.bool().then(|| world.view(id, &object)).flatten();
+                self.outbox.push_back(FromWorker::Ask(Ask::Put(id, object, view.is_some().into())));
+                frame.views.extend(view);
                 frame.held.push(id);
             }
             Some(Step::Release) => {
+                if let Some(view) = frame.views.pop() {
+                    self.drop_view(view, world);
+                }
                 if let Some(id) = frame.held.pop() {
                     frame.results.retain(|result| *result != id);
                     self.outbox.push_back(FromWorker::Ask(Ask::Release(id)));
@@ -210,10 +230,23 @@ impl Process {
                 })
                 .collect()),
         };
+        let (before, after) = frame.views.into_iter().partition::<Vec<_>, _>(|_| world.rng.bool());
+        before.into_iter().for_each(|view| self.drop_view(view, world));
         self.outbox.push_back(FromWorker::Done(frame.run.id, result));
+        after.into_iter().for_each(|view| self.drop_view(view, world));
         for id in frame.held {
             self.outbox.push_back(FromWorker::Ask(Ask::Release(id)));
         }
+    }
+
+    fn drop_view(&mut self, view: View, world: &mut World) {
+        world.end_view(&view);
+        self.outbox.push_back(FromWorker::Ask(Ask::Unmap(view.0)));
+    }
+
+    /// The views that there are in this process.
+    pub(super) fn views(&self) -> impl Iterator<Item = &View> {
+        self.stack.iter().flat_map(|frame| &frame.views)
     }
 
     /// The calls that have started and not ended.

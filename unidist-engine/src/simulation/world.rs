@@ -1,6 +1,7 @@
 //! The simulated session: what happens next is drawn, then the promises are checked.
 
-use super::process::{Process, Stepped, object};
+use super::memory::Memory;
+use super::process::{Process, Stepped, View, object};
 use super::program::{self, Step};
 use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
 use crate::scheduler::{Action, Caller, Event, Limits, Scheduler};
@@ -74,13 +75,14 @@ pub(super) struct World {
     program_steps: u32,
     next_id: u64,
     next_request: u64,
-    next_block: u64,
     completions: u64,
     /// What the program holds references to; actors apart.
     held: Vec<DataId>,
     actors: Vec<DataId>,
-    open: BTreeMap<RequestId, usize>,
-    blocks: BTreeSet<u64>,
+    open: BTreeMap<RequestId, Vec<DataId>>,
+    memory: Memory,
+    /// The program's views of objects.
+    views: Vec<View>,
     plans: BTreeMap<DataId, Vec<Step>>,
     depths: BTreeMap<DataId, u32>,
     /// The actor handle that a call was given.
@@ -106,12 +108,12 @@ impl World {
             program_steps: options.program_steps,
             next_id: 0,
             next_request: 0,
-            next_block: 0,
             completions: 0,
             held: Vec::new(),
             actors: Vec::new(),
             open: BTreeMap::new(),
-            blocks: BTreeSet::new(),
+            memory: Memory::default(),
+            views: Vec::new(),
             plans: BTreeMap::new(),
             depths: BTreeMap::new(),
             handles: BTreeMap::new(),
@@ -139,6 +141,9 @@ impl World {
         for id in std::mem::take(&mut self.held).into_iter().chain(std::mem::take(&mut self.actors)) {
             self.handle(Event::Ask(ME, Ask::Release(id)));
         }
+        while let Some(view) = self.views.pop() {
+            self.drop_view(view);
+        }
         while self.is_busy() {
             self.step();
         }
@@ -151,6 +156,9 @@ impl World {
         if self.program_steps > 0 && self.rng.u32(0..8) == 0 {
             self.program_steps -= 1;
             return self.program();
+        }
+        if self.rng.u32(0..16) == 0 {
+            return self.spill();
         }
         let processes: Vec<_> = self.processes.keys().copied().collect();
         let Some(&process) = self.rng.choice(&processes) else { return };
@@ -169,7 +177,7 @@ impl World {
             return;
         }
         match self.rng.u32(0..3) {
-            0 => state.receive(),
+            0 => state.receive(self),
             1 => match state.step(process, self) {
                 Stepped::Nothing | Stepped::Something => {}
                 Stepped::Crashed => return self.die(process, state),
@@ -192,18 +200,19 @@ impl World {
     /// The process dies; some of what it said last never arrives, and blocks named there go back.
     fn die(&mut self, process: ProcessId, mut state: Process) {
         self.lost.extend(state.running());
+        state.views().for_each(|view| self.end_view(view));
         let kept = self.rng.usize(state.written.min(state.outbox.len())..=state.outbox.len());
         for message in state.outbox.drain(kept..) {
             if let FromWorker::Done(call, _) = &message {
                 self.lost.insert(*call); // for all that the scheduler knows, it was still running
             }
             let objects: Vec<StoredObject> = match message {
-                FromWorker::Ask(Ask::Put(_, object)) => vec![object],
+                FromWorker::Ask(Ask::Put(_, object, _)) => vec![object],
                 FromWorker::Done(_, Ok(objects)) => objects,
                 _ => Vec::new(),
             };
             for block in objects.iter().flat_map(StoredObject::blocks) {
-                self.blocks.remove(&block.offset);
+                self.memory.abandon(block);
             }
         }
         self.deliver_all(process, &mut state);
@@ -231,7 +240,10 @@ impl World {
             }
             FromWorker::Returned(tasks) => self.handle(Event::Returned(process, tasks)),
             FromWorker::Yield(task) => self.handle(Event::Yield(process, task)),
-            FromWorker::Allocate(..) | FromWorker::GiveBack(_) | FromWorker::Cluster(_) => {}
+            FromWorker::Allocate(..)
+            | FromWorker::GiveBack(_)
+            | FromWorker::Cluster(_)
+            | FromWorker::StoreUsage(_) => {}
         }
     }
 
@@ -269,20 +281,22 @@ impl World {
                 self.next_id += 10;
                 let borrows = self.pick(&self.held.clone()).into_iter().collect();
                 let object = object(self, borrows);
-                self.handle(Event::Ask(ME, Ask::Put(first, object)));
+                let view = self.rng.bool().then(|| self.view(first, &object)).flatten();
+                self.handle(Event::Ask(ME, Ask::Put(first, object, view.is_some().into())));
+                self.views.extend(view);
                 self.held.push(first);
             }
             78..86 => {
                 self.next_request += 1;
                 let ids = self.held.clone();
-                self.open.insert(request, ids.len());
+                self.open.insert(request, ids.clone());
                 self.handle(Event::Ask(ME, Ask::Get(request, ids, None)));
             }
             86..92 => {
                 self.next_request += 1;
                 let ids = self.held.clone();
                 let count = self.rng.u64(0..=ids.len() as u64);
-                self.open.insert(request, ids.len());
+                self.open.insert(request, ids.clone());
                 let timed = self.rng.bool();
                 self.handle(Event::Ask(ME, Ask::Wait { request, ids, count, timed, blocks: None }));
                 if timed {
@@ -290,6 +304,11 @@ impl World {
                 }
             }
             92..97 => {
+                if !self.views.is_empty() {
+                    let at = self.rng.usize(0..self.views.len());
+                    let view = self.views.swap_remove(at);
+                    self.drop_view(view);
+                }
                 // What an open request names stays referred to, as the caller of `get` holds its refs.
                 if self.open.is_empty() && !self.held.is_empty() {
                     let at = self.rng.usize(0..self.held.len());
@@ -369,9 +388,45 @@ impl World {
     }
 
     pub(super) fn new_block(&mut self) -> Block {
-        self.next_block += 1;
-        self.blocks.insert(self.next_block);
-        Block { offset: self.next_block, len: 1 }
+        self.memory.allocate()
+    }
+
+    /// Somebody has a view of this object from now on, if part of it lies outside.
+    pub(super) fn view(&mut self, id: DataId, object: &StoredObject) -> Option<View> {
+        let broken = &mut self.broken;
+        object.is_outside().then(|| (id, self.memory.view(object, |what| _ = broken.get_or_insert(what))))
+    }
+
+    /// Somebody got these values, and has views of those outside.
+    pub(super) fn view_all(&mut self, ids: &[DataId], values: &[Value]) -> Vec<View> {
+        let ready = ids.iter().zip(values).filter_map(|(id, value)| match value {
+            Value::Ready(object) => Some((*id, object.clone())),
+            Value::Failed(_) => None,
+        });
+        ready.filter_map(|(id, object)| self.view(id, &object)).collect()
+    }
+
+    pub(super) fn end_view(&mut self, view: &View) {
+        self.memory.end_view(&view.1);
+    }
+
+    /// The program drops a view.
+    fn drop_view(&mut self, view: View) {
+        self.end_view(&view);
+        self.handle(Event::Ask(ME, Ask::Unmap(view.0)));
+    }
+
+    /// Memory is short: something that the scheduler offers is moved to the disk, or cannot be.
+    fn spill(&mut self) {
+        let mut after = 0;
+        while let Some((moment, id, object)) = self.scheduler.next_victim(after) {
+            after = moment;
+            if self.rng.bool() {
+                let moved = object.moved(|_| Ok::<_, ()>(self.memory.allocate()));
+                let Ok(moved) = moved else { return };
+                self.handle(Event::Spilled(id, moved));
+            }
+        }
     }
 
     pub(super) fn note_call(&mut self, actor: DataId, caller: Caller, call: DataId) {
@@ -432,10 +487,9 @@ impl World {
                         process.inbox.push_back(ToWorker::Reply(request, reply));
                     }
                 }
-                Action::Free(block) => {
-                    if !self.blocks.remove(&block.offset) {
-                        self.broken.get_or_insert(format!("block {} is freed twice", block.offset));
-                    }
+                Action::Free(block) | Action::FreeSpilled(block) => {
+                    let broken = &mut self.broken;
+                    self.memory.free(block, |what| _ = broken.get_or_insert(what));
                 }
                 Action::Unobserved(_) => {}
             }
@@ -443,15 +497,17 @@ impl World {
     }
 
     fn reply(&mut self, request: RequestId, reply: &Reply) {
-        let Some(count) = self.open.remove(&request) else {
+        let Some(ids) = self.open.remove(&request) else {
             self.broken.get_or_insert(format!("request {} is answered twice", request.0));
             return;
         };
         if let Reply::Values(values) = reply {
             let lost = |value: &Value| matches!(value, Value::Failed(error) if error.root_cause().kind == ErrorKind::ObjectLost);
-            if values.len() != count || values.iter().any(lost) {
+            if values.len() != ids.len() || values.iter().any(lost) {
                 self.broken.get_or_insert(format!("request {} has a wrong answer: {values:?}", request.0));
             }
+            let views = self.view_all(&ids, values);
+            self.views.extend(views);
         }
     }
 
@@ -480,7 +536,7 @@ impl World {
         if let Some(left) = self.scheduler.describe_leftovers() {
             return Err(format!("in the end there is {left}"));
         }
-        match self.blocks.first() {
+        match self.memory.first() {
             Some(block) => Err(format!("block {block} is never freed")),
             None => Ok(()),
         }

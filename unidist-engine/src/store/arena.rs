@@ -23,27 +23,34 @@ pub(crate) struct Arena {
     frontier: u64,
     start: u64,
     end: u64,
+    alignment: u64,
     used_bytes: u64,
 }
 
 impl Arena {
     /// An arena over the offsets `start..end`.
     pub(crate) fn new(start: u64, end: u64) -> Self {
-        let start = start.next_multiple_of(ALIGNMENT);
+        Arena::aligned(start, end, ALIGNMENT)
+    }
+
+    /// The same with blocks that start and end on multiples of this.
+    pub(crate) fn aligned(start: u64, end: u64, alignment: u64) -> Self {
+        let start = start.next_multiple_of(alignment);
         Arena {
             free: BTreeMap::new(),
             by_length: BTreeSet::new(),
             used: BTreeMap::new(),
             frontier: start,
             start,
-            end: (end - end % ALIGNMENT).max(start),
+            end: (end - end % alignment).max(start),
+            alignment,
             used_bytes: 0,
         }
     }
 
     /// A block of at least `len` bytes whose `len` is exactly what was asked for, or `None` if none is free.
     pub(crate) fn allocate(&mut self, len: u64) -> Option<Block> {
-        let rounded = len.max(1).checked_next_multiple_of(ALIGNMENT)?;
+        let rounded = self.rounded(len)?;
         let offset = match self.by_length.range((rounded, 0)..).next().copied() {
             Some((found, offset)) => {
                 self.remove_free(offset, found);
@@ -87,9 +94,12 @@ impl Arena {
 
     /// Whether this block is in use, with this length.
     pub(crate) fn owns(&self, block: Block) -> bool {
-        self.used
-            .get(&block.offset)
-            .is_some_and(|&rounded| block.len.max(1).checked_next_multiple_of(ALIGNMENT) == Some(rounded))
+        self.used.get(&block.offset).is_some_and(|&rounded| self.rounded(block.len) == Some(rounded))
+    }
+
+    /// What a block of this length takes.
+    fn rounded(&self, len: u64) -> Option<u64> {
+        len.max(1).checked_next_multiple_of(self.alignment)
     }
 
     /// Bytes in use, rounding included.

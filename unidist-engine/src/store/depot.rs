@@ -1,11 +1,12 @@
 //! Payloads into stored objects and back: what is large goes into the segment, what is small rides along.
 
 use super::segment::{Segment, Writable};
+use super::spill::SpillFile;
 use super::{Blob, Block, StoredObject};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use unidist_common::{DataId, Error, ErrorKind, Object, Payload, Result, TaskError};
 use unidist_core::{Outcome, WritableBuffer};
 
@@ -19,10 +20,10 @@ pub(crate) trait Ledger: Send + Sync + 'static {
     fn allocate(&self, len: u64) -> Result<Block>;
     /// Gives back a block that did not become part of an object.
     fn give_back(&self, block: Block);
-    /// One more reference to an object.
-    fn retain(&self, id: DataId);
-    /// One reference fewer.
-    fn release(&self, id: DataId);
+    /// This process has views of an object from now on: it keeps it, and where it is.
+    fn map(&self, id: DataId);
+    /// It has them no longer.
+    fn unmap(&self, id: DataId);
 }
 
 /// The store as one process sees it: a handle, cheap to clone.
@@ -31,28 +32,50 @@ pub(crate) struct Depot(Arc<Shared>);
 
 struct Shared {
     segment: Arc<Segment>,
+    /// None where nothing is spilled.
+    spill: Option<Arc<SpillFile>>,
     ledger: Arc<dyn Ledger>,
-    /// Blocks of this process that are not part of an object yet, by offset.
-    drafts: Mutex<FxHashMap<u64, Weak<Draft>>>,
+    drafts: Arc<Drafts>,
+}
+
+/// Blocks of this process that are not part of an object yet, by offset.
+#[derive(Default)]
+struct Drafts(Mutex<FxHashMap<u64, Weak<Draft>>>);
+
+impl Drafts {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<u64, Weak<Draft>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Depot {
-    pub(crate) fn new(segment: Arc<Segment>, ledger: Arc<dyn Ledger>) -> Self {
-        Depot(Arc::new(Shared { segment, ledger, drafts: Mutex::default() }))
+    pub(crate) fn new(segment: Arc<Segment>, spill: Option<Arc<SpillFile>>, ledger: Arc<dyn Ledger>) -> Self {
+        Depot(Arc::new(Shared { segment, spill, ledger, drafts: Arc::default() }))
     }
 
     /// Writable memory that [`put`](Depot::put) takes over without a copy.
     pub(crate) fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
         let memory = self.memory(len as u64)?;
         let block = memory.block();
-        let draft = Arc::new(Draft { block, ledger: self.0.ledger.clone(), owner: OnceLock::new() });
-        self.drafts().insert(block.offset, Arc::downgrade(&draft));
+        let draft = Arc::new(Draft {
+            block,
+            ledger: self.0.ledger.clone(),
+            drafts: self.0.drafts.clone(),
+            owner: OnceLock::new(),
+        });
+        self.0.drafts.lock().insert(block.offset, Arc::downgrade(&draft));
         Ok(Box::new(Buffer { memory, draft, segment: self.0.segment.clone() }))
     }
 
     /// Makes a stored object of a payload and has `publish` announce it as `id`. Memory from
-    /// [`allocate`](Depot::allocate) is taken over; whoever still holds such bytes holds a reference to the object.
-    pub(crate) fn put(&self, id: DataId, object: Object, publish: impl FnOnce(StoredObject)) -> Result<()> {
+    /// [`allocate`](Depot::allocate) is taken over; whoever still holds such bytes has a view of the object, and
+    /// `publish` says how many of those this process has from the start.
+    pub(crate) fn put(
+        &self,
+        id: DataId,
+        object: Object,
+        publish: impl FnOnce(StoredObject, u32),
+    ) -> Result<()> {
         let mut drafts = Vec::new();
         let stored = self.store_with(object, |bytes| {
             let draft = self.take_draft(bytes)?;
@@ -62,11 +85,11 @@ impl Depot {
         });
         if stored.is_err() {
             // They are drafts still: whoever holds their bytes may put them again.
-            let mut table = self.drafts();
+            let mut table = self.0.drafts.lock();
             table.extend(drafts.iter().map(|draft| (draft.block.offset, Arc::downgrade(draft))));
         }
-        publish(stored?);
-        drafts.into_iter().for_each(|draft| draft.keep(Kept::new(id, self.0.ledger.clone())));
+        publish(stored?, drafts.len() as u32);
+        drafts.into_iter().for_each(|draft| draft.keep(Kept::taken(id, self.0.ledger.clone())));
         Ok(())
     }
 
@@ -100,17 +123,33 @@ impl Depot {
         stored
     }
 
-    /// The payload of a stored object. Its shared parts keep the object alive; the caller holds a reference meanwhile.
+    /// The payload of a stored object. Its parts outside keep the object, and where it is; the caller sees to both
+    /// until this returns.
     pub(crate) fn load(&self, id: DataId, stored: &StoredObject) -> Outcome {
-        let mut guard = None;
-        let mut open = |blob: &Blob| match blob {
-            Blob::Inline(bytes) => Ok(bytes.clone()),
-            Blob::Shared(block) => {
-                let guard = guard.get_or_insert_with(|| Arc::new(Kept::new(id, self.0.ledger.clone())));
-                self.0.segment.view(*block, guard.clone()).ok_or_else(|| {
-                    TaskError::new(ErrorKind::Decode, format!("object {id} lies outside the object store"))
-                })
-            }
+        self.open(id, stored, || Kept::new(id, self.0.ledger.clone()))
+    }
+
+    /// The payload of a stored object that came as an answer: if part of it lies outside, who answered has noted
+    /// already that this process has views of it.
+    pub(crate) fn load_answer(&self, id: DataId, stored: &StoredObject) -> Outcome {
+        self.open(id, stored, || Kept::taken(id, self.0.ledger.clone()))
+    }
+
+    fn open(&self, id: DataId, stored: &StoredObject, kept: impl FnOnce() -> Kept) -> Outcome {
+        let guard = stored.is_outside().then(|| Arc::new(kept()));
+        let open = |blob: &Blob| {
+            let bytes = match (blob, &self.0.spill) {
+                (Blob::Inline(bytes), _) => Some(bytes.clone()),
+                (Blob::Shared(block), _) => self.0.segment.view(*block, guard.clone()),
+                (Blob::Spilled(block), Some(file)) => file.view(*block, guard.clone()).map_err(|error| {
+                    let text = format!("object {id} cannot be read from the spill file: {error}");
+                    TaskError::new(ErrorKind::ObjectLost, text)
+                })?,
+                (Blob::Spilled(_), None) => None,
+            };
+            bytes.ok_or_else(|| {
+                TaskError::new(ErrorKind::Decode, format!("object {id} lies outside the object store"))
+            })
         };
         Ok(Payload {
             header: open(&stored.header)?,
@@ -120,7 +159,7 @@ impl Depot {
 
     fn take_draft(&self, bytes: &Bytes) -> Option<Arc<Draft>> {
         let block = self.0.segment.block_of(bytes)?;
-        let mut drafts = self.drafts();
+        let mut drafts = self.0.drafts.lock();
         let draft = drafts.get(&block.offset)?.upgrade()?;
         (draft.block == block).then(|| drafts.remove(&block.offset))?;
         Some(draft)
@@ -142,13 +181,9 @@ impl Depot {
             .writable(block)
             .ok_or_else(|| Error::system("using the object store", "a block is out of bounds"))
     }
-
-    fn drafts(&self) -> std::sync::MutexGuard<'_, FxHashMap<u64, Weak<Draft>>> {
-        self.0.drafts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// One reference, given back on drop.
+/// A view of an object, given back on drop.
 struct Kept {
     id: DataId,
     ledger: Arc<dyn Ledger>,
@@ -156,14 +191,19 @@ struct Kept {
 
 impl Kept {
     fn new(id: DataId, ledger: Arc<dyn Ledger>) -> Self {
-        ledger.retain(id);
+        ledger.map(id);
+        Kept { id, ledger }
+    }
+
+    /// One that is counted already.
+    fn taken(id: DataId, ledger: Arc<dyn Ledger>) -> Self {
         Kept { id, ledger }
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.ledger.release(self.id);
+        self.ledger.unmap(self.id);
     }
 }
 
@@ -171,7 +211,8 @@ impl Drop for Kept {
 struct Draft {
     block: Block,
     ledger: Arc<dyn Ledger>,
-    /// Set once the block is no longer this draft's to give back, with the reference to the object it is part of.
+    drafts: Arc<Drafts>,
+    /// Set once the block is no longer this draft's to give back, with the view of the object it is part of.
     owner: OnceLock<Kept>,
 }
 
@@ -185,6 +226,8 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if self.owner.get().is_none() {
+            // First: once it is given back, another draft may have its place.
+            self.drafts.lock().remove(&self.block.offset);
             self.ledger.give_back(self.block);
         }
     }
@@ -223,8 +266,9 @@ mod tests {
     use super::*;
     use crate::store::arena::Arena;
     use crate::store::segment::HEADER;
+    use crate::store::spill::SpillSpace;
     use std::sync::atomic::{AtomicI64, Ordering};
-    use unidist_common::ProcessId;
+    use unidist_common::{ProcessId, StoreFull};
 
     struct Local {
         arena: Mutex<Arena>,
@@ -235,15 +279,15 @@ mod tests {
         fn allocate(&self, len: u64) -> Result<Block> {
             let mut arena = self.arena.lock().unwrap();
             let (used, limit) = (arena.used_bytes(), arena.capacity());
-            arena.allocate(len).ok_or(Error::StoreFull { requested: len, used, limit })
+            arena.allocate(len).ok_or_else(|| StoreFull::new(len, used, limit).into())
         }
         fn give_back(&self, block: Block) {
             assert!(self.arena.lock().unwrap().free(block));
         }
-        fn retain(&self, _: DataId) {
+        fn map(&self, _: DataId) {
             self.references.fetch_add(1, Ordering::SeqCst);
         }
-        fn release(&self, _: DataId) {
+        fn unmap(&self, _: DataId) {
             self.references.fetch_sub(1, Ordering::SeqCst);
         }
     }
@@ -252,7 +296,7 @@ mod tests {
         let segment = Segment::create("unidist-test", capacity).unwrap();
         let arena = Mutex::new(Arena::new(HEADER, segment.len()));
         let local = Arc::new(Local { arena, references: AtomicI64::new(0) });
-        (Depot::new(segment, local.clone()), local)
+        (Depot::new(segment, None, local.clone()), local)
     }
 
     const ID: DataId = DataId::new(ProcessId::CONTROLLER, 1);
@@ -280,7 +324,11 @@ mod tests {
         let bytes = buffer.freeze();
         let payload = Payload { header: Bytes::new(), buffers: vec![bytes.clone()] };
         let mut stored = None;
-        depot.put(ID, payload.into(), |object| stored = Some(object)).unwrap();
+        let publish = |object, views: u32| {
+            stored = Some(object);
+            local.references.store(views.into(), Ordering::SeqCst);
+        };
+        depot.put(ID, payload.into(), publish).unwrap();
         let stored = stored.unwrap();
         let Blob::Shared(block) = stored.buffers[0] else { panic!("copied") };
         assert_eq!(depot.0.segment.view(block, ()).unwrap().as_ptr(), at);
@@ -294,6 +342,7 @@ mod tests {
         let (depot, local) = depot(1 << 20);
         drop(depot.allocate(1000).unwrap().freeze());
         drop(depot.allocate(0).unwrap());
+        assert!(depot.0.drafts.lock().is_empty());
         assert_eq!(local.arena.lock().unwrap().used_bytes(), 0);
     }
 
@@ -305,12 +354,42 @@ mod tests {
         let bytes = buffer.freeze();
         let payload =
             Payload { header: Bytes::new(), buffers: vec![bytes.clone(), Bytes::from(vec![0; 80 * 1024])] };
-        assert!(depot.put(ID, payload.into(), |_| panic!("it does not fit")).is_err());
+        assert!(depot.put(ID, payload.into(), |_, _| panic!("it does not fit")).is_err());
         assert!(depot.allocate(80 * 1024).is_err(), "the block is in use still");
         assert!(bytes.iter().all(|byte| *byte == 7));
-        depot.put(ID, Payload { header: Bytes::new(), buffers: vec![bytes.clone()] }.into(), drop).unwrap();
+        let payload = Payload { header: Bytes::new(), buffers: vec![bytes.clone()] };
+        let publish = |_, views: u32| local.references.store(views.into(), Ordering::SeqCst);
+        depot.put(ID, payload.into(), publish).unwrap();
+        assert_eq!(local.references.load(Ordering::SeqCst), 1);
         drop(bytes);
         assert_eq!(local.references.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_spilled_object_is_read_from_the_file() {
+        let segment = Segment::create("unidist-test", 1 << 20).unwrap();
+        let local = Arc::new(Local {
+            arena: Mutex::new(Arena::new(HEADER, segment.len())),
+            references: AtomicI64::new(0),
+        });
+        let (mut space, file) = SpillSpace::create(&std::env::temp_dir(), Some(1 << 20)).unwrap();
+        let depot = Depot::new(segment.clone(), Some(file), local.clone());
+        let big = Bytes::from((0..INLINE_LIMIT * 2).map(|n| n as u8).collect::<Vec<_>>());
+        let payload = Payload { header: Bytes::from_static(b"small"), buffers: vec![big.clone(), big] };
+        let stored = depot.store(payload.clone().into()).unwrap();
+        let moved = stored.moved(|block| space.write(&segment.view(block, ()).unwrap())).unwrap();
+        stored.blocks().for_each(|block| local.give_back(block));
+        assert_eq!((moved.blocks().count(), moved.spilled().count()), (0, 2));
+        let loaded = depot.load(ID, &moved).unwrap();
+        assert_eq!(loaded, payload);
+        assert_eq!(local.references.load(Ordering::SeqCst), 1);
+        drop(loaded);
+        drop(depot.load_answer(ID, &moved).unwrap()); // whose view was counted elsewhere
+        assert_eq!(local.references.load(Ordering::SeqCst), -1);
+        let beyond = moved.moved(|block| Ok::<_, ()>(block)).unwrap();
+        let beyond = StoredObject { header: Blob::Spilled(Block { offset: 1 << 30, len: 9 }), ..beyond };
+        assert!(depot.load(ID, &beyond).is_err());
+        assert_eq!(local.references.load(Ordering::SeqCst), -1);
     }
 
     #[test]

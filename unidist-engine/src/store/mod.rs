@@ -2,23 +2,32 @@
 //!
 //! - [`arena`] decides which range is whose; it lives in the controller.
 //! - [`segment`] maps the memory and gives out views of it.
+//! - [`spill`] is the file for what does not fit into memory.
 //! - [`depot`] turns payloads into what the object directory holds, and back.
 
 pub(crate) mod arena;
 pub(crate) mod depot;
 pub(crate) mod segment;
+pub(crate) mod spill;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use unidist_common::DataId;
 
-/// A range of the segment.
+/// A range of the segment or of the spill file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Block {
-    /// Where it starts, in bytes from the start of the segment.
+    /// Where it starts, in bytes from the start.
     pub(crate) offset: u64,
     /// Its length in bytes.
     pub(crate) len: u64,
+}
+
+impl Block {
+    /// What it takes in the segment, rounding included.
+    pub(crate) fn size(self) -> u64 {
+        self.len.max(1).next_multiple_of(arena::ALIGNMENT)
+    }
 }
 
 /// Where bytes of an object are.
@@ -28,6 +37,8 @@ pub(crate) enum Blob {
     Inline(Bytes),
     /// In the segment.
     Shared(Block),
+    /// In the spill file.
+    Spilled(Block),
 }
 
 /// An object as the directory holds it and the links carry it.
@@ -42,11 +53,41 @@ pub(crate) struct StoredObject {
 }
 
 impl StoredObject {
-    /// The blocks it occupies.
+    /// The blocks it occupies in the segment.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
-        std::iter::once(&self.header).chain(&self.buffers).filter_map(|blob| match blob {
+        self.blobs().filter_map(|blob| match blob {
             Blob::Shared(block) => Some(*block),
-            Blob::Inline(_) => None,
+            Blob::Inline(_) | Blob::Spilled(_) => None,
         })
+    }
+
+    /// The blocks it occupies in the spill file.
+    pub(crate) fn spilled(&self) -> impl Iterator<Item = Block> + '_ {
+        self.blobs().filter_map(|blob| match blob {
+            Blob::Spilled(block) => Some(*block),
+            Blob::Inline(_) | Blob::Shared(_) => None,
+        })
+    }
+
+    /// Whether part of it lies outside: who reads it has views of memory that must stay as it is meanwhile.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.blobs().any(|blob| !matches!(blob, Blob::Inline(_)))
+    }
+
+    /// The same object with each part that is in the segment put elsewhere.
+    pub(crate) fn moved<E>(&self, mut to: impl FnMut(Block) -> Result<Block, E>) -> Result<StoredObject, E> {
+        let mut moved = |blob: &Blob| match blob {
+            Blob::Shared(block) => to(*block).map(Blob::Spilled),
+            other => Ok(other.clone()),
+        };
+        Ok(StoredObject {
+            header: moved(&self.header)?,
+            buffers: self.buffers.iter().map(moved).collect::<Result<_, _>>()?,
+            borrowed: self.borrowed.clone(),
+        })
+    }
+
+    fn blobs(&self) -> impl Iterator<Item = &Blob> {
+        std::iter::once(&self.header).chain(&self.buffers)
     }
 }

@@ -10,6 +10,7 @@ use crate::link::wire::WireError;
 use crate::pending::{Callback, Requests, Slot};
 use crate::store::depot::{Depot, INLINE_LIMIT, Ledger};
 use crate::store::segment::Segment;
+use crate::store::spill::SpillFile;
 use crate::store::{Block, StoredObject};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use unidist_common::{DataId, Error, IdSource, Object, Payload, ProcessId, Result, TaskError, TaskSpec};
-use unidist_core::{Backend, ClusterInfo, Outcome, WritableBuffer, current_call};
+use unidist_core::{Backend, ClusterInfo, Outcome, StoreUsage, WritableBuffer, current_call};
 
 /// The process's end of its link, shared by its threads.
 pub(crate) struct Client {
@@ -62,6 +63,7 @@ impl Client {
         is_actor: bool,
         memory: Arc<LinkMemory>,
         segment: Arc<Segment>,
+        spill: Option<Arc<SpillFile>>,
     ) -> Self {
         let core = Arc::new(Core {
             process,
@@ -76,7 +78,7 @@ impl Client {
             stopping: AtomicBool::new(false),
             in_user_code: AtomicBool::new(false),
         });
-        Client { depot: Depot::new(segment, core.clone()), core }
+        Client { depot: Depot::new(segment, spill, core.clone()), core }
     }
 
     pub(super) fn is_actor(&self) -> bool {
@@ -249,7 +251,8 @@ impl Backend for Client {
     fn put(&self, object: Object) -> Result<DataId> {
         self.core.check_length(&object)?;
         let id = self.core.ids.reserve(1);
-        self.depot.put(id, object, |stored| self.send(&FromWorker::Ask(Ask::Put(id, stored))))?;
+        self.depot
+            .put(id, object, |stored, views| self.send(&FromWorker::Ask(Ask::Put(id, stored, views))))?;
         Ok(id)
     }
 
@@ -293,11 +296,11 @@ impl Backend for Client {
     }
 
     fn retain(&self, id: DataId) {
-        self.core.retain(id);
+        self.core.post(&FromWorker::Ask(Ask::Retain(id)));
     }
 
     fn release(&self, id: DataId) {
-        self.core.release(id);
+        self.core.post(&FromWorker::Ask(Ask::Release(id)));
     }
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
@@ -315,6 +318,13 @@ impl Backend for Client {
         match self.request("live_objects", &[], |request| FromWorker::Ask(Ask::LiveObjects(request)))? {
             Reply::Count(count) => Ok(count as usize),
             _ => Err(unexpected("live_objects")),
+        }
+    }
+
+    fn store_usage(&self) -> Result<StoreUsage> {
+        match self.request("store_usage", &[], FromWorker::StoreUsage)? {
+            Reply::StoreUsage(usage) => Ok(usage),
+            _ => Err(unexpected("store_usage")),
         }
     }
 
@@ -343,12 +353,12 @@ impl Ledger for Core {
         self.post(&FromWorker::GiveBack(block));
     }
 
-    fn retain(&self, id: DataId) {
-        self.post(&FromWorker::Ask(Ask::Retain(id)));
+    fn map(&self, id: DataId) {
+        self.post(&FromWorker::Ask(Ask::Map(id)));
     }
 
-    fn release(&self, id: DataId) {
-        self.post(&FromWorker::Ask(Ask::Release(id)));
+    fn unmap(&self, id: DataId) {
+        self.post(&FromWorker::Ask(Ask::Unmap(id)));
     }
 }
 

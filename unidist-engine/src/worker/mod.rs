@@ -62,10 +62,10 @@ fn forget_variable() {
 fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Result<(), String> {
     die_with_parent(parent)?;
     let socket = take_socket()?;
-    let (welcome, memory, segment) = handshake::join(&socket, &(program.build_id)())?;
+    let (welcome, memory, segment, spill) = handshake::join(&socket, &(program.build_id)())?;
     logging::start(&welcome);
     let spin = Duration::from_micros(u64::from(welcome.spin_us));
-    let client = Arc::new(Client::new(welcome.process, welcome.actor, memory, segment));
+    let client = Arc::new(Client::new(welcome.process, welcome.actor, memory, segment, spill));
     spawn("unidist-watch", move || watch(socket))?;
     let link_thread = client.clone();
     spawn("unidist-link", move || read_link_for_others(&link_thread))?;

@@ -1,6 +1,7 @@
 //! The engine against a worker that the test plays: what does not fit into a message, and what should not be said.
 
 use super::*;
+use crate::controller::storage::Blocks;
 use crate::controller::supervisor::Staff;
 use crate::launch::LaunchCommand;
 use crate::link::handshake::Welcome;
@@ -9,6 +10,7 @@ use crate::link::ring::Writer;
 use crate::pending::Slot;
 use crate::scheduler::Limits;
 use crate::store::Blob;
+use crate::store::arena::Arena;
 use crate::store::segment::{HEADER, Segment};
 use std::collections::BTreeMap;
 use unidist_common::{Arg, ErrorKind, FunctionKey, IdSource, Returns, Target, TaskError, TaskSpec};
@@ -40,6 +42,7 @@ impl Engine {
             // It ends at once, which nobody is told: the test says who joins and who is lost.
             command: LaunchCommand { program: "/bin/true".into(), args: vec![], envs: vec![] },
             segment: segment.clone(),
+            spill: None,
             welcome: Welcome { build_id: String::new(), process, actor: false, spin_us: 0, log_dir: None },
             notify: Box::new(drop),
         };
@@ -53,7 +56,7 @@ impl Engine {
             scheduler,
             mailbox.clone(),
             Arc::new(Supervisor::start(staff).unwrap()),
-            Arc::new(Mutex::new(Arena::new(HEADER, segment.len()))),
+            Storage::new(segment.clone(), Blocks::new(Arena::new(HEADER, segment.len())), None),
             requests.clone(),
             ClusterInfo { local_ip: String::new(), hosts: BTreeMap::new() },
             Arc::default(),
@@ -176,7 +179,7 @@ fn an_answer_that_cannot_be_sent_is_an_error() {
     let ids: Vec<_> = (0..LIMIT / 10)
         .map(|_| {
             let id = workers[0].ids.reserve(1);
-            workers[0].say(&FromWorker::Ask(Ask::Put(id, small())));
+            workers[0].say(&FromWorker::Ask(Ask::Put(id, small(), 0)));
             id
         })
         .collect();
@@ -255,11 +258,11 @@ fn what_is_not_its_own_breaks_the_link() {
     let foreign = Block { offset: HEADER, len: 64 };
     let stolen = StoredObject { header: Blob::Shared(foreign), buffers: vec![], borrowed: vec![] };
     is_cast_out(|worker, _| worker.say(&FromWorker::GiveBack(foreign)));
-    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Put(worker.ids.reserve(1), stolen.clone()))));
+    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Put(worker.ids.reserve(1), stolen.clone(), 0))));
     is_cast_out(|worker, other| worker.say(&FromWorker::Done(other, Ok(vec![stolen.clone()]))));
     let theirs = IdSource::new(ProcessId::CONTROLLER);
     let error = TaskError::new(ErrorKind::Encode, "too long");
-    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Put(theirs.reserve(1), small()))));
+    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Put(theirs.reserve(1), small(), 0))));
     is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Submit(Box::new(call(&theirs, 0)), None))));
     let refuse = |spec, error: &TaskError| FromWorker::Ask(Ask::Refuse(Box::new(spec), None, error.clone()));
     is_cast_out(|worker, _| worker.say(&refuse(call(&theirs, 0), &error)));

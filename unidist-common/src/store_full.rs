@@ -1,0 +1,209 @@
+//! [`StoreFull`]: what is in the object store when nothing more fits.
+
+use crate::{Error, ProcessId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The object store has no room: what was asked for, what is there, and who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StoreFull {
+    /// Bytes asked for.
+    pub requested: u64,
+    /// Bytes in memory.
+    pub used: u64,
+    /// Bytes there may be in memory.
+    pub limit: u64,
+    /// Bytes on disk.
+    pub spilled: u64,
+    /// Bytes there may be on disk; 0 where nothing is spilled.
+    pub spill_limit: u64,
+    /// What the system said when an object was to be written to disk, if that was what failed.
+    pub spill_error: Option<String>,
+    /// Who holds the bytes, the most first. An object that several hold counts for each of them.
+    pub holders: Vec<StoreHolder>,
+}
+
+/// Objects of the store that are held in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StoreHolder {
+    /// In what way, and by whom.
+    pub by: HeldBy,
+    /// Their bytes in memory.
+    pub memory: u64,
+    /// Their bytes on disk.
+    pub spilled: u64,
+    /// How many they are.
+    pub objects: u64,
+}
+
+/// In what way an object is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum HeldBy {
+    /// This process has views of it, so it has to stay where it is.
+    Views(ProcessId),
+    /// This process is writing it.
+    Writing(ProcessId),
+    /// A call was sent to this process that needs it.
+    Call(ProcessId),
+    /// This process has refs of it.
+    Refs(ProcessId),
+    /// A call that has not started needs it.
+    WaitingCalls,
+    /// Refs inside other objects.
+    Objects,
+    /// Those that are too many to list.
+    Others,
+}
+
+impl StoreFull {
+    /// So many bytes were asked for, with so many in memory and so many allowed.
+    pub fn new(requested: u64, used: u64, limit: u64) -> Self {
+        let (spilled, spill_limit, spill_error, holders) = (0, 0, None, Vec::new());
+        StoreFull { requested, used, limit, spilled, spill_limit, spill_error, holders }
+    }
+
+    /// Sets who holds what is there: the largest few are kept, the others are summed up.
+    #[must_use]
+    pub fn held_by(mut self, mut holders: Vec<StoreHolder>) -> Self {
+        const LISTED: usize = 8;
+        holders.sort_by_key(|holder| (std::cmp::Reverse(holder.memory + holder.spilled), holder.by));
+        let rest = holders.split_off(holders.len().min(LISTED));
+        if !rest.is_empty() {
+            let sum = |of: fn(&StoreHolder) -> u64| rest.iter().map(of).sum();
+            holders.push(StoreHolder {
+                by: HeldBy::Others,
+                memory: sum(|holder| holder.memory),
+                spilled: sum(|holder| holder.spilled),
+                objects: sum(|holder| holder.objects),
+            });
+        }
+        self.holders = holders;
+        self
+    }
+}
+
+impl StoreHolder {
+    /// So many objects with these bytes are held so.
+    pub fn new(by: HeldBy, memory: u64, spilled: u64, objects: u64) -> Self {
+        StoreHolder { by, memory, spilled, objects }
+    }
+}
+
+impl fmt::Display for StoreFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StoreFull { requested, used, limit, spilled, spill_limit, .. } = *self;
+        write!(
+            f,
+            "the object store is full: {} asked for, {} of {} in use",
+            Bytes(requested),
+            Bytes(used),
+            Bytes(limit)
+        )?;
+        match spill_limit {
+            0 => {}
+            _ => write!(f, ", {} of {} on disk", Bytes(spilled), Bytes(spill_limit))?,
+        }
+        if let Some(error) = &self.spill_error {
+            write!(f, ", and writing an object to disk failed ({error})")?;
+        }
+        for (at, holder) in self.holders.iter().enumerate() {
+            write!(f, "{} {holder}", if at == 0 { "; held:" } else { "," })?;
+        }
+        f.write_str(
+            "; drop refs and values that are no longer needed, or raise UNIDIST_OBJECT_STORE_MEMORY",
+        )?;
+        if spill_limit > 0 {
+            f.write_str(" or UNIDIST_SPILL_LIMIT")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for StoreHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StoreHolder { by, memory, spilled, objects } = *self;
+        write!(f, "{by} {}", Bytes(memory))?;
+        if spilled > 0 {
+            write!(f, " and {} on disk", Bytes(spilled))?;
+        }
+        write!(f, " ({objects} {})", if objects == 1 { "object" } else { "objects" })
+    }
+}
+
+impl fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = |process: ProcessId| match process {
+            ProcessId::CONTROLLER => "the program".to_owned(),
+            worker => worker.to_string(),
+        };
+        match *self {
+            HeldBy::Views(process) => write!(f, "views in {}", who(process)),
+            HeldBy::Writing(process) => write!(f, "being written by {}", who(process)),
+            HeldBy::Call(process) => write!(f, "calls sent to {}", who(process)),
+            HeldBy::Refs(process) => write!(f, "refs of {}", who(process)),
+            HeldBy::WaitingCalls => f.write_str("calls that wait"),
+            HeldBy::Objects => f.write_str("refs in other objects"),
+            HeldBy::Others => f.write_str("others"),
+        }
+    }
+}
+
+impl From<StoreFull> for Error {
+    fn from(error: StoreFull) -> Self {
+        Error::StoreFull(Box::new(error))
+    }
+}
+
+/// A number of bytes as people read it.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        if self.0 < 1024 {
+            return write!(f, "{} bytes", self.0);
+        }
+        let (mut value, mut unit) = (self.0 as f64 / 1024.0, 0);
+        while value >= 1024.0 && unit + 1 < UNITS.len() {
+            (value, unit) = (value / 1024.0, unit + 1);
+        }
+        write!(f, "{value:.1} {}", UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_how_much_is_held_by_whom() {
+        let worker = ProcessId::new(3).unwrap();
+        let holders = vec![
+            StoreHolder::new(HeldBy::Refs(ProcessId::CONTROLLER), 100, 5 << 20, 7),
+            StoreHolder::new(HeldBy::Views(worker), 64 << 20, 0, 1),
+        ];
+        let full =
+            StoreFull { spilled: 5 << 20, spill_limit: 6 << 20, ..StoreFull::new(1500, 64 << 20, 1 << 30) };
+        let text = full.held_by(holders).to_string();
+        for part in [
+            "1.5 KiB asked for, 64.0 MiB of 1.0 GiB in use, 5.0 MiB of 6.0 MiB on disk",
+            "held: views in worker 3 64.0 MiB (1 object), refs of the program 100 bytes and 5.0 MiB on disk (7 objects)",
+            "UNIDIST_SPILL_LIMIT",
+        ] {
+            assert!(text.contains(part), "{text} lacks {part}");
+        }
+    }
+
+    #[test]
+    fn very_many_holders_are_summed_up() {
+        let holder = |n| StoreHolder::new(HeldBy::Refs(ProcessId::new(n).unwrap()), u64::from(n), 1, 1);
+        let full = StoreFull::new(1, 2, 3).held_by((1..100).map(holder).collect());
+        assert_eq!(full.holders.len(), 9);
+        assert_eq!(full.holders[0], holder(99));
+        assert_eq!(full.holders[8], StoreHolder::new(HeldBy::Others, (1..92).sum(), 91, 91));
+        assert!(full.to_string().len() < 1000);
+    }
+}

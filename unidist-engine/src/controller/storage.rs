@@ -1,0 +1,179 @@
+//! The memory of the session: blocks of the segment, and the spill file for what has to make room.
+//!
+//! Spilling is done by whoever drives, in its turn: what waits for room waits for the disk, too, and so does everything
+//! else. The disk's cache takes most writes at the speed of memory.
+
+use crate::scheduler::{Action, Event, Scheduler};
+use crate::store::arena::Arena;
+use crate::store::segment::Segment;
+use crate::store::spill::{SpillError, SpillSpace};
+use crate::store::{Block, StoredObject};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use unidist_common::{HeldBy, ProcessId, Result, StoreFull, StoreHolder};
+use unidist_core::StoreUsage;
+
+/// The blocks of the segment, shared by the threads of the controller.
+#[derive(Clone, Debug)]
+pub(crate) struct Blocks(Arc<Mutex<Arena>>);
+
+impl Blocks {
+    pub(crate) fn new(arena: Arena) -> Self {
+        Blocks(Arc::new(Mutex::new(arena)))
+    }
+
+    /// A block, if there is one now.
+    pub(crate) fn allocate(&self, len: u64) -> Option<Block> {
+        self.lock().allocate(len)
+    }
+
+    pub(crate) fn free(&self, block: Block) {
+        if !self.lock().free(block) {
+            log::error!("a block of the object store was freed twice: {block:?}");
+        }
+    }
+
+    fn usage(&self) -> (u64, u64) {
+        let arena = self.lock();
+        (arena.used_bytes(), arena.capacity())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arena> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the driver has of the store.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    segment: Arc<Segment>,
+    blocks: Blocks,
+    /// None where nothing is spilled.
+    spill: Option<SpillSpace>,
+}
+
+impl Storage {
+    pub(crate) fn new(segment: Arc<Segment>, blocks: Blocks, spill: Option<SpillSpace>) -> Self {
+        Storage { segment, blocks, spill }
+    }
+
+    /// A block, if there is one now.
+    pub(crate) fn allocate(&self, len: u64) -> Option<Block> {
+        self.blocks.allocate(len)
+    }
+
+    /// A block, for which others are moved to the spill file if they have to. `drafts` are the blocks that processes
+    /// were given and that are not part of an object yet.
+    pub(crate) fn make_room(
+        &mut self,
+        len: u64,
+        scheduler: &mut Scheduler,
+        drafts: impl Iterator<Item = (ProcessId, Block)>,
+    ) -> Result<Block> {
+        match self.spill_until_it_fits(len, scheduler) {
+            Ok(block) => Ok(block),
+            Err(why) => Err(self.full(len, scheduler, drafts, why).into()),
+        }
+    }
+
+    /// What the system said is the error, if it said something.
+    fn spill_until_it_fits(
+        &mut self,
+        len: u64,
+        scheduler: &mut Scheduler,
+    ) -> std::result::Result<Block, Option<String>> {
+        let mut after = 0;
+        loop {
+            if let Some(block) = self.blocks.allocate(len) {
+                return Ok(block);
+            }
+            let (used, capacity) = self.blocks.usage();
+            let (_, idle) = scheduler.resident_bytes();
+            if len > capacity.saturating_sub(used.saturating_sub(idle)) {
+                return Err(None); // not even with all of them gone
+            }
+            let Some((moment, id, object)) = scheduler.next_victim(after) else {
+                return Err(None);
+            };
+            after = moment;
+            match self.move_out(&object) {
+                Ok(moved) => {
+                    let mut actions = Vec::new();
+                    scheduler.handle(Event::Spilled(id, moved), &mut actions);
+                    actions.into_iter().for_each(|action| match action {
+                        Action::Free(block) => self.free(block),
+                        Action::FreeSpilled(block) => self.free_spilled(block),
+                        other => log::error!("moving an object to disk led to {other:?}"),
+                    });
+                }
+                Err(SpillError::Full) => {} // a smaller one may fit
+                Err(SpillError::System(error)) => return Err(Some(error.to_string())),
+            }
+        }
+    }
+
+    /// Writes what an object has in memory to the spill file; on an error nothing has changed.
+    fn move_out(&mut self, object: &StoredObject) -> std::result::Result<StoredObject, SpillError> {
+        let Some(spill) = &mut self.spill else { return Err(SpillError::Full) };
+        let mut written = Vec::new();
+        let moved = object.moved(|block| {
+            // The object is not in use, so its bytes can be read as they are.
+            let bytes = self.segment.view(block, ()).unwrap_or_default();
+            let to = spill.write(&bytes)?;
+            written.push(to);
+            Ok(to)
+        });
+        if moved.is_err() {
+            written.into_iter().for_each(|block| {
+                spill.free(block);
+            });
+        }
+        moved
+    }
+
+    pub(crate) fn free(&self, block: Block) {
+        self.blocks.free(block);
+    }
+
+    pub(crate) fn free_spilled(&mut self, block: Block) {
+        if !self.spill.as_mut().is_some_and(|spill| spill.free(block)) {
+            log::error!("a block of the spill file was freed twice: {block:?}");
+        }
+    }
+
+    pub(crate) fn usage(&self) -> StoreUsage {
+        let (used, limit) = self.blocks.usage();
+        let (spilled, spill_limit) =
+            self.spill.as_ref().map_or((0, 0), |spill| (spill.used(), spill.limit()));
+        StoreUsage::in_memory(used, limit).on_disk(spilled, spill_limit)
+    }
+
+    fn full(
+        &self,
+        requested: u64,
+        scheduler: &Scheduler,
+        drafts: impl Iterator<Item = (ProcessId, Block)>,
+        spill_error: Option<String>,
+    ) -> StoreFull {
+        let usage = self.usage();
+        let mut holders = scheduler.memory_holders();
+        let mut known = scheduler.resident_bytes().0;
+        let mut written: std::collections::BTreeMap<_, (u64, u64)> = Default::default();
+        for (process, block) in drafts {
+            let (sum, count) = written.entry(process).or_default();
+            (*sum, *count) = (*sum + block.size(), *count + 1);
+            known += block.size();
+        }
+        let own = usage.used.saturating_sub(known);
+        if own > 0 {
+            written.insert(ProcessId::CONTROLLER, (own, 1));
+        }
+        holders.extend(
+            written
+                .into_iter()
+                .map(|(process, (bytes, count))| StoreHolder::new(HeldBy::Writing(process), bytes, 0, count)),
+        );
+        let mut full = StoreFull::new(requested, usage.used, usage.limit);
+        (full.spilled, full.spill_limit, full.spill_error) = (usage.spilled, usage.spill_limit, spill_error);
+        full.held_by(holders)
+    }
+}

@@ -1,0 +1,247 @@
+//! The spill file: where objects lie that had to make room for others.
+//!
+//! One file a session, in a folder of the user's choice. It has no name, so nothing is left behind however the session
+//! ends. It grows by writing alone, so a full disk is an error of the write and never a signal; it is read by mapping,
+//! so a reader needs no room in the store and no copy, and the kernel keeps in memory what is used often. Processes
+//! other than the engine have it read-only, so none of them can shorten it under another one's views.
+#![allow(unsafe_code)] // views of mapped memory
+
+use super::Block;
+use super::arena::Arena;
+use bytes::Bytes;
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Blocks of the file start and end on multiples of this, so that what is freed can be given back to the disk.
+const ALIGNMENT: u64 = 4096;
+
+/// The file as every process has it: to read.
+#[derive(Debug)]
+pub(crate) struct SpillFile(File);
+
+impl SpillFile {
+    /// A file made by the engine.
+    pub(crate) fn open(file: File) -> io::Result<Arc<SpillFile>> {
+        match file.metadata()?.is_file() {
+            true => Ok(Arc::new(SpillFile(file))),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, "not a spill file")),
+        }
+    }
+
+    /// The file, to be handed to another process.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// The bytes of a block that belongs to an object, valid while `guard` is held; `None` if it is out of bounds.
+    ///
+    /// As in the segment, a block is freed and used again only when no reference to its object is left, and `guard` is
+    /// such a reference.
+    ///
+    /// # Errors
+    ///
+    /// The disk cannot be read.
+    pub(crate) fn view<G: Send + Sync + 'static>(&self, block: Block, guard: G) -> io::Result<Option<Bytes>> {
+        let end = block.offset.checked_add(block.len);
+        let (Some(end), Ok(len)) = (end, usize::try_from(block.len)) else { return Ok(None) };
+        if len == 0 {
+            return Ok(Some(Bytes::new()));
+        }
+        if end > self.0.metadata()?.len() {
+            return Ok(None);
+        }
+        let mapped = MmapOptions::new().offset(block.offset).len(len).map_raw_read_only(&self.0);
+        Ok(Some(match mapped {
+            Ok(map) => Bytes::from_owner(View { map, _guard: guard }),
+            Err(_) => {
+                // The process has as many mappings as it may have: then it has to be a copy.
+                let mut bytes = vec![0; len];
+                self.0.read_exact_at(&mut bytes, block.offset)?;
+                Bytes::from(bytes)
+            }
+        }))
+    }
+}
+
+/// Dropped in this order: first the mapping, then what keeps the block.
+struct View<G> {
+    map: MmapRaw,
+    _guard: G,
+}
+
+impl<G> AsRef<[u8]> for View<G> {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: all of it is mapped while `map` is held, lies inside the file, which never becomes shorter, and is
+        // not written to while the guard is held (see `SpillFile::view`).
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr(), self.map.len()) }
+    }
+}
+
+/// The file as the engine has it: to write, with a list of what is in use.
+#[derive(Debug)]
+pub(crate) struct SpillSpace {
+    file: File,
+    arena: Arena,
+}
+
+/// Why something could not be spilled.
+#[derive(Debug)]
+pub(crate) enum SpillError {
+    /// The limit is reached.
+    Full,
+    /// The system refuses to write.
+    System(io::Error),
+}
+
+impl SpillSpace {
+    /// A new file in this folder, of which at most so many bytes are used, or, if none are named, half of what is free
+    /// there. Never more than the system lets this process write: that would end it.
+    pub(crate) fn create(folder: &Path, limit: Option<u64>) -> io::Result<(SpillSpace, Arc<SpillFile>)> {
+        let (file, reader) = nameless_file(folder)?;
+        let limit = match limit {
+            Some(limit) => limit,
+            None => {
+                let disk = rustix::fs::fstatvfs(&file)?;
+                disk.f_bavail.saturating_mul(disk.f_frsize) / 2
+            }
+        };
+        let allowed = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        let limit = limit.min(allowed.unwrap_or(u64::MAX)).min(i64::MAX as u64);
+        Ok((SpillSpace { file, arena: Arena::aligned(0, limit, ALIGNMENT) }, SpillFile::open(reader)?))
+    }
+
+    /// Writes these bytes somewhere.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<Block, SpillError> {
+        let block = self.arena.allocate(bytes.len() as u64).ok_or(SpillError::Full)?;
+        match self.file.write_all_at(bytes, block.offset) {
+            Ok(()) => Ok(block),
+            Err(error) => {
+                self.free(block);
+                Err(SpillError::System(error))
+            }
+        }
+    }
+
+    /// Gives a block back, and its space to the disk. False, and nothing happens, if it is not in use.
+    pub(crate) fn free(&mut self, block: Block) -> bool {
+        if !self.arena.free(block) {
+            return false;
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let len = block.len.max(1).next_multiple_of(ALIGNMENT);
+        if let Err(error) = rustix::fs::fallocate(&self.file, flags, block.offset, len) {
+            // The space stays with the file, which uses it again.
+            log::debug!("a part of the spill file cannot be given back to the disk: {error}");
+        }
+        true
+    }
+
+    /// Bytes in use, rounding included.
+    pub(crate) fn used(&self) -> u64 {
+        self.arena.used_bytes()
+    }
+
+    /// Bytes there may be.
+    pub(crate) fn limit(&self) -> u64 {
+        self.arena.capacity()
+    }
+}
+
+/// A file without a name, to write and to read.
+fn nameless_file(folder: &Path) -> io::Result<(File, File)> {
+    // Read-only for everyone else: the descriptor that made it may write all the same.
+    let mode = Mode::RUSR;
+    let made = rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode);
+    if let Ok(file) = made {
+        let file = File::from(file);
+        if let Ok(reader) = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+            return Ok((file, reader));
+        }
+    }
+    // Not all file systems can make one: then it has a name for a moment.
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let mut attempt = 0;
+    let (path, file) = loop {
+        let path = folder.join(format!(".unidist-spill-{}-{attempt}", std::process::id()));
+        match rustix::fs::open(&path, flags, mode) {
+            Err(rustix::io::Errno::EXIST) if attempt < 100 => attempt += 1,
+            other => break (path, File::from(other?)),
+        }
+    };
+    let reader = File::open(&path);
+    std::fs::remove_file(&path)?;
+    Ok((file, reader?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn space(limit: u64) -> (SpillSpace, Arc<SpillFile>) {
+        SpillSpace::create(&std::env::temp_dir(), Some(limit)).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_by_another_process() {
+        let (mut space, file) = space(1 << 20);
+        let theirs = SpillFile::open(File::from(file.file().try_clone_to_owned().unwrap())).unwrap();
+        let first = space.write(&[1; 5000]).unwrap();
+        let second = space.write(b"hello").unwrap();
+        assert_eq!(theirs.view(second, ()).unwrap().unwrap(), "hello");
+        assert_eq!(theirs.view(first, ()).unwrap().unwrap(), vec![1; 5000]);
+        let empty = space.write(b"").unwrap();
+        assert!(theirs.view(empty, ()).unwrap().unwrap().is_empty());
+        assert_eq!(space.used(), 8192 + 4096 + 4096);
+    }
+
+    #[test]
+    fn readers_cannot_change_the_file() {
+        let (mut space, file) = space(1 << 20);
+        space.write(&[1; 5000]).unwrap();
+        assert!(file.0.set_len(0).is_err());
+        assert!(file.0.write_all_at(b"x", 0).is_err());
+    }
+
+    #[test]
+    fn blocks_out_of_bounds_are_refused() {
+        let (mut space, file) = space(1 << 20);
+        space.write(&[1; 4096]).unwrap();
+        for (offset, len) in [(4096, 1), (0, 4097), (u64::MAX, 2), (0, u64::MAX), (1 << 40, 8)] {
+            assert!(file.view(Block { offset, len }, ()).unwrap().is_none(), "{offset} {len}");
+        }
+    }
+
+    #[test]
+    fn the_limit_holds_and_freed_space_goes_back_to_the_disk() {
+        let (mut space, file) = space(1 << 20);
+        let half = vec![7; 1 << 19];
+        let blocks = [space.write(&half).unwrap(), space.write(&half).unwrap()];
+        assert!(matches!(space.write(&[1]), Err(SpillError::Full)));
+        assert_eq!(space.used(), space.limit());
+        let full = file.0.metadata().unwrap().blocks();
+        assert!(space.free(blocks[0]) && !space.free(blocks[0]));
+        assert!(file.0.metadata().unwrap().blocks() < full, "nothing was given back");
+        assert_eq!(file.view(blocks[1], ()).unwrap().unwrap(), half);
+        space.write(&[1]).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_seen_in_the_folder() {
+        let folder = std::env::temp_dir().join(format!("unidist-spill-test-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let (mut space, _file) = SpillSpace::create(&folder, None).unwrap();
+        space.write(&[1; 10_000]).unwrap();
+        assert!(space.limit() > 0);
+        let entries = std::fs::read_dir(&folder).unwrap().count();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(entries, 0);
+        assert!(SpillSpace::create(&folder, None).is_err());
+    }
+}
