@@ -44,4 +44,7 @@ fn in_session(run: fn() -> Result) -> Result {
 pub(crate) fn assert_nothing_is_live() {
     let is_empty = process::eventually(Limits::given().grace, || unidist::live_objects().unwrap() == 0);
     assert!(is_empty, "{} objects are left, though nobody refers to them", unidist::live_objects().unwrap());
+    let usage = || unidist::store_usage().unwrap();
+    let is_free = process::eventually(Limits::given().grace, || (usage().used, usage().spilled) == (0, 0));
+    assert!(is_free, "memory of the store is left in use: {:?}", usage());
 }

@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
 }
 
 fn find(path: &str) -> Option<Case> {
-    let mut cases = cases::ALL.iter().chain([&cases::HIDDEN, &self_test::CASES]).copied().flatten();
+    let mut cases = cases::ALL.iter().chain(cases::HIDDEN).chain([&self_test::CASES]).copied().flatten();
     cases.find(|case| case.path() == path).copied()
 }
 

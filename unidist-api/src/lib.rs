@@ -71,9 +71,9 @@ pub use entry::worker_main;
 pub use init::{Session, init, is_initialized, shutdown};
 pub use unidist_core::{
     Actor, ActorHandle, ActorMethod, ActorOptions, Bound, CallOptions, Dep, Error, ErrorKind, Fetch,
-    FunctionOptions, Gettable, HeldBy, IntoArg, MethodOptions, ObjectRef, Portable, Result, SharedSlice,
-    StoreFull, StoreHolder, StoreUsage, TaskError, Waited, build_id, closure, get, is_object_ref, map, put,
-    put_ref, put_slice, wait,
+    FunctionOptions, Gettable, HeldBy, IntoArg, MethodOptions, ObjectRef, Portable, ProcessId, Result,
+    SharedSlice, StoreFull, StoreHolder, StoreUsage, TaskError, Waited, build_id, closure, get,
+    is_object_ref, map, put, put_ref, put_slice, wait,
 };
 pub use unidist_macros::remote;
 

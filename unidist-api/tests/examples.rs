@@ -247,3 +247,13 @@ fn wordcount_of_no_folder() {
         }
     }
 }
+
+#[test]
+fn churn_leaves_memory_as_it_is() {
+    for backend in BACKENDS {
+        let text = run("churn", backend, &["--cycles".as_ref(), "20000".as_ref()]).text();
+        let sizes = text.lines().next().unwrap().split_once(": ").unwrap().1;
+        let sizes: Vec<f64> = sizes.split(' ').map(|size| size.parse().unwrap()).collect();
+        assert!(sizes.len() == 10 && sizes[9] < sizes[2] + 16.0, "{text}");
+    }
+}

@@ -54,7 +54,7 @@ pub use runner::{Call, CallKind, CallResult, Program, RunnerFactory, TaskRunner}
 pub use rust_runner::{PROGRAM, RustRunner};
 pub use session::BackendProxy;
 pub use shared_slice::{SharedSlice, put_slice};
-pub use unidist_common::{Error, ErrorKind, HeldBy, Result, StoreFull, StoreHolder, TaskError};
+pub use unidist_common::{Error, ErrorKind, HeldBy, ProcessId, Result, StoreFull, StoreHolder, TaskError};
 pub use wait::{Waited, wait};
 
 /// The traits that give functions their `.remote` and `.options`.

@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use unidist_common::{
-    DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, Target, TaskError, TaskSpec,
+    DataId, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, Target, TaskError, TaskSpec,
 };
 
 pub(crate) struct Memory {

@@ -8,7 +8,7 @@ pub use inner::{Calls, Message, Range, Ranges, Reactor, messages};
 
 use crate::controller::spin_time;
 use crate::link::bell::{Bell, Sleeper};
-use crate::link::handshake::{self, Welcome};
+use crate::link::handshake::{self, Joined, Welcome};
 use crate::link::ring::{LinkMemory, Reader, Side, Writer};
 use crate::store::Block;
 use crate::store::segment::{HEADER, Segment};
@@ -114,7 +114,7 @@ impl Echo {
 pub fn echo(parent: &str) -> Result<(), String> {
     die_with_parent(parent)?;
     let socket = take_socket()?;
-    let (welcome, link, segment, _) = handshake::join(&socket, NAME)?;
+    let Joined { welcome, link, segment, .. } = handshake::join(&socket, NAME)?;
     let spin = Duration::from_micros(u64::from(welcome.spin_us));
     let (mut writer, mut reader) = link.ends(Side::Worker);
     let mut message = Vec::new();

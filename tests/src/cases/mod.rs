@@ -13,6 +13,7 @@ mod never;
 mod objects;
 mod options;
 mod shared_slices;
+mod store;
 mod tasks;
 mod wait;
 
@@ -25,6 +26,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     cluster::CASES,
     objects::CASES,
     shared_slices::CASES,
+    store::CASES,
     tasks::CASES,
     options::CASES,
     closures::CASES,
@@ -38,4 +40,4 @@ pub(crate) const ALL: &[&[Case]] = &[
 ];
 
 /// Programs that cases start.
-pub(crate) const HIDDEN: &[Case] = crashes::PROGRAMS;
+pub(crate) const HIDDEN: &[&[Case]] = &[crashes::PROGRAMS, store::PROGRAMS];

@@ -72,11 +72,18 @@ pub(crate) fn greet(
     rest.write_all(&message[sent..])
 }
 
+/// What a process has once it has joined.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) welcome: Welcome,
+    pub(crate) link: Arc<LinkMemory>,
+    pub(crate) segment: Arc<Segment>,
+    /// None where nothing is spilled.
+    pub(crate) spill: Option<Arc<SpillFile>>,
+}
+
 /// In the new process: reads the welcome, checks that both are one build, maps the memory and answers.
-pub(crate) fn join(
-    socket: &UnixStream,
-    build_id: &str,
-) -> Result<(Welcome, Arc<LinkMemory>, Arc<Segment>, Option<Arc<SpillFile>>), String> {
+pub(crate) fn join(socket: &UnixStream, build_id: &str) -> Result<Joined, String> {
     let (welcome, mut fds) =
         receive_welcome(socket).map_err(|error| format!("cannot read the engine's welcome: {error}"))?;
     let joined = check_build(&welcome.build_id, build_id).and_then(|()| {
@@ -100,7 +107,7 @@ pub(crate) fn join(
         .and_then(|bytes| writer.write_all(&bytes))
         .map_err(|error| format!("cannot answer the engine: {error}"))?;
     let (link, segment, spill) = joined?;
-    Ok((welcome, link, segment, spill))
+    Ok(Joined { welcome, link, segment, spill })
 }
 
 /// The answer to a welcome, on its way to the engine.
@@ -289,9 +296,9 @@ mod tests {
         let (link, segment) = (LinkMemory::create().unwrap(), Segment::create("unidist-test", 4096).unwrap());
         let (_, spill) = SpillSpace::create(&std::env::temp_dir(), Some(4096)).unwrap();
         greet(&engine, &welcome(ours), &link, &segment, Some(&spill)).unwrap();
-        let joined = join(&worker, theirs).map(|(welcome, .., spill)| {
-            assert!(spill.is_some());
-            welcome
+        let joined = join(&worker, theirs).map(|joined| {
+            assert!(joined.spill.is_some());
+            joined.welcome
         });
         (receive_answer(&engine, ours), joined)
     }

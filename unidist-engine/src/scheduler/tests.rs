@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use unidist_common::{Arg, FunctionKey, Returns, Target, TaskOptions, TaskSpec};
 
 mod deadlock;
+mod memory;
 
 const ME: ProcessId = ProcessId::CONTROLLER;
 

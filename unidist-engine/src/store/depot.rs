@@ -6,6 +6,7 @@ use super::{Blob, Block, StoredObject};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use unidist_common::{DataId, Error, ErrorKind, Object, Payload, Result, TaskError};
 use unidist_core::{Outcome, WritableBuffer};
@@ -62,6 +63,7 @@ impl Depot {
             ledger: self.0.ledger.clone(),
             drafts: self.0.drafts.clone(),
             owner: OnceLock::new(),
+            given: AtomicBool::new(false),
         });
         self.0.drafts.lock().insert(block.offset, Arc::downgrade(&draft));
         Ok(Box::new(Buffer { memory, draft, segment: self.0.segment.clone() }))
@@ -78,10 +80,10 @@ impl Depot {
     ) -> Result<()> {
         let mut drafts = Vec::new();
         let stored = self.store_with(object, |bytes| {
-            let draft = self.take_draft(bytes)?;
+            let Some(draft) = self.take_draft(&bytes) else { return Err(bytes) };
             let block = draft.block;
             drafts.push(draft);
-            Some(block)
+            Ok(block)
         });
         if stored.is_err() {
             // They are drafts still: whoever holds their bytes may put them again.
@@ -93,21 +95,38 @@ impl Depot {
         Ok(())
     }
 
-    /// Makes a stored object of a payload.
+    /// Makes a stored object of a payload. Memory from [`allocate`](Depot::allocate) is taken over if nobody else holds
+    /// it; else it is copied, as there is no name yet by which its holders could keep the object.
     pub(crate) fn store(&self, object: Object) -> Result<StoredObject> {
-        self.store_with(object, |_| None)
+        let mut drafts = Vec::new();
+        let stored = self.store_with(object, |bytes| {
+            let Some(draft) = self.take_draft(&bytes) else { return Err(bytes) };
+            let block = draft.block;
+            drop(bytes);
+            if Arc::strong_count(&draft) > 1 {
+                self.0.drafts.lock().insert(block.offset, Arc::downgrade(&draft));
+                // The block was in bounds when it was written, so the view exists.
+                return Err(self.0.segment.view(block, draft).unwrap_or_default());
+            }
+            drafts.push(draft);
+            Ok(block)
+        });
+        if stored.is_ok() {
+            drafts.into_iter().for_each(|draft| draft.given.store(true, Ordering::Relaxed));
+        }
+        stored
     }
 
     fn store_with(
         &self,
         object: Object,
-        mut take: impl FnMut(&Bytes) -> Option<Block>,
+        mut take: impl FnMut(Bytes) -> std::result::Result<Block, Bytes>,
     ) -> Result<StoredObject> {
         let Object { payload: Payload { header, buffers }, borrowed } = object;
         let mut fresh = Vec::new();
-        let mut place = |bytes: Bytes| match take(&bytes) {
-            Some(block) => Ok(Blob::Shared(block)),
-            None => self.place(bytes).inspect(|blob| {
+        let mut place = |bytes: Bytes| match take(bytes) {
+            Ok(block) => Ok(Blob::Shared(block)),
+            Err(bytes) => self.place(bytes).inspect(|blob| {
                 if let Blob::Shared(block) = blob {
                     fresh.push(*block);
                 }
@@ -214,6 +233,8 @@ struct Draft {
     drafts: Arc<Drafts>,
     /// Set once the block is no longer this draft's to give back, with the view of the object it is part of.
     owner: OnceLock<Kept>,
+    /// The block is part of an object, and nobody here has a view of it.
+    given: AtomicBool,
 }
 
 impl Draft {
@@ -225,7 +246,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if self.owner.get().is_none() {
+        if self.owner.get().is_none() && !self.given.load(Ordering::Relaxed) {
             // First: once it is given back, another draft may have its place.
             self.drafts.lock().remove(&self.block.offset);
             self.ledger.give_back(self.block);
@@ -267,7 +288,7 @@ mod tests {
     use crate::store::arena::Arena;
     use crate::store::segment::HEADER;
     use crate::store::spill::SpillSpace;
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::atomic::AtomicI64;
     use unidist_common::{ProcessId, StoreFull};
 
     struct Local {
@@ -338,6 +359,18 @@ mod tests {
     }
 
     #[test]
+    fn a_result_is_taken_without_a_copy_unless_somebody_holds_it() {
+        let (depot, local) = depot(1 << 20);
+        let bytes = depot.allocate(1000).unwrap().freeze();
+        let at = depot.0.segment.block_of(&bytes).unwrap();
+        let payload = |bytes| Payload { header: Bytes::new(), buffers: vec![bytes] };
+        assert!(matches!(depot.store(payload(bytes.clone()).into()).unwrap().buffers[0], Blob::Inline(_)));
+        let stored = depot.store(payload(bytes).into()).unwrap();
+        assert_eq!(stored.buffers[0], Blob::Shared(at));
+        assert_eq!(local.arena.lock().unwrap().used_bytes(), at.size(), "it belongs to the object now");
+    }
+
+    #[test]
     fn a_buffer_that_was_not_put_goes_back() {
         let (depot, local) = depot(1 << 20);
         drop(depot.allocate(1000).unwrap().freeze());
@@ -386,8 +419,7 @@ mod tests {
         drop(loaded);
         drop(depot.load_answer(ID, &moved).unwrap()); // whose view was counted elsewhere
         assert_eq!(local.references.load(Ordering::SeqCst), -1);
-        let beyond = moved.moved(|block| Ok::<_, ()>(block)).unwrap();
-        let beyond = StoredObject { header: Blob::Spilled(Block { offset: 1 << 30, len: 9 }), ..beyond };
+        let beyond = StoredObject { header: Blob::Spilled(Block { offset: 1 << 30, len: 9 }), ..moved };
         assert!(depot.load(ID, &beyond).is_err());
         assert_eq!(local.references.load(Ordering::SeqCst), -1);
     }

@@ -15,7 +15,7 @@ mod task_loop;
 
 use crate::launch::WORKER_VARIABLE;
 use crate::link::bell::Sleeper;
-use crate::link::handshake;
+use crate::link::handshake::{self, Joined};
 use client::Client;
 use rustix::process::{Pid, Signal};
 use std::fs::File;
@@ -62,10 +62,10 @@ fn forget_variable() {
 fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Result<(), String> {
     die_with_parent(parent)?;
     let socket = take_socket()?;
-    let (welcome, memory, segment, spill) = handshake::join(&socket, &(program.build_id)())?;
+    let Joined { welcome, link, segment, spill } = handshake::join(&socket, &(program.build_id)())?;
     logging::start(&welcome);
     let spin = Duration::from_micros(u64::from(welcome.spin_us));
-    let client = Arc::new(Client::new(welcome.process, welcome.actor, memory, segment, spill));
+    let client = Arc::new(Client::new(welcome.process, welcome.actor, link, segment, spill));
     spawn("unidist-watch", move || watch(socket))?;
     let link_thread = client.clone();
     spawn("unidist-link", move || read_link_for_others(&link_thread))?;
