@@ -1,7 +1,12 @@
 //! The simulated memory: blocks that exist, in memory or on disk, and views of them.
 
+use super::process::View;
+use super::world::World;
+use crate::link::message::{Ask, Value};
+use crate::scheduler::Event;
 use crate::store::{Block, StoredObject};
 use std::collections::BTreeMap;
+use unidist_common::{DataId, ProcessId};
 
 /// Every block has a number of its own, so one that is read after it was freed is noticed.
 #[derive(Debug, Default)]
@@ -53,5 +58,49 @@ impl Memory {
     /// A block that is not free, if there is one.
     pub(super) fn first(&self) -> Option<u64> {
         self.blocks.keys().next().copied()
+    }
+}
+
+impl World {
+    pub(super) fn new_block(&mut self) -> Block {
+        self.memory.allocate()
+    }
+
+    /// Somebody has a view of this object from now on, if part of it lies outside.
+    pub(super) fn view(&mut self, id: DataId, object: &StoredObject) -> Option<View> {
+        let broken = &mut self.broken;
+        object.is_outside().then(|| (id, self.memory.view(object, |what| _ = broken.get_or_insert(what))))
+    }
+
+    /// Somebody got these values, and has views of those outside.
+    pub(super) fn view_all(&mut self, ids: &[DataId], values: &[Value]) -> Vec<View> {
+        let ready = ids.iter().zip(values).filter_map(|(id, value)| match value {
+            Value::Ready(object) => Some((*id, object.clone())),
+            Value::Failed(_) => None,
+        });
+        ready.filter_map(|(id, object)| self.view(id, &object)).collect()
+    }
+
+    pub(super) fn end_view(&mut self, view: &View) {
+        self.memory.end_view(&view.1);
+    }
+
+    /// The program drops a view.
+    pub(super) fn drop_view(&mut self, view: View) {
+        self.end_view(&view);
+        self.handle(Event::Ask(ProcessId::CONTROLLER, Ask::Unmap(view.0)));
+    }
+
+    /// Memory is short: something that the scheduler offers is moved to the disk, or cannot be.
+    pub(super) fn spill(&mut self) {
+        let mut after = 0;
+        while let Some((moment, id, object)) = self.scheduler.next_victim(after) {
+            after = moment;
+            if self.rng.bool() {
+                let moved = object.moved(|_| Ok::<_, ()>(self.memory.allocate()));
+                let Ok(moved) = moved else { return };
+                self.handle(Event::Spilled(id, moved));
+            }
+        }
     }
 }

@@ -13,6 +13,7 @@
 //! - slots and resources are all free in the end.
 
 mod memory;
+mod order;
 mod process;
 mod program;
 mod world;

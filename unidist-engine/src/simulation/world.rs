@@ -3,9 +3,9 @@
 use super::memory::Memory;
 use super::process::{Process, Stepped, View, object};
 use super::program::{self, Step};
-use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, ToWorker, Value};
 use crate::scheduler::{Action, Caller, Event, Limits, Scheduler};
-use crate::store::{Block, StoredObject};
+use crate::store::StoredObject;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use unidist_common::{
     Arg, DataId, ErrorKind, FunctionKey, ProcessId, Returns, Target, TaskOptions, TaskSpec,
 };
-use unidist_core::CallKind;
 
 const ME: ProcessId = ProcessId::CONTROLLER;
 
@@ -69,7 +68,7 @@ pub fn simulate(seed: u64, options: &Options) -> Result<u64, Violation> {
 pub(super) struct World {
     pub(super) rng: Rng,
     options: Options,
-    scheduler: Scheduler,
+    pub(super) scheduler: Scheduler,
     processes: BTreeMap<ProcessId, Process>,
     steps: u64,
     program_steps: u32,
@@ -80,19 +79,19 @@ pub(super) struct World {
     held: Vec<DataId>,
     actors: Vec<DataId>,
     open: BTreeMap<RequestId, Vec<DataId>>,
-    memory: Memory,
+    pub(super) memory: Memory,
     /// The program's views of objects.
-    views: Vec<View>,
+    pub(super) views: Vec<View>,
     plans: BTreeMap<DataId, Vec<Step>>,
     depths: BTreeMap<DataId, u32>,
     /// The actor handle that a call was given.
     handles: BTreeMap<DataId, DataId>,
-    started: BTreeSet<DataId>,
+    pub(super) started: BTreeSet<DataId>,
     /// Calls whose process has died with them: they may start once more.
-    lost: BTreeSet<DataId>,
+    pub(super) lost: BTreeSet<DataId>,
     /// For each actor and caller the calls that have not started, in order.
-    expected: BTreeMap<(DataId, Caller), Vec<DataId>>,
-    broken: Option<String>,
+    pub(super) expected: BTreeMap<(DataId, Caller), Vec<DataId>>,
+    pub(super) broken: Option<String>,
 }
 
 impl World {
@@ -387,77 +386,7 @@ impl World {
         if self.rng.bool() { self.rng.choice(ids).copied() } else { None }
     }
 
-    pub(super) fn new_block(&mut self) -> Block {
-        self.memory.allocate()
-    }
-
-    /// Somebody has a view of this object from now on, if part of it lies outside.
-    pub(super) fn view(&mut self, id: DataId, object: &StoredObject) -> Option<View> {
-        let broken = &mut self.broken;
-        object.is_outside().then(|| (id, self.memory.view(object, |what| _ = broken.get_or_insert(what))))
-    }
-
-    /// Somebody got these values, and has views of those outside.
-    pub(super) fn view_all(&mut self, ids: &[DataId], values: &[Value]) -> Vec<View> {
-        let ready = ids.iter().zip(values).filter_map(|(id, value)| match value {
-            Value::Ready(object) => Some((*id, object.clone())),
-            Value::Failed(_) => None,
-        });
-        ready.filter_map(|(id, object)| self.view(id, &object)).collect()
-    }
-
-    pub(super) fn end_view(&mut self, view: &View) {
-        self.memory.end_view(&view.1);
-    }
-
-    /// The program drops a view.
-    fn drop_view(&mut self, view: View) {
-        self.end_view(&view);
-        self.handle(Event::Ask(ME, Ask::Unmap(view.0)));
-    }
-
-    /// Memory is short: something that the scheduler offers is moved to the disk, or cannot be.
-    fn spill(&mut self) {
-        let mut after = 0;
-        while let Some((moment, id, object)) = self.scheduler.next_victim(after) {
-            after = moment;
-            if self.rng.bool() {
-                let moved = object.moved(|_| Ok::<_, ()>(self.memory.allocate()));
-                let Ok(moved) = moved else { return };
-                self.handle(Event::Spilled(id, moved));
-            }
-        }
-    }
-
-    pub(super) fn note_call(&mut self, actor: DataId, caller: Caller, call: DataId) {
-        self.expected.entry((actor, caller)).or_default().push(call);
-    }
-
-    pub(super) fn note_start(&mut self, process: ProcessId, run: &Run) {
-        if !self.started.insert(run.id) && !self.lost.remove(&run.id) {
-            self.broken.get_or_insert(format!("call {} starts twice, now on {process}", run.id));
-        }
-        if let CallKind::Method { actor } = run.kind {
-            for ((_, _), queue) in
-                self.expected.range_mut((actor, (ME, None))..).take_while(|((of, _), _)| *of == actor)
-            {
-                if let Some(at) = queue.iter().position(|call| *call == run.id) {
-                    // Those before it that did not start have failed, which the scheduler has told the caller.
-                    let skipped: Vec<_> = queue.drain(..=at).collect();
-                    let late =
-                        skipped.iter().find(|call| **call != run.id && self.scheduler.has_task(**call));
-                    if let Some(late) = late {
-                        self.broken
-                            .get_or_insert(format!("call {} of actor {actor} overtakes {late}", run.id));
-                    }
-                    return;
-                }
-            }
-            self.broken.get_or_insert(format!("call {} of actor {actor} starts after a later one", run.id));
-        }
-    }
-
-    fn handle(&mut self, event: Event) {
+    pub(super) fn handle(&mut self, event: Event) {
         if let Some(trace) = self.options.trace {
             trace(format_args!("{} {event:?}", self.steps));
         }
