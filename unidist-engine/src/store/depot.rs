@@ -117,6 +117,22 @@ impl Depot {
         stored
     }
 
+    /// Makes stored objects of the results of a call; all or none.
+    pub(crate) fn store_all(&self, objects: Vec<Object>) -> Result<Vec<StoredObject>> {
+        let mut stored: Vec<StoredObject> = Vec::with_capacity(objects.len());
+        for object in objects {
+            match self.store(object) {
+                Ok(object) => stored.push(object),
+                Err(error) => {
+                    let blocks = stored.iter().flat_map(StoredObject::blocks);
+                    blocks.for_each(|block| self.0.ledger.give_back(block));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(stored)
+    }
+
     fn store_with(
         &self,
         object: Object,
@@ -428,8 +444,10 @@ mod tests {
     fn a_full_store_is_an_error_and_loses_nothing() {
         let (depot, local) = depot(128 * 1024);
         let half = Bytes::from(vec![0u8; 100 * 1024]);
-        let payload = Payload { header: half.clone(), buffers: vec![half] };
+        let payload = Payload { header: half.clone(), buffers: vec![half.clone()] };
         assert!(matches!(depot.store(payload.into()), Err(Error::StoreFull { .. })));
+        let halves = vec![Payload::inline(half.clone()).into(), Payload::inline(half).into()];
+        assert!(depot.store_all(halves).is_err());
         assert_eq!(local.arena.lock().unwrap().used_bytes(), 0);
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use unidist_common::{DataId, Object, TaskError};
+use unidist_common::{DataId, TaskError};
 use unidist_core::{Call, CallKind, CallResult, Program, TaskRunner, within_call};
 
 const LONGEST_NAP: Duration = Duration::from_millis(100);
@@ -192,10 +192,8 @@ impl TaskLoop {
     }
 
     fn finish(&self, id: DataId, result: CallResult) {
-        let stored = result.and_then(|objects| {
-            let store = |object: Object| self.client.depot().store(object).map_err(TaskError::from);
-            objects.into_iter().map(store).collect::<Result<Vec<_>, _>>()
-        });
+        let stored =
+            result.and_then(|objects| self.client.depot().store_all(objects).map_err(TaskError::from));
         self.client.done(id, stored);
     }
 }

@@ -24,7 +24,8 @@ impl Office {
                 args: vec!["-c".into(), script.into()],
                 envs: vec![],
             },
-            segment: Segment::create("unidist-test", spill: None, 4096).unwrap(),
+            segment: Segment::create("unidist-test", 4096).unwrap(),
+            spill: None,
             welcome: Welcome { build_id: "a".into(), process, actor: false, spin_us: 0, log_dir: None },
             notify: Box::new(move |notice| drop(sender.send(notice))),
         };
