@@ -205,3 +205,18 @@ fn holders_are_named_by_what_they_do() {
     ];
     assert_eq!(holders, expected);
 }
+
+#[test]
+fn an_answer_that_could_not_be_sent_brings_no_views() {
+    let mut c = Cluster::new(1);
+    let [a, b] = [put(&mut c, 4096), put(&mut c, 8192)];
+    let w = worker(1);
+    c.get(w, &[b], None);
+    let request = c.get(w, &[a, b, a], None);
+    let Some(Reply::Values(values)) = c.reply(request).cloned() else { panic!("no answer") };
+    c.handle(Event::Unanswered(w, values));
+    assert_eq!(victims(&c), [a], "the view that it had before stays");
+    unmap(&mut c, w, b);
+    [a, b].into_iter().for_each(|id| c.release(id));
+    assert_nothing_is_left(&c);
+}
