@@ -1,6 +1,7 @@
 //! The engine's turn: events from the links, the inbox and the supervisor go into the scheduler, and what it decides
 //! goes out.
 
+use super::mailbox::{Letters, Mailbox};
 use super::storage::Storage;
 use super::supervisor::{Notice, Supervisor};
 use crate::link::channel::Channel;
@@ -12,73 +13,13 @@ use crate::scheduler::{Action, Event, Role, Scheduler};
 use crate::store::{Block, StoredObject};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use unidist_common::{DataId, Error, ProcessId, Result};
 use unidist_core::ClusterInfo;
 
 /// How many messages one link may deliver in a turn, so that none starves the others.
 const MESSAGES_PER_TURN: usize = 512;
-
-/// What the driver shares with the other threads of the controller.
-#[derive(Debug)]
-pub(crate) struct Mailbox {
-    letters: Mutex<Letters>,
-    /// Whether there are letters, readable without the lock.
-    full: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Letters {
-    asks: Vec<Ask>,
-    notices: Vec<Notice>,
-    /// What concerns the store, of which the scheduler knows nothing.
-    store: Vec<FromWorker>,
-    shutdown: bool,
-}
-
-impl Mailbox {
-    pub(crate) fn new() -> Self {
-        Mailbox { letters: Mutex::default(), full: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn ask(&self, ask: Ask) {
-        self.put(|letters| letters.asks.push(ask));
-    }
-
-    pub(crate) fn notice(&self, notice: Notice) {
-        self.put(|letters| letters.notices.push(notice));
-    }
-
-    /// `Allocate` or `StoreUsage`.
-    pub(crate) fn ask_store(&self, message: FromWorker) {
-        self.put(|letters| letters.store.push(message));
-    }
-
-    pub(crate) fn shutdown(&self) {
-        self.put(|letters| letters.shutdown = true);
-    }
-
-    fn put(&self, write: impl FnOnce(&mut Letters)) {
-        let mut letters = self.lock();
-        write(&mut letters);
-        self.full.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Acquire)
-    }
-
-    fn empty_into(&self, out: &mut Letters) {
-        let mut letters = self.lock();
-        self.full.store(false, Ordering::Release);
-        std::mem::swap(&mut *letters, out);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The state of the engine. Whoever holds it drives.
 pub(crate) struct Driver {

@@ -1,6 +1,7 @@
 //! Who drives: the turns of the engine are taken by whichever thread waits for something.
 
-use super::driver::{Driver, Mailbox};
+use super::driver::Driver;
+use super::mailbox::Mailbox;
 use super::storage::Blocks;
 use super::supervisor::Supervisor;
 use crate::link::bell::Sleeper;

@@ -9,6 +9,7 @@
 
 mod driver;
 mod driving;
+mod mailbox;
 mod storage;
 mod supervisor;
 
@@ -21,8 +22,9 @@ use crate::store::arena::Arena;
 use crate::store::depot::Depot;
 use crate::store::segment::{HEADER, Segment};
 use crate::store::spill::{SpillFile, SpillSpace};
-use driver::{Driver, Mailbox};
+use driver::Driver;
 use driving::Shared;
+use mailbox::Mailbox;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
