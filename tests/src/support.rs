@@ -38,6 +38,43 @@ impl Signal {
     }
 }
 
+/// Remembers what is said, for others to wait for.
+pub(crate) struct Log {
+    said: watch::Sender<Vec<String>>,
+}
+
+#[remote]
+impl Log {
+    #[new]
+    pub(crate) fn new() -> Self {
+        Log { said: watch::Sender::new(Vec::new()) }
+    }
+
+    pub(crate) fn say(&self, text: String) {
+        self.said.send_modify(|said| said.push(text));
+    }
+
+    /// What was said, once that is so much.
+    pub(crate) async fn said(&self, count: usize) -> Vec<String> {
+        let mut said = self.said.subscribe();
+        said.wait_for(|said| said.len() >= count).await.map(|said| said.clone()).unwrap_or_default()
+    }
+}
+
+/// Says something in the log.
+pub(crate) fn say(log: &ActorHandle<Log>, text: impl ToString) {
+    let () = log.say.options().num_returns::<0>().remote(text.to_string());
+}
+
+/// What is said when it is dropped.
+pub(crate) struct LastWord(pub(crate) ActorHandle<Log>, pub(crate) &'static str);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        say(&self.0, self.1);
+    }
+}
+
 /// Blocks in a task until the signal is opened; gives the process.
 #[remote]
 pub(crate) fn blocked_on(signal: ActorHandle<Signal>) -> unidist::Result<u32> {

@@ -53,6 +53,37 @@
 //! `.remote(..)` neither fails nor panics: whatever goes wrong with a call comes out of its ref, as an [`Error`]. The
 //! error that the function itself returned is there too: [`Error::downcast`].
 //!
+//! A call that is not wanted any more can be cancelled ([`cancel`]), and one that may take too long given a limit
+//! (`timeout`, an option of [`remote`] and of `.options()`). A long computation asks whether either has happened to it
+//! ([`is_cancelled`]).
+//!
+//! ```
+//! use std::time::Duration;
+//! use unidist::prelude::*;
+//! use unidist::{ErrorKind, is_cancelled};
+//!
+//! #[remote(timeout = 0.02)]
+//! fn patient() {
+//!     while !is_cancelled() {
+//!         std::thread::sleep(Duration::from_millis(1));
+//!     }
+//! }
+//!
+//! # fn main() -> unidist::Result<()> {
+//! # let _session = unidist::init()?;
+//! # // Elsewhere a call has ended when `.remote` returns.
+//! # if unidist::config::Backend::get()? != unidist::config::BackendName::Pymp { return Ok(()) }
+//! let error = get(patient.remote()).unwrap_err();
+//! assert_eq!(error.as_task().map(|error| error.kind), Some(ErrorKind::TimedOut));
+//!
+//! let pending = patient.options().timeout(Duration::MAX).remote();
+//! assert!(pending.cancel()?);
+//! let error = get(pending).unwrap_err();
+//! assert_eq!(error.as_task().map(|error| error.kind), Some(ErrorKind::Cancelled));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Workers
 //!
 //! Workers are processes of the same executable. They become workers before `main` runs, so the program needs no
@@ -72,8 +103,8 @@ pub use init::{Session, init, is_initialized, shutdown};
 pub use unidist_core::{
     Actor, ActorHandle, ActorMethod, ActorOptions, Bound, CallOptions, Dep, Error, ErrorKind, Fetch,
     FunctionOptions, Gettable, HeldBy, IntoArg, MethodOptions, ObjectRef, Portable, ProcessId, Result,
-    SharedSlice, StoreFull, StoreHolder, StoreUsage, TaskError, Waited, build_id, closure, get,
-    is_object_ref, map, put, put_ref, put_slice, wait,
+    SharedSlice, StoreFull, StoreHolder, StoreUsage, TaskError, Waited, build_id, cancel, closure, get,
+    is_cancelled, is_object_ref, map, put, put_ref, put_slice, wait,
 };
 pub use unidist_macros::remote;
 
@@ -96,8 +127,8 @@ pub use unidist_macros::remote;
 /// ```
 pub mod config {
     pub use unidist_config::{
-        Backend, BackendName, ConfigError, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources,
-        Source, SpillDir, SpillLimit,
+        Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory,
+        Resources, Source, SpillDir, SpillLimit,
     };
 }
 

@@ -71,6 +71,8 @@ pub enum ErrorKind {
     Cancelled,
     /// An option of the call is not a possible one.
     InvalidOption,
+    /// The call ran longer than its `timeout`.
+    TimedOut,
 }
 
 /// An error value of the user's own type, encoded.
@@ -202,6 +204,7 @@ impl ErrorKind {
             ErrorKind::NotInitialized => "was called before `unidist::init()`",
             ErrorKind::Cancelled => "was cancelled",
             ErrorKind::InvalidOption => "has an impossible option",
+            ErrorKind::TimedOut => "ran out of time",
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::{DataId, FunctionKey};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One call of a function, an actor's constructor or an actor's method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,11 +85,15 @@ pub struct TaskOptions {
     pub resources: Vec<(String, f64)>,
     /// The name shown in errors and logs instead of the function's.
     pub name: Option<String>,
-    /// How often a task is run again after its worker died with it. Default 0; a task is given up once it was lost with
-    /// a worker three times, whatever this says.
+    /// How often a task is run again after its worker died with it, or an actor's call on the restarted actor. Default
+    /// 0; it is given up once it was lost so three times, whatever this says.
     pub max_retries: Option<u32>,
     /// Among the calls that are ready, those of higher priority start first. Default 0.
     pub priority: Option<i32>,
     /// For actors: how many calls of asynchronous methods may be in flight at once. Default: no limit.
     pub max_concurrency: Option<u32>,
+    /// How long the call may run, from its start on. Default: no limit.
+    pub timeout: Option<Duration>,
+    /// For actors: how often one whose process has died is started again. Default 0.
+    pub max_restarts: Option<u32>,
 }

@@ -134,6 +134,8 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
                 max_retries: options.0,
                 priority: Some(-1),
                 max_concurrency: None,
+                max_restarts: options.0,
+                timeout: options.0.map(|seconds| Duration::from_secs(seconds.into())),
             }),
         },
     )

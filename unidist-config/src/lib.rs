@@ -32,7 +32,8 @@ mod variable;
 
 pub use error::ConfigError;
 pub use parameters::{
-    Backend, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources, SpillDir, SpillLimit, VARIABLES,
+    Backend, CancelGrace, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources, SpillDir,
+    SpillLimit, VARIABLES,
 };
 pub use reference::reference_page;
 pub use settings::{BackendName, Settings};

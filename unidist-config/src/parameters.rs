@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Declares the parameter types, each with its documentation, default (as a value and in words) and type of value,
 /// and the list of their variables.
@@ -95,6 +96,10 @@ registry! {
     /// How many tasks of the program may be unfinished at once: above it, `.remote` waits for one to end. Inside a
     /// task it never waits.
     MaxPendingTasks = "UNIDIST_MAX_PENDING_TASKS": Option<NonZeroUsize>, default None, "no limit";
+
+    /// How many seconds a call that was cancelled, or has run out of time, has to leave its worker process. One that
+    /// has not by then, because it computes without end or waits for something else, loses its worker.
+    CancelGrace = "UNIDIST_CANCEL_GRACE": Duration, default Duration::from_secs(1), "1";
 }
 
 impl Backend {
@@ -330,6 +335,34 @@ impl MaxPendingTasks {
     /// [`ConfigError::InvalidValue`] for 0, [`ConfigError::AfterInit`] while a session exists.
     pub fn put(limit: impl Into<Option<usize>>) -> Result<(), ConfigError> {
         put::<Self>(limit.into().map(|limit| limit.to_string()).unwrap_or_default().into())
+    }
+}
+
+impl CancelGrace {
+    /// The time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Duration, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use unidist_config::CancelGrace;
+    /// CancelGrace::put(Duration::from_millis(100))?;
+    /// assert_eq!(CancelGrace::get()?, Duration::from_millis(100));
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(time: Duration) -> Result<(), ConfigError> {
+        put::<Self>(format!("{}.{:09}", time.as_secs(), time.subsec_nanos()).into())
     }
 }
 

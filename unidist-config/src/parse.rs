@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What is accepted, in words; used by errors and by the reference page alike.
 pub(crate) trait Allowed {
@@ -147,6 +148,18 @@ impl Parse for Option<PathBuf> {
     }
 }
 
+impl Allowed for Duration {
+    const KIND: &'static str = "seconds";
+    const ALLOWED: &'static str = "a number of seconds, at least 0, such as 0.5";
+}
+
+impl Parse for Duration {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        let seconds: f64 = text(raw)?.parse().ok()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+}
+
 fn text(raw: &OsStr) -> Option<&str> {
     raw.to_str().map(str::trim)
 }
@@ -157,6 +170,16 @@ mod tests {
 
     fn parse<T: Parse>(text: &str) -> Option<T> {
         T::parse(OsStr::new(text))
+    }
+
+    #[test]
+    fn seconds() {
+        assert_eq!(parse("2"), Some(Duration::from_secs(2)));
+        assert_eq!(parse(" 0.5"), Some(Duration::from_millis(500)));
+        assert_eq!(parse("0"), Some(Duration::ZERO));
+        for wrong in ["-1", "1s", "NaN", "inf", "1e300", "soon"] {
+            assert_eq!(parse::<Duration>(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! All settings together, resolved and validated once.
 
 use crate::parameters::{
-    Backend, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources, SpillDir, SpillLimit,
+    Backend, CancelGrace, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources, SpillDir,
+    SpillLimit,
 };
 use crate::variable::{self, Definition, Raw};
 use crate::{ConfigError, table};
@@ -10,6 +11,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a session is started with.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,8 @@ pub struct Settings {
     pub log_dir: Option<PathBuf>,
     /// How many tasks of the program may be unfinished at once.
     pub max_pending_tasks: Option<NonZeroUsize>,
+    /// How long a call that was cancelled, or has run out of time, has to leave its worker.
+    pub cancel_grace: Duration,
 }
 
 /// A backend.
@@ -79,6 +83,7 @@ impl Settings {
             resources: resolve::<Resources>(&given)?,
             log_dir: resolve::<LogDir>(&given)?,
             max_pending_tasks: resolve::<MaxPendingTasks>(&given)?,
+            cancel_grace: resolve::<CancelGrace>(&given)?,
         })
     }
 }
@@ -128,6 +133,7 @@ mod tests {
         assert_eq!((settings.spill_dir, settings.spill_limit), (None, None));
         assert!(settings.resources.is_empty());
         assert_eq!((settings.log_dir, settings.max_pending_tasks), (None, None));
+        assert_eq!(settings.cancel_grace, Duration::from_secs(1));
     }
 
     #[test]
@@ -141,6 +147,7 @@ mod tests {
             ("UNIDIST_RESOURCES", "gpu=2,licence=1"),
             ("UNIDIST_LOG_DIR", "/tmp/logs"),
             ("UNIDIST_MAX_PENDING_TASKS", "100"),
+            ("UNIDIST_CANCEL_GRACE", "0.25"),
         ]);
         let expected = Settings {
             backend: BackendName::Pyseq,
@@ -151,6 +158,7 @@ mod tests {
             resources: [("gpu".to_owned(), 2.0), ("licence".to_owned(), 1.0)].into(),
             log_dir: Some("/tmp/logs".into()),
             max_pending_tasks: NonZeroUsize::new(100),
+            cancel_grace: Duration::from_millis(250),
         };
         assert_eq!(settings, Ok(expected));
     }

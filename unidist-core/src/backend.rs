@@ -101,8 +101,20 @@ pub trait Backend: Send + Sync {
         Ok(StoreUsage::default())
     }
 
-    /// Waits for what is running, ends all processes and frees all memory. A second call does nothing. Whatever is
-    /// blocked in another method returns an error.
+    /// Ends the calls that make these objects, as far as they have not ended, and returns how many these were. Their
+    /// results fail at once with an error of kind `Cancelled`. One that runs is told; a process that it does not leave
+    /// may be killed. Other ids are ignored.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn cancel(&self, ids: &[DataId]) -> Result<usize>;
+
+    /// Whether this call, which runs in this process, is to end: it was cancelled, or has run out of time.
+    fn is_cancelled(&self, call: DataId) -> bool;
+
+    /// Waits for what is running, ends all processes and frees all memory. A second call waits for the first, if that
+    /// has not ended, and does nothing. Whatever is blocked in another method returns an error.
     ///
     /// # Errors
     ///

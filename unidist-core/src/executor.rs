@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 /// A future of the executor.
-type Job<O> = Pin<Box<dyn Future<Output = O>>>;
+pub(crate) type Job<O> = Pin<Box<dyn Future<Output = O>>>;
 /// How a future is polled: this is where panics are caught and the like.
 type Step<T, O> = fn(&T, &mut Job<O>, &mut Context<'_>) -> Poll<O>;
 
@@ -179,6 +179,14 @@ impl<T: Clone, O> Executor<T, O> {
         let places: Vec<usize> =
             slots.iter().filter(|(_, slot)| which(&slot.tag)).map(|(place, _)| place).collect();
         places.into_iter().filter_map(|place| slots.remove(place).job).collect()
+    }
+
+    /// Takes out the future with such a tag, unless it is being polled: for the caller to drop.
+    pub(crate) fn take_parked(&self, which: impl Fn(&T) -> bool) -> Option<(T, Job<O>)> {
+        let mut slots = self.slots.borrow_mut();
+        let (place, _) = slots.iter().find(|(_, slot)| slot.job.is_some() && which(&slot.tag))?;
+        let slot = slots.remove(place);
+        Some((slot.tag, slot.job?))
     }
 
     /// The future in this slot, if there is one and it is not being polled.

@@ -34,6 +34,14 @@ pub trait TaskRunner {
         false
     }
 
+    /// Ends an asynchronous call that has started and waits now, or waits to be started: its future is dropped, and the
+    /// call is added to `ended`, with others that have ended thereby. False if there is no such call, or its code is on
+    /// the stack.
+    fn cancel(&self, call: DataId, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+        let _ = (call, ended);
+        false
+    }
+
     /// Forgets an actor: its state is dropped, its unfinished calls too.
     fn drop_actor(&self, actor: DataId);
 }
@@ -59,6 +67,32 @@ pub struct Call {
     pub objects: Vec<(DataId, Payload)>,
     /// How many results are wanted.
     pub returns: u32,
+    /// To be called when the call starts, which may be later than it was given.
+    pub on_start: OnStart,
+}
+
+/// What is to be called when a call starts, if anything.
+#[derive(Default)]
+pub struct OnStart(Option<Box<dyn FnOnce()>>);
+
+impl OnStart {
+    /// This is to be called.
+    pub fn new(then: impl FnOnce() + 'static) -> Self {
+        OnStart(Some(Box::new(then)))
+    }
+
+    /// Calls it.
+    pub fn tell(self) {
+        if let Some(then) = self.0 {
+            then();
+        }
+    }
+}
+
+impl std::fmt::Debug for OnStart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OnStart").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Function, constructor or method.

@@ -74,6 +74,7 @@ impl RustRunner {
     }
 
     fn run(&self, call: Call, registered: &Registered) -> Option<CallResult> {
+        call.on_start.tell();
         let mut tag = Tag { call: call.id, returns: call.returns, actor: None, asynchronous: false };
         let kind = call.kind;
         let inputs = Inputs::new(call.args, call.objects);
@@ -185,6 +186,12 @@ impl RustRunner {
 }
 
 impl Actor {
+    /// Removes a call that waits; false if it does not.
+    fn forget(&mut self, call: DataId) -> bool {
+        let place = self.waiting.iter().position(|(waiting, _)| waiting.id == call);
+        place.and_then(|place| self.waiting.remove(place)).is_some()
+    }
+
     fn may_start(&self, registered: &Registered) -> bool {
         let asynchronous = matches!(registered.shim, Shim::Method { asynchronous: true, .. });
         !asynchronous || self.in_flight < self.max_concurrency
@@ -223,6 +230,26 @@ impl TaskRunner for RustRunner {
         self.executor.any(|tag| tag.call == call && tag.actor.is_some() && !tag.asynchronous)
     }
 
+    fn cancel(&self, call: DataId, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+        let waited = self.actors.borrow_mut().values_mut().any(|actor| actor.forget(call));
+        if waited {
+            ended.push((call, Err(cancelled())));
+            return true;
+        }
+        let Some((tag, future)) = self.executor.take_parked(|tag| tag.call == call) else { return false };
+        drop(capture::take_handed_on());
+        // Its drop is the user's code.
+        if let Err(error) = self.guarded(call, || drop(future)) {
+            log::error!("the drop of cancelled call {call} failed: {error}");
+        }
+        ended.push((call, self.end(tag, Err(cancelled()))));
+        if let Some(actor) = tag.actor {
+            self.start_waiting(actor, ended);
+        }
+        self.ask_for_a_call();
+        true
+    }
+
     fn drop_actor(&self, actor: DataId) {
         let state = self.actors.borrow_mut().remove(&actor);
         let futures = self.executor.cancel(|tag| tag.actor == Some(actor));
@@ -243,6 +270,10 @@ impl std::fmt::Debug for RustRunner {
 fn step(tag: &Tag, future: &mut LocalFuture<Vec<Object>>, context: &mut Context<'_>) -> Poll<CallResult> {
     guarded(|| current::within_call(tag.call, || future.as_mut().poll(context)))
         .unwrap_or_else(|panic| Poll::Ready(Err(panic)))
+}
+
+fn cancelled() -> TaskError {
+    TaskError::new(ErrorKind::Cancelled, "")
 }
 
 fn gone() -> TaskError {

@@ -156,7 +156,7 @@ fn lifecycle() -> MutexGuard<'static, Lifecycle> {
     DEFAULT.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn peek() -> Option<BackendProxy> {
+pub(crate) fn peek() -> Option<BackendProxy> {
     DEFAULT.backend.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 

@@ -8,6 +8,7 @@ use crate::session::BackendProxy;
 use crate::split::Refs;
 use std::any::TypeId;
 use std::sync::Arc;
+use std::time::Duration;
 use unidist_common::{DataId, Error, ErrorKind, Returns, Target, TaskError, TaskOptions, TaskSpec};
 
 /// A call that was handed in, or why it could not be.
@@ -49,6 +50,14 @@ macro_rules! call_options {
         /// worker three times is given up in any case.
         pub fn max_retries(mut self, times: u32) -> Self {
             self.chosen.max_retries(times);
+            self
+        }
+
+        /// How long the call may run, counted from its start on a worker; no limit unless said otherwise. One that takes
+        /// longer fails with an error of kind [`TimedOut`](unidist_common::ErrorKind::TimedOut), and is not run again; what
+        /// runs on is stopped as by [`cancel`](crate::cancel()).
+        pub fn timeout(mut self, limit: std::time::Duration) -> Self {
+            self.chosen.timeout(limit);
             self
         }
 
@@ -105,6 +114,17 @@ impl Chosen {
         self.set().options.priority = Some(priority);
     }
 
+    pub(crate) fn timeout(&mut self, limit: Duration) {
+        if limit.is_zero() {
+            self.invalid(NO_TIME.to_owned());
+        }
+        self.set().options.timeout = Some(limit);
+    }
+
+    pub(crate) fn max_restarts(&mut self, times: u32) {
+        self.set().options.max_restarts = Some(times);
+    }
+
     pub(crate) fn max_concurrency(&mut self, calls: u32) {
         if calls == 0 {
             self.invalid("max_concurrency must be at least 1".to_owned());
@@ -120,6 +140,18 @@ impl Chosen {
 
     fn invalid(&mut self, message: String) {
         self.set().invalid.get_or_insert(message);
+    }
+}
+
+const NO_TIME: &str = "timeout must be a number of seconds that is more than 0";
+
+/// The limit of time of a definition. What is no time is told when a call is made: it is none.
+#[doc(hidden)]
+pub fn seconds(amount: f64) -> Duration {
+    match Duration::try_from_secs_f64(amount) {
+        Ok(limit) => limit,
+        Err(_) if amount > 0.0 => Duration::MAX,
+        Err(_) => Duration::ZERO,
     }
 }
 
@@ -192,6 +224,7 @@ fn wrong_default(options: &TaskOptions) -> Option<String> {
         amounts.find_map(|(name, amount)| wrong_amount(&format!("the amount of resource `{name}`"), *amount))
     })
     .or_else(|| (options.max_concurrency == Some(0)).then(|| "max_concurrency must be at least 1".to_owned()))
+    .or_else(|| (options.timeout == Some(Duration::ZERO)).then(|| NO_TIME.to_owned()))
 }
 
 /// The options of a call: those chosen for it, else those of the definition. A resource chosen replaces the
@@ -209,6 +242,8 @@ fn merged(defaults: &TaskOptions, chosen: TaskOptions) -> TaskOptions {
         max_retries: chosen.max_retries.or(defaults.max_retries),
         priority: chosen.priority.or(defaults.priority),
         max_concurrency: chosen.max_concurrency.or(defaults.max_concurrency),
+        timeout: chosen.timeout.or(defaults.timeout),
+        max_restarts: chosen.max_restarts.or(defaults.max_restarts),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A session in memory, for tests: it keeps objects and counts references, and runs calls when it is told to.
 
 use crate::backend::{Backend, ClusterInfo, Outcome, WritableBuffer};
-use crate::runner::{Call, CallKind, CallResult, TaskRunner};
+use crate::runner::{Call, CallKind, CallResult, OnStart, TaskRunner};
 use crate::rust_runner::RustRunner;
 use crate::session;
 use bytes::Bytes;
@@ -86,6 +86,7 @@ impl Memory {
             args: spec.args.clone(),
             objects: objects.collect(),
             returns: spec.returns.count,
+            on_start: OnStart::default(),
         }
     }
 
@@ -235,6 +236,21 @@ impl Backend for Memory {
 
     fn live_objects(&self) -> Result<usize> {
         Ok(self.state().entries.len())
+    }
+
+    /// Drops calls that were not taken yet.
+    fn cancel(&self, ids: &[DataId]) -> Result<usize> {
+        let is_named = |spec: &TaskSpec| spec.returns.ids().any(|id| ids.contains(&id));
+        let (cancelled, kept): (Vec<_>, Vec<_>) = self.take_submitted().into_iter().partition(is_named);
+        self.state().submitted = kept;
+        for spec in &cancelled {
+            self.finish(spec, Err(TaskError::new(ErrorKind::Cancelled, "")));
+        }
+        Ok(cancelled.len())
+    }
+
+    fn is_cancelled(&self, _: DataId) -> bool {
+        false
     }
 
     fn shutdown(&self) -> Result<()> {

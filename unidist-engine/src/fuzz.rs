@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use unidist_common::{
     Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, ProcessId, Returns, Target, TaskError,
     TaskOptions, TaskSpec, codec,
@@ -124,6 +125,7 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
         objects: vec![(id, Arc::new(object()))],
         returns: 1,
         nested: true,
+        timed: true,
     };
     let request = RequestId(3);
     let host = BTreeMap::from([("CPU".to_owned(), 2.0)]);
@@ -204,6 +206,8 @@ fn spec() -> TaskSpec {
         max_retries: Some(1),
         priority: Some(-1),
         max_concurrency: None,
+        max_restarts: Some(2),
+        timeout: Some(Duration::from_secs(2)),
     };
     TaskSpec {
         function: FunctionKey(8),

@@ -168,6 +168,7 @@ fn get(backend: &dyn Backend, id: DataId) -> Outcome {
 
 fn settings() -> ControllerSettings {
     ControllerSettings {
+        cancel_grace: Duration::from_secs(1),
         backend: "test",
         cpus: 2,
         resources: Default::default(),
@@ -293,7 +294,7 @@ fn a_process_that_writes_garbage_is_killed_alone() {
     let frame = |body: &[u8]| [&(body.len() as u32).to_le_bytes(), body].concat();
     let (garbage, unknown) = ([0xff; 100], frame(&[77, 0, 0, 0]));
     // It gives back a block that it was never given.
-    let not_its_own = frame(&[&[5, 0, 0, 0][..], &4096u64.to_le_bytes(), &64u64.to_le_bytes()].concat());
+    let not_its_own = frame(&[&[6, 0, 0, 0][..], &4096u64.to_le_bytes(), &64u64.to_le_bytes()].concat());
     for bytes in [&garbage[..], &unknown, &not_its_own, &frame(&[])] {
         let message = lost_after_writing(WRITE, bytes, bytes.len() as u64);
         assert!(message.contains("signal: 9"), "{message}");
@@ -344,6 +345,21 @@ fn after_shutdown_everything_is_an_error_and_nothing_hangs() {
     session.release(id);
 }
 
+fn whoever_shuts_down_waits_for_the_end() {
+    let session = session();
+    let pid = number(&get(&session, submit(&session, PID, &[])).unwrap().header);
+    let worker = PathBuf::from(format!("/proc/{pid}"));
+    assert!(worker.exists());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                session.shutdown().unwrap();
+                assert!(!worker.exists(), "the session has not ended");
+            });
+        }
+    });
+}
+
 macro_rules! trials {
     ($($name:ident),* $(,)?) => { vec![$(Trial::test(stringify!($name), || { $name(); Ok::<(), Failed>(()) })),*] };
 }
@@ -364,6 +380,7 @@ fn main() {
         a_limit_on_pending_tasks_holds_back_the_program,
         threads_of_the_program_share_the_session,
         after_shutdown_everything_is_an_error_and_nothing_hangs,
+        whoever_shuts_down_waits_for_the_end,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

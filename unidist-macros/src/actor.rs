@@ -242,6 +242,7 @@ impl Parts {
         let class = options.name.as_ref().map(LitStr::value);
         let own = method.options.name.as_ref().map(LitStr::value);
         let explicit = explicit_name(own.or_else(|| class.map(|class| format!("{class}.{name}"))));
+        let defaults = &method.options.defaults;
         let arguments = arguments(shape);
         let decode = decode(shape, &arguments);
         let awaited = asynchronous.then(|| quote!(.await));
@@ -281,6 +282,11 @@ impl Parts {
                 const NAME: &'static str = #path;
                 const EXPLICIT_NAME: ::core::option::Option<&'static str> = #explicit;
                 const ASYNCHRONOUS: bool = #asynchronous;
+
+                fn defaults(options: &mut ::unidist::__private::TaskOptions) {
+                    let _ = &options;
+                    #(#defaults)*
+                }
 
                 fn call(
                     state: ::std::rc::Rc<::unidist::__private::State<#actor>>,

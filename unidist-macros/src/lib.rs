@@ -29,6 +29,7 @@ use syn::{Error, Item};
 /// - `resources(gpu = 1, "big-memory" = 0.5)`: custom resources that a call holds;
 /// - `max_retries = 3`: how often a call is run again if its worker dies with it (0 if not given);
 /// - `priority = 1`: calls of higher priority start first (0 if not given);
+/// - `timeout = 2.5`: how many seconds a call may run (no limit if not given);
 /// - `num_returns = 2`: the number of refs that a call gives, one for each value of the tuple that the function returns
 ///   (itself or in a `Result`); 0 gives `()`, and 1 is what there is if not given: one ref to all of it.
 ///
@@ -61,9 +62,15 @@ use syn::{Error, Item};
 /// an actor and gives an `ActorHandle<T>`. Each function with `&self` or `&mut self` can be called through the handle:
 /// `handle.method.remote(..)`. Functions that are not to be remote go in another `impl` block.
 ///
-/// The block takes the options of a function (held for the actor's lifetime, and `num_cpus` is 0 if not given) and
-/// `max_concurrency = 8`, the number of calls of asynchronous methods that may be in flight at once. A method takes
-/// `#[remote(num_returns = 2, name = "...")]`.
+/// The block takes
+///
+/// - `name`, `num_cpus` and `resources`, held for the actor's lifetime (`num_cpus` is 0 if not given);
+/// - `max_concurrency = 8`: the number of calls of asynchronous methods that may be in flight at once;
+/// - `max_restarts = 3`: how often the actor is started again when its process dies (0 if not given);
+/// - `timeout = 2.5`: how many seconds the constructor may run.
+///
+/// A method takes `#[remote(num_returns = 2, name = "...")]`, `timeout = 2.5` and `max_retries = 3`, which is how often
+/// a call is run again on an actor that was started again after it died with the call.
 ///
 /// ```ignore
 /// #[remote(max_concurrency = 8)]

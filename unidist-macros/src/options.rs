@@ -61,9 +61,29 @@ impl Options {
             ("resources", Value::Is(value), _) => {
                 return Err(Error::new_spanned(value, "write `resources(gpu = 1, licence = 2)`"));
             }
-            ("max_retries", Value::Is(times), Place::Function) => {
+            ("max_retries", Value::Is(times), Place::Function | Place::Method) => {
                 not_negative(&times)?;
                 self.defaults.push(quote!(options.max_retries = ::core::option::Option::Some(#times);));
+            }
+            ("timeout", Value::Is(limit), _) => {
+                not_negative(&limit)?;
+                self.defaults.push(quote! {
+                    options.timeout =
+                        ::core::option::Option::Some(::unidist::__private::seconds((#limit) as f64));
+                });
+            }
+            ("max_restarts", Value::Is(times), Place::Actor) => {
+                not_negative(&times)?;
+                self.defaults.push(quote!(options.max_restarts = ::core::option::Option::Some(#times);));
+            }
+            ("max_restarts", _, Place::Function) => {
+                let message = "only an actor can be started again; for a function it is `max_retries = 3`";
+                return Err(Error::new(key.span(), message));
+            }
+            ("max_restarts", _, Place::Method) => {
+                let message = "an actor is started again as a whole: put `max_restarts` on its `impl` block; how often \
+                               a call of this method runs again then is `max_retries = 3`";
+                return Err(Error::new(key.span(), message));
             }
             ("priority", Value::Is(priority), Place::Function) => {
                 self.defaults.push(quote!(options.priority = ::core::option::Option::Some(#priority);));
@@ -88,12 +108,17 @@ fn unknown(key: &Ident, place: Place) -> Error {
     let (what, allowed) = match place {
         Place::Function => (
             "a remote function",
-            "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)`, `num_returns = 2`, `max_retries = 3` and `priority = 1`",
+            "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)`, `num_returns = 2`, `max_retries = 3`, `priority = 1` \
+             and `timeout = 2.5`",
         ),
-        Place::Actor => {
-            ("an actor", "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)` and `max_concurrency = 8`")
+        Place::Actor => (
+            "an actor",
+            "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)`, `max_concurrency = 8`, `max_restarts = 3` and \
+             `timeout = 2.5`",
+        ),
+        Place::Method => {
+            ("an actor method", "`name = \"..\"`, `num_returns = 2`, `max_retries = 3` and `timeout = 2.5`")
         }
-        Place::Method => ("an actor method", "`name = \"..\"` and `num_returns = 2`"),
     };
     Error::new(key.span(), format!("`{key}` is no option of {what}, which takes {allowed}"))
 }

@@ -44,6 +44,7 @@ impl Pyseq {
         timeout: Option<Duration>,
         read: impl FnOnce(&State) -> R,
     ) -> Result<R> {
+        self.check_wanted()?;
         // A time too far to be told is as good as none.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let waited = match Seat::of(&self.shared) {
@@ -75,6 +76,14 @@ impl Pyseq {
         match state.phase {
             Phase::Ended => Err(ended(call)),
             Phase::Open | Phase::Closing | Phase::Ending => Ok(answer(&mut state)),
+        }
+    }
+
+    /// Fails for code of a call that is to end.
+    fn check_wanted(&self) -> Result<()> {
+        match current_call().and_then(|call| self.shared.lock().why_cancelled(call)) {
+            Some(why) => Err(why.into()),
+            None => Ok(()),
         }
     }
 
@@ -114,6 +123,7 @@ impl Backend for Pyseq {
     }
 
     fn put(&self, object: Object) -> Result<DataId> {
+        self.check_wanted()?;
         let id = self.ids.reserve(1);
         self.ask("put", |state| state.put(id, object))?;
         Ok(id)
@@ -154,6 +164,7 @@ impl Backend for Pyseq {
     }
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
+        self.check_wanted()?;
         match AlignedBuffer::zeroed(len) {
             Some(buffer) => Ok(Box::new(buffer)),
             None => Err(StoreFull::new(len as u64, 0, self.memory_limit).into()),
@@ -166,6 +177,27 @@ impl Backend for Pyseq {
 
     fn live_objects(&self) -> Result<usize> {
         self.ask("live_objects", |state| state.live())
+    }
+
+    fn cancel(&self, ids: &[DataId]) -> Result<usize> {
+        let mut cancelled = 0;
+        let after = self.ask("cancel", |state| {
+            let mut after = After::default();
+            for id in ids {
+                if let Some(call) = state.cancellable(*id) {
+                    cancelled += 1;
+                    after.extend(state.end_early(call, TaskError::new(ErrorKind::Cancelled, "")));
+                }
+            }
+            after
+        })?;
+        self.shared.tell();
+        after.run();
+        Ok(cancelled)
+    }
+
+    fn is_cancelled(&self, call: DataId) -> bool {
+        self.shared.lock().why_cancelled(call).is_some()
     }
 
     fn shutdown(&self) -> Result<()> {

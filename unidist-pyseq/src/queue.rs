@@ -93,6 +93,25 @@ impl Queue {
         }
     }
 
+    /// Removes a call, ready or not. False if it is not here.
+    pub(crate) fn remove(&mut self, id: DataId) -> bool {
+        let Some(number) = self.numbers.remove(&id) else { return false };
+        self.ready.remove(&number);
+        let lane = self.calls.remove(&number).and_then(|call| call.lane);
+        if let Some(lane) = lane
+            && let Some(calls) = self.lanes.get_mut(&lane)
+        {
+            calls.retain(|other| *other != number);
+            match calls.front().copied() {
+                Some(next) => self.check(next),
+                None => {
+                    self.lanes.remove(&lane);
+                }
+            }
+        }
+        true
+    }
+
     /// Whether more than one call is ready.
     pub(crate) fn has_choice(&self) -> bool {
         self.ready.len() > 1
@@ -224,6 +243,18 @@ mod tests {
         assert!(!queue.is_ready(id(1)));
         queue.settled_one(0);
         assert!(queue.take_if_ready(id(1)).is_some());
+    }
+
+    #[test]
+    fn a_call_that_is_removed_holds_nobody_up() {
+        let mut queue = Queue::default();
+        let (actor, late) = (id(50), id(60));
+        queue.push(method(1, actor, &[late]), caller(), |needed, _| needed == late);
+        queue.push(method(2, actor, &[]), caller(), |_, _| false);
+        assert!(queue.remove(id(1)) && !queue.remove(id(1)));
+        queue.settled_one(0); // what it waited for comes all the same
+        assert_eq!((next(&mut queue), next(&mut queue)), (Some(id(2)), None));
+        assert!(queue.lanes.is_empty() && queue.numbers.is_empty());
     }
 
     #[test]

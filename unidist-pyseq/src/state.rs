@@ -5,6 +5,7 @@
 //! *open* → *closing* (what is ready still runs, and code that runs may still make calls) → *ending* (nothing new
 //! comes in; what has not ended fails) → *ended* (all is gone).
 
+mod early;
 mod waiting;
 
 pub(crate) use waiting::Goal;
@@ -16,7 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashSet;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, Object, ProcessId, Returns, Target, TaskError, TaskSpec};
-use unidist_core::{Call, CallKind, CallResult, Outcome};
+use unidist_core::{Call, CallKind, CallResult, OnStart, Outcome};
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,8 @@ pub(crate) enum Frame {
 /// What the sequential thread does next.
 pub(crate) enum Step {
     Run(TaskSpec),
+    /// Drop these asynchronous calls, which are to end.
+    Drop(Vec<DataId>),
     Turn,
     DropActor(DataId),
 }
@@ -72,6 +75,8 @@ pub(crate) struct State {
     queue: Queue,
     /// The calls that have not ended.
     calls: FxHashMap<DataId, Unfinished>,
+    /// Calls that end early, or may.
+    early: early::Early,
     /// Actors that nobody refers to any more.
     dying: Vec<DataId>,
     /// How many of them are being dropped now.
@@ -108,6 +113,7 @@ impl State {
             host,
             queue: Queue::default(),
             calls: FxHashMap::default(),
+            early: early::Early::default(),
             dying: Vec::new(),
             dropping: 0,
         }
@@ -157,6 +163,9 @@ impl State {
         if let Some(actor) = self.dying.pop() {
             self.dropping += 1;
             return Some(Step::DropActor(actor));
+        }
+        if let Some(calls) = self.early.take_to_drop() {
+            return Some(Step::Drop(calls));
         }
         let helpful = match goal {
             Some(goal) if self.queue.has_choice() => self.helpful(goal),
@@ -218,12 +227,14 @@ impl State {
             args: spec.args,
             objects,
             returns: spec.returns.count,
+            on_start: OnStart::default(),
         })
     }
 
     /// The call on top of the stack has returned: with its result, or to be gone on with in turns.
     pub(crate) fn returned(&mut self, id: DataId, result: Option<CallResult>) -> After {
         self.stack.pop();
+        self.early.came_back(id, result.is_none());
         match result {
             Some(result) => self.settle(id, result.map_err(here)),
             None => {
@@ -238,8 +249,14 @@ impl State {
     /// A turn has ended.
     pub(crate) fn turned(&mut self, ended: Vec<(DataId, CallResult)>) -> After {
         self.stack.pop();
+        self.settle_all(ended)
+    }
+
+    /// These calls have ended.
+    pub(crate) fn settle_all(&mut self, ended: Vec<(DataId, CallResult)>) -> After {
         let mut after = After::default();
         for (id, result) in ended {
+            self.early.came_back(id, false);
             after.extend(self.settle(id, result.map_err(here)));
         }
         after
@@ -251,6 +268,7 @@ impl State {
         let Some(call) = self.calls.remove(&id) else {
             return after;
         };
+        let result = self.early.in_time(id, result);
         let objects = self.outcomes(&call, result);
         for (returned, (outcome, borrowed)) in call.returns.ids().zip(objects) {
             borrowed.iter().for_each(|inner| self.directory.retain(*inner));
@@ -315,7 +333,7 @@ impl State {
 
     /// Whether there is no actor to be dropped.
     pub(crate) fn is_idle(&self) -> bool {
-        self.dying.is_empty()
+        self.dying.is_empty() && !self.early.has_to_drop()
     }
 
     fn is_running(&self, id: DataId) -> bool {
@@ -369,7 +387,7 @@ impl State {
 }
 
 impl After {
-    fn extend(&mut self, other: After) {
+    pub(crate) fn extend(&mut self, other: After) {
         self.then.extend(other.then);
         self.freed.extend(other.freed);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use unidist_common::{DataId, Error, ErrorKind, Result, TaskError, TaskSpec};
-use unidist_core::{CallResult, Program, TaskRunner};
+use unidist_core::{CallResult, OnStart, Program, TaskRunner, current_call};
 
 /// Address space, not memory: deep recursion of remote functions is the stack of one thread here.
 const STACK: usize = 256 << 20;
@@ -96,9 +96,20 @@ impl Seat {
     /// The goal can never be met.
     pub(crate) fn drive(&self, goal: Option<Goal<'_>>, until: Option<Instant>) -> Result<Waited, TaskError> {
         let is_late = || until.is_some_and(|until| Instant::now() >= until);
+        let call = if goal.is_some() { current_call() } else { None };
         let mut steps = 0_u64;
         let mut state = self.shared.lock();
         loop {
+            let after = state.end_overdue();
+            if let Some(after) = after {
+                drop(state);
+                self.shared.tell();
+                after.run();
+                state = self.shared.lock();
+            }
+            if let Some(why) = call.and_then(|call| state.why_cancelled(call)) {
+                return Err(why);
+            }
             if goal.is_some_and(|goal| state.is_met(goal)) {
                 return Ok(Waited::Met);
             }
@@ -131,7 +142,8 @@ impl Seat {
                 state.asleep = true;
                 self.shared.tell();
             }
-            state = self.shared.sleep(state, until);
+            let next = until.into_iter().chain(state.next_deadline()).min();
+            state = self.shared.sleep(state, next);
             state.asleep = false;
         }
     }
@@ -144,7 +156,19 @@ impl Seat {
                 if self.runner.turn(&mut ended) {
                     self.shared.lock().woken = true; // there may be more to do
                 }
-                self.shared.change(|state| state.turned(ended));
+                self.shared.change(|state| {
+                    let after = state.turned(ended);
+                    state.look_again_at_what_is_to_drop();
+                    after
+                });
+            }
+            Step::Drop(calls) => {
+                for call in calls {
+                    let mut ended = Vec::new();
+                    if self.runner.cancel(call, &mut ended) {
+                        self.shared.change(|state| state.settle_all(ended));
+                    }
+                }
             }
             Step::DropActor(actor) => {
                 self.runner.drop_actor(actor);
@@ -164,9 +188,14 @@ impl Seat {
             let error = TaskError::new(ErrorKind::Failed, message);
             return self.shared.change(|state| state.settle(id, Err(error)));
         }
+        let limit = spec.options.timeout;
         let begun = self.shared.lock().begin(spec);
         match begun {
-            Ok(call) => {
+            Ok(mut call) => {
+                if let Some(limit) = limit {
+                    let shared = self.shared.clone();
+                    call.on_start = OnStart::new(move || shared.lock().started(id, limit));
+                }
                 let result =
                     catch_unwind(AssertUnwindSafe(|| self.runner.start(call))).unwrap_or_else(panicked);
                 self.shared.change(|state| state.returned(id, result));

@@ -45,7 +45,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
 fn options(seed: u64, trace: bool) -> Options {
     let trace: Option<fn(std::fmt::Arguments<'_>)> =
         if trace { Some(|line| eprintln!("{line}")) } else { None };
-    Options { cpus: 1 + seed as usize % 4, trace, ..Options::default() }
+    // Where processes die, a call that hangs is sure to end one day: so in some they do not.
+    Options { cpus: 1 + seed as usize % 4, deaths: !seed.is_multiple_of(5), trace, ..Options::default() }
 }
 
 /// Runs all seeds on all cores; returns the number of steps and what was violated, by seed.

@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = cases!["crashes":
     a_blocked_worker_is_killed.only(PYMP), an_actor_that_exits.only(PYMP), an_actor_that_is_killed.only(PYMP),
     an_actor_that_aborts_in_its_constructor.only(PYMP), pending_calls_of_a_killed_actor.only(PYMP),
     a_task_may_be_retried.only(PYMP), retries_come_to_an_end.only(PYMP), many_crashes.only(PYMP), a_crash_frees_what_it_held.only(PYMP),
+    objects_outlive_their_maker.only(PYMP),
     no_orphans_after_a_kill.bare().only(PYMP), no_orphans_while_busy.bare().only(PYMP), no_orphans_after_an_exit.bare().only(PYMP),
     no_orphans_after_an_abort.bare().only(PYMP), an_exit_status_is_the_programs_own.bare(),
 ];
@@ -32,7 +33,7 @@ fn aborts() -> i64 {
     std::process::abort();
 }
 
-fn kill(process: u32) {
+pub(super) fn kill(process: u32) {
     let process = Pid::from_raw(process.try_into().unwrap()).unwrap();
     kill_process(process, UnixSignal::KILL).unwrap();
 }
@@ -124,7 +125,7 @@ fn dies_before(start: usize, file: std::path::PathBuf) -> std::io::Result<usize>
     Ok(starts)
 }
 
-fn counter_file() -> std::path::PathBuf {
+pub(super) fn counter_file() -> std::path::PathBuf {
     let file = std::env::temp_dir().join(format!("unidist-conformance-{}", std::process::id()));
     std::fs::write(&file, "").unwrap();
     file
@@ -170,6 +171,19 @@ fn other_results_are_kept() -> Result {
     for (n, data) in get(made)?.into_iter().enumerate() {
         assert!(data.iter().all(|byte| usize::from(*byte) == n / 2) && data.len() == [10, 1 << 20][n % 2]);
     }
+    Ok(())
+}
+
+/// What a task has put or returned lies in the session's store, not in the worker that made it.
+fn objects_outlive_their_maker() -> Result {
+    let makes = || (std::process::id(), put(vec![7_u8; 1 << 20]).unwrap(), vec![8_u8; 1 << 20]);
+    let (process, is_put, returned) = makes.options().num_returns::<3>().remote();
+    let process = get(process)?;
+    kill(process);
+    assert!(eventually(BOUND, || !is_alive(process)));
+    assert_eq!(get(square.remote(2))?, 4);
+    assert!(get(get(is_put)?)?.iter().all(|byte| *byte == 7));
+    assert!(get(returned)?.iter().all(|byte| *byte == 8));
     Ok(())
 }
 

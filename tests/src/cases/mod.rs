@@ -5,6 +5,7 @@ mod async_actors;
 mod closures;
 mod cluster;
 mod configuration;
+mod control;
 mod crashes;
 mod errors;
 mod lifecycle;
@@ -12,6 +13,7 @@ mod nested;
 mod never;
 mod objects;
 mod options;
+mod restarts;
 mod shared_slices;
 mod store;
 mod tasks;
@@ -35,7 +37,9 @@ pub(crate) const ALL: &[&[Case]] = &[
     nested::CASES,
     actors::CASES,
     async_actors::CASES,
+    control::CASES,
     crashes::CASES,
+    restarts::CASES,
     never::CASES,
 ];
 

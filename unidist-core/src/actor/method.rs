@@ -15,6 +15,7 @@ use std::any::{Any, TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::time::Duration;
 use unidist_common::{ErrorKind, Target, TaskError, TaskOptions};
 
 /// An actor's constructor: a marker type that `#[remote]` makes.
@@ -42,6 +43,10 @@ pub trait Method<A: Actor>: 'static {
     const EXPLICIT_NAME: Option<&'static str>;
     /// Whether it can have to wait.
     const ASYNCHRONOUS: bool;
+    /// Sets its default options.
+    fn defaults(options: &mut TaskOptions) {
+        let _ = options;
+    }
     /// Decodes the arguments and calls the method.
     fn call(state: Rc<State<A>>, inputs: Inputs) -> Started<Self::Value>;
 }
@@ -103,6 +108,10 @@ where
     fn variant() -> (&'static str, u32) {
         ("", N as u32)
     }
+
+    fn defaults(options: &mut TaskOptions) {
+        M::defaults(options);
+    }
 }
 
 /// A remote method of an actor, a field of what its handle derefs to. It gives `N` refs for each call.
@@ -144,6 +153,21 @@ impl<A: Actor, M: Method<A>, Args, const N: usize> MethodOptions<A, M, Args, N> 
     /// The name shown in errors and logs.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.chosen.name(name.into());
+        self
+    }
+
+    /// How long the call may run, counted from its start in the actor; no limit unless said otherwise. One that takes
+    /// longer fails with an error of kind [`TimedOut`](ErrorKind::TimedOut). The actor stays: the future of an
+    /// asynchronous method is dropped, a synchronous one is told, as by [`cancel`](crate::cancel()).
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.chosen.timeout(limit);
+        self
+    }
+
+    /// How often the call is run again on the restarted actor (see [`ActorOptions::max_restarts`]) if the actor's
+    /// process dies with it: 0 unless said otherwise. A call that was lost three times is given up in any case.
+    pub fn max_retries(mut self, times: u32) -> Self {
+        self.chosen.max_retries(times);
         self
     }
 
@@ -195,6 +219,22 @@ impl<A: Actor, M: Constructor<A>, Args> ActorOptions<A, M, Args> {
     /// The name shown in errors and logs.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.chosen.name(name.into());
+        self
+    }
+
+    /// How long the constructor may run; no limit unless said otherwise. If it takes longer, the actor's process is
+    /// killed, and the actor is dead.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.chosen.timeout(limit);
+        self
+    }
+
+    /// How often the actor is started again when its process dies: 0 unless said otherwise. The constructor runs again
+    /// with the same arguments, in a new process. Calls that the dead process had not seen, and those that waited, run
+    /// there, in order; calls that it had seen fail, unless they may be [retried](MethodOptions::max_retries). A
+    /// constructor that returns an error or panics is not run again.
+    pub fn max_restarts(mut self, times: u32) -> Self {
+        self.chosen.max_restarts(times);
         self
     }
 

@@ -8,6 +8,7 @@ use crate::store::{Blob, Block, StoredObject};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use unidist_common::{Arg, DataId, FunctionKey, ProcessId, Returns, Target, TaskSpec};
 use unidist_core::CallKind;
 
@@ -36,6 +37,7 @@ pub fn messages() -> Vec<(&'static str, Message)> {
         objects: Vec::new(),
         returns: 1,
         nested: false,
+        timed: false,
     };
     let id = spec.id();
     vec![
@@ -124,7 +126,12 @@ impl Calls {
 impl Reactor {
     /// A session with so many workers.
     pub fn new(workers: usize) -> Reactor {
-        let limits = Limits { cpus: workers, resources: BTreeMap::new(), max_pool: workers };
+        let limits = Limits {
+            cpus: workers,
+            resources: BTreeMap::new(),
+            max_pool: workers,
+            cancel_grace: Duration::ZERO,
+        };
         let mut reactor = Reactor {
             scheduler: Scheduler::new(limits),
             actions: Vec::new(),

@@ -1,6 +1,7 @@
 //! The engine's turn: events from the links, the inbox and the supervisor go into the scheduler, and what it decides
 //! goes out.
 
+use super::clock::Clock;
 use super::mailbox::{Letters, Mailbox};
 use super::storage::Storage;
 use super::supervisor::{Notice, Supervisor};
@@ -15,6 +16,7 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use unidist_common::{DataId, Error, ProcessId, Result};
 use unidist_core::ClusterInfo;
 
@@ -43,6 +45,7 @@ pub(crate) struct Driver {
     pending: Arc<AtomicUsize>,
     /// Why the last process that could not join did not.
     last_loss: Option<String>,
+    clock: Clock,
 }
 
 /// A request for a block that could not be met at once.
@@ -139,6 +142,7 @@ impl Driver {
             postponed: Vec::new(),
             pending,
             last_loss: None,
+            clock: Clock::default(),
         }
     }
 
@@ -176,7 +180,14 @@ impl Driver {
 
     /// Whether a turn would find something to do.
     pub(crate) fn has_work(&self) -> bool {
-        self.mailbox.is_full() || self.links.iter().any(|link| link.has_work() || link.has_room_for_backlog())
+        self.mailbox.is_full()
+            || self.links.iter().any(|link| link.has_work() || link.has_room_for_backlog())
+            || self.clock.is_due()
+    }
+
+    /// When there will be something to do even if nothing happens.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.clock.next()
     }
 
     /// Deals with everything that has happened; false if nothing had.
@@ -189,6 +200,10 @@ impl Driver {
             } else if self.links[at].channel.has_backlog() {
                 self.links[at].dirty = true;
             }
+        }
+        for timer in self.clock.take_due() {
+            happened = true;
+            self.handle(Event::Expired(timer));
         }
         if happened {
             self.scheduler.dispatch_into(&mut self.actions);
@@ -273,6 +288,7 @@ impl Driver {
             }
             FromWorker::Returned(tasks) => self.handle(Event::Returned(process, tasks)),
             FromWorker::Yield(task) => self.handle(Event::Yield(process, task)),
+            FromWorker::Started(call) => self.handle(Event::Started(process, call)),
             FromWorker::Allocate(..) | FromWorker::StoreUsage(_) => self.hear_of_store(process, message),
             FromWorker::GiveBack(block) => match self.links[at].drafts.remove(&block.offset) {
                 Some(len) if len == block.len => self.storage.free(block),
@@ -399,6 +415,9 @@ impl Driver {
                 Action::Reply(process, request, reply) => self.reply(process, request, reply),
                 Action::Free(block) => self.storage.free(block),
                 Action::FreeSpilled(block) => self.storage.free_spilled(block),
+                Action::Kill(process) => self.supervisor.kill(process),
+                Action::Arm(timer, time) => self.clock.arm(timer, time),
+                Action::Disarm(timer) => self.clock.disarm(timer),
                 Action::Unobserved(error) => log::error!("nobody can see this failure: {error}"),
             }
         }

@@ -1,5 +1,6 @@
 //! Who drives: the turns of the engine are taken by whichever thread waits for something.
 
+use super::clock::NextDeadline;
 use super::driver::Driver;
 use super::mailbox::Mailbox;
 use super::storage::Blocks;
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) throttled: AtomicUsize,
     pub(super) over: AtomicBool,
     pub(super) spin: Duration,
+    /// When the engine has something to do even if nothing happens.
+    pub(super) deadline: NextDeadline,
 }
 
 impl Ledger for Shared {
@@ -174,7 +177,8 @@ impl Shared {
             let bell = self.segment.bell();
             let announced = bell.announce(Sleeper::Driver);
             if !driver.has_work() {
-                let left = deadline.map_or(nap, |at| at.saturating_duration_since(now).min(nap));
+                let until = deadline.into_iter().chain(driver.next_deadline()).min();
+                let left = until.map_or(nap, |at| at.saturating_duration_since(now).min(nap));
                 bell.sleep(announced, left);
                 nap = (nap * 2).min(LONGEST_NAP);
             }
@@ -185,6 +189,8 @@ impl Shared {
     /// Ends a drive: from now on the standby is rung for, or a thread that waits takes over.
     fn leave(&self, mut driver: MutexGuard<'_, Driver>) {
         let callbacks = driver.take_callbacks();
+        // The standby may be asleep for longer than that.
+        let sooner = self.deadline.set(driver.next_deadline());
         let bell = self.segment.bell();
         let _ = bell.announce(Sleeper::Standby);
         let work_left = driver.has_work();
@@ -193,7 +199,7 @@ impl Shared {
         let work_left = work_left || self.mailbox.is_full();
         match self.parked().first() {
             Some(thread) => thread.unpark(),
-            None if work_left => bell.ring(),
+            None if work_left || sooner => bell.ring(),
             None => {}
         }
         callbacks.into_iter().for_each(Callback::call);
@@ -209,7 +215,7 @@ impl Shared {
                 while driver.turn() && !driver.has_callbacks() && self.parked().is_empty() {}
                 self.leave(driver);
             }
-            self.segment.bell().sleep(announced, LONGEST_NAP);
+            self.segment.bell().sleep(announced, self.deadline.shorten(LONGEST_NAP));
         }
     }
 

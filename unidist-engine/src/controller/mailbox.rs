@@ -1,4 +1,4 @@
-//! What the threads of the program hand to whoever drives.
+//! What other threads hand to whoever drives.
 
 use super::supervisor::Notice;
 use crate::link::message::{Ask, FromWorker};
@@ -20,6 +20,8 @@ pub(super) struct Letters {
     /// What concerns the store, of which the scheduler knows nothing.
     pub(super) store: Vec<FromWorker>,
     pub(super) shutdown: bool,
+    /// The session is over: nobody reads what is put in.
+    closed: bool,
 }
 
 impl Mailbox {
@@ -27,17 +29,37 @@ impl Mailbox {
         Mailbox { letters: Mutex::default(), full: AtomicBool::new(false) }
     }
 
-    pub(crate) fn ask(&self, ask: Ask) {
-        self.put(|letters| letters.asks.push(ask));
+    /// False if nobody will read it, as the session is over.
+    pub(crate) fn ask(&self, ask: Ask) -> bool {
+        let mut ask = Some(ask);
+        self.put(|letters| {
+            if !letters.closed {
+                letters.asks.extend(ask.take());
+            }
+        });
+        ask.is_none() // what was not taken is dropped without the lock
+    }
+
+    /// `Allocate` or `StoreUsage`; false if nobody will read it, as the session is over.
+    pub(crate) fn ask_store(&self, message: FromWorker) -> bool {
+        let mut message = Some(message);
+        self.put(|letters| {
+            if !letters.closed {
+                letters.store.extend(message.take());
+            }
+        });
+        message.is_none()
+    }
+
+    /// Nothing that is put in from now on is kept.
+    pub(crate) fn close(&self) {
+        let mut left = Letters { closed: true, ..Letters::default() };
+        std::mem::swap(&mut *self.lock(), &mut left);
+        self.full.store(false, Ordering::Release);
     }
 
     pub(crate) fn notice(&self, notice: Notice) {
         self.put(|letters| letters.notices.push(notice));
-    }
-
-    /// `Allocate` or `StoreUsage`.
-    pub(crate) fn ask_store(&self, message: FromWorker) {
-        self.put(|letters| letters.store.push(message));
     }
 
     pub(crate) fn shutdown(&self) {
@@ -47,7 +69,7 @@ impl Mailbox {
     fn put(&self, write: impl FnOnce(&mut Letters)) {
         let mut letters = self.lock();
         write(&mut letters);
-        self.full.store(true, Ordering::Release);
+        self.full.store(!letters.closed, Ordering::Release);
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -57,10 +79,30 @@ impl Mailbox {
     pub(super) fn empty_into(&self, out: &mut Letters) {
         let mut letters = self.lock();
         self.full.store(false, Ordering::Release);
+        out.closed = letters.closed;
         std::mem::swap(&mut *letters, out);
     }
 
     fn lock(&self) -> MutexGuard<'_, Letters> {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unidist_common::{DataId, ProcessId};
+
+    #[test]
+    fn nothing_is_kept_after_the_end() {
+        let (mailbox, id) = (Mailbox::new(), DataId::new(ProcessId::CONTROLLER, 1));
+        assert!(mailbox.ask(Ask::Retain(id)) && mailbox.is_full());
+        let mut letters = Letters::default();
+        mailbox.empty_into(&mut letters);
+        assert_eq!((letters.asks.len(), mailbox.is_full()), (1, false));
+        assert!(mailbox.ask(Ask::Release(id)));
+        mailbox.close();
+        assert!(!mailbox.ask(Ask::Release(id)) && !mailbox.is_full());
+        assert!(mailbox.lock().asks.is_empty());
     }
 }

@@ -7,23 +7,27 @@
 //! woken; a thread that hands something in takes a turn at once. While nobody does, the engine thread sleeps on the
 //! bell as its standby.
 
+mod clock;
 mod driver;
 mod driving;
+mod ending;
 mod mailbox;
 mod storage;
 mod supervisor;
 
 use crate::launch::LaunchCommand;
 use crate::link::handshake::Welcome;
-use crate::link::message::{Ask, FromWorker, Reply, Value};
-use crate::pending::Requests;
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, Value};
+use crate::pending::{Callback, Requests};
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::depot::Depot;
 use crate::store::segment::{HEADER, Segment};
 use crate::store::spill::{SpillFile, SpillSpace};
+use clock::NextDeadline;
 use driver::Driver;
 use driving::Shared;
+use ending::Ending;
 use mailbox::Mailbox;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
@@ -57,6 +61,8 @@ pub struct ControllerSettings {
     pub max_pending_tasks: Option<usize>,
     /// The folder of the workers' log files; standard error if there is none.
     pub log_dir: Option<PathBuf>,
+    /// How long a call that was ended early has to leave its worker before that is killed.
+    pub cancel_grace: Duration,
     /// The address of this host.
     pub ip: String,
     /// What starts a worker.
@@ -70,6 +76,7 @@ pub struct Controller {
     settings: ControllerSettings,
     cluster: ClusterInfo,
     engine_thread: Mutex<Option<JoinHandle<()>>>,
+    ending: Ending,
 }
 
 impl Controller {
@@ -120,6 +127,7 @@ impl Controller {
             cpus: settings.cpus,
             resources: settings.resources.clone(),
             max_pool: max_pool(settings.cpus),
+            cancel_grace: settings.cancel_grace,
         });
         let pending = Arc::new(AtomicUsize::new(0));
         let driver = Driver::new(
@@ -144,6 +152,7 @@ impl Controller {
             throttled: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             spin,
+            deadline: NextDeadline::new(),
         });
         let engine = shared.clone();
         let thread =
@@ -154,6 +163,7 @@ impl Controller {
             settings,
             cluster,
             engine_thread: Mutex::default(),
+            ending: Ending::default(),
         };
         let thread = thread.map_err(|error| Error::system("starting the engine's thread", error))?;
         *controller.engine_thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
@@ -177,14 +187,22 @@ impl Controller {
         }
     }
 
-    fn request(&self, call: &str, ask: impl FnOnce(crate::link::message::RequestId) -> Ask) -> Result<Reply> {
+    fn request(&self, call: &str, ask: impl FnOnce(RequestId) -> Ask) -> Result<Reply> {
         let (request, slot) = self.shared.requests.open();
-        self.shared.mailbox.ask(ask(request));
+        self.ask(call, request, ask(request));
         self.shared.drive_until(None, |_| slot.is_done());
         match slot.take() {
             Some(Reply::Failed(error)) => Err(error),
             Some(reply) => Ok(reply),
             None => Err(ended(call)),
+        }
+    }
+
+    /// Hands a request in, and answers it if nobody else will.
+    fn ask(&self, call: &str, request: RequestId, ask: Ask) {
+        if !self.shared.mailbox.ask(ask) {
+            let callback = self.shared.requests.answer(request, Reply::Failed(ended(call)));
+            callback.into_iter().for_each(Callback::call);
         }
     }
 
@@ -268,7 +286,9 @@ impl Backend for Controller {
     fn put(&self, object: Object) -> Result<DataId> {
         self.check_running("put")?;
         let id = self.shared.ids.reserve(1);
-        self.depot.put(id, object, |stored, views| self.shared.mailbox.ask(Ask::Put(id, stored, views)))?;
+        self.depot.put(id, object, |stored, views| {
+            self.shared.mailbox.ask(Ask::Put(id, stored, views));
+        })?;
         Ok(id)
     }
 
@@ -283,13 +303,14 @@ impl Backend for Controller {
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         self.check_running("wait")?;
         let (request, slot) = self.shared.requests.open();
-        self.shared.mailbox.ask(Ask::Wait {
+        let ask = Ask::Wait {
             request,
             ids: ids.to_vec(),
             count: num_returns as u64,
             timed: timeout.is_some(),
             blocks: None,
-        });
+        };
+        self.ask("wait", request, ask);
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.drive_until(deadline, |_| slot.is_done());
         if !slot.is_done() {
@@ -311,7 +332,7 @@ impl Backend for Controller {
         let depot = self.depot.clone();
         let request =
             self.shared.requests.open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
-        self.shared.mailbox.ask(Ask::Get(request, vec![id], None));
+        self.ask("await", request, Ask::Get(request, vec![id], None));
         self.shared.nudge();
     }
 
@@ -349,7 +370,22 @@ impl Backend for Controller {
         }
     }
 
+    fn cancel(&self, ids: &[DataId]) -> Result<usize> {
+        self.check_running("cancel")?;
+        match self.request("cancel", |request| Ask::Cancel(request, ids.to_vec()))? {
+            Reply::Count(count) => Ok(count as usize),
+            _ => Err(unexpected("cancel")),
+        }
+    }
+
+    fn is_cancelled(&self, _: DataId) -> bool {
+        false // no call runs in this process
+    }
+
     fn shutdown(&self) -> Result<()> {
+        let Some(_end) = self.ending.begin() else {
+            return Ok(());
+        };
         let Some(thread) = self.engine_thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Ok(());
         };
@@ -358,6 +394,7 @@ impl Backend for Controller {
         self.shared.over.store(true, Ordering::Release);
         self.shared.segment.bell().ring();
         self.shared.supervisor.end();
+        self.shared.mailbox.close();
         self.shared.requests.answer_all(&Reply::Failed(ended("get")));
         thread.join().map_err(|_| Error::system("ending the engine's thread", "it has panicked"))
     }

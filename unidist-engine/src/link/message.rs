@@ -27,6 +27,9 @@ pub(crate) enum ToWorker {
     Run(Run),
     /// Give back those of these tasks that have not started.
     Recall(Vec<DataId>),
+    /// This call's results have failed with this error, and nobody wants it any more: drop it if it has not started,
+    /// have it stop if it has. A [`FromWorker::Done`] follows when it is gone.
+    Cancel(DataId, Arc<TaskError>),
     /// The answer to a request.
     Reply(RequestId, Reply),
     /// Finish what is running, then end.
@@ -52,6 +55,8 @@ pub(crate) struct Run {
     pub(crate) returns: u32,
     /// Run it now, on top of the task that waits: it waits for this one.
     pub(crate) nested: bool,
+    /// Say when it starts: see [`FromWorker::Started`].
+    pub(crate) timed: bool,
 }
 
 /// The answer to a request.
@@ -67,7 +72,7 @@ pub(crate) enum Reply {
     Cluster(ClusterInfo),
     /// To [`FromWorker::StoreUsage`].
     StoreUsage(StoreUsage),
-    /// To [`FromWorker::LiveObjects`].
+    /// To [`Ask::LiveObjects`] and [`Ask::Cancel`].
     Count(u64),
     /// The request failed.
     Failed(Error),
@@ -84,6 +89,8 @@ pub(crate) enum FromWorker {
     Returned(Vec<DataId>),
     /// This task is asynchronous and waits for requests made earlier, so its slot is free until one is answered.
     Yield(DataId),
+    /// This call of a method has started, which is told of those that have limited time.
+    Started(DataId),
     /// A block of this length is wanted.
     Allocate(RequestId, u64),
     /// This block did not become part of an object.
@@ -147,4 +154,6 @@ pub(crate) enum Ask {
     Unmap(DataId),
     /// How many objects there are.
     LiveObjects(RequestId),
+    /// End the calls that make these objects, as far as they have not ended; reply with their number.
+    Cancel(RequestId, Vec<DataId>),
 }

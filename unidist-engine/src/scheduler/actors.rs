@@ -5,6 +5,7 @@
 
 use super::Scheduler;
 use super::event::Role;
+use super::restart::Again;
 use super::tasks::{Caller, Task, TaskState};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
@@ -13,17 +14,21 @@ use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskSpec};
 
 #[derive(Debug)]
 pub(crate) struct Actor {
-    name: Arc<str>,
-    state: ActorState,
-    process: Option<ProcessId>,
+    pub(super) name: Arc<str>,
+    pub(super) state: ActorState,
+    pub(super) process: Option<ProcessId>,
     /// Calls that wait: for the constructor, for a dependency, or behind such a call of the same caller.
-    waiting: FxHashMap<Caller, VecDeque<DataId>>,
+    pub(super) waiting: FxHashMap<Caller, VecDeque<DataId>>,
     /// Calls that were sent.
-    sent: FxHashSet<DataId>,
+    pub(super) sent: FxHashSet<DataId>,
+    /// What it is started again with, while it may be.
+    pub(super) again: Option<Box<Again>>,
+    /// How often it was started again.
+    pub(super) restarts: u32,
 }
 
 #[derive(Clone, Debug)]
-enum ActorState {
+pub(super) enum ActorState {
     New,
     Alive,
     Dead(Arc<TaskError>),
@@ -38,6 +43,8 @@ impl Scheduler {
             process: None,
             waiting: FxHashMap::default(),
             sent: FxHashSet::default(),
+            again: self.keep_for_restarts(spec),
+            restarts: 0,
         };
         self.actors.insert(spec.id(), actor);
     }
@@ -59,7 +66,12 @@ impl Scheduler {
     }
 
     pub(crate) fn actor_process_joined(&mut self, process: ProcessId, actor: DataId) {
-        if self.tasks.contains_key(&actor) && !self.ending {
+        if let Some(task) = self.tasks.get(&actor)
+            && !self.ending
+        {
+            if let Some(limit) = task.spec.options.timeout {
+                self.arm(actor, limit);
+            }
             self.send(process, actor, false);
         } else {
             self.stop(process); // it failed meanwhile: the session ends
@@ -106,7 +118,7 @@ impl Scheduler {
         }
     }
 
-    fn objects_lack(&self, id: DataId) -> bool {
+    pub(super) fn objects_lack(&self, id: DataId) -> bool {
         matches!(self.objects.known(id), super::directory::Known::Lost)
     }
 
@@ -120,6 +132,7 @@ impl Scheduler {
         calls.extend(actor.waiting.drain().flat_map(|(_, queue)| queue));
         calls.sort_unstable();
         let process = actor.process;
+        self.give_up_restarts(id);
         for call in calls {
             self.fail_with_actor(id, call);
         }
@@ -133,8 +146,13 @@ impl Scheduler {
 
     fn fail_with_actor(&mut self, id: DataId, call: DataId) {
         let mut error = TaskError::new(ErrorKind::ActorDied, "the actor is gone");
-        if let Some(Actor { name, state: ActorState::Dead(cause), .. }) = self.actors.get(&id) {
+        if let Some(Actor { name, state: ActorState::Dead(cause), restarts, .. }) = self.actors.get(&id) {
             error.message = format!("actor `{name}` is dead");
+            match restarts {
+                0 => {}
+                1 => error.message += ", after it was started again once",
+                times => error.message += &format!(", after it was started again {times} times"),
+            }
             error = error.because((**cause).clone());
         }
         self.fail_task(call, error);
@@ -214,6 +232,7 @@ impl Scheduler {
             return; // its constructor runs first
         }
         let process = actor.process;
+        self.give_up_restarts(id);
         self.actors.remove(&id);
         if let Some(process) = process {
             self.stop(process);
@@ -227,14 +246,19 @@ impl Scheduler {
         process: ProcessId,
         error: TaskError,
         expected: bool,
+        unseen: &[DataId],
     ) {
         let Some(actor) = self.actors.get_mut(&id) else {
-            return;
+            return self.fail_task(id, error); // its constructor, while the session ends
         };
         if actor.process != Some(process) {
             return;
         }
         actor.process = None;
+        if !expected && self.restart(id, &error, unseen) {
+            return;
+        }
+        self.fail_task(id, error.clone()); // its constructor, if that has not ended
         if !expected {
             self.kill_actor(id, Arc::new(error));
         }

@@ -12,7 +12,7 @@ use super::tasks::TaskState;
 use super::workers::FrameState;
 use crate::link::message::RequestId;
 use rustc_hash::FxHashMap;
-use unidist_common::{DataId, Error, ErrorKind, ProcessId, Target, TaskError};
+use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
 
 /// How many nodes a search looks at before it gives up; a larger circle goes unnoticed.
 const SEARCH_LIMIT: usize = 10_000;
@@ -70,8 +70,8 @@ impl Scheduler {
                 _ => None,
             });
             if let Some((at, call, process, request)) = blocked {
-                let error = Error::from(self.never_ends(call, &chain[at..]));
-                return self.fail_request(process, request, error);
+                let error = self.never_ends(call, &chain[at..]);
+                return self.refuse(process, request, &error);
             }
         }
     }

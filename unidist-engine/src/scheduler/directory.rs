@@ -3,6 +3,7 @@
 use super::Scheduler;
 use super::event::Action;
 use super::id_map::IdMap;
+use super::makers::Makers;
 use crate::link::message::{RequestId, Value};
 use crate::store::StoredObject;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     entries: IdMap<Entry>,
+    /// The calls that ended of late.
+    pub(crate) makers: Makers,
 }
 
 /// One object.
@@ -116,8 +119,17 @@ impl Directory {
     pub(crate) fn value(&self, id: DataId) -> Value {
         match self.known(id) {
             Known::Settled(value) => value,
-            Known::Pending | Known::Lost => Value::Failed(Arc::new(lost(id))),
+            Known::Pending | Known::Lost => Value::Failed(Arc::new(self.lost(id))),
         }
+    }
+
+    /// The error of an object that is not there.
+    pub(crate) fn lost(&self, id: DataId) -> TaskError {
+        let message = match self.makers.find(id) {
+            Some((name, call)) => format!("object {id}, which `{name}` made (call {call}), was freed"),
+            None => format!("object {id} was freed or never made in this session"),
+        };
+        TaskError::new(ErrorKind::ObjectLost, message)
     }
 
     /// Adds an object that this call will make, with one reference. False if the id is taken.
@@ -174,11 +186,6 @@ impl Directory {
     pub(crate) fn take_waiters(&mut self, id: DataId) -> Waiters {
         self.entries.get_mut(&id).map(|entry| std::mem::take(&mut entry.waiters)).unwrap_or_default()
     }
-}
-
-/// The error of an object that is not there.
-pub(crate) fn lost(id: DataId) -> TaskError {
-    TaskError::new(ErrorKind::ObjectLost, format!("object {id} was freed or never made in this session"))
 }
 
 impl Scheduler {

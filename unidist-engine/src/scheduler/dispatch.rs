@@ -102,7 +102,8 @@ impl Scheduler {
             worker.is_active()
                 && worker.recalling.is_none()
                 && worker.ahead.len() < depth
-                && matches!(worker.stack.as_slice(), [frame] if frame.class == Class::DEFAULT)
+                && matches!(worker.stack.as_slice(), [frame] if frame.class == Class::DEFAULT
+                    && !self.is_doomed(frame.task))
         };
         let shortest = self
             .pool
@@ -138,7 +139,7 @@ impl Scheduler {
     /// Runs on this process, which waits for the request, something ready that it waits for; the newest first.
     pub(crate) fn run_nested(&mut self, process: ProcessId, request: RequestId) -> bool {
         let live = self.workers.get(&process).is_some_and(|worker| worker.phase == Phase::Live);
-        if self.ending || !live {
+        if self.ending || !live || self.top_is_doomed(process) {
             return false;
         }
         let Some(task) = self.find_awaited(process, request) else {

@@ -1,7 +1,9 @@
 //! What goes into the scheduler and what comes out.
 
+use super::timers::Timer;
 use crate::link::message::{Ask, Reply, RequestId, ToWorker, Value};
 use crate::store::{Block, StoredObject};
+use std::time::Duration;
 use unidist_common::{DataId, ProcessId, TaskError};
 
 /// Something happened.
@@ -24,6 +26,10 @@ pub(crate) enum Event {
     Unanswered(ProcessId, Vec<Value>),
     /// This object, of which nobody has a view, was moved to the spill file; its parts are there now.
     Spilled(DataId, StoredObject),
+    /// This call of a method, whose time is limited, has started on this process.
+    Started(ProcessId, DataId),
+    /// The time of this timer is over.
+    Expired(Timer),
     /// The session is to end: what runs may finish, nothing else starts.
     Shutdown,
 }
@@ -37,6 +43,12 @@ pub(crate) enum Action {
     Send(ProcessId, ToWorker),
     /// Answer a request of the controller or of a process.
     Reply(ProcessId, RequestId, Reply),
+    /// Kill a process. Its loss is an event, as any other.
+    Kill(ProcessId),
+    /// Tell when this time is over.
+    Arm(Timer, Duration),
+    /// This timer is not needed any more.
+    Disarm(Timer),
     /// Free a block of the store.
     Free(Block),
     /// Free a block of the spill file.

@@ -12,28 +12,36 @@
 //!                               └──── recalled, or its worker is lost before it started
 //! ```
 //!
-//! The parts: [`directory`] knows objects and counts references, [`tasks`] follows calls, [`actors`] keeps the order of
+//! The parts: [`directory`] knows objects and counts references ([`makers`], who made them), [`tasks`] follows calls, [`actors`] keeps the order of
 //! their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get` and `wait`, [`deadlock`] sees
-//! which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands calls out, [`memory`] knows which
-//! objects may leave the memory. Calls and objects lie in [`id_map`]s.
+//! which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands calls out, [`cancel`] ends calls
+//! early, [`restart`] starts actors again, [`timers`] asks for the time, [`memory`] knows which objects may leave the
+//! memory. Calls and objects lie in [`id_map`]s.
 
 mod actors;
+mod cancel;
+#[cfg(test)]
+mod control_tests;
 mod deadlock;
 mod directory;
 mod dispatch;
 mod event;
 mod id_map;
+mod makers;
 mod memory;
 mod requests;
 mod resources;
+mod restart;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod workers;
 
 pub(crate) use event::{Action, Event, Role};
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use tasks::Caller;
+pub(crate) use timers::Timer;
 
 use crate::link::message::{Ask, Reply, RequestId, Value};
 use directory::{Directory, Waiter};
@@ -42,6 +50,7 @@ use resources::Resources;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
 /// What the scheduler has to work with.
@@ -53,6 +62,8 @@ pub(crate) struct Limits {
     pub(crate) resources: BTreeMap<String, f64>,
     /// How many worker processes there may be, blocked ones included. Actors do not count.
     pub(crate) max_pool: usize,
+    /// How long a call that was ended early has to leave its worker before that is killed.
+    pub(crate) cancel_grace: Duration,
 }
 
 impl Limits {
@@ -83,6 +94,9 @@ pub(crate) struct Scheduler {
     memory: memory::Memory,
     /// Objects that have a value and whose waiters have not been told.
     settled: VecDeque<DataId>,
+    /// Calls whose results have failed early and that may still be with their process.
+    doomed: FxHashMap<DataId, cancel::Doomed>,
+    timers: timers::Timers,
     actions: Vec<Action>,
     ending: bool,
 }
@@ -106,6 +120,8 @@ impl Scheduler {
             requests: FxHashMap::default(),
             memory: memory::Memory::default(),
             settled: VecDeque::new(),
+            doomed: FxHashMap::default(),
+            timers: timers::Timers::default(),
             actions: Vec::new(),
             ending: false,
         }
@@ -128,6 +144,8 @@ impl Scheduler {
             Event::Yield(process, task) => self.block(process, task, None),
             Event::Unanswered(process, values) => self.take_views_back(process, &values),
             Event::Spilled(id, object) => self.spilled(id, object),
+            Event::Started(process, call) => self.started(process, call),
+            Event::Expired(timer) => self.expired(timer),
             Event::Shutdown => self.shutdown(),
         }
         self.tell_waiters();
@@ -174,7 +192,12 @@ impl Scheduler {
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn describe_leftovers(&self) -> Option<String> {
         self.describe_unfinished().or_else(|| {
-            let left = [("objects", self.objects.len()), ("actors", self.actors.len())];
+            let left = [
+                ("objects", self.objects.len()),
+                ("actors", self.actors.len()),
+                ("calls that ended early", self.doomed.len()),
+                ("timers", self.timers.len()),
+            ];
             let left = left.into_iter().find(|(_, count)| *count > 0);
             let left = left.map(|(what, count)| format!("{count} {what}"));
             let left = left.or_else(|| self.memory.describe());
@@ -216,6 +239,7 @@ impl Scheduler {
                 let count = Reply::Count(self.objects.len() as u64);
                 self.actions.push(Action::Reply(process, request, count));
             }
+            Ask::Cancel(request, ids) => self.cancel(process, request, &ids),
         }
     }
 

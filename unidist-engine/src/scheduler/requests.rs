@@ -4,7 +4,7 @@ use super::Scheduler;
 use super::directory::Waiter;
 use super::event::Action;
 use crate::link::message::{Reply, RequestId};
-use unidist_common::{DataId, Error, ProcessId};
+use unidist_common::{DataId, Error, ProcessId, TaskError};
 
 /// A request that cannot be answered yet.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl Request {
             Kind::Get => &self.ids,
             Kind::Wait { .. } => &[],
         }
+    }
+
+    /// Whether this call waits for the answer.
+    pub(crate) fn blocks(&self, call: DataId) -> bool {
+        self.blocks == Some(call)
     }
 
     /// How many of its objects that have no value must get one before it is answered.
@@ -96,6 +101,10 @@ impl Scheduler {
         if open.missing == 0 {
             return self.answer(process, request, open);
         }
+        if let Some(error) = self.refusal(process, open.blocks) {
+            let reply = Reply::Failed(Error::from(error));
+            return self.actions.push(Action::Reply(process, request, reply));
+        }
         for id in &open.ids {
             if self.objects.is_pending(*id) {
                 self.objects.add_waiter(*id, Waiter::Request(process, request));
@@ -109,7 +118,7 @@ impl Scheduler {
             }
             self.block(process, task, Some(request));
             if let Some(error) = self.deadlock(process, request, task) {
-                self.fail_request(process, request, Error::from(error));
+                self.refuse(process, request, &error);
             }
         }
     }
@@ -126,10 +135,11 @@ impl Scheduler {
         Some(open)
     }
 
-    /// Answers a request with an error.
-    pub(crate) fn fail_request(&mut self, process: ProcessId, request: RequestId, error: Error) {
+    /// Answers a request with an error: who waits for it is not to wait any more.
+    pub(crate) fn refuse(&mut self, process: ProcessId, request: RequestId, error: &TaskError) {
         if let Some(open) = self.close(process, request) {
-            self.actions.push(Action::Reply(process, request, Reply::Failed(error)));
+            let reply = Reply::Failed(Error::from(error.clone()));
+            self.actions.push(Action::Reply(process, request, reply));
             self.unblock(process, open.blocks, request);
         }
     }

@@ -1,7 +1,7 @@
 //! Calls: from their submission, over their dependencies, to their results.
 
 use super::Scheduler;
-use super::directory::{Known, Waiter, lost};
+use super::directory::{Known, Waiter};
 use super::event::{Action, Role};
 use super::resources::Class;
 use crate::link::message::{Run, ToWorker, Value};
@@ -21,7 +21,9 @@ pub(crate) struct Task {
     /// How many dependencies have no value yet.
     pub(crate) missing: usize,
     /// How often a worker has died with it.
-    pub(crate) lost: u32,
+    pub(crate) lost: u16,
+    /// How often a worker was killed with it because of another call.
+    pub(crate) spared: u16,
     pub(crate) state: TaskState,
 }
 
@@ -42,7 +44,25 @@ pub(crate) enum TaskState {
 }
 
 /// A call that was lost with so many workers has probably killed them.
-const MOST_LOSSES: u32 = 3;
+const MOST_LOSSES: u16 = 3;
+
+impl Task {
+    /// Its process has died with it: whether it may run once more.
+    pub(crate) fn may_run_again(&mut self) -> bool {
+        self.lost += 1;
+        self.lost < MOST_LOSSES && self.has_retries_left()
+    }
+
+    /// The same, but another call is to blame.
+    pub(crate) fn may_run_again_unblamed(&mut self) -> bool {
+        self.spared = self.spared.saturating_add(1);
+        self.has_retries_left()
+    }
+
+    fn has_retries_left(&self) -> bool {
+        u32::from(self.lost) + u32::from(self.spared) <= self.spec.options.max_retries.unwrap_or(0)
+    }
+}
 
 impl Scheduler {
     /// A new call; one that was refused before it came here fails with that error.
@@ -95,6 +115,7 @@ impl Scheduler {
             arrival,
             missing: 0,
             lost: 0,
+            spared: 0,
             state: TaskState::Waiting,
         };
         if let Target::NewActor = task.spec.target {
@@ -114,12 +135,12 @@ impl Scheduler {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        let mut failed = gone.map(|id| Arc::new(lost(id)));
+        let mut failed = gone.map(|id| Arc::new(self.objects.lost(id)));
         for dependency in &task.spec.dependencies {
             match self.objects.known(*dependency) {
                 Known::Settled(Value::Ready(_)) => {}
                 Known::Settled(Value::Failed(error)) => failed = failed.or(Some(error)),
-                Known::Lost => failed = failed.or(Some(Arc::new(lost(*dependency)))),
+                Known::Lost => failed = failed.or(Some(Arc::new(self.objects.lost(*dependency)))),
                 Known::Pending => {
                     task.missing += 1;
                     self.objects.add_waiter(*dependency, Waiter::Task(id));
@@ -173,6 +194,7 @@ impl Scheduler {
             return self
                 .fail_task(id, TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"));
         }
+        self.disarm(id);
         if let Some(task) = self.tasks.get_mut(&id) {
             task.state = TaskState::Ready;
             self.resources.push_front(task.class, id);
@@ -182,9 +204,7 @@ impl Scheduler {
     /// A worker has died with this call: it is run again or fails.
     pub(crate) fn retry(&mut self, id: DataId, error: TaskError) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        task.lost += 1;
-        let retries = task.spec.options.max_retries.unwrap_or(0).min(MOST_LOSSES - 1);
-        if task.lost <= retries {
+        if task.may_run_again() {
             return self.make_ready_again(id);
         }
         let mut error = error;
@@ -222,6 +242,7 @@ impl Scheduler {
             objects,
             returns: spec.returns.count,
             nested,
+            timed: spec.options.timeout.is_some(),
         };
         self.actions.push(Action::Send(process, ToWorker::Run(run)));
     }
@@ -236,11 +257,11 @@ impl Scheduler {
         self.call_left(process, id);
         let sent_here = |task: &Task| task.state == TaskState::Sent(process);
         if !self.tasks.get(&id).is_some_and(sent_here) {
-            // It has failed already, for example because the session ends.
+            // It has failed already, because it was cancelled or the session ends.
             for object in result.into_iter().flatten() {
                 self.actions.extend(object.blocks().map(Action::Free));
             }
-            return;
+            return self.doomed_left(process, id);
         }
         let in_pool = self.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
         let left = in_pool && self.remove_from_worker(process, id);
@@ -274,6 +295,7 @@ impl Scheduler {
             returns.ids().for_each(|id| self.settle(id, Value::Failed(error.clone())));
         }
         self.task_left(&task, None);
+        self.objects.makers.note(returns, task.spec.name);
     }
 
     /// The call ends without a value.
@@ -289,10 +311,12 @@ impl Scheduler {
             self.settle(result, Value::Failed(error.clone()));
         }
         self.task_left(&task, Some(error));
+        self.objects.makers.note(task.spec.returns, task.spec.name);
     }
 
     /// The call is over: the actor it concerns is told, and what it kept alive is given back.
     fn task_left(&mut self, task: &Task, error: Option<Arc<TaskError>>) {
+        self.disarm(task.spec.id());
         match task.spec.target {
             Target::Pool => {}
             Target::NewActor => self.actor_made(task.spec.id(), error),

@@ -10,28 +10,32 @@ use unidist_common::{Arg, FunctionKey, Returns, Target, TaskOptions, TaskSpec};
 mod deadlock;
 mod memory;
 
-const ME: ProcessId = ProcessId::CONTROLLER;
+pub(super) const ME: ProcessId = ProcessId::CONTROLLER;
 
 /// Processes that exist as a list of what they were sent.
-struct Cluster {
-    scheduler: Scheduler,
-    started: Vec<(ProcessId, Role)>,
-    sent: Vec<(ProcessId, ToWorker)>,
-    replies: Vec<(ProcessId, RequestId, Reply)>,
-    freed: Vec<Block>,
-    unobserved: Vec<TaskError>,
-    next: u64,
+pub(super) struct Cluster {
+    pub(super) scheduler: Scheduler,
+    pub(super) killed: Vec<ProcessId>,
+    pub(super) armed: Vec<(Timer, Duration)>,
+    pub(super) started: Vec<(ProcessId, Role)>,
+    pub(super) sent: Vec<(ProcessId, ToWorker)>,
+    pub(super) replies: Vec<(ProcessId, RequestId, Reply)>,
+    pub(super) freed: Vec<Block>,
+    pub(super) unobserved: Vec<TaskError>,
+    pub(super) next: u64,
 }
 
 impl Cluster {
     /// A session whose workers have all joined.
-    fn new(cpus: usize) -> Self {
-        Cluster::with(Limits { cpus, resources: BTreeMap::from([("gpu".into(), 1.0)]), max_pool: 8 })
+    pub(super) fn new(cpus: usize) -> Self {
+        Cluster::with(limits(cpus))
     }
 
-    fn with(limits: Limits) -> Self {
+    pub(super) fn with(limits: Limits) -> Self {
         let mut cluster = Cluster {
             scheduler: Scheduler::new(limits),
+            killed: Vec::new(),
+            armed: Vec::new(),
             started: Vec::new(),
             sent: Vec::new(),
             replies: Vec::new(),
@@ -46,14 +50,14 @@ impl Cluster {
         cluster
     }
 
-    fn handle(&mut self, event: Event) {
+    pub(super) fn handle(&mut self, event: Event) {
         let mut actions = Vec::new();
         self.scheduler.handle(event, &mut actions);
         self.scheduler.dispatch_into(&mut actions);
         self.carry_out(actions);
     }
 
-    fn carry_out(&mut self, actions: Vec<Action>) {
+    pub(super) fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Start(process, role) => self.started.push((process, role)),
@@ -61,21 +65,24 @@ impl Cluster {
                 Action::Reply(process, request, reply) => self.replies.push((process, request, reply)),
                 Action::Free(block) | Action::FreeSpilled(block) => self.freed.push(block),
                 Action::Unobserved(error) => self.unobserved.push(error),
+                Action::Kill(process) => self.killed.push(process),
+                Action::Arm(timer, time) => self.armed.push((timer, time)),
+                Action::Disarm(timer) => self.armed.retain(|(other, _)| *other != timer),
             }
         }
     }
 
-    fn join_all(&mut self) -> Vec<ProcessId> {
+    pub(super) fn join_all(&mut self) -> Vec<ProcessId> {
         let started = std::mem::take(&mut self.started);
         started.iter().for_each(|(process, _)| self.handle(Event::Joined(*process)));
         started.into_iter().map(|(process, _)| process).collect()
     }
 
-    fn submit(&mut self, make: impl FnOnce(&mut TaskSpec)) -> DataId {
+    pub(super) fn submit(&mut self, make: impl FnOnce(&mut TaskSpec)) -> DataId {
         self.submit_from(ME, make)
     }
 
-    fn submit_from(&mut self, process: ProcessId, make: impl FnOnce(&mut TaskSpec)) -> DataId {
+    pub(super) fn submit_from(&mut self, process: ProcessId, make: impl FnOnce(&mut TaskSpec)) -> DataId {
         let mut spec = self.spec(process);
         make(&mut spec);
         let id = spec.id();
@@ -83,7 +90,7 @@ impl Cluster {
         id
     }
 
-    fn spec(&mut self, process: ProcessId) -> TaskSpec {
+    pub(super) fn spec(&mut self, process: ProcessId) -> TaskSpec {
         let first = DataId::new(process, self.next);
         self.next += 10;
         TaskSpec {
@@ -99,56 +106,56 @@ impl Cluster {
         }
     }
 
-    fn task(&mut self) -> DataId {
+    pub(super) fn task(&mut self) -> DataId {
         self.submit(|_| {})
     }
 
-    fn task_on(&mut self, dependency: DataId) -> DataId {
+    pub(super) fn task_on(&mut self, dependency: DataId) -> DataId {
         self.submit(|spec| {
             spec.args.push(Arg::Ref(dependency));
             spec.dependencies.push(dependency);
         })
     }
 
-    fn actor(&mut self) -> DataId {
+    pub(super) fn actor(&mut self) -> DataId {
         let id = self.submit(|spec| spec.target = Target::NewActor);
         let process = self.join_all()[0];
         self.done(process, id);
         id
     }
 
-    fn call(&mut self, actor: DataId) -> DataId {
+    pub(super) fn call(&mut self, actor: DataId) -> DataId {
         self.submit(|spec| spec.target = Target::Actor(actor))
     }
 
-    fn done(&mut self, process: ProcessId, task: DataId) {
+    pub(super) fn done(&mut self, process: ProcessId, task: DataId) {
         self.handle(Event::Done(process, task, Ok(vec![object(vec![])])));
     }
 
-    fn fail(&mut self, process: ProcessId, task: DataId) {
+    pub(super) fn fail(&mut self, process: ProcessId, task: DataId) {
         self.handle(Event::Done(process, task, Err(TaskError::new(ErrorKind::Failed, "no"))));
     }
 
-    fn ask(&mut self, process: ProcessId, ask: impl FnOnce(RequestId) -> Ask) -> RequestId {
+    pub(super) fn ask(&mut self, process: ProcessId, ask: impl FnOnce(RequestId) -> Ask) -> RequestId {
         let request = RequestId(self.next);
         self.next += 1;
         self.handle(Event::Ask(process, ask(request)));
         request
     }
 
-    fn get(&mut self, process: ProcessId, ids: &[DataId], blocks: Option<DataId>) -> RequestId {
+    pub(super) fn get(&mut self, process: ProcessId, ids: &[DataId], blocks: Option<DataId>) -> RequestId {
         self.ask(process, |request| Ask::Get(request, ids.to_vec(), blocks))
     }
 
-    fn release(&mut self, id: DataId) {
+    pub(super) fn release(&mut self, id: DataId) {
         self.handle(Event::Ask(ME, Ask::Release(id)));
     }
 
-    fn reply(&self, request: RequestId) -> Option<&Reply> {
+    pub(super) fn reply(&self, request: RequestId) -> Option<&Reply> {
         self.replies.iter().find(|(_, id, _)| *id == request).map(|(.., reply)| reply)
     }
 
-    fn error(&mut self, id: DataId) -> TaskError {
+    pub(super) fn error(&mut self, id: DataId) -> TaskError {
         let request = self.get(ME, &[id], None);
         match self.reply(request) {
             Some(Reply::Values(values)) => match &values[0] {
@@ -160,14 +167,14 @@ impl Cluster {
     }
 
     /// The calls sent so far, as (process, call), each counted once.
-    fn runs(&self) -> Vec<(ProcessId, DataId)> {
+    pub(super) fn runs(&self) -> Vec<(ProcessId, DataId)> {
         self.sent
             .iter()
             .filter_map(|(p, m)| if let ToWorker::Run(run) = m { Some((*p, run.id)) } else { None })
             .collect()
     }
 
-    fn last_run(&self) -> (ProcessId, &Run) {
+    pub(super) fn last_run(&self) -> (ProcessId, &Run) {
         let run = |(p, m): &'_ (ProcessId, ToWorker)| matches!(m, ToWorker::Run(_)).then_some(*p);
         let at = self.sent.iter().rposition(|sent| run(sent).is_some()).expect("something runs");
         match &self.sent[at] {
@@ -176,24 +183,29 @@ impl Cluster {
         }
     }
 
-    fn where_is(&self, task: DataId) -> ProcessId {
+    pub(super) fn where_is(&self, task: DataId) -> ProcessId {
         self.runs().iter().rev().find(|(_, id)| *id == task).expect("it was sent").0
     }
 
-    fn live(&self) -> usize {
+    pub(super) fn live(&self) -> usize {
         self.scheduler.objects.len()
     }
 
-    fn free_cpus(&self) -> f64 {
+    pub(super) fn free_cpus(&self) -> f64 {
         self.scheduler.resources.free_cpus()
     }
 }
 
-fn object(borrowed: Vec<DataId>) -> StoredObject {
+pub(super) fn limits(cpus: usize) -> Limits {
+    let resources = BTreeMap::from([("gpu".into(), 1.0)]);
+    Limits { cpus, resources, max_pool: 8, cancel_grace: Duration::from_secs(1) }
+}
+
+pub(super) fn object(borrowed: Vec<DataId>) -> StoredObject {
     StoredObject { header: Blob::Inline(Bytes::new()), buffers: Vec::new(), borrowed }
 }
 
-fn shared(offset: u64) -> StoredObject {
+pub(super) fn shared(offset: u64) -> StoredObject {
     StoredObject {
         header: Blob::Shared(Block { offset, len: 64 }),
         buffers: Vec::new(),
@@ -551,7 +563,7 @@ fn a_process_cannot_give_back_more_than_it_has() {
 
 #[test]
 fn workers_that_never_join_fail_what_waits_for_them() {
-    let mut c = Cluster::with(Limits { cpus: 1, resources: BTreeMap::new(), max_pool: 8 });
+    let mut c = Cluster::with(limits(1));
     c.handle(Event::Lost(worker(1), "gone".into(), vec![]));
     let task = c.task();
     for number in 2..=4 {
@@ -601,6 +613,20 @@ fn an_actor_that_is_still_starting_ends_with_the_session() {
         c.handle(Event::Lost(process, "exit status: 0".into(), vec![]));
     }
     assert!(c.scheduler.is_over());
+}
+
+#[test]
+fn what_is_not_there_any_more_is_told_by_who_made_it() {
+    let mut c = Cluster::new(1);
+    let (made, never) = (c.task(), DataId::new(ME, 5000));
+    c.done(c.where_is(made), made);
+    c.release(made);
+    let (freed, unknown) = (c.error(made), c.error(never));
+    assert_eq!((freed.kind, unknown.kind), (ErrorKind::ObjectLost, ErrorKind::ObjectLost));
+    assert!(freed.message.contains("`f`") && freed.message.contains(&made.to_string()), "{freed}");
+    assert!(unknown.message.contains("never made"), "{unknown}");
+    let dependent = c.task_on(made);
+    assert!(c.error(dependent).root_cause().message.contains("`f`"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::resources::Class;
 use crate::link::message::{RequestId, ToWorker};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) blocking: Vec<RequestId>,
     /// The references that the process holds.
     pub(crate) references: FxHashMap<DataId, u32>,
+    /// The failure of the call because of which it is being killed.
+    pub(crate) killed_for: Option<Arc<TaskError>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub(crate) enum Phase {
     Live,
     /// It was told to end.
     Stopping,
+    /// It is being killed.
+    Killed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,7 @@ impl Worker {
             recalling: None,
             blocking: Vec::new(),
             references: FxHashMap::default(),
+            killed_for: None,
         }
     }
 
@@ -159,6 +165,7 @@ impl Scheduler {
     /// The worker has ended a task or cannot go on with one: finds something that it can run now.
     pub(crate) fn keep_busy(&mut self, process: ProcessId) {
         self.promote(process);
+        self.free_doomed(process);
         let Some(worker) = self.workers.get(&process) else {
             return;
         };
@@ -221,12 +228,18 @@ impl Scheduler {
 
     /// The task runs on this worker from now on.
     pub(crate) fn push_frame(&mut self, process: ProcessId, task: DataId) {
-        let Some(class) = self.tasks.get(&task).map(|task| task.class) else {
-            return;
+        let (class, timeout) = match (self.tasks.get(&task), self.doomed.get(&task)) {
+            (Some(task), _) => (task.class, task.spec.options.timeout),
+            (None, Some(doomed)) => (doomed.class, None),
+            (None, None) => return,
         };
-        if let Some(worker) = self.workers.get_mut(&process) {
-            worker.stack.push(Frame { task, class, state: FrameState::Active });
-            self.resources.take(class);
+        let Some(worker) = self.workers.get_mut(&process) else { return };
+        worker.stack.push(Frame { task, class, state: FrameState::Active });
+        self.resources.take(class);
+        if let Some(limit) = timeout
+            && worker.role == Role::Pool
+        {
+            self.arm(task, limit);
         }
     }
 
@@ -285,6 +298,7 @@ impl Scheduler {
         for task in tasks.into_iter().rev() {
             self.call_left(process, task);
             if recalled.contains(&task) && self.remove_from_worker(process, task) {
+                self.forget_doomed(process, task);
                 self.make_ready_again(task);
             }
         }
@@ -315,12 +329,14 @@ impl Scheduler {
         }
         for frame in std::mem::take(&mut worker.stack) {
             self.give_back(frame);
-            if worker.role == Role::Pool && unseen.contains(&frame.task) {
+            if worker.role != Role::Pool {
+                // Of the one frame of an actor, the actor makes what is to be made.
+            } else if unseen.contains(&frame.task) {
                 self.make_ready_again(frame.task);
-            } else if worker.role == Role::Pool {
-                self.retry(frame.task, error.clone());
+            } else if let Some(culprit) = &worker.killed_for {
+                self.lost_beside(frame.task, &error, culprit);
             } else {
-                self.fail_task(frame.task, error.clone());
+                self.retry(frame.task, error.clone());
             }
         }
         for task in worker.ahead.into_iter().rev() {
@@ -330,8 +346,9 @@ impl Scheduler {
         for (process, request) in requests {
             self.close(process, request);
         }
+        self.doomed_lost(process);
         if let Role::Actor(actor) = worker.role {
-            self.actor_process_lost(actor, process, error.clone(), expected);
+            self.actor_process_lost(actor, process, error.clone(), expected, unseen);
         }
         self.process_left(process);
         for (id, count) in worker.references {

@@ -36,6 +36,10 @@ struct Frame {
     answered: bool,
     /// Objects that it has views of.
     views: Vec<View>,
+    /// It was told to end.
+    cancelled: bool,
+    /// It does not care.
+    stubborn: bool,
 }
 
 /// A view of an object: what it is of, and the blocks.
@@ -62,6 +66,14 @@ impl Process {
                 self.outbox.push_back(FromWorker::Returned(returned));
             }
             Some(ToWorker::Reply(request, reply)) => self.answer(request, &reply, world),
+            Some(ToWorker::Cancel(call, why)) => {
+                let place = self.queue.iter().position(|run| run.id == call);
+                if place.and_then(|place| self.queue.remove(place)).is_some() {
+                    self.outbox.push_back(FromWorker::Done(call, Err((*why).clone())));
+                } else if let Some(frame) = self.stack.iter_mut().find(|frame| frame.run.id == call) {
+                    frame.cancelled = true;
+                }
+            }
             Some(ToWorker::Stop) => {
                 self.queue.clear();
                 self.stopping = true;
@@ -112,6 +124,11 @@ impl Process {
                 views.push(view);
             }
         }
+        if run.timed && matches!(run.kind, CallKind::Method { .. }) {
+            self.outbox.push_back(FromWorker::Started(run.id));
+        }
+        // An actor whose method never ends would be none.
+        let stubborn = run.kind == CallKind::Task && world.rng.u32(0..3) == 0;
         self.stack.push(Frame {
             run,
             steps,
@@ -120,6 +137,8 @@ impl Process {
             results: Vec::new(),
             answered: false,
             views,
+            cancelled: false,
+            stubborn,
         });
     }
 
@@ -129,6 +148,10 @@ impl Process {
             frame.answered = false;
         }
         let task = frame.run.id;
+        if frame.cancelled && !frame.stubborn && world.rng.bool() {
+            self.end(frame, world, Some(TaskError::new(ErrorKind::Cancelled, "it was told to")));
+            return Stepped::Something;
+        }
         match frame.steps.pop_front() {
             None => {
                 self.end(frame, world, None);
@@ -138,6 +161,19 @@ impl Process {
                 self.end(frame, world, Some(TaskError::new(ErrorKind::Failed, "as planned")));
                 return Stepped::Something;
             }
+            Some(Step::Hang) => frame.steps.push_front(Step::Hang),
+            Some(Step::Cancel) => {
+                let id = match world.rng.bool() {
+                    true => world.parent_of(task),
+                    false => world.rng.choice(&frame.results).copied(),
+                };
+                let request = self.new_request();
+                let ids = id.into_iter().collect();
+                self.outbox.push_back(FromWorker::Ask(Ask::Cancel(request, ids)));
+                frame.waiting = Some((request, Vec::new()));
+            }
+            // What a cancelled call asks for is refused in its own process.
+            Some(Step::GetAll | Step::WaitSome { .. }) if frame.cancelled => {}
             Some(Step::Crash) => {
                 self.stack.push(frame);
                 return Stepped::Crashed;

@@ -17,6 +17,10 @@ pub(super) enum Step {
     Put,
     /// Give back a reference to something submitted or put.
     Release,
+    /// Cancel something submitted, or the call that has made this one.
+    Cancel,
+    /// Go on for ever, until told to end (or for longer): its time is limited.
+    Hang,
     /// End with an error.
     Fail,
     /// Take the process down.
@@ -30,11 +34,13 @@ pub(super) fn draw(rng: &mut Rng, depth: u32, crashes: bool) -> Vec<Step> {
         steps.push(match rng.u32(0..100) {
             0..30 if depth < 4 => Step::Spawn(rng.usize(1..4)),
             30..45 => Step::CallActor,
-            45..65 => Step::GetAll,
+            45..61 => Step::GetAll,
+            61..65 => Step::Cancel,
             65..75 => Step::WaitSome { percent: rng.u64(0..=100), hurry: rng.bool() },
             75..85 => Step::Put,
             85..94 => Step::Release,
-            94..98 => Step::Fail,
+            94..97 => Step::Fail,
+            97..98 => Step::Hang,
             98..100 if crashes => Step::Crash,
             _ => Step::Put,
         });

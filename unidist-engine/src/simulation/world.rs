@@ -3,18 +3,23 @@
 use super::memory::Memory;
 use super::process::{Process, Stepped, View, object};
 use super::program::{self, Step};
-use crate::link::message::{Ask, FromWorker, Reply, RequestId, ToWorker, Value};
-use crate::scheduler::{Action, Caller, Event, Limits, Scheduler};
+use super::record::Record;
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
+use crate::scheduler::{Action, Caller, Event, Limits, Role, Scheduler, Timer};
 use crate::store::StoredObject;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use unidist_common::{
     Arg, DataId, ErrorKind, FunctionKey, ProcessId, Returns, Target, TaskOptions, TaskSpec,
 };
 
 const ME: ProcessId = ProcessId::CONTROLLER;
+
+/// How much time passes is not simulated: any timer may be over next.
+pub(super) const TIME: Duration = Duration::from_secs(1);
 
 /// What a simulation is like.
 #[derive(Clone, Debug)]
@@ -86,18 +91,23 @@ pub(super) struct World {
     depths: BTreeMap<DataId, u32>,
     /// The actor handle that a call was given.
     handles: BTreeMap<DataId, DataId>,
-    pub(super) started: BTreeSet<DataId>,
-    /// Calls whose process has died with them: they may start once more.
-    pub(super) lost: BTreeSet<DataId>,
-    /// For each actor and caller the calls that have not started, in order.
-    pub(super) expected: BTreeMap<(DataId, Caller), Vec<DataId>>,
+    record: Record,
+    /// What was armed and is not over.
+    timers: BTreeSet<Timer>,
+    /// Processes that are being killed.
+    to_kill: BTreeSet<ProcessId>,
+    /// Requests for the results of cancelled calls.
+    cancelled: BTreeSet<RequestId>,
+    /// How many calls each cancellation must have ended.
+    counts: BTreeMap<RequestId, u64>,
+    parents: BTreeMap<DataId, DataId>,
     pub(super) broken: Option<String>,
 }
 
 impl World {
     fn new(seed: u64, options: &Options) -> Self {
         let resources = BTreeMap::from([("gpu".to_owned(), 1.0)]);
-        let limits = Limits { cpus: options.cpus, resources, max_pool: 40 };
+        let limits = Limits { cpus: options.cpus, resources, max_pool: 40, cancel_grace: TIME };
         World {
             rng: Rng::with_seed(seed),
             options: options.clone(),
@@ -116,9 +126,12 @@ impl World {
             plans: BTreeMap::new(),
             depths: BTreeMap::new(),
             handles: BTreeMap::new(),
-            started: BTreeSet::new(),
-            lost: BTreeSet::new(),
-            expected: BTreeMap::new(),
+            record: Record::default(),
+            timers: BTreeSet::new(),
+            to_kill: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            parents: BTreeMap::new(),
             broken: None,
         }
     }
@@ -159,10 +172,18 @@ impl World {
         if self.rng.u32(0..16) == 0 {
             return self.spill();
         }
+        if !self.timers.is_empty() && self.rng.u32(0..60) == 0 {
+            let timers: Vec<_> = self.timers.iter().copied().collect();
+            if let Some(&timer) = self.rng.choice(&timers) {
+                self.timers.remove(&timer);
+                return self.handle(Event::Expired(timer));
+            }
+        }
         let processes: Vec<_> = self.processes.keys().copied().collect();
         let Some(&process) = self.rng.choice(&processes) else { return };
         let Some(mut state) = self.processes.remove(&process) else { return };
-        if self.options.deaths && self.rng.u32(0..2000) == 0 {
+        let is_struck = self.options.deaths && self.rng.u32(0..2000) == 0;
+        if is_struck || self.to_kill.contains(&process) && self.rng.u32(0..4) == 0 {
             return self.die(process, state);
         }
         if !state.joined {
@@ -181,6 +202,7 @@ impl World {
                 Stepped::Nothing | Stepped::Something => {}
                 Stepped::Crashed => return self.die(process, state),
                 Stepped::Ended => {
+                    self.to_kill.remove(&process);
                     self.deliver_all(process, &mut state);
                     return self.handle(Event::Lost(process, "it ended".into(), Vec::new()));
                 }
@@ -198,12 +220,13 @@ impl World {
 
     /// The process dies; some of what it said last never arrives, and blocks named there go back.
     fn die(&mut self, process: ProcessId, mut state: Process) {
-        self.lost.extend(state.running());
+        self.to_kill.remove(&process);
+        let mut lost: Vec<_> = state.running().collect();
         state.views().for_each(|view| self.end_view(view));
         let kept = self.rng.usize(state.written.min(state.outbox.len())..=state.outbox.len());
         for message in state.outbox.drain(kept..) {
             if let FromWorker::Done(call, _) = &message {
-                self.lost.insert(*call); // for all that the scheduler knows, it was still running
+                lost.push(*call); // for all that the scheduler knows, it was still running
             }
             let objects: Vec<StoredObject> = match message {
                 FromWorker::Ask(Ask::Put(_, object, _)) => vec![object],
@@ -219,7 +242,11 @@ impl World {
             ToWorker::Run(run) => Some(run.id),
             _ => None,
         });
-        self.handle(Event::Lost(process, "it was killed".into(), unseen.collect()));
+        let unseen = unseen.collect();
+        self.record.lost(process, &lost);
+        self.handle(Event::Lost(process, "it was killed".into(), unseen));
+        let (record, scheduler) = (&mut self.record, &self.scheduler);
+        record.expect_again(lost.into_iter().filter(|call| scheduler.has_task(*call)));
     }
 
     fn deliver_all(&mut self, process: ProcessId, state: &mut Process) {
@@ -239,6 +266,7 @@ impl World {
             }
             FromWorker::Returned(tasks) => self.handle(Event::Returned(process, tasks)),
             FromWorker::Yield(task) => self.handle(Event::Yield(process, task)),
+            FromWorker::Started(call) => self.handle(Event::Started(process, call)),
             FromWorker::Allocate(..)
             | FromWorker::GiveBack(_)
             | FromWorker::Cluster(_)
@@ -262,7 +290,9 @@ impl World {
             }
             45..52 => {
                 self.next_id += 10;
-                let spec = self.spec(Returns { first, count: 1 }, Target::NewActor, vec![], vec![], None);
+                let depends = self.pick(&self.held.clone()).into_iter().collect();
+                let borrows = self.pick(&self.held.clone()).into_iter().collect();
+                let spec = self.spec(Returns { first, count: 1 }, Target::NewActor, depends, borrows, None);
                 self.handle(Event::Ask(ME, Ask::Submit(Box::new(spec), None)));
                 self.actors.push(first);
             }
@@ -302,12 +332,15 @@ impl World {
                     self.handle(Event::Ask(ME, Ask::Hurry(request)));
                 }
             }
-            92..97 => {
+            92..94 => self.cancel_some(request),
+            94..96 => {
                 if !self.views.is_empty() {
                     let at = self.rng.usize(0..self.views.len());
                     let view = self.views.swap_remove(at);
                     self.drop_view(view);
                 }
+            }
+            96..98 => {
                 // What an open request names stays referred to, as the caller of `get` holds its refs.
                 if self.open.is_empty() && !self.held.is_empty() {
                     let at = self.rng.usize(0..self.held.len());
@@ -325,6 +358,30 @@ impl World {
         }
     }
 
+    /// The program cancels some of what it has submitted: the results of what had not ended are errors at once.
+    fn cancel_some(&mut self, request: RequestId) {
+        let named: Vec<_> = (0..self.rng.usize(1..5)).filter_map(|_| self.pick(&self.held.clone())).collect();
+        let call = |id: &DataId| self.record.call_of(*id).filter(|call| self.scheduler.has_task(*call));
+        let calls: BTreeSet<_> = named.iter().filter_map(call).collect();
+        let ids: Vec<_> = named.iter().copied().filter(|id| call(id).is_some()).collect();
+        self.next_request += 2;
+        self.open.insert(request, Vec::new());
+        self.counts.insert(request, calls.len() as u64);
+        self.handle(Event::Ask(ME, Ask::Cancel(request, named)));
+        let request = RequestId(request.0 + 1);
+        self.open.insert(request, ids.clone());
+        self.cancelled.insert(request);
+        self.handle(Event::Ask(ME, Ask::Get(request, ids, None)));
+        if self.open.contains_key(&request) {
+            self.broken.get_or_insert("a cancelled call has no result".into());
+        }
+    }
+
+    /// The call that has made this one.
+    pub(super) fn parent_of(&self, call: DataId) -> Option<DataId> {
+        self.parents.get(&call).copied()
+    }
+
     /// A call, with what it will do.
     pub(super) fn spec(
         &mut self,
@@ -335,6 +392,10 @@ impl World {
         parent: Option<DataId>,
     ) -> TaskSpec {
         let id = returns.first;
+        self.record.submitted(returns);
+        if let Some(parent) = parent {
+            self.parents.insert(id, parent);
+        }
         let depth = parent.and_then(|parent| self.depths.get(&parent)).map_or(0, |depth| depth + 1);
         self.depths.insert(id, depth);
         let mut plan = program::draw(&mut self.rng, depth, self.options.deaths);
@@ -358,8 +419,21 @@ impl World {
             6 => TaskOptions { priority: Some(self.rng.i32(-2..3)), ..Default::default() },
             _ => TaskOptions::default(),
         };
+        let hangs = plan.iter().any(|step| matches!(step, Step::Hang));
         self.plans.insert(id, plan);
-        let options = if target == Target::NewActor { TaskOptions::default() } else { options };
+        let mut options = match target {
+            Target::Pool => options,
+            Target::NewActor => {
+                TaskOptions { max_restarts: Some(self.rng.u32(0..3)), ..TaskOptions::default() }
+            }
+            Target::Actor(_) => TaskOptions { max_retries: options.max_retries, ..TaskOptions::default() },
+        };
+        if hangs || self.rng.u32(0..12) == 0 {
+            options.timeout = Some(TIME);
+        }
+        if target == Target::NewActor {
+            self.record.actor_may_restart(id, options.max_restarts.unwrap_or(0));
+        }
         TaskSpec {
             function: FunctionKey(0),
             body: None,
@@ -386,6 +460,17 @@ impl World {
         if self.rng.bool() { self.rng.choice(ids).copied() } else { None }
     }
 
+    pub(super) fn note_call(&mut self, actor: DataId, caller: Caller, call: DataId) {
+        self.record.called(actor, caller, call);
+    }
+
+    pub(super) fn note_start(&mut self, process: ProcessId, run: &Run) {
+        let scheduler = &self.scheduler;
+        if let Err(broken) = self.record.started(process, run, |call| scheduler.has_task(call)) {
+            self.broken.get_or_insert(broken);
+        }
+    }
+
     pub(super) fn handle(&mut self, event: Event) {
         if let Some(trace) = self.options.trace {
             trace(format_args!("{} {event:?}", self.steps));
@@ -402,8 +487,26 @@ impl World {
                 trace(format_args!("    {action:?}"));
             }
             match action {
-                Action::Start(process, _) => {
+                Action::Start(process, role) => {
                     self.processes.insert(process, Process::default());
+                    if let Role::Actor(actor) = role
+                        && let Err(broken) = self.record.actor_starts(process, actor)
+                    {
+                        self.broken.get_or_insert(broken);
+                    }
+                }
+                Action::Kill(process) => {
+                    if self.processes.contains_key(&process) {
+                        self.to_kill.insert(process);
+                    }
+                }
+                Action::Arm(timer, _) => {
+                    self.timers.insert(timer);
+                }
+                Action::Disarm(timer) => {
+                    if !self.timers.remove(&timer) {
+                        self.broken.get_or_insert(format!("{timer:?} is disarmed in vain"));
+                    }
                 }
                 Action::Send(process, message) => {
                     if let Some(process) = self.processes.get_mut(&process) {
@@ -430,7 +533,17 @@ impl World {
             self.broken.get_or_insert(format!("request {} is answered twice", request.0));
             return;
         };
+        if let Some(expected) = self.counts.remove(&request)
+            && *reply != Reply::Count(expected)
+        {
+            self.broken.get_or_insert(format!("{expected} calls are to be cancelled: {reply:?}"));
+        }
         if let Reply::Values(values) = reply {
+            let is_cancelled =
+                |value: &Value| matches!(value, Value::Failed(error) if error.kind == ErrorKind::Cancelled);
+            if self.cancelled.remove(&request) && !values.iter().all(is_cancelled) {
+                self.broken.get_or_insert(format!("a cancelled call has another result: {values:?}"));
+            }
             let lost = |value: &Value| matches!(value, Value::Failed(error) if error.root_cause().kind == ErrorKind::ObjectLost);
             if values.len() != ids.len() || values.iter().any(lost) {
                 self.broken.get_or_insert(format!("request {} has a wrong answer: {values:?}", request.0));
@@ -448,7 +561,7 @@ impl World {
                 || !process.outbox.is_empty()
                 || process.can_step()
         };
-        self.processes.values().any(moving)
+        self.processes.values().any(moving) || !self.timers.is_empty() || !self.to_kill.is_empty()
     }
 
     fn check_all_ended(&self) -> Result<(), String> {

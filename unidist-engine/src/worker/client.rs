@@ -1,5 +1,6 @@
 //! The scheduler as a worker's code sees it: every call is a message, every answer one too.
 
+use super::cancelled::CancelledCalls;
 use super::task_loop;
 use crate::controller::{load_all, load_one};
 use crate::link::bell::{Bell, Sleeper};
@@ -52,6 +53,7 @@ struct Core {
     channel: Mutex<Channel<FromWorker, ToWorker>>,
     calls: Mutex<Calls>,
     requests: Requests,
+    cancelled: CancelledCalls,
     stopping: AtomicBool,
     /// The task thread runs the user's code.
     in_user_code: AtomicBool,
@@ -75,6 +77,7 @@ impl Client {
             segment: segment.clone(),
             calls: Mutex::default(),
             requests: Requests::default(),
+            cancelled: CancelledCalls::default(),
             stopping: AtomicBool::new(false),
             in_user_code: AtomicBool::new(false),
         });
@@ -95,6 +98,10 @@ impl Client {
 
     pub(super) fn requests(&self) -> &Requests {
         &self.core.requests
+    }
+
+    pub(super) fn cancelled(&self) -> &CancelledCalls {
+        &self.core.cancelled
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -181,7 +188,10 @@ impl Client {
 
     /// Waits for the answer to a request: the task thread by serving meanwhile, another by sleeping.
     fn await_answer(&self, slot: &Slot, deadline: Option<Instant>, awaited: &[DataId]) {
-        if task_loop::serve_until(deadline, awaited, || slot.is_done()) {
+        // The engine ends the wait of a cancelled task itself, in step with what the worker runs. Of an actor's
+        // asynchronous calls it does not know which one waits.
+        let gives_up = || self.core.is_actor && self.core.cancelled.check().is_err();
+        if task_loop::serve_until(deadline, awaited, || slot.is_done() || gives_up()) {
             return;
         }
         while !slot.is_done() {
@@ -202,7 +212,15 @@ impl Client {
         let (request, slot) = self.core.requests.open();
         self.core.ask(request, call, &message(request));
         self.await_answer(&slot, None, awaited);
-        answer(call, slot.take())
+        self.answer(call, &slot)
+    }
+
+    /// The answer, or why there is none.
+    fn answer(&self, call: &str, slot: &Slot) -> Result<Reply> {
+        match slot.take() {
+            None => self.core.cancelled.check().and_then(|()| answer(call, None)),
+            reply => answer(call, reply),
+        }
     }
 }
 
@@ -249,6 +267,7 @@ impl Backend for Client {
     }
 
     fn put(&self, object: Object) -> Result<DataId> {
+        self.core.cancelled.check()?;
         self.core.check_length(&object)?;
         let id = self.core.ids.reserve(1);
         self.depot
@@ -257,6 +276,7 @@ impl Backend for Client {
     }
 
     fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>> {
+        self.core.cancelled.check()?;
         // The task that waits, if this thread runs one, gives its slot back meanwhile.
         let blocks = current_call();
         let ask = |request| FromWorker::Ask(Ask::Get(request, ids.to_vec(), blocks));
@@ -267,6 +287,7 @@ impl Backend for Client {
     }
 
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
+        self.core.cancelled.check()?;
         let (request, slot) = self.core.requests.open();
         let ask = Ask::Wait {
             request,
@@ -283,7 +304,7 @@ impl Backend for Client {
             self.send(&FromWorker::Ask(Ask::Hurry(request)));
             self.await_answer(&slot, None, &[]);
         }
-        match answer("wait", slot.take())? {
+        match self.answer("wait", &slot)? {
             Reply::Ready(positions) => Ok(positions.into_iter().map(|at| at as usize).collect()),
             _ => Err(unexpected("wait")),
         }
@@ -304,6 +325,7 @@ impl Backend for Client {
     }
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
+        self.core.cancelled.check()?;
         self.depot.allocate(len)
     }
 
@@ -326,6 +348,25 @@ impl Backend for Client {
             Reply::StoreUsage(usage) => Ok(usage),
             _ => Err(unexpected("store_usage")),
         }
+    }
+
+    /// A call that is to end may still cancel others.
+    fn cancel(&self, ids: &[DataId]) -> Result<usize> {
+        let (request, slot) = self.core.requests.open();
+        self.send(&FromWorker::Ask(Ask::Cancel(request, ids.to_vec())));
+        if !task_loop::serve_until(None, &[], || slot.is_done()) {
+            while !slot.is_done() {
+                std::thread::park();
+            }
+        }
+        match answer("cancel", slot.take())? {
+            Reply::Count(count) => Ok(count as usize),
+            _ => Err(unexpected("cancel")),
+        }
+    }
+
+    fn is_cancelled(&self, call: DataId) -> bool {
+        self.core.cancelled.why(call).is_some()
     }
 
     /// The session belongs to the program: a worker's end of it does nothing.
@@ -437,6 +478,13 @@ impl Core {
                             let returned = self.recall(&tasks);
                             self.append(&mut channel, &FromWorker::Returned(returned));
                         }
+                        ToWorker::Cancel(call, why) => match self.drop_queued(call) {
+                            true => {
+                                let ended = FromWorker::Done(call, Err((*why).clone()));
+                                self.append(&mut channel, &ended);
+                            }
+                            false => self.cancelled.add(call, why),
+                        },
                         ToWorker::Reply(request, reply) => answers.push((request, reply)),
                         ToWorker::Stop => {
                             *self.calls() = Calls::default();
@@ -459,6 +507,18 @@ impl Core {
             answers.into_iter().filter_map(|(request, reply)| self.requests.answer(request, reply));
         callbacks.collect::<Vec<_>>().into_iter().for_each(Callback::call);
         happened
+    }
+
+    /// Removes a call that has not started; false if it is not here.
+    fn drop_queued(&self, call: DataId) -> bool {
+        let mut calls = self.calls();
+        let Calls { nested, queued } = &mut *calls;
+        let dropped = [nested, queued].into_iter().find_map(|queue| {
+            let place = queue.iter().position(|run| run.id == call)?;
+            queue.remove(place)
+        });
+        drop(calls);
+        dropped.is_some()
     }
 
     /// Gives back what has not started. The answer names only what was still there.

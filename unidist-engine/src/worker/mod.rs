@@ -9,6 +9,7 @@
 //! - The *watch thread* waits for the end of the socket to the engine, which means that the program is gone, and ends
 //!   the process.
 
+mod cancelled;
 mod client;
 mod logging;
 mod task_loop;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use unidist_common::{DataId, TaskError};
-use unidist_core::{Call, CallKind, CallResult, Program, TaskRunner, within_call};
+use unidist_core::{Backend, Call, CallKind, CallResult, OnStart, Program, TaskRunner, within_call};
 
 const LONGEST_NAP: Duration = Duration::from_millis(100);
 
@@ -63,6 +63,9 @@ impl TaskLoop {
         let mut idle = Idle::new(self.spin);
         while !self.client.is_stopping() {
             let happened = self.client.pump() | self.go_on();
+            if self.client.cancelled().any() && self.runner.pending() == 0 {
+                self.client.cancelled().clear();
+            }
             if let Some(run) = self.client.next_call(|_| true) {
                 self.execute(run);
                 idle.reset();
@@ -96,7 +99,7 @@ impl TaskLoop {
     }
 
     fn has_work(&self) -> bool {
-        self.woken.load(Ordering::Acquire) || self.client.has_input()
+        self.woken.load(Ordering::Acquire) || self.client.has_input() || self.client.cancelled().has_news()
     }
 
     /// Runs a call. An asynchronous task is seen to its end, as a task holds its worker; an actor's call may go on
@@ -111,6 +114,9 @@ impl TaskLoop {
             }
         }
         let (id, kind) = (run.id, run.kind);
+        if let Some(why) = self.client.cancelled().why(id) {
+            return self.finish(id, Err((*why).clone()));
+        }
         if let CallKind::NewActor { .. } = kind {
             self.client.hosts(id);
         }
@@ -141,7 +147,17 @@ impl TaskLoop {
             objects: objects.collect::<Result<_, TaskError>>()?,
             args: run.args,
             returns: run.returns,
+            on_start: self.on_start(run.timed && self.client.is_actor(), run.id),
         })
+    }
+
+    /// Only an actor's process knows when a call starts whose time is limited.
+    fn on_start(&self, is_told: bool, id: DataId) -> OnStart {
+        if !is_told {
+            return OnStart::default();
+        }
+        let client = self.client.clone();
+        OnStart::new(move || client.send(&FromWorker::Started(id)))
     }
 
     fn see_to_its_end(&self, id: DataId) {
@@ -182,19 +198,39 @@ impl TaskLoop {
     }
 
     fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
-        if !self.woken.swap(false, Ordering::AcqRel) {
-            return false;
+        let mut progressed = false;
+        if self.woken.swap(false, Ordering::AcqRel) {
+            self.client.enter_user_code();
+            progressed = self.runner.turn(ended);
+            self.client.leave_user_code();
         }
-        self.client.enter_user_code();
-        let progressed = self.runner.turn(ended);
-        self.client.leave_user_code();
+        if self.client.cancelled().any() {
+            progressed |= self.drop_cancelled(ended);
+        }
         progressed
     }
 
+    /// Ends the asynchronous calls that are to end and that wait; the others are told by what they call next.
+    fn drop_cancelled(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+        let mut dropped = false;
+        for call in self.client.cancelled().take_note() {
+            self.client.enter_user_code();
+            dropped |= self.runner.cancel(call, ended);
+            self.client.leave_user_code();
+        }
+        dropped
+    }
+
     fn finish(&self, id: DataId, result: CallResult) {
+        self.client.cancelled().forget(id);
+        // To store a large result is to wait for room, and so to call the runner, which then forgets what it kept.
+        let objects = result.iter().flatten();
+        let borrowed: Vec<_> = objects.flat_map(|object| object.borrowed.iter().copied()).collect();
+        borrowed.iter().for_each(|id| self.client.retain(*id));
         let stored =
             result.and_then(|objects| self.client.depot().store_all(objects).map_err(TaskError::from));
         self.client.done(id, stored);
+        borrowed.into_iter().for_each(|id| self.client.release(id));
     }
 }
 

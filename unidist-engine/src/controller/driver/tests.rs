@@ -51,6 +51,7 @@ impl Engine {
             cpus: workers as usize,
             resources: BTreeMap::new(),
             max_pool: workers as usize,
+            cancel_grace: std::time::Duration::ZERO,
         });
         let mut driver = Driver::new(
             scheduler,

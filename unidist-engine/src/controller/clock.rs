@@ -1,0 +1,134 @@
+//! The timers of the scheduler, by the time at which they are over.
+
+use crate::scheduler::Timer;
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What is to be told when. It costs nothing while nothing is.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    due: BTreeSet<(Instant, Timer)>,
+    armed: FxHashMap<Timer, Instant>,
+}
+
+impl Clock {
+    /// A time too far to be told never comes.
+    pub(crate) fn arm(&mut self, timer: Timer, time: Duration) {
+        if let Some(at) = Instant::now().checked_add(time) {
+            self.armed.insert(timer, at);
+            self.due.insert((at, timer));
+        }
+    }
+
+    pub(crate) fn disarm(&mut self, timer: Timer) {
+        if let Some(at) = self.armed.remove(&timer) {
+            self.due.remove(&(at, timer));
+        }
+    }
+
+    /// When the next timer is over.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        self.next().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// The timers that are over now.
+    pub(crate) fn take_due(&mut self) -> Vec<Timer> {
+        if self.due.is_empty() {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let mut over = Vec::new();
+        while let Some((_, timer)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.disarm(timer);
+            over.push(timer);
+        }
+        over
+    }
+}
+
+/// When the next timer is over, for those who do not hold the driver.
+#[derive(Debug)]
+pub(crate) struct NextDeadline {
+    start: Instant,
+    /// In microseconds since the start.
+    at: AtomicU64,
+}
+
+impl NextDeadline {
+    pub(crate) fn new() -> Self {
+        NextDeadline { start: Instant::now(), at: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Takes note of the next deadline; true if it is sooner than what was noted before.
+    pub(crate) fn set(&self, next: Option<Instant>) -> bool {
+        let at = next.map_or(u64::MAX, |at| {
+            u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
+        });
+        let before = self.at.load(Ordering::Relaxed);
+        if at != before {
+            self.at.store(at, Ordering::Release);
+        }
+        at < before
+    }
+
+    /// This nap, or a shorter one if the deadline comes sooner.
+    pub(crate) fn shorten(&self, nap: Duration) -> Duration {
+        match self.at.load(Ordering::Acquire) {
+            u64::MAX => nap,
+            at => {
+                // A microsecond more, since the deadline was rounded down.
+                let at = Duration::from_micros(at.saturating_add(1));
+                nap.min(at.saturating_sub(self.start.elapsed()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::Scheduler;
+
+    fn timer(serial: u64) -> Timer {
+        Scheduler::timer_for_tests(serial)
+    }
+
+    #[test]
+    fn those_that_are_over_come_in_order_and_once() {
+        let mut clock = Clock::default();
+        assert!(!clock.is_due() && clock.next().is_none());
+        clock.arm(timer(1), Duration::from_nanos(2));
+        clock.arm(timer(2), Duration::ZERO);
+        clock.arm(timer(3), Duration::from_secs(3600));
+        clock.arm(timer(4), Duration::MAX); // never
+        clock.arm(timer(5), Duration::ZERO);
+        clock.disarm(timer(5));
+        let mut over = Vec::new();
+        while over.len() < 2 {
+            over.extend(clock.take_due());
+        }
+        over.sort_unstable();
+        assert_eq!(over, [timer(1), timer(2)]);
+        assert!(clock.next().is_some_and(|at| at > Instant::now()) && clock.take_due().is_empty());
+        clock.disarm(timer(3));
+        assert!(clock.next().is_none() && clock.armed.is_empty());
+    }
+
+    #[test]
+    fn a_sooner_deadline_shortens_naps() {
+        let next = NextDeadline::new();
+        assert_eq!(next.shorten(Duration::from_secs(9)), Duration::from_secs(9));
+        assert!(next.set(Some(Instant::now() + Duration::from_secs(5))));
+        assert!(next.shorten(Duration::from_secs(9)) <= Duration::from_secs(5));
+        assert!(next.set(Some(Instant::now())));
+        assert!(!next.set(Some(Instant::now() + Duration::from_secs(5))));
+        assert!(!next.set(None));
+        assert_eq!(next.shorten(Duration::from_secs(9)), Duration::from_secs(9));
+    }
+}

@@ -1,0 +1,96 @@
+//! What was called and what has started, to be compared with what was promised.
+
+use crate::link::message::Run;
+use crate::scheduler::Caller;
+use std::collections::{BTreeMap, BTreeSet};
+use unidist_common::{DataId, ProcessId, Returns};
+use unidist_core::CallKind;
+
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// The call that makes each object.
+    makers: BTreeMap<DataId, DataId>,
+    started: BTreeSet<DataId>,
+    /// Calls whose process has died with them: they may start once more.
+    lost: BTreeSet<DataId>,
+    /// For each actor and caller the calls that have not started, in order.
+    expected: BTreeMap<(DataId, Caller), Vec<DataId>>,
+    /// The place of each call of an actor in that order.
+    places: BTreeMap<DataId, ((DataId, Caller), usize)>,
+    /// How often each actor may still be started.
+    starts: BTreeMap<DataId, u32>,
+    hosts: BTreeMap<ProcessId, DataId>,
+}
+
+impl Record {
+    pub(super) fn submitted(&mut self, returns: Returns) {
+        self.makers.extend(returns.ids().map(|id| (id, returns.first)));
+    }
+
+    pub(super) fn call_of(&self, id: DataId) -> Option<DataId> {
+        self.makers.get(&id).copied()
+    }
+
+    pub(super) fn called(&mut self, actor: DataId, caller: Caller, call: DataId) {
+        self.places.insert(call, ((actor, caller), self.places.len()));
+        self.expected.entry((actor, caller)).or_default().push(call);
+    }
+
+    pub(super) fn actor_may_restart(&mut self, actor: DataId, times: u32) {
+        self.starts.insert(actor, times + 1);
+    }
+
+    pub(super) fn actor_starts(&mut self, process: ProcessId, actor: DataId) -> Result<(), String> {
+        self.hosts.insert(process, actor);
+        match self.starts.get_mut(&actor) {
+            Some(left @ 1..) => {
+                *left -= 1;
+                Ok(())
+            }
+            _ => Err(format!("actor {actor} is started too often")),
+        }
+    }
+
+    /// A process has died with these calls.
+    pub(super) fn lost(&mut self, process: ProcessId, calls: &[DataId]) {
+        self.lost.extend(calls);
+        self.lost.extend(self.hosts.remove(&process)); // its constructor
+    }
+
+    /// Calls that were lost with their process and are to start again.
+    pub(super) fn expect_again(&mut self, calls: impl Iterator<Item = DataId>) {
+        for call in calls {
+            let Some((key, place)) = self.places.get(&call) else { continue };
+            let places = &self.places;
+            let queue = self.expected.entry(*key).or_default();
+            let at = queue.partition_point(|other| places.get(other).is_some_and(|(_, other)| other < place));
+            if queue.get(at) != Some(&call) {
+                queue.insert(at, call);
+            }
+        }
+    }
+
+    /// A call starts. `is_pending` says whether one has not ended.
+    pub(super) fn started(
+        &mut self,
+        process: ProcessId,
+        run: &Run,
+        is_pending: impl Fn(DataId) -> bool,
+    ) -> Result<(), String> {
+        if !self.started.insert(run.id) && !self.lost.remove(&run.id) {
+            return Err(format!("call {} starts twice, now on {process}", run.id));
+        }
+        let CallKind::Method { actor } = run.kind else { return Ok(()) };
+        let Some((key, _)) = self.places.get(&run.id) else { return Ok(()) };
+        let queue = self.expected.entry(*key).or_default();
+        let Some(at) = queue.iter().position(|call| *call == run.id) else {
+            return Err(format!("call {} of actor {actor} starts after a later one", run.id));
+        };
+        // Those before it that did not start have failed, which the scheduler has told the caller.
+        let skipped: Vec<_> = queue.drain(..=at).collect();
+        match skipped.into_iter().find(|call| *call != run.id && is_pending(*call)) {
+            Some(late) => Err(format!("call {} of actor {actor} overtakes {late}", run.id)),
+            None => Ok(()),
+        }
+    }
+}

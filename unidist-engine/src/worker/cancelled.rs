@@ -1,0 +1,75 @@
+//! Which calls of this process are to end early.
+
+use rustc_hash::FxHashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use unidist_common::{DataId, Error, Result, TaskError};
+use unidist_core::current_call;
+
+/// The calls that the engine has said are to end, until they have. It costs next to nothing while there are none.
+#[derive(Debug, Default)]
+pub(super) struct CancelledCalls {
+    any: AtomicBool,
+    /// Something was added that the task thread has not looked at.
+    news: AtomicBool,
+    calls: Mutex<FxHashMap<DataId, Arc<TaskError>>>,
+}
+
+impl CancelledCalls {
+    pub(super) fn add(&self, call: DataId, why: Arc<TaskError>) {
+        self.lock().insert(call, why);
+        self.any.store(true, Ordering::Release);
+        self.news.store(true, Ordering::Release);
+    }
+
+    /// The call has ended.
+    pub(super) fn forget(&self, call: DataId) {
+        if self.any() {
+            let mut calls = self.lock();
+            calls.remove(&call);
+            self.any.store(!calls.is_empty(), Ordering::Release);
+        }
+    }
+
+    /// No call runs: what is here ended before it was named.
+    pub(super) fn clear(&self) {
+        if self.any() {
+            let mut calls = self.lock();
+            calls.clear();
+            self.any.store(false, Ordering::Release);
+        }
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        self.news.load(Ordering::Acquire)
+    }
+
+    /// The calls, in a fixed order.
+    pub(super) fn take_note(&self) -> Vec<DataId> {
+        self.news.store(false, Ordering::Release);
+        let mut calls: Vec<_> = self.lock().keys().copied().collect();
+        calls.sort_unstable();
+        calls
+    }
+
+    /// Why this call is to end, if it is.
+    pub(super) fn why(&self, call: DataId) -> Option<Arc<TaskError>> {
+        if self.any() { self.lock().get(&call).cloned() } else { None }
+    }
+
+    /// Fails for code of a call that is to end.
+    pub(super) fn check(&self) -> Result<()> {
+        match current_call().filter(|_| self.any()).and_then(|call| self.why(call)) {
+            Some(why) => Err(Error::from((*why).clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<DataId, Arc<TaskError>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
