@@ -1,15 +1,14 @@
 //! `conformance`: one backend's suite, again and again.
 
 use crate::Result;
+use crate::artifact;
+use crate::leftovers::Before;
 use crate::load::Load;
 use crate::process::{self, End};
 use crate::workspace::Workspace;
-use cargo_metadata::Message;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     let workspace = Workspace::load()?;
     let suite = Suite::build(&workspace, arguments)?;
     let trials = suite.trials()?;
-    let shared_memory = shared_memory();
     let bar = progress(arguments);
     let start = Instant::now();
     {
@@ -61,8 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
         }
     }
     bar.finish();
-    suite.check_ended()?;
-    check_shared_memory(&shared_memory)?;
+    suite.before.check_processes(GRACE)?;
+    suite.before.check_shared_memory()?;
     println!(
         "{}: {trials} tests, {} runs in {:.1} s, no process and no shared memory left behind",
         arguments.backend,
@@ -75,6 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
 /// The suite, built.
 struct Suite {
     executable: PathBuf,
+    before: Before,
     folder: PathBuf,
     filter: String,
     limit: Duration,
@@ -82,27 +81,14 @@ struct Suite {
 
 impl Suite {
     fn build(workspace: &Workspace, arguments: &Arguments) -> Result<Self> {
-        let mut cargo = process::cargo(&workspace.root);
-        cargo.args(["test", "--package", PACKAGE, "--test", TARGET, "--no-run"]);
-        cargo.arg("--message-format=json-render-diagnostics");
+        let mut cargo = vec!["test", "--package", PACKAGE, "--test", TARGET, "--no-run"];
         if arguments.release {
-            cargo.arg("--release");
+            cargo.push("--release");
         }
-        eprintln!("$ {}", process::words(&cargo));
-        let mut child = cargo.stdout(Stdio::piped()).spawn()?;
-        let output = child.stdout.take().ok_or("cargo has no output")?;
-        let mut executable = None;
-        for message in Message::parse_stream(BufReader::new(output)) {
-            if let Message::CompilerArtifact(artifact) = message?
-                && artifact.target.name == TARGET
-            {
-                executable = artifact.executable.or(executable);
-            }
-        }
-        End::Exited(child.wait()?).check("building the suite")?;
-        let executable = executable.ok_or("cargo built no executable")?;
+        let executable = artifact::build(workspace, &cargo, TARGET)?;
         Ok(Suite {
-            executable: Path::new(&executable).canonicalize()?,
+            before: Before::of(&executable),
+            executable,
             folder: workspace.root.join("tests"),
             filter: format!("{}::", arguments.backend),
             limit: Duration::from_secs(arguments.timeout),
@@ -137,27 +123,11 @@ impl Suite {
             // Whatever outlived its parent would keep the pipe open.
             process::processes_of(&self.executable).into_iter().for_each(process::kill);
         } else {
-            self.check_ended()?;
+            self.before.check_processes(GRACE)?;
         }
         let text = reader.join().unwrap_or_default();
         end.check("the suite").map_err(|error| format!("{error}\n{text}"))?;
         Ok(start.elapsed())
-    }
-
-    /// An error if a process of the suite is alive; it is ended.
-    fn check_ended(&self) -> Result {
-        let end = Instant::now() + GRACE;
-        loop {
-            let alive = process::processes_of(&self.executable);
-            if alive.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() >= end {
-                alive.iter().copied().for_each(process::kill);
-                return Err(format!("processes left behind: {alive:?}").into());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
     }
 }
 
@@ -178,19 +148,4 @@ fn progress(arguments: &Arguments) -> ProgressBar {
         .with_message(format!("{}{load}", arguments.backend));
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
-}
-
-/// The names of what is in /dev/shm.
-fn shared_memory() -> BTreeSet<OsString> {
-    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name()).collect()
-}
-
-fn check_shared_memory(before: &BTreeSet<OsString>) -> Result {
-    let now = shared_memory();
-    let new: Vec<_> = now.difference(before).collect();
-    match new.is_empty() {
-        true => Ok(()),
-        false => Err(format!("left behind in /dev/shm: {new:?}").into()),
-    }
 }

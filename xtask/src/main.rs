@@ -2,15 +2,19 @@
 //!
 //! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
 //! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, [`simulate`] the
-//! scheduler's simulations, [`loom`] the models of the shared memory, [`fuzz`] the parsers of what others say,
-//! [`mod@bench`] the benchmarks and [`peers`] installs what they compare with, and [`config_doc`] writes the reference
-//! page. [`process`] runs other programs, bounded in time; [`workspace`] is what cargo knows.
+//! scheduler's simulations, [`loom`] the models of the shared memory, [`fuzz`] the parsers of what others say, [`chaos`]
+//! kills processes of a real program, [`mod@bench`] measures and [`peers`] installs what it compares with, and
+//! [`config_doc`] writes the reference page. [`process`] runs other programs, bounded in time, [`artifact`] builds ours,
+//! [`leftovers`] finds what they left behind; [`workspace`] is what cargo knows.
 
+mod artifact;
 mod bench;
+mod chaos;
 mod ci;
 mod config_doc;
 mod conformance;
 mod fuzz;
+mod leftovers;
 mod load;
 mod loom;
 mod peers;
@@ -63,6 +67,11 @@ enum Command {
     ///
     /// The corpus grows from run to run, in the target folder.
     Fuzz(fuzz::Arguments),
+    /// Kill the processes of a real program all the time, and then the program itself
+    ///
+    /// A graph of 10,000 tasks with actors is run again and again while a worker or an actor is killed every 100 ms;
+    /// every result has to be right. When the program is killed, nothing of it may be alive a second later.
+    Chaos(chaos::Arguments),
     /// Measure tasks, actors and objects, each beside a limit of the machine
     ///
     /// Times mean little where others use the machine too: compare the ratios.
@@ -85,6 +94,7 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Loom(arguments) => loom::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Peers(arguments) => peers::run(&arguments),
         Command::ConfigDoc(arguments) => config_doc::run(&arguments),

@@ -97,6 +97,14 @@ pub(crate) fn kill(process: u32) {
     }
 }
 
+/// The children of a process whose names, as they were started, begin so.
+pub(crate) fn children_named(process: u32, prefix: &str) -> Vec<u32> {
+    let is_named = |child: &u32| {
+        std::fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.starts_with(prefix.as_bytes()))
+    };
+    processes().filter(|child| parent(*child) == Some(process)).filter(is_named).collect()
+}
+
 /// The processes that run this executable, or ran it before it was replaced. Zombies are not among them.
 pub(crate) fn processes_of(executable: &Path) -> Vec<u32> {
     processes()

@@ -1,0 +1,29 @@
+//! Executables of the workspace, built.
+
+use crate::Result;
+use crate::process::{self, End};
+use crate::workspace::Workspace;
+use cargo_metadata::Message;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// Has cargo build with these arguments and gives the path of the executable with this name.
+pub(crate) fn build(workspace: &Workspace, arguments: &[&str], name: &str) -> Result<PathBuf> {
+    let mut cargo = process::cargo(&workspace.root);
+    cargo.args(arguments).arg("--message-format=json-render-diagnostics");
+    eprintln!("$ {}", process::words(&cargo));
+    let mut child = cargo.stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().ok_or("cargo has no output")?;
+    let mut executable = None;
+    for message in Message::parse_stream(BufReader::new(output)) {
+        if let Message::CompilerArtifact(artifact) = message?
+            && artifact.target.name == name
+        {
+            executable = artifact.executable.or(executable);
+        }
+    }
+    End::Exited(child.wait()?).check(&format!("building {name}"))?;
+    let executable = executable.ok_or_else(|| format!("cargo built no executable {name}"))?;
+    Ok(Path::new(&executable).canonicalize()?)
+}

@@ -1,0 +1,137 @@
+//! `chaos`: a real program whose processes are killed all the time, and then the program itself.
+
+use crate::Result;
+use crate::artifact;
+use crate::leftovers::Before;
+use crate::process::{self, End};
+use crate::workspace::Workspace;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often a process is killed.
+const EVERY: Duration = Duration::from_millis(100);
+/// How long the last graph may take once the time is over.
+const GRACE: Duration = Duration::from_secs(120);
+/// How long after the program's end nothing of it may live.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
+/// The arguments of `chaos`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// For how long workers and actors are killed.
+    #[arg(long, default_value_t = 2.0)]
+    minutes: f64,
+    /// How many nodes a graph has.
+    #[arg(long, default_value_t = 10_000)]
+    tasks: u64,
+    /// How often the program itself is killed after that, each time in another run.
+    #[arg(long, default_value_t = 10)]
+    controllers: u32,
+    /// The seed of the first graph and of the killing; what is hit also depends on the machine.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The backend, as UNIDIST_BACKEND takes it.
+    #[arg(long, value_name = "NAME", default_value = "pymp")]
+    backend: String,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result {
+    let chaos = Chaos::build(arguments)?;
+    let mut rng = fastrand::Rng::with_seed(arguments.seed);
+    chaos.kill_workers(&mut rng)?;
+    chaos.kill_controllers(&mut rng)
+}
+
+struct Chaos<'a> {
+    arguments: &'a Arguments,
+    executable: PathBuf,
+    before: Before,
+}
+
+impl<'a> Chaos<'a> {
+    fn build(arguments: &'a Arguments) -> Result<Self> {
+        let workspace = Workspace::load()?;
+        let cargo = ["build", "--release", "--package", "unidist-tests", "--bin", "chaos"];
+        let executable = artifact::build(&workspace, &cargo, "chaos")?;
+        Ok(Chaos { arguments, before: Before::of(&executable), executable })
+    }
+
+    /// Kills a worker or an actor every 100 ms, while the program checks that all its results are right.
+    fn kill_workers(&self, rng: &mut fastrand::Rng) -> Result {
+        let time = Duration::try_from_secs_f64(self.arguments.minutes * 60.0)?;
+        let bar = progress(time);
+        let mut program = self.start(time.as_secs())?;
+        let start = Instant::now();
+        let mut killed = 0_u64;
+        let end = loop {
+            if let Some(status) = program.try_wait()? {
+                break End::Exited(status);
+            }
+            if start.elapsed() > time + GRACE {
+                break process::wait(&mut program, Duration::ZERO)?;
+            }
+            let staff = process::children_named(program.id(), "unidist-");
+            if let Some(victim) = rng.choice(&staff) {
+                process::kill(*victim);
+                killed += 1;
+            }
+            bar.set_position(start.elapsed().as_secs());
+            std::thread::sleep(EVERY);
+        };
+        bar.finish_and_clear();
+        end.check("the program whose workers are killed")?;
+        self.check_nothing_left()?;
+        println!("{killed} processes killed, every result right, nothing left behind");
+        Ok(())
+    }
+
+    /// Kills the program while it is busy, again and again: nothing of it may live a second later.
+    fn kill_controllers(&self, rng: &mut fastrand::Rng) -> Result {
+        for _ in 0..self.arguments.controllers {
+            let mut program = self.start(3600)?;
+            let busy = Instant::now() + GRACE;
+            while process::children_named(program.id(), "unidist-").is_empty() {
+                if Instant::now() > busy || program.try_wait()?.is_some() {
+                    program.kill()?;
+                    program.wait()?;
+                    return Err("the program does not start workers".into());
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(rng.u64(0..1000)));
+            program.kill()?;
+            program.wait()?;
+            self.check_nothing_left()?;
+        }
+        let runs = self.arguments.controllers;
+        println!("the program killed {runs} times, nothing of it alive {} s later", AFTERMATH.as_secs());
+        Ok(())
+    }
+
+    fn start(&self, seconds: u64) -> Result<Child> {
+        let Arguments { tasks, seed, backend, .. } = self.arguments;
+        let mut command = Command::new(&self.executable);
+        command.args([tasks, &seconds, seed].map(u64::to_string)).env("UNIDIST_BACKEND", backend);
+        let mut program = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let output = program.stdout.take().ok_or("the program has no output")?;
+        // Ends with the program, which has the only other end.
+        std::thread::spawn(move || {
+            BufReader::new(output).lines().map_while(|l| l.ok()).for_each(|l| println!("{l}"))
+        });
+        Ok(program)
+    }
+
+    fn check_nothing_left(&self) -> Result {
+        self.before.check_processes(AFTERMATH)?;
+        self.before.check_shared_memory()
+    }
+}
+
+fn progress(time: Duration) -> ProgressBar {
+    let style = ProgressStyle::with_template("killing {wide_bar} {pos}/{len} s");
+    ProgressBar::new(time.as_secs()).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
