@@ -23,6 +23,7 @@ use parts::{Samples, Scale};
 use peers::Peers;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use unidist_engine::bench::{Waiting, echo};
 
 /// Why a measurement could not be made, in words.
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["part", name, rest @ ..] => Options::parse(rest).and_then(|options| part(name, options.scale())),
-        ["echo", parent] => unidist_engine::bench::echo(parent).map_err(Into::into),
+        ["echo", parent, "spinning"] => echo(parent, Waiting::Spinning).map_err(Into::into),
+        ["echo", parent, "as-workers"] => echo(parent, Waiting::AsWorkers).map_err(Into::into),
         ["nothing"] => Ok(()),
         options => Options::parse(options).and_then(|options| all(&options)),
     };

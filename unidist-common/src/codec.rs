@@ -70,7 +70,8 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
 /// # Errors
 ///
 /// The bytes are not the encoding of such a value. Whatever they are, this does not panic, and a false length in them makes it allocate
-/// at most 2 KiB, 2 MiB or 2 GiB (the first of these that is more than they are).
+/// at most 2 KiB, 2 MiB or 2 GiB (the first of these that is more than they are). Only items that take no bytes, such as
+/// those of a `Vec<()>`, can be as many as a false length says.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     const KIB: usize = 1 << 10;
     const MIB: usize = 1 << 20;

@@ -73,7 +73,9 @@ enum Tree {
 }
 
 type Plain = (bool, u8, i16, u32, i64, u128, char, (), [i8; 3]);
-type Lists = (Vec<u64>, Vec<String>, Vec<()>, Option<Vec<Option<u16>>>);
+type Lists = (Vec<u64>, Vec<String>, Option<Vec<Option<u16>>>);
+/// Not for bytes at random: items that take no bytes can be any number, and a false one takes for ever to count.
+type Nothings = Vec<()>;
 type Outcome = Result<Box<str>, Vec<(u8, Duration)>>;
 type Words = BTreeMap<String, Vec<u8>>;
 
@@ -193,7 +195,8 @@ proptest! {
         words in btree_map(any::<String>(), any::<Vec<u8>>(), 0..5),
         cut: prop::sample::Index,
     ) {
-        survives(&(numbers, names, vec![(); nothing], options) as &Lists, cut);
+        survives(&(numbers, names, options) as &Lists, cut);
+        survives(&vec![(); nothing] as &Nothings, cut);
         survives(&words, cut);
     }
 

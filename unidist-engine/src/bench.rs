@@ -6,9 +6,9 @@ mod inner;
 
 pub use inner::{Calls, Message, Range, Ranges, Reactor, messages};
 
-use crate::controller::spin_time;
 use crate::link::bell::{Bell, Sleeper};
 use crate::link::handshake::{self, Joined, Welcome};
+use crate::link::patience::Patience;
 use crate::link::ring::{LinkMemory, Reader, Side, Writer};
 use crate::store::Block;
 use crate::store::segment::{HEADER, Segment};
@@ -38,18 +38,21 @@ const NAME: &str = "echo";
 pub enum Waiting {
     /// They look all the time: while messages flow, nobody sleeps.
     Spinning,
-    /// As the engine and its workers do in a session of so many: they look for a while, then sleep until rung.
+    /// As the engine and one worker do, with nobody else awake: they look for a while, then sleep until rung.
     ///
     /// Where waking up takes longer than that while, whoever has slept once makes the other side sleep too, and it
     /// stays so for as long as there is one message at a time.
-    AsWorkers(usize),
+    AsWorkers,
 }
 
 impl Waiting {
     fn spin(self) -> Duration {
         match self {
             Waiting::Spinning => LONG_SPIN,
-            Waiting::AsWorkers(cpus) => spin_time(cpus),
+            Waiting::AsWorkers => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                Patience::default().set(2, cores)
+            }
         }
     }
 }
@@ -79,13 +82,8 @@ impl Echo {
         let process = Process(command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?);
         drop(command); // with it the other end of the socket, so that the end of the process is seen
         let spin = waiting.spin();
-        let welcome = Welcome {
-            build_id: NAME.into(),
-            process: ProcessId::CONTROLLER,
-            actor: false,
-            spin_us: spin.as_micros() as u32,
-            log_dir: None,
-        };
+        let welcome =
+            Welcome { build_id: NAME.into(), process: ProcessId::CONTROLLER, actor: false, log_dir: None };
         handshake::greet(&ours, &welcome, &link, &segment, None)?;
         handshake::receive_answer(&ours, NAME).map_err(io::Error::other)?;
         let (writer, reader) = link.ends(Side::Engine);
@@ -106,16 +104,17 @@ impl Echo {
     }
 }
 
-/// The other side of [`Echo`], in a process of its own, whose parent has this number. It ends with its parent.
+/// The other side of [`Echo`], in a process of its own, whose parent has this number. It waits as the other side does and
+/// ends with its parent.
 ///
 /// # Errors
 ///
 /// It was not started by [`Echo::start`].
-pub fn echo(parent: &str) -> Result<(), String> {
+pub fn echo(parent: &str, waiting: Waiting) -> Result<(), String> {
     die_with_parent(parent)?;
+    let spin = waiting.spin();
     let socket = take_socket()?;
-    let Joined { welcome, link, segment, .. } = handshake::join(&socket, NAME)?;
-    let spin = Duration::from_micros(u64::from(welcome.spin_us));
+    let Joined { link, segment, .. } = handshake::join(&socket, NAME)?;
     let (mut writer, mut reader) = link.ends(Side::Worker);
     let mut message = Vec::new();
     loop {

@@ -77,7 +77,7 @@ pub(super) fn throughput(workers: usize, scale: Scale, samples: &mut Samples) ->
 /// One call after the other, and bare messages: between processes that spin, and between such that wait as ours do.
 pub(super) fn round_trip(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
-    let (mut spinning, mut waiting) = (start_echo(Waiting::Spinning)?, start_echo(Waiting::AsWorkers(1))?);
+    let (mut spinning, mut waiting) = (start_echo(Waiting::Spinning)?, start_echo(Waiting::AsWorkers)?);
     for _ in 0..scale.of(40, 100) {
         // The first ones wake the other side.
         (0..50).try_for_each(|_| call())?;
@@ -98,7 +98,7 @@ pub(super) fn round_trip(scale: Scale, samples: &mut Samples) -> Result {
 /// The same, with a pause before each, so that both sides sleep.
 pub(super) fn round_trip_asleep(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
-    let mut echo = start_echo(Waiting::AsWorkers(1))?;
+    let mut echo = start_echo(Waiting::AsWorkers)?;
     call()?;
     for _ in 0..scale.of(10, 20) {
         std::thread::sleep(PAUSE);

@@ -160,7 +160,8 @@ fn start_session(workers: usize) -> Result<Session> {
 /// A process that sends back what it is sent.
 fn start_echo(waiting: Waiting) -> Result<Echo> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["echo", &std::process::id().to_string()]);
+    let way = if waiting == Waiting::Spinning { "spinning" } else { "as-workers" };
+    command.args(["echo", &std::process::id().to_string(), way]);
     Ok(Echo::start(command, waiting)?)
 }
 

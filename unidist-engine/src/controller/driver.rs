@@ -178,6 +178,12 @@ impl Driver {
         std::mem::take(&mut self.callbacks)
     }
 
+    /// How many processes are awake, as far as it matters: this one and those that have not gone to sleep, up to one
+    /// more than `cores`.
+    pub(crate) fn count_awake(&self, cores: usize) -> usize {
+        1 + self.links.iter().filter(|link| !link.memory.bell().driver_sleeps()).take(cores).count()
+    }
+
     /// Whether a turn would find something to do.
     pub(crate) fn has_work(&self) -> bool {
         self.mailbox.is_full()

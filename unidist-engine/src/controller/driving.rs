@@ -36,7 +36,8 @@ pub(super) struct Shared {
     /// How many threads wait until fewer calls are under way.
     pub(super) throttled: AtomicUsize,
     pub(super) over: AtomicBool,
-    pub(super) spin: Duration,
+    /// How many cores this program may use.
+    pub(super) cores: usize,
     /// When the engine has something to do even if nothing happens.
     pub(super) deadline: NextDeadline,
 }
@@ -150,7 +151,7 @@ impl Shared {
         done: &mut impl FnMut(Option<&Driver>) -> bool,
     ) -> bool {
         let mut nap = Duration::from_millis(1);
-        let mut idle_since = None;
+        let mut idle: Option<(Instant, Duration)> = None;
         loop {
             let happened = driver.turn();
             if done(Some(driver)) || self.over.load(Ordering::Acquire) {
@@ -163,14 +164,17 @@ impl Shared {
                 if self.throttled.load(Ordering::Relaxed) > 0 {
                     self.parked().iter().for_each(Thread::unpark);
                 }
-                (nap, idle_since) = (Duration::from_millis(1), None);
+                (nap, idle) = (Duration::from_millis(1), None);
                 continue;
             }
             let now = Instant::now();
             if deadline.is_some_and(|at| at <= now) {
                 return true;
             }
-            if now.duration_since(*idle_since.get_or_insert(now)) < self.spin {
+            let (since, patience) = *idle.get_or_insert_with(|| {
+                (now, self.segment.patience().set(driver.count_awake(self.cores), self.cores))
+            });
+            if now.duration_since(since) < patience {
                 (0..32).for_each(|_| std::hint::spin_loop());
                 continue;
             }

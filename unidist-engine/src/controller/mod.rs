@@ -97,7 +97,6 @@ impl Controller {
         host.insert("CPU".into(), settings.cpus as f64);
         let hosts = BTreeMap::from([(settings.ip.clone(), host)]);
         let cluster = ClusterInfo { local_ip: settings.ip.clone(), hosts };
-        let spin = spin_time(settings.cpus);
         let mailbox = Arc::new(Mailbox::new());
         let notify = {
             let (mailbox, segment) = (mailbox.clone(), segment.clone());
@@ -110,7 +109,6 @@ impl Controller {
             build_id: (program.build_id)(),
             process: ProcessId::CONTROLLER,
             actor: false,
-            spin_us: spin.as_micros() as u32,
             log_dir: settings.log_dir.clone(),
         };
         let staff = Staff {
@@ -151,7 +149,7 @@ impl Controller {
             pending,
             throttled: AtomicUsize::new(0),
             over: AtomicBool::new(false),
-            spin,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
             deadline: NextDeadline::new(),
         });
         let engine = shared.clone();
@@ -215,7 +213,8 @@ fn ended(call: &str) -> Error {
     Error::SessionEnded { call: call.into() }
 }
 
-fn unexpected(call: &str) -> Error {
+/// The error of a call whose request was answered with something else.
+pub(crate) fn unexpected(call: &str) -> Error {
     Error::system(call.to_owned(), "the engine gave an answer to another question")
 }
 
@@ -255,13 +254,6 @@ fn allow_open_files() {
         // If it is refused, the limit stays, and a process too many is an error that says so.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
-}
-
-/// How long a thread with nothing to do looks at the links before it sleeps: next to nothing where the workers alone
-/// keep every core busy.
-pub(crate) fn spin_time(cpus: usize) -> Duration {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Duration::from_micros(if cpus < cores { 20 } else { 5 })
 }
 
 impl Backend for Controller {

@@ -76,6 +76,11 @@ impl Bell {
         }
     }
 
+    /// Whether the driver has announced to sleep, and nobody has rung since.
+    pub(crate) fn driver_sleeps(&self) -> bool {
+        self.announced.load(Ordering::Relaxed) == Sleeper::Driver as u32
+    }
+
     /// What a later [`sleep`](Bell::sleep) of `who` compares with; for a standby that sleeps while others announce it.
     pub(crate) fn token(&self, who: Sleeper) -> Announced {
         Announced { who, word: self.word(who).load() }

@@ -39,8 +39,6 @@ pub(crate) struct Welcome {
     pub(crate) process: ProcessId,
     /// Whether it hosts an actor.
     pub(crate) actor: bool,
-    /// How long a thread with nothing to do looks at the links before it sleeps, in microseconds.
-    pub(crate) spin_us: u32,
     /// The folder of its log file; standard error if there is none.
     pub(crate) log_dir: Option<PathBuf>,
 }
@@ -274,7 +272,7 @@ pub(crate) fn hear_anything(bytes: &[u8]) {
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn examples() -> Vec<Vec<u8>> {
     let (build_id, log_dir) = ("build".to_owned(), Some("logs".into()));
-    let welcome = Welcome { build_id, process: ProcessId::CONTROLLER, actor: true, spin_us: 20, log_dir };
+    let welcome = Welcome { build_id, process: ProcessId::CONTROLLER, actor: true, log_dir };
     let joined = Answer::Joined { build_id: "build".into() };
     let refused = Answer::Refused { why: "another build".into() };
     let whole = [frame(&welcome), frame(&joined), frame(&refused)].into_iter().flatten();
@@ -288,7 +286,7 @@ mod tests {
 
     fn welcome(build_id: &str) -> Welcome {
         let process = ProcessId::new(3).unwrap();
-        Welcome { build_id: build_id.into(), process, actor: false, spin_us: 20, log_dir: None }
+        Welcome { build_id: build_id.into(), process, actor: false, log_dir: None }
     }
 
     fn meet(ours: &'static str, theirs: &'static str) -> (Result<(), String>, Result<Welcome, String>) {

@@ -11,6 +11,7 @@ pub(crate) mod handshake;
 pub(crate) mod message;
 #[cfg(all(test, unidist_loom))]
 mod models;
+pub(crate) mod patience;
 pub(crate) mod ring;
 pub(crate) mod sync;
 pub(crate) mod wire;

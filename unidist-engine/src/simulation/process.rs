@@ -300,7 +300,7 @@ impl Process {
         self.stack.last().is_none_or(|frame| frame.waiting.is_some() && !frame.answered)
     }
 
-    /// Which call it would run: see `Client::next_call`.
+    /// Which call it would run: see `Calls::next`.
     fn next_call(&self) -> Option<usize> {
         let wanted = |run: &Run| match self.stack.last().and_then(|frame| frame.waiting.as_ref()) {
             None => true,

@@ -6,6 +6,7 @@
 
 use super::Block;
 use crate::link::bell::Bell;
+use crate::link::patience::Patience;
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -15,8 +16,17 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-/// The first page holds the bell of the engine; blocks start after it.
+/// The first page holds the bell of the engine and how long to wait for one; blocks start after it.
 pub(crate) const HEADER: u64 = 4096;
+
+#[derive(Debug)]
+#[repr(C)]
+struct Header {
+    bell: Bell,
+    patience: Patience,
+}
+
+const _: () = assert!(size_of::<Header>() <= HEADER as usize);
 
 /// The mapped segment.
 #[derive(Debug)]
@@ -62,9 +72,18 @@ impl Segment {
 
     /// The bell of the engine that made the segment.
     pub(crate) fn bell(&self) -> &Bell {
-        // SAFETY: the header page is mapped for as long as `self`, aligned, at least as large as a `Bell`, never handed
-        // out as a block, and a `Bell` is made of atomics, for which any bytes are valid.
-        unsafe { &*self.map.as_ptr().cast::<Bell>() }
+        &self.header().bell
+    }
+
+    /// How long processes look before they sleep.
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.header().patience
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the header page is mapped for as long as `self`, aligned, at least as large as a `Header` (asserted
+        // above), never handed out as a block, and a `Header` is made of atomics, for which any bytes are valid.
+        unsafe { &*self.map.as_ptr().cast::<Header>() }
     }
 
     /// Whether the block lies inside the segment, behind its header.

@@ -1,11 +1,12 @@
 //! The scheduler as a worker's code sees it: every call is a message, every answer one too.
 
+use super::calls::Calls;
 use super::cancelled::CancelledCalls;
 use super::task_loop;
-use crate::controller::{load_all, load_one};
+use crate::controller::{load_all, load_one, unexpected};
 use crate::link::bell::{Bell, Sleeper};
 use crate::link::channel::Channel;
-use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker};
+use crate::link::message::{Ask, FromWorker, Reply, RequestId, ToWorker};
 use crate::link::ring::{LinkMemory, Side};
 use crate::link::wire::WireError;
 use crate::pending::{Callback, Requests, Slot};
@@ -14,7 +15,6 @@ use crate::store::segment::Segment;
 use crate::store::spill::SpillFile;
 use crate::store::{Block, StoredObject};
 use bytes::Bytes;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,20 +27,6 @@ pub(crate) struct Client {
     depot: Depot,
 }
 
-/// The calls that have arrived and not started.
-#[derive(Default)]
-struct Calls {
-    /// To be run now, on top of what waits for them.
-    nested: VecDeque<Run>,
-    queued: VecDeque<Run>,
-}
-
-impl Calls {
-    fn push(&mut self, run: Run) {
-        if run.nested { self.nested.push_back(run) } else { self.queued.push_back(run) }
-    }
-}
-
 /// What the depot needs of the client, too.
 struct Core {
     process: ProcessId,
@@ -51,7 +37,7 @@ struct Core {
     memory: Arc<LinkMemory>,
     segment: Arc<Segment>,
     channel: Mutex<Channel<FromWorker, ToWorker>>,
-    calls: Mutex<Calls>,
+    calls: Calls,
     requests: Requests,
     cancelled: CancelledCalls,
     stopping: AtomicBool,
@@ -75,7 +61,7 @@ impl Client {
             channel: Mutex::new(Channel::new(&memory, Side::Worker)),
             memory,
             segment: segment.clone(),
-            calls: Mutex::default(),
+            calls: Calls::default(),
             requests: Requests::default(),
             cancelled: CancelledCalls::default(),
             stopping: AtomicBool::new(false),
@@ -96,6 +82,11 @@ impl Client {
         self.core.memory.bell()
     }
 
+    /// How long to look before going to sleep.
+    pub(super) fn patience(&self) -> Duration {
+        self.core.segment.patience().get()
+    }
+
     pub(super) fn requests(&self) -> &Requests {
         &self.core.requests
     }
@@ -108,26 +99,14 @@ impl Client {
         self.core.stopping.load(Ordering::Acquire)
     }
 
-    /// The next call to run: one that is marked to run now, else the first that `wanted` accepts. The engine relies on
-    /// this order to know what runs.
-    pub(super) fn next_call(&self, wanted: impl Fn(&Run) -> bool) -> Option<Run> {
-        let mut calls = self.core.calls();
-        if let Some(run) = calls.nested.pop_front() {
-            return Some(run);
-        }
-        let at = calls.queued.iter().position(wanted)?;
-        calls.queued.remove(at)
+    /// The calls that have arrived and not started.
+    pub(super) fn calls(&self) -> &Calls {
+        &self.core.calls
     }
 
     pub(super) fn hosts(&self, actor: DataId) {
         // The engine sends one constructor to a process.
         let _ = self.core.actor.set(actor);
-    }
-
-    /// Whether there is a call that [`next_call`](Client::next_call) would give.
-    pub(super) fn has_call(&self, wanted: impl Fn(&Run) -> bool) -> bool {
-        let calls = self.core.calls();
-        !calls.nested.is_empty() || calls.queued.iter().any(wanted)
     }
 
     /// Sends a short message now.
@@ -239,10 +218,6 @@ fn answer(call: &str, reply: Option<Reply>) -> Result<Reply> {
         Some(reply) => Ok(reply),
         None => Err(Error::SessionEnded { call: call.into() }),
     }
-}
-
-fn unexpected(call: &str) -> Error {
-    Error::system(call.to_owned(), "the engine gave an answer to another question")
 }
 
 impl Backend for Client {
@@ -473,12 +448,12 @@ impl Core {
                 Ok(Some(message)) => {
                     happened = true;
                     match message {
-                        ToWorker::Run(run) => self.calls().push(run),
+                        ToWorker::Run(run) => self.calls.push(run),
                         ToWorker::Recall(tasks) => {
-                            let returned = self.recall(&tasks);
+                            let returned = self.calls.take_back(&tasks);
                             self.append(&mut channel, &FromWorker::Returned(returned));
                         }
-                        ToWorker::Cancel(call, why) => match self.drop_queued(call) {
+                        ToWorker::Cancel(call, why) => match self.calls.remove(call) {
                             true => {
                                 let ended = FromWorker::Done(call, Err((*why).clone()));
                                 self.append(&mut channel, &ended);
@@ -487,7 +462,7 @@ impl Core {
                         },
                         ToWorker::Reply(request, reply) => answers.push((request, reply)),
                         ToWorker::Stop => {
-                            *self.calls() = Calls::default();
+                            self.calls.clear();
                             self.stopping.store(true, Ordering::Release);
                         }
                     }
@@ -509,35 +484,6 @@ impl Core {
         happened
     }
 
-    /// Removes a call that has not started; false if it is not here.
-    fn drop_queued(&self, call: DataId) -> bool {
-        let mut calls = self.calls();
-        let Calls { nested, queued } = &mut *calls;
-        let dropped = [nested, queued].into_iter().find_map(|queue| {
-            let place = queue.iter().position(|run| run.id == call)?;
-            queue.remove(place)
-        });
-        drop(calls);
-        dropped.is_some()
-    }
-
-    /// Gives back what has not started. The answer names only what was still there.
-    fn recall(&self, tasks: &[DataId]) -> Vec<DataId> {
-        let mut returned = Vec::new();
-        let mut calls = self.calls();
-        let Calls { nested, queued } = &mut *calls;
-        for queue in [nested, queued] {
-            queue.retain(|run| {
-                let keep = !tasks.contains(&run.id);
-                if !keep {
-                    returned.push(run.id);
-                }
-                keep
-            });
-        }
-        returned
-    }
-
     /// The engine's end of the link is broken beyond repair: there is nobody to tell but the log.
     fn give_up(&self, error: &WireError) -> ! {
         log::error!("{}: the link to the engine is broken: {error}", self.process);
@@ -546,10 +492,6 @@ impl Core {
 
     fn channel(&self) -> MutexGuard<'_, Channel<FromWorker, ToWorker>> {
         self.channel.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,6 +9,7 @@
 //! - The *watch thread* waits for the end of the socket to the engine, which means that the program is gone, and ends
 //!   the process.
 
+mod calls;
 mod cancelled;
 mod client;
 mod logging;
@@ -65,13 +66,12 @@ fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Resul
     let socket = take_socket()?;
     let Joined { welcome, link, segment, spill } = handshake::join(&socket, &(program.build_id)())?;
     logging::start(&welcome);
-    let spin = Duration::from_micros(u64::from(welcome.spin_us));
     let client = Arc::new(Client::new(welcome.process, welcome.actor, link, segment, spill));
     spawn("unidist-watch", move || watch(socket))?;
     let link_thread = client.clone();
     spawn("unidist-link", move || read_link_for_others(&link_thread))?;
     install(client.clone());
-    TaskLoop::run(client, program, spin);
+    TaskLoop::run(client, program);
     Ok(())
 }
 

@@ -25,7 +25,6 @@ pub(super) struct TaskLoop {
     runner: Box<dyn TaskRunner>,
     /// The runner has something to go on with.
     woken: Arc<AtomicBool>,
-    spin: Duration,
 }
 
 /// On the task thread: serves until `done` or the deadline, running what the caller waits for, and returns true. On any
@@ -45,7 +44,7 @@ pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: i
 
 impl TaskLoop {
     /// Makes this thread the task thread and serves until the session ends.
-    pub(super) fn run(client: Arc<Client>, program: Program, spin: Duration) {
+    pub(super) fn run(client: Arc<Client>, program: Program) {
         let woken = Arc::new(AtomicBool::new(false));
         let notify = {
             let (client, woken) = (client.clone(), woken.clone());
@@ -54,25 +53,25 @@ impl TaskLoop {
                 client.bell().ring_softly();
             })
         };
-        let task_loop = Rc::new(TaskLoop { client, runner: (program.runner)(notify), woken, spin });
+        let task_loop = Rc::new(TaskLoop { client, runner: (program.runner)(notify), woken });
         TASK_LOOP.with(|slot| drop(slot.set(task_loop.clone())));
         task_loop.work();
     }
 
     fn work(&self) {
-        let mut idle = Idle::new(self.spin);
+        let mut idle = Idle::new();
         while !self.client.is_stopping() {
             let happened = self.client.pump() | self.go_on();
             if self.client.cancelled().any() && self.runner.pending() == 0 {
                 self.client.cancelled().clear();
             }
-            if let Some(run) = self.client.next_call(|_| true) {
+            if let Some(run) = self.client.calls().next(|_| true) {
                 self.execute(run);
                 idle.reset();
             } else if happened {
                 idle.reset();
             } else {
-                let found = || self.client.has_call(|_| true) || self.client.is_stopping();
+                let found = || self.client.calls().has(|_| true) || self.client.is_stopping();
                 idle.wait(None, || self.has_work() || found(), &self.client);
             }
         }
@@ -80,19 +79,19 @@ impl TaskLoop {
 
     /// Serves until `done`: runs, on top of what waits, calls that are marked for it or that make what is awaited.
     fn serve(&self, deadline: Option<Instant>, awaited: &FxHashSet<DataId>, done: impl Fn() -> bool) {
-        let mut idle = Idle::new(self.spin);
+        let mut idle = Idle::new();
         loop {
             let happened = self.client.pump() | self.go_on();
             if done() || deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
-            if let Some(run) = self.client.next_call(|run| makes_one_of(run, awaited)) {
+            if let Some(run) = self.client.calls().next(|run| makes_one_of(run, awaited)) {
                 self.execute(run);
                 idle.reset();
             } else if happened {
                 idle.reset();
             } else {
-                let found = || self.client.has_call(|run| makes_one_of(run, awaited));
+                let found = || self.client.calls().has(|run| makes_one_of(run, awaited));
                 idle.wait(deadline, || done() || self.has_work() || found(), &self.client);
             }
         }
@@ -107,7 +106,7 @@ impl TaskLoop {
     fn execute(&self, run: Run) {
         // The engine must know of every call that has ended before another starts: if this process dies, it knows what
         // had not started and may run elsewhere.
-        let mut idle = Idle::new(self.spin);
+        let mut idle = Idle::new();
         while self.client.has_unsent() {
             if !self.client.pump() {
                 idle.wait(None, || self.has_work() || !self.client.has_unsent(), &self.client);
@@ -161,7 +160,7 @@ impl TaskLoop {
     }
 
     fn see_to_its_end(&self, id: DataId) {
-        let mut idle = Idle::new(self.spin);
+        let mut idle = Idle::new();
         let mut yielded_at = None;
         loop {
             let happened = self.client.pump();
@@ -172,7 +171,7 @@ impl TaskLoop {
             if is_over {
                 return;
             }
-            if let Some(run) = self.client.next_call(|_| false) {
+            if let Some(run) = self.client.calls().next(|_| false) {
                 self.execute(run);
                 idle.reset();
             } else if happened || progressed {
@@ -240,14 +239,13 @@ fn makes_one_of(run: &Run, awaited: &FxHashSet<DataId>) -> bool {
 
 /// How a thread waits that has nothing to do: it looks for a while, then sleeps ever longer.
 struct Idle {
-    spin: Duration,
     since: Option<Instant>,
     nap: Duration,
 }
 
 impl Idle {
-    fn new(spin: Duration) -> Self {
-        Idle { spin, since: None, nap: Duration::from_millis(1) }
+    fn new() -> Self {
+        Idle { since: None, nap: Duration::from_millis(1) }
     }
 
     fn reset(&mut self) {
@@ -256,7 +254,7 @@ impl Idle {
 
     fn wait(&mut self, deadline: Option<Instant>, has_work: impl Fn() -> bool, client: &Client) {
         let now = Instant::now();
-        if now.duration_since(*self.since.get_or_insert(now)) < self.spin {
+        if now.duration_since(*self.since.get_or_insert(now)) < client.patience() {
             (0..32).for_each(|_| std::hint::spin_loop());
             return;
         }

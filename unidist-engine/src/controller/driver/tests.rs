@@ -43,7 +43,7 @@ impl Engine {
             command: LaunchCommand { program: "/bin/true".into(), args: vec![], envs: vec![] },
             segment: segment.clone(),
             spill: None,
-            welcome: Welcome { build_id: String::new(), process, actor: false, spin_us: 0, log_dir: None },
+            welcome: Welcome { build_id: String::new(), process, actor: false, log_dir: None },
             notify: Box::new(drop),
         };
         let (mailbox, requests) = (Arc::new(Mailbox::new()), Arc::new(Requests::default()));

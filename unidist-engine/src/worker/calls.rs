@@ -1,0 +1,67 @@
+//! The calls that have arrived in this process and not started.
+
+use crate::link::message::Run;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use unidist_common::DataId;
+
+#[derive(Debug, Default)]
+pub(super) struct Calls(Mutex<Queues>);
+
+#[derive(Debug, Default)]
+struct Queues {
+    /// To be run now, on top of what waits for them.
+    nested: VecDeque<Run>,
+    queued: VecDeque<Run>,
+}
+
+impl Calls {
+    pub(super) fn push(&self, run: Run) {
+        let mut queues = self.lock();
+        if run.nested { queues.nested.push_back(run) } else { queues.queued.push_back(run) }
+    }
+
+    /// The next call to run: one that is marked to run now, else the first that `wanted` accepts. The engine relies on
+    /// this order to know what runs.
+    pub(super) fn next(&self, wanted: impl Fn(&Run) -> bool) -> Option<Run> {
+        let mut queues = self.lock();
+        if let Some(run) = queues.nested.pop_front() {
+            return Some(run);
+        }
+        let at = queues.queued.iter().position(wanted)?;
+        queues.queued.remove(at)
+    }
+
+    /// Whether there is a call that [`next`](Calls::next) would give.
+    pub(super) fn has(&self, wanted: impl Fn(&Run) -> bool) -> bool {
+        let queues = self.lock();
+        !queues.nested.is_empty() || queues.queued.iter().any(wanted)
+    }
+
+    /// Removes a call; false if it is not here.
+    pub(super) fn remove(&self, call: DataId) -> bool {
+        !self.take_back(&[call]).is_empty()
+    }
+
+    /// Removes those of these calls that are still here, and names them.
+    pub(super) fn take_back(&self, calls: &[DataId]) -> Vec<DataId> {
+        let mut removed = Vec::new();
+        let mut queues = self.lock();
+        let Queues { nested, queued } = &mut *queues;
+        for queue in [nested, queued] {
+            let (back, kept) = std::mem::take(queue).into_iter().partition(|run| calls.contains(&run.id));
+            *queue = kept;
+            removed.extend::<VecDeque<Run>>(back);
+        }
+        drop(queues); // what they hold is dropped without the lock
+        removed.iter().map(|run| run.id).collect()
+    }
+
+    pub(super) fn clear(&self) {
+        drop(std::mem::take(&mut *self.lock()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
