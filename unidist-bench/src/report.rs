@@ -72,8 +72,9 @@ fn plans(scale: Scale) -> Vec<Plan> {
         plan(&tasks_name(workers), PerSecond, beside, target);
     }
     let raw = Some(("raw round trip, spinning", Multiple));
-    plan("round trip", Seconds, raw, Some(Target::RatioAtMost(5.0)));
-    plan("round trip", Seconds, Some(("raw round trip, same waiting", Multiple)), None);
+    plan("round trip, awake", Seconds, raw, Some(Target::RatioAtMost(5.0)));
+    let same_waiting = Some(("raw round trip, same waiting", Multiple));
+    plan("round trip", Seconds, same_waiting, Some(Target::RatioAtMost(5.0)));
     let asleep = Some(("raw round trip, asleep", Multiple));
     plan("round trip, asleep", Seconds, asleep, Some(Target::RatioAtMost(1.3)));
     plan("calls of an actor", PerSecond, None, Some(Target::AtLeast(300_000.0)));

@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{Result, config_doc, fuzz, loom, simulate, test, tidy};
+use crate::{Result, chaos, config_doc, fuzz, loom, simulate, test, tidy};
 use clap::Parser;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn(&Path) -> Result);
 
 /// Cheap ones first.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", |root| {
         cargo(root, &["fmt", "--all", "--check"])?;
         cargo(root, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
@@ -38,6 +38,7 @@ const STEPS: [Step; 10] = [
     }),
     ("simulate", |_| command(["--seeds", "3000"], simulate::run)),
     ("loom", |_| command([], loom::run)),
+    ("chaos", |_| command(["--minutes", "0.1", "--controllers", "3"], chaos::run)),
     // Three targets.
     ("fuzz", |_| command(["--seconds", "10"], fuzz::run)),
     ("test", |_| command([], test::run)),

@@ -7,6 +7,7 @@ use crate::runner;
 use crate::support::{BOUND, Counter, Signal, blocked_on, failure, kind, process, square};
 use rustix::process::{Pid, Signal as UnixSignal, kill_process};
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use unidist::prelude::*;
 use unidist::{ErrorKind, TaskError};
@@ -45,7 +46,7 @@ fn killed() -> i64 {
 }
 
 /// The failure of a task whose worker ended, saying how.
-fn lost(reference: ObjectRef<i64>, function: &str, how: &str) -> TaskError {
+pub(super) fn lost(reference: ObjectRef<i64>, function: &str, how: &str) -> TaskError {
     let error = get(reference).unwrap_err().as_task().unwrap().clone();
     assert_eq!(error.kind, ErrorKind::WorkerDied, "{error:?}");
     let text = error.to_string();
@@ -115,7 +116,7 @@ fn every_worker_is_killed() -> Result {
 
 /// Kills its worker until it has started so many times; the file tells how often that was.
 #[remote(max_retries = 2)]
-fn dies_before(start: usize, file: std::path::PathBuf) -> std::io::Result<usize> {
+fn dies_before(start: usize, file: PathBuf) -> std::io::Result<usize> {
     use std::io::Write;
     std::fs::OpenOptions::new().append(true).open(&file)?.write_all(b".")?;
     let starts = std::fs::read(&file)?.len();
@@ -125,7 +126,7 @@ fn dies_before(start: usize, file: std::path::PathBuf) -> std::io::Result<usize>
     Ok(starts)
 }
 
-pub(super) fn counter_file() -> std::path::PathBuf {
+pub(super) fn counter_file() -> PathBuf {
     let file = std::env::temp_dir().join(format!("unidist-conformance-{}", std::process::id()));
     std::fs::write(&file, "").unwrap();
     file

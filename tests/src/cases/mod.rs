@@ -9,6 +9,7 @@ mod control;
 mod crashes;
 mod errors;
 mod lifecycle;
+mod memory;
 mod nested;
 mod never;
 mod objects;
@@ -40,6 +41,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     control::CASES,
     crashes::CASES,
     restarts::CASES,
+    memory::CASES,
     never::CASES,
 ];
 

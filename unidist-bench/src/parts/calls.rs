@@ -74,14 +74,29 @@ pub(super) fn throughput(workers: usize, scale: Scale, samples: &mut Samples) ->
     Ok(())
 }
 
+/// Measures several times, each time just after many bursts, which find both sides awake.
+pub(super) fn while_work_flows(burst: impl Fn() -> Result, mut measure: impl FnMut() -> Result) -> Result {
+    for _ in 0..4 {
+        (0..20).try_for_each(|_| burst())?;
+        measure()?;
+    }
+    Ok(())
+}
+
+pub(super) fn burst() -> Result {
+    let refs: [_; 16] = std::array::from_fn(|_| empty.remote());
+    Ok(get(&refs).map(drop)?)
+}
+
 /// One call after the other, and bare messages: between processes that spin, and between such that wait as ours do.
 pub(super) fn round_trip(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
     let (mut spinning, mut waiting) = (start_echo(Waiting::Spinning)?, start_echo(Waiting::AsWorkers)?);
     for _ in 0..scale.of(40, 100) {
-        // The first ones wake the other side.
+        // After the pause below both sides are asleep, and with one call at a time they go on as they have begun.
         (0..50).try_for_each(|_| call())?;
         samples.time("round trip", 100, call)?;
+        while_work_flows(burst, || samples.time("round trip, awake", 25, call))?;
         for (name, echo) in
             [("raw round trip, spinning", &mut spinning), ("raw round trip, same waiting", &mut waiting)]
         {

@@ -1,6 +1,6 @@
 //! What is measured on other systems too, done here in the same way: see the folder `peers` of this package.
 
-use super::calls::{Counter, empty, first, increment};
+use super::calls::{Counter, burst, empty, first, increment, while_work_flows};
 use super::{Samples, Scale, settle, start_session};
 use crate::Result;
 use crate::peers::ours;
@@ -34,13 +34,17 @@ pub(super) fn all(scale: Scale, samples: &mut Samples) -> Result {
         get(&refs)?;
         samples.add(ours("empty tasks"), rate(start));
         drop(refs);
-        samples.time(&ours("round trip"), 500, call)?;
+        while_work_flows(burst, || samples.time(&ours("round trip"), 100, call))?;
         let start = Instant::now();
         let refs: Vec<_> = (0..count).map(|_| counter.add.remote(1)).collect();
         get(&refs)?;
         samples.add(ours("calls of an actor"), rate(start));
         drop(refs);
-        samples.time(&ours("round trip to an actor"), 500, actor_call)?;
+        let actor_burst = || {
+            let refs: [_; 16] = std::array::from_fn(|_| counter.add.remote(1));
+            Ok(get(&refs).map(drop)?)
+        };
+        while_work_flows(actor_burst, || samples.time(&ours("round trip to an actor"), 100, actor_call))?;
         let start = Instant::now();
         get((0..CHAIN).fold(increment.remote(0_u64), |before, _| increment.remote(&before)))?;
         samples.add(ours("step in a chain of 1,000"), start.elapsed().as_secs_f64() / f64::from(CHAIN));

@@ -178,6 +178,11 @@ impl Driver {
         std::mem::take(&mut self.callbacks)
     }
 
+    /// How many results workers may let lie while this sleeps.
+    pub(crate) fn results_may_lie(&self) -> usize {
+        self.scheduler.results_may_lie()
+    }
+
     /// How many processes are awake, as far as it matters: this one and those that have not gone to sleep, up to one
     /// more than `cores`.
     pub(crate) fn count_awake(&self, cores: usize) -> usize {

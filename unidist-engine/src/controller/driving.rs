@@ -179,6 +179,7 @@ impl Shared {
                 continue;
             }
             let bell = self.segment.bell();
+            self.segment.batch().set(driver.results_may_lie());
             let announced = bell.announce(Sleeper::Driver);
             if !driver.has_work() {
                 let until = deadline.into_iter().chain(driver.next_deadline()).min();
@@ -196,6 +197,7 @@ impl Shared {
         // The standby may be asleep for longer than that.
         let sooner = self.deadline.set(driver.next_deadline());
         let bell = self.segment.bell();
+        self.segment.batch().set(1);
         let _ = bell.announce(Sleeper::Standby);
         let work_left = driver.has_work();
         drop(driver);

@@ -12,6 +12,7 @@ mod driver;
 mod driving;
 mod ending;
 mod mailbox;
+mod memory_killer;
 mod storage;
 mod supervisor;
 

@@ -3,6 +3,7 @@
 //! One thread does all of it and lives as long as the session: Linux sends a child its parent-death signal when the
 //! *thread* that started it ends.
 
+use super::memory_killer::MemoryKiller;
 use crate::launch::{LaunchCommand, WORKER_VARIABLE};
 use crate::link::handshake::{self, Reception, Welcome};
 use crate::link::ring::LinkMemory;
@@ -67,7 +68,13 @@ impl Supervisor {
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(|error| failed(error.into()))?);
         let (orders, inbox) = channel();
-        let supervision = Supervision { staff, inbox, wake: wake.clone(), people: BTreeMap::new() };
+        let supervision = Supervision {
+            staff,
+            inbox,
+            wake: wake.clone(),
+            people: BTreeMap::new(),
+            memory_killer: MemoryKiller::new(),
+        };
         let thread = std::thread::Builder::new()
             .name("unidist-supervisor".into())
             .spawn(move || supervision.run())
@@ -107,6 +114,7 @@ struct Supervision {
     inbox: Receiver<Order>,
     wake: Arc<OwnedFd>,
     people: BTreeMap<ProcessId, Person>,
+    memory_killer: MemoryKiller,
 }
 
 /// A process that was started.
@@ -271,7 +279,11 @@ impl Supervision {
         let ended_by_itself = matches!(person.child.try_wait(), Ok(Some(_)));
         let _ = person.child.kill();
         let status = match person.child.wait() {
-            Ok(status) => status.to_string(),
+            Ok(status) => {
+                let by_others = ended_by_itself || why.is_none();
+                let more = if by_others { self.memory_killer.explain(status) } else { None };
+                format!("{status}{}", more.unwrap_or_default())
+            }
             Err(error) => format!("unknown status: {error}"),
         };
         self.lost(

@@ -1,10 +1,10 @@
-//! How long a thread with nothing to do looks at the links before it sleeps.
+//! What the engine tells its processes about waiting, through shared memory.
 //!
-//! Looking costs a core and saves a wake-up, which takes longer than a small task. So it pays while no more processes
+//! [`Patience`] is how long a thread with nothing to do looks at the links before it sleeps. Looking costs a core and saves a wake-up, which takes longer than a small task. So it pays while no more processes
 //! are awake than there are cores, and next to nothing is worth it otherwise. The engine sees which processes sleep,
 //! and tells all of them through shared memory.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
 /// The longest that anybody looks, in microseconds.
@@ -30,6 +30,29 @@ impl Patience {
     /// How long to look. Whatever stands in the memory, it is not long.
     pub(crate) fn get(&self) -> Duration {
         micros(self.0.load(Ordering::Relaxed).min(LONG))
+    }
+}
+
+/// How many results a busy worker may let lie in its link before it wakes the engine for them. In shared memory, as
+/// [`Patience`] is.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Batch(AtomicU32);
+
+impl Batch {
+    /// To be said before the engine announces that it sleeps.
+    pub(crate) fn set(&self, results: usize) {
+        let results = u32::try_from(results).unwrap_or(u32::MAX);
+        if self.0.load(Ordering::Relaxed) != results {
+            self.0.store(results, Ordering::Relaxed);
+        }
+    }
+
+    /// To be asked after a result was written: with the fences here and in the announcement, either this is what the
+    /// engine said last, or the engine sees the result before it sleeps.
+    pub(crate) fn get(&self) -> u32 {
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::Relaxed)
     }
 }
 

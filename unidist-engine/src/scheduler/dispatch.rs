@@ -122,6 +122,11 @@ impl Scheduler {
         Placed::Yes
     }
 
+    /// The worker that the next call would be sent to, if one has nothing to do.
+    pub(crate) fn idle_worker(&self) -> Option<ProcessId> {
+        self.find_worker(Worker::is_idle)
+    }
+
     fn find_worker(&self, wanted: impl Fn(&Worker) -> bool) -> Option<ProcessId> {
         self.pool.iter().copied().find(|process| self.workers.get(process).is_some_and(&wanted))
     }

@@ -707,3 +707,18 @@ fn a_reference_that_could_not_be_taken_is_not_given_back() {
     c.handle(Event::Ask(worker(1), Ask::Release(outer)));
     assert_eq!(c.live(), 1, "the later object has its own reference still");
 }
+
+#[test]
+fn results_may_lie_while_the_program_waits_for_many_and_all_are_busy() {
+    let mut c = Cluster::new(2);
+    let tasks: Vec<_> = (0..100).map(|_| c.task()).collect();
+    assert_eq!(c.scheduler.results_may_lie(), 1, "nobody waits, so who knows");
+    c.get(ME, &tasks, None);
+    assert!(c.scheduler.results_may_lie() > 1);
+    let single = c.get(ME, &tasks[..1], None);
+    assert_eq!(c.scheduler.results_may_lie(), 1, "somebody waits for one of them");
+    c.done(c.where_is(tasks[0]), tasks[0]);
+    assert!(c.reply(single).is_some() && c.scheduler.results_may_lie() > 1);
+    c.get(c.where_is(tasks[1]), &tasks[2..50], Some(tasks[1]));
+    assert_eq!(c.scheduler.results_may_lie(), 1, "a task waits");
+}

@@ -6,7 +6,7 @@
 
 use super::Block;
 use crate::link::bell::Bell;
-use crate::link::patience::Patience;
+use crate::link::patience::{Batch, Patience};
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -24,6 +24,7 @@ pub(crate) const HEADER: u64 = 4096;
 struct Header {
     bell: Bell,
     patience: Patience,
+    batch: Batch,
 }
 
 const _: () = assert!(size_of::<Header>() <= HEADER as usize);
@@ -78,6 +79,11 @@ impl Segment {
     /// How long processes look before they sleep.
     pub(crate) fn patience(&self) -> &Patience {
         &self.header().patience
+    }
+
+    /// How many results workers let lie.
+    pub(crate) fn batch(&self) -> &Batch {
+        &self.header().batch
     }
 
     fn header(&self) -> &Header {

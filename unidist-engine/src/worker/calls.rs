@@ -38,6 +38,11 @@ impl Calls {
         !queues.nested.is_empty() || queues.queued.iter().any(wanted)
     }
 
+    /// How many are in line.
+    pub(super) fn len(&self) -> usize {
+        self.lock().queued.len()
+    }
+
     /// Removes a call; false if it is not here.
     pub(super) fn remove(&self, call: DataId) -> bool {
         !self.take_back(&[call]).is_empty()

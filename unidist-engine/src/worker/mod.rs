@@ -12,6 +12,7 @@
 mod calls;
 mod cancelled;
 mod client;
+mod link_end;
 mod logging;
 mod task_loop;
 

@@ -1,9 +1,11 @@
 //! What does not fit into a message fails by itself, and the link goes on.
 
 use super::*;
-use crate::store::Blob;
+use crate::link::message::ToWorker;
 use crate::store::segment::HEADER;
-use unidist_common::{Arg, ErrorKind, FunctionKey, Returns, Target};
+use crate::store::{Blob, Block};
+use bytes::Bytes;
+use unidist_common::{Arg, ErrorKind, FunctionKey, Payload, Returns, Target};
 
 const LIMIT: usize = 1000;
 const ME: ProcessId = match ProcessId::new(7) {
@@ -16,7 +18,7 @@ fn pair() -> (Client, Channel<ToWorker, FromWorker>) {
     let memory = LinkMemory::create().unwrap();
     let engine = Channel::new(&memory, Side::Engine);
     let client = Client::new(ME, false, memory, Segment::create("unidist-test", 1 << 16).unwrap(), None);
-    client.core.channel().set_limit(LIMIT);
+    client.end.channel().set_limit(LIMIT);
     (client, engine)
 }
 

@@ -1,0 +1,56 @@
+//! Processes that the system ends for want of memory.
+
+use super::crashes::lost;
+use crate::case::{Case, PYMP, Result, cases};
+use crate::process::eventually;
+use crate::support::{BOUND, square};
+use std::path::{Path, PathBuf};
+use unidist::prelude::*;
+
+pub(super) const CASES: &[Case] = cases!["memory": a_worker_without_memory_is_explained.only(PYMP)];
+
+/// A group of processes that may use little memory, made by the superuser where the system has such groups.
+struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    fn make(limit: u64) -> std::io::Result<MemoryGroup> {
+        let name = format!("unidist-{}", std::process::id());
+        let limits = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        let (root, file) = limits[usize::from(!Path::new(limits[0].0).exists())];
+        let group = MemoryGroup(Path::new(root).join(name));
+        std::fs::create_dir(&group.0)?;
+        std::fs::write(group.0.join(file), limit.to_string())?;
+        // Where there is swap, it counts as memory otherwise.
+        let _ = std::fs::write(group.0.join("memory.swap.max"), "0");
+        Ok(group)
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        // Empty as soon as the process that was killed is gone.
+        assert!(eventually(BOUND, || std::fs::remove_dir(&self.0).is_ok()), "{}", self.0.display());
+    }
+}
+
+#[remote]
+fn takes_memory(group: PathBuf, bytes: usize) -> i64 {
+    std::fs::write(group.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    let memory = std::hint::black_box(vec![1_u8; bytes]);
+    i64::from(memory[bytes - 1])
+}
+
+/// Killed for want of memory: the error says so, and the session goes on.
+fn a_worker_without_memory_is_explained() -> Result {
+    let group = match MemoryGroup::make(64 << 20) {
+        Ok(group) => group,
+        Err(error) => {
+            eprintln!("skipped: there can be no group of processes with little memory here: {error}");
+            return Ok(());
+        }
+    };
+    let error = lost(takes_memory.remote(group.0.clone(), 256_usize << 20), "takes_memory", "SIGKILL");
+    assert!(error.to_string().contains("want of memory"), "{error}");
+    assert_eq!(get(square.remote(3))?, 9);
+    Ok(())
+}
