@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
+use std::time::Duration;
 
 /// Hands out request numbers and keeps who waits for the answers.
 #[derive(Default)]
@@ -85,6 +86,18 @@ impl Requests {
         }
     }
 
+    /// The thread does not wait any more: the answer goes to `late`, unless it is in the slot, or about to be; then it is
+    /// there now.
+    pub(crate) fn abandon(&self, request: RequestId, slot: &Slot, late: Box<dyn FnOnce(Reply) + Send>) {
+        if let Some(waiting) = self.lock().get_mut(&request) {
+            *waiting = Waiting::Call(late);
+            return;
+        }
+        while !slot.is_done() {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
     /// Answers everything that is open.
     pub(crate) fn answer_all(&self, reply: &Reply) {
         let open: Vec<_> = self.lock().keys().copied().collect();
@@ -115,5 +128,28 @@ impl Requests {
 impl std::fmt::Debug for Requests {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Requests").field("open", &self.lock().len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_goes_to_who_takes_it_back() {
+        let (requests, taken) = (Requests::default(), Arc::new(AtomicUsize::new(0)));
+        let late = || {
+            let taken = taken.clone();
+            Box::new(move |_| _ = taken.fetch_add(1, Ordering::SeqCst))
+        };
+        let (request, slot) = requests.open();
+        requests.abandon(request, &slot, late());
+        requests.answer(request, Reply::Count(1)).unwrap().call();
+        assert_eq!((taken.load(Ordering::SeqCst), slot.take()), (1, None));
+        let (request, slot) = requests.open();
+        assert!(requests.answer(request, Reply::Count(2)).is_none());
+        requests.abandon(request, &slot, late());
+        assert_eq!((taken.load(Ordering::SeqCst), slot.take()), (1, Some(Reply::Count(2))));
     }
 }

@@ -287,6 +287,9 @@ impl Driver {
         }
         match message {
             FromWorker::Ask(Ask::Put(id, object, views)) => {
+                if views as usize > 1 + object.buffers.len() {
+                    return self.break_link(at, "it claims more views of an object than that has parts");
+                }
                 if self.accept(at, std::slice::from_ref(&object)) {
                     self.handle(Event::Ask(process, Ask::Put(id, object, views)));
                 }

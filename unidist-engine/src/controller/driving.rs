@@ -138,8 +138,16 @@ impl Shared {
                 || deadline.is_some_and(|at| at <= Instant::now())
                 || self.over.load(Ordering::Acquire)
             {
+                // This thread may have been woken to drive, which another one has to do now.
+                self.wake_parked();
                 return;
             }
+        }
+    }
+
+    fn wake_parked(&self) {
+        if let Some(thread) = self.parked().first() {
+            thread.unpark();
         }
     }
 
@@ -180,6 +188,7 @@ impl Shared {
             }
             let bell = self.segment.bell();
             self.segment.batch().set(driver.results_may_lie());
+            self.deadline.set(driver.next_deadline());
             let announced = bell.announce(Sleeper::Driver);
             if !driver.has_work() {
                 let until = deadline.into_iter().chain(driver.next_deadline()).min();
@@ -215,13 +224,17 @@ impl Shared {
     pub(super) fn stand_by(&self) {
         while !self.over.load(Ordering::Acquire) {
             let announced = self.segment.bell().token(Sleeper::Standby);
+            let mut nap = LONGEST_NAP;
             if self.parked().is_empty()
                 && let Some(mut driver) = self.try_lock_driver()
             {
                 while driver.turn() && !driver.has_callbacks() && self.parked().is_empty() {}
                 self.leave(driver);
+                nap = self.deadline.shorten(nap);
+            } else {
+                self.wake_parked(); // if nobody drives, that thread will
             }
-            self.segment.bell().sleep(announced, self.deadline.shorten(LONGEST_NAP));
+            self.segment.bell().sleep(announced, nap);
         }
     }
 

@@ -389,6 +389,9 @@ impl Backend for Controller {
         self.shared.supervisor.end();
         self.shared.mailbox.close();
         self.shared.requests.answer_all(&Reply::Failed(ended("get")));
+        if thread.thread().id() == std::thread::current().id() {
+            return Ok(()); // a callback ends the session: the thread ends when that is done
+        }
         thread.join().map_err(|_| Error::system("ending the engine's thread", "it has panicked"))
     }
 }

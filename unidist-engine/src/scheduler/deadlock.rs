@@ -99,13 +99,16 @@ impl Scheduler {
                     Target::Actor(actor) => Some(actor),
                     Target::Pool | Target::NewActor => None,
                 };
-                let objects = task.spec.dependencies.iter().copied().chain(actor);
-                Needs::all(objects.filter_map(|id| self.objects.maker(id)).map(Node::Call).collect())
+                let makers = task.spec.dependencies.iter().filter_map(|id| self.objects.maker(*id));
+                // The constructor runs for the first time, or once more.
+                let constructor = actor.filter(|actor| self.tasks.contains_key(actor));
+                Needs::all(makers.chain(constructor).map(Node::Call).collect())
             }
             TaskState::Ready => {
                 let lacking = self.resources.lacking(&[task.class]);
                 Needs::all(lacking.into_iter().map(Node::Resource).collect())
             }
+            TaskState::Sent(_) if self.is_timed(call) => Needs::nothing(),
             TaskState::Sent(process) => self.needs_on(process, call),
         }
     }

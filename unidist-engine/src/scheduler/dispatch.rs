@@ -52,6 +52,7 @@ impl Scheduler {
             }
         }
         if !starved.is_empty() {
+            self.tell_waiters(); // of what could not be placed
             self.end_starvation(&starved);
         }
         self.steal();

@@ -49,6 +49,11 @@ impl Scheduler {
         self.actions.push(Action::Arm(Timer { call, serial }, time));
     }
 
+    /// Whether the call ends by its time, if not before.
+    pub(crate) fn is_timed(&self, call: DataId) -> bool {
+        self.timers.armed.contains_key(&call)
+    }
+
     pub(crate) fn disarm(&mut self, call: DataId) {
         if self.timers.armed.is_empty() {
             return; // nearly always

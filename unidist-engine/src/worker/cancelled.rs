@@ -45,7 +45,7 @@ impl CancelledCalls {
     }
 
     pub(super) fn has_news(&self) -> bool {
-        self.news.load(Ordering::Acquire)
+        self.any() && self.news.load(Ordering::Acquire)
     }
 
     /// The calls, in a fixed order.
@@ -71,5 +71,25 @@ impl CancelledCalls {
 
     fn lock(&self) -> MutexGuard<'_, FxHashMap<DataId, Arc<TaskError>>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unidist_common::{ErrorKind, ProcessId};
+
+    #[test]
+    fn what_has_ended_is_no_news() {
+        let (calls, id) = (CancelledCalls::default(), DataId::new(ProcessId::CONTROLLER, 1));
+        let why = Arc::new(TaskError::new(ErrorKind::Cancelled, ""));
+        calls.add(id, why.clone());
+        assert!(calls.has_news() && calls.why(id).is_some());
+        calls.forget(id);
+        assert!(!calls.has_news() && calls.why(id).is_none());
+        calls.add(id, why);
+        assert_eq!((calls.take_note(), calls.has_news()), (vec![id], false));
+        calls.clear();
+        assert!(!calls.any());
     }
 }

@@ -172,6 +172,16 @@ impl Client {
         let (request, slot) = self.end.requests.open();
         self.end.ask(request, call, &message(request));
         self.await_answer(&slot, None, awaited);
+        if !slot.is_done() {
+            // It has given up. An answer that comes late may bring views, which are to be given back.
+            let (depot, ids) = (self.depot.clone(), awaited.to_vec());
+            let late = move |reply| {
+                if let Reply::Values(values) = &reply {
+                    drop(load_all(&depot, &ids, values));
+                }
+            };
+            self.end.requests.abandon(request, &slot, Box::new(late));
+        }
         self.answer(call, &slot)
     }
 
