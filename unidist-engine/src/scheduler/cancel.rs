@@ -111,6 +111,11 @@ impl Scheduler {
         (!in_pool).then(|| (*doomed.error).clone())
     }
 
+    /// Where this call is, if it is doomed.
+    pub(crate) fn doomed_on(&self, call: DataId) -> Option<ProcessId> {
+        self.doomed.get(&call).map(|doomed| doomed.process)
+    }
+
     pub(crate) fn is_doomed(&self, call: DataId) -> bool {
         !self.doomed.is_empty() && self.doomed.contains_key(&call)
     }

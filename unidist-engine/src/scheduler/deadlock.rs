@@ -9,7 +9,7 @@ use super::Scheduler;
 use super::event::Role;
 use super::resources::{Class, Custom};
 use super::tasks::TaskState;
-use super::workers::FrameState;
+use super::workers::{FrameState, Worker};
 use crate::link::message::RequestId;
 use rustc_hash::FxHashMap;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
@@ -92,7 +92,13 @@ impl Scheduler {
     }
 
     fn call_needs(&self, call: DataId) -> Needs {
-        let Some(task) = self.tasks.get(&call) else { return Needs::nothing() };
+        let Some(task) = self.tasks.get(&call) else {
+            // It has ended, or is to end: then it still waits for what runs on top of it.
+            return self.doomed_on(call).map_or_else(Needs::nothing, |process| {
+                let worker = self.workers.get(&process);
+                Needs::all(worker.map_or_else(Vec::new, |worker| calls_above(worker, call)))
+            });
+        };
         match task.state {
             TaskState::Waiting => {
                 let actor = match task.spec.target {
@@ -123,11 +129,11 @@ impl Scheduler {
         let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else {
             return Needs::nothing();
         };
-        let above = worker.stack[at + 1..].iter().map(|frame| Node::Call(frame.task));
-        match worker.stack[at].state {
-            FrameState::Blocked(on) => Needs::all(std::iter::once(request(on)).chain(above).collect()),
-            FrameState::Active | FrameState::Answered | FrameState::Yielded => Needs::all(above.collect()),
+        let mut needs = calls_above(worker, call);
+        if let FrameState::Blocked(on) = worker.stack[at].state {
+            needs.push(request(on));
         }
+        Needs::all(needs)
     }
 
     /// The calls that hold some of this resource. What an actor holds, its constructor does, for as long as it lives.
@@ -156,6 +162,13 @@ impl Scheduler {
         text += ": none of them can end";
         TaskError::new(ErrorKind::Deadlock, text).of_function(name(call))
     }
+}
+
+/// The calls that run on top of this one.
+fn calls_above(worker: &Worker, call: DataId) -> Vec<Node> {
+    let above = worker.stack.iter().rev().take_while(|frame| frame.task != call);
+    let is_there = worker.stack.iter().any(|frame| frame.task == call);
+    if is_there { above.map(|frame| Node::Call(frame.task)).collect() } else { Vec::new() }
 }
 
 /// All that a node needs, over others too, and which of it waits for ever.

@@ -79,3 +79,20 @@ fn a_wait_without_a_limit_closes_a_circle_too() {
     assert_eq!((c.reply(limited), c.reply(one_may_end)), (None, None));
     assert!(matches!(c.reply(none_can_end), Some(Reply::Failed(_))));
 }
+
+#[test]
+fn a_cancelled_holder_waits_for_what_runs_on_top_of_it() {
+    let mut c = Cluster::new(1);
+    let needs_gpu = |spec: &mut TaskSpec| {
+        spec.options = Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
+    };
+    let holder = c.submit(needs_gpu);
+    let w = c.where_is(holder);
+    let on_top = c.submit_from(w, |_| {});
+    c.get(w, &[on_top], Some(holder));
+    assert_eq!(c.last_run().1.id, on_top);
+    c.ask(ME, |request| Ask::Cancel(request, vec![holder]));
+    let starved = c.submit_from(w, needs_gpu);
+    let request = c.get(w, &[starved], Some(on_top));
+    assert!(matches!(c.reply(request), Some(Reply::Failed(_))), "{:?}", c.reply(request));
+}
