@@ -1,34 +1,9 @@
 """Dask's distributed scheduler, with workers on this machine."""
 
-import numpy
 from dask.distributed import Client, LocalCluster
 
 from common import Peer, arguments, measure
-
-
-def empty(_):
-    pass
-
-
-def increment(x):
-    return x + 1
-
-
-def first(data):
-    return int(data[0])
-
-
-def make(length):
-    return numpy.full(length, 7, dtype=numpy.uint8)
-
-
-class Counter:
-    def __init__(self):
-        self.count = 0
-
-    def add(self, more):
-        self.count += more
-        return self.count
+from work import Counter, empty, first, increment, make
 
 
 class Dask(Peer):

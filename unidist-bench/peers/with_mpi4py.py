@@ -1,21 +1,9 @@
 """mpi4py.futures: `mpiexec -n WORKERS+1 python -m mpi4py.futures with_mpi4py.py ..`."""
 
-import numpy
 from mpi4py.futures import MPIPoolExecutor
 
 from common import Peer, arguments, measure
-
-
-def empty(_):
-    pass
-
-
-def first(data):
-    return int(data[0])
-
-
-def make(length):
-    return numpy.full(length, 7, dtype=numpy.uint8)
+from work import empty, first, make
 
 
 class Mpi4py(Peer):

@@ -2,22 +2,8 @@
 
 import multiprocessing
 
-import numpy
-
 from common import Peer, arguments, measure
-
-
-def empty(_):
-    pass
-
-
-def first(data):
-    return int(data[0])
-
-
-def make(length):
-    return numpy.full(length, 7, dtype=numpy.uint8)
-
+from work import empty, first, make
 
 class Pool(Peer):
     def __init__(self, pool):

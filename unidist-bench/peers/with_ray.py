@@ -2,40 +2,13 @@
 
 import tempfile
 
-import numpy
 import ray
 
+import work
 from common import Peer, arguments, measure
 
-
-@ray.remote
-def empty():
-    pass
-
-
-@ray.remote
-def increment(x):
-    return x + 1
-
-
-@ray.remote
-def first(data):
-    return int(data[0])
-
-
-@ray.remote
-def make(length):
-    return numpy.full(length, 7, dtype=numpy.uint8)
-
-
-@ray.remote(num_cpus=0)
-class Counter:
-    def __init__(self):
-        self.count = 0
-
-    def add(self, more):
-        self.count += more
-        return self.count
+empty, increment, first, make = map(ray.remote, [work.empty, work.increment, work.first, work.make])
+Counter = ray.remote(num_cpus=0)(work.Counter)
 
 
 class Ray(Peer):

@@ -3,29 +3,20 @@
 For mpi: `mpiexec -n WORKERS+2 python with_unidist.py ..`.
 """
 
-import numpy
 import unidist
 import unidist.config
 
+import work
 from common import Peer, arguments, measure
-
-
-class Counter:
-    def __init__(self):
-        self.count = 0
-
-    def add(self, more):
-        self.count += more
-        return self.count
 
 
 class Unidist(Peer):
     def __init__(self):
         # Definitions need a backend, so they cannot be made before it is there.
-        self.empty = unidist.remote(lambda: None)
-        self.increment = unidist.remote(lambda x: x + 1)
-        self.first = unidist.remote(lambda data: int(data[0]))
-        self.make = unidist.remote(lambda length: numpy.full(length, 7, dtype=numpy.uint8))
+        self.empty = unidist.remote(work.empty)
+        self.increment = unidist.remote(work.increment)
+        self.first = unidist.remote(work.first)
+        self.make = unidist.remote(work.make)
         self.counter = None
 
     def tasks(self, count):
@@ -36,7 +27,7 @@ class Unidist(Peer):
 
     def actor(self):
         # Late: with pymp it takes a worker away.
-        self.counter = self.counter or unidist.remote(Counter).remote()
+        self.counter = self.counter or unidist.remote(work.Counter).remote()
         return self.counter
 
     def actor_calls(self, count):

@@ -30,4 +30,6 @@ mod scheduler;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod store;
+#[cfg(test)]
+mod testing;
 pub mod worker;

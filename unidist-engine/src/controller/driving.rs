@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub(super) over: AtomicBool,
     /// How many cores this program may use.
     pub(super) cores: usize,
-    /// When the engine has something to do even if nothing happens.
+    /// When the standby has something to do even if nothing happens.
     pub(super) deadline: NextDeadline,
 }
 
@@ -158,6 +158,8 @@ impl Shared {
         deadline: Option<Instant>,
         done: &mut impl FnMut(Option<&Driver>) -> bool,
     ) -> bool {
+        // Until this thread leaves, it is the one that keeps the time.
+        self.deadline.set(None);
         let mut nap = Duration::from_millis(1);
         let mut idle: Option<(Instant, Duration)> = None;
         loop {
@@ -188,7 +190,6 @@ impl Shared {
             }
             let bell = self.segment.bell();
             self.segment.batch().set(driver.results_may_lie());
-            self.deadline.set(driver.next_deadline());
             let announced = bell.announce(Sleeper::Driver);
             if !driver.has_work() {
                 let until = deadline.into_iter().chain(driver.next_deadline()).min();

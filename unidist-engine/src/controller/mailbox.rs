@@ -31,24 +31,22 @@ impl Mailbox {
 
     /// False if nobody will read it, as the session is over.
     pub(crate) fn ask(&self, ask: Ask) -> bool {
-        let mut ask = Some(ask);
-        self.put(|letters| {
-            if !letters.closed {
-                letters.asks.extend(ask.take());
-            }
-        });
-        ask.is_none() // what was not taken is dropped without the lock
+        self.deliver(ask, |letters| &mut letters.asks)
     }
 
     /// `Allocate` or `StoreUsage`; false if nobody will read it, as the session is over.
     pub(crate) fn ask_store(&self, message: FromWorker) -> bool {
-        let mut message = Some(message);
+        self.deliver(message, |letters| &mut letters.store)
+    }
+
+    fn deliver<T>(&self, letter: T, to: fn(&mut Letters) -> &mut Vec<T>) -> bool {
+        let mut letter = Some(letter);
         self.put(|letters| {
             if !letters.closed {
-                letters.store.extend(message.take());
+                to(letters).extend(letter.take());
             }
         });
-        message.is_none()
+        letter.is_none() // what was not taken is dropped without the lock
     }
 
     /// Nothing that is put in from now on is kept.

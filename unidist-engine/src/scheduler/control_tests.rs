@@ -115,10 +115,7 @@ fn what_a_cancelled_call_returns_is_freed_and_its_arguments_stay_until_then() {
 #[test]
 fn a_worker_that_a_call_does_not_leave_is_killed_and_others_are_lost_with_it() {
     let mut c = Cluster::new(1);
-    let parent = c.task();
-    let w = c.where_is(parent);
-    let child = c.submit_from(w, |_| {});
-    c.get(w, &[child], Some(parent));
+    let (w, parent, child) = c.parent_and_child();
     assert_eq!(c.where_is(child), w);
     c.cancel(child);
     c.expire();
@@ -151,10 +148,7 @@ fn a_loss_beside_a_cancelled_call_is_not_one_of_three() {
 #[test]
 fn who_has_others_on_top_has_time_until_they_are_done() {
     let mut c = Cluster::new(1);
-    let parent = c.task();
-    let w = c.where_is(parent);
-    let child = c.submit_from(w, |_| {});
-    c.get(w, &[child], Some(parent));
+    let (w, parent, child) = c.parent_and_child();
     c.cancel(parent);
     c.expire();
     assert!(c.killed.is_empty() && c.armed.len() == 1);

@@ -147,6 +147,15 @@ impl Cluster {
         self.ask(process, |request| Ask::Get(request, ids.to_vec(), blocks))
     }
 
+    /// A task that waits for one that it has made, with where they run.
+    pub(super) fn parent_and_child(&mut self) -> (ProcessId, DataId, DataId) {
+        let parent = self.task();
+        let w = self.where_is(parent);
+        let child = self.submit_from(w, |_| {});
+        self.get(w, &[child], Some(parent));
+        (w, parent, child)
+    }
+
     pub(super) fn release(&mut self, id: DataId) {
         self.handle(Event::Ask(ME, Ask::Release(id)));
     }
@@ -323,10 +332,7 @@ fn a_get_of_what_is_not_there_is_an_error() {
 #[test]
 fn a_blocked_task_runs_what_it_waits_for_on_its_own_worker() {
     let mut c = Cluster::new(1);
-    let parent = c.task();
-    let w = c.where_is(parent);
-    let child = c.submit_from(w, |_| {});
-    c.get(w, &[child], Some(parent));
+    let (w, parent, child) = c.parent_and_child();
     assert_eq!(c.where_is(child), w);
     assert_eq!(c.scheduler.workers[&w].stack.len(), 2);
     c.done(w, child);

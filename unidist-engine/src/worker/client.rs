@@ -311,11 +311,7 @@ impl Backend for Client {
     fn cancel(&self, ids: &[DataId]) -> Result<usize> {
         let (request, slot) = self.end.requests.open();
         self.send(&FromWorker::Ask(Ask::Cancel(request, ids.to_vec())));
-        if !task_loop::serve_until(None, &[], || slot.is_done()) {
-            while !slot.is_done() {
-                std::thread::park();
-            }
-        }
+        task_loop::await_slot(&slot);
         match answer("cancel", slot.take())? {
             Reply::Count(count) => Ok(count as usize),
             _ => Err(unexpected("cancel")),

@@ -45,11 +45,7 @@ impl Ledger for LinkEnd {
     fn allocate(&self, len: u64) -> Result<Block> {
         let (request, slot) = self.requests.open();
         self.send(&FromWorker::Allocate(request, len));
-        if !task_loop::serve_until(None, &[], || slot.is_done()) {
-            while !slot.is_done() {
-                std::thread::park();
-            }
-        }
+        task_loop::await_slot(&slot);
         match answer("put", slot.take())? {
             Reply::Allocated(block) => Ok(block),
             _ => Err(unexpected("put")),

@@ -3,6 +3,7 @@
 use super::client::Client;
 use crate::link::bell::Sleeper;
 use crate::link::message::{FromWorker, Run};
+use crate::pending::Slot;
 use rustc_hash::FxHashSet;
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -40,6 +41,15 @@ pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: i
         task_loop.client.enter_user_code();
     }
     true
+}
+
+/// Waits for an answer that comes whatever becomes of the calls: the task thread by serving, another by sleeping.
+pub(super) fn await_slot(slot: &Slot) {
+    if !serve_until(None, &[], || slot.is_done()) {
+        while !slot.is_done() {
+            std::thread::park();
+        }
+    }
 }
 
 impl TaskLoop {

@@ -12,8 +12,9 @@ use crate::scheduler::Limits;
 use crate::store::Blob;
 use crate::store::arena::Arena;
 use crate::store::segment::{HEADER, Segment};
+use crate::testing::call;
 use std::collections::BTreeMap;
-use unidist_common::{Arg, ErrorKind, FunctionKey, IdSource, Returns, Target, TaskError, TaskSpec};
+use unidist_common::{ErrorKind, IdSource, TaskError};
 
 const LIMIT: usize = 1000;
 
@@ -76,7 +77,7 @@ impl Engine {
     }
 
     fn submit(&self, argument: usize) -> DataId {
-        let spec = call(&self.ids, argument);
+        let spec = call(self.ids.reserve(1), argument);
         let id = spec.id();
         self.mailbox.ask(Ask::Submit(Box::new(spec), None));
         id
@@ -136,20 +137,6 @@ impl Played {
     }
 }
 
-fn call(ids: &IdSource, argument: usize) -> TaskSpec {
-    TaskSpec {
-        function: FunctionKey(1),
-        body: None,
-        name: "big".into(),
-        target: Target::Pool,
-        args: vec![Arg::Value(vec![0; argument].into())],
-        dependencies: vec![],
-        borrowed: vec![],
-        returns: Returns { first: ids.reserve(1), count: 1 },
-        options: Arc::default(),
-    }
-}
-
 fn small() -> StoredObject {
     StoredObject { header: Blob::Inline(vec![7; 10].into()), buffers: vec![], borrowed: vec![] }
 }
@@ -203,7 +190,7 @@ fn an_answer_that_cannot_be_sent_is_an_error() {
 #[test]
 fn a_call_that_its_caller_could_not_send_fails() {
     let (mut engine, mut workers) = Engine::start(1);
-    let spec = call(&workers[0].ids, 0);
+    let spec = call(workers[0].ids.reserve(1), 0);
     let (id, error) = (spec.id(), TaskError::new(ErrorKind::Encode, "too long"));
     workers[0].say(&FromWorker::Ask(Ask::Refuse(Box::new(spec), None, error.clone())));
     workers[0].say(&FromWorker::Ask(Ask::Get(RequestId(1), vec![id], None)));
@@ -264,11 +251,13 @@ fn what_is_not_its_own_breaks_the_link() {
     let theirs = IdSource::new(ProcessId::CONTROLLER);
     let error = TaskError::new(ErrorKind::Encode, "too long");
     is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Put(theirs.reserve(1), small(), 0))));
-    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Submit(Box::new(call(&theirs, 0)), None))));
-    let refuse = |spec, error: &TaskError| FromWorker::Ask(Ask::Refuse(Box::new(spec), None, error.clone()));
-    is_cast_out(|worker, _| worker.say(&refuse(call(&theirs, 0), &error)));
     is_cast_out(|worker, _| {
-        let mut spec = call(&worker.ids, 0);
+        worker.say(&FromWorker::Ask(Ask::Submit(Box::new(call(theirs.reserve(1), 0)), None)))
+    });
+    let refuse = |spec, error: &TaskError| FromWorker::Ask(Ask::Refuse(Box::new(spec), None, error.clone()));
+    is_cast_out(|worker, _| worker.say(&refuse(call(theirs.reserve(1), 0), &error)));
+    is_cast_out(|worker, _| {
+        let mut spec = call(worker.ids.reserve(1), 0);
         spec.returns.count = MOST_RETURNS + 1;
         worker.say(&refuse(spec, &error));
     });

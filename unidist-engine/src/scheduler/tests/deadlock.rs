@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn needs_gpu(spec: &mut TaskSpec) {
+    spec.options = Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
+}
+
 #[test]
 fn tasks_that_wait_for_each_other_are_told_so() {
     let mut c = Cluster::new(2);
@@ -42,9 +46,6 @@ fn an_actor_that_waits_for_its_own_next_call_is_told_so() {
 #[test]
 fn who_holds_a_resource_and_waits_for_one_who_lacks_it_is_told_so() {
     let mut c = Cluster::new(2);
-    let needs_gpu = |spec: &mut TaskSpec| {
-        spec.options = Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
-    };
     let holder = c.submit(needs_gpu);
     let first = c.task();
     let starved = c.submit(|spec| {
@@ -83,9 +84,6 @@ fn a_wait_without_a_limit_closes_a_circle_too() {
 #[test]
 fn a_cancelled_holder_waits_for_what_runs_on_top_of_it() {
     let mut c = Cluster::new(1);
-    let needs_gpu = |spec: &mut TaskSpec| {
-        spec.options = Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
-    };
     let holder = c.submit(needs_gpu);
     let w = c.where_is(holder);
     let on_top = c.submit_from(w, |_| {});

@@ -4,8 +4,9 @@ use super::*;
 use crate::link::message::ToWorker;
 use crate::store::segment::HEADER;
 use crate::store::{Blob, Block};
+use crate::testing::call;
 use bytes::Bytes;
-use unidist_common::{Arg, ErrorKind, FunctionKey, Payload, Returns, Target};
+use unidist_common::{ErrorKind, Payload};
 
 const LIMIT: usize = 1000;
 const ME: ProcessId = match ProcessId::new(7) {
@@ -22,24 +23,10 @@ fn pair() -> (Client, Channel<ToWorker, FromWorker>) {
     (client, engine)
 }
 
-fn call(client: &Client, argument: usize) -> TaskSpec {
-    TaskSpec {
-        function: FunctionKey(1),
-        body: None,
-        name: "big".into(),
-        target: Target::Pool,
-        args: vec![Arg::Value(vec![0; argument].into())],
-        dependencies: vec![],
-        borrowed: vec![],
-        returns: Returns { first: client.reserve(1), count: 1 },
-        options: Arc::default(),
-    }
-}
-
 #[test]
 fn a_call_that_is_too_long_becomes_one_that_fails() {
     let (client, mut engine) = pair();
-    let (long, short) = (call(&client, LIMIT), call(&client, 8));
+    let (long, short) = (call(client.reserve(1), LIMIT), call(client.reserve(1), 8));
     client.submit(long.clone());
     client.submit(short.clone());
     match engine.receive() {
