@@ -25,6 +25,7 @@ pub mod controller;
 pub mod fuzz;
 pub mod launch;
 mod link;
+pub mod network;
 mod pending;
 mod scheduler;
 #[cfg(any(test, feature = "simulation"))]

@@ -1,0 +1,71 @@
+//! What connects the hosts of a session.
+//!
+//! The engine says what is to go from one host to another and in which memory it lies; a backend's [`Network`] moves it.
+//! It is polled by one thread at a time: on the controller's host by whoever drives, elsewhere by the monitor.
+
+use bytes::Bytes;
+use std::fmt;
+use unidist_core::WritableBuffer;
+
+/// A host of the session, by its place in the list of all. The controller's is the first.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct HostId(u32);
+
+impl HostId {
+    /// The host of the controller.
+    pub const CONTROLLER: HostId = HostId(0);
+
+    /// The host at this place.
+    pub const fn new(place: u32) -> Self {
+        HostId(place)
+    }
+
+    /// Its place.
+    pub const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host {}", self.0)
+    }
+}
+
+/// The number of a transfer of memory, made by the controller. No two that are under way have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Transfer(pub u64);
+
+/// What the network brings.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A message, whole, after all those that this host has sent before.
+    Message(HostId, Vec<u8>),
+    /// All memory of a transfer to this host was filled.
+    Received(Transfer),
+    /// All memory of a transfer from this host may be used for something else.
+    Sent(Transfer),
+    /// The host cannot be reached any more, and this is why. No transfer with it is under way from now on.
+    Lost(HostId, String),
+}
+
+/// Carries messages and memory between the hosts of a session.
+pub trait Network: Send {
+    /// Takes a message on its way; it arrives after those that were sent before. One to a lost host is dropped.
+    fn send(&mut self, to: HostId, message: Vec<u8>);
+
+    /// Sends memory to a host that was told to receive just as much. [`Arrival::Sent`] follows, unless one of the two is
+    /// lost.
+    fn send_memory(&mut self, to: HostId, transfer: Transfer, memory: Vec<Bytes>);
+
+    /// Receives memory that the host was told to send. [`Arrival::Received`] follows, unless it is lost.
+    fn receive_memory(&mut self, from: HostId, transfer: Transfer, memory: Vec<Box<dyn WritableBuffer>>);
+
+    /// Goes on with what is under way and appends what has arrived. It never waits.
+    fn poll(&mut self, arrivals: &mut Vec<Arrival>);
+
+    /// Whether something is under way that goes on only while it is polled.
+    fn is_busy(&self) -> bool;
+}
