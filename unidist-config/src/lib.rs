@@ -23,7 +23,9 @@
 //! ```
 
 mod error;
+mod host;
 mod parameters;
+mod parameters_mpi;
 mod parse;
 mod reference;
 mod settings;
@@ -31,11 +33,13 @@ mod table;
 mod variable;
 
 pub use error::ConfigError;
+pub use host::HostName;
 pub use parameters::{
-    Backend, CancelGrace, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources, SpillDir,
-    SpillLimit, VARIABLES,
+    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MpiBackoff, MpiHosts, MpiLog,
+    MpiSharedObjectStoreMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit, VARIABLES,
 };
+pub use parameters_mpi::MpiRuntimeEnv;
 pub use reference::reference_page;
-pub use settings::{BackendName, Settings};
+pub use settings::{BackendName, MpiSettings, Settings};
 pub use table::{freeze, thaw};
 pub use variable::{Source, Variable};

@@ -1,8 +1,8 @@
 //! The registry: one parameter type for each variable.
 
-use crate::parse::{Allowed, ByteCount, ByteLimit};
+use crate::parse::{Allowed, ByteCount, ByteLimit, Positive};
 use crate::variable::{self, Definition, Source, Variable};
-use crate::{BackendName, ConfigError, table};
+use crate::{BackendName, ConfigError, HostName, table};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -56,7 +56,7 @@ macro_rules! registry {
                     table::with(|table| table.reset($name))
                 }
 
-                fn read() -> Result<$value, ConfigError> {
+                pub(crate) fn read() -> Result<$value, ConfigError> {
                     variable::resolve::<$parameter>(table::given($name))
                 }
             }
@@ -65,8 +65,9 @@ macro_rules! registry {
 }
 
 registry! {
-    /// What runs the tasks: `pymp`, worker processes on this machine, or `pyseq`, the calling process itself, one
-    /// task after the other (to debug a program, or to compare with).
+    /// What runs the tasks: `pymp`, worker processes on this machine; `mpi`, worker processes on all hosts of an MPI
+    /// job; or `pyseq`, the calling process itself, one task after the other (to debug a program, or to compare with).
+    /// A program that was built with `mpi`, and started by an MPI launcher, uses that where nothing is set.
     Backend = "UNIDIST_BACKEND": BackendName, default BackendName::Pymp, "pymp";
 
     /// How many CPU slots this machine has. A task holds one while it runs, unless it asks for another number.
@@ -100,6 +101,29 @@ registry! {
     /// How many seconds a call that was cancelled, or has run out of time, has to leave its worker process. One that
     /// has not by then, because it computes without end or waits for something else, loses its worker.
     CancelGrace = "UNIDIST_CANCEL_GRACE": Duration, default Duration::from_secs(1), "1";
+
+    /// How many seconds another host of the session may be silent. Then it is lost, with what runs and lies there.
+    HostTimeout = "UNIDIST_HOST_TIMEOUT": Positive, default Positive(Duration::from_secs(30)), "30";
+
+    /// How `mpi` gets its processes. If true, the program is one MPI process and has MPI start one process on each
+    /// further host. If false, they were all started by the launcher (`mpiexec -n N`): the first is the program, on
+    /// each host one more looks after that host, and each other one stands for a worker.
+    MpiSpawn = "UNIDIST_MPI_SPAWN": bool, default true, "true";
+
+    /// The hosts of `mpi` besides the one that the program runs on, which is always the first. Of a list that names
+    /// this host, the number of CPU slots counts.
+    MpiHosts = "UNIDIST_MPI_HOSTS": Vec<HostName>, default Vec::new(), "the hosts that the launcher was given";
+
+    /// For how many seconds at most a process does not look whether another host has sent something, while the
+    /// session is in use. Less is quicker and takes more of a core.
+    MpiBackoff = "UNIDIST_MPI_BACKOFF": Positive, default Positive(Duration::from_millis(1)), "0.001";
+
+    /// Whether each message and each piece of memory that goes from host to host is logged, at the level `info`.
+    MpiLog = "UNIDIST_MPI_LOG": bool, default false, "false";
+
+    /// What UNIDIST_OBJECT_STORE_MEMORY is for the other backends; with `mpi` it is the limit of each host.
+    MpiSharedObjectStoreMemory = "UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY": Option<ByteCount>, default None,
+        "that of UNIDIST_OBJECT_STORE_MEMORY";
 }
 
 impl Backend {
@@ -367,7 +391,7 @@ impl CancelGrace {
 }
 
 /// Validates and stores a value; an empty one stands for "none", also where the environment says otherwise.
-fn put<D: Definition>(value: OsString) -> Result<(), ConfigError> {
+pub(crate) fn put<D: Definition>(value: OsString) -> Result<(), ConfigError> {
     table::with(|table| table.put::<D>(value))
 }
 

@@ -1,7 +1,7 @@
 //! From what was written to a value: one parser for each type of value.
 
-use crate::BackendName;
-use std::collections::BTreeMap;
+use crate::{BackendName, HostName};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub(crate) trait Parse: Allowed + Sized {
 
 impl Allowed for BackendName {
     const KIND: &'static str = "name";
-    const ALLOWED: &'static str = "pymp, pyseq (in any case)";
+    const ALLOWED: &'static str = "mpi, pymp, pyseq (in any case)";
 }
 
 impl Parse for BackendName {
@@ -72,6 +72,17 @@ impl Allowed for ByteCount {
 impl Parse for ByteCount {
     fn parse(raw: &OsStr) -> Option<Self> {
         bytes(raw).filter(|bytes| *bytes > 0).map(ByteCount)
+    }
+}
+
+impl Allowed for Option<ByteCount> {
+    const KIND: &'static str = ByteCount::KIND;
+    const ALLOWED: &'static str = "what UNIDIST_OBJECT_STORE_MEMORY allows";
+}
+
+impl Parse for Option<ByteCount> {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        ByteCount::parse(raw).map(Some)
     }
 }
 
@@ -160,6 +171,52 @@ impl Parse for Duration {
     }
 }
 
+/// A time that is not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Positive(pub(crate) Duration);
+
+impl Allowed for Positive {
+    const KIND: &'static str = Duration::KIND;
+    const ALLOWED: &'static str = "a number of seconds, at least 1e-9, such as 0.001";
+}
+
+impl Parse for Positive {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        Duration::parse(raw).filter(|time| !time.is_zero()).map(Positive)
+    }
+}
+
+impl Allowed for bool {
+    const KIND: &'static str = "boolean";
+    const ALLOWED: &'static str = "true, yes, 1, false, no, 0 (in any case)";
+}
+
+impl Parse for bool {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        let text = text(raw)?.to_ascii_lowercase();
+        match text.as_str() {
+            "true" | "yes" | "1" => Some(true),
+            "false" | "no" | "0" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+impl Allowed for Vec<HostName> {
+    const KIND: &'static str = "list";
+    const ALLOWED: &'static str = "host names or addresses, separated by commas, each once, each with or without `:` \
+                                   and its number of CPU slots, such as node1,node2:8";
+}
+
+impl Parse for Vec<HostName> {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        let hosts: Option<Vec<_>> = text(raw)?.split(',').map(|host| HostName::parse(host.trim())).collect();
+        let hosts = hosts?;
+        let names: BTreeSet<_> = hosts.iter().map(|host| &host.name).collect();
+        (names.len() == hosts.len()).then_some(hosts)
+    }
+}
+
 fn text(raw: &OsStr) -> Option<&str> {
     raw.to_str().map(str::trim)
 }
@@ -183,7 +240,37 @@ mod tests {
     }
 
     #[test]
+    fn times_that_are_not_zero() {
+        assert_eq!(parse("1e-4"), Some(Positive(Duration::from_micros(100))));
+        for wrong in ["0", "1e-12", "-1", "soon"] {
+            assert_eq!(parse::<Positive>(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn booleans_in_any_case() {
+        for (text, value) in [("true", true), ("Yes", true), ("1", true), ("FALSE", false), ("no", false)] {
+            assert_eq!(parse(text), Some(value), "{text}");
+        }
+        for wrong in ["2", "on", "truth"] {
+            assert_eq!(parse::<bool>(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hosts_with_and_without_slots() {
+        let hosts: Vec<HostName> = parse("node1:4, node-2.example.org ,10.77.0.3").unwrap();
+        let slots = hosts.iter().map(|host| (host.name.as_str(), host.cpus.map(NonZeroUsize::get)));
+        let expected = [("node1", Some(4)), ("node-2.example.org", None), ("10.77.0.3", None)];
+        assert_eq!(slots.collect::<Vec<_>>(), expected);
+        for wrong in ["a,", ",", "a,a", "a:0", "a:x", "a b", "a=1", "-a", "a,a:2"] {
+            assert_eq!(parse::<Vec<HostName>>(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn backends_in_any_case() {
+        assert_eq!(parse("mpi"), Some(BackendName::Mpi));
         assert_eq!(parse("pymp"), Some(BackendName::Pymp));
         assert_eq!(parse(" PySeq "), Some(BackendName::Pyseq));
         assert_eq!(parse::<BackendName>("ray"), None);

@@ -1,11 +1,12 @@
 //! All settings together, resolved and validated once.
 
 use crate::parameters::{
-    Backend, CancelGrace, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory, Resources, SpillDir,
-    SpillLimit,
+    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MpiBackoff, MpiHosts, MpiLog,
+    MpiSharedObjectStoreMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit,
 };
+use crate::parameters_mpi::MpiRuntimeEnv;
 use crate::variable::{self, Definition, Raw};
-use crate::{ConfigError, table};
+use crate::{ConfigError, HostName, table};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -34,12 +35,35 @@ pub struct Settings {
     pub max_pending_tasks: Option<NonZeroUsize>,
     /// How long a call that was cancelled, or has run out of time, has to leave its worker.
     pub cancel_grace: Duration,
+    /// How long another host may be silent before it is lost.
+    pub host_timeout: Duration,
+    /// What only the backend `mpi` reads.
+    pub mpi: MpiSettings,
+}
+
+/// What the backend `mpi` is started with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MpiSettings {
+    /// Whether the program has MPI start a process on each further host.
+    pub spawn: bool,
+    /// The hosts; those of the launcher if empty.
+    pub hosts: Vec<HostName>,
+    /// The longest nap between two looks at the network while the session is in use.
+    pub backoff: Duration,
+    /// Whether what goes from host to host is logged.
+    pub log: bool,
+    /// Bytes that the objects of each host may take together.
+    pub object_store_memory: Option<u64>,
+    /// Variables that are added to the environment of workers.
+    pub runtime_env: BTreeMap<String, String>,
 }
 
 /// A backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum BackendName {
+    /// Worker processes on all hosts of an MPI job.
+    Mpi,
     /// Worker processes on this machine.
     Pymp,
     /// The calling process itself, one task after the other.
@@ -53,7 +77,9 @@ impl Settings {
     ///
     /// [`ConfigError::InvalidValue`] for the first wrong value.
     pub fn resolve() -> Result<Self, ConfigError> {
-        Self::from_given(table::given)
+        let mut settings = Self::from_given(table::given)?;
+        settings.mpi.runtime_env = MpiRuntimeEnv::get();
+        Ok(settings)
     }
 
     /// The settings that an environment of these variables would give. Neither this process's environment nor what
@@ -84,6 +110,15 @@ impl Settings {
             log_dir: resolve::<LogDir>(&given)?,
             max_pending_tasks: resolve::<MaxPendingTasks>(&given)?,
             cancel_grace: resolve::<CancelGrace>(&given)?,
+            host_timeout: resolve::<HostTimeout>(&given)?.0,
+            mpi: MpiSettings {
+                spawn: resolve::<MpiSpawn>(&given)?,
+                hosts: resolve::<MpiHosts>(&given)?,
+                backoff: resolve::<MpiBackoff>(&given)?.0,
+                log: resolve::<MpiLog>(&given)?,
+                object_store_memory: resolve::<MpiSharedObjectStoreMemory>(&given)?.map(|bytes| bytes.0),
+                runtime_env: BTreeMap::new(),
+            },
         })
     }
 }
@@ -94,11 +129,12 @@ fn resolve<D: Definition>(given: impl Fn(&str) -> Option<Raw>) -> Result<D::Valu
 
 impl BackendName {
     /// Every backend there is.
-    pub const ALL: [BackendName; 2] = [BackendName::Pymp, BackendName::Pyseq];
+    pub const ALL: [BackendName; 3] = [BackendName::Mpi, BackendName::Pymp, BackendName::Pyseq];
 
     /// The name, as `UNIDIST_BACKEND` takes it.
     pub fn as_str(self) -> &'static str {
         match self {
+            BackendName::Mpi => "mpi",
             BackendName::Pymp => "pymp",
             BackendName::Pyseq => "pyseq",
         }
@@ -134,6 +170,11 @@ mod tests {
         assert!(settings.resources.is_empty());
         assert_eq!((settings.log_dir, settings.max_pending_tasks), (None, None));
         assert_eq!(settings.cancel_grace, Duration::from_secs(1));
+        assert_eq!(settings.host_timeout, Duration::from_secs(30));
+        let mpi = settings.mpi;
+        assert_eq!((mpi.spawn, mpi.log, mpi.hosts.len()), (true, false, 0));
+        assert_eq!((mpi.backoff, mpi.object_store_memory), (Duration::from_millis(1), None));
+        assert!(mpi.runtime_env.is_empty());
     }
 
     #[test]
@@ -148,6 +189,12 @@ mod tests {
             ("UNIDIST_LOG_DIR", "/tmp/logs"),
             ("UNIDIST_MAX_PENDING_TASKS", "100"),
             ("UNIDIST_CANCEL_GRACE", "0.25"),
+            ("UNIDIST_HOST_TIMEOUT", "2.5"),
+            ("UNIDIST_MPI_SPAWN", "No"),
+            ("UNIDIST_MPI_HOSTS", "node1,node2:8"),
+            ("UNIDIST_MPI_BACKOFF", "1e-4"),
+            ("UNIDIST_MPI_LOG", "1"),
+            ("UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY", "1GiB"),
         ]);
         let expected = Settings {
             backend: BackendName::Pyseq,
@@ -159,6 +206,18 @@ mod tests {
             log_dir: Some("/tmp/logs".into()),
             max_pending_tasks: NonZeroUsize::new(100),
             cancel_grace: Duration::from_millis(250),
+            host_timeout: Duration::from_millis(2500),
+            mpi: MpiSettings {
+                spawn: false,
+                hosts: vec![
+                    HostName { name: "node1".into(), cpus: None },
+                    HostName { name: "node2".into(), cpus: NonZeroUsize::new(8) },
+                ],
+                backoff: Duration::from_micros(100),
+                log: true,
+                object_store_memory: Some(1 << 30),
+                runtime_env: BTreeMap::new(),
+            },
         };
         assert_eq!(settings, Ok(expected));
     }

@@ -38,11 +38,13 @@ pub(crate) struct Table {
     frozen: bool,
     /// What was put, by variable; an empty value says that there is none.
     values: BTreeMap<&'static str, OsString>,
+    /// What was put for the environment of workers; no variable stands for it.
+    runtime_env: BTreeMap<String, String>,
 }
 
 impl Table {
     const fn new() -> Self {
-        Table { frozen: false, values: BTreeMap::new() }
+        Table { frozen: false, values: BTreeMap::new(), runtime_env: BTreeMap::new() }
     }
 
     pub(crate) fn put<D: Definition>(&mut self, value: OsString) -> Result<(), ConfigError> {
@@ -59,6 +61,20 @@ impl Table {
         self.check_open(name)?;
         self.values.remove(name);
         Ok(())
+    }
+
+    pub(crate) fn put_runtime_env(
+        &mut self,
+        name: &str,
+        variables: BTreeMap<String, String>,
+    ) -> Result<(), ConfigError> {
+        self.check_open(name)?;
+        self.runtime_env = variables;
+        Ok(())
+    }
+
+    pub(crate) fn runtime_env(&self) -> BTreeMap<String, String> {
+        self.runtime_env.clone()
     }
 
     fn given(&self, name: &str, environment: impl Fn(&str) -> Option<OsString>) -> Option<Raw> {

@@ -1,8 +1,11 @@
 //! What the fuzz targets need: each function takes any bytes, and panics if something is wrong. `cargo xtask fuzz`.
 
+use crate::launch::LaunchCommand;
 use crate::link::handshake;
 use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
+use crate::link::relay::{FromMonitor, Greeting, SpillFailure, ToMonitor, Welcomed};
 use crate::link::wire::{self, MESSAGE_LIMIT};
+use crate::network::{HostId, Transfer};
 use crate::store::{Blob, Block, StoredObject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,11 +23,13 @@ pub fn targets() -> [(&'static str, Vec<Vec<u8>>); 3] {
     [("codec", values()), ("handshake", handshake::examples()), ("messages", links())]
 }
 
-/// A stream of messages, by its first byte to a worker or from one: whatever is understood can be sent again.
+/// A stream of messages, by its first byte to a worker or from one, to a monitor or from one: whatever is understood can be sent again.
 pub fn messages(bytes: &[u8]) {
     match bytes.split_first() {
         Some((0, stream)) => stream_of::<ToWorker>(stream),
         Some((1, stream)) => stream_of::<FromWorker>(stream),
+        Some((2, stream)) => stream_of::<ToMonitor>(stream),
+        Some((3, stream)) => stream_of::<FromMonitor>(stream),
         _ => {}
     }
 }
@@ -98,10 +103,13 @@ fn values() -> Vec<Vec<u8>> {
 
 fn links() -> Vec<Vec<u8>> {
     let (to, from) = (to_worker(), from_worker());
-    let streams = [stream(0, &to), stream(1, &from)];
+    let (to_monitor, from_monitor) = (to_monitor(), from_monitor());
+    let streams = [stream(0, &to), stream(1, &from), stream(2, &to_monitor), stream(3, &from_monitor)];
     let to = to.into_iter().map(|message| stream(0, &[message]));
     let from = from.into_iter().map(|message| stream(1, &[message]));
-    streams.into_iter().chain(to).chain(from).collect()
+    let to_monitor = to_monitor.into_iter().map(|message| stream(2, &[message]));
+    let from_monitor = from_monitor.into_iter().map(|message| stream(3, &[message]));
+    streams.into_iter().chain(to).chain(from).chain(to_monitor).chain(from_monitor).collect()
 }
 
 fn stream<M: Serialize>(direction: u8, messages: &[M]) -> Vec<u8> {
@@ -182,6 +190,66 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
     messages
 }
 
+/// Every kind of message to a monitor.
+pub(crate) fn to_monitor() -> Vec<ToMonitor> {
+    let (process, transfer, host) = (ProcessId::CONTROLLER, Transfer(3), HostId::new(2));
+    let block = Block { offset: 4096, len: 100_000 };
+    vec![
+        ToMonitor::Start { process, actor: true },
+        ToMonitor::Deliver { process, urgent: true, bytes: "bytes".into() },
+        ToMonitor::Kill(process),
+        ToMonitor::Send(transfer, host, vec![Blob::Shared(block), Blob::Spilled(block)]),
+        ToMonitor::Receive(transfer, host, vec![block]),
+        ToMonitor::Spill(spec().id(), vec![block, block]),
+        ToMonitor::FreeSpilled(block),
+        ToMonitor::Look,
+        ToMonitor::Forget(host),
+        ToMonitor::End,
+    ]
+}
+
+/// Every kind of message from a monitor.
+pub(crate) fn from_monitor() -> Vec<FromMonitor> {
+    let (process, transfer, id) = (ProcessId::CONTROLLER, Transfer(3), spec().id());
+    let block = Block { offset: 4096, len: 100_000 };
+    vec![
+        FromMonitor::Joined(process),
+        FromMonitor::Lost { process, why: "why".into(), taken: 7 },
+        FromMonitor::Said { process, bytes: "bytes".into(), taken: 7 },
+        FromMonitor::Sends(transfer, Ok(())),
+        FromMonitor::Received(transfer, Err("why".into())),
+        FromMonitor::Spilled(id, Ok(vec![block])),
+        FromMonitor::Spilled(id, Err(SpillFailure::Full)),
+        FromMonitor::Spilled(id, Err(SpillFailure::System("why".into()))),
+        FromMonitor::Looked,
+        FromMonitor::Ended,
+    ]
+}
+
+/// What the controller and a monitor say first.
+pub(crate) fn greetings() -> (Greeting, [Welcomed; 2]) {
+    let launch = LaunchCommand {
+        program: "/proc/self/exe".into(),
+        args: vec!["argument".into()],
+        envs: vec![("NAME".into(), "value".into())],
+        dropped_env_prefixes: vec!["OMPI_".into()],
+        dir: Some("folder".into()),
+        affinities: vec![vec![0, 1], vec![2]],
+    };
+    let greeting = Greeting {
+        build_id: "build".into(),
+        host: HostId::new(1),
+        launch,
+        object_store_memory: 1 << 30,
+        spill_dir: Some("folder".into()),
+        spill_limit: None,
+        log_dir: None,
+        backoff: Duration::from_millis(1),
+    };
+    let ready = Welcomed::Ready { build_id: "build".into(), segment: 1 << 30, spill_limit: 1 << 40 };
+    (greeting, [ready, Welcomed::Refused(Error::system("test", "failed"))])
+}
+
 fn error() -> TaskError {
     let cause =
         TaskError::new(ErrorKind::Panicked, "cause").on_worker("worker 1").with_payload(&(1u8, "why"));
@@ -231,13 +299,14 @@ mod tests {
         let understood = |stream: Vec<u8>| {
             let (body, used) = wire::split(&stream[1..]).unwrap().unwrap();
             assert_eq!(used, stream.len() - 1);
-            if stream[0] == 0 {
-                wire::decode::<ToWorker>(body).map(drop)
-            } else {
-                wire::decode::<FromWorker>(body).map(drop)
+            match stream[0] {
+                0 => wire::decode::<ToWorker>(body).map(drop),
+                1 => wire::decode::<FromWorker>(body).map(drop),
+                2 => wire::decode::<ToMonitor>(body).map(drop),
+                _ => wire::decode::<FromMonitor>(body).map(drop),
             }
         };
-        for message in links().into_iter().skip(2) {
+        for message in links().into_iter().skip(4) {
             assert_eq!(understood(message), Ok(()));
         }
         for (name, examples) in targets() {

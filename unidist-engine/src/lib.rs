@@ -9,8 +9,9 @@
 //!    └──── answers ───────────┴──────── link ◀─────────┘ results; large ones lie in the shared store
 //! ```
 //!
-//! - [`controller`]: the engine's turns, the supervision of processes, and the [`Backend`](unidist_core::Backend) that
-//!   the program sees.
+//! - [`controller`]: the engine's turns and the [`Backend`](unidist_core::Backend) that the program sees.
+//! - [`monitor`]: the controller's long arm on another host; between them is a [`network`].
+//! - `host`: a host's memory, the supervision of its processes.
 //! - `scheduler`: a reactor without I/O that decides everything.
 //! - `store`: shared memory for large objects.
 //! - `link`: rings in shared memory, bells, messages, the handshake.
@@ -23,8 +24,10 @@ pub mod controller;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod host;
 pub mod launch;
 mod link;
+pub mod monitor;
 pub mod network;
 mod pending;
 mod scheduler;
@@ -33,4 +36,9 @@ pub mod simulation;
 mod store;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+extern crate self as unidist_engine; // what the tests outside share is written for users of the crate
+#[cfg(test)]
+#[path = "../tests/memory_network/mod.rs"]
+mod memory_network;
 pub mod worker;

@@ -66,6 +66,10 @@ pub trait Network: Send {
     /// Goes on with what is under way and appends what has arrived. It never waits.
     fn poll(&mut self, arrivals: &mut Vec<Arrival>);
 
+    /// Treats a host as lost that the session has given up, reachable or not: what is under way with it will not end.
+    /// [`Arrival::Lost`] follows once no memory is read or written for it any more, unless it was reported already.
+    fn forget(&mut self, host: HostId);
+
     /// Whether something is under way that goes on only while it is polled.
     fn is_busy(&self) -> bool;
 }

@@ -3,12 +3,12 @@
 //! It is the engine with its controller in the program and its workers as plain child processes. [`start`] begins a
 //! session; [`serve_if_worker`] is what a process calls first that may have been started as a worker.
 
-use std::net::UdpSocket;
 use std::sync::Arc;
 use unidist_common::Result;
 use unidist_config::Settings;
 use unidist_core::{Backend, Program};
 use unidist_engine::controller::{Controller, ControllerSettings};
+pub use unidist_engine::host::host_address;
 use unidist_engine::launch::LaunchCommand;
 
 /// The value of `UNIDIST_BACKEND` that chooses this backend.
@@ -43,19 +43,4 @@ pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> 
 /// process: returns at once.
 pub fn serve_if_worker(program: Program, install: fn(Arc<dyn Backend>)) {
     unidist_engine::worker::serve_if_worker(program, install);
-}
-
-/// The address that other hosts would see this one under; the loopback address where there is no network.
-///
-/// Connecting a datagram socket sends nothing: the system only picks the route, here to an address that is reserved for
-/// documentation (RFC 5737).
-pub fn host_address() -> String {
-    let routed = UdpSocket::bind(("0.0.0.0", 0)).and_then(|socket| {
-        socket.connect(("192.0.2.1", 9))?;
-        socket.local_addr()
-    });
-    match routed {
-        Ok(address) if !address.ip().is_unspecified() => address.ip().to_string(),
-        _ => "127.0.0.1".to_owned(),
-    }
 }

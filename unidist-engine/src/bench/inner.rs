@@ -2,7 +2,7 @@
 
 use crate::link::message::{Ask, FromWorker, Run, ToWorker};
 use crate::link::wire;
-use crate::scheduler::{Action, Event, Limits, Scheduler};
+use crate::scheduler::{Action, Event, HostLimits, Limits, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::{Blob, Block, StoredObject};
 use bytes::Bytes;
@@ -127,9 +127,7 @@ impl Reactor {
     /// A session with so many workers.
     pub fn new(workers: usize) -> Reactor {
         let limits = Limits {
-            cpus: workers,
-            resources: BTreeMap::new(),
-            max_pool: workers,
+            hosts: vec![HostLimits { cpus: workers, resources: BTreeMap::new(), max_pool: workers }],
             cancel_grace: Duration::ZERO,
         };
         let mut reactor = Reactor {
@@ -141,7 +139,7 @@ impl Reactor {
         reactor.scheduler.start_workers(&mut reactor.actions);
         let starting: Vec<_> = reactor.actions.drain(..).collect();
         for action in starting {
-            if let Action::Start(process, _) = action {
+            if let Action::Start(process, ..) = action {
                 reactor.scheduler.handle(Event::Joined(process), &mut reactor.actions);
             }
         }

@@ -4,14 +4,14 @@ use super::clock::NextDeadline;
 use super::driver::Driver;
 use super::mailbox::Mailbox;
 use super::storage::Blocks;
-use super::supervisor::Supervisor;
+use crate::host::supervisor::Supervisor;
 use crate::link::bell::Sleeper;
 use crate::link::message::{Ask, FromWorker, Reply, RequestId};
 use crate::pending::{Callback, Requests};
 use crate::store::Block;
 use crate::store::depot::Ledger;
 use crate::store::segment::Segment;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ use unidist_common::{DataId, IdSource, Result};
 
 /// The longest sleep of a thread that waits, after which it looks whether it missed something.
 const LONGEST_NAP: Duration = Duration::from_millis(100);
+/// The first sleep where there is one host.
+const FIRST_NAP: Duration = Duration::from_millis(1);
 
 /// What the threads of the controller share.
 pub(super) struct Shared {
@@ -40,6 +42,9 @@ pub(super) struct Shared {
     pub(super) cores: usize,
     /// When the standby has something to do even if nothing happens.
     pub(super) deadline: NextDeadline,
+    /// For how many microseconds who drove last wanted to sleep before it heard the other hosts again; more than anything
+    /// where there are none.
+    pub(super) deaf_for: AtomicU64,
 }
 
 impl Ledger for Shared {
@@ -160,7 +165,7 @@ impl Shared {
     ) -> bool {
         // Until this thread leaves, it is the one that keeps the time.
         self.deadline.set(None);
-        let mut nap = Duration::from_millis(1);
+        let mut nap = FIRST_NAP;
         let mut idle: Option<(Instant, Duration)> = None;
         loop {
             let happened = driver.turn();
@@ -174,7 +179,7 @@ impl Shared {
                 if self.throttled.load(Ordering::Relaxed) > 0 {
                     self.parked().iter().for_each(Thread::unpark);
                 }
-                (nap, idle) = (Duration::from_millis(1), None);
+                (nap, idle) = (FIRST_NAP, None);
                 continue;
             }
             let now = Instant::now();
@@ -192,6 +197,9 @@ impl Shared {
             self.segment.batch().set(driver.results_may_lie());
             let announced = bell.announce(Sleeper::Driver);
             if !driver.has_work() {
+                if let Some(limit) = self.until_hosts_are_heard(driver) {
+                    nap = limit;
+                }
                 let until = deadline.into_iter().chain(driver.next_deadline()).min();
                 let left = until.map_or(nap, |at| at.saturating_duration_since(now).min(nap));
                 bell.sleep(announced, left);
@@ -230,13 +238,25 @@ impl Shared {
                 && let Some(mut driver) = self.try_lock_driver()
             {
                 while driver.turn() && !driver.has_callbacks() && self.parked().is_empty() {}
+                nap = self.until_hosts_are_heard(&mut driver).map_or(nap, |limit| nap.min(limit));
                 self.leave(driver);
                 nap = self.deadline.shorten(nap);
             } else {
                 self.wake_parked(); // if nobody drives, that thread will
+                // Who drives may leave without a word: then the other hosts are to be heard soon.
+                let deaf_for = Duration::from_micros(self.deaf_for.load(Ordering::Relaxed));
+                nap = nap.min(deaf_for.max(FIRST_NAP));
             }
             self.segment.bell().sleep(announced, nap);
         }
+    }
+
+    /// How long to sleep at most if there are other hosts, which cannot ring.
+    fn until_hosts_are_heard(&self, driver: &mut Driver) -> Option<Duration> {
+        let nap = driver.next_nap()?;
+        let micros = u64::try_from(nap.as_micros()).unwrap_or(u64::MAX);
+        self.deaf_for.store(micros, Ordering::Relaxed);
+        Some(nap)
     }
 
     fn parked(&self) -> MutexGuard<'_, Vec<Thread>> {

@@ -1,6 +1,6 @@
 //! What other threads hand to whoever drives.
 
-use super::supervisor::Notice;
+use crate::host::supervisor::Notice;
 use crate::link::message::{Ask, FromWorker};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,6 @@
 //! The controller: the user's program, with the engine in it.
 //!
-//! `driver` takes the engine's turns, `driving` says on which thread, `storage` has the memory, `supervisor` starts processes and sees them end, and
-//! [`Controller`] is the [`Backend`] that the program calls.
+//! `driver` takes the engine's turns, `driving` says on which thread, `storage` has the memory, and [`Controller`] is the [`Backend`] that the program calls.
 //!
 //! Whoever waits drives. A thread that waits for an answer takes the engine's turns itself, so no other thread has to be
 //! woken; a thread that hands something in takes a turn at once. While nobody does, the engine thread sleeps on the
@@ -12,63 +11,32 @@ mod driver;
 mod driving;
 mod ending;
 mod mailbox;
-mod memory_killer;
+mod settings;
 mod storage;
-mod supervisor;
 
-use crate::launch::LaunchCommand;
+pub use settings::{ControllerSettings, HostSettings, OtherHosts};
+
+use crate::host::supervisor::{Staff, Supervisor};
+use crate::host::{HostMemory, allow_open_files};
 use crate::link::handshake::Welcome;
 use crate::link::message::{Ask, FromWorker, Reply, RequestId, Value};
 use crate::pending::{Callback, Requests};
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::depot::Depot;
-use crate::store::segment::{HEADER, Segment};
-use crate::store::spill::{SpillFile, SpillSpace};
+use crate::store::segment::HEADER;
 use clock::NextDeadline;
 use driver::Driver;
 use driving::Shared;
 use ending::Ending;
 use mailbox::Mailbox;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use storage::{Blocks, Storage};
-use supervisor::{Staff, Supervisor};
 use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
-use unidist_config::ConfigError;
 use unidist_core::{Backend, ClusterInfo, Outcome, Program, StoreUsage, WritableBuffer};
-
-/// What a session is made of.
-#[derive(Clone, Debug)]
-pub struct ControllerSettings {
-    /// The value of `UNIDIST_BACKEND`.
-    pub backend: &'static str,
-    /// How many tasks run at once.
-    pub cpus: usize,
-    /// Custom resources of this host.
-    pub resources: BTreeMap<String, f64>,
-    /// The limit of the object store in bytes.
-    pub object_store_memory: u64,
-    /// The folder for objects that do not fit into memory; the system's temporary folder without.
-    pub spill_dir: Option<PathBuf>,
-    /// Bytes of objects that may lie on disk: 0 for none, `None` for half of what is free there.
-    pub spill_limit: Option<u64>,
-    /// How many calls the program may have under way before `.remote` waits.
-    pub max_pending_tasks: Option<usize>,
-    /// The folder of the workers' log files; standard error if there is none.
-    pub log_dir: Option<PathBuf>,
-    /// How long a call that was ended early has to leave its worker before that is killed.
-    pub cancel_grace: Duration,
-    /// The address of this host.
-    pub ip: String,
-    /// What starts a worker.
-    pub launch: LaunchCommand,
-}
 
 /// The engine of a session, seen from the program.
 pub struct Controller {
@@ -81,23 +49,45 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts the workers and waits until they have joined.
+    /// Starts the workers of a session on this host and waits until they have joined.
     ///
     /// # Errors
     ///
     /// The system refuses memory or processes, or no worker joins.
     pub fn start(settings: ControllerSettings, program: Program) -> Result<Controller> {
+        Controller::start_engine(settings, program, None)
+    }
+
+    /// The same with other hosts, on each of which a monitor [serves](crate::monitor::serve) the network. However the
+    /// session ends, and also if it cannot start, the network is handed to [`OtherHosts::on_end`].
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Controller::start); or a monitor does not answer in time, or refuses.
+    pub fn start_on_hosts(
+        settings: ControllerSettings,
+        others: OtherHosts,
+        program: Program,
+    ) -> Result<Controller> {
+        Controller::start_engine(settings, program, Some(others))
+    }
+
+    fn start_engine(
+        settings: ControllerSettings,
+        program: Program,
+        others: Option<OtherHosts>,
+    ) -> Result<Controller> {
+        let (others, hosts) = others.map(OtherHosts::split).unzip();
+        let others = others.unwrap_or_default();
+        let cluster = settings.cluster(&others);
         allow_open_files();
-        let segment = Segment::create("unidist-store", settings.object_store_memory).map_err(|error| {
-            let bytes = settings.object_store_memory;
-            let advice = "set UNIDIST_OBJECT_STORE_MEMORY to less";
-            Error::system(format!("making an object store of {bytes} bytes"), format!("{error}; {advice}"))
-        })?;
-        let (spill, spill_file) = spill_file(&settings)?.unzip();
-        let mut host = settings.resources.clone();
-        host.insert("CPU".into(), settings.cpus as f64);
-        let hosts = BTreeMap::from([(settings.ip.clone(), host)]);
-        let cluster = ClusterInfo { local_ip: settings.ip.clone(), hosts };
+        let memory = HostMemory::create(
+            settings.object_store_memory,
+            settings.spill_dir.as_ref(),
+            settings.spill_limit,
+        )?;
+        let HostMemory { segment, spill } = memory;
+        let spill_file = spill.as_ref().map(|(_, file)| file.clone());
         let mailbox = Arc::new(Mailbox::new());
         let notify = {
             let (mailbox, segment) = (mailbox.clone(), segment.clone());
@@ -123,13 +113,11 @@ impl Controller {
         let blocks = Blocks::new(Arena::new(HEADER, segment.len()));
         let requests = Arc::new(Requests::default());
         let scheduler = Scheduler::new(Limits {
-            cpus: settings.cpus,
-            resources: settings.resources.clone(),
-            max_pool: max_pool(settings.cpus),
+            hosts: settings.all_limits(&others),
             cancel_grace: settings.cancel_grace,
         });
         let pending = Arc::new(AtomicUsize::new(0));
-        let driver = Driver::new(
+        let mut driver = Driver::new(
             scheduler,
             mailbox.clone(),
             supervisor.clone(),
@@ -138,6 +126,10 @@ impl Controller {
             cluster.clone(),
             pending.clone(),
         );
+        if let Some(mut hosts) = hosts {
+            hosts.meet(settings.strangers(&others, &(program.build_id)(), hosts.backoff()))?;
+            driver.reach(hosts);
+        }
         let shared = Arc::new(Shared {
             ids: IdSource::new(ProcessId::CONTROLLER),
             segment: segment.clone(),
@@ -152,6 +144,7 @@ impl Controller {
             over: AtomicBool::new(false),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             deadline: NextDeadline::new(),
+            deaf_for: AtomicU64::new(u64::MAX),
         });
         let engine = shared.clone();
         let thread =
@@ -217,44 +210,6 @@ fn ended(call: &str) -> Error {
 /// The error of a call whose request was answered with something else.
 pub(crate) fn unexpected(call: &str) -> Error {
     Error::system(call.to_owned(), "the engine gave an answer to another question")
-}
-
-/// The spill file, unless the settings want none. A folder that cannot be used is an error if it was asked for.
-fn spill_file(settings: &ControllerSettings) -> Result<Option<(SpillSpace, Arc<SpillFile>)>> {
-    if settings.spill_limit == Some(0) {
-        return Ok(None);
-    }
-    let folder = settings.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
-    match (SpillSpace::create(&folder, settings.spill_limit), &settings.spill_dir) {
-        (Ok(made), _) => Ok(Some(made)),
-        (Err(error), None) => {
-            log::warn!(
-                "objects are not spilled to disk: no file can be made in {}: {error}",
-                folder.display()
-            );
-            Ok(None)
-        }
-        (Err(error), Some(_)) => Err(Error::Config(ConfigError::Unusable {
-            variable: "UNIDIST_SPILL_DIR".into(),
-            value: folder.display().to_string(),
-            reason: format!("no file can be made there: {error}"),
-        })),
-    }
-}
-
-/// How many worker processes there may be, so that blocked tasks do not hold up the others for want of processes.
-fn max_pool(cpus: usize) -> usize {
-    256 + 8 * cpus
-}
-
-/// Each process of the session takes three file descriptors here, so the limit of this program is raised as far as it
-/// may raise it itself.
-fn allow_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum || limit.maximum.is_none() {
-        // If it is refused, the limit stays, and a process too many is an error that says so.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    }
 }
 
 impl Backend for Controller {
@@ -387,6 +342,8 @@ impl Backend for Controller {
         self.shared.over.store(true, Ordering::Release);
         self.shared.segment.bell().ring();
         self.shared.supervisor.end();
+        let hosts = self.shared.lock_driver().take_hosts();
+        drop(hosts); // whose monitors end, without the lock
         self.shared.mailbox.close();
         self.shared.requests.answer_all(&Reply::Failed(ended("get")));
         if thread.thread().id() == std::thread::current().id() {

@@ -3,11 +3,13 @@
 //! Spilling is done by whoever drives, in its turn: what waits for room waits for the disk, too, and so does everything
 //! else. The disk's cache takes most writes at the speed of memory.
 
+use crate::network::HostId;
 use crate::scheduler::{Action, Event, Scheduler};
 use crate::store::arena::Arena;
-use crate::store::segment::Segment;
-use crate::store::spill::{SpillError, SpillSpace};
-use crate::store::{Block, StoredObject};
+use crate::store::segment::{Segment, Writable};
+use crate::store::spill::{SpillError, SpillFile, SpillSpace};
+use crate::store::{Blob, Block, StoredObject};
+use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use unidist_common::{HeldBy, ProcessId, Result, StoreFull, StoreHolder};
 use unidist_core::StoreUsage;
@@ -48,11 +50,15 @@ pub(crate) struct Storage {
     segment: Arc<Segment>,
     blocks: Blocks,
     /// None where nothing is spilled.
-    spill: Option<SpillSpace>,
+    spill: Option<(SpillSpace, Arc<SpillFile>)>,
 }
 
 impl Storage {
-    pub(crate) fn new(segment: Arc<Segment>, blocks: Blocks, spill: Option<SpillSpace>) -> Self {
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        blocks: Blocks,
+        spill: Option<(SpillSpace, Arc<SpillFile>)>,
+    ) -> Self {
         Storage { segment, blocks, spill }
     }
 
@@ -71,7 +77,7 @@ impl Storage {
     ) -> Result<Block> {
         match self.spill_until_it_fits(len, scheduler) {
             Ok(block) => Ok(block),
-            Err(why) => Err(self.full(len, scheduler, drafts, why).into()),
+            Err(why) => Err(full(HostId::CONTROLLER, self.usage(), len, scheduler, drafts, why).into()),
         }
     }
 
@@ -87,21 +93,21 @@ impl Storage {
                 return Ok(block);
             }
             let (used, capacity) = self.blocks.usage();
-            let (_, idle) = scheduler.resident_bytes();
+            let (_, idle) = scheduler.resident_bytes(HostId::CONTROLLER);
             if len > capacity.saturating_sub(used.saturating_sub(idle)) {
                 return Err(None); // not even with all of them gone
             }
-            let Some((moment, id, object)) = scheduler.next_victim(after) else {
+            let Some((moment, id, object)) = scheduler.next_victim(HostId::CONTROLLER, after) else {
                 return Err(None);
             };
             after = moment;
             match self.move_out(&object) {
                 Ok(moved) => {
                     let mut actions = Vec::new();
-                    scheduler.handle(Event::Spilled(id, moved), &mut actions);
+                    scheduler.handle(Event::Spilled(HostId::CONTROLLER, id, moved), &mut actions);
                     actions.into_iter().for_each(|action| match action {
-                        Action::Free(block) => self.free(block),
-                        Action::FreeSpilled(block) => self.free_spilled(block),
+                        Action::Free(_, block) => self.free(block),
+                        Action::FreeSpilled(_, block) => self.free_spilled(block),
                         other => log::error!("moving an object to disk led to {other:?}"),
                     });
                 }
@@ -113,21 +119,29 @@ impl Storage {
 
     /// Writes what an object has in memory to the spill file; on an error nothing has changed.
     fn move_out(&mut self, object: &StoredObject) -> std::result::Result<StoredObject, SpillError> {
-        let Some(spill) = &mut self.spill else { return Err(SpillError::Full) };
-        let mut written = Vec::new();
-        let moved = object.moved(|block| {
-            // The object is not in use, so its bytes can be read as they are.
-            let bytes = self.segment.view(block, ()).unwrap_or_default();
-            let to = spill.write(&bytes)?;
-            written.push(to);
-            Ok(to)
-        });
-        if moved.is_err() {
-            written.into_iter().for_each(|block| {
-                spill.free(block);
-            });
-        }
-        moved
+        let Some((spill, _)) = &mut self.spill else { return Err(SpillError::Full) };
+        // The object is not in use, so its bytes can be read as they are.
+        let written = spill.write_all(&self.segment, object.blocks())?;
+        object.moved_to(&written).ok_or(SpillError::Full)
+    }
+
+    /// The bytes of a part of an object, which whoever asks keeps where it is.
+    pub(crate) fn read(&self, part: &Blob) -> std::result::Result<Bytes, String> {
+        let bytes = match (part, &self.spill) {
+            (Blob::Inline(bytes), _) => Some(bytes.clone()),
+            (Blob::Shared(block), _) => self.segment.view(*block, ()),
+            (Blob::Spilled(block), Some((_, file))) => {
+                let view = file.view(*block, ());
+                view.map_err(|error| format!("it cannot be read from the spill file: {error}"))?
+            }
+            (Blob::Spilled(_), None) => None,
+        };
+        bytes.ok_or_else(|| "it lies outside the object store".to_owned())
+    }
+
+    /// The bytes of a block that was just allocated, to be written.
+    pub(crate) fn writable(&self, block: Block) -> Option<Writable> {
+        self.segment.writable(block)
     }
 
     pub(crate) fn free(&self, block: Block) {
@@ -135,7 +149,7 @@ impl Storage {
     }
 
     pub(crate) fn free_spilled(&mut self, block: Block) {
-        if !self.spill.as_mut().is_some_and(|spill| spill.free(block)) {
+        if !self.spill.as_mut().is_some_and(|(spill, _)| spill.free(block)) {
             log::error!("a block of the spill file was freed twice: {block:?}");
         }
     }
@@ -143,37 +157,49 @@ impl Storage {
     pub(crate) fn usage(&self) -> StoreUsage {
         let (used, limit) = self.blocks.usage();
         let (spilled, spill_limit) =
-            self.spill.as_ref().map_or((0, 0), |spill| (spill.used(), spill.limit()));
+            self.spill.as_ref().map_or((0, 0), |(spill, _)| (spill.used(), spill.limit()));
         StoreUsage::in_memory(used, limit).on_disk(spilled, spill_limit)
     }
+}
 
-    fn full(
-        &self,
-        requested: u64,
-        scheduler: &Scheduler,
-        drafts: impl Iterator<Item = (ProcessId, Block)>,
-        spill_error: Option<String>,
-    ) -> StoreFull {
-        let usage = self.usage();
-        let mut holders = scheduler.memory_holders();
-        let mut known = scheduler.resident_bytes().0;
-        let mut written: std::collections::BTreeMap<_, (u64, u64)> = Default::default();
-        for (process, block) in drafts {
-            let (sum, count) = written.entry(process).or_default();
-            (*sum, *count) = (*sum + block.size(), *count + 1);
-            known += block.size();
-        }
-        let own = usage.used.saturating_sub(known);
-        if own > 0 {
-            written.insert(ProcessId::CONTROLLER, (own, 1));
-        }
-        holders.extend(
-            written
-                .into_iter()
-                .map(|(process, (bytes, count))| StoreHolder::new(HeldBy::Writing(process), bytes, 0, count)),
-        );
-        let mut full = StoreFull::new(requested, usage.used, usage.limit);
-        (full.spilled, full.spill_limit, full.spill_error) = (usage.spilled, usage.spill_limit, spill_error);
-        full.held_by(holders)
+#[cfg(test)]
+impl Storage {
+    /// Has a block in the spill file instead.
+    pub(super) fn spill_for_tests(&mut self, block: Block) -> Block {
+        let (spill, _) = self.spill.as_mut().unwrap();
+        let moved = spill.write_all(&self.segment, std::iter::once(block)).unwrap();
+        self.free(block);
+        moved[0]
     }
+}
+
+/// The error of a store in which nothing more fits, with who holds what.
+pub(super) fn full(
+    host: HostId,
+    usage: StoreUsage,
+    requested: u64,
+    scheduler: &Scheduler,
+    drafts: impl Iterator<Item = (ProcessId, Block)>,
+    spill_error: Option<String>,
+) -> StoreFull {
+    let mut holders = scheduler.memory_holders(host);
+    let mut known = scheduler.resident_bytes(host).0;
+    let mut written: std::collections::BTreeMap<_, (u64, u64)> = Default::default();
+    for (process, block) in drafts {
+        let (sum, count) = written.entry(process).or_default();
+        (*sum, *count) = (*sum + block.size(), *count + 1);
+        known += block.size();
+    }
+    let own = usage.used.saturating_sub(known);
+    if own > 0 {
+        written.insert(ProcessId::CONTROLLER, (own, 1));
+    }
+    holders.extend(
+        written
+            .into_iter()
+            .map(|(process, (bytes, count))| StoreHolder::new(HeldBy::Writing(process), bytes, 0, count)),
+    );
+    let mut full = StoreFull::new(requested, usage.used, usage.limit);
+    (full.spilled, full.spill_limit, full.spill_error) = (usage.spilled, usage.spill_limit, spill_error);
+    full.held_by(holders)
 }

@@ -1,7 +1,8 @@
-//! Messages over the rings: framing, batching, and what does not fit yet.
+//! Messages over the rings, or over what passes their bytes on: framing and batching.
 
-use super::flow::Corrupt;
-use super::ring::{LinkMemory, Reader, Side, Writer};
+use super::frames::Frames;
+use super::raw::RawEnd;
+use super::ring::{LinkMemory, Side};
 use super::wire::{self, WireError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,133 +15,149 @@ use std::sync::Arc;
 /// side's bell. A message may be longer than a ring.
 #[derive(Debug)]
 pub(crate) struct Channel<S, R> {
-    writer: Writer,
-    reader: Reader,
-    out: Vec<u8>,
-    /// How much of `out` the ring has taken.
-    sent: usize,
-    /// How long a message to be sent may be.
+    end: RawEnd,
+    input: Frames<R>,
+    sending: Sending<S>,
+}
+
+/// How far the stream of messages has come that one side sends.
+#[derive(Debug)]
+struct Sending<S> {
+    /// How long a message may be.
     limit: usize,
-    /// How many bytes were ever added to `out`.
+    /// How many bytes were ever sent or are about to be.
     appended: u64,
-    input: Vec<u8>,
-    /// How much of `input` has been understood.
-    consumed: usize,
-    /// There may be another whole message in `input`.
-    more_in_input: bool,
-    /// The peer waits for room in its ring.
-    peer_starved: bool,
-    _messages: PhantomData<fn(S) -> R>,
+    _messages: PhantomData<fn(S)>,
+}
+
+impl<S: Serialize> Sending<S> {
+    fn new() -> Self {
+        Sending { limit: wire::MESSAGE_LIMIT, appended: 0, _messages: PhantomData }
+    }
+
+    #[inline]
+    fn append(&mut self, message: &S, out: &mut Vec<u8>) -> Result<u64, WireError> {
+        let before = out.len();
+        wire::append(message, self.limit, out)?;
+        self.appended += (out.len() - before) as u64;
+        Ok(self.appended)
+    }
 }
 
 impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
     pub(crate) fn new(memory: &Arc<LinkMemory>, side: Side) -> Self {
-        let (writer, reader) = memory.ends(side);
-        Channel {
-            writer,
-            reader,
-            out: Vec::new(),
-            sent: 0,
-            limit: wire::MESSAGE_LIMIT,
-            appended: 0,
-            input: Vec::new(),
-            consumed: 0,
-            more_in_input: false,
-            peer_starved: false,
-            _messages: PhantomData,
-        }
+        Channel { end: RawEnd::new(memory, side), input: Frames::new(), sending: Sending::new() }
     }
 
     /// Adds a message to those that the next flush sends. Returns where it ends in the stream: see
     /// [`taken`](Channel::taken). One that cannot be sent is an error and changes nothing.
     pub(crate) fn send(&mut self, message: &S) -> Result<u64, WireError> {
-        let before = self.out.len();
-        wire::append(message, self.limit, &mut self.out)?;
-        self.appended += (self.out.len() - before) as u64;
-        Ok(self.appended)
+        self.sending.append(message, self.end.out())
     }
 
     /// How long a message to be sent may be, in bytes.
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.sending.limit
     }
 
     /// Makes long messages cheap to test.
     #[cfg(test)]
     pub(crate) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+        self.sending.limit = limit;
     }
 
     /// How much of the stream the other side has taken out of its ring. A message that ends after this was never seen.
     pub(crate) fn taken(&self) -> u64 {
-        self.writer.taken()
+        self.end.taken()
     }
 
-    /// Hands the other side as much as there is room for; true if that was anything, and the other side may have to be
-    /// rung. What is left goes with a later flush: the other side rings when it has made room.
+    /// See [`RawEnd::flush`].
     pub(crate) fn flush(&mut self) -> Result<bool, WireError> {
-        if self.sent == self.out.len() {
-            return Ok(false);
-        }
-        let written = self.writer.write(&self.out[self.sent..]).map_err(corrupt)?;
-        self.sent += written;
-        if self.sent == self.out.len() {
-            self.out.clear();
-            self.out.shrink_to(1 << 20);
-            self.sent = 0;
-        } else if self.sent > 1 << 20 {
-            self.out.drain(..self.sent);
-            self.sent = 0;
-        }
-        Ok(written > 0)
+        self.end.flush()
     }
 
-    /// Whether something waits for room in the ring, and there is some. Part of the look before a sleep: if there is
-    /// none, the other side will ring when there is.
+    /// See [`RawEnd::can_flush`].
     pub(crate) fn can_flush(&self) -> bool {
-        self.has_backlog() && self.writer.has_room()
+        self.end.can_flush()
     }
 
     /// Whether something waits for room in the ring.
     pub(crate) fn has_backlog(&self) -> bool {
-        self.sent < self.out.len()
+        self.end.has_backlog()
     }
 
     /// Whether [`receive`](Channel::receive) may find something.
     pub(crate) fn has_input(&self) -> bool {
-        self.more_in_input || self.reader.has_data()
+        self.input.has_more() || self.end.has_data()
     }
 
     /// The next message, if a whole one is there.
     pub(crate) fn receive(&mut self) -> Result<Option<R>, WireError> {
         loop {
-            if let Some((body, used)) = wire::split(&self.input[self.consumed..])? {
-                let message = wire::decode(body);
-                self.consumed += used;
-                self.more_in_input = true;
-                return message.map(Some);
+            if let Some(message) = self.input.next()? {
+                return Ok(Some(message));
             }
-            self.more_in_input = false;
-            if !self.reader.has_data() {
+            if !self.end.has_data() {
                 return Ok(None);
             }
-            self.input.drain(..self.consumed);
-            self.consumed = 0;
-            if self.input.is_empty() {
-                self.input.shrink_to(1 << 20);
-            }
-            self.peer_starved |= self.reader.read(&mut self.input).map_err(corrupt)?.starved;
+            self.end.read(self.input.space())?;
         }
     }
 
-    /// Whether the other side was waiting for the room that reading has made since the last call: ring for it.
+    /// See [`RawEnd::take_peer_starved`].
     pub(crate) fn take_peer_starved(&mut self) -> bool {
-        std::mem::take(&mut self.peer_starved)
+        self.end.take_peer_starved()
     }
 }
 
-fn corrupt(_: Corrupt) -> WireError {
-    WireError("the counters of a ring are out of bounds".into())
+/// The engine's end of a link whose rings are on another host: somebody there passes the bytes on.
+#[derive(Debug)]
+pub(crate) struct Relayed<S, R> {
+    out: Vec<u8>,
+    input: Frames<R>,
+    sending: Sending<S>,
+    taken: u64,
+}
+
+impl<S: Serialize, R: DeserializeOwned> Relayed<S, R> {
+    pub(crate) fn new() -> Self {
+        Relayed { out: Vec::new(), input: Frames::new(), sending: Sending::new(), taken: 0 }
+    }
+
+    /// As [`Channel::send`].
+    pub(crate) fn send(&mut self, message: &S) -> Result<u64, WireError> {
+        self.sending.append(message, &mut self.out)
+    }
+
+    /// How much of the stream the process has taken out of its ring, as far as that is known here.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// The process has taken so much of the stream, it is said: not less than before, nor more than was sent.
+    pub(crate) fn note_taken(&mut self, taken: u64) {
+        self.taken = taken.clamp(self.taken, self.sending.appended);
+    }
+
+    /// What is to be passed on.
+    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// The process has sent these bytes.
+    pub(crate) fn arrived(&mut self, bytes: &[u8]) {
+        self.input.append(bytes);
+    }
+
+    /// Whether [`receive`](Relayed::receive) may find something.
+    pub(crate) fn has_input(&self) -> bool {
+        self.input.has_more()
+    }
+
+    /// The next message, if a whole one is there.
+    pub(crate) fn receive(&mut self) -> Result<Option<R>, WireError> {
+        self.input.next()
+    }
 }
 
 #[cfg(test)]
@@ -216,5 +233,31 @@ mod tests {
         let (mut writer, _) = memory.ends(Side::Engine);
         writer.write(&[0xff; 64]).unwrap();
         assert!(worker.receive().is_err());
+    }
+
+    #[test]
+    fn a_relayed_end_and_raw_bytes_make_a_link() {
+        let memory = LinkMemory::create().unwrap();
+        let (mut raw, mut worker) = (RawEnd::new(&memory, Side::Engine), Text::new(&memory, Side::Worker));
+        let mut relayed = Relayed::<String, String>::new();
+        let ends: Vec<_> = (0..3).map(|n| relayed.send(&n.to_string()).unwrap()).collect();
+        raw.out().extend_from_slice(&relayed.take_output());
+        assert_eq!((raw.flush(), raw.taken()), (Ok(true), 0));
+        assert_eq!(worker.receive(), Ok(Some("0".into())));
+        assert_eq!(raw.taken(), ends[2]);
+        worker.send(&"hello".into()).unwrap();
+        worker.flush().unwrap();
+        let mut said = Vec::new();
+        raw.read(&mut said).unwrap();
+        for byte in said {
+            assert_eq!(relayed.receive(), Ok(None));
+            relayed.arrived(&[byte]);
+            assert!(relayed.has_input());
+        }
+        assert_eq!((relayed.receive(), relayed.receive()), (Ok(Some("hello".into())), Ok(None)));
+        for (said, believed) in [(ends[0], ends[0]), (0, ends[0]), (u64::MAX, ends[2])] {
+            relayed.note_taken(said);
+            assert_eq!(relayed.taken(), believed);
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! it will not. The first bytes of both messages never change, so that any two versions can tell each other that they
 //! differ.
 
+#[cfg(any(test, feature = "fuzz"))]
+use super::relay::{Greeting, Welcomed};
 use super::ring::LinkMemory;
 use super::wire;
 use crate::store::segment::Segment;
@@ -161,6 +163,19 @@ pub(crate) fn receive_answer(socket: &UnixStream, build_id: &str) -> Result<(), 
     Reception::default().read(socket, RecvFlags::empty(), build_id).map(|_| ())
 }
 
+/// The first message between two hosts, in the same form.
+pub(crate) fn first_words<M: Serialize>(message: &M) -> Result<Vec<u8>, String> {
+    frame(message).map_err(|error| error.to_string())
+}
+
+/// What is said in the first message from another host, which is all that these bytes are.
+pub(crate) fn understand<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, String> {
+    match parse(bytes)? {
+        Parsed::Message(message) => Ok(message),
+        Parsed::Missing(missing) => Err(format!("{missing} bytes are missing")),
+    }
+}
+
 enum Parsed<M> {
     Message(M),
     /// At least so many bytes are missing.
@@ -182,7 +197,8 @@ fn parse<M: DeserializeOwned>(bytes: &[u8]) -> Result<Parsed<M>, String> {
     }
 }
 
-fn check_build(ours: &str, theirs: &str) -> Result<(), String> {
+/// Whether two sides are one build.
+pub(crate) fn check_build(ours: &str, theirs: &str) -> Result<(), String> {
     if ours == theirs {
         return Ok(());
     }
@@ -266,6 +282,8 @@ pub(crate) fn hear_anything(bytes: &[u8]) {
     }
     hear::<Welcome>(bytes);
     hear::<Answer>(bytes);
+    hear::<Greeting>(bytes);
+    hear::<Welcomed>(bytes);
 }
 
 /// What is really said.
@@ -275,7 +293,9 @@ pub(crate) fn examples() -> Vec<Vec<u8>> {
     let welcome = Welcome { build_id, process: ProcessId::CONTROLLER, actor: true, log_dir };
     let joined = Answer::Joined { build_id: "build".into() };
     let refused = Answer::Refused { why: "another build".into() };
-    let whole = [frame(&welcome), frame(&joined), frame(&refused)].into_iter().flatten();
+    let (greeting, welcomed) = crate::fuzz::greetings();
+    let whole = [frame(&welcome), frame(&joined), frame(&refused), frame(&greeting)];
+    let whole = whole.into_iter().chain(welcomed.iter().map(frame)).flatten();
     whole.flat_map(|bytes| [bytes[..bytes.len() / 2].to_vec(), bytes]).collect()
 }
 

@@ -7,6 +7,7 @@ use super::Scheduler;
 use super::event::Role;
 use super::restart::Again;
 use super::tasks::{Caller, Task, TaskState};
+use crate::network::HostId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,9 +50,9 @@ impl Scheduler {
         self.actors.insert(spec.id(), actor);
     }
 
-    /// Starts the process of an actor whose constructor can run and whose resources are free.
-    pub(crate) fn start_actor(&mut self, actor: DataId) {
-        let Some(process) = self.start(Role::Actor(actor)) else {
+    /// Starts the process of an actor whose constructor can run and whose resources are free on this host.
+    pub(crate) fn start_actor(&mut self, actor: DataId, host: HostId) {
+        let Some(process) = self.start(Role::Actor(actor), host) else {
             let error = TaskError::new(ErrorKind::WorkerDied, "the session has used up its process numbers");
             return self.fail_task(actor, error);
         };
@@ -105,11 +106,11 @@ impl Scheduler {
             queues.flat_map(|(caller, queue)| queue.iter().map(|call| (*call, *caller))).collect();
         calls.sort_unstable_by_key(|(call, _)| self.tasks.get(call).map_or(0, |task| task.arrival));
         for (call, caller) in calls {
-            let can_start = self.tasks.get(&call).is_some_and(|task| task.missing == 0);
-            let Some(actor) = self.actors.get_mut(&id) else { return };
-            let Some(queue) = actor.waiting.get_mut(&caller) else { continue };
-            if can_start && queue.front() == Some(&call) {
-                queue.pop_front();
+            let is_first =
+                |actor: &Actor| actor.waiting.get(&caller).and_then(|queue| queue.front()) == Some(&call);
+            if self.actors.get(&id).is_some_and(is_first) && self.can_be_sent(id, call) {
+                let queue = self.actors.get_mut(&id).and_then(|actor| actor.waiting.get_mut(&caller));
+                queue.and_then(VecDeque::pop_front);
                 self.send_to_actor(id, call);
             }
         }
@@ -168,11 +169,22 @@ impl Scheduler {
         }
         let Some(task) = self.tasks.get(&call) else { return };
         let alive = matches!(actor.state, ActorState::Alive);
-        if alive && task.missing == 0 && !actor.waiting.contains_key(&task.caller) {
+        let (caller, is_next) = (task.caller, !actor.waiting.contains_key(&task.caller));
+        if alive && is_next && self.can_be_sent(id, call) {
             self.send_to_actor(id, call);
-        } else {
-            actor.waiting.entry(task.caller).or_default().push_back(call);
+        } else if let Some(actor) = self.actors.get_mut(&id) {
+            actor.waiting.entry(caller).or_default().push_back(call);
         }
+    }
+
+    /// Whether everything is there that the call needs; what lies on another host is sent for.
+    fn can_be_sent(&mut self, id: DataId, call: DataId) -> bool {
+        if self.tasks.get(&call).is_none_or(|task| task.missing > 0) {
+            return false;
+        }
+        let process = self.actors.get(&id).and_then(|actor| actor.process);
+        let host = process.and_then(|process| self.host_of(process));
+        host.is_none_or(|host| self.want_for_call(call, host) == 0)
     }
 
     /// Sends the first calls of this caller that can start, as far as they go without a gap.
@@ -192,9 +204,10 @@ impl Scheduler {
                     actor.waiting.remove(&caller);
                     return;
                 }
-                Some(call) if self.tasks.get(&call).is_some_and(|task| task.missing > 0) => return,
+                Some(call) if !self.can_be_sent(id, call) => return,
                 Some(call) => {
-                    queue.pop_front();
+                    let queue = self.actors.get_mut(&id).and_then(|actor| actor.waiting.get_mut(&caller));
+                    queue.and_then(VecDeque::pop_front);
                     self.send_to_actor(id, call);
                 }
             }

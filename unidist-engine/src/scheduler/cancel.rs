@@ -13,6 +13,7 @@ use super::resources::Class;
 use super::tasks::TaskState;
 use super::workers::{FrameState, Phase};
 use crate::link::message::{Reply, RequestId, ToWorker, Value};
+use crate::network::HostId;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskSpec};
 
@@ -45,7 +46,7 @@ impl Scheduler {
     pub(crate) fn end_early(&mut self, id: DataId, error: TaskError) {
         match self.tasks.get(&id).map(|task| task.state) {
             None => {}
-            Some(TaskState::Waiting | TaskState::Ready) => self.fail_task(id, error),
+            Some(TaskState::Waiting | TaskState::Ready | TaskState::Fetching) => self.fail_task(id, error),
             Some(TaskState::Sent(process)) => self.doom(process, id, error),
         }
     }
@@ -58,7 +59,7 @@ impl Scheduler {
             self.actions.push(Action::Unobserved((*error).clone()));
         }
         for result in task.spec.returns.ids() {
-            self.settle(result, Value::Failed(error.clone()));
+            self.settle(result, HostId::CONTROLLER, Value::Failed(error.clone()));
         }
         self.actions.push(Action::Send(process, ToWorker::Cancel(id, error.clone())));
         let actor = match task.spec.target {

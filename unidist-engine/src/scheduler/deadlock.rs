@@ -81,6 +81,9 @@ impl Scheduler {
             Node::Call(call) => self.call_needs(call),
             Node::Request(process, request) => {
                 let Some(open) = self.requests.get(&(process, request)) else { return Needs::nothing() };
+                if open.is_fetching {
+                    return Needs::nothing();
+                }
                 let pending = open.ids.iter().filter(|id| self.objects.is_pending(**id));
                 let makers = pending.filter_map(|id| self.objects.maker(*id)).map(Node::Call);
                 Needs { count: open.needed(), of: makers.collect() }
@@ -111,9 +114,10 @@ impl Scheduler {
                 Needs::all(makers.chain(constructor).map(Node::Call).collect())
             }
             TaskState::Ready => {
-                let lacking = self.resources.lacking(&[task.class]);
-                Needs::all(lacking.into_iter().map(Node::Resource).collect())
+                let (lacking, count) = self.resources.lacking_for(task.class);
+                Needs { count, of: lacking.into_iter().map(Node::Resource).collect() }
             }
+            TaskState::Fetching => Needs::nothing(),
             TaskState::Sent(_) if self.is_timed(call) => Needs::nothing(),
             TaskState::Sent(process) => self.needs_on(process, call),
         }
@@ -138,7 +142,8 @@ impl Scheduler {
 
     /// The calls that hold some of this resource. What an actor holds, its constructor does, for as long as it lives.
     fn holders(&self, resource: Custom) -> impl Iterator<Item = DataId> {
-        let frames = self.workers.values().flat_map(|worker| &worker.stack);
+        let on_host = self.workers.values().filter(move |worker| worker.host == resource.host);
+        let frames = on_host.flat_map(|worker| &worker.stack);
         frames.filter(move |frame| self.resources.asks_for(frame.class, resource)).map(|frame| frame.task)
     }
 

@@ -5,6 +5,7 @@ use super::event::Action;
 use super::id_map::IdMap;
 use super::makers::Makers;
 use crate::link::message::{RequestId, Value};
+use crate::network::HostId;
 use crate::store::StoredObject;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
@@ -123,6 +124,12 @@ impl Directory {
         }
     }
 
+    /// Whether the object has a value of which part lies outside of messages.
+    pub(crate) fn is_outside(&self, id: DataId) -> bool {
+        let value = self.entries.get(&id).and_then(|entry| entry.value.as_ref());
+        matches!(value, Some(Value::Ready(object)) if object.is_outside())
+    }
+
     /// The error of an object that is not there.
     pub(crate) fn lost(&self, id: DataId) -> TaskError {
         let message = match self.makers.find(id) {
@@ -157,11 +164,19 @@ impl Directory {
         }
     }
 
-    /// Puts the value of an object somewhere else.
-    pub(crate) fn replace(&mut self, id: DataId, object: StoredObject) -> Option<Arc<StoredObject>> {
-        match &mut self.entries.get_mut(&id)?.value {
-            Some(Value::Ready(old)) => Some(std::mem::replace(old, Arc::new(object))),
-            _ => None,
+    /// The value of an object lies somewhere else.
+    pub(crate) fn replace(&mut self, id: DataId, object: &Arc<StoredObject>) {
+        if let Some(Entry { value: Some(Value::Ready(old)), .. }) = self.entries.get_mut(&id) {
+            old.clone_from(object);
+        }
+    }
+
+    /// The value of an object is gone, and this is why. What it was, if it had one.
+    pub(crate) fn lose(&mut self, id: DataId, why: TaskError) -> Option<Arc<StoredObject>> {
+        let value = self.entries.get_mut(&id)?.value.as_mut()?;
+        match std::mem::replace(value, Value::Failed(Arc::new(why))) {
+            Value::Ready(object) => Some(object),
+            Value::Failed(_) => None,
         }
     }
 
@@ -189,8 +204,9 @@ impl Directory {
 }
 
 impl Scheduler {
-    /// Gives a pending object its value. Those who wait for it are told once the present event has been dealt with.
-    pub(crate) fn settle(&mut self, id: DataId, mut value: Value) {
+    /// Gives a pending object its value, which was made on this host. Those who wait for it are told once the present
+    /// event has been dealt with.
+    pub(crate) fn settle(&mut self, id: DataId, host: HostId, mut value: Value) {
         if let Value::Ready(object) = &mut value
             && !object.borrowed.is_empty()
         {
@@ -200,12 +216,12 @@ impl Scheduler {
         match self.objects.entries.get_mut(&id) {
             Some(entry) if entry.value.is_none() => {
                 if let Value::Ready(object) = &value {
-                    self.memory.add(id, object);
+                    self.memory.add(id, host, object);
                 }
                 entry.value = Some(value);
                 self.settled.push_back(id);
             }
-            _ => self.discard(value), // nobody refers to it any more
+            _ => self.discard(host, value), // nobody refers to it any more
         }
     }
 
@@ -225,24 +241,25 @@ impl Scheduler {
             }
             let entry = self.objects.entries.remove(&id);
             if let Some(Entry { value: Some(Value::Ready(object)), .. }) = entry {
-                self.memory.remove(id, &object);
-                self.free(&object);
+                for (host, copy) in self.memory.remove(id) {
+                    self.free(host, &copy);
+                }
                 worklist.extend_from_slice(&object.borrowed);
             }
             self.actor_unreferenced(id);
         }
     }
 
-    fn discard(&mut self, value: Value) {
+    fn discard(&mut self, host: HostId, value: Value) {
         if let Value::Ready(object) = value {
-            self.free(&object);
+            self.free(host, &object);
             object.borrowed.iter().for_each(|id| self.release(*id));
         }
     }
 
-    pub(crate) fn free(&mut self, object: &StoredObject) {
-        self.actions.extend(object.blocks().map(Action::Free));
-        self.actions.extend(object.spilled().map(Action::FreeSpilled));
+    pub(crate) fn free(&mut self, host: HostId, object: &StoredObject) {
+        self.actions.extend(object.blocks().map(|block| Action::Free(host, block)));
+        self.actions.extend(object.spilled().map(|block| Action::FreeSpilled(host, block)));
     }
 
     /// A reference of a process, which is given back if the process is lost.

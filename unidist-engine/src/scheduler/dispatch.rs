@@ -4,11 +4,13 @@
 //! ones that need any, or it would never come to its turn; one that lacks a custom resource holds back nobody else.
 
 use super::event::Role;
-use super::resources::Class;
+use super::hosts::Host;
+use super::resources::{Class, HeldBack};
 use super::tasks::TaskState;
 use super::workers::{MAX_FAILED_STARTS, Phase, Worker};
 use super::{Limits, Scheduler};
 use crate::link::message::RequestId;
+use crate::network::HostId;
 use rustc_hash::FxHashSet;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
@@ -26,29 +28,38 @@ enum Placed {
     NoResource,
 }
 
+/// A host on which a call may run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Site {
+    host: HostId,
+    /// Bytes that the call needs and that are not there.
+    absent: u64,
+}
+
 impl Scheduler {
     /// Hands out what can be handed out.
     pub(crate) fn dispatch(&mut self) {
         if self.ending {
             return;
         }
-        let mut held_back: Vec<Class> = Vec::new();
-        let mut cpus_held_back = false;
+        let mut held = HeldBack::default();
         let mut starved: Vec<Class> = Vec::new();
         loop {
             let (resources, tasks) = (&mut self.resources, &self.tasks);
-            let front = resources.next_ready(&held_back, cpus_held_back, |task| {
+            let front = resources.next_ready(&held, |task| {
                 tasks.get(&task).is_some_and(|task| task.state == TaskState::Ready)
             });
             let Some((class, task)) = front else { break };
-            match self.place(class, task) {
+            match self.place(class, task, &held) {
                 Placed::Yes => {}
                 Placed::NoResource => {
-                    held_back.push(class);
+                    held.hold(class);
                     starved.push(class);
                 }
-                Placed::NoWorker if self.resources.needs_cpus(class) => cpus_held_back = true,
-                Placed::NoWorker => held_back.push(class),
+                Placed::NoWorker => {
+                    held.hold(class);
+                    self.resources.hold_cpus_for(class, &mut held);
+                }
             }
         }
         if !starved.is_empty() {
@@ -59,34 +70,123 @@ impl Scheduler {
         self.retire();
     }
 
-    fn place(&mut self, class: Class, task: DataId) -> Placed {
-        if !self.resources.fits(class) {
-            return match self.resources.lacks_cpus_only(class) {
-                true if class == Class::DEFAULT => self.place_ahead(task),
-                true => Placed::NoWorker,
-                false => Placed::NoResource,
-            };
+    fn place(&mut self, class: Class, task: DataId, held: &HeldBack) -> Placed {
+        let mut sites = std::mem::take(&mut self.sites);
+        self.find_sites(class, task, held, &mut sites);
+        let placed = self.place_at(class, task, &sites);
+        self.sites = sites;
+        placed
+    }
+
+    /// The hosts on which the call may run, those first that have most of what it needs.
+    fn find_sites(&self, class: Class, task: DataId, held: &HeldBack, sites: &mut Vec<Site>) {
+        sites.clear();
+        let needs_cpus = self.resources.needs_cpus(class);
+        let may_run = |host: &HostId| {
+            self.resources.may_run_on(class, *host) && !(needs_cpus && held.holds_cpus_of(*host))
+        };
+        sites.extend(self.host_ids().filter(may_run).map(|host| Site { host, absent: 0 }));
+        if self.hosts.len() == 1 {
+            return;
         }
-        if self.resources.is_actor(class) {
-            self.resources.pop(class);
-            self.start_actor(task);
+        for dependency in self.tasks.get(&task).into_iter().flat_map(|task| &task.spec.dependencies) {
+            for site in sites.iter_mut().filter(|site| self.is_absent(*dependency, site.host)) {
+                site.absent += self.memory.size(*dependency).max(1);
+            }
+        }
+        match self.resources.is_actor(class) {
+            true => sites.sort_by_key(|site| (site.absent, self.hosts[site.host.place()].actor_load())),
+            false => sites.sort_by_key(|site| (site.absent, self.hosts[site.host.place()].fetching.len())),
+        }
+    }
+
+    fn place_at(&mut self, class: Class, task: DataId, sites: &[Site]) -> Placed {
+        if self.resources.queue_is_hopeless(class) {
+            self.fail_task(task, Self::no_host_left());
             return Placed::Yes;
         }
-        if let Some(worker) = self.find_worker(Worker::is_idle) {
-            self.resources.pop(class);
-            self.run_on(worker, task, false);
-            return Placed::Yes;
+        let fits = |scheduler: &Self, site: &&Site| scheduler.resources.fits(class, site.host);
+        for site in sites {
+            if fits(self, &site) && self.place_on(class, task, *site) {
+                return Placed::Yes;
+            }
         }
-        if self.run_nested_anywhere() {
-            return Placed::Yes; // not necessarily this one, but the queue is looked at again
+        if sites.iter().any(|site| fits(self, &site)) {
+            if !self.resources.is_actor(class) {
+                if self.run_nested_anywhere() {
+                    return Placed::Yes; // not necessarily this one, but the queue is looked at again
+                }
+                return self
+                    .start_worker_for(task, sites.iter().filter(|site| fits(self, site)).copied().collect());
+            }
+            return Placed::NoWorker;
         }
-        if self.pool.is_empty() && self.failed_starts >= MAX_FAILED_STARTS {
+        if !sites.iter().any(|site| self.resources.lacks_cpus_only(class, site.host)) {
+            return if sites.is_empty() { Placed::NoWorker } else { Placed::NoResource };
+        }
+        let placed = self.resources.is_plain(class) && self.place_ahead(class, task, sites);
+        match placed || sites.first().is_some_and(|site| self.fetch(class, task, *site)) {
+            true => Placed::Yes,
+            false => Placed::NoWorker,
+        }
+    }
+
+    /// Runs the call on this host, which has what it asks for; or has its objects come there. False if it cannot now.
+    fn place_on(&mut self, class: Class, task: DataId, site: Site) -> bool {
+        let is_actor = self.resources.is_actor(class);
+        let idle = self.idle_worker_of(site.host);
+        if !is_actor && idle.is_none() {
+            return false;
+        }
+        if site.absent > 0 {
+            return self.fetch(class, task, site);
+        }
+        self.resources.pop(class);
+        match idle {
+            _ if is_actor => self.start_actor(task, site.host),
+            Some(worker) => self.run_on(worker, task, false),
+            None => {}
+        }
+        true
+    }
+
+    /// Has the objects of a ready call come to this host, where it is to run. False if nothing is to come, or too much
+    /// is on its way already.
+    fn fetch(&mut self, class: Class, task: DataId, site: Site) -> bool {
+        let host = &mut self.hosts[site.host.place()];
+        if site.absent == 0 || host.may_fetch() == 0 {
+            return false;
+        }
+        host.fetching.insert(task);
+        self.resources.pop(class);
+        let pinned = self.resources.pinned(class, site.host);
+        if let Some(task) = self.tasks.get_mut(&task) {
+            task.class = pinned;
+            task.state = TaskState::Fetching;
+        }
+        if self.want_for_call(task, site.host) == 0 {
+            self.make_ready_again(task);
+        }
+        true
+    }
+
+    /// There is a slot for the call, but no process: starts one, if there may be more. If none can be started anywhere,
+    /// the call fails.
+    fn start_worker_for(&mut self, task: DataId, sites: Vec<Site>) -> Placed {
+        let can_start = |host: &Host| !host.pool.is_empty() || host.failed_starts < MAX_FAILED_STARTS;
+        let mut hosts =
+            sites.iter().map(|site| site.host).filter(|host| can_start(&self.hosts[host.place()]));
+        let Some(first) = hosts.next() else {
             let message = "no worker process can be started; the log says why";
             self.fail_task(task, TaskError::new(ErrorKind::WorkerDied, message));
             return Placed::Yes;
-        }
-        if self.starting == 0 && self.pool.len() < self.limits.max_pool {
-            self.start_pool_worker();
+        };
+        let may_start = |host: &HostId| {
+            let host = &self.hosts[host.place()];
+            host.starting == 0 && host.pool.len() < host.max_pool
+        };
+        if let Some(host) = std::iter::once(first).chain(hosts).find(may_start) {
+            self.start_pool_worker(host);
         }
         Placed::NoWorker
     }
@@ -96,48 +196,48 @@ impl Scheduler {
         self.push_frame(process, task);
     }
 
-    /// Sends a task to a busy worker, to be there when it is done with what it runs.
-    fn place_ahead(&mut self, task: DataId) -> Placed {
+    /// Sends a task to a busy worker, to be there when it is done with what it runs. False if all have enough.
+    fn place_ahead(&mut self, class: Class, task: DataId, sites: &[Site]) -> bool {
         let depth = Limits::QUEUE_AHEAD;
         let takes_more = |worker: &Worker| {
             worker.is_active()
                 && worker.recalling.is_none()
                 && worker.ahead.len() < depth
-                && matches!(worker.stack.as_slice(), [frame] if frame.class == Class::DEFAULT
+                && matches!(worker.stack.as_slice(), [frame] if self.resources.is_plain(frame.class)
                     && !self.is_doomed(frame.task))
         };
-        let shortest = self
-            .pool
-            .iter()
+        let near = sites.iter().filter(|site| site.absent == 0);
+        let shortest = near
+            .flat_map(|site| &self.hosts[site.host.place()].pool)
             .filter_map(|process| Some((*process, self.workers.get(process)?)))
             .filter(|(_, worker)| takes_more(worker))
             .min_by_key(|(_, worker)| worker.ahead.len());
         let Some((process, _)) = shortest else {
-            return Placed::NoWorker;
+            return false;
         };
-        self.resources.pop(Class::DEFAULT);
+        self.resources.pop(class);
         self.send(process, task, false);
         if let Some(worker) = self.workers.get_mut(&process) {
             worker.ahead.push_back(task);
         }
-        Placed::Yes
+        true
     }
 
-    /// The worker that the next call would be sent to, if one has nothing to do.
+    /// A worker that has nothing to do, if there is one.
     pub(crate) fn idle_worker(&self) -> Option<ProcessId> {
-        self.find_worker(Worker::is_idle)
+        self.pool().find(|process| self.workers.get(process).is_some_and(Worker::is_idle))
     }
 
-    fn find_worker(&self, wanted: impl Fn(&Worker) -> bool) -> Option<ProcessId> {
-        self.pool.iter().copied().find(|process| self.workers.get(process).is_some_and(&wanted))
+    fn idle_worker_of(&self, host: HostId) -> Option<ProcessId> {
+        let mut pool = self.hosts[host.place()].pool.iter().copied();
+        pool.find(|process| self.workers.get(process).is_some_and(Worker::is_idle))
     }
 
     /// Runs something on top of a blocked task that waits for it.
     fn run_nested_anywhere(&mut self) -> bool {
         let blocked: Vec<_> = self
-            .pool
-            .iter()
-            .filter_map(|process| Some((*process, self.workers.get(process)?.blocked_on()?)))
+            .pool()
+            .filter_map(|process| Some((process, self.workers.get(&process)?.blocked_on()?)))
             .collect();
         blocked.into_iter().any(|(process, request)| self.run_nested(process, request))
     }
@@ -156,6 +256,7 @@ impl Scheduler {
     }
 
     fn find_awaited(&self, process: ProcessId, request: RequestId) -> Option<DataId> {
+        let host = self.host_of(process)?;
         let mut search = self.requests.get(&(process, request))?.ids.clone();
         let mut seen = FxHashSet::default();
         while let Some(id) = search.pop() {
@@ -170,43 +271,76 @@ impl Scheduler {
             };
             match task.state {
                 TaskState::Ready
-                    if !self.resources.is_actor(task.class) && self.resources.fits(task.class) =>
+                    if !self.resources.is_actor(task.class)
+                        && self.resources.fits(task.class, host)
+                        && self.may_start_on(maker, host) =>
                 {
                     return Some(maker);
                 }
                 TaskState::Waiting => search.extend(&task.spec.dependencies),
-                TaskState::Ready | TaskState::Sent(_) => {}
+                TaskState::Ready | TaskState::Fetching | TaskState::Sent(_) => {}
             }
         }
         None
     }
 
+    /// Whether the call may run on this host and finds there what it needs.
+    fn may_start_on(&self, call: DataId, host: HostId) -> bool {
+        let Some(task) = self.tasks.get(&call) else { return false };
+        self.hosts.len() == 1
+            || self.resources.may_run_on(task.class, host)
+                && !task.spec.dependencies.iter().any(|id| self.is_absent(*id, host))
+    }
+
     /// An idle worker takes over half of what the busiest has waiting; a blocked one what it waits for.
     fn steal(&mut self) {
-        if !self.resources.fits(Class::DEFAULT) {
+        let mut free = self.host_ids().filter(|host| self.resources.fits(Class::DEFAULT, *host)).peekable();
+        if free.peek().is_none() {
             return;
         }
-        if self.find_worker(Worker::is_idle).is_none() {
+        let Some(thief) = free.find(|host| self.idle_worker_of(*host).is_some()) else {
             return self.recall_awaited();
-        }
+        };
+        let later_half =
+            |worker: &Worker| self.movable(worker.ahead.iter().skip(worker.ahead.len() / 2).copied(), thief);
         let busiest = self
-            .pool
-            .iter()
-            .filter_map(|process| Some((*process, self.workers.get(process)?)))
+            .pool()
+            .filter_map(|process| Some((process, self.workers.get(&process)?)))
             .filter(|(_, worker)| worker.recalling.is_none() && !worker.ahead.is_empty())
+            .filter(|(_, worker)| self.hosts.len() == 1 || !later_half(worker).is_empty())
             .max_by_key(|(_, worker)| worker.ahead.len());
-        let Some((process, _)) = busiest else { return };
-        if let Some(worker) = self.workers.get(&process) {
-            let keep = worker.ahead.len() / 2;
-            self.recall(process, worker.ahead.iter().skip(keep).copied().collect());
+        if let Some((process, worker)) = busiest {
+            let tasks = later_half(worker);
+            self.recall(process, tasks);
         }
+    }
+
+    /// Those of these calls that may run on this host: with their objects there, or so few without that they can come.
+    fn movable(&self, calls: impl Iterator<Item = DataId>, to: HostId) -> Vec<DataId> {
+        if self.hosts.len() == 1 {
+            return calls.collect();
+        }
+        let mut left = self.hosts[to.place()].may_fetch();
+        let mut is_movable = |call: &DataId| {
+            let Some(task) = self.tasks.get(call) else { return false };
+            if !self.resources.may_run_on(task.class, to) {
+                return false;
+            }
+            let is_near = self.may_start_on(*call, to);
+            if !is_near && left > 0 {
+                left -= 1;
+                return true;
+            }
+            is_near
+        };
+        calls.filter(|call| is_movable(call)).collect()
     }
 
     /// There is a free slot, and blocked tasks wait for what lies ahead at busy workers: it comes back.
     fn recall_awaited(&mut self) {
-        let blocked = self.pool.iter().filter_map(|process| {
-            let request = self.workers.get(process)?.blocked_on()?;
-            self.requests.get(&(*process, request))
+        let blocked = self.pool().filter_map(|process| {
+            let request = self.workers.get(&process)?.blocked_on()?;
+            self.requests.get(&(process, request))
         });
         let mut awaited: Vec<(ProcessId, DataId)> = Vec::new();
         for id in blocked.flat_map(|request| request.ids.iter().rev().take(RECALL_LIMIT)) {
@@ -226,18 +360,19 @@ impl Scheduler {
 
     /// Ends spare processes that a deep recursion has left behind.
     fn retire(&mut self) {
-        if self.pool.len() <= self.slots {
-            return;
-        }
-        let idle: Vec<_> = self
-            .pool
-            .iter()
-            .copied()
-            .filter(|process| self.workers.get(process).is_some_and(|w| w.role == Role::Pool && w.is_idle()))
-            .collect();
-        for process in idle.into_iter().skip(2 * self.slots) {
-            self.pool.retain(|other| *other != process);
-            self.stop(process);
+        for at in 0..self.hosts.len() {
+            let host = &self.hosts[at];
+            if host.pool.len() <= host.cpus {
+                continue;
+            }
+            let is_spare = |worker: &Worker| worker.role == Role::Pool && worker.is_idle();
+            let idle =
+                host.pool.iter().copied().filter(|process| self.workers.get(process).is_some_and(is_spare));
+            let spare: Vec<_> = idle.skip(2 * host.cpus).collect();
+            for process in spare {
+                self.hosts[at].pool.retain(|other| *other != process);
+                self.stop(process);
+            }
         }
     }
 }

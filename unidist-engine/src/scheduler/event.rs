@@ -2,7 +2,9 @@
 
 use super::timers::Timer;
 use crate::link::message::{Ask, Reply, RequestId, ToWorker, Value};
+use crate::network::{HostId, Transfer};
 use crate::store::{Block, StoredObject};
+use std::sync::Arc;
 use std::time::Duration;
 use unidist_common::{DataId, ProcessId, TaskError};
 
@@ -24,8 +26,13 @@ pub(crate) enum Event {
     Yield(ProcessId, DataId),
     /// The answer with these values could not be sent to this process.
     Unanswered(ProcessId, Vec<Value>),
-    /// This object, of which nobody has a view, was moved to the spill file; its parts are there now.
-    Spilled(DataId, StoredObject),
+    /// The copy of this object on this host, of which nobody there has a view, was moved to the spill file; its parts
+    /// are there now.
+    Spilled(HostId, DataId, StoredObject),
+    /// A copy that was wanted is there, with these parts, or cannot be made.
+    Copied(Transfer, Result<StoredObject, TaskError>),
+    /// A host cannot be reached any more, and this is why: its processes and its memory are gone.
+    HostLost(HostId, String),
     /// This call of a method, whose time is limited, has started on this process.
     Started(ProcessId, DataId),
     /// The time of this timer is over.
@@ -37,8 +44,8 @@ pub(crate) enum Event {
 /// Something is to be done, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Start a process.
-    Start(ProcessId, Role),
+    /// Start a process on this host.
+    Start(ProcessId, Role, HostId),
     /// Send a message.
     Send(ProcessId, ToWorker),
     /// Answer a request of the controller or of a process.
@@ -49,10 +56,12 @@ pub(crate) enum Action {
     Arm(Timer, Duration),
     /// This timer is not needed any more.
     Disarm(Timer),
-    /// Free a block of the store.
-    Free(Block),
-    /// Free a block of the spill file.
-    FreeSpilled(Block),
+    /// Free a block of this host's store, if the host is not lost.
+    Free(HostId, Block),
+    /// Free a block of this host's spill file, if the host is not lost.
+    FreeSpilled(HostId, Block),
+    /// Copy an object to another host. What becomes of it is an event.
+    Copy(Copy),
     /// Tell the user of a failed call whose failure nobody can see, because it has no results.
     Unobserved(TaskError),
 }
@@ -64,4 +73,19 @@ pub(crate) enum Role {
     Pool,
     /// Hosts this actor.
     Actor(DataId),
+}
+
+/// An object that is to be copied from one host to another.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Copy {
+    /// The number of the copy, which the event repeats.
+    pub(crate) transfer: Transfer,
+    /// What is copied.
+    pub(crate) id: DataId,
+    /// Where it is.
+    pub(crate) from: HostId,
+    /// Where it is wanted.
+    pub(crate) to: HostId,
+    /// Its parts where it is; they stay there until the copy is made.
+    pub(crate) object: Arc<StoredObject>,
 }

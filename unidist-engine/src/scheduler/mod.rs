@@ -16,16 +16,19 @@
 //! their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get` and `wait`, [`deadlock`] sees
 //! which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands calls out, [`cancel`] ends calls
 //! early, [`restart`] starts actors again, [`timers`] asks for the time, [`memory`] knows which objects may leave the
-//! memory. Calls and objects lie in [`id_map`]s.
+//! memory, and [`holders`] who keeps the others, [`hosts`] the hosts, [`copies`] what goes from one to another. Calls and objects lie in [`id_map`]s.
 
 mod actors;
 mod cancel;
 #[cfg(test)]
 mod control_tests;
+mod copies;
 mod deadlock;
 mod directory;
 mod dispatch;
 mod event;
+mod holders;
+mod hosts;
 mod id_map;
 mod makers;
 mod memory;
@@ -38,7 +41,7 @@ mod tests;
 mod timers;
 mod workers;
 
-pub(crate) use event::{Action, Event, Role};
+pub(crate) use event::{Action, Copy, Event, Role};
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use tasks::Caller;
 pub(crate) use timers::Timer;
@@ -56,14 +59,21 @@ use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 /// What the scheduler has to work with.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
+    /// The hosts, the controller's first.
+    pub(crate) hosts: Vec<HostLimits>,
+    /// How long a call that was ended early has to leave its worker before that is killed.
+    pub(crate) cancel_grace: Duration,
+}
+
+/// What a host has.
+#[derive(Clone, Debug)]
+pub(crate) struct HostLimits {
     /// CPU slots: how many tasks run at once.
     pub(crate) cpus: usize,
     /// Custom resources.
     pub(crate) resources: BTreeMap<String, f64>,
     /// How many worker processes there may be, blocked ones included. Actors do not count.
     pub(crate) max_pool: usize,
-    /// How long a call that was ended early has to leave its worker before that is killed.
-    pub(crate) cancel_grace: Duration,
 }
 
 impl Limits {
@@ -75,29 +85,26 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     limits: Limits,
-    slots: usize,
+    hosts: Vec<hosts::Host>,
     objects: Directory,
     tasks: IdMap<tasks::Task>,
     actors: FxHashMap<DataId, actors::Actor>,
     workers: FxHashMap<ProcessId, workers::Worker>,
-    /// The processes of the pool, oldest first.
-    pool: Vec<ProcessId>,
-    /// How many of them have not joined.
-    starting: usize,
-    /// How many in a row ended before they joined.
-    failed_starts: usize,
     next_process: u32,
     /// How many calls have been submitted.
     arrivals: u64,
     requests: FxHashMap<(ProcessId, RequestId), requests::Request>,
     resources: Resources,
     memory: memory::Memory,
+    copies: copies::Copies,
     /// Objects that have a value and whose waiters have not been told.
     settled: VecDeque<DataId>,
     /// Calls whose results have failed early and that may still be with their process.
     doomed: FxHashMap<DataId, cancel::Doomed>,
     timers: timers::Timers,
     actions: Vec<Action>,
+    /// Where the call that is being placed may go; kept for its memory.
+    sites: Vec<dispatch::Site>,
     ending: bool,
 }
 
@@ -105,20 +112,19 @@ impl Scheduler {
     /// A session with no processes; [`start_workers`](Scheduler::start_workers) asks for them.
     pub(crate) fn new(limits: Limits) -> Self {
         Scheduler {
-            slots: limits.cpus,
-            resources: Resources::new(limits.cpus, &limits.resources),
+            hosts: limits.hosts.iter().map(hosts::Host::new).collect(),
+            resources: Resources::new(&limits.hosts),
+            memory: memory::Memory::new(limits.hosts.len()),
+            copies: copies::Copies::default(),
+            sites: Vec::new(),
             limits,
             objects: Directory::default(),
             tasks: IdMap::default(),
             actors: FxHashMap::default(),
             workers: FxHashMap::default(),
-            pool: Vec::new(),
-            starting: 0,
-            failed_starts: 0,
             next_process: ProcessId::CONTROLLER.number() + 1,
             arrivals: 0,
             requests: FxHashMap::default(),
-            memory: memory::Memory::default(),
             settled: VecDeque::new(),
             doomed: FxHashMap::default(),
             timers: timers::Timers::default(),
@@ -129,7 +135,9 @@ impl Scheduler {
 
     /// Starts one worker for each slot.
     pub(crate) fn start_workers(&mut self, actions: &mut Vec<Action>) {
-        (0..self.slots).for_each(|_| self.start_pool_worker());
+        for host in self.host_ids() {
+            (0..self.hosts[host.place()].cpus).for_each(|_| self.start_pool_worker(host));
+        }
         actions.append(&mut self.actions);
     }
 
@@ -143,7 +151,9 @@ impl Scheduler {
             Event::Returned(process, tasks) => self.returned(process, tasks),
             Event::Yield(process, task) => self.block(process, task, None),
             Event::Unanswered(process, values) => self.take_views_back(process, &values),
-            Event::Spilled(id, object) => self.spilled(id, object),
+            Event::Spilled(host, id, object) => self.spilled(host, id, object),
+            Event::Copied(transfer, result) => self.copied(transfer, result),
+            Event::HostLost(host, why) => self.host_lost(host, &why),
             Event::Started(process, call) => self.started(process, call),
             Event::Expired(timer) => self.expired(timer),
             Event::Shutdown => self.shutdown(),
@@ -161,7 +171,8 @@ impl Scheduler {
 
     /// Whether there are workers: `None` while the answer is open, because some are starting.
     pub(crate) fn workers_started(&self) -> Option<bool> {
-        (self.starting == 0).then_some(!self.pool.is_empty())
+        let starting: usize = self.hosts.iter().map(|host| host.starting).sum();
+        (starting == 0).then(|| self.pool().next().is_some())
     }
 
     /// Whether the session has ended: no process is left and none will be started.
@@ -197,6 +208,7 @@ impl Scheduler {
                 ("actors", self.actors.len()),
                 ("calls that ended early", self.doomed.len()),
                 ("timers", self.timers.len()),
+                ("copies to come", self.copies.len()),
             ];
             let left = left.into_iter().find(|(_, count)| *count > 0);
             let left = left.map(|(what, count)| format!("{count} {what}"));
@@ -218,12 +230,13 @@ impl Scheduler {
             Ask::Submit(spec, caller) => self.submit(process, spec, caller, None),
             Ask::Refuse(spec, caller, error) => self.submit(process, spec, caller, Some(error)),
             Ask::Put(id, object, views) => {
+                let Some(host) = self.host_of(process) else { return };
                 if self.objects.declare(id, id) {
                     self.note_reference(process, id);
-                    self.settle(id, Value::Ready(Arc::new(object)));
+                    self.settle(id, host, Value::Ready(Arc::new(object)));
                     (0..views).for_each(|_| self.add_view(process, id));
                 } else {
-                    self.free(&object); // the id is taken: nothing of it is believed
+                    self.free(host, &object); // the id is taken: nothing of it is believed
                 }
             }
             Ask::Get(request, ids, blocks) => self.get(process, request, ids, blocks),

@@ -11,8 +11,10 @@ use unidist_common::{DataId, Error, ProcessId, TaskError};
 pub(crate) struct Request {
     pub(crate) ids: Vec<DataId>,
     kind: Kind,
-    /// How many more values are needed before the answer.
+    /// How many more values are needed before the answer; then, how many copies.
     missing: usize,
+    /// All objects have values, and some of those have to come to the host of the process first.
+    pub(crate) is_fetching: bool,
     /// The task that is blocked until the answer.
     blocks: Option<DataId>,
 }
@@ -58,6 +60,7 @@ impl Scheduler {
             Kind::Get if key.0 == ProcessId::CONTROLLER => open.missing,
             Kind::Get | Kind::Wait { .. } => 0,
         };
+        let pool = self.pool().count().max(1);
         let wanted = match self.requests.len() {
             1..=4 => self.requests.iter().map(waits_for).min().unwrap_or(0),
             _ => 0,
@@ -65,7 +68,7 @@ impl Scheduler {
         if wanted == 0 || self.idle_worker().is_some() {
             return 1;
         }
-        (wanted / self.pool.len().max(1)).clamp(1, MOST_LYING)
+        (wanted / pool).clamp(1, MOST_LYING)
     }
 
     pub(crate) fn get(
@@ -76,7 +79,7 @@ impl Scheduler {
         blocks: Option<DataId>,
     ) {
         let missing = ids.iter().filter(|id| self.objects.is_pending(**id)).count();
-        self.open(process, request, Request { ids, kind: Kind::Get, missing, blocks });
+        self.open(process, request, Request { ids, kind: Kind::Get, missing, is_fetching: false, blocks });
     }
 
     pub(crate) fn wait(
@@ -93,7 +96,13 @@ impl Scheduler {
         self.open(
             process,
             request,
-            Request { ids, kind: Kind::Wait { timed }, missing: wanted.saturating_sub(ready), blocks },
+            Request {
+                ids,
+                kind: Kind::Wait { timed },
+                missing: wanted.saturating_sub(ready),
+                is_fetching: false,
+                blocks,
+            },
         );
     }
 
@@ -109,16 +118,44 @@ impl Scheduler {
         let Some(open) = self.requests.get_mut(&(process, request)) else {
             return;
         };
-        open.missing -= 1;
+        open.missing = open.missing.saturating_sub(1);
         if open.missing == 0
-            && let Some(open) = self.close(process, request)
+            && let Some(mut open) = self.close(process, request)
         {
-            self.answer(process, request, open);
+            if self.want_for_request(process, request, &mut open) {
+                self.remember(process, request, open);
+            } else {
+                self.answer(process, request, open);
+            }
         }
     }
 
-    fn open(&mut self, process: ProcessId, request: RequestId, open: Request) {
-        if open.missing == 0 {
+    /// Has the objects come that are to be read by this process and lie on other hosts; false if there are none.
+    fn want_for_request(&mut self, process: ProcessId, request: RequestId, open: &mut Request) -> bool {
+        if self.hosts.len() == 1 || open.kind != Kind::Get || open.is_fetching {
+            return false;
+        }
+        let Some(host) = self.host_of(process) else { return false };
+        let mut absent: Vec<_> = open.ids.iter().copied().filter(|id| self.is_absent(*id, host)).collect();
+        absent.sort_unstable();
+        absent.dedup();
+        absent.retain(|id| self.want(*id, host, Waiter::Request(process, request)));
+        open.missing = absent.len();
+        open.is_fetching = true;
+        !absent.is_empty()
+    }
+
+    fn remember(&mut self, process: ProcessId, request: RequestId, open: Request) {
+        if open.blocks.is_some()
+            && let Some(worker) = self.workers.get_mut(&process)
+        {
+            worker.blocking.push(request);
+        }
+        self.requests.insert((process, request), open);
+    }
+
+    fn open(&mut self, process: ProcessId, request: RequestId, mut open: Request) {
+        if open.missing == 0 && !self.want_for_request(process, request, &mut open) {
             return self.answer(process, request, open);
         }
         if let Some(error) = self.refusal(process, open.blocks) {
@@ -131,11 +168,8 @@ impl Scheduler {
             }
         }
         let blocks = open.blocks;
-        self.requests.insert((process, request), open);
+        self.remember(process, request, open);
         if let Some(task) = blocks {
-            if let Some(worker) = self.workers.get_mut(&process) {
-                worker.blocking.push(request);
-            }
             self.block(process, task, Some(request));
             if let Some(error) = self.deadlock(process, request, task) {
                 self.refuse(process, request, &error);
@@ -151,6 +185,11 @@ impl Scheduler {
         }
         for id in &open.ids {
             self.objects.remove_waiter(*id, Waiter::Request(process, request));
+        }
+        if open.is_fetching
+            && let Some(host) = self.host_of(process)
+        {
+            open.ids.iter().for_each(|id| self.unwant(*id, host, Waiter::Request(process, request)));
         }
         Some(open)
     }
@@ -169,7 +208,8 @@ impl Scheduler {
             Kind::Get => {
                 // The process has views as soon as the answer is on its way.
                 open.ids.iter().for_each(|id| self.add_view(process, *id));
-                Reply::Values(open.ids.iter().map(|id| self.objects.value(*id)).collect())
+                let host = self.host_of(process).unwrap_or_default();
+                Reply::Values(open.ids.iter().map(|id| self.value_on(host, *id)).collect())
             }
             Kind::Wait { .. } => {
                 let ready = |(at, id): (usize, &DataId)| (!self.objects.is_pending(*id)).then_some(at as u64);

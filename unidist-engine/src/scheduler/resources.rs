@@ -1,5 +1,7 @@
 //! CPU slots and custom resources: what there is, what is free, what a call asks for.
 
+use super::HostLimits;
+use crate::network::HostId;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -24,9 +26,12 @@ impl Class {
     }
 }
 
-/// A custom resource, by its place in the list.
+/// A custom resource of a host, by its place in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Custom(usize);
+pub(crate) struct Custom {
+    pub(crate) host: HostId,
+    at: usize,
+}
 
 /// What a class asks for, in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,16 +40,45 @@ struct Request {
     custom: Vec<(usize, i64)>,
     actor: bool,
     priority: i32,
+    /// The only host on which its calls may run: what they need is there.
+    host: Option<HostId>,
+}
+
+impl Request {
+    /// One CPU on whatever host and nothing else.
+    fn is_plain(&self) -> bool {
+        self.cpus == thousandths(1.0) && self.custom.is_empty() && !self.actor && self.priority == 0
+    }
+}
+
+/// What a host has, in thousandths.
+#[derive(Debug, PartialEq)]
+struct Amounts {
+    cpus: i64,
+    custom: Vec<i64>,
+}
+
+#[derive(Debug)]
+struct Host {
+    total: Amounts,
+    free: Amounts,
+    is_lost: bool,
+}
+
+impl Host {
+    /// Whether it has, when all is free, what is asked for.
+    fn can_ever_serve(&self, request: &Request) -> bool {
+        !self.is_lost
+            && self.total.cpus >= request.cpus
+            && request.custom.iter().all(|&(at, amount)| self.total.custom[at] >= amount)
+    }
 }
 
 /// The resources of the session and the queues of calls that are ready for them.
 #[derive(Debug)]
 pub(crate) struct Resources {
     names: Vec<String>,
-    total_cpus: i64,
-    total: Vec<i64>,
-    free_cpus: i64,
-    free: Vec<i64>,
+    hosts: Vec<Host>,
     requests: Vec<Request>,
     classes: FxHashMap<Request, Class>,
     queues: Vec<VecDeque<(u64, DataId)>>,
@@ -52,22 +86,36 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
-    pub(crate) fn new(cpus: usize, custom: &BTreeMap<String, f64>) -> Self {
-        let total: Vec<_> = custom.values().map(|amount| thousandths(*amount)).collect();
-        let total_cpus = thousandths(cpus as f64);
+    pub(crate) fn new(hosts: &[HostLimits]) -> Self {
+        let mut names: Vec<_> = hosts.iter().flat_map(|host| host.resources.keys().cloned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let amounts = |host: &HostLimits| Amounts {
+            cpus: thousandths(host.cpus as f64),
+            custom: names
+                .iter()
+                .map(|name| thousandths(host.resources.get(name).copied().unwrap_or_default()))
+                .collect(),
+        };
+        let hosts = hosts
+            .iter()
+            .map(|host| Host { total: amounts(host), free: amounts(host), is_lost: false })
+            .collect();
         let mut resources = Resources {
-            names: custom.keys().cloned().collect(),
-            total_cpus,
-            free_cpus: total_cpus,
-            free: total.clone(),
-            total,
+            names,
+            hosts,
             requests: Vec::new(),
             classes: FxHashMap::default(),
             queues: Vec::new(),
             arrivals: 0,
         };
-        let default = Request { cpus: thousandths(1.0), custom: Vec::new(), actor: false, priority: 0 };
-        resources.intern(default);
+        resources.intern(Request {
+            cpus: thousandths(1.0),
+            custom: Vec::new(),
+            actor: false,
+            priority: 0,
+            host: None,
+        });
         resources
     }
 
@@ -79,8 +127,9 @@ impl Resources {
         }
         let cpus = options.num_cpus.unwrap_or(if actor { 0.0 } else { 1.0 });
         let mut missing = Vec::new();
-        if !amount_is_valid(cpus) || thousandths(cpus) > self.total_cpus {
-            missing.push(format!("{CPU}={cpus} (there are {})", self.total_cpus as f64 / UNIT));
+        let most_cpus = self.most(|host| host.cpus);
+        if !amount_is_valid(cpus) || thousandths(cpus) > most_cpus {
+            missing.push(format!("{CPU}={cpus} (there are {})", most_cpus as f64 / UNIT));
         }
         let mut custom: BTreeMap<usize, i64> = BTreeMap::new();
         for (name, amount) in options.resources.iter().filter(|(_, amount)| *amount != 0.0) {
@@ -94,14 +143,18 @@ impl Resources {
             }
         }
         for (&at, &amount) in &custom {
-            if amount > self.total[at] {
-                let (asked, there) = (amount as f64 / UNIT, self.total[at] as f64 / UNIT);
+            let most = self.most(|host| host.custom[at]);
+            if amount > most {
+                let (asked, there) = (amount as f64 / UNIT, most as f64 / UNIT);
                 missing.push(format!("{}={asked} (there are {there})", self.names[at]));
             }
         }
+        let custom = custom.into_iter().collect();
+        let request = Request { cpus: thousandths(cpus), custom, actor, priority, host: None };
+        if missing.is_empty() && !self.hosts.iter().any(|host| host.can_ever_serve(&request)) {
+            missing.push(format!("{} together", self.in_words(&request)));
+        }
         if missing.is_empty() {
-            let request =
-                Request { cpus: thousandths(cpus), custom: custom.into_iter().collect(), actor, priority };
             return Ok(self.intern(request));
         }
         let message = format!(
@@ -109,6 +162,73 @@ impl Resources {
             missing.join(", ")
         );
         Err(TaskError::new(ErrorKind::Unsatisfiable, message))
+    }
+
+    /// The most of something that one host has.
+    fn most(&self, of: impl Fn(&Amounts) -> i64) -> i64 {
+        self.hosts.iter().filter(|host| !host.is_lost).map(|host| of(&host.total)).max().unwrap_or(0)
+    }
+
+    fn in_words(&self, request: &Request) -> String {
+        let custom = request.custom.iter().map(|(at, amount)| (self.names[*at].as_str(), *amount));
+        let all = std::iter::once((CPU, request.cpus)).chain(custom).filter(|(_, amount)| *amount > 0);
+        all.map(|(name, amount)| format!("{name}={}", amount as f64 / UNIT)).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// The same class, for this host alone.
+    pub(crate) fn pinned(&mut self, class: Class, host: HostId) -> Class {
+        let request = Request { host: Some(host), ..self.requests[class.index()].clone() };
+        self.intern(request)
+    }
+
+    /// The same class, for any host.
+    pub(crate) fn unpinned(&mut self, class: Class) -> Class {
+        match self.home(class) {
+            Some(_) => {
+                let request = Request { host: None, ..self.requests[class.index()].clone() };
+                self.intern(request)
+            }
+            None => class,
+        }
+    }
+
+    /// The host for which the class is, if it is for one.
+    pub(crate) fn home(&self, class: Class) -> Option<HostId> {
+        self.requests[class.index()].host
+    }
+
+    /// Whether calls of this class may ever run on this host.
+    pub(crate) fn may_run_on(&self, class: Class, host: HostId) -> bool {
+        let request = &self.requests[class.index()];
+        request.host.is_none_or(|home| home == host) && self.hosts[host.place()].can_ever_serve(request)
+    }
+
+    /// A call of this class waits for CPUs, if it needs any: later calls do not take those.
+    pub(crate) fn hold_cpus_for(&self, class: Class, held: &mut HeldBack) {
+        if self.needs_cpus(class) {
+            let hosts = (0..self.hosts.len() as u32).map(HostId::new);
+            let more: Vec<_> =
+                hosts.filter(|host| self.may_run_on(class, *host) && !held.cpus_of.contains(host)).collect();
+            held.cpus_of.extend(more);
+            held.all_cpus = held.cpus_of.len() == self.hosts.iter().filter(|host| !host.is_lost).count();
+        }
+    }
+
+    /// Whether no host that is left has what calls of this class ask for.
+    pub(crate) fn queue_is_hopeless(&self, class: Class) -> bool {
+        self.hosts.iter().any(|host| host.is_lost)
+            && !(0..self.hosts.len() as u32).any(|host| self.may_run_on(class, HostId::new(host)))
+    }
+
+    /// Takes the calls of the classes for this host alone off their queues.
+    pub(crate) fn empty_queues_of(&mut self, host: HostId) {
+        let queues = self.requests.iter().zip(&mut self.queues);
+        queues.filter(|(request, _)| request.host == Some(host)).for_each(|(_, queue)| queue.clear());
+    }
+
+    /// The host is gone, with what it has; what was taken there is not given back.
+    pub(crate) fn lose(&mut self, host: HostId) {
+        self.hosts[host.place()].is_lost = true;
     }
 
     fn intern(&mut self, request: Request) -> Class {
@@ -122,34 +242,55 @@ impl Resources {
         class
     }
 
-    /// Whether what the class asks for is free now.
-    pub(crate) fn fits(&self, class: Class) -> bool {
-        let request = &self.requests[class.index()];
-        (request.cpus == 0 || self.free_cpus >= request.cpus)
-            && request.custom.iter().all(|&(at, amount)| self.free[at] >= amount)
+    /// Whether what the class asks for is free on this host now.
+    pub(crate) fn fits(&self, class: Class, host: HostId) -> bool {
+        let (request, free) = (&self.requests[class.index()], &self.hosts[host.place()].free);
+        (request.cpus == 0 || free.cpus >= request.cpus) && has_custom(free, request)
     }
 
-    /// Whether only CPUs are missing for the class.
-    pub(crate) fn lacks_cpus_only(&self, class: Class) -> bool {
-        self.requests[class.index()].custom.iter().all(|&(at, amount)| self.free[at] >= amount)
+    /// Whether only CPUs are missing for the class on this host.
+    pub(crate) fn lacks_cpus_only(&self, class: Class, host: HostId) -> bool {
+        has_custom(&self.hosts[host.place()].free, &self.requests[class.index()])
     }
 
-    /// The custom resources of which ready calls of these classes find too little.
+    /// The custom resources of which ready calls of these classes find too little, on whatever host.
     pub(crate) fn lacking(&self, classes: &[Class]) -> Vec<Custom> {
-        let asked = classes.iter().flat_map(|class| &self.requests[class.index()].custom);
-        let mut lacking: Vec<_> =
-            asked.filter(|&&(at, amount)| self.free[at] < amount).map(|&(at, _)| Custom(at)).collect();
+        let mut lacking: Vec<_> = classes.iter().flat_map(|class| self.lacking_for(*class).0).collect();
         lacking.sort_unstable();
         lacking.dedup();
         lacking
     }
 
+    /// The custom resources of which a ready call of this class finds too little, and how many of them have to be given
+    /// back before it may run. None, if a host has enough.
+    pub(crate) fn lacking_for(&self, class: Class) -> (Vec<Custom>, usize) {
+        let request = &self.requests[class.index()];
+        let mut lacking = Vec::new();
+        let mut hosts = 0;
+        for (number, host) in (0..).zip(&self.hosts) {
+            let id = HostId::new(number);
+            if !self.may_run_on(class, id) {
+                continue;
+            }
+            let before = lacking.len();
+            let too_little = request.custom.iter().filter(|&&(at, amount)| host.free.custom[at] < amount);
+            lacking.extend(too_little.map(|&(at, _)| Custom { host: id, at }));
+            if lacking.len() == before {
+                return (Vec::new(), 0);
+            }
+            hosts += 1;
+        }
+        // With several hosts it may be that one of them is enough.
+        let needed = if hosts > 1 { 1 } else { lacking.len() };
+        (lacking, needed)
+    }
+
     pub(crate) fn asks_for(&self, class: Class, resource: Custom) -> bool {
-        self.requests[class.index()].custom.iter().any(|&(at, _)| at == resource.0)
+        self.requests[class.index()].custom.iter().any(|&(at, _)| at == resource.at)
     }
 
     pub(crate) fn name(&self, resource: Custom) -> &str {
-        &self.names[resource.0]
+        &self.names[resource.at]
     }
 
     pub(crate) fn needs_cpus(&self, class: Class) -> bool {
@@ -160,32 +301,37 @@ impl Resources {
         self.requests[class.index()].actor
     }
 
+    /// One CPU and nothing else, on whatever host.
+    pub(crate) fn is_plain(&self, class: Class) -> bool {
+        class == Class::DEFAULT || self.requests[class.index()].is_plain()
+    }
+
     /// Takes everything the class asks for. The CPUs free may become fewer than none: a call that goes on after a wait
     /// does not wait for its slot again.
-    pub(crate) fn take(&mut self, class: Class) {
-        self.take_cpus(class);
+    pub(crate) fn take(&mut self, class: Class, host: HostId) {
+        self.take_cpus(class, host);
         for &(at, amount) in &self.requests[class.index()].custom {
-            self.free[at] -= amount;
+            self.hosts[host.place()].free.custom[at] -= amount;
         }
     }
 
     /// Gives everything back.
-    pub(crate) fn give(&mut self, class: Class) {
-        self.give_cpus(class);
-        self.give_custom(class);
+    pub(crate) fn give(&mut self, class: Class, host: HostId) {
+        self.give_cpus(class, host);
+        self.give_custom(class, host);
     }
 
-    pub(crate) fn take_cpus(&mut self, class: Class) {
-        self.free_cpus -= self.requests[class.index()].cpus;
+    pub(crate) fn take_cpus(&mut self, class: Class, host: HostId) {
+        self.hosts[host.place()].free.cpus -= self.requests[class.index()].cpus;
     }
 
-    pub(crate) fn give_cpus(&mut self, class: Class) {
-        self.free_cpus += self.requests[class.index()].cpus;
+    pub(crate) fn give_cpus(&mut self, class: Class, host: HostId) {
+        self.hosts[host.place()].free.cpus += self.requests[class.index()].cpus;
     }
 
-    pub(crate) fn give_custom(&mut self, class: Class) {
+    pub(crate) fn give_custom(&mut self, class: Class, host: HostId) {
         for &(at, amount) in &self.requests[class.index()].custom {
-            self.free[at] += amount;
+            self.hosts[host.place()].free.custom[at] += amount;
         }
     }
 
@@ -200,18 +346,17 @@ impl Resources {
         self.queues[class.index()].push_front((0, task));
     }
 
-    /// The call of the highest priority that has waited longest, leaving out the classes held back and, if `no_cpus`, those that need CPUs.
-    /// Calls for which `is_ready` is false have been taken elsewhere and are forgotten.
+    /// The call of the highest priority that has waited longest, leaving out what is held back. Calls for which
+    /// `is_ready` is false have been taken elsewhere and are forgotten.
     pub(crate) fn next_ready(
         &mut self,
-        held_back: &[Class],
-        no_cpus: bool,
+        held: &HeldBack,
         is_ready: impl Fn(DataId) -> bool,
     ) -> Option<(Class, DataId)> {
         let mut best: Option<(Reverse<i32>, u64, Class, DataId)> = None;
         for (number, queue) in self.queues.iter_mut().enumerate() {
             let class = Class(number as u32);
-            if queue.is_empty() || held_back.contains(&class) || no_cpus && self.requests[number].cpus > 0 {
+            if queue.is_empty() || held.holds(class, &self.requests[number]) {
                 continue;
             }
             while queue.front().is_some_and(|&(_, task)| !is_ready(task)) {
@@ -237,16 +382,48 @@ impl Resources {
         self.queues.iter_mut().flat_map(|queue| queue.drain(..)).map(|(_, task)| task).collect()
     }
 
-    /// Whether nothing is taken.
+    /// Whether nothing is taken, of what there is.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn all_free(&self) -> bool {
-        self.free_cpus == self.total_cpus && self.free == self.total
+        self.hosts.iter().all(|host| host.is_lost || host.free == host.total)
     }
 
     #[cfg(test)]
     pub(crate) fn free_cpus(&self) -> f64 {
-        self.free_cpus as f64 / UNIT
+        self.hosts.iter().map(|host| host.free.cpus).sum::<i64>() as f64 / UNIT
     }
+}
+
+/// What cannot be handed out now, so that what comes after it is not either.
+#[derive(Debug, Default)]
+pub(crate) struct HeldBack {
+    classes: Vec<Class>,
+    /// Calls wait for CPUs of these hosts.
+    cpus_of: Vec<HostId>,
+    /// Which are all there are.
+    all_cpus: bool,
+}
+
+impl HeldBack {
+    /// These calls are held back, and nothing else is.
+    pub(crate) fn hold(&mut self, class: Class) {
+        self.classes.push(class);
+    }
+
+    /// Whether CPUs of this host are kept for a call that waits for them.
+    pub(crate) fn holds_cpus_of(&self, host: HostId) -> bool {
+        self.cpus_of.contains(&host)
+    }
+
+    fn holds(&self, class: Class, request: &Request) -> bool {
+        let needs_held = |host: HostId| self.cpus_of.contains(&host);
+        self.classes.contains(&class)
+            || request.cpus > 0 && (self.all_cpus || request.host.is_some_and(needs_held))
+    }
+}
+
+fn has_custom(free: &Amounts, request: &Request) -> bool {
+    request.custom.iter().all(|&(at, amount)| free.custom[at] >= amount)
 }
 
 fn amount_is_valid(amount: f64) -> bool {

@@ -5,6 +5,7 @@ use super::directory::{Known, Waiter};
 use super::event::{Action, Role};
 use super::resources::Class;
 use crate::link::message::{Run, ToWorker, Value};
+use crate::network::HostId;
 use crate::store::StoredObject;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskSpec};
@@ -39,6 +40,8 @@ pub(crate) enum TaskState {
     Waiting,
     /// For a worker.
     Ready,
+    /// For objects that are on their way to the host where it is to run.
+    Fetching,
     /// It was sent to this process.
     Sent(ProcessId),
 }
@@ -47,6 +50,14 @@ pub(crate) enum TaskState {
 const MOST_LOSSES: u16 = 3;
 
 impl Task {
+    /// The actor that it is a call of, if it is.
+    pub(super) fn actor(&self) -> Option<DataId> {
+        match self.spec.target {
+            Target::Actor(actor) => Some(actor),
+            Target::Pool | Target::NewActor => None,
+        }
+    }
+
     /// Its process has died with it: whether it may run once more.
     pub(crate) fn may_run_again(&mut self) -> bool {
         self.lost += 1;
@@ -174,14 +185,14 @@ impl Scheduler {
         }
     }
 
-    fn fail_dependent(&mut self, id: DataId, cause: &TaskError) {
+    pub(super) fn fail_dependent(&mut self, id: DataId, cause: &TaskError) {
         if let Some(task) = self.tasks.get(&id) {
             let error = TaskError::dependency(&task.spec.name, cause);
             self.fail_task(id, error);
         }
     }
 
-    fn make_ready(&mut self, id: DataId) {
+    pub(super) fn make_ready(&mut self, id: DataId) {
         if let Some(task) = self.tasks.get_mut(&id) {
             task.state = TaskState::Ready;
             self.resources.push(task.class, id);
@@ -219,7 +230,10 @@ impl Scheduler {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
+        let Some(host) = self.workers.get(&process).map(|worker| worker.host) else { return };
         task.state = TaskState::Sent(process);
+        self.hosts[host.place()].fetching.remove(&id);
+        let Some(task) = self.tasks.get(&id) else { return };
         let spec = &task.spec;
         let kind = match spec.target {
             Target::Pool => CallKind::Task,
@@ -228,11 +242,11 @@ impl Scheduler {
         };
         let mut objects: Vec<(DataId, Arc<StoredObject>)> = Vec::with_capacity(spec.dependencies.len());
         for dependency in &spec.dependencies {
-            if let Value::Ready(object) = self.objects.value(*dependency) {
+            if let Value::Ready(object) = self.value_on(host, *dependency) {
                 objects.push((*dependency, object));
             }
         }
-        self.memory.note_call(&mut self.objects, process, id, &objects);
+        self.memory.note_call(&mut self.objects, (process, host), id, &objects);
         let run = Run {
             id,
             function: spec.function,
@@ -255,18 +269,19 @@ impl Scheduler {
         result: Result<Vec<StoredObject>, TaskError>,
     ) {
         self.call_left(process, id);
+        let Some(host) = self.host_of(process) else { return };
         let sent_here = |task: &Task| task.state == TaskState::Sent(process);
         if !self.tasks.get(&id).is_some_and(sent_here) {
             // It has failed already, because it was cancelled or the session ends.
             for object in result.into_iter().flatten() {
-                self.actions.extend(object.blocks().map(Action::Free));
+                self.actions.extend(object.blocks().map(|block| Action::Free(host, block)));
             }
             return self.doomed_left(process, id);
         }
         let in_pool = self.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
         let left = in_pool && self.remove_from_worker(process, id);
         match result {
-            Ok(objects) => self.complete(id, objects),
+            Ok(objects) => self.complete(id, host, objects),
             Err(error) => self.fail_task(id, error.on_worker(&process.to_string())),
         }
         if left {
@@ -275,7 +290,7 @@ impl Scheduler {
         }
     }
 
-    fn complete(&mut self, id: DataId, objects: Vec<StoredObject>) {
+    fn complete(&mut self, id: DataId, host: HostId, objects: Vec<StoredObject>) {
         let Some(task) = self.tasks.remove(&id) else {
             return;
         };
@@ -283,16 +298,16 @@ impl Scheduler {
         let promised = returns.count as usize;
         if objects.len() == promised {
             for (id, object) in returns.ids().zip(objects) {
-                self.settle(id, Value::Ready(Arc::new(object)));
+                self.settle(id, host, Value::Ready(Arc::new(object)));
             }
         } else {
             let text = format!("{} results came back instead of {promised}", objects.len());
             objects
                 .iter()
                 .flat_map(StoredObject::blocks)
-                .for_each(|block| self.actions.push(Action::Free(block)));
+                .for_each(|block| self.actions.push(Action::Free(host, block)));
             let error = Arc::new(TaskError::new(ErrorKind::Decode, text).of_function(&task.spec.name));
-            returns.ids().for_each(|id| self.settle(id, Value::Failed(error.clone())));
+            returns.ids().for_each(|id| self.settle(id, host, Value::Failed(error.clone())));
         }
         self.task_left(&task, None);
         self.objects.makers.note(returns, task.spec.name);
@@ -308,7 +323,7 @@ impl Scheduler {
             self.actions.push(Action::Unobserved((*error).clone()));
         }
         for result in task.spec.returns.ids() {
-            self.settle(result, Value::Failed(error.clone()));
+            self.settle(result, HostId::CONTROLLER, Value::Failed(error.clone()));
         }
         self.task_left(&task, Some(error));
         self.objects.makers.note(task.spec.returns, task.spec.name);
@@ -316,6 +331,9 @@ impl Scheduler {
 
     /// The call is over: the actor it concerns is told, and what it kept alive is given back.
     fn task_left(&mut self, task: &Task, error: Option<Arc<TaskError>>) {
+        if let Some(host) = self.resources.home(task.class) {
+            self.hosts[host.place()].fetching.remove(&task.spec.id());
+        }
         self.disarm(task.spec.id());
         match task.spec.target {
             Target::Pool => {}

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use unidist_common::{Arg, FunctionKey, Returns, Target, TaskOptions, TaskSpec};
 
 mod deadlock;
+mod hosts;
 mod memory;
 
 pub(super) const ME: ProcessId = ProcessId::CONTROLLER;
@@ -21,6 +22,7 @@ pub(super) struct Cluster {
     pub(super) sent: Vec<(ProcessId, ToWorker)>,
     pub(super) replies: Vec<(ProcessId, RequestId, Reply)>,
     pub(super) freed: Vec<Block>,
+    pub(super) copies: Vec<Copy>,
     pub(super) unobserved: Vec<TaskError>,
     pub(super) next: u64,
 }
@@ -40,6 +42,7 @@ impl Cluster {
             sent: Vec::new(),
             replies: Vec::new(),
             freed: Vec::new(),
+            copies: Vec::new(),
             unobserved: Vec::new(),
             next: 1,
         };
@@ -60,10 +63,11 @@ impl Cluster {
     pub(super) fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Start(process, role) => self.started.push((process, role)),
+                Action::Start(process, role, _) => self.started.push((process, role)),
                 Action::Send(process, message) => self.sent.push((process, message)),
                 Action::Reply(process, request, reply) => self.replies.push((process, request, reply)),
-                Action::Free(block) | Action::FreeSpilled(block) => self.freed.push(block),
+                Action::Free(_, block) | Action::FreeSpilled(_, block) => self.freed.push(block),
+                Action::Copy(copy) => self.copies.push(copy),
                 Action::Unobserved(error) => self.unobserved.push(error),
                 Action::Kill(process) => self.killed.push(process),
                 Action::Arm(timer, time) => self.armed.push((timer, time)),
@@ -206,8 +210,13 @@ impl Cluster {
 }
 
 pub(super) fn limits(cpus: usize) -> Limits {
+    limits_of_hosts(1, cpus)
+}
+
+pub(super) fn limits_of_hosts(count: usize, cpus: usize) -> Limits {
     let resources = BTreeMap::from([("gpu".into(), 1.0)]);
-    Limits { cpus, resources, max_pool: 8, cancel_grace: Duration::from_secs(1) }
+    let host = HostLimits { cpus, resources, max_pool: 8 };
+    Limits { hosts: vec![host; count], cancel_grace: Duration::from_secs(1) }
 }
 
 pub(super) fn object(borrowed: Vec<DataId>) -> StoredObject {

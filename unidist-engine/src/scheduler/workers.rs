@@ -7,8 +7,10 @@
 
 use super::Scheduler;
 use super::event::{Action, Role};
+use super::hosts::Host;
 use super::resources::Class;
 use crate::link::message::{RequestId, ToWorker};
+use crate::network::HostId;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) role: Role,
+    pub(crate) host: HostId,
     pub(crate) phase: Phase,
     /// What runs: the last frame on top of the others. Unused for actors, whose calls may overlap.
     pub(crate) stack: Vec<Frame>,
@@ -64,9 +67,10 @@ pub(crate) enum FrameState {
 }
 
 impl Worker {
-    pub(crate) fn new(role: Role) -> Self {
+    pub(crate) fn new(role: Role, host: HostId) -> Self {
         Worker {
             role,
+            host,
             phase: Phase::Starting,
             stack: Vec::new(),
             ahead: VecDeque::new(),
@@ -95,20 +99,24 @@ impl Worker {
 }
 
 impl Scheduler {
-    /// Starts a process for the pool.
-    pub(crate) fn start_pool_worker(&mut self) {
-        if let Some(process) = self.start(Role::Pool) {
-            self.pool.push(process);
-            self.starting += 1;
+    /// Starts a process for the pool of this host.
+    pub(crate) fn start_pool_worker(&mut self, host: HostId) {
+        if let Some(process) = self.start(Role::Pool, host) {
+            let host = &mut self.hosts[host.place()];
+            host.pool.push(process);
+            host.starting += 1;
         }
     }
 
     /// Starts a process; `None` if the session has used up its process numbers.
-    pub(crate) fn start(&mut self, role: Role) -> Option<ProcessId> {
+    pub(crate) fn start(&mut self, role: Role, host: HostId) -> Option<ProcessId> {
         let process = ProcessId::new(self.next_process)?;
         self.next_process += 1;
-        self.workers.insert(process, Worker::new(role));
-        self.actions.push(Action::Start(process, role));
+        self.workers.insert(process, Worker::new(role, host));
+        self.actions.push(Action::Start(process, role, host));
+        if role != Role::Pool {
+            self.hosts[host.place()].actors += 1;
+        }
         Some(process)
     }
 
@@ -123,8 +131,9 @@ impl Scheduler {
         let role = worker.role;
         match role {
             Role::Pool => {
-                self.starting -= 1;
-                self.failed_starts = 0;
+                let host = &mut self.hosts[worker.host.place()];
+                host.starting -= 1;
+                host.failed_starts = 0;
                 if self.ending {
                     self.stop(process);
                 }
@@ -156,7 +165,7 @@ impl Scheduler {
         };
         // Not active: it was answered and went on before the task on top of it, which it may do if that had not started.
         if frame.state == FrameState::Active {
-            self.resources.give_cpus(frame.class);
+            self.resources.give_cpus(frame.class, worker.host);
         }
         frame.state = request.map_or(FrameState::Yielded, FrameState::Blocked);
         self.keep_busy(process);
@@ -199,11 +208,12 @@ impl Scheduler {
 
     /// The last frame goes on if what it waited for is there.
     fn resume(&mut self, process: ProcessId) {
-        if let Some(frame) = self.workers.get_mut(&process).and_then(|worker| worker.stack.last_mut())
+        if let Some(worker) = self.workers.get_mut(&process)
+            && let Some(frame) = worker.stack.last_mut()
             && frame.state == FrameState::Answered
         {
             frame.state = FrameState::Active;
-            self.resources.take_cpus(frame.class);
+            self.resources.take_cpus(frame.class, worker.host);
         }
     }
 
@@ -235,7 +245,7 @@ impl Scheduler {
         };
         let Some(worker) = self.workers.get_mut(&process) else { return };
         worker.stack.push(Frame { task, class, state: FrameState::Active });
-        self.resources.take(class);
+        self.resources.take(class, worker.host);
         if let Some(limit) = timeout
             && worker.role == Role::Pool
         {
@@ -249,8 +259,8 @@ impl Scheduler {
             return false;
         };
         if let Some(at) = worker.stack.iter().rposition(|frame| frame.task == task) {
-            let frame = worker.stack.remove(at);
-            self.give_back(frame);
+            let (frame, host) = (worker.stack.remove(at), worker.host);
+            self.give_back(frame, host);
             self.resume(process);
             return true;
         }
@@ -260,11 +270,11 @@ impl Scheduler {
         }
     }
 
-    fn give_back(&mut self, frame: Frame) {
+    fn give_back(&mut self, frame: Frame, host: HostId) {
         match frame.state {
-            FrameState::Active => self.resources.give(frame.class),
+            FrameState::Active => self.resources.give(frame.class, host),
             FrameState::Blocked(_) | FrameState::Answered | FrameState::Yielded => {
-                self.resources.give_custom(frame.class);
+                self.resources.give_custom(frame.class, host);
             }
         }
     }
@@ -320,15 +330,20 @@ impl Scheduler {
         let Some(mut worker) = self.workers.remove(&process) else {
             return;
         };
-        self.pool.retain(|other| *other != process);
+        let host = worker.host;
+        let at_home = &mut self.hosts[host.place()];
+        at_home.pool.retain(|other| *other != process);
+        if worker.role != Role::Pool {
+            at_home.actors -= 1;
+        }
         let error = TaskError::new(ErrorKind::WorkerDied, why).on_worker(&process.to_string());
         let expected = worker.phase == Phase::Stopping;
         if worker.phase == Phase::Starting && worker.role == Role::Pool {
-            self.starting -= 1;
-            self.failed_starts += 1;
+            at_home.starting -= 1;
+            at_home.failed_starts += 1;
         }
         for frame in std::mem::take(&mut worker.stack) {
-            self.give_back(frame);
+            self.give_back(frame, host);
             if worker.role != Role::Pool {
                 // Of the one frame of an actor, the actor makes what is to be made.
             } else if unseen.contains(&frame.task) {
@@ -354,16 +369,21 @@ impl Scheduler {
         for (id, count) in worker.references {
             (0..count).for_each(|_| self.release(id));
         }
-        if self.failed_starts >= MAX_FAILED_STARTS {
+        let at_home = &self.hosts[host.place()];
+        if at_home.failed_starts >= MAX_FAILED_STARTS {
             self.give_up_starting(&error);
-        } else if worker.role == Role::Pool && !expected && !self.ending && self.pool.len() < self.slots {
-            self.start_pool_worker();
+        } else if worker.role == Role::Pool
+            && !(expected || self.ending || at_home.is_lost)
+            && at_home.pool.len() < at_home.cpus
+        {
+            self.start_pool_worker(host);
         }
     }
 
     /// No process can be started: what waits for one fails, rather than wait for ever.
     fn give_up_starting(&mut self, error: &TaskError) {
-        if self.pool.is_empty() {
+        let is_hopeless = |host: &Host| host.is_lost || host.failed_starts >= MAX_FAILED_STARTS;
+        if self.pool().next().is_none() && self.hosts.iter().all(is_hopeless) {
             for task in self.resources.drain() {
                 self.fail_task(task, error.clone());
             }

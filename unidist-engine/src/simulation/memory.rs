@@ -3,6 +3,7 @@
 use super::process::View;
 use super::world::World;
 use crate::link::message::{Ask, Value};
+use crate::network::HostId;
 use crate::scheduler::Event;
 use crate::store::{Block, StoredObject};
 use std::collections::BTreeMap;
@@ -12,14 +13,14 @@ use unidist_common::{DataId, ProcessId};
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     last: u64,
-    /// The blocks that are not free, with the number of their views.
-    blocks: BTreeMap<u64, u32>,
+    /// The blocks that are not free, with their hosts and the number of their views.
+    blocks: BTreeMap<u64, (HostId, u32)>,
 }
 
 impl Memory {
-    pub(super) fn allocate(&mut self) -> Block {
+    pub(super) fn allocate(&mut self, host: HostId) -> Block {
         self.last += 1;
-        self.blocks.insert(self.last, 0);
+        self.blocks.insert(self.last, (host, 0));
         Block { offset: self.last, len: 1 }
     }
 
@@ -28,20 +29,34 @@ impl Memory {
         self.blocks.remove(&block.offset);
     }
 
-    pub(super) fn free(&mut self, block: Block, broken: impl FnOnce(String)) {
+    /// The memory of a host is gone.
+    pub(super) fn lose(&mut self, host: HostId) {
+        self.blocks.retain(|_, (at, _)| *at != host);
+    }
+
+    pub(super) fn free(&mut self, host: HostId, block: Block, broken: impl FnOnce(String)) {
         match self.blocks.remove(&block.offset) {
             None => broken(format!("block {} is freed twice", block.offset)),
-            Some(0) => {}
-            Some(views) => broken(format!("block {} is freed with {views} views", block.offset)),
+            Some((at, _)) if at != host => {
+                broken(format!("block {} of {at} is freed on {host}", block.offset))
+            }
+            Some((_, 0)) => {}
+            Some((_, views)) => broken(format!("block {} is freed with {views} views", block.offset)),
         }
     }
 
-    /// One more view of this object; its blocks.
-    pub(super) fn view(&mut self, object: &StoredObject, mut broken: impl FnMut(String)) -> Vec<u64> {
+    /// One more view on this host of this object; its blocks.
+    pub(super) fn view(
+        &mut self,
+        host: HostId,
+        object: &StoredObject,
+        mut broken: impl FnMut(String),
+    ) -> Vec<u64> {
         let blocks = object.blocks().chain(object.spilled()).map(|block| block.offset);
         blocks
             .inspect(|block| match self.blocks.get_mut(block) {
-                Some(views) => *views += 1,
+                Some((at, _)) if *at != host => broken(format!("block {block} of {at} is read on {host}")),
+                Some((_, views)) => *views += 1,
                 None => broken(format!("block {block} is read after it was freed")),
             })
             .collect()
@@ -49,7 +64,7 @@ impl Memory {
 
     pub(super) fn end_view(&mut self, blocks: &[u64]) {
         for block in blocks {
-            if let Some(views) = self.blocks.get_mut(block) {
+            if let Some((_, views)) = self.blocks.get_mut(block) {
                 *views -= 1;
             }
         }
@@ -62,23 +77,24 @@ impl Memory {
 }
 
 impl World {
-    pub(super) fn new_block(&mut self) -> Block {
-        self.memory.allocate()
+    pub(super) fn new_block(&mut self, host: HostId) -> Block {
+        self.memory.allocate(host)
     }
 
-    /// Somebody has a view of this object from now on, if part of it lies outside.
-    pub(super) fn view(&mut self, id: DataId, object: &StoredObject) -> Option<View> {
+    /// Somebody on this host has a view of this object from now on, if part of it lies outside.
+    pub(super) fn view(&mut self, host: HostId, id: DataId, object: &StoredObject) -> Option<View> {
         let broken = &mut self.broken;
-        object.is_outside().then(|| (id, self.memory.view(object, |what| _ = broken.get_or_insert(what))))
+        let mut view = || self.memory.view(host, object, |what| _ = broken.get_or_insert(what));
+        object.is_outside().then(|| (id, view()))
     }
 
-    /// Somebody got these values, and has views of those outside.
-    pub(super) fn view_all(&mut self, ids: &[DataId], values: &[Value]) -> Vec<View> {
+    /// Somebody on this host got these values, and has views of those outside.
+    pub(super) fn view_all(&mut self, host: HostId, ids: &[DataId], values: &[Value]) -> Vec<View> {
         let ready = ids.iter().zip(values).filter_map(|(id, value)| match value {
             Value::Ready(object) => Some((*id, object.clone())),
             Value::Failed(_) => None,
         });
-        ready.filter_map(|(id, object)| self.view(id, &object)).collect()
+        ready.filter_map(|(id, object)| self.view(host, id, &object)).collect()
     }
 
     pub(super) fn end_view(&mut self, view: &View) {
@@ -93,13 +109,14 @@ impl World {
 
     /// Memory is short: something that the scheduler offers is moved to the disk, or cannot be.
     pub(super) fn spill(&mut self) {
+        let host = HostId::new(self.rng.u32(0..self.hosts));
         let mut after = 0;
-        while let Some((moment, id, object)) = self.scheduler.next_victim(after) {
+        while let Some((moment, id, object)) = self.scheduler.next_victim(host, after) {
             after = moment;
             if self.rng.bool() {
-                let moved = object.moved(|_| Ok::<_, ()>(self.memory.allocate()));
+                let moved = object.moved(|_| Ok::<_, ()>(self.memory.allocate(host)));
                 let Ok(moved) = moved else { return };
-                self.handle(Event::Spilled(id, moved));
+                self.handle(Event::Spilled(host, id, moved));
             }
         }
     }

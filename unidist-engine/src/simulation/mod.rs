@@ -2,7 +2,8 @@
 //! seed.
 //!
 //! The program submits random graphs of tasks and actors; workers run them step by step, submit more, wait, cancel,
-//! fail, crash, hang. Timers are over when it is drawn.
+//! fail, crash, hang. Timers are over when it is drawn. There are one to three hosts; objects go from one to another, and
+//! but for the first any may be lost.
 //! In what order messages arrive, processes join and die is drawn from the seed, so a failure is replayed exactly by
 //! its seed. After each step some promises are checked, after the last one all of them:
 //!
@@ -14,6 +15,7 @@
 //!   was freed; and when the last reference is gone, all have been freed;
 //! - slots and resources are all free in the end.
 
+mod hosts;
 mod memory;
 mod process;
 mod program;

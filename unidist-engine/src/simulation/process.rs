@@ -3,6 +3,7 @@
 use super::program::Step;
 use super::world::World;
 use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
+use crate::network::HostId;
 use crate::store::{Blob, StoredObject};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use unidist_core::CallKind;
 
 #[derive(Debug, Default)]
 pub(super) struct Process {
+    pub(super) host: HostId,
     pub(super) joined: bool,
     pub(super) inbox: VecDeque<ToWorker>,
     pub(super) outbox: VecDeque<FromWorker>,
@@ -55,6 +57,10 @@ pub(super) enum Stepped {
 }
 
 impl Process {
+    pub(super) fn new(host: HostId) -> Self {
+        Process { host, ..Process::default() }
+    }
+
     /// The process takes the next message from its link.
     pub(super) fn receive(&mut self, world: &mut World) {
         match self.inbox.pop_front() {
@@ -87,9 +93,9 @@ impl Process {
             if let Reply::Values(values) = reply {
                 let ids = frame.waiting.as_ref().map(|(_, ids)| ids.clone()).unwrap_or_default();
                 debug_assert_eq!(values.len(), ids.len());
-                frame.views.extend(world.view_all(&ids, values));
+                frame.views.extend(world.view_all(self.host, &ids, values));
                 debug_assert!(
-                    !values.iter().any(is_lost),
+                    world.has_lost_hosts() || !values.iter().any(is_lost),
                     "an object that is referred to is lost: {values:?}"
                 );
             }
@@ -119,7 +125,7 @@ impl Process {
         let steps = world.plan(run.id).into();
         let mut views = Vec::new();
         for (id, object) in &run.objects {
-            if let Some(view) = world.view(*id, object) {
+            if let Some(view) = world.view(self.host, *id, object) {
                 self.outbox.push_back(FromWorker::Ask(Ask::Map(*id)));
                 views.push(view);
             }
@@ -236,8 +242,8 @@ impl Process {
             }
             Some(Step::Put) => {
                 let id = self.new_id(me);
-                let object = object(world, world_borrow(&frame));
-                let view = world.rng.bool().then(|| world.view(id, &object)).flatten();
+                let object = object(world, self.host, world_borrow(&frame));
+                let view = world.rng.bool().then(|| world.view(self.host, id, &object)).flatten();
                 self.outbox.push_back(FromWorker::Ask(Ask::Put(id, object, view.is_some().into())));
                 frame.views.extend(view);
                 frame.held.push(id);
@@ -262,7 +268,7 @@ impl Process {
             None => Ok((0..frame.run.returns)
                 .map(|_| match frame.run.kind {
                     CallKind::NewActor { .. } => plain(vec![]),
-                    _ => object(world, world_borrow(&frame)),
+                    _ => object(world, self.host, world_borrow(&frame)),
                 })
                 .collect()),
         };
@@ -335,10 +341,10 @@ fn plain(borrowed: Vec<DataId>) -> StoredObject {
     StoredObject { header: Blob::Inline(Bytes::new()), buffers: Vec::new(), borrowed }
 }
 
-/// An object, every other one with a block.
-pub(super) fn object(world: &mut World, borrowed: Vec<DataId>) -> StoredObject {
+/// An object made on this host, every other one with a block.
+pub(super) fn object(world: &mut World, host: HostId, borrowed: Vec<DataId>) -> StoredObject {
     match world.rng.bool() {
-        true => StoredObject { header: Blob::Shared(world.new_block()), ..plain(borrowed) },
+        true => StoredObject { header: Blob::Shared(world.new_block(host)), ..plain(borrowed) },
         false => plain(borrowed),
     }
 }

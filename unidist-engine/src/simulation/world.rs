@@ -1,11 +1,13 @@
 //! The simulated session: what happens next is drawn, then the promises are checked.
 
+use super::hosts::Network;
 use super::memory::Memory;
 use super::process::{Process, Stepped, View, object};
 use super::program::{self, Step};
 use super::record::Record;
 use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
-use crate::scheduler::{Action, Caller, Event, Limits, Role, Scheduler, Timer};
+use crate::network::HostId;
+use crate::scheduler::{Action, Caller, Event, HostLimits, Limits, Role, Scheduler, Timer};
 use crate::store::StoredObject;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +26,10 @@ pub(super) const TIME: Duration = Duration::from_secs(1);
 /// What a simulation is like.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// CPU slots.
+    /// CPU slots of each host.
     pub cpus: usize,
+    /// How many hosts there may be.
+    pub hosts: u32,
     /// How many things the program does before it only waits.
     pub program_steps: u32,
     /// Whether processes die.
@@ -38,7 +42,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cpus: 2, program_steps: 40, deaths: true, lose_completion: None, trace: None }
+        Options { cpus: 2, hosts: 3, program_steps: 40, deaths: true, lose_completion: None, trace: None }
     }
 }
 
@@ -74,7 +78,9 @@ pub(super) struct World {
     pub(super) rng: Rng,
     options: Options,
     pub(super) scheduler: Scheduler,
-    processes: BTreeMap<ProcessId, Process>,
+    pub(super) processes: BTreeMap<ProcessId, Process>,
+    pub(super) hosts: u32,
+    pub(super) network: Network,
     steps: u64,
     program_steps: u32,
     next_id: u64,
@@ -91,11 +97,11 @@ pub(super) struct World {
     depths: BTreeMap<DataId, u32>,
     /// The actor handle that a call was given.
     handles: BTreeMap<DataId, DataId>,
-    record: Record,
+    pub(super) record: Record,
     /// What was armed and is not over.
     timers: BTreeSet<Timer>,
     /// Processes that are being killed.
-    to_kill: BTreeSet<ProcessId>,
+    pub(super) to_kill: BTreeSet<ProcessId>,
     /// Requests for the results of cancelled calls.
     cancelled: BTreeSet<RequestId>,
     /// How many calls each cancellation must have ended.
@@ -106,10 +112,19 @@ pub(super) struct World {
 
 impl World {
     fn new(seed: u64, options: &Options) -> Self {
-        let resources = BTreeMap::from([("gpu".to_owned(), 1.0)]);
-        let limits = Limits { cpus: options.cpus, resources, max_pool: 40, cancel_grace: TIME };
+        let mut rng = Rng::with_seed(seed);
+        let hosts = rng.u32(1..=options.hosts);
+        // The first has a resource, and so may others.
+        let mut host = |number| HostLimits {
+            cpus: options.cpus,
+            resources: (number == 0 || rng.bool()).then(|| ("gpu".to_owned(), 1.0)).into_iter().collect(),
+            max_pool: 40,
+        };
+        let limits = Limits { hosts: (0..hosts).map(&mut host).collect(), cancel_grace: TIME };
         World {
-            rng: Rng::with_seed(seed),
+            rng,
+            hosts,
+            network: Network::default(),
             options: options.clone(),
             scheduler: Scheduler::new(limits),
             processes: BTreeMap::new(),
@@ -171,6 +186,12 @@ impl World {
         }
         if self.rng.u32(0..16) == 0 {
             return self.spill();
+        }
+        if self.rng.u32(0..16) == 0 {
+            return self.copy_arrives();
+        }
+        if self.hosts > 1 && self.options.deaths && self.rng.u32(0..3000) == 0 {
+            return self.lose_host();
         }
         if !self.timers.is_empty() && self.rng.u32(0..60) == 0 {
             let timers: Vec<_> = self.timers.iter().copied().collect();
@@ -309,8 +330,8 @@ impl World {
             70..78 => {
                 self.next_id += 10;
                 let borrows = self.pick(&self.held.clone()).into_iter().collect();
-                let object = object(self, borrows);
-                let view = self.rng.bool().then(|| self.view(first, &object)).flatten();
+                let object = object(self, HostId::CONTROLLER, borrows);
+                let view = self.rng.bool().then(|| self.view(HostId::CONTROLLER, first, &object)).flatten();
                 self.handle(Event::Ask(ME, Ask::Put(first, object, view.is_some().into())));
                 self.views.extend(view);
                 self.held.push(first);
@@ -487,8 +508,8 @@ impl World {
                 trace(format_args!("    {action:?}"));
             }
             match action {
-                Action::Start(process, role) => {
-                    self.processes.insert(process, Process::default());
+                Action::Start(process, role, host) => {
+                    self.processes.insert(process, Process::new(host));
                     if let Role::Actor(actor) = role
                         && let Err(broken) = self.record.actor_starts(process, actor)
                     {
@@ -519,10 +540,13 @@ impl World {
                         process.inbox.push_back(ToWorker::Reply(request, reply));
                     }
                 }
-                Action::Free(block) | Action::FreeSpilled(block) => {
-                    let broken = &mut self.broken;
-                    self.memory.free(block, |what| _ = broken.get_or_insert(what));
+                Action::Free(host, _) | Action::FreeSpilled(host, _) if self.network.lost.contains(&host) => {
                 }
+                Action::Free(host, block) | Action::FreeSpilled(host, block) => {
+                    let broken = &mut self.broken;
+                    self.memory.free(host, block, |what| _ = broken.get_or_insert(what));
+                }
+                Action::Copy(copy) => self.network.copies.push(copy),
                 Action::Unobserved(_) => {}
             }
         }
@@ -545,10 +569,10 @@ impl World {
                 self.broken.get_or_insert(format!("a cancelled call has another result: {values:?}"));
             }
             let lost = |value: &Value| matches!(value, Value::Failed(error) if error.root_cause().kind == ErrorKind::ObjectLost);
-            if values.len() != ids.len() || values.iter().any(lost) {
+            if values.len() != ids.len() || (values.iter().any(lost) && !self.has_lost_hosts()) {
                 self.broken.get_or_insert(format!("request {} has a wrong answer: {values:?}", request.0));
             }
-            let views = self.view_all(&ids, values);
+            let views = self.view_all(HostId::CONTROLLER, &ids, values);
             self.views.extend(views);
         }
     }
@@ -561,7 +585,10 @@ impl World {
                 || !process.outbox.is_empty()
                 || process.can_step()
         };
-        self.processes.values().any(moving) || !self.timers.is_empty() || !self.to_kill.is_empty()
+        self.processes.values().any(moving)
+            || !self.network.copies.is_empty()
+            || !self.timers.is_empty()
+            || !self.to_kill.is_empty()
     }
 
     fn check_all_ended(&self) -> Result<(), String> {

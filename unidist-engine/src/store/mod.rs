@@ -41,6 +41,16 @@ pub(crate) enum Blob {
     Spilled(Block),
 }
 
+impl Blob {
+    /// Its block, if it is outside.
+    pub(crate) fn outside(&self) -> Option<Block> {
+        match self {
+            Blob::Inline(_) => None,
+            Blob::Shared(block) | Blob::Spilled(block) => Some(*block),
+        }
+    }
+}
+
 /// An object as the directory holds it and the links carry it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StoredObject {
@@ -53,6 +63,20 @@ pub(crate) struct StoredObject {
 }
 
 impl StoredObject {
+    /// The same object with the parts that are in the segment in these blocks of the spill file, if they are as many and
+    /// as long.
+    pub(crate) fn moved_to(&self, blocks: &[Block]) -> Option<StoredObject> {
+        let mut blocks = blocks.iter();
+        let mut next = |from: Block| blocks.next().filter(|to| to.len == from.len).copied().ok_or(());
+        let moved = self.moved(&mut next).ok()?;
+        blocks.next().is_none().then_some(moved)
+    }
+
+    /// Its parts outside, in order.
+    pub(crate) fn outside(&self) -> impl Iterator<Item = &Blob> {
+        self.blobs().filter(|blob| blob.outside().is_some())
+    }
+
     /// The blocks it occupies in the segment.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
         self.blobs().filter_map(|blob| match blob {
@@ -71,7 +95,7 @@ impl StoredObject {
 
     /// Whether part of it lies outside: who reads it has views of memory that must stay as it is meanwhile.
     pub(crate) fn is_outside(&self) -> bool {
-        self.blobs().any(|blob| !matches!(blob, Blob::Inline(_)))
+        self.outside().next().is_some()
     }
 
     /// The same object with each part that is in the segment put elsewhere.
@@ -85,6 +109,19 @@ impl StoredObject {
             buffers: self.buffers.iter().map(moved).collect::<Result<_, _>>()?,
             borrowed: self.borrowed.clone(),
         })
+    }
+
+    /// The same object somewhere else: each part that is not in the message gets a block in memory there.
+    pub(crate) fn placed(&self, mut to: impl FnMut(Block) -> Block) -> StoredObject {
+        let mut placed = |blob: &Blob| match blob {
+            Blob::Inline(_) => blob.clone(),
+            Blob::Shared(block) | Blob::Spilled(block) => Blob::Shared(to(*block)),
+        };
+        StoredObject {
+            header: placed(&self.header),
+            buffers: self.buffers.iter().map(placed).collect(),
+            borrowed: self.borrowed.clone(),
+        }
     }
 
     fn blobs(&self) -> impl Iterator<Item = &Blob> {

@@ -15,6 +15,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use unidist_core::WritableBuffer;
 
 /// The first page holds the bell of the engine and how long to wait for one; blocks start after it.
 pub(crate) const HEADER: u64 = 4096;
@@ -167,6 +168,14 @@ impl DerefMut for Writable {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`; `&mut self` makes it exclusive in this process, the allocation in all others.
         unsafe { std::slice::from_raw_parts_mut(self.segment.pointer(self.block), self.block.len as usize) }
+    }
+}
+
+/// For who keeps the block by other means: the bytes are valid for as long as it is not freed.
+impl WritableBuffer for Writable {
+    fn freeze(self: Box<Self>) -> Bytes {
+        // The block was in bounds when it became writable, so the view exists.
+        self.segment.view(self.block, ()).unwrap_or_default()
     }
 }
 

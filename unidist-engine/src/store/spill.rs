@@ -8,6 +8,7 @@
 
 use super::Block;
 use super::arena::Arena;
+use super::segment::Segment;
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
@@ -20,6 +21,11 @@ use std::sync::Arc;
 
 /// Blocks of the file start and end on multiples of this, so that what is freed can be given back to the disk.
 const ALIGNMENT: u64 = 4096;
+
+/// What a block takes in the file, rounding included.
+pub(crate) fn size_in_file(block: Block) -> u64 {
+    block.len.max(1).next_multiple_of(ALIGNMENT)
+}
 
 /// The file as every process has it: to read.
 #[derive(Debug)]
@@ -128,13 +134,35 @@ impl SpillSpace {
         }
     }
 
+    /// Writes the bytes of these blocks of the segment, which nobody changes meanwhile: all or none.
+    pub(crate) fn write_all(
+        &mut self,
+        segment: &Arc<Segment>,
+        blocks: impl Iterator<Item = Block>,
+    ) -> Result<Vec<Block>, SpillError> {
+        let mut written = Vec::new();
+        for block in blocks {
+            let bytes = segment.view(block, ()).unwrap_or_default();
+            match self.write(&bytes) {
+                Ok(to) => written.push(to),
+                Err(error) => {
+                    written.into_iter().for_each(|block| {
+                        self.free(block);
+                    });
+                    return Err(error);
+                }
+            }
+        }
+        Ok(written)
+    }
+
     /// Gives a block back, and its space to the disk. False, and nothing happens, if it is not in use.
     pub(crate) fn free(&mut self, block: Block) -> bool {
         if !self.arena.free(block) {
             return false;
         }
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let len = block.len.max(1).next_multiple_of(ALIGNMENT);
+        let len = size_in_file(block);
         if let Err(error) = rustix::fs::fallocate(&self.file, flags, block.offset, len) {
             // The space stays with the file, which uses it again.
             log::debug!("a part of the spill file cannot be given back to the disk: {error}");

@@ -1,20 +1,25 @@
 //! The engine against a worker that the test plays: what does not fit into a message, and what should not be said.
 
+use super::link::End;
 use super::*;
 use crate::controller::storage::Blocks;
-use crate::controller::supervisor::Staff;
+use crate::host::supervisor::Staff;
 use crate::launch::LaunchCommand;
+use crate::link::channel::Channel;
 use crate::link::handshake::Welcome;
-use crate::link::message::{MOST_RETURNS, Run, Value};
-use crate::link::ring::Writer;
+use crate::link::message::{Ask, FromWorker, MOST_RETURNS, Reply, RequestId, Run, ToWorker, Value};
+use crate::link::ring::{LinkMemory, Side, Writer};
 use crate::pending::Slot;
-use crate::scheduler::Limits;
-use crate::store::Blob;
+use crate::scheduler::{HostLimits, Limits};
 use crate::store::arena::Arena;
 use crate::store::segment::{HEADER, Segment};
+use crate::store::spill::SpillSpace;
+use crate::store::{Blob, Block, StoredObject};
 use crate::testing::call;
 use std::collections::BTreeMap;
-use unidist_common::{ErrorKind, IdSource, TaskError};
+use unidist_common::{DataId, ErrorKind, IdSource, TaskError};
+
+mod several_hosts;
 
 const LIMIT: usize = 1000;
 
@@ -37,11 +42,17 @@ struct Played {
 impl Engine {
     /// An engine with so many workers, to whom only short messages can be sent.
     fn start(workers: u32) -> (Engine, Vec<Played>) {
+        Engine::start_with(workers, vec![], None)
+    }
+
+    /// The same with these other hosts.
+    fn start_with(workers: u32, others: Vec<HostLimits>, hosts: Option<Hosts>) -> (Engine, Vec<Played>) {
         let segment = Segment::create("unidist-test", 1 << 20).unwrap();
+        let spill = SpillSpace::create(&std::env::temp_dir(), Some(1 << 20)).unwrap();
         let process = ProcessId::CONTROLLER;
         let staff = Staff {
             // It ends at once, which nobody is told: the test says who joins and who is lost.
-            command: LaunchCommand { program: "/bin/true".into(), args: vec![], envs: vec![] },
+            command: LaunchCommand { program: "/bin/true".into(), ..LaunchCommand::default() },
             segment: segment.clone(),
             spill: None,
             welcome: Welcome { build_id: String::new(), process, actor: false, log_dir: None },
@@ -49,20 +60,21 @@ impl Engine {
         };
         let (mailbox, requests) = (Arc::new(Mailbox::new()), Arc::new(Requests::default()));
         let scheduler = Scheduler::new(Limits {
-            cpus: workers as usize,
-            resources: BTreeMap::new(),
-            max_pool: workers as usize,
-            cancel_grace: std::time::Duration::ZERO,
+            hosts: std::iter::once(limits(workers as usize)).chain(others).collect(),
+            cancel_grace: Duration::ZERO,
         });
         let mut driver = Driver::new(
             scheduler,
             mailbox.clone(),
             Arc::new(Supervisor::start(staff).unwrap()),
-            Storage::new(segment.clone(), Blocks::new(Arena::new(HEADER, segment.len())), None),
+            Storage::new(segment.clone(), Blocks::new(Arena::new(HEADER, segment.len())), Some(spill)),
             requests.clone(),
             ClusterInfo { local_ip: String::new(), hosts: BTreeMap::new() },
             Arc::default(),
         );
+        if let Some(hosts) = hosts {
+            driver.reach(hosts);
+        }
         driver.start_workers();
         let mut played = Vec::new();
         for number in 1..=workers {
@@ -72,7 +84,10 @@ impl Engine {
             played.push(Played { process, ids: IdSource::new(process), memory, channel });
         }
         driver.turn();
-        driver.links.iter_mut().for_each(|link| link.channel.set_limit(LIMIT));
+        driver.links.iter_mut().for_each(|link| match &mut link.end {
+            End::Here { channel, .. } => channel.set_limit(LIMIT),
+            End::There { .. } => panic!("it is on this host"),
+        });
         (Engine { driver, mailbox, requests, ids: IdSource::new(process) }, played)
     }
 
@@ -135,6 +150,10 @@ impl Played {
         let mut writer: Writer = self.memory.ends(Side::Worker).0;
         assert_eq!(writer.write(bytes), Ok(bytes.len()));
     }
+}
+
+fn limits(cpus: usize) -> HostLimits {
+    HostLimits { cpus, resources: BTreeMap::new(), max_pool: cpus }
 }
 
 fn small() -> StoredObject {

@@ -1,6 +1,7 @@
 //! Which objects may leave the memory, and when.
 
 use super::*;
+use crate::network::HostId;
 use unidist_common::{HeldBy, StoreHolder};
 
 fn put(c: &mut Cluster, offset: u64) -> DataId {
@@ -12,13 +13,13 @@ fn put(c: &mut Cluster, offset: u64) -> DataId {
 
 /// What may leave, in the order in which it would.
 fn victims(c: &Cluster) -> Vec<DataId> {
-    let next = |after| c.scheduler.next_victim(after).map(|(moment, id, _)| (moment, id));
+    let next = |after| c.scheduler.next_victim(HostId::CONTROLLER, after).map(|(moment, id, _)| (moment, id));
     std::iter::successors(next(0), |(moment, _)| next(*moment)).map(|(_, id)| id).collect()
 }
 
 fn spill(c: &mut Cluster, id: DataId, to: u64) {
     let moved = StoredObject { header: Blob::Spilled(Block { offset: to, len: 64 }), ..object(vec![]) };
-    c.handle(Event::Spilled(id, moved));
+    c.handle(Event::Spilled(HostId::CONTROLLER, id, moved));
 }
 
 fn unmap(c: &mut Cluster, process: ProcessId, id: DataId) {
@@ -44,7 +45,7 @@ fn what_was_used_the_longest_ago_leaves_first() {
     assert_eq!(victims(&c), [b]);
     unmap(&mut c, ME, a);
     assert_eq!(victims(&c), [b, a]);
-    assert_eq!(c.scheduler.resident_bytes(), (128, 128));
+    assert_eq!(c.scheduler.resident_bytes(HostId::CONTROLLER), (128, 128));
     [a, b, small].into_iter().for_each(|id| c.release(id));
     assert_nothing_is_left(&c);
 }
@@ -55,7 +56,7 @@ fn what_left_is_read_where_it_is_and_freed_there() {
     let id = put(&mut c, 4096);
     spill(&mut c, id, 0);
     assert_eq!(c.freed, [Block { offset: 4096, len: 64 }]);
-    assert_eq!((victims(&c), c.scheduler.resident_bytes()), (vec![], (0, 0)));
+    assert_eq!((victims(&c), c.scheduler.resident_bytes(HostId::CONTROLLER)), (vec![], (0, 0)));
     let request = c.get(ME, &[id], None);
     let Some(Reply::Values(values)) = c.reply(request) else { panic!("no answer") };
     let Value::Ready(object) = &values[0] else { panic!("no value") };
@@ -194,7 +195,7 @@ fn holders_are_named_by_what_they_do() {
     c.handle(Event::Ask(w, Ask::Retain(ids[3])));
     c.release(ids[3]);
     spill(&mut c, ids[3], 0);
-    let mut holders = c.scheduler.memory_holders();
+    let mut holders = c.scheduler.memory_holders(HostId::CONTROLLER);
     holders.sort_by_key(|holder| holder.by);
     let expected = [
         StoreHolder::new(HeldBy::Views(w), 64, 0, 1),

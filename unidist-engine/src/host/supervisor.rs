@@ -3,6 +3,7 @@
 //! One thread does all of it and lives as long as the session: Linux sends a child its parent-death signal when the
 //! *thread* that started it ends.
 
+use super::affinity::{Place, Places};
 use super::memory_killer::MemoryKiller;
 use crate::launch::{LaunchCommand, WORKER_VARIABLE};
 use crate::link::handshake::{self, Reception, Welcome};
@@ -68,8 +69,10 @@ impl Supervisor {
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(|error| failed(error.into()))?);
         let (orders, inbox) = channel();
+        let places = Places::new(staff.command.affinities.clone());
         let supervision = Supervision {
             staff,
+            places,
             inbox,
             wake: wake.clone(),
             people: BTreeMap::new(),
@@ -111,6 +114,7 @@ impl Supervisor {
 
 struct Supervision {
     staff: Staff,
+    places: Places,
     inbox: Receiver<Order>,
     wake: Arc<OwnedFd>,
     people: BTreeMap<ProcessId, Person>,
@@ -126,6 +130,7 @@ struct Person {
     answer: Reception,
     /// Until when it has to join; none once it has.
     deadline: Option<Instant>,
+    place: Option<Place>,
 }
 
 impl Supervision {
@@ -158,16 +163,19 @@ impl Supervision {
         }
     }
 
-    fn spawn(&self, process: ProcessId, actor: bool) -> Result<Person, String> {
+    fn spawn(&mut self, process: ProcessId, actor: bool) -> Result<Person, String> {
         let program = self.staff.command.program.display();
         let mut person = self
             .spawn_silently(process, actor)
             .map_err(|error| format!("cannot start `{program}`: {error}"))?;
+        // Before it is greeted it has no thread of its own that would keep the CPUs it came with.
+        person.place = self.places.settle(Pid::from_child(&person.child), actor);
         let welcome = Welcome { process, actor, ..self.staff.welcome.clone() };
         let spill = self.staff.spill.as_deref();
         match handshake::greet(&person.socket, &welcome, &person.link, &self.staff.segment, spill) {
             Ok(()) => Ok(person),
             Err(error) => {
+                self.places.leave(person.place);
                 let _ = person.child.kill();
                 let status =
                     person.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -183,7 +191,17 @@ impl Supervision {
         let (ours, theirs) = UnixStream::pair()?;
         let command = &self.staff.command;
         let role = if actor { "actor" } else { "worker" };
-        let mut child = Command::new(&command.program)
+        let mut start = Command::new(&command.program);
+        for (name, _) in std::env::vars_os() {
+            let is_dropped = |prefix: &String| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+            if command.dropped_env_prefixes.iter().any(is_dropped) {
+                start.env_remove(&name);
+            }
+        }
+        if let Some(dir) = &command.dir {
+            start.current_dir(dir);
+        }
+        let mut child = start
             .arg0(format!("unidist-{role}-{}", process.number()))
             .args(&command.args)
             .envs(command.envs.iter().map(|(name, value)| (name, value)))
@@ -193,7 +211,7 @@ impl Supervision {
         match rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(ended) => {
                 let (answer, deadline) = (Reception::default(), Some(Instant::now() + JOIN_TIMEOUT));
-                Ok(Person { child, ended, socket: ours, link, answer, deadline })
+                Ok(Person { child, ended, socket: ours, link, answer, deadline, place: None })
             }
             Err(error) => {
                 let _ = child.kill();
@@ -276,6 +294,7 @@ impl Supervision {
         let Some(mut person) = self.people.remove(&process) else {
             return;
         };
+        self.places.leave(person.place);
         let ended_by_itself = matches!(person.child.try_wait(), Ok(Some(_)));
         let _ = person.child.kill();
         let status = match person.child.wait() {

@@ -16,13 +16,18 @@ struct Office {
 impl Office {
     /// Starts processes that run this script.
     fn open(script: &str) -> Office {
+        Office::open_with(script, LaunchCommand::default())
+    }
+
+    /// The same, started as this says.
+    fn open_with(script: &str, command: LaunchCommand) -> Office {
         let (sender, notices) = channel();
         let process = ProcessId::CONTROLLER;
         let staff = Staff {
             command: LaunchCommand {
                 program: "/bin/sh".into(),
                 args: vec!["-c".into(), script.into()],
-                envs: vec![],
+                ..command
             },
             segment: Segment::create("unidist-test", 4096).unwrap(),
             spill: None,
@@ -86,4 +91,21 @@ fn another_version_and_another_language_are_told_apart() {
     office.launch(1);
     let (_, why) = office.loss();
     assert!(why.contains("in the middle of its answer"), "{why}");
+}
+
+#[test]
+fn a_process_starts_where_it_is_told_and_without_what_it_is_not_to_have() {
+    let as_told = r#"[ "$PWD" = / ] && [ -z "$HOME" ] && [ "$GIVEN" = yes ]"#;
+    let script = format!("read _; {as_told} && printf '{}' >&0; exec sleep 60", prefix(77));
+    let command = LaunchCommand {
+        envs: vec![("GIVEN".into(), "yes".into())],
+        dropped_env_prefixes: vec!["HOM".into()],
+        dir: Some("/".into()),
+        affinities: vec![(0..64).collect()],
+        ..LaunchCommand::default()
+    };
+    let office = Office::open_with(&script, command);
+    office.launch(1);
+    let (_, why) = office.loss();
+    assert!(why.contains("version 77"), "{why}");
 }

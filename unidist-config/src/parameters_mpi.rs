@@ -1,0 +1,188 @@
+//! The faces, in code, of what is set for several hosts and for the backend `mpi`.
+
+use crate::parameters::{
+    HostTimeout, MpiBackoff, MpiHosts, MpiLog, MpiSharedObjectStoreMemory, MpiSpawn, put,
+};
+use crate::{ConfigError, HostName, table};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl HostTimeout {
+    /// The time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Duration, ConfigError> {
+        Ok(Self::read()?.0)
+    }
+
+    /// Sets the time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for no time at all, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(time: Duration) -> Result<(), ConfigError> {
+        put::<Self>(seconds(time).into())
+    }
+}
+
+impl MpiSpawn {
+    /// Whether MPI starts the processes of further hosts.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<bool, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets whether it does.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(spawn: bool) -> Result<(), ConfigError> {
+        put::<Self>(spawn.to_string().into())
+    }
+}
+
+impl MpiHosts {
+    /// The hosts; none where the launcher's count.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Vec<HostName>, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the hosts, each by name or as `name:slots`; none for those of the launcher.
+    ///
+    /// ```
+    /// use unidist_config::MpiHosts;
+    /// MpiHosts::put(["node1", "node2:8"])?;
+    /// assert_eq!(MpiHosts::get()?[1].name, "node2");
+    /// assert!(MpiHosts::put(["node1", "node1"]).is_err());
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for what is no host's name, and for one that occurs twice,
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put<N: AsRef<str>>(hosts: impl IntoIterator<Item = N>) -> Result<(), ConfigError> {
+        let hosts: Vec<_> = hosts.into_iter().map(|host| host.as_ref().to_owned()).collect();
+        put::<Self>(hosts.join(",").into())
+    }
+}
+
+impl MpiBackoff {
+    /// The time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Duration, ConfigError> {
+        Ok(Self::read()?.0)
+    }
+
+    /// Sets the time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for no time at all, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(time: Duration) -> Result<(), ConfigError> {
+        put::<Self>(seconds(time).into())
+    }
+}
+
+impl MpiLog {
+    /// Whether what goes from host to host is logged.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<bool, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets whether it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(log: bool) -> Result<(), ConfigError> {
+        put::<Self>(log.to_string().into())
+    }
+}
+
+impl MpiSharedObjectStoreMemory {
+    /// The limit in bytes, if one was given.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Option<u64>, ConfigError> {
+        Ok(Self::read()?.map(|bytes| bytes.0))
+    }
+
+    /// Sets the limit, in bytes, or `None` for that of all backends.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0 and for 8 EiB or more, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(bytes: impl Into<Option<u64>>) -> Result<(), ConfigError> {
+        put::<Self>(bytes.into().map(|bytes| bytes.to_string()).unwrap_or_default().into())
+    }
+}
+
+/// Variables that `mpi` adds to the environment of its workers, on every host. It is set in code only.
+#[derive(Clone, Copy, Debug)]
+pub struct MpiRuntimeEnv;
+
+impl MpiRuntimeEnv {
+    const NAME: &'static str = "MpiRuntimeEnv";
+
+    /// The variables, by name.
+    pub fn get() -> BTreeMap<String, String> {
+        table::with(|table| table.runtime_env())
+    }
+
+    /// Sets the variables, instead of all that were set before.
+    ///
+    /// ```
+    /// use unidist_config::MpiRuntimeEnv;
+    /// MpiRuntimeEnv::put([("OMP_NUM_THREADS", "1")])?;
+    /// assert_eq!(MpiRuntimeEnv::get()["OMP_NUM_THREADS"], "1");
+    /// assert!(MpiRuntimeEnv::put([("A=B", "1")]).is_err());
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for a name that is empty or has `=` in it, and for a NUL in either;
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put<N: Into<String>, V: Into<String>>(
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<(), ConfigError> {
+        let mut all = BTreeMap::new();
+        for (name, value) in variables {
+            let (name, value) = (name.into(), value.into());
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(ConfigError::InvalidValue {
+                    variable: Self::NAME.to_owned(),
+                    value: format!("{name}={value}"),
+                    allowed: "names that are not empty and have no `=`, no NUL in names and values"
+                        .to_owned(),
+                });
+            }
+            all.insert(name, value);
+        }
+        table::with(|table| table.put_runtime_env(Self::NAME, all))
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+}

@@ -1,0 +1,140 @@
+//! What the scheduler wants is done: messages go out, processes start and end, blocks are freed.
+
+use super::Driver;
+use super::link::End;
+use crate::link::message::{Reply, RequestId, ToWorker};
+use crate::link::relay::ToMonitor;
+use crate::network::HostId;
+use crate::scheduler::{Action, Event, Role};
+use crate::store::Block;
+use unidist_common::ProcessId;
+
+impl Driver {
+    pub(super) fn handle(&mut self, event: Event) {
+        self.scheduler.handle(event, &mut self.actions);
+        self.carry_out();
+    }
+
+    /// Does what the scheduler wants; true if something came of that at once, such as calls that could not be sent:
+    /// others may be handed out in their place.
+    pub(super) fn carry_out(&mut self) -> bool {
+        self.act();
+        let any = !self.outcomes.is_empty();
+        while let Some(event) = self.outcomes.pop_front() {
+            self.scheduler.handle(event, &mut self.actions);
+            self.act();
+        }
+        any
+    }
+
+    fn act(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Start(process, role, host) => self.start(process, role != Role::Pool, host),
+                Action::Send(process, message) => self.send(process, &message),
+                Action::Reply(process, request, reply) => self.reply(process, request, reply),
+                Action::Free(host, block) => self.free(host, block),
+                Action::FreeSpilled(host, block) => self.free_spilled(host, block),
+                Action::Copy(copy) => self.copy(copy),
+                Action::Kill(process) => self.kill(process),
+                Action::Arm(timer, time) => self.clock.arm(timer, time),
+                Action::Disarm(timer) => self.clock.disarm(timer),
+                Action::Unobserved(error) => log::error!("nobody can see this failure: {error}"),
+            }
+        }
+        self.actions = actions;
+    }
+
+    pub(super) fn start(&mut self, process: ProcessId, actor: bool, host: HostId) {
+        match &mut self.hosts {
+            Some(hosts) if host != HostId::CONTROLLER => hosts.start_process(host, process, actor),
+            _ => self.supervisor.launch(process, actor),
+        }
+    }
+
+    pub(super) fn kill(&mut self, process: ProcessId) {
+        let joined = self.by_process.get(&process).map(|at| self.links[*at].host());
+        let host = joined.or_else(|| self.hosts.as_ref()?.host_of_starting(process));
+        match (&mut self.hosts, host) {
+            (Some(hosts), Some(host)) if host != HostId::CONTROLLER => {
+                hosts.tell(host, &ToMonitor::Kill(process));
+            }
+            _ => self.supervisor.kill(process),
+        }
+    }
+
+    pub(super) fn free(&mut self, host: HostId, block: Block) {
+        match &mut self.hosts {
+            Some(hosts) if host != HostId::CONTROLLER => hosts.free(host, block),
+            _ => self.storage.free(block),
+        }
+    }
+
+    fn free_spilled(&mut self, host: HostId, block: Block) {
+        match &mut self.hosts {
+            Some(hosts) if host != HostId::CONTROLLER => hosts.free_spilled(host, block),
+            _ => self.storage.free_spilled(block),
+        }
+    }
+
+    pub(super) fn reply(&mut self, process: ProcessId, request: RequestId, reply: Reply) {
+        match process {
+            ProcessId::CONTROLLER => self.callbacks.extend(self.requests.answer(request, reply)),
+            _ => self.send(process, &ToWorker::Reply(request, reply)),
+        }
+    }
+
+    fn send(&mut self, process: ProcessId, message: &ToWorker) {
+        // A process that is gone or being killed hears nothing; its loss is an event of its own.
+        let Some(&at) = self.by_process.get(&process) else {
+            return;
+        };
+        let Err(error) = self.links[at].send(message) else { return };
+        match message {
+            ToWorker::Run(run) => {
+                let error = error.of_call("the call with the values it needs");
+                self.outcomes.push_back(Event::Done(process, run.id, Err(error)));
+            }
+            ToWorker::Reply(request, reply) if !matches!(reply, Reply::Failed(_)) => {
+                let call = if let Reply::Values(values) = reply {
+                    self.outcomes.push_back(Event::Unanswered(process, values.clone()));
+                    "get"
+                } else {
+                    "wait"
+                };
+                self.reply(process, *request, Reply::Failed(error.of_request(call)));
+            }
+            _ => self.break_link(at, &error.0),
+        }
+    }
+
+    /// Hands on what was sent; `happened` says whether the turn has found something.
+    pub(super) fn flush(&mut self, happened: bool) {
+        for at in 0..self.links.len() {
+            let link = &mut self.links[at];
+            if !std::mem::take(&mut link.dirty) || link.broken {
+                continue;
+            }
+            match &mut link.end {
+                End::Here { memory, channel } => match channel.flush() {
+                    Ok(true) if std::mem::take(&mut link.urgent) => memory.bell().ring(),
+                    Ok(true) => memory.bell().ring_softly(),
+                    Ok(false) => {}
+                    Err(error) => self.break_link(at, &error.0),
+                },
+                End::There { host, channel } => {
+                    let (host, process) = (*host, link.process);
+                    let urgent = std::mem::take(&mut link.urgent);
+                    let bytes = channel.take_output();
+                    if let Some(hosts) = &mut self.hosts {
+                        hosts.deliver(host, process, urgent, bytes);
+                    }
+                }
+            }
+        }
+        if let Some(hosts) = &mut self.hosts {
+            hosts.flush(happened);
+        }
+    }
+}

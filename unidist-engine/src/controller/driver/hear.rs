@@ -1,0 +1,106 @@
+//! What processes say, wherever they are. Nothing of it is believed before it is checked.
+
+use super::Driver;
+use crate::link::message::{Ask, FromWorker, Reply};
+use crate::network::HostId;
+use crate::scheduler::Event;
+use crate::store::StoredObject;
+use unidist_common::ProcessId;
+use unidist_core::ClusterInfo;
+
+impl Driver {
+    pub(super) fn read_link(&mut self, at: usize, limit: usize) {
+        for _ in 0..limit {
+            let link = &mut self.links[at];
+            if link.broken {
+                return;
+            }
+            match link.receive() {
+                Ok(None) => break,
+                Ok(Some(message)) => self.hear(at, message),
+                Err(error) => return self.break_link(at, &error.0),
+            }
+        }
+        self.links[at].ring_if_starved();
+    }
+
+    fn hear(&mut self, at: usize, message: FromWorker) {
+        let process = self.links[at].process;
+        if !message.names_its_own(process) {
+            return self.break_link(at, "it names new objects that are not its own");
+        }
+        match message {
+            FromWorker::Ask(Ask::Put(id, object, views)) => {
+                if views as usize > 1 + object.buffers.len() {
+                    return self.break_link(at, "it claims more views of an object than that has parts");
+                }
+                if self.accept(at, std::slice::from_ref(&object)) {
+                    self.handle(Event::Ask(process, Ask::Put(id, object, views)));
+                }
+            }
+            FromWorker::Ask(ask) => self.handle(Event::Ask(process, ask)),
+            FromWorker::Done(task, result) => {
+                if result.as_ref().map_or(true, |objects| self.accept(at, objects)) {
+                    self.handle(Event::Done(process, task, result));
+                }
+            }
+            FromWorker::Returned(tasks) => self.handle(Event::Returned(process, tasks)),
+            FromWorker::Yield(task) => self.handle(Event::Yield(process, task)),
+            FromWorker::Started(call) => self.handle(Event::Started(process, call)),
+            FromWorker::Allocate(..) | FromWorker::StoreUsage(_) => self.hear_of_store(process, message),
+            FromWorker::GiveBack(block) => match self.links[at].drafts.remove(&block.offset) {
+                Some(len) if len == block.len => self.free(self.links[at].host(), block),
+                _ => self.break_link(at, "it gives back a block that is not its own"),
+            },
+            FromWorker::Cluster(request) => {
+                let cluster = self.cluster_seen_from(self.links[at].host());
+                self.reply(process, request, Reply::Cluster(cluster));
+            }
+        }
+    }
+
+    /// What concerns the store of the process's host.
+    pub(super) fn hear_of_store(&mut self, process: ProcessId, message: FromWorker) {
+        let Some(host) = self.host_of(process) else { return };
+        match message {
+            FromWorker::Allocate(request, len) => self.allocate(host, process, request, len),
+            FromWorker::StoreUsage(request) => {
+                let usage = self.store_usage(host);
+                self.reply(process, request, Reply::StoreUsage(usage));
+            }
+            other => log::error!("not a matter of the store: {other:?}"),
+        }
+    }
+
+    fn cluster_seen_from(&self, host: HostId) -> ClusterInfo {
+        let ip = self.hosts.as_ref().and_then(|hosts| hosts.ip(host));
+        let local_ip = ip.unwrap_or(&self.cluster.local_ip).to_owned();
+        ClusterInfo { local_ip, hosts: self.cluster.hosts.clone() }
+    }
+
+    /// Takes over the blocks of objects that a process has made. False if one was not its own to give.
+    fn accept(&mut self, at: usize, objects: &[StoredObject]) -> bool {
+        let drafts = &mut self.links[at].drafts;
+        let mut taken = Vec::new();
+        let mut blocks = objects.iter().flat_map(StoredObject::blocks);
+        let own = blocks.all(|block| {
+            let len = drafts.remove(&block.offset);
+            taken.extend(len.map(|len| (block.offset, len)));
+            len == Some(block.len)
+        });
+        let own = own && objects.iter().all(|object| object.spilled().next().is_none());
+        if !own {
+            drafts.extend(taken); // which are freed with it
+            self.break_link(at, "it names a block that is not its own");
+        }
+        own
+    }
+
+    pub(super) fn break_link(&mut self, at: usize, why: &str) {
+        let link = &mut self.links[at];
+        log::error!("{}: {why}: its link is closed and its process killed", link.process);
+        link.broken = true;
+        let process = link.process;
+        self.kill(process);
+    }
+}

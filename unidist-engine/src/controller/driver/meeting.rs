@@ -1,0 +1,160 @@
+//! The beginning and the end of a session on several hosts.
+
+use super::hosts::{Hosts, Phase, Remote, Stranger};
+use super::remote_store::RemoteStore;
+use crate::link::handshake;
+use crate::link::relay::{FromMonitor, ToMonitor, Welcomed, unpack};
+use crate::network::{Arrival, HostId, Network, Transfer};
+use bytes::Bytes;
+use std::time::Instant;
+use unidist_common::{Error, Result};
+use unidist_core::WritableBuffer;
+
+impl Hosts {
+    /// Greets the monitors of these hosts, which are the second and so on of the session, and waits until all are
+    /// ready.
+    ///
+    /// # Errors
+    ///
+    /// One of them is not.
+    pub(crate) fn meet(&mut self, strangers: Vec<Stranger>) -> Result<()> {
+        let builds = self.greet(strangers)?;
+        self.await_ready(&builds)
+    }
+
+    /// The builds that the monitors should have.
+    fn greet(&mut self, strangers: Vec<Stranger>) -> Result<Vec<String>> {
+        let mut builds = Vec::new();
+        for Stranger { name, ip, greeting } in strangers {
+            let words = handshake::first_words(&greeting);
+            let words = words.map_err(|why| Error::system(format!("greeting the monitor on {name}"), why))?;
+            self.network.send(greeting.host, words);
+            self.remote.push(Remote::greeted(greeting.host, name, ip));
+            builds.push(greeting.build_id);
+        }
+        Ok(builds)
+    }
+
+    fn await_ready(&mut self, builds: &[String]) -> Result<()> {
+        let deadline = Instant::now() + self.timeouts[0];
+        while let Some(late) = self.remote.iter().position(|remote| remote.phase != Phase::Ready) {
+            if deadline <= Instant::now() {
+                return Err(self.failed(late, "its monitor did not answer in time"));
+            }
+            for arrival in self.wait() {
+                match arrival {
+                    Arrival::Message(from, bytes) => {
+                        let Some(at) = self.place(from) else { continue };
+                        match ready(&bytes, &builds[at]) {
+                            Ok(store) => {
+                                (self.remote[at].store, self.remote[at].phase) = (store, Phase::Ready);
+                            }
+                            Err(why) => {
+                                self.remote[at].phase = Phase::Ended;
+                                return Err(self.failed(at, &why));
+                            }
+                        }
+                    }
+                    Arrival::Lost(host, why) => {
+                        if let Some(at) = self.place(host) {
+                            self.remote[at].phase = Phase::Lost;
+                            return Err(self.failed(at, &why));
+                        }
+                    }
+                    Arrival::Received(_) | Arrival::Sent(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, at: usize, why: &str) -> Error {
+        let name = &self.remote[at].name;
+        Error::Launch { message: format!("host {name} cannot take part in the session: {why}") }
+    }
+
+    /// What has come, after a nap if that is nothing.
+    fn wait(&mut self) -> Vec<Arrival> {
+        let mut arrivals = Vec::new();
+        self.network.poll(&mut arrivals);
+        match arrivals.is_empty() {
+            true => std::thread::sleep(self.next_nap()),
+            false => self.pace.traffic(Instant::now()),
+        }
+        arrivals
+    }
+
+    /// Has the monitors end what is left and waits until they have, with a limit.
+    fn part(&mut self) {
+        let is_open = |remote: &Remote| matches!(remote.phase, Phase::Greeted | Phase::Ready);
+        self.remote
+            .iter_mut()
+            .filter(|remote| is_open(remote))
+            .for_each(|remote| remote.add(&ToMonitor::End));
+        self.flush(true);
+        let deadline = Instant::now() + self.timeouts[1];
+        while (self.remote.iter().any(is_open) || self.network.is_busy()) && Instant::now() < deadline {
+            for arrival in self.wait() {
+                match arrival {
+                    Arrival::Message(from, bytes) => {
+                        let mut messages = unpack::<FromMonitor>(&bytes);
+                        if let Some(at) = self.place(from)
+                            && messages.any(|message| matches!(message, Ok(FromMonitor::Ended)))
+                        {
+                            self.remote[at].phase = Phase::Ended;
+                        }
+                    }
+                    Arrival::Lost(host, _) => {
+                        if let Some(at) = self.place(host) {
+                            self.remote[at].phase = Phase::Lost;
+                        }
+                    }
+                    Arrival::Received(_) | Arrival::Sent(_) => {}
+                }
+            }
+        }
+        for remote in self.remote.iter().filter(|remote| is_open(remote)) {
+            log::error!("the monitor on {} did not say in time that it has ended", remote.name);
+        }
+    }
+}
+
+/// The store of a host whose monitor says that it is ready.
+fn ready(bytes: &[u8], build: &str) -> std::result::Result<RemoteStore, String> {
+    match handshake::understand(bytes)? {
+        Welcomed::Ready { build_id, segment, spill_limit } => {
+            handshake::check_build(build, &build_id)?;
+            Ok(RemoteStore::new(segment, spill_limit))
+        }
+        Welcomed::Refused(error) => Err(error.to_string()),
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        self.part();
+        let network = std::mem::replace(&mut self.network, Box::new(Nowhere));
+        if let Some(on_end) = self.on_end.take() {
+            on_end(network);
+        }
+    }
+}
+
+/// What is left when the network was handed back.
+struct Nowhere;
+
+impl Network for Nowhere {
+    fn send(&mut self, _: HostId, _: Vec<u8>) {}
+
+    fn send_memory(&mut self, _: HostId, _: Transfer, _: Vec<Bytes>) {}
+
+    fn receive_memory(&mut self, _: HostId, _: Transfer, _: Vec<Box<dyn WritableBuffer>>) {}
+
+    fn poll(&mut self, _: &mut Vec<Arrival>) {}
+
+    fn forget(&mut self, _: HostId) {}
+
+    fn is_busy(&self) -> bool {
+        false
+    }
+}

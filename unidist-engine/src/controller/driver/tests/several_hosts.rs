@@ -1,0 +1,468 @@
+//! The engine against monitors that the test plays.
+
+use super::*;
+use crate::link::channel::Channel;
+use crate::link::handshake;
+use crate::link::raw::RawEnd;
+use crate::link::relay::{Batch, FromMonitor, Greeting, SpillFailure, ToMonitor, Welcomed, unpack};
+use crate::memory_network::{Cutter, MemoryNetwork, mesh};
+use crate::network::{Arrival, Network, Transfer};
+use crate::scheduler::{Copy, Event};
+use crate::store::segment::HEADER;
+use bytes::Bytes;
+use unidist_common::HeldBy;
+use unidist_core::{StoreUsage, WritableBuffer};
+
+const FIRST: HostId = HostId::new(1);
+const SECOND: HostId = HostId::new(2);
+const STORE: u64 = 1 << 18;
+
+struct Session {
+    engine: Engine,
+    monitors: [Monitor; 2],
+    cutters: Vec<Cutter>,
+}
+
+/// The monitor of another host.
+struct Monitor {
+    host: HostId,
+    network: MemoryNetwork,
+    heard: VecDeque<ToMonitor>,
+    arrivals: Vec<Arrival>,
+}
+
+impl Session {
+    fn start() -> Session {
+        let (mut ends, cutters) = mesh(3);
+        let mut monitor = |host| Monitor {
+            host,
+            network: ends.pop().unwrap(),
+            heard: VecDeque::new(),
+            arrivals: Vec::new(),
+        };
+        let mut monitors = [monitor(SECOND), monitor(FIRST)];
+        monitors.reverse();
+        let stranger = |monitor: &mut Monitor| {
+            let ready =
+                Welcomed::Ready { build_id: "b".into(), segment: HEADER + STORE, spill_limit: 1 << 20 };
+            monitor.network.send(HostId::CONTROLLER, handshake::first_words(&ready).unwrap());
+            let (greeting, _) = crate::fuzz::greetings();
+            let greeting = Greeting { build_id: "b".into(), host: monitor.host, ..greeting };
+            Stranger { name: format!("node{}", monitor.host.place()), ip: monitor.host.to_string(), greeting }
+        };
+        let strangers = monitors.iter_mut().map(stranger).collect();
+        let network = Box::new(ends.pop().unwrap());
+        let mut hosts =
+            Hosts::new(network, Box::new(drop), Duration::from_millis(1), [Duration::from_secs(50); 2]);
+        hosts.meet(strangers).unwrap();
+        for monitor in &mut monitors {
+            let greeted = monitor.poll().remove(0);
+            assert!(matches!(greeted, Arrival::Message(HostId::CONTROLLER, _)));
+        }
+        let (engine, _) = Engine::start_with(1, vec![limits(1), limits(1)], Some(hosts));
+        Session { engine, monitors, cutters }
+    }
+
+    fn first(&mut self) -> &mut Monitor {
+        &mut self.monitors[0]
+    }
+
+    fn turn(&mut self) {
+        self.engine.driver.turn();
+    }
+
+    /// What came of what the monitors have said, before the scheduler is told.
+    fn outcomes(&mut self) -> Vec<Event> {
+        self.engine.driver.hear_hosts();
+        self.engine.driver.outcomes.drain(..).collect()
+    }
+
+    /// A process of the first other host: one that the scheduler wants, if it wants any.
+    fn process(&mut self, number: u32) -> Remote {
+        self.turn();
+        let started = self.first().find(|message| matches!(message, ToMonitor::Start { .. }));
+        let process = match started {
+            Some(ToMonitor::Start { process, .. }) => process,
+            _ => {
+                let process = ProcessId::new(number).unwrap();
+                self.engine.driver.start(process, false, FIRST);
+                self.turn();
+                let started = self.first().hear();
+                assert_eq!(started, ToMonitor::Start { process, actor: false });
+                process
+            }
+        };
+        self.first().say(&[FromMonitor::Joined(process)]);
+        self.turn();
+        let memory = LinkMemory::create().unwrap();
+        let channel = Channel::new(&memory, Side::Worker);
+        let end = RawEnd::new(&memory, Side::Engine);
+        Remote { process, channel, end, ids: IdSource::new(process) }
+    }
+
+    /// What the process is told next, after turns.
+    fn answer(&mut self, remote: &mut Remote) -> ToWorker {
+        for _ in 0..10 {
+            self.turn();
+            while let Some(message) =
+                self.first().find(|message| matches!(message, ToMonitor::Deliver { .. }))
+            {
+                let ToMonitor::Deliver { process, bytes, .. } = message else { continue };
+                assert_eq!(process, remote.process);
+                remote.end.out().extend_from_slice(&bytes);
+                remote.end.flush().unwrap();
+            }
+            if let Some(message) = remote.channel.receive().unwrap() {
+                return message;
+            }
+        }
+        panic!("no answer; {:?}", self.first().heard)
+    }
+
+    fn say(&mut self, remote: &mut Remote, message: &FromWorker) {
+        let said = remote.say(message);
+        self.first().say(&[said]);
+    }
+
+    /// Has the process make an object of one block, of which nobody has a view.
+    fn put(&mut self, remote: &mut Remote, len: u64) -> (DataId, Block) {
+        self.say(remote, &FromWorker::Allocate(RequestId(9), len));
+        let block = match self.answer(remote) {
+            ToWorker::Reply(RequestId(9), Reply::Allocated(block)) => block,
+            other => panic!("{other:?}"),
+        };
+        let id = remote.ids.reserve(1);
+        self.say(remote, &FromWorker::Ask(Ask::Put(id, outside(&[block]), 0)));
+        self.turn();
+        (id, block)
+    }
+
+    fn usage(&mut self) -> StoreUsage {
+        self.engine.driver.store_usage(FIRST)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Nobody waits for monitors that are played.
+        [FIRST, SECOND].iter().for_each(|host| self.cutters[0].cut(*host));
+    }
+}
+
+impl Monitor {
+    fn poll(&mut self) -> Vec<Arrival> {
+        self.network.poll(&mut self.arrivals);
+        std::mem::take(&mut self.arrivals)
+    }
+
+    fn listen(&mut self) {
+        for arrival in self.poll() {
+            match arrival {
+                Arrival::Message(HostId::CONTROLLER, bytes) => {
+                    self.heard.extend(unpack::<ToMonitor>(&bytes).map(|message| message.unwrap()));
+                }
+                other => self.arrivals.push(other),
+            }
+        }
+    }
+
+    fn hear(&mut self) -> ToMonitor {
+        self.listen();
+        self.heard.pop_front().expect("it is told something")
+    }
+
+    /// The same, but for what the scheduler does meanwhile.
+    fn hear_of_memory(&mut self) -> ToMonitor {
+        let told = self.find(|message| !matches!(message, ToMonitor::Start { .. }));
+        told.expect("it is told something")
+    }
+
+    fn find(&mut self, wanted: impl Fn(&ToMonitor) -> bool) -> Option<ToMonitor> {
+        self.listen();
+        let at = self.heard.iter().position(wanted)?;
+        self.heard.remove(at)
+    }
+
+    fn say(&mut self, messages: &[FromMonitor]) {
+        let mut batch = Batch::default();
+        messages.iter().for_each(|message| batch.add(message).unwrap());
+        self.network.send(HostId::CONTROLLER, batch.take().unwrap());
+    }
+}
+
+/// A process of another host, played.
+struct Remote {
+    process: ProcessId,
+    ids: IdSource,
+    channel: Channel<FromWorker, ToWorker>,
+    end: RawEnd,
+}
+
+impl Remote {
+    fn say(&mut self, message: &FromWorker) -> FromMonitor {
+        self.channel.send(message).unwrap();
+        self.channel.flush().unwrap();
+        let mut bytes = Vec::new();
+        self.end.read(&mut bytes).unwrap();
+        FromMonitor::Said { process: self.process, bytes: bytes.into(), taken: self.end.taken() }
+    }
+}
+
+fn outside(blocks: &[Block]) -> StoredObject {
+    let buffers = blocks.iter().map(|block| Blob::Shared(*block)).collect();
+    StoredObject { header: Blob::Inline("header".into()), buffers, borrowed: vec![] }
+}
+
+#[test]
+fn a_process_elsewhere_is_served_as_one_here() {
+    let mut session = Session::start();
+    let mut remote = session.process(1000);
+    session.say(&mut remote, &FromWorker::Cluster(RequestId(1)));
+    match session.answer(&mut remote) {
+        ToWorker::Reply(RequestId(1), Reply::Cluster(cluster)) => assert_eq!(cluster.local_ip, "host 1"),
+        other => panic!("{other:?}"),
+    }
+    let (_, block) = session.put(&mut remote, 100_000);
+    session.say(&mut remote, &FromWorker::StoreUsage(RequestId(2)));
+    match session.answer(&mut remote) {
+        ToWorker::Reply(RequestId(2), Reply::StoreUsage(usage)) => {
+            assert_eq!((usage.used, usage.limit), (block.size(), STORE));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(session.engine.driver.storage.usage().used, 0);
+    // A draft of a process that is lost is freed; what it said before counts.
+    session.say(&mut remote, &FromWorker::Allocate(RequestId(3), 64));
+    session.answer(&mut remote);
+    assert_eq!(session.usage().used, block.size() + 64);
+    let lost = FromMonitor::Lost { process: remote.process, why: "killed".into(), taken: u64::MAX };
+    session.first().say(&[lost]);
+    session.turn();
+    assert!(session.usage().used <= block.size());
+    assert!(session.engine.driver.links.iter().all(|link| link.host() == HostId::CONTROLLER));
+}
+
+#[test]
+fn a_process_elsewhere_that_says_nonsense_is_killed_alone() {
+    let foreign = Block { offset: HEADER, len: 64 };
+    for n in 0..3 {
+        let mut session = Session::start();
+        let mut remote = session.process(1000);
+        let process = remote.process;
+        let said = match n {
+            0 => FromMonitor::Said { process, bytes: vec![0xff; 9].into(), taken: 0 },
+            1 => remote.say(&FromWorker::GiveBack(foreign)),
+            _ => remote.say(&FromWorker::Ask(Ask::Put(remote.ids.reserve(1), outside(&[foreign]), 0))),
+        };
+        session.first().say(&[said]);
+        session.turn();
+        assert!(session.engine.is_broken(process));
+        assert_eq!(
+            session.first().find(|told| *told == ToMonitor::Kill(process)),
+            Some(ToMonitor::Kill(process))
+        );
+        assert!(session.engine.driver.hosts.as_ref().unwrap().has(FIRST));
+    }
+}
+
+#[test]
+fn a_monitor_that_says_nonsense_is_given_up() {
+    let process = ProcessId::new(77).unwrap();
+    let nonsense = [
+        FromMonitor::Joined(process),
+        FromMonitor::Said { process, bytes: "x".into(), taken: 0 },
+        FromMonitor::Lost { process, why: "why".into(), taken: 0 },
+        FromMonitor::Spilled(DataId::new(process, 1), Err(SpillFailure::Full)),
+        FromMonitor::Looked,
+        FromMonitor::Ended,
+    ];
+    for message in nonsense {
+        let mut session = Session::start();
+        session.process(1000);
+        session.first().say(&[message, FromMonitor::Looked]);
+        session.turn();
+        assert!(!session.engine.driver.hosts.as_ref().unwrap().has(FIRST));
+        assert!(session.engine.driver.hosts.as_ref().unwrap().has(SECOND));
+        assert_eq!(session.first().find(|told| *told == ToMonitor::End), Some(ToMonitor::End));
+        let told = session.monitors[1].find(|told| *told == ToMonitor::Forget(FIRST));
+        assert_eq!(told, Some(ToMonitor::Forget(FIRST)));
+        assert!(session.engine.driver.links.iter().all(|link| link.host() != FIRST));
+    }
+    let mut session = Session::start();
+    session.first().network.send(HostId::CONTROLLER, vec![0xff; 30]);
+    session.turn();
+    assert!(!session.engine.driver.hosts.as_ref().unwrap().has(FIRST));
+}
+
+#[test]
+fn room_elsewhere_is_made_by_its_monitor() {
+    let mut session = Session::start();
+    let mut remote = session.process(1000);
+    let (id, block) = session.put(&mut remote, 150_000);
+    session.say(&mut remote, &FromWorker::Allocate(RequestId(1), 200_000));
+    session.turn();
+    session.turn();
+    assert_eq!(session.first().find(|told| *told == ToMonitor::Look), Some(ToMonitor::Look));
+    session.first().say(&[FromMonitor::Looked]);
+    session.turn();
+    session.turn();
+    let spill = session.first().find(|told| matches!(told, ToMonitor::Spill(..)));
+    assert_eq!(spill, Some(ToMonitor::Spill(id, vec![block])));
+    let moved = Block { offset: 4096, len: block.len };
+    session.first().say(&[FromMonitor::Spilled(id, Ok(vec![moved]))]);
+    let answer = session.answer(&mut remote);
+    assert!(matches!(answer, ToWorker::Reply(RequestId(1), Reply::Allocated(_))), "{answer:?}");
+    assert_eq!(session.usage().spilled, 151_552);
+    // Now there is a draft that nobody can move.
+    session.say(&mut remote, &FromWorker::Allocate(RequestId(2), 200_000));
+    session.turn();
+    session.turn();
+    assert_eq!(session.first().find(|told| *told == ToMonitor::Look), Some(ToMonitor::Look));
+    session.first().say(&[FromMonitor::Looked]);
+    match session.answer(&mut remote) {
+        ToWorker::Reply(RequestId(2), Reply::Failed(Error::StoreFull(full))) => {
+            assert_eq!((full.requested, full.limit, full.spilled), (200_000, STORE, 151_552));
+            let writing = full.holders.iter().find(|holder| holder.by == HeldBy::Writing(remote.process));
+            assert_eq!(writing.map(|holder| holder.memory), Some(200_000u64.next_multiple_of(64)));
+        }
+        other => panic!("{other:?}"),
+    }
+    // What is on disk is freed there.
+    session.say(&mut remote, &FromWorker::Ask(Ask::Release(id)));
+    session.turn();
+    session.turn();
+    let freed = session.first().find(|told| *told == ToMonitor::FreeSpilled(moved));
+    if freed.is_some() {
+        assert_eq!(session.usage().spilled, 0);
+    }
+}
+
+#[test]
+fn what_cannot_be_spilled_elsewhere_stays() {
+    let mut session = Session::start();
+    let mut remote = session.process(1000);
+    let (id, block) = session.put(&mut remote, 150_000);
+    session.say(&mut remote, &FromWorker::Allocate(RequestId(1), 200_000));
+    session.turn();
+    session.turn();
+    session.first().say(&[FromMonitor::Looked]);
+    session.turn();
+    session.turn();
+    session.first().say(&[FromMonitor::Spilled(id, Err(SpillFailure::System("no disk".into())))]);
+    match session.answer(&mut remote) {
+        ToWorker::Reply(RequestId(1), Reply::Failed(Error::StoreFull(full))) => {
+            assert_eq!((full.used, full.spill_error.as_deref()), (block.size(), Some("no disk")));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An object of this host in two parts, one of them spilled, with their bytes.
+fn object_here(session: &mut Session) -> (Arc<StoredObject>, Vec<Bytes>) {
+    let storage = &mut session.engine.driver.storage;
+    let blocks = [storage.allocate(1000).unwrap(), storage.allocate(5000).unwrap()];
+    for (n, block) in (1..).zip(blocks) {
+        storage.writable(block).unwrap().fill(n);
+    }
+    let mut object = outside(&[blocks[0]]);
+    let spilled = storage.spill_for_tests(blocks[1]);
+    object.buffers.push(Blob::Spilled(spilled));
+    (Arc::new(object), vec![vec![1; 1000].into(), vec![2; 5000].into()])
+}
+
+fn copy(number: u64, from: HostId, to: HostId, object: Arc<StoredObject>) -> Copy {
+    Copy { transfer: Transfer(number), id: DataId::new(ProcessId::CONTROLLER, 1), from, to, object }
+}
+
+#[test]
+fn an_object_is_copied_there_and_back() {
+    let mut session = Session::start();
+    let (object, bytes) = object_here(&mut session);
+    session.engine.driver.copy(copy(1, HostId::CONTROLLER, FIRST, object.clone()));
+    session.engine.driver.flush(true);
+    let told = session.first().hear_of_memory();
+    let ToMonitor::Receive(Transfer(1), HostId::CONTROLLER, blocks) = told else { panic!("{told:?}") };
+    let segment = Segment::create("unidist-test", STORE).unwrap();
+    let memory =
+        blocks.iter().map(|block| Box::new(segment.writable(*block).unwrap()) as Box<dyn WritableBuffer>);
+    session.first().network.receive_memory(HostId::CONTROLLER, Transfer(1), memory.collect());
+    session.first().listen();
+    assert!(session.outcomes().is_empty(), "the monitor has not said that it is there");
+    session.first().say(&[FromMonitor::Received(Transfer(1), Ok(()))]);
+    let outcomes = session.outcomes();
+    let [Event::Copied(Transfer(1), Ok(there))] = &outcomes[..] else { panic!("{outcomes:?}") };
+    assert_eq!((&there.header, there.blocks().collect::<Vec<_>>()), (&object.header, blocks.clone()));
+    let found: Vec<_> = blocks.iter().map(|block| segment.view(*block, ()).unwrap()).collect();
+    assert_eq!(found, bytes);
+
+    let used = session.engine.driver.storage.usage().used;
+    session.engine.driver.copy(copy(2, FIRST, HostId::CONTROLLER, Arc::new(there.clone())));
+    session.engine.driver.flush(true);
+    let parts = there.outside().cloned().collect();
+    assert_eq!(session.first().hear_of_memory(), ToMonitor::Send(Transfer(2), HostId::CONTROLLER, parts));
+    session.first().network.send_memory(HostId::CONTROLLER, Transfer(2), found);
+    assert!(session.outcomes().is_empty(), "what came may be anything");
+    session.first().say(&[FromMonitor::Sends(Transfer(2), Ok(()))]);
+    let outcomes = session.outcomes();
+    let [Event::Copied(Transfer(2), Ok(back))] = &outcomes[..] else { panic!("{outcomes:?}") };
+    let storage = &session.engine.driver.storage;
+    let found: Vec<_> = back.outside().map(|part| storage.read(part).unwrap()).collect();
+    assert_eq!((found, storage.usage().used), (bytes, used + 1024 + 5056));
+}
+
+#[test]
+fn a_copy_that_fails_frees_what_it_filled_when_nobody_fills_it() {
+    let mut session = Session::start();
+    let (object, _) = object_here(&mut session);
+    let used = session.engine.driver.storage.usage().used;
+    // The source cannot read it.
+    session.engine.driver.copy(copy(1, FIRST, SECOND, object.clone()));
+    let failed = Err("bad disk".to_owned());
+    session.monitors[0].say(&[FromMonitor::Sends(Transfer(1), failed)]);
+    assert!(session.outcomes().is_empty());
+    session.monitors[1].say(&[FromMonitor::Received(Transfer(1), Ok(()))]);
+    let outcomes = session.outcomes();
+    let [Event::Copied(Transfer(1), Err(error))] = &outcomes[..] else { panic!("{outcomes:?}") };
+    assert!(error.kind == ErrorKind::ObjectLost && error.message.contains("bad disk"), "{error}");
+    assert_eq!(session.engine.driver.store_usage(SECOND).used, 0);
+    // The source is lost: the target is filled no more only when it has said so.
+    session.engine.driver.copy(copy(2, FIRST, SECOND, object.clone()));
+    session.engine.driver.copy(copy(3, FIRST, HostId::CONTROLLER, object.clone()));
+    session.engine.driver.copy(copy(4, HostId::CONTROLLER, FIRST, object.clone()));
+    session.cutters[0].cut(FIRST);
+    let failed = |outcomes: Vec<Event>| {
+        let failed = outcomes.into_iter().map(|event| match event {
+            Event::Copied(Transfer(number), Err(_)) => number,
+            other => panic!("{other:?}"),
+        });
+        let mut failed: Vec<_> = failed.collect();
+        failed.sort_unstable();
+        failed
+    };
+    assert_eq!(failed(session.outcomes()), [2, 3, 4]);
+    assert_eq!(session.engine.driver.storage.usage().used, used);
+    assert_eq!(session.engine.driver.store_usage(SECOND).used, 1024 + 5056);
+    session.monitors[1].say(&[FromMonitor::Received(Transfer(2), Err("it is lost".into()))]);
+    assert!(session.outcomes().is_empty(), "it is known to have failed");
+    assert_eq!(session.engine.driver.store_usage(SECOND).used, 0);
+    // Nothing goes to a host that is lost.
+    session.engine.driver.copy(copy(5, HostId::CONTROLLER, FIRST, object));
+    assert_eq!(failed(session.outcomes()), [5]);
+    assert!(session.engine.driver.copies.is_empty());
+}
+
+#[test]
+fn a_copy_for_which_there_is_no_room_fails() {
+    let mut session = Session::start();
+    let block = Block { offset: HEADER, len: STORE + 1 };
+    session.engine.driver.copy(copy(1, SECOND, FIRST, Arc::new(outside(&[block]))));
+    session.engine.driver.allocate_postponed();
+    session.engine.driver.flush(true);
+    assert_eq!(session.first().hear_of_memory(), ToMonitor::Look);
+    session.first().say(&[FromMonitor::Looked]);
+    session.engine.driver.hear_hosts();
+    session.engine.driver.allocate_postponed();
+    let outcomes = session.outcomes();
+    let [Event::Copied(Transfer(1), Err(error))] = &outcomes[..] else { panic!("{outcomes:?}") };
+    assert_eq!(error.kind, ErrorKind::StoreFull);
+}

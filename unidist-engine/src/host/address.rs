@@ -1,0 +1,23 @@
+//! The address of the host that this process runs on.
+
+use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
+
+/// The address that other hosts would see this one under; that of its own name where there is no way out of the local
+/// network, and the loopback address where there is no network at all.
+///
+/// Connecting a datagram socket sends nothing: the system only picks the route, here to an address that is reserved for
+/// documentation (RFC 5737).
+pub fn host_address() -> String {
+    let routed = UdpSocket::bind(("0.0.0.0", 0)).and_then(|socket| {
+        socket.connect(("192.0.2.1", 9))?;
+        socket.local_addr()
+    });
+    let routed = routed.ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
+    routed.or_else(of_own_name).map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string())
+}
+
+fn of_own_name() -> Option<IpAddr> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let addresses = (name.as_str(), 0).to_socket_addrs().ok()?;
+    addresses.map(|address| address.ip()).find(|ip| ip.is_ipv4() && !ip.is_loopback())
+}

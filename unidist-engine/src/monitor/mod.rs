@@ -1,0 +1,218 @@
+//! The monitor: the controller's long arm on another host.
+//!
+//! It has the host's memory, starts its processes and sees them end, and passes on what they and the controller's scheduler
+//! say to each other, as bytes. It decides nothing. [`serve`] is its life:
+//!
+//! 1. It waits for the controller's greeting, makes the memory and says that it is ready, or why it cannot be.
+//! 2. It does what it is told and tells what happens (`work`), and sleeps while there is nothing (`Monitor::rest`).
+//! 3. When it is told to end, or the controller is lost, it kills what is left of its processes.
+
+mod relay;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use crate::host::pace::Pace;
+use crate::host::supervisor::{Notice, Staff, Supervisor};
+use crate::host::{HostMemory, allow_open_files};
+use crate::link::bell::Sleeper;
+use crate::link::handshake::{self, Welcome};
+use crate::link::relay::{Batch, FromMonitor, Greeting, Welcomed};
+use crate::network::{Arrival, HostId, Network, Transfer};
+use crate::store::segment::Segment;
+use crate::store::spill::{SpillFile, SpillSpace};
+use relay::Relay;
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+use unidist_common::{Error, ProcessId, Result};
+
+/// What was said last has so long to leave this host.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The longest nap before the greeting has come.
+const FIRST_BACKOFF: Duration = Duration::from_millis(1);
+
+/// Serves the controller of a session on this host, until it ends the session. All worker processes of this host end before
+/// this returns, and at the latest with this process; they are children of a thread of this process.
+///
+/// `host` is this host's place in the session, `build_id` names the build of this executable, as
+/// [`Program::build_id`](unidist_core::Program::build_id) does. The network is only used from the calling thread, and can
+/// be finished when this returns.
+///
+/// # Errors
+///
+/// The controller is lost, says what cannot be understood, or is of another build; or the system refuses what the session
+/// needs. The controller has been told as far as possible.
+pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<()> {
+    let mut pace = Pace::new(FIRST_BACKOFF, Instant::now());
+    let (words, early) = await_greeting(network, &mut pace)?;
+    let greeting = handshake::understand::<Greeting>(&words).map_err(|why| {
+        lost(&format!("its greeting cannot be understood ({why}); start the same executable on all hosts"))
+    });
+    let answer = greeting.and_then(|greeting| Monitor::start(network, host, build_id, greeting));
+    match answer {
+        Ok((monitor, ready)) => monitor.serve(&ready, early),
+        Err(error) => {
+            if let Ok(words) = handshake::first_words(&Welcomed::Refused(error.clone())) {
+                network.send(HostId::CONTROLLER, words);
+                say_last_words(network);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn lost(why: &str) -> Error {
+    Error::system("serving the controller of a session", why)
+}
+
+/// The first message of the controller, and what came with it.
+fn await_greeting(network: &mut dyn Network, pace: &mut Pace) -> Result<(Vec<u8>, Vec<Arrival>)> {
+    let mut arrivals = Vec::new();
+    loop {
+        network.poll(&mut arrivals);
+        let mut early = std::mem::take(&mut arrivals).into_iter();
+        while let Some(arrival) = early.next() {
+            match arrival {
+                Arrival::Message(HostId::CONTROLLER, words) => return Ok((words, early.collect())),
+                Arrival::Lost(HostId::CONTROLLER, why) => return Err(lost(&why)),
+                _ => {} // the other hosts have nothing to say to this one
+            }
+        }
+        std::thread::sleep(pace.next_nap(network.is_busy(), Instant::now()));
+    }
+}
+
+/// Sees to it that what was sent leaves this host, if it can.
+fn say_last_words(network: &mut dyn Network) {
+    let deadline = Instant::now() + LAST_WORDS;
+    let mut ignored = Vec::new();
+    network.poll(&mut ignored);
+    while network.is_busy() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_micros(50));
+        network.poll(&mut ignored);
+        if ignored.drain(..).any(|arrival| matches!(arrival, Arrival::Lost(HostId::CONTROLLER, _))) {
+            return;
+        }
+    }
+}
+
+/// A monitor at work.
+struct Monitor<'a> {
+    network: &'a mut dyn Network,
+    segment: Arc<Segment>,
+    spill: Option<(SpillSpace, Arc<SpillFile>)>,
+    supervisor: Supervisor,
+    notices: Receiver<Notice>,
+    /// The processes that have joined.
+    relays: BTreeMap<ProcessId, Relay>,
+    /// What is to be sent to the controller.
+    batch: Batch,
+    /// What this host receives, and from where.
+    receiving: FxHashMap<Transfer, HostId>,
+    pace: Pace,
+    cores: usize,
+    /// The session has ended, well or not.
+    ended: Option<Result<()>>,
+}
+
+impl<'a> Monitor<'a> {
+    fn start(
+        network: &'a mut dyn Network,
+        host: HostId,
+        build_id: &str,
+        greeting: Greeting,
+    ) -> Result<(Self, Welcomed)> {
+        handshake::check_build(&greeting.build_id, build_id).map_err(|message| Error::Launch { message })?;
+        if greeting.host != host {
+            return Err(lost(&format!("it takes {host} for {}", greeting.host)));
+        }
+        allow_open_files();
+        let HostMemory { segment, spill } = HostMemory::create(
+            greeting.object_store_memory,
+            greeting.spill_dir.as_ref(),
+            greeting.spill_limit,
+        )?;
+        let (sender, notices) = channel();
+        let bell = segment.clone();
+        let staff = Staff {
+            command: greeting.launch,
+            segment: segment.clone(),
+            spill: spill.as_ref().map(|(_, file)| file.clone()),
+            welcome: Welcome {
+                build_id: build_id.to_owned(),
+                process: ProcessId::CONTROLLER,
+                actor: false,
+                log_dir: greeting.log_dir,
+            },
+            notify: Box::new(move |notice| {
+                // It fails only when the monitor has ended, and nobody wants to know.
+                let _ = sender.send(notice);
+                bell.bell().ring();
+            }),
+        };
+        let ready = Welcomed::Ready {
+            build_id: build_id.to_owned(),
+            segment: segment.len(),
+            spill_limit: spill.as_ref().map_or(0, |(space, _)| space.limit()),
+        };
+        let monitor = Monitor {
+            network,
+            segment,
+            spill,
+            supervisor: Supervisor::start(staff)?,
+            notices,
+            relays: BTreeMap::new(),
+            batch: Batch::default(),
+            receiving: FxHashMap::default(),
+            pace: Pace::new(greeting.backoff, Instant::now()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            ended: None,
+        };
+        Ok((monitor, ready))
+    }
+
+    fn serve(mut self, ready: &Welcomed, early: Vec<Arrival>) -> Result<()> {
+        let ready = handshake::first_words(ready).map_err(|why| lost(&why))?;
+        self.network.send(HostId::CONTROLLER, ready);
+        early.into_iter().for_each(|arrival| self.arrived(arrival));
+        let mut idle_since = None;
+        loop {
+            let happened = self.turn();
+            if let Some(result) = self.ended.take() {
+                self.supervisor.end();
+                if result.is_ok() {
+                    self.tell(&FromMonitor::Ended);
+                    self.flush();
+                    say_last_words(self.network);
+                }
+                return result;
+            }
+            if happened || self.rest(*idle_since.get_or_insert_with(Instant::now)) {
+                idle_since = None;
+            }
+        }
+    }
+
+    /// There has been nothing to do since then: looks for a moment longer, then sleeps until it is rung or the network wants
+    /// a look. True if something has happened after all.
+    fn rest(&mut self, since: Instant) -> bool {
+        let awake = 1 + self.relays.values().filter(|relay| relay.is_awake()).take(self.cores).count();
+        let patience = self.segment.patience().set(awake, self.cores);
+        if since.elapsed() < patience {
+            (0..32).for_each(|_| std::hint::spin_loop());
+            return false;
+        }
+        let segment = self.segment.clone();
+        let announced = segment.bell().announce(Sleeper::Driver);
+        let happened = self.turn() || self.ended.is_some();
+        if !happened {
+            let nap = self.pace.next_nap(self.network.is_busy(), Instant::now());
+            segment.bell().sleep(announced, nap);
+        }
+        segment.bell().awake();
+        happened
+    }
+}

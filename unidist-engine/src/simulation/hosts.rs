@@ -1,0 +1,81 @@
+//! Simulated hosts: objects on their way from one to another, and the loss of one.
+
+use super::process::Process;
+use super::world::World;
+use crate::link::message::FromWorker;
+use crate::network::HostId;
+use crate::scheduler::{Copy, Event};
+use crate::store::StoredObject;
+use std::collections::BTreeSet;
+use unidist_common::{DataId, ErrorKind, TaskError};
+
+/// What goes on between the hosts.
+#[derive(Debug, Default)]
+pub(super) struct Network {
+    /// Copies that have not arrived.
+    pub(super) copies: Vec<Copy>,
+    pub(super) lost: BTreeSet<HostId>,
+}
+
+impl World {
+    /// One of the copies arrives, or cannot.
+    pub(super) fn copy_arrives(&mut self) {
+        if self.network.copies.is_empty() {
+            return;
+        }
+        let at = self.rng.usize(0..self.network.copies.len());
+        let copy = self.network.copies.swap_remove(at);
+        let failed = |kind| Err(TaskError::new(kind, "as drawn"));
+        let result = if self.network.lost.contains(&copy.to) {
+            return; // nobody is told
+        } else if self.network.lost.contains(&copy.from) {
+            failed(ErrorKind::ObjectLost)
+        } else if self.rng.u32(0..20) == 0 {
+            failed(ErrorKind::StoreFull)
+        } else {
+            Ok(self.copied(&copy))
+        };
+        self.handle(Event::Copied(copy.transfer, result));
+    }
+
+    /// The object as it is where it was wanted.
+    fn copied(&mut self, copy: &Copy) -> StoredObject {
+        let broken = &mut self.broken;
+        let read = self.memory.view(copy.from, &copy.object, |what| _ = broken.get_or_insert(what));
+        self.memory.end_view(&read);
+        let memory = &mut self.memory;
+        copy.object.placed(|_| memory.allocate(copy.to))
+    }
+
+    /// A host is gone, if there is another: its processes, its memory, what they had said and nobody has heard.
+    pub(super) fn lose_host(&mut self) {
+        let hosts = (1..self.hosts).map(HostId::new).filter(|host| !self.network.lost.contains(host));
+        let hosts: Vec<_> = hosts.collect();
+        let Some(&host) = self.rng.choice(&hosts) else { return };
+        let on_host = |(id, process): (_, &Process)| (process.host == host).then_some(id);
+        let processes: Vec<_> =
+            self.processes.iter().filter_map(|(id, process)| on_host((*id, process))).collect();
+        let mut lost = Vec::new();
+        for id in processes {
+            let Some(process) = self.processes.remove(&id) else { continue };
+            self.to_kill.remove(&id);
+            let mut of_process: Vec<_> = process.running().collect();
+            of_process.extend(process.outbox.iter().filter_map(|message| match message {
+                FromWorker::Done(call, _) => Some(*call),
+                _ => None,
+            }));
+            self.record.lost(id, &of_process);
+            lost.extend(of_process);
+        }
+        self.memory.lose(host);
+        self.network.lost.insert(host);
+        self.handle(Event::HostLost(host, "it was drawn".into()));
+        let (record, scheduler) = (&mut self.record, &self.scheduler);
+        record.expect_again(lost.into_iter().filter(|call: &DataId| scheduler.has_task(*call)));
+    }
+
+    /// Whether objects may be lost although somebody refers to them.
+    pub(super) fn has_lost_hosts(&self) -> bool {
+        !self.network.lost.is_empty()
+    }
+}
