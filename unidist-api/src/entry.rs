@@ -12,11 +12,13 @@ pub fn worker_main() {
 }
 
 pub(crate) fn serve_if_worker() {
-    #[cfg(feature = "pymp")]
+    #[cfg(feature = "mpi")]
+    unidist_mpi::serve_if_started(unidist_core::PROGRAM, unidist_core::session::install);
+    #[cfg(all(feature = "pymp", not(feature = "mpi")))]
     unidist_pymp::serve_if_worker(unidist_core::PROGRAM, unidist_core::session::install);
 }
 
-#[cfg(all(target_os = "linux", feature = "pymp"))]
+#[cfg(all(target_os = "linux", any(feature = "mpi", feature = "pymp")))]
 mod before_main {
     use libc::{PT_LOAD, c_int, c_void, dl_iterate_phdr, dl_phdr_info};
 

@@ -56,17 +56,32 @@ pub fn shutdown() -> Result<()> {
 /// Starts the backend; from the first look at the settings on, none can be changed.
 fn start() -> Result<Arc<dyn Backend>> {
     unidist_config::freeze();
-    let started = Settings::resolve().map_err(Error::from).and_then(|settings| select(&settings, PROGRAM));
+    let started = Settings::resolve()
+        .map_err(Error::from)
+        .and_then(|settings| select(&with_launcher(settings), PROGRAM));
     if started.is_err() {
         unidist_config::thaw();
     }
     started
 }
 
+/// Where nothing is set, a program that an MPI launcher has started uses MPI, if that is built in.
+fn with_launcher(settings: Settings) -> Settings {
+    #[cfg(feature = "mpi")]
+    if unidist_config::Backend::source() == unidist_config::Source::Default
+        && unidist_mpi::launch::under_launcher()
+    {
+        return Settings { backend: BackendName::Mpi, ..settings };
+    }
+    settings
+}
+
 /// The one place that names the backends.
 fn select(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> {
     let _ = &program; // a build may have no backend at all
     match settings.backend {
+        #[cfg(feature = "mpi")]
+        BackendName::Mpi => unidist_mpi::start(settings, program),
         #[cfg(feature = "pymp")]
         BackendName::Pymp => unidist_pymp::start(settings, program),
         #[cfg(feature = "pyseq")]

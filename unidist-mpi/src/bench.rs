@@ -1,0 +1,94 @@
+//! What MPI does without unidist, and what the network does alone, between the ranks of a job.
+
+use crate::communication::{Communicator, Mpi, MpiError};
+use crate::network::MpiNetwork;
+use std::time::{Duration, Instant};
+use unidist_common::{Error, Result};
+
+/// The processes that a launcher has started.
+#[derive(Debug)]
+pub struct Ranks {
+    mpi: Mpi,
+    world: Communicator,
+}
+
+impl Ranks {
+    /// Initialises MPI.
+    ///
+    /// # Errors
+    ///
+    /// MPI cannot be initialised.
+    pub fn join() -> Result<Self> {
+        let mpi = Mpi::init()?;
+        Ok(Ranks { world: mpi.world().map_err(failed)?, mpi })
+    }
+
+    /// This process's number.
+    pub fn rank(&self) -> usize {
+        self.world.rank()
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.world.size()
+    }
+
+    /// Waits for all.
+    ///
+    /// # Errors
+    ///
+    /// MPI fails.
+    pub fn barrier(&self) -> Result<()> {
+        self.world.all_gather(&[0]).map(drop).map_err(failed)
+    }
+
+    /// The time that so many bytes take to the other one of the first two ranks and back, by MPI's waiting calls: the
+    /// median of so many rounds. Other ranks do nothing.
+    ///
+    /// # Errors
+    ///
+    /// MPI fails.
+    pub fn raw_round_trip(&self, bytes: usize, rounds: usize) -> Result<Duration> {
+        let mut memory = vec![1_u8; bytes];
+        let other = 1_usize.wrapping_sub(self.rank());
+        let mut times = Vec::with_capacity(rounds);
+        for _ in 0..rounds {
+            let start = Instant::now();
+            match self.rank() {
+                0 => {
+                    self.world.send_and_wait(other, &memory).map_err(failed)?;
+                    self.world.wait_and_receive(other, &mut memory).map_err(failed)?;
+                }
+                1 => {
+                    self.world.wait_and_receive(other, &mut memory).map_err(failed)?;
+                    self.world.send_and_wait(other, &memory).map_err(failed)?;
+                }
+                _ => {}
+            }
+            times.push(start.elapsed());
+        }
+        times.sort_unstable();
+        Ok(times.get(rounds / 2).copied().unwrap_or_default())
+    }
+
+    /// A network in which each rank is a host.
+    ///
+    /// # Errors
+    ///
+    /// MPI fails.
+    pub fn network(&self, timeout: Duration) -> Result<MpiNetwork> {
+        let group = self.world.split(Some(0)).map_err(failed)?;
+        let group = group.ok_or_else(|| failed(MpiError::none()))?;
+        Ok(MpiNetwork::new(group, timeout, false))
+    }
+
+    /// Ends MPI.
+    pub fn leave(self) {
+        self.world.free();
+        self.mpi.finalize();
+    }
+}
+
+fn failed(error: MpiError) -> Error {
+    Error::system("MPI", error)
+}

@@ -1,0 +1,106 @@
+//! How the user's program comes into a session.
+
+use crate::communication::{Mpi, MpiError};
+use crate::launch;
+use crate::membership::{Membership, introduce};
+use crate::topology::Topology;
+use crate::worker::{self, Awake};
+use std::time::Duration;
+use unidist_common::{Error, Result};
+use unidist_config::{HostName, Settings};
+use unidist_core::Program;
+
+/// How long the program has to write why there is no session.
+const TIME_TO_SAY_WHY: Duration = Duration::from_secs(1);
+
+/// What there is besides the program.
+#[derive(Debug)]
+pub enum Joined {
+    /// Nothing: no MPI was called. The engine runs alone, with this many CPU slots if the list of hosts says so.
+    Alone(Option<usize>),
+    /// Other hosts, or (in SPMD mode) other ranks of this one.
+    Session(Membership),
+}
+
+/// Begins a session: has MPI start the monitors of further hosts, or finds out who the ranks of this job are. In SPMD
+/// mode this returns on the first rank and on the monitors of further hosts, as [`Membership::place`] says; on other
+/// ranks it never does: they sleep until the session has ended, and then end their process.
+///
+/// # Errors
+///
+/// MPI cannot start what is needed, or those that were started do not go together; in SPMD mode only rank 0 says so, and
+/// all others end their process with exit code 1.
+pub fn join(settings: &Settings, program: Program) -> Result<Joined> {
+    if !settings.mpi.spawn || launch::size().is_some_and(|size| size > 1) {
+        return join_ranks(settings, program).map(Joined::Session);
+    }
+    let hosts = launch::hosts(&settings.mpi.hosts)?;
+    if hosts.further.is_empty() {
+        return Ok(Joined::Alone(hosts.own_slots));
+    }
+    spawn(settings, program, &hosts).map(Joined::Session)
+}
+
+fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result<Membership> {
+    launch::check_before_init(hosts)?;
+    let mpi = Mpi::init()?;
+    let monitors = launch::start_monitors(mpi, hosts)?;
+    let failed = |error: MpiError| Error::system("cannot join the monitors", error);
+    let group = monitors.merge(false).map_err(failed)?;
+    let all = introduce(mpi, &group, program, settings, &hosts.all, launch::under_launcher())?;
+    match (Topology::of_spawned(&all), all.first()) {
+        (Ok(topology), Some(own)) => Ok(Membership::new(mpi, topology, group, None, &own.terms)),
+        (Err(error), _) => {
+            group.free();
+            Err(error)
+        }
+        (Ok(_), None) => Err(Error::Launch { message: "nobody has introduced itself".into() }),
+    }
+}
+
+fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
+    let mpi = Mpi::init()?;
+    let failed = |error: MpiError| Error::system("cannot join the ranks of the job", error);
+    let world = mpi.world().map_err(failed)?;
+    let rank = world.rank();
+    let all = introduce(mpi, &world, program, settings, &settings.mpi.hosts, true)?;
+    // All draw the same conclusion, so that what follows needs no agreement.
+    let topology = Topology::of_ranks(&all);
+    let (topology, terms) = match (topology, all.first()) {
+        (Ok(topology), Some(first)) => (topology, &first.terms),
+        (Err(error), _) if rank == 0 => {
+            world.free();
+            mpi.finalize();
+            return Err(error);
+        }
+        _ => {
+            let on_host =
+                all.first().is_some_and(|first| all.get(rank).is_some_and(|own| own.host == first.host));
+            let program = all.first().filter(|_| on_host).map(|first| first.pid);
+            world.free();
+            mpi.finalize();
+            // A launcher ends a job when a process of it fails: the program is to say first what is wrong.
+            worker::wait_for_end(program, TIME_TO_SAY_WHY);
+            std::process::exit(1);
+        }
+    };
+    let place = topology.place_of_engine(rank);
+    let group = world.split(place.map(|_| 0)).map_err(failed)?;
+    let Some(group) = group else {
+        let beside = topology.host_of_sleeper(rank).map_or(0, |host| host.engine_pid);
+        let awake = worker::sleep(&world, beside);
+        if awake == Ok(Awake::Shutdown) {
+            world.free();
+            mpi.finalize();
+            std::process::exit(0);
+        }
+        mpi.finalize_at_exit(false);
+        std::process::exit(1);
+    };
+    Ok(Membership::new(mpi, topology, group, Some(world), terms))
+}
+
+/// The CPU slots that a list of hosts gives to the first one.
+pub(crate) fn own_slots(hosts: &[HostName], is_own: impl Fn(&str) -> bool) -> Option<usize> {
+    hosts.iter().find(|host| is_own(&host.name)).and_then(|host| host.cpus).map(usize::from)
+}

@@ -1,0 +1,48 @@
+//! How a process that MPI has started becomes the monitor of its host.
+
+use crate::communication::{Mpi, MpiError};
+use crate::membership::{Membership, introduce};
+use crate::topology::Topology;
+use crate::worker;
+use std::ffi::{OsStr, OsString};
+use unidist_common::{Error, Result};
+use unidist_config::Settings;
+use unidist_core::Program;
+
+/// The first argument of a monitor. The arguments of the program follow.
+pub const ARGUMENT: &str = "--unidist-monitor";
+
+/// The arguments of the program, if this process was started as a monitor. It may be asked before `main`.
+pub fn program_arguments() -> Option<Vec<OsString>> {
+    let mut arguments = std::env::args_os().skip(1);
+    (arguments.next()? == OsStr::new(ARGUMENT)).then(|| arguments.collect())
+}
+
+/// Joins the session of whoever has started this process.
+///
+/// The monitor itself uses all CPUs of the host, whatever the launcher has bound it to: it moves data, and has no core
+/// of its own.
+///
+/// # Errors
+///
+/// Nobody has started it by MPI. (Where those that were started do not go together, the controller says so, and this
+/// ends its process quietly.)
+pub fn join(program: Program) -> Result<Membership> {
+    // Where this is refused, the monitor goes on with what it has.
+    let _ = worker::bind(worker::unbound());
+    let settings = Settings::resolve()?;
+    let mpi = Mpi::init()?;
+    let failed = |error: MpiError| Error::system("cannot join the controller", error);
+    let parent = mpi.parent().map_err(failed)?.ok_or_else(|| Error::Launch {
+        message: format!("{ARGUMENT} is for the use of unidist itself: MPI has not started this process"),
+    })?;
+    let group = parent.merge(true).map_err(failed)?;
+    let all = introduce(mpi, &group, program, &settings, &[], true)?;
+    let (Ok(topology), Some(controller)) = (Topology::of_spawned(&all), all.first()) else {
+        // The controller draws the same conclusion, and says it.
+        group.free();
+        mpi.finalize();
+        std::process::exit(0);
+    };
+    Ok(Membership::new(mpi, topology, group, None, &controller.terms))
+}

@@ -1,0 +1,298 @@
+//! The engine's network over MPI: one process a host, in one group.
+//!
+//! Messages to a host arrive in the order in which they were sent, each as one message of MPI's
+//! (`serialization`). Memory goes beside them (`shared_store`). Whatever MPI says went wrong with a host, whatever a
+//! host sends that cannot be understood, and too long a silence (`heartbeat`), loses the host and nothing else.
+
+use crate::async_operations::{Abandoned, InOrder};
+use crate::communication::{Communicator, MpiError};
+use crate::heartbeat::{Heartbeat, Watch};
+use crate::local_store::LocalStore;
+use crate::serialization::{self, Malformed, Operation, SharedDataRequest};
+use crate::shared_store::{Receiving, Sending};
+use bytes::Bytes;
+use std::ffi::c_int;
+use std::fmt;
+use std::time::{Duration, Instant};
+use unidist_core::WritableBuffer;
+use unidist_engine::network::{Arrival, HostId, Network, Transfer};
+
+const MESSAGES: c_int = 1;
+/// So many messages of a host are taken in at once, so that others get their turn.
+const TURN: usize = 64;
+/// How often a look is repeated that finds nothing: Open MPI looks first, and fetches what there is to see after that.
+const LOOKS: usize = 2;
+
+/// The hosts' network.
+pub struct MpiNetwork {
+    group: Communicator,
+    /// This host and the others, by place; this one has no peer.
+    peers: Vec<Option<Peer>>,
+    watch: Watch,
+    store: LocalStore,
+    abandoned: Abandoned,
+    /// What was seen while nobody asked.
+    seen: Vec<Arrival>,
+    log: bool,
+}
+
+impl fmt::Debug for MpiNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MpiNetwork").field("hosts", &self.peers.len()).finish_non_exhaustive()
+    }
+}
+
+/// Another host.
+struct Peer {
+    rank: usize,
+    sent: InOrder,
+    arriving: InOrder,
+    sending: Sending,
+    receiving: Receiving,
+    heartbeat: Heartbeat,
+    /// The last word about the end of the session that came from it.
+    farewell: Option<Operation>,
+    lost: bool,
+}
+
+/// Why a host is lost.
+enum Loss {
+    Mpi(MpiError),
+    Malformed(Malformed),
+}
+
+impl From<MpiError> for Loss {
+    fn from(error: MpiError) -> Self {
+        Loss::Mpi(error)
+    }
+}
+
+impl From<Malformed> for Loss {
+    fn from(error: Malformed) -> Self {
+        Loss::Malformed(error)
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::Mpi(error) => write!(f, "MPI cannot reach it: {error}"),
+            Loss::Malformed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl MpiNetwork {
+    /// The network of a group in which each rank is the host of that place.
+    pub(crate) fn new(group: Communicator, timeout: Duration, log: bool) -> Self {
+        let (own, now) = (group.rank(), Instant::now());
+        let peer = |rank| Peer {
+            rank,
+            sent: InOrder::default(),
+            arriving: InOrder::default(),
+            sending: Sending::default(),
+            receiving: Receiving::default(),
+            heartbeat: Heartbeat::new(now),
+            farewell: None,
+            lost: false,
+        };
+        MpiNetwork {
+            peers: (0..group.size()).map(|rank| (rank != own).then(|| peer(rank))).collect(),
+            group,
+            watch: Watch::new(timeout, now),
+            store: LocalStore::default(),
+            abandoned: Abandoned::default(),
+            seen: Vec::new(),
+            log,
+        }
+    }
+
+    /// How long a host may be silent.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.watch.timeout()
+    }
+
+    /// The other hosts that are not lost, each with the last word about the end of the session that came from it.
+    pub(crate) fn living(&self) -> Vec<(HostId, Option<Operation>)> {
+        let peers = (0..).zip(&self.peers).filter_map(|(place, peer)| Some((place, peer.as_ref()?)));
+        peers
+            .filter(|(_, peer)| !peer.lost)
+            .map(|(place, peer)| (HostId::new(place), peer.farewell))
+            .collect()
+    }
+
+    /// Whether a host was lost.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.peers.iter().flatten().any(|peer| peer.lost)
+    }
+
+    /// Says something without a body.
+    pub(crate) fn tell(&mut self, to: HostId, operation: Operation) {
+        self.say(to, operation, Vec::new());
+    }
+
+    /// Frees the group. Nothing is under way in it any more.
+    pub(crate) fn free(self) {
+        self.group.free();
+    }
+
+    fn peer(&mut self, host: HostId) -> Option<&mut Peer> {
+        self.peers.get_mut(host.place())?.as_mut().filter(|peer| !peer.lost)
+    }
+
+    fn say(&mut self, to: HostId, operation: Operation, body: Vec<u8>) {
+        let log = self.log;
+        let Some(peer) = self.peers.get_mut(to.place()).and_then(Option::as_mut).filter(|peer| !peer.lost)
+        else {
+            return;
+        };
+        if log {
+            log::info!("to {to}: {operation:?}, {} bytes", body.len());
+        }
+        peer.heartbeat.say(Instant::now());
+        let frame = serialization::frame(operation, body);
+        match self.group.send(peer.rank, MESSAGES, frame) {
+            Ok(operation) => peer.sent.push(operation),
+            Err(error) => self.lose(to, Loss::Mpi(error).to_string()),
+        }
+    }
+
+    fn lose(&mut self, host: HostId, why: String) {
+        let Some(peer) = self.peers.get_mut(host.place()).and_then(Option::as_mut) else { return };
+        if std::mem::replace(&mut peer.lost, true) {
+            return;
+        }
+        let messages = std::mem::take(&mut peer.sent).into_iter();
+        let arriving = std::mem::take(&mut peer.arriving).into_iter();
+        let memory = peer.sending.give_up().chain(peer.receiving.give_up());
+        self.abandoned.take(messages.chain(arriving).chain(memory));
+        log::warn!("{host} is lost: {why}");
+        self.seen.push(Arrival::Lost(host, why));
+    }
+
+    /// Asks for the data of transfers that are to be received.
+    fn request_data(&mut self, from: HostId) {
+        while let Some(request) = self.peer(from).and_then(|peer| peer.receiving.next_request()) {
+            self.say(from, Operation::RequestSharedData, request.encode());
+        }
+    }
+
+    /// Goes on with everything with one host; says whether something has arrived.
+    fn go_on(&mut self, host: HostId, now: Instant) -> Result<bool, Loss> {
+        let Some(peer) = self.peers.get_mut(host.place()).and_then(Option::as_mut).filter(|peer| !peer.lost)
+        else {
+            return Ok(false);
+        };
+        let before = self.seen.len();
+        for _ in 0..TURN {
+            let store = &mut self.store;
+            match self.group.receive(peer.rank, MESSAGES, |len| store.take(len))? {
+                Some(operation) => peer.arriving.push(operation),
+                None => break,
+            }
+        }
+        while let Some(ended) = peer.arriving.next_ended()? {
+            peer.heartbeat.hear(now);
+            let (operation, body) = serialization::open(ended.into_message().unwrap_or_default())?;
+            if self.log {
+                log::info!("from {host}: {operation:?}, {} bytes", body.len());
+            }
+            match operation {
+                Operation::Message => self.seen.push(Arrival::Message(host, body)),
+                Operation::Heartbeat => {}
+                Operation::RequestSharedData => {
+                    peer.sending.request(SharedDataRequest::decode(&body)?)?;
+                    self.store.give(body);
+                }
+                Operation::Cancel | Operation::ReadyToShutdown | Operation::Shutdown => {
+                    peer.farewell = Some(operation);
+                }
+            }
+        }
+        peer.sent.recycle_ended(&mut self.store)?;
+        let seen = &mut self.seen;
+        peer.sending.poll(&self.group, peer.rank, &mut |transfer| seen.push(Arrival::Sent(transfer)))?;
+        peer.receiving
+            .poll(&self.group, peer.rank, &mut |transfer| seen.push(Arrival::Received(transfer)))?;
+        if seen.len() > before {
+            peer.heartbeat.hear(now);
+        }
+        Ok(seen.len() > before)
+    }
+
+    fn look_at_clock(&mut self, now: Instant) {
+        let Some(gap) = self.watch.look(now) else { return };
+        let (timeout, interval) = (self.watch.timeout(), self.watch.interval());
+        for (host, _) in self.living() {
+            let Some(peer) = self.peer(host) else { continue };
+            peer.heartbeat.pause(gap);
+            if peer.heartbeat.silence(now) > timeout {
+                self.lose(host, format!("nothing was heard from it for {} s", timeout.as_secs_f64()));
+            } else if peer.heartbeat.own_silence(now) > interval {
+                self.tell(host, Operation::Heartbeat);
+            }
+        }
+    }
+}
+
+impl Network for MpiNetwork {
+    fn send(&mut self, to: HostId, message: Vec<u8>) {
+        self.say(to, Operation::Message, message);
+    }
+
+    fn send_memory(&mut self, to: HostId, transfer: Transfer, memory: Vec<Bytes>) {
+        if self.log {
+            log::info!("to {to}: transfer {}", transfer.0);
+        }
+        let Some(peer) = self.peer(to) else { return };
+        match peer.sending.begin(transfer, memory) {
+            Ok(true) => self.seen.push(Arrival::Sent(transfer)),
+            Ok(false) => {}
+            Err(error) => self.lose(to, error.to_string()),
+        }
+    }
+
+    fn receive_memory(&mut self, from: HostId, transfer: Transfer, memory: Vec<Box<dyn WritableBuffer>>) {
+        if self.log {
+            log::info!("from {from}: transfer {}", transfer.0);
+        }
+        let Some(peer) = self.peer(from) else { return };
+        match peer.receiving.begin(transfer, memory) {
+            true => self.seen.push(Arrival::Received(transfer)),
+            false => self.request_data(from),
+        }
+    }
+
+    fn poll(&mut self, arrivals: &mut Vec<Arrival>) {
+        let now = Instant::now();
+        for _ in 0..LOOKS {
+            let mut some = false;
+            for host in (0..self.peers.len() as u32).map(HostId::new) {
+                match self.go_on(host, now) {
+                    Ok(arrived) => some |= arrived,
+                    Err(loss) => self.lose(host, loss.to_string()),
+                }
+                self.request_data(host);
+            }
+            if some {
+                break;
+            }
+        }
+        self.look_at_clock(now);
+        self.abandoned.sweep();
+        arrivals.append(&mut self.seen);
+    }
+
+    fn forget(&mut self, host: HostId) {
+        self.lose(host, "the session has given it up".into());
+    }
+
+    fn is_busy(&self) -> bool {
+        let living = self.peers.iter().flatten().filter(|peer| !peer.lost);
+        !self.seen.is_empty()
+            || living.into_iter().any(|peer| {
+                let messages = peer.sent.is_empty() && peer.arriving.is_empty();
+                !(messages && peer.sending.is_empty() && peer.receiving.is_empty())
+            })
+    }
+}

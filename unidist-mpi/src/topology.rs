@@ -1,0 +1,368 @@
+//! Who is where. Every process introduces itself to all others, and all of them draw the same conclusions.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use unidist_common::{Error, Result, codec};
+
+/// What a process says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// The version of the crate.
+    pub version: String,
+    /// The build of the executable.
+    pub build_id: String,
+    /// The host's own name.
+    pub host: String,
+    /// Its address.
+    pub ip: String,
+    /// The lowest rank that shares memory with this one.
+    pub first_on_host: u32,
+    /// The CPU slots of the host.
+    pub cpus: u32,
+    /// What the host has besides, by name.
+    pub resources: BTreeMap<String, f64>,
+    /// Bytes that the objects of the host may take together, if nothing else was said.
+    pub object_store_memory: u64,
+    /// The CPUs that the launcher has left to this process.
+    pub binding: Vec<u32>,
+    /// The process's number on its host.
+    pub pid: u32,
+    /// What it was told; what rank 0 was told holds for all, since launchers do not take every variable to each host.
+    pub terms: Terms,
+}
+
+/// What the processes of a session have to agree on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Whether MPI is to start further processes.
+    pub spawn: bool,
+    /// How long a host may be silent.
+    pub host_timeout: Duration,
+    /// Whether what goes from host to host is logged.
+    pub log: bool,
+    /// How many CPU slots hosts have, where a list says so.
+    pub slots: Vec<(String, u32)>,
+}
+
+/// A host of the session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its address; its name where another host has the same.
+    pub ip: String,
+    /// Its CPU slots.
+    pub cpus: usize,
+    /// What it has besides, by name.
+    pub resources: BTreeMap<String, f64>,
+    /// Bytes that its objects may take together, if nothing else was said.
+    pub object_store_memory: u64,
+    /// The rank of the process that is its end of the network: the controller, or its monitor.
+    pub engine: usize,
+    /// That process's number.
+    pub engine_pid: u32,
+    /// The ranks that stand for its workers, and the CPUs that each may use; none in spawn mode.
+    pub workers: Vec<(usize, Vec<u32>)>,
+    /// The monitor, in SPMD mode: the lowest rank that is not the controller.
+    pub monitor: Option<usize>,
+}
+
+/// The hosts, the controller's first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topology {
+    /// The hosts, by place.
+    pub hosts: Vec<Host>,
+}
+
+impl Introduction {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        let bytes = codec::encode(self).map_err(|error| Error::Encode {
+            type_name: "Introduction".into(),
+            message: error.to_string(),
+        })?;
+        Ok(bytes.into())
+    }
+
+    /// All introductions, by rank.
+    pub(crate) fn decode_all(said: &[Vec<u8>]) -> Result<Vec<Introduction>> {
+        let decoded = said.iter().enumerate().map(|(rank, bytes)| {
+            codec::decode(bytes).map_err(|_| {
+                launch(format!(
+                    "rank {rank} runs another version of unidist: start the same executable on all hosts"
+                ))
+            })
+        });
+        decoded.collect()
+    }
+
+    fn host(&self, first: u32) -> Host {
+        Host {
+            name: self.host.clone(),
+            ip: self.ip.clone(),
+            cpus: self.cpus as usize,
+            resources: self.resources.clone(),
+            object_store_memory: self.object_store_memory,
+            engine: first as usize,
+            engine_pid: self.pid,
+            workers: Vec::new(),
+            monitor: None,
+        }
+    }
+}
+
+fn launch(message: String) -> Error {
+    Error::Launch { message }
+}
+
+/// All run the same code.
+fn check_builds(all: &[Introduction]) -> Result<()> {
+    let Some(first) = all.first() else { return Ok(()) };
+    for (rank, other) in all.iter().enumerate() {
+        let what = if other.version != first.version {
+            format!("version {} of unidist, not {}", other.version, first.version)
+        } else if other.build_id != first.build_id {
+            format!("another executable (build {}, not {})", other.build_id, first.build_id)
+        } else {
+            continue;
+        };
+        return Err(launch(format!(
+            "rank {rank}, on {}, runs {what} like rank 0 on {}: start the same executable on all hosts",
+            other.host, first.host
+        )));
+    }
+    Ok(())
+}
+
+impl Topology {
+    /// What processes conclude of which the first has started the others, one on each further host.
+    ///
+    /// # Errors
+    ///
+    /// They run different executables, or MPI has put two of them on one host.
+    pub fn of_spawned(all: &[Introduction]) -> Result<Topology> {
+        check_builds(all)?;
+        let hosts: Vec<_> = (0..).zip(all).map(|(rank, one)| one.host(rank)).collect();
+        let mut seen = BTreeSet::new();
+        for host in &hosts {
+            if !seen.insert((&host.name, &host.ip)) {
+                return Err(launch(format!(
+                    "MPI has started two monitors on {}, where one on each host was asked for: name each host once in \
+                     UNIDIST_MPI_HOSTS, under the name that the MPI launcher knows",
+                    host.name
+                )));
+            }
+        }
+        Ok(Topology { hosts }.on_the_terms_of(all))
+    }
+
+    /// What processes conclude that a launcher has started: the first is the controller, the next on each host its
+    /// monitor, each other one stands for a worker.
+    ///
+    /// # Errors
+    ///
+    /// They run different executables, or a host has no process for a worker.
+    pub fn of_ranks(all: &[Introduction]) -> Result<Topology> {
+        check_builds(all)?;
+        if all.first().is_some_and(|first| first.terms.spawn) {
+            return Err(launch(format!(
+                "the MPI launcher has started {} processes: start one (`mpiexec -n 1`) and let unidist start its own, or \
+                 set UNIDIST_MPI_SPAWN=false to have the others stand for workers",
+                all.len()
+            )));
+        }
+        if all.len() < 3 {
+            return Err(launch(format!(
+                "with UNIDIST_MPI_SPAWN=false at least three processes are needed (the program, a monitor, a worker), \
+                 and there {}: start more (`mpiexec -n 4`), or let unidist start its own (unset UNIDIST_MPI_SPAWN)",
+                if all.len() == 1 { "is one".to_owned() } else { format!("are {}", all.len()) }
+            )));
+        }
+        let mut hosts: Vec<Host> = Vec::new();
+        let mut places = BTreeMap::new();
+        for (rank, one) in (0..).zip(all) {
+            let place = *places.entry((&one.host, one.first_on_host)).or_insert_with(|| {
+                hosts.push(one.host(rank));
+                hosts.len() - 1
+            });
+            let host = &mut hosts[place];
+            let rank = rank as usize;
+            match (rank, host.monitor) {
+                (0, _) => {}
+                (_, None) => host.monitor = Some(rank),
+                _ => host.workers.push((rank, one.binding.clone())),
+            }
+        }
+        for host in &hosts {
+            if host.workers.is_empty() {
+                let first = host.engine == 0;
+                return Err(launch(format!(
+                    "{} has no process for a worker: with UNIDIST_MPI_SPAWN=false it needs at least {}",
+                    host.name,
+                    if first {
+                        "three (the program, a monitor, a worker)"
+                    } else {
+                        "two (a monitor, a worker)"
+                    },
+                )));
+            }
+        }
+        Ok(Topology { hosts }.on_the_terms_of(all))
+    }
+
+    /// The same with the slots that rank 0 was told, and with addresses that tell hosts apart.
+    fn on_the_terms_of(mut self, all: &[Introduction]) -> Self {
+        let slots = all.first().map(|first| first.terms.slots.as_slice()).unwrap_or_default();
+        for host in &mut self.hosts {
+            let named = slots.iter().find(|(name, _)| is_same_host(name, &host.name, &host.ip));
+            if let Some((_, cpus)) = named {
+                host.cpus = *cpus as usize;
+            }
+        }
+        self.with_distinct_addresses()
+    }
+
+    /// The ranks that only sleep: neither the controller nor the monitor of a further host.
+    pub fn sleepers(&self) -> Vec<usize> {
+        let ranks = self.hosts.iter().flat_map(|host| {
+            let monitor = host.monitor.filter(|monitor| *monitor != host.engine);
+            monitor.into_iter().chain(host.workers.iter().map(|(rank, _)| *rank))
+        });
+        ranks.collect()
+    }
+
+    /// The place of the host whose end of the network this rank is, if it is one.
+    pub fn place_of_engine(&self, rank: usize) -> Option<u16> {
+        let place = self.hosts.iter().position(|host| host.engine == rank)?;
+        u16::try_from(place).ok()
+    }
+
+    /// The host on which a rank sleeps.
+    pub fn host_of_sleeper(&self, rank: usize) -> Option<&Host> {
+        self.hosts
+            .iter()
+            .find(|host| host.monitor == Some(rank) || host.workers.iter().any(|(worker, _)| *worker == rank))
+    }
+
+    /// Where hosts do not know their address, all have that of the loopback; their names tell them apart.
+    fn with_distinct_addresses(mut self) -> Self {
+        let mut seen = BTreeMap::new();
+        for host in &self.hosts {
+            *seen.entry(host.ip.clone()).or_insert(0) += 1;
+        }
+        for host in &mut self.hosts {
+            if seen[&host.ip] > 1 {
+                host.ip.clone_from(&host.name);
+            }
+        }
+        self
+    }
+}
+
+/// Whether a list means this host: by its address, its name, or its name without the domain.
+pub(crate) fn is_same_host(named: &str, name: &str, ip: &str) -> bool {
+    let short = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let whole = named.contains('.') && name.contains('.');
+    named == ip || named.eq_ignore_ascii_case(name) || (!whole && short(named) == short(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranks(hosts: &[&str]) -> Vec<Introduction> {
+        let first = |host: &str| hosts.iter().position(|other| *other == host).unwrap() as u32;
+        (0..)
+            .zip(hosts)
+            .map(|(rank, host)| Introduction {
+                version: "1".into(),
+                build_id: "a".into(),
+                host: (*host).into(),
+                ip: format!("ip-{host}"),
+                first_on_host: first(host),
+                cpus: 2,
+                resources: BTreeMap::new(),
+                object_store_memory: 1 << 20,
+                binding: vec![rank],
+                pid: 100 + rank,
+                terms: Terms { spawn: false, host_timeout: Duration::ZERO, log: false, slots: Vec::new() },
+            })
+            .collect()
+    }
+
+    #[test]
+    fn introductions_come_back() {
+        let all = ranks(&["a", "b"]);
+        let said: Vec<_> = all.iter().map(|one| one.encode().unwrap()).collect();
+        assert_eq!(Introduction::decode_all(&said), Ok(all));
+        assert!(Introduction::decode_all(&[vec![1, 2]]).unwrap_err().to_string().contains("rank 0"));
+    }
+
+    #[test]
+    fn roles_are_dealt_out() {
+        let topology = Topology::of_ranks(&ranks(&["a", "b", "a", "b", "a", "b"])).unwrap();
+        let [a, b] = &topology.hosts[..] else { panic!("{topology:?}") };
+        assert_eq!((a.engine, a.monitor, &a.workers[..]), (0, Some(2), &[(4, vec![4])][..]));
+        assert_eq!((b.engine, b.monitor, &b.workers[..]), (1, Some(1), &[(3, vec![3]), (5, vec![5])][..]));
+        assert_eq!((a.engine_pid, b.engine_pid), (100, 101));
+        assert_eq!(topology.sleepers(), [2, 4, 3, 5]);
+        assert_eq!([0, 1, 2].map(|rank| topology.place_of_engine(rank)), [Some(0), Some(1), None]);
+        assert_eq!(topology.host_of_sleeper(3).unwrap().name, "b");
+    }
+
+    #[test]
+    fn too_few_are_an_error() {
+        let text = |hosts: &[&str]| Topology::of_ranks(&ranks(hosts)).unwrap_err().to_string();
+        assert!(text(&["a", "a"]).contains("there are 2"));
+        assert!(text(&["a"]).contains("there is one"));
+        assert!(text(&["a", "a", "b", "b"]).contains("a has no process for a worker"));
+        assert!(text(&["a", "a", "a", "b"]).contains("b has no process for a worker"));
+        let mut all = ranks(&["a", "a", "a", "a"]);
+        all[0].terms.spawn = true;
+        assert!(Topology::of_ranks(&all).unwrap_err().to_string().contains("has started 4 processes"));
+    }
+
+    #[test]
+    fn others_code_is_an_error() {
+        let mut all = ranks(&["a", "a", "a"]);
+        all[2].build_id = "b".into();
+        let text = Topology::of_ranks(&all).unwrap_err().to_string();
+        assert!(text.contains("rank 2") && text.contains("another executable"), "{text}");
+        all[2].version = "2".into();
+        assert!(Topology::of_spawned(&all).unwrap_err().to_string().contains("version 2"));
+    }
+
+    #[test]
+    fn spawned_monitors_are_apart() {
+        let topology = Topology::of_spawned(&ranks(&["a", "b", "c"])).unwrap();
+        assert_eq!(topology.hosts[2].engine, 2);
+        assert!(topology.sleepers().is_empty());
+        let text = Topology::of_spawned(&ranks(&["a", "b", "b"])).unwrap_err().to_string();
+        assert!(text.contains("two monitors on b"));
+    }
+
+    #[test]
+    fn slots_of_a_list_count() {
+        let mut all = ranks(&["a", "b.example.org"]);
+        all[0].terms.slots = vec![("B".into(), 7)];
+        all[1].terms.slots = vec![("a".into(), 9)];
+        let topology = Topology::of_spawned(&all).unwrap();
+        assert_eq!(topology.hosts.iter().map(|host| host.cpus).collect::<Vec<_>>(), [2, 7]);
+    }
+
+    #[test]
+    fn equal_addresses_give_way_to_names() {
+        let mut all = ranks(&["a", "b"]);
+        all.iter_mut().for_each(|one| one.ip = "127.0.0.1".into());
+        let topology = Topology::of_spawned(&all).unwrap();
+        assert_eq!(topology.hosts.iter().map(|host| host.ip.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn hosts_by_many_names() {
+        assert!(is_same_host("node1", "node1.example.org", "10.0.0.1"));
+        assert!(is_same_host("10.0.0.1", "node1", "10.0.0.1"));
+        assert!(!is_same_host("node1.a", "node1.b", ""));
+        assert!(!is_same_host("node2", "node1", ""));
+    }
+}
