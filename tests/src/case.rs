@@ -7,8 +7,12 @@ pub(crate) type Result<T = (), E = unidist::Error> = std::result::Result<T, E>;
 pub(crate) const PYSEQ: &str = "pyseq";
 pub(crate) const PYMP: &str = "pymp";
 
-/// The backends of this build.
-pub(crate) const BACKENDS: &[&str] = if cfg!(feature = "pymp") { &[PYSEQ, PYMP] } else { &[PYSEQ] };
+pub(crate) const MPI: &str = "mpi";
+
+/// The backends of this build that trials are made for unless others are asked for.
+pub(crate) const DEFAULT: &[&str] = if cfg!(feature = "pymp") { &[PYSEQ, PYMP] } else { &[PYSEQ] };
+/// Those that have to be asked for.
+pub(crate) const ON_DEMAND: &[&str] = if cfg!(feature = "mpi") { &[MPI] } else { &[] };
 
 /// One promise, as a program.
 #[derive(Clone, Copy)]
@@ -16,8 +20,12 @@ pub(crate) struct Case {
     pub(crate) group: &'static str,
     pub(crate) name: &'static str,
     pub(crate) run: fn() -> Result,
-    /// The backend that it concerns; all if none is named.
+    /// The backend that it concerns, with those that work alike; all if none is named.
     pub(crate) backend: Option<&'static str>,
+    /// It needs several hosts.
+    pub(crate) is_for_hosts: bool,
+    /// One that it does not concern after all.
+    pub(crate) except: Option<&'static str>,
     /// Whether it starts and ends its sessions itself.
     pub(crate) is_bare: bool,
     /// Settings, beside the backend and two CPUs.
@@ -26,12 +34,34 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) const fn new(group: &'static str, name: &'static str, run: fn() -> Result) -> Self {
-        Case { group, name, run, backend: None, is_bare: false, settings: &[] }
+        Case {
+            group,
+            name,
+            run,
+            backend: None,
+            is_for_hosts: false,
+            except: None,
+            is_bare: false,
+            settings: &[],
+        }
     }
 
-    /// It concerns this backend alone.
+    /// It concerns this backend alone. What concerns `pymp` concerns `mpi`, whose engine is the same.
     pub(crate) const fn only(mut self, backend: &'static str) -> Self {
         self.backend = Some(backend);
+        self
+    }
+
+    /// It needs several hosts.
+    pub(crate) const fn several_hosts(mut self) -> Self {
+        self.is_for_hosts = true;
+        self
+    }
+
+    /// It does not concern this backend.
+    #[allow(dead_code, reason = "a word of the tables, whether or not one of them uses it")]
+    pub(crate) const fn except(mut self, backend: &'static str) -> Self {
+        self.except = Some(backend);
         self
     }
 
@@ -47,8 +77,13 @@ impl Case {
         self
     }
 
-    pub(crate) fn concerns(&self, backend: &str) -> bool {
-        self.backend.is_none_or(|only| only == backend)
+    /// Whether it is run with this backend, on several hosts or one.
+    pub(crate) fn concerns(&self, backend: &str, several_hosts: bool) -> bool {
+        let alike = if backend == MPI { PYMP } else { backend };
+        let included = self.backend.is_none_or(|only| only == backend || only == alike);
+        included
+            && (several_hosts || !self.is_for_hosts)
+            && self.except.is_none_or(|except| except != backend)
     }
 
     pub(crate) fn path(&self) -> String {

@@ -107,10 +107,3 @@ pub(crate) fn cpu_time(process: u32) -> Duration {
     let ticks: u64 = [11, 12].iter().filter_map(|place| fields.get(*place)?.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
-
-/// The entries of `/dev/shm` that have to do with unidist.
-pub(crate) fn shared_memory() -> Vec<String> {
-    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| name.contains("unidist")).collect()
-}

@@ -1,6 +1,7 @@
 //! The trials: each a case on a backend, in a process of its own.
 
-use crate::case::{BACKENDS, Case};
+use crate::case::{self, Case};
+use crate::place::{self, Place};
 use crate::{cases, process, program, self_test};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fmt::Write;
@@ -15,6 +16,8 @@ pub(crate) const MARK: &str = "UNIDIST_CONFORMANCE_TRIAL";
 /// How long a trial may take, in seconds, and what it gave up may then take to be gone.
 const TIMEOUT: &str = "UNIDIST_CONFORMANCE_TIMEOUT";
 const GRACE: &str = "UNIDIST_CONFORMANCE_GRACE";
+/// The backends that trials are made for, separated by commas.
+const BACKENDS: &str = "UNIDIST_CONFORMANCE_BACKENDS";
 
 /// The bounds of a trial.
 #[derive(Clone, Copy)]
@@ -46,12 +49,36 @@ pub fn main() -> ExitCode {
         };
     }
     let arguments = Arguments::from_args();
-    let mut trials = self_test::trials();
-    for backend in BACKENDS {
+    let given = std::env::var(BACKENDS).ok();
+    let backends = match backends(given.as_deref(), Place::given().has_launcher()) {
+        Ok(backends) => backends,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // The suite's own tests are the same wherever the backends run.
+    let mut trials = if given.is_none() { self_test::trials() } else { Vec::new() };
+    for backend in backends {
         let cases = cases::ALL.iter().copied().flatten();
-        trials.extend(cases.filter(|case| case.concerns(backend)).map(|case| trial(backend, *case)));
+        let several_hosts = Place::given().shared_memory.len() > 1;
+        trials.extend(
+            cases.filter(|case| case.concerns(backend, several_hosts)).map(|case| trial(backend, *case)),
+        );
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The backends to make trials for: those that are asked for, or, where there is a launcher, those that need one.
+fn backends(given: Option<&str>, launcher: bool) -> Result<Vec<&'static str>, String> {
+    let Some(names) = given else {
+        let needy = launcher && !case::ON_DEMAND.is_empty();
+        return Ok(if needy { case::ON_DEMAND } else { case::DEFAULT }.to_vec());
+    };
+    let built = || case::DEFAULT.iter().chain(case::ON_DEMAND).copied();
+    let find = |name: &str| built().find(|backend| *backend == name);
+    let found = names.split(',').map(|name| find(name).ok_or(format!("{BACKENDS}: no {name} in this build")));
+    found.collect()
 }
 
 fn find(path: &str) -> Option<Case> {
@@ -60,15 +87,17 @@ fn find(path: &str) -> Option<Case> {
 }
 
 fn trial(backend: &'static str, case: Case) -> Trial {
-    Trial::test(format!("{backend}::{}", case.path()), move || run(backend, &case, Limits::given()))
+    Trial::test(format!("{backend}::{}", case.path()), move || {
+        run(backend, &case, Limits::given(), &Place::given())
+    })
 }
 
 /// Runs a case on a backend.
-pub(crate) fn run(backend: &str, case: &Case, limits: Limits) -> Result<(), Failed> {
-    let mut command = Command::new(std::env::current_exe()?);
+pub(crate) fn run(backend: &str, case: &Case, limits: Limits, place: &Place) -> Result<(), Failed> {
+    let mut command = place.program()?;
     let mark = command_for(&mut command, backend, case);
     command.env(GRACE, limits.grace.as_secs().to_string());
-    let shared_memory = process::shared_memory();
+    let shared_memory = place.entries();
     let ended = process::run(&mut command, limits.run)?;
     let mut failure = match ended.status {
         Some(status) if status.success() => String::new(),
@@ -83,8 +112,8 @@ pub(crate) fn run(backend: &str, case: &Case, limits: Limits) -> Result<(), Fail
         left.into_iter().for_each(kill);
     }
     let new = || {
-        let now = process::shared_memory();
-        now.into_iter().filter(|name| !shared_memory.contains(name)).collect::<Vec<_>>()
+        let now = place.entries();
+        now.into_iter().filter(|path| !shared_memory.contains(path)).collect::<Vec<_>>()
     };
     if !process::eventually(limits.grace, || new().is_empty()) {
         let _ = writeln!(failure, "it left shared memory behind: {:?}", new());
@@ -100,7 +129,9 @@ pub(crate) fn command_for(command: &mut Command, backend: &str, case: &Case) -> 
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     for (variable, _) in std::env::vars_os() {
-        if variable.to_string_lossy().starts_with("UNIDIST_") {
+        let name = variable.to_string_lossy();
+        // Where it runs is told to the case too, which may start programs.
+        if name.starts_with("UNIDIST_") && ![place::LAUNCHER, place::SHARED_MEMORY].contains(&&*name) {
             command.env_remove(variable);
         }
     }

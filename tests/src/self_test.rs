@@ -1,16 +1,18 @@
 //! The suite notices what it should: cases that break each of its rules, which must fail.
 
 use crate::case::{Case, PYSEQ, Result, cases};
+use crate::place::Place;
 use crate::runner::{self, Limits};
 use libtest_mimic::{Failed, Trial};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 /// The cases that must fail; part of no backend's list.
 pub(crate) const CASES: &[Case] = cases!["self_test":
     panics, returns_an_error, hangs, keeps_an_object, keeps_the_session, leaves_a_process, leaves_shared_memory,
-    exits_early.bare(),
+    leaves_shared_memory_on_another_host, exits_early.bare(),
 ];
 
 /// What the failure of each has to say.
@@ -21,6 +23,7 @@ const COMPLAINTS: &[&str] = &[
     "1 objects are left",
     "the session has not ended",
     "these processes have not",
+    "left shared memory behind",
     "left shared memory behind",
     "exit status: 3",
 ];
@@ -40,9 +43,16 @@ fn notices(case: &Case, complaint: &str) -> std::result::Result<(), Failed> {
     // Only the one that hangs is to be killed; the others may take long on a busy machine.
     let seconds = if case.name == "hangs" { 2 } else { 60 };
     let limits = Limits { run: Duration::from_secs(seconds), grace: Duration::from_secs(1) };
-    let outcome = runner::run(PYSEQ, case, limits);
-    if case.name == "leaves_shared_memory" {
-        let _ = std::fs::remove_file(LEFT_IN_MEMORY);
+    let mut place = Place::here();
+    if case.name == "leaves_shared_memory_on_another_host" {
+        std::fs::create_dir_all(another_host())?;
+        place.shared_memory.push(another_host());
+    }
+    let outcome = runner::run(PYSEQ, case, limits, &place);
+    match case.name {
+        "leaves_shared_memory" => drop(std::fs::remove_file(LEFT_IN_MEMORY)),
+        "leaves_shared_memory_on_another_host" => drop(std::fs::remove_dir_all(another_host())),
+        _ => {}
     }
     match outcome {
         Ok(()) => Err("it passed".into()),
@@ -54,6 +64,11 @@ fn notices(case: &Case, complaint: &str) -> std::result::Result<(), Failed> {
 }
 
 const LEFT_IN_MEMORY: &str = "/dev/shm/unidist-self-test";
+
+/// What stands for the shared memory of another host.
+fn another_host() -> PathBuf {
+    std::env::temp_dir().join("unidist-self-test-host")
+}
 
 fn panics() -> Result {
     panic!("the panic of the case");
@@ -87,6 +102,11 @@ fn leaves_a_process() -> Result {
 
 fn leaves_shared_memory() -> Result {
     std::fs::write(LEFT_IN_MEMORY, "").map_err(|error| unidist::Error::system(LEFT_IN_MEMORY, error))
+}
+
+fn leaves_shared_memory_on_another_host() -> Result {
+    let path = another_host().join("unidist-self-test");
+    std::fs::write(&path, "").map_err(|error| unidist::Error::system("shared memory of another host", error))
 }
 
 fn exits_early() -> Result {

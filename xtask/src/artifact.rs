@@ -6,13 +6,17 @@ use crate::workspace::Workspace;
 use cargo_metadata::Message;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// Has cargo build with these arguments and gives the path of the executable with this name.
 pub(crate) fn build(workspace: &Workspace, arguments: &[&str], name: &str) -> Result<PathBuf> {
-    let mut cargo = process::cargo(&workspace.root);
-    cargo.args(arguments).arg("--message-format=json-render-diagnostics");
-    eprintln!("$ {}", process::words(&cargo));
+    build_with(process::cargo(&workspace.root).args(arguments), name)
+}
+
+/// The same, with a command of cargo's.
+pub(crate) fn build_with(cargo: &mut Command, name: &str) -> Result<PathBuf> {
+    cargo.arg("--message-format=json-render-diagnostics");
+    eprintln!("$ {}", process::words(cargo));
     let mut child = cargo.stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().ok_or("cargo has no output")?;
     let mut executable = None;

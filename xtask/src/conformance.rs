@@ -4,19 +4,14 @@ use crate::Result;
 use crate::artifact;
 use crate::leftovers::Before;
 use crate::load::Load;
-use crate::process::{self, End};
+use crate::suite::{GRACE, Suite};
 use crate::workspace::Workspace;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::Read;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PACKAGE: &str = "unidist-tests";
-const TARGET: &str = "conformance";
-
-/// How long processes that are about to end may take to do so.
-const GRACE: Duration = Duration::from_secs(5);
+/// The suite's package and target.
+pub(crate) const PACKAGE: &str = "unidist-tests";
+pub(crate) const TARGET: &str = "conformance";
 
 /// The arguments of `conformance`.
 #[derive(Debug, clap::Args)]
@@ -41,14 +36,14 @@ pub(crate) struct Arguments {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result {
     let workspace = Workspace::load()?;
-    let suite = Suite::build(&workspace, arguments)?;
-    let trials = suite.trials()?;
+    let suite = build(&workspace, arguments)?;
+    let trials = suite.trials(suite.command())?;
     let bar = progress(arguments);
     let start = Instant::now();
     {
         let _load = arguments.load.then(Load::start);
         for number in 1..=arguments.repeat {
-            let took = suite.run_once().map_err(|error| {
+            let took = suite.run(suite.command()).and_then(|run| run.check()).map_err(|error| {
                 bar.abandon();
                 format!("run {number} of {}: {error}", arguments.repeat)
             })?;
@@ -70,72 +65,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// The suite, built.
-struct Suite {
-    executable: PathBuf,
-    before: Before,
-    folder: PathBuf,
-    filter: String,
-    limit: Duration,
-}
-
-impl Suite {
-    fn build(workspace: &Workspace, arguments: &Arguments) -> Result<Self> {
-        let mut cargo = vec!["test", "--package", PACKAGE, "--test", TARGET, "--no-run"];
-        if arguments.release {
-            cargo.push("--release");
-        }
-        let executable = artifact::build(workspace, &cargo, TARGET)?;
-        Ok(Suite {
-            before: Before::of(&executable),
-            executable,
-            folder: workspace.root.join("tests"),
-            filter: format!("{}::", arguments.backend),
-            limit: Duration::from_secs(arguments.timeout),
-        })
+fn build(workspace: &Workspace, arguments: &Arguments) -> Result<Suite> {
+    let mut cargo = vec!["test", "--package", PACKAGE, "--test", TARGET, "--no-run"];
+    if arguments.release {
+        cargo.push("--release");
     }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.executable);
-        command.arg(&self.filter).current_dir(&self.folder).stdin(Stdio::null());
-        command
-    }
-
-    /// How many tests the suite has for this backend; none is an error.
-    fn trials(&self) -> Result<usize> {
-        let listed = self.command().arg("--list").stderr(Stdio::inherit()).output()?;
-        let lines = String::from_utf8_lossy(&listed.stdout);
-        match lines.lines().filter(|line| line.starts_with(&self.filter)).count() {
-            0 => Err(format!("the suite has no test called {}...", self.filter).into()),
-            count => Ok(count),
-        }
-    }
-
-    /// Runs the suite; its output is part of the error.
-    fn run_once(&self) -> Result<Duration> {
-        let start = Instant::now();
-        let (output, writer) = std::io::pipe()?;
-        let mut child = self.command().stdout(writer.try_clone()?).stderr(writer).spawn()?;
-        // The command and with it this process's ends of the pipe are gone, so the text ends when the writers do.
-        let reader = std::thread::spawn(move || text_of(output));
-        let end = process::wait(&mut child, self.limit)?;
-        if matches!(end, End::TimedOut(_)) {
-            // Whatever outlived its parent would keep the pipe open.
-            process::processes_of(&self.executable).into_iter().for_each(process::kill);
-        } else {
-            self.before.check_processes(GRACE)?;
-        }
-        let text = reader.join().unwrap_or_default();
-        end.check("the suite").map_err(|error| format!("{error}\n{text}"))?;
-        Ok(start.elapsed())
-    }
-}
-
-fn text_of(mut output: impl Read) -> String {
-    let mut bytes = Vec::new();
-    // What could be read is better than nothing.
-    let _ = output.read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
+    let executable = artifact::build(workspace, &cargo, TARGET)?;
+    Ok(Suite {
+        before: Before::of(&executable),
+        executable,
+        folder: workspace.root.join("tests"),
+        filter: format!("{}::", arguments.backend),
+        limit: Duration::from_secs(arguments.timeout),
+        _name: None,
+    })
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -1,20 +1,34 @@
-//! What a program must not leave behind: processes, and files in `/dev/shm`.
+//! What a program must not leave behind: processes, and files in shared memory, on any host.
 
 use crate::{Result, process};
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// How the names begin of what implementations of MPI keep in shared memory, and leave there when they are killed.
+const OF_MPI: [&str; 5] = ["mpich_shm_", "vader_segment", "sm_segment", "psm_", "Intel_MPI_"];
+
 /// What there was before an executable was run.
+#[derive(Debug)]
 pub(crate) struct Before {
     executable: PathBuf,
-    shared_memory: BTreeSet<OsString>,
+    /// The folders of shared memory.
+    folders: Vec<PathBuf>,
+    shared_memory: BTreeSet<PathBuf>,
 }
 
 impl Before {
+    /// On this machine.
     pub(crate) fn of(executable: &Path) -> Self {
-        Before { executable: executable.to_owned(), shared_memory: shared_memory() }
+        Before::on_hosts(executable, vec![PathBuf::from("/dev/shm")])
+    }
+
+    /// On hosts whose shared memory is in these folders.
+    pub(crate) fn on_hosts(executable: &Path, folders: Vec<PathBuf>) -> Self {
+        let shared_memory = entries(&folders);
+        Before { executable: executable.to_owned(), folders, shared_memory }
     }
 
     /// An error if, after this time, a process of the executable is alive; it is ended.
@@ -33,39 +47,153 @@ impl Before {
         }
     }
 
-    /// An error if there is something new in `/dev/shm`.
+    /// An error if there is something new in shared memory.
     pub(crate) fn check_shared_memory(&self) -> Result {
-        let now = shared_memory();
-        let new: Vec<_> = now.difference(&self.shared_memory).collect();
+        let new = self.new_entries();
         match new.is_empty() {
             true => Ok(()),
-            false => Err(format!("left behind in /dev/shm: {new:?}").into()),
+            false => Err(format!("left behind in shared memory: {new:?}").into()),
         }
+    }
+
+    /// Removes what MPI has left in shared memory, which it does when its processes are killed. What a process uses is
+    /// another job's. Returns how many files that were.
+    pub(crate) fn remove_what_mpi_left(&self) -> Result<usize> {
+        let of_mpi: Vec<PathBuf> = self.new_entries().into_iter().filter(|path| is_of_mpi(path)).collect();
+        if of_mpi.is_empty() {
+            return Ok(0);
+        }
+        let used = in_use();
+        let mut removed = 0;
+        for path in of_mpi {
+            let Ok(file) = path.metadata() else { continue };
+            if !used.contains(&file.ino()) {
+                fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The same as an error: something new that is MPI's and in use is not left behind.
+    pub(crate) fn check_shared_memory_beside_mpi(&self) -> Result {
+        self.remove_what_mpi_left()?;
+        let new: Vec<PathBuf> = self.new_entries().into_iter().filter(|path| !is_of_mpi(path)).collect();
+        match new.is_empty() {
+            true => Ok(()),
+            false => Err(format!("left behind in shared memory: {new:?}").into()),
+        }
+    }
+
+    fn new_entries(&self) -> Vec<PathBuf> {
+        entries(&self.folders).difference(&self.shared_memory).cloned().collect()
     }
 }
 
-/// The names of what is in /dev/shm.
-fn shared_memory() -> BTreeSet<OsString> {
-    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name()).collect()
+/// What is in these folders.
+fn entries(folders: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    entries.map(|entry| entry.path()).collect()
+}
+
+fn is_of_mpi(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    OF_MPI.iter().any(|start| name.starts_with(start))
+}
+
+/// The inodes of the files that processes have mapped, see proc_pid_maps(5), or open.
+fn in_use() -> BTreeSet<u64> {
+    let mut found = BTreeSet::new();
+    for process in process::processes() {
+        let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
+        found.extend(maps.lines().filter_map(|line| line.split_whitespace().nth(4)?.parse::<u64>().ok()));
+        let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+        found.extend(open.filter_map(|entry| Some(fs::metadata(entry.path()).ok()?.ino())));
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::{self, Cluster};
 
     #[test]
     fn a_process_that_stays_is_found() {
         let sleep = Path::new("/bin/sleep").canonicalize().unwrap();
         // A copy of its own, so that no other process of this machine counts.
         let copy = std::env::temp_dir().join(format!("unidist-leftover-{}", std::process::id()));
-        std::fs::copy(sleep, &copy).unwrap();
+        fs::copy(sleep, &copy).unwrap();
         let before = Before::of(&copy);
         let mut child = std::process::Command::new(&copy).arg("1000").spawn().unwrap();
         let found = before.check_processes(Duration::ZERO);
         child.wait().unwrap();
-        std::fs::remove_file(&copy).unwrap();
+        fs::remove_file(&copy).unwrap();
         assert!(found.is_err());
         assert!(before.check_processes(Duration::ZERO).is_ok());
+    }
+
+    /// A folder that stands for shared memory, removed with this value.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("unidist-leftovers-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_planted_file_is_found() {
+        let (one, two) = (Folder::new("one"), Folder::new("two"));
+        fs::write(one.0.join("old"), "").unwrap();
+        let before = Before::on_hosts(Path::new("none"), vec![one.0.clone(), two.0.clone()]);
+        assert!(before.check_shared_memory().is_ok());
+        fs::write(two.0.join("planted"), "").unwrap();
+        let error = before.check_shared_memory().unwrap_err().to_string();
+        assert!(error.contains("planted") && !error.contains("old"), "{error}");
+        assert!(before.check_shared_memory_beside_mpi().is_err());
+    }
+
+    #[test]
+    fn what_mpi_left_is_removed_unless_it_is_in_use() {
+        let folder = Folder::new("mpi");
+        let before = Before::on_hosts(Path::new("none"), vec![folder.0.clone()]);
+        let used = fs::File::create(folder.0.join("vader_segment.host.0.1")).unwrap();
+        for name in ["mpich_shm_1", "sm_segment.host.1", "psm_abc"] {
+            fs::write(folder.0.join(name), "").unwrap();
+        }
+        assert_eq!(before.remove_what_mpi_left().unwrap(), 3);
+        assert!(before.check_shared_memory().is_err());
+        assert!(before.check_shared_memory_beside_mpi().is_ok());
+        drop(used);
+        assert_eq!(before.remove_what_mpi_left().unwrap(), 1);
+        assert!(before.check_shared_memory().is_ok());
+    }
+
+    #[test]
+    fn a_file_on_a_virtual_host_is_found() {
+        if let Err(error) = cluster::possible() {
+            eprintln!("skipped: {error}");
+            return;
+        }
+        let cluster = Cluster::up(2).unwrap();
+        let before = Before::on_hosts(Path::new("none"), cluster.shared_memory().unwrap());
+        let plant = |name| {
+            let file = format!("/dev/shm/{name}");
+            assert!(cluster.command(&cluster.hosts()[1], "touch").arg(file).status().unwrap().success());
+        };
+        plant("mpich_shm_planted");
+        assert!(before.check_shared_memory_beside_mpi().is_ok());
+        plant("unidist-planted");
+        assert!(before.check_shared_memory_beside_mpi().is_err());
+        assert!(!Path::new("/dev/shm/unidist-planted").exists());
     }
 }

@@ -3,25 +3,32 @@
 //! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
 //! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, [`simulate`] the
 //! scheduler's simulations, [`loom`] the models of the shared memory, [`fuzz`] the parsers of what others say, [`chaos`]
-//! kills processes of a real program, [`mod@bench`] measures and [`peers`] installs what it compares with, and
-//! [`config_doc`] writes the reference page. [`process`] runs other programs, bounded in time, [`artifact`] builds ours,
-//! [`leftovers`] finds what they left behind; [`workspace`] is what cargo knows.
+//! kills processes of a real program, [`mod@bench`] measures and [`peers`] installs what it compares with, [`mod@mpi`]
+//! finds and installs MPIs, [`mod@mpi_test`] tests with them, [`cluster`] makes virtual hosts, and [`config_doc`] writes the reference page. [`process`]
+//! runs other programs, bounded in time, [`artifact`] builds ours, [`suite`] runs the tests among them, [`leftovers`] finds what they left behind, [`venv`] and
+//! [`apt`] install packages; [`workspace`] is what cargo knows.
 
+mod apt;
 mod artifact;
 mod bench;
 mod chaos;
 mod ci;
+mod cluster;
 mod config_doc;
 mod conformance;
 mod fuzz;
 mod leftovers;
 mod load;
 mod loom;
+mod mpi;
+mod mpi_test;
 mod peers;
 mod process;
 mod simulate;
+mod suite;
 mod test;
 mod tidy;
+mod venv;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -81,6 +88,17 @@ enum Command {
     /// They go with pip into a Python virtual environment in the target directory. What cannot be installed is named,
     /// with the reason, and left out of the comparison.
     Peers(peers::Arguments),
+    /// Make virtual hosts on this machine, and do things with them (needs root)
+    ///
+    /// Each has an address, a host name and a /dev/shm of its own, so MPI sees several hosts, and one can be cut off.
+    Cluster(cluster::command::Arguments),
+    /// Find an MPI, or install it, and show how to use it by hand
+    Mpi(mpi::command::Arguments),
+    /// Run the tests of the MPI backend, with several MPIs, on one host and on several
+    ///
+    /// The conformance suite, each of its cases started by mpiexec, and tests that are MPI programs themselves. Several
+    /// hosts are virtual ones, on this machine.
+    MpiTest(mpi_test::Arguments),
     /// Write docs/configuration.md from the registry in unidist-config
     ConfigDoc(config_doc::Arguments),
 }
@@ -97,6 +115,9 @@ fn main() -> ExitCode {
         Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Peers(arguments) => peers::run(&arguments),
+        Command::Cluster(arguments) => cluster::command::run(&arguments),
+        Command::Mpi(arguments) => mpi::command::run(&arguments),
+        Command::MpiTest(arguments) => mpi_test::run(&arguments),
         Command::ConfigDoc(arguments) => config_doc::run(&arguments),
     };
     match done {

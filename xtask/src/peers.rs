@@ -1,15 +1,9 @@
 //! `peers`: installs the systems that the benchmarks compare with.
 
-use crate::Result;
-use crate::process;
+use crate::venv::Venv;
+use crate::{Result, apt};
 use cargo_metadata::MetadataCommand;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
-
-/// How long one installation may take.
-const LIMIT: Duration = Duration::from_secs(1200);
-const DEBIAN: &str = "python3-venv";
 
 /// Packages that are installed together, with what they are for. Where there are several ways, the first that works
 /// is taken.
@@ -57,13 +51,10 @@ pub(crate) fn folder() -> Result<PathBuf> {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result {
     let folder = folder()?;
-    let python = folder.join("bin/python");
-    if !python.exists() {
-        make_environment(arguments, &folder)?;
-    }
+    let venv = Venv::make(&folder, &arguments.python, arguments.system_packages)?;
     let mut failed = Vec::new();
     for group in &GROUPS {
-        match install(group, &python, arguments.upgrade) {
+        match install(group, &venv, arguments.upgrade) {
             Ok(versions) => println!("ok      {}: {versions}", group.name),
             Err(error) => {
                 println!("FAILED  {}: {error}", group.name);
@@ -80,95 +71,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     }
 }
 
-/// A virtual environment, or what to do to get one.
-fn make_environment(arguments: &Arguments, folder: &Path) -> Result {
-    let make = || {
-        let mut venv = Command::new(&arguments.python);
-        process::run(venv.args(["-m", "venv"]).arg(folder), LIMIT)
-    };
-    let Err(error) = make() else { return Ok(()) };
-    clear(folder)?;
-    if !arguments.system_packages {
-        let advice =
-            format!("on Debian and its like: `apt-get install {DEBIAN}`, or this with --system-packages");
-        return Err(format!("{error}. Python with its module venv is needed; {advice}").into());
-    }
-    process::run(Command::new("apt-get").arg("update"), LIMIT)?;
-    process::run(Command::new("apt-get").args(["install", "--yes", DEBIAN]), LIMIT)?;
-    make().inspect_err(|_| drop(clear(folder)))
-}
-
-/// A half-made environment would be taken for a whole one.
-fn clear(folder: &Path) -> Result {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder)?;
-    }
-    Ok(())
-}
-
 /// Installs the packages unless they are there; returns what there is then.
-fn install(group: &Group, python: &Path, upgrade: bool) -> Result<String> {
-    let there = group.ways.iter().find_map(|way| versions(python, way));
+fn install(group: &Group, venv: &Venv, upgrade: bool) -> Result<String> {
+    let there = group.ways.iter().find_map(|way| venv.versions(way));
     if let (Some(versions), false) = (there, upgrade) {
         return Ok(versions);
     }
     let mut reasons = Vec::new();
     for way in group.ways {
-        match pip(python, way, upgrade) {
-            Ok(()) => return versions(python, way).ok_or_else(|| "installed, and not found".into()),
+        match venv.install(way, upgrade) {
+            Ok(()) => return venv.versions(way).ok_or_else(|| "installed, and not found".into()),
             Err(error) => reasons.push(error.to_string()),
         }
     }
     Err(reasons.join("; ").into())
 }
 
-fn pip(python: &Path, packages: &[&str], upgrade: bool) -> Result {
-    let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
-    pip.args(upgrade.then_some("--upgrade")).args(packages);
-    eprintln!("$ {}", process::words(&pip));
-    let complaints = python.with_file_name("pip.log");
-    pip.stdin(Stdio::null()).stderr(Stdio::from(std::fs::File::create(&complaints)?));
-    let end = process::wait(&mut pip.spawn()?, LIMIT)?;
-    end.check("pip").map_err(|error| {
-        let text = std::fs::read_to_string(&complaints).unwrap_or_default();
-        format!("{error}. {}", reason(&text)).into()
-    })
-}
-
-/// The last that pip calls an error, or else the last it says.
-fn reason(complaints: &str) -> &str {
-    let lines = || complaints.lines().map(str::trim).filter(|line| !line.is_empty()).rev();
-    lines().find(|line| line.starts_with("ERROR")).or_else(|| lines().next()).unwrap_or_default()
-}
-
-/// The packages with their versions, if all of them are installed.
-fn versions(python: &Path, packages: &[&str]) -> Option<String> {
-    let script = "import importlib.metadata as m, sys\nfor p in sys.argv[1:]: print(p, m.version(p))";
-    let output = Command::new(python).args(["-c", script]).args(packages).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
-    Some(text.lines().collect::<Vec<_>>().join(", "))
-}
-
 fn mpiexec_exists(folder: &Path) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = std::iter::once(folder.join("bin")).chain(std::env::split_paths(&path));
-    folders.any(|folder| folder.join("mpiexec").exists())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reason_is_what_pip_calls_an_error() {
-        assert_eq!(reason("WARNING: a\nERROR: b\n\nhint: c\n"), "ERROR: b");
-        assert_eq!(reason("Killed\n\n"), "Killed");
-        assert_eq!(reason(""), "");
-    }
-
-    #[test]
-    fn what_is_not_installed_has_no_version() {
-        assert_eq!(versions(Path::new("no-such-program-anywhere"), &["numpy"]), None);
-    }
+    folder.join("bin/mpiexec").exists() || apt::folder_of("mpiexec").is_some()
 }

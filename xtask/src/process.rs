@@ -115,7 +115,7 @@ pub(crate) fn processes_of(executable: &Path) -> Vec<u32> {
 }
 
 /// All processes there are; none where there is no `/proc`.
-fn processes() -> impl Iterator<Item = u32> {
+pub(crate) fn processes() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }

@@ -1,11 +1,14 @@
 //! `test`: every test there is.
 
-use crate::Result;
 use crate::process;
 use crate::workspace::Workspace;
+use crate::{Result, mpi_test};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
+
+/// Whether there is a backend that needs MPI.
+const WITH_MPI: bool = false;
 
 /// The arguments of `test`.
 #[derive(Debug, clap::Args)]
@@ -13,7 +16,7 @@ pub(crate) struct Arguments {
     /// Use `cargo test` even where nextest is installed.
     #[arg(long)]
     no_nextest: bool,
-    /// How many seconds each of the two parts may take, with building.
+    /// How many seconds each of the parts may take, with building.
     #[arg(long, default_value_t = 2400)]
     timeout: u64,
 }
@@ -22,14 +25,19 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result {
     let root = Workspace::load()?.root;
     let limit = Duration::from_secs(arguments.timeout);
-    let nextest = !arguments.no_nextest && has_nextest(&root);
+    everything_else(arguments, limit, &root)?;
+    if WITH_MPI { mpi_test::mpi_tests(limit) } else { Ok(()) }
+}
+
+fn everything_else(arguments: &Arguments, limit: Duration, root: &Path) -> Result {
+    let nextest = !arguments.no_nextest && has_nextest(root);
     if !nextest {
         // With nothing selected, cargo runs everything, builds the examples that tests run, and does the
         // documentation's tests last.
-        return process::run(process::cargo(&root).args(["test", "--no-fail-fast"]), limit);
+        return process::run(process::cargo(root).args(["test", "--no-fail-fast"]), limit);
     }
-    process::run(process::cargo(&root).args(["nextest", "run"]), limit)?;
-    process::run(process::cargo(&root).args(["test", "--doc", "--no-fail-fast"]), limit)
+    process::run(process::cargo(root).args(["nextest", "run"]), limit)?;
+    process::run(process::cargo(root).args(["test", "--doc", "--no-fail-fast"]), limit)
 }
 
 fn has_nextest(root: &Path) -> bool {

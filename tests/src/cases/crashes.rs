@@ -1,7 +1,8 @@
 //! Processes that end when they should not, and what becomes of the rest.
 
 use crate::case::{Case, PYMP, Result, cases};
-use crate::process::{eventually, is_alive, shared_memory};
+use crate::place::Place;
+use crate::process::{eventually, is_alive};
 use crate::program::assert_nothing_is_live;
 use crate::runner;
 use crate::support::{BOUND, Counter, Signal, blocked_on, failure, kind, process, square};
@@ -408,7 +409,7 @@ fn program_with_a_status() -> Result {
 /// Starts a program, ends it (unless it ends itself), and waits until what it had started is gone.
 fn leaves_nothing(name: &'static str, ends_itself: bool) -> Result {
     let program = PROGRAMS.iter().find(|program| program.name == name).unwrap();
-    let before = shared_memory();
+    let before = Place::given().entries();
     let mut command = Command::new(std::env::current_exe().unwrap());
     let own_mark = std::env::var(runner::MARK).unwrap();
     runner::command_for(&mut command, PYMP, program);
@@ -427,7 +428,7 @@ fn leaves_nothing(name: &'static str, ends_itself: bool) -> Result {
         let is_gone = || !is_alive(process);
         assert!(eventually(BOUND, is_gone), "process {process} lives on");
     }
-    assert!(eventually(BOUND, || shared_memory().iter().all(|name| before.contains(name))));
+    assert!(eventually(BOUND, || Place::given().entries().iter().all(|path| before.contains(path))));
     Ok(())
 }
 
@@ -455,7 +456,7 @@ fn no_orphans_after_an_abort() -> Result {
 fn an_exit_status_is_the_programs_own() -> Result {
     let program = PROGRAMS.iter().find(|program| program.name == "program_with_a_status").unwrap();
     let backend = std::env::var("UNIDIST_BACKEND").unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = Place::given().program().unwrap();
     runner::command_for(&mut command, &backend, program);
     assert_eq!(command.status().unwrap().code(), Some(17));
     Ok(())

@@ -8,6 +8,7 @@ mod configuration;
 mod control;
 mod crashes;
 mod errors;
+mod hosts;
 mod lifecycle;
 mod memory;
 mod nested;
@@ -43,6 +44,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     restarts::CASES,
     memory::CASES,
     never::CASES,
+    hosts::CASES,
 ];
 
 /// Programs that cases start.

@@ -5,7 +5,7 @@ use crate::workspace::{self, Workspace};
 
 const CORE: &str = "unidist-core";
 const API: &str = "unidist-api";
-const BACKENDS: [&str; 3] = ["unidist-engine", "unidist-pymp", "unidist-pyseq"];
+const BACKENDS: [&str; 4] = ["unidist-engine", "unidist-mpi", "unidist-pymp", "unidist-pyseq"];
 
 /// Backends know core; core knows no backend.
 pub(super) fn core_reaches_no_backend(workspace: &Workspace) -> Result<Vec<String>> {

@@ -1,0 +1,184 @@
+//! Virtual hosts, by the system's own means: iproute2 and util-linux.
+
+use super::claim::folder_of;
+use crate::{Result, process};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long processes that were killed may take to be gone.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The names of a cluster's parts: hosts `unxa1`, `unxa2`, .., and the switch that connects them, `unxasw`.
+fn host(letter: char, number: usize) -> String {
+    format!("unx{letter}{number}")
+}
+
+fn switch(letter: char) -> String {
+    format!("unx{letter}sw")
+}
+
+/// The number of a host of this cluster, from 1.
+fn number(letter: char, name: &str) -> Option<usize> {
+    name.strip_prefix("unx")?.strip_prefix(letter)?.parse().ok()
+}
+
+/// The letter of the cluster that a host with this name is part of.
+pub(super) fn letter_of(name: &str) -> Option<char> {
+    let letter = name.strip_prefix("unx")?.chars().next()?;
+    number(letter, name).map(|_| letter)
+}
+
+/// The address of a host.
+pub(super) fn address(letter: char, number: usize) -> String {
+    format!("10.78.{}.{number}", u32::from(letter) - u32::from('a'))
+}
+
+/// The hosts of a cluster, in order.
+pub(super) fn hosts(letter: char) -> Vec<String> {
+    let mut numbers: Vec<usize> = namespaces().iter().filter_map(|name| number(letter, name)).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(|number| host(letter, number)).collect()
+}
+
+/// Makes the hosts of a cluster, with the folder that has the scripts to enter them.
+pub(super) fn make(letter: char, count: usize) -> Result {
+    let folder = folder_of(letter);
+    fs::create_dir_all(folder.join("groups"))?;
+    script(&folder.join("enter"), include_str!("enter.sh"))?;
+    script(&folder.join("agent"), include_str!("agent.sh"))?;
+    let switch = switch(letter);
+    ip(&["netns", "add", &switch])?;
+    ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"])?;
+    ip(&["-n", &switch, "link", "set", "br0", "up"])?;
+    let names: String =
+        (1..=count).map(|number| format!("{} {}\n", address(letter, number), host(letter, number))).collect();
+    for number in 1..=count {
+        make_host(letter, number)?;
+    }
+    Ok(fs::write(folder.join("hosts"), format!("127.0.0.1 localhost\n{names}"))?)
+}
+
+fn make_host(letter: char, number: usize) -> Result {
+    let (host, switch, port) = (host(letter, number), switch(letter), format!("v{number}"));
+    let address = format!("{}/24", address(letter, number));
+    ip(&["netns", "add", &host])?;
+    ip(&["-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &host])?;
+    ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"])?;
+    ip(&["-n", &host, "link", "set", "lo", "up"])?;
+    ip(&["-n", &host, "addr", "add", &address, "dev", "eth0"])?;
+    ip(&["-n", &host, "link", "set", "eth0", "up"])?;
+    let shared_memory = shared_memory(&host)?;
+    fs::create_dir_all(&shared_memory)?;
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "mode=1777", &host]).arg(shared_memory);
+    quietly(&mut mount)
+}
+
+/// The folder that is a host's /dev/shm.
+pub(super) fn shared_memory(host: &str) -> Result<PathBuf> {
+    let letter = letter_of(host).ok_or_else(|| format!("{host} is no virtual host"))?;
+    Ok(folder_of(letter).join(host))
+}
+
+/// Connects a host with the others, or not. Nobody is told: what is sent is lost.
+pub(super) fn connect(host: &str, connected: bool) -> Result {
+    let letter = letter_of(host).ok_or_else(|| format!("{host} is no virtual host"))?;
+    let port = format!("v{}", number(letter, host).unwrap_or_default());
+    let how: &[&str] = if connected { &["master", "br0"] } else { &["nomaster"] };
+    let switch = switch(letter);
+    ip(&[&["-n", &switch, "link", "set", &port], how].concat())
+}
+
+/// The processes on a host.
+pub(super) fn processes(host: &str) -> Vec<u32> {
+    let output = Command::new("ip").args(["netns", "pids", host]).output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().filter_map(|line| line.trim().parse().ok()).collect()
+}
+
+/// Removes all there is of a cluster, as far as it exists, and ends every process on its hosts.
+pub(super) fn remove(letter: char) -> Result {
+    let mut wrong = Vec::new();
+    let parts: Vec<String> = namespaces()
+        .into_iter()
+        .filter(|name| number(letter, name).is_some() || *name == switch(letter))
+        .collect();
+    wrong.extend(parts.iter().filter_map(|part| end_processes(part).err()));
+    wrong.extend(parts.iter().filter_map(|part| ip(&["netns", "del", part]).err()));
+    let folder = folder_of(letter);
+    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            // Nothing is mounted there if making it had failed. What is mounted must not be taken for a folder.
+            let _ = quietly(Command::new("umount").arg(entry.path()));
+            wrong.extend(
+                fs::remove_dir(entry.path()).err().map(|e| format!("{:?}: {e}", entry.path()).into()),
+            );
+        }
+    }
+    if wrong.is_empty() && folder.exists() {
+        wrong.extend(fs::remove_dir_all(&folder).err().map(Into::into));
+    }
+    match wrong.into_iter().next() {
+        None => Ok(()),
+        Some(error) => Err(format!("the virtual hosts {}: {error}", host(letter, 1)).into()),
+    }
+}
+
+/// Ends the processes on a host, and those that they start meanwhile.
+fn end_processes(host: &str) -> Result {
+    let end = Instant::now() + GRACE;
+    loop {
+        let alive = processes(host);
+        if alive.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            return Err(format!("processes on {host} do not end: {alive:?}").into());
+        }
+        alive.into_iter().for_each(process::kill);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The names of the network namespaces of this machine.
+fn namespaces() -> Vec<String> {
+    let entries = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+fn ip(arguments: &[&str]) -> Result {
+    quietly(Command::new("ip").args(arguments))
+}
+
+/// Runs a command of which only the complaints matter.
+fn quietly(command: &mut Command) -> Result {
+    let words = process::words(command);
+    let output = command.output().map_err(|error| format!("{words}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{words}: {}", String::from_utf8_lossy(&output.stderr).trim()).into()),
+    }
+}
+
+fn script(path: &Path, text: &str) -> Result {
+    fs::write(path, text)?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_cluster() {
+        assert_eq!(letter_of(&host('c', 12)), Some('c'));
+        assert_eq!(number('c', "unxc12"), Some(12));
+        for other in ["unxcsw", "ud1", "unx", "unxc", "eth0"] {
+            assert_eq!(letter_of(other), None, "{other}");
+        }
+        assert_eq!(address('b', 3), "10.78.1.3");
+    }
+}

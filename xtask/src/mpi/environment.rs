@@ -1,0 +1,104 @@
+//! The variables to build and to run with an MPI.
+
+use super::{Job, Kind, Mpi};
+use crate::{Result, apt};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// Variables with their values.
+pub(crate) type Environment = Vec<(&'static str, OsString)>;
+
+/// Cargo splits its variable of flags at this.
+const SEPARATOR: &str = "\u{1f}";
+
+impl Mpi {
+    /// For cargo: which MPI to bind to, a target directory of its own, and an executable that finds its own MPI's
+    /// library, since another's may have the same name.
+    pub(crate) fn build_environment(&self) -> Result<Environment> {
+        let given = std::env::var("RUSTFLAGS").unwrap_or_default();
+        let mut flags: Vec<&str> = given.split_whitespace().collect();
+        let rpath = self.lib.to_str().map(|lib| format!("link-arg=-Wl,-rpath,{lib}"));
+        let rpath = rpath.ok_or("a path that is no text")?;
+        flags.extend(["-C", &rpath]);
+        let mut environment = vec![
+            ("MPICC", self.bin.join("mpicc").into_os_string()),
+            ("CARGO_TARGET_DIR", self.target.clone().into_os_string()),
+            ("CARGO_ENCODED_RUSTFLAGS", flags.join(SEPARATOR).into()),
+        ];
+        environment.extend(self.common()?);
+        Ok(environment)
+    }
+
+    /// For mpiexec and for programs that start by themselves.
+    ///
+    /// All is on one machine, so the search for fast networks, which takes its time, is left out.
+    pub(crate) fn run_environment(&self, job: &Job) -> Result<Environment> {
+        let mut environment = self.common()?;
+        environment.push(("LD_LIBRARY_PATH", before(&self.lib, "LD_LIBRARY_PATH")?));
+        let mut set = |name, value: &str| environment.push((name, value.into()));
+        if matches!(self.kind, Kind::OpenMpi4 | Kind::OpenMpi5) && apt::is_root() {
+            set("OMPI_ALLOW_RUN_AS_ROOT", "1");
+            set("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+            set("PRTE_ALLOW_RUN_AS_ROOT", "1");
+            set("PRTE_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+        }
+        let agent =
+            job.agent.as_deref().map(|agent| agent.to_str().ok_or("a path that is no text")).transpose()?;
+        match self.kind {
+            Kind::OpenMpi4 => {
+                set("OMPI_MCA_pml", "ob1");
+                set("OMPI_MCA_btl", "self,vader,tcp");
+                set("OMPI_MCA_rmaps_base_oversubscribe", "1");
+                if let Some(agent) = agent {
+                    set("OMPI_MCA_plm_rsh_agent", agent);
+                    set("OMPI_MCA_btl_tcp_if_include", "eth0");
+                    set("OMPI_MCA_oob_tcp_if_include", "eth0");
+                }
+            }
+            Kind::OpenMpi5 => {
+                set("OMPI_MCA_pml", "ob1");
+                set("OMPI_MCA_btl", "self,sm,tcp");
+                set("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
+                if let Some(agent) = agent {
+                    set("PRTE_MCA_plm_ssh_agent", agent);
+                    set("PRTE_MCA_prte_if_include", "eth0");
+                    set("OMPI_MCA_btl_tcp_if_include", "eth0");
+                }
+            }
+            Kind::Mpich => {}
+            Kind::Intel => {
+                set("I_MPI_FABRICS", "shm:ofi");
+                set("FI_PROVIDER", "tcp");
+                set("I_MPI_PIN", "0");
+            }
+        }
+        Ok(environment)
+    }
+
+    /// The variable that says where the jobs of an MPI have their temporary files, if they must not have them in one
+    /// place: when a job of Open MPI ends, it may remove a folder that another has just made.
+    pub(super) fn temporary(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::OpenMpi4 => Some("OMPI_MCA_orte_tmpdir_base"),
+            Kind::OpenMpi5 => Some("PRTE_MCA_prte_tmpdir_base"),
+            Kind::Mpich | Kind::Intel => None,
+        }
+    }
+
+    fn common(&self) -> Result<Environment> {
+        let mut environment = vec![("PATH", before(&self.bin, "PATH")?)];
+        if self.kind == Kind::Intel {
+            let prefix = self.bin.parent().unwrap_or(&self.bin);
+            environment.push(("I_MPI_ROOT", prefix.into()));
+        }
+        Ok(environment)
+    }
+}
+
+/// The value of a variable that lists folders, with this one first.
+fn before(folder: &Path, variable: &str) -> Result<OsString> {
+    let given = std::env::var_os(variable).unwrap_or_default();
+    let others =
+        std::env::split_paths(&given).filter(|other| other.as_os_str() != OsStr::new("") && other != folder);
+    Ok(std::env::join_paths(std::iter::once(folder.to_owned()).chain(others))?)
+}

@@ -1,0 +1,72 @@
+//! Which command starts a job.
+
+use super::{Kind, Mpi};
+use crate::Result;
+use crate::cluster::Cluster;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What is to be started: how many ranks, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) ranks: u32,
+    /// The hosts, with the number of ranks that each has room for. None: this machine.
+    pub(crate) hosts: Vec<(String, u32)>,
+    /// What takes the place of ssh, where there are hosts.
+    pub(crate) agent: Option<PathBuf>,
+}
+
+impl Job {
+    /// On this machine.
+    pub(crate) fn here(ranks: u32) -> Self {
+        Job { ranks, hosts: Vec::new(), agent: None }
+    }
+
+    /// So many ranks on each of the first virtual hosts.
+    pub(crate) fn across(cluster: &Cluster, ranks: &[u32]) -> Self {
+        let hosts = cluster.hosts().iter().cloned().zip(ranks.iter().copied()).collect();
+        Job { ranks: ranks.iter().sum(), hosts, agent: Some(cluster.agent()) }
+    }
+
+    /// Only so many ranks at first; the hosts have room for more.
+    pub(crate) fn starting_with(self, ranks: u32) -> Self {
+        Job { ranks, ..self }
+    }
+
+    /// `a:3,b:2`.
+    fn rooms(&self) -> String {
+        let rooms: Vec<String> = self.hosts.iter().map(|(host, room)| format!("{host}:{room}")).collect();
+        rooms.join(",")
+    }
+}
+
+impl Mpi {
+    /// The words before the program. There may be more ranks than cores, and no rank is bound to one.
+    pub(crate) fn mpiexec(&self, job: &Job) -> Result<Vec<OsString>> {
+        let mut words = vec![self.bin.join("mpiexec").into_os_string()];
+        let mut add = |more: &[&str]| words.extend(more.iter().map(OsString::from));
+        let (ranks, rooms) = (job.ranks.to_string(), job.rooms());
+        match self.kind {
+            Kind::OpenMpi4 => add(&["--oversubscribe", "--bind-to", "none", "-n", &ranks]),
+            Kind::OpenMpi5 => add(&["--map-by", ":oversubscribe", "--bind-to", "none", "-n", &ranks]),
+            Kind::Mpich | Kind::Intel => add(&["-n", &ranks]),
+        }
+        let Some(agent) = &job.agent else { return Ok(words) };
+        let agent = agent.to_str().ok_or("a path that is no text")?;
+        match self.kind {
+            // Their agent is a setting: see `run_environment`.
+            Kind::OpenMpi4 | Kind::OpenMpi5 => add(&["--host", &rooms]),
+            Kind::Mpich => {
+                add(&["-launcher", "rsh", "-launcher-exec", agent, "-iface", "eth0", "-hosts", &rooms])
+            }
+            // It does not heed rooms, but takes a host as often as it is named.
+            Kind::Intel => {
+                let places = job.hosts.iter().flat_map(|(host, room)| vec![host.as_str(); *room as usize]);
+                let places = places.collect::<Vec<_>>().join(",");
+                add(&["-launcher", "rsh", "-launcher-exec", agent, "-iface", "eth0"]);
+                add(&["-ppn", "1", "-hosts", &places]);
+            }
+        }
+        Ok(words)
+    }
+}

@@ -1,0 +1,161 @@
+//! One way to run the conformance suite with MPI.
+
+use super::{Arguments, Mode};
+use crate::cluster::Cluster;
+use crate::conformance::{PACKAGE, TARGET};
+use crate::leftovers::Before;
+use crate::mpi::{Job, Mpi, Script};
+use crate::suite::{OwnName, Suite};
+use crate::workspace::Workspace;
+use crate::{Result, artifact, process};
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+/// How many workers a host has, if it is the only one; several have one each.
+const WORKERS: u32 = 2;
+/// How many processes a host has room for where the program starts them itself.
+const ROOM: u32 = 4;
+
+/// An MPI, a mode, and a number of hosts.
+pub(super) struct Configuration<'a> {
+    pub(super) mpi: &'a Mpi,
+    pub(super) mode: Mode,
+    pub(super) hosts: usize,
+}
+
+impl fmt::Display for Configuration<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.hosts == 1 { "" } else { "s" };
+        write!(f, "{}, {}, {} host{plural}", self.mpi, self.mode, self.hosts)
+    }
+}
+
+impl Configuration<'_> {
+    /// Makes the place for it.
+    pub(super) fn place(&self) -> Result<Place> {
+        let cluster = if self.hosts > 1 { Some(Cluster::up(self.hosts)?) } else { None };
+        let ranks = ranks(self.mode, self.hosts);
+        let job = match &cluster {
+            Some(cluster) => Job::across(cluster, &ranks),
+            None => Job::here(ranks.iter().sum()),
+        };
+        let mut settings = vec![("UNIDIST_MPI_SPAWN", (self.mode == Mode::Spawn).to_string())];
+        let job = match self.mode {
+            Mode::Spmd => job,
+            Mode::Spawn => {
+                if let Some(cluster) = &cluster {
+                    settings.push(("UNIDIST_MPI_HOSTS", cluster.hosts().join(",")));
+                }
+                job.starting_with(1)
+            }
+        };
+        Ok(Place { script: Script::new(self.mpi, &job, &settings)?, cluster })
+    }
+}
+
+/// How many ranks each host has, or has room for: with [`Mode::Spmd`], the first has the program, each has a monitor,
+/// and then there are the workers.
+fn ranks(mode: Mode, hosts: usize) -> Vec<u32> {
+    match (mode, hosts) {
+        (Mode::Spawn, _) => vec![ROOM; hosts],
+        (Mode::Spmd, 1) => vec![2 + WORKERS],
+        (Mode::Spmd, _) => (0..hosts).map(|host| if host == 0 { 3 } else { 2 }).collect(),
+    }
+}
+
+/// Where a configuration is run. It ends with this value.
+pub(super) struct Place {
+    script: Script,
+    cluster: Option<Cluster>,
+}
+
+impl Place {
+    /// A place for a program that is started by a job.
+    pub(super) fn new(script: Script, cluster: Option<Cluster>) -> Self {
+        Place { script, cluster }
+    }
+
+    /// What there is before anything is run.
+    pub(super) fn before(&self, suite: &Suite) -> Result<Before> {
+        Ok(match &self.cluster {
+            None => Before::of(&suite.executable),
+            Some(cluster) => Before::on_hosts(&suite.executable, cluster.shared_memory()?),
+        })
+    }
+
+    /// A program, on this machine or on the first host.
+    fn first(&self, program: &Path) -> Command {
+        match &self.cluster {
+            None => Command::new(program),
+            Some(cluster) => cluster.command(&cluster.hosts()[0], program),
+        }
+    }
+
+    /// The suite, which starts each case by the script.
+    pub(super) fn command(&self, suite: &Suite, arguments: &Arguments) -> Result<Command> {
+        let mut command = suite.prepare(self.first(&suite.executable));
+        command
+            .args(arguments.jobs.map(|jobs| format!("--test-threads={jobs}")))
+            .env("UNIDIST_CONFORMANCE_BACKENDS", &arguments.backend)
+            .env("UNIDIST_CONFORMANCE_LAUNCHER", self.script.path());
+        if let Some(cluster) = &self.cluster {
+            let folders = std::env::join_paths(cluster.shared_memory()?)?;
+            command.env("UNIDIST_CONFORMANCE_SHARED_MEMORY", folders);
+        }
+        Ok(command)
+    }
+
+    /// The program itself, started by the script.
+    pub(super) fn launched(&self, suite: &Suite) -> Command {
+        let mut command = self.first(self.script.path());
+        command.arg(&suite.executable);
+        suite.prepare(command)
+    }
+}
+
+/// Builds the suite for an MPI.
+pub(super) fn build(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<Suite> {
+    let features: &[&str] = if arguments.backend == "mpi" { &["--features", "mpi"] } else { &[] };
+    build_test(workspace, mpi, arguments, PACKAGE, TARGET, features).map(|suite| Suite {
+        filter: arguments.filter.clone().unwrap_or_default(),
+        folder: workspace.root.join("tests"),
+        ..suite
+    })
+}
+
+/// Builds a test program for an MPI.
+pub(super) fn build_test(
+    workspace: &Workspace,
+    mpi: &Mpi,
+    arguments: &Arguments,
+    package: &str,
+    target: &str,
+    more: &[&str],
+) -> Result<Suite> {
+    let mut cargo = process::cargo(&workspace.root);
+    cargo.args(["test", "--package", package, "--test", target, "--no-run"]).args(more);
+    cargo.args(arguments.release.then_some("--release"));
+    cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
+    let executable = OwnName::of(&artifact::build_with(&mut cargo, target)?)?;
+    Ok(Suite {
+        before: Before::of(&executable.0),
+        executable: executable.0.clone(),
+        folder: workspace.root.clone(),
+        filter: String::new(),
+        limit: arguments.limit(),
+        _name: Some(executable),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_has_a_monitor_and_a_worker() {
+        assert_eq!(ranks(Mode::Spmd, 1), [4]);
+        assert_eq!(ranks(Mode::Spmd, 3), [3, 2, 2]);
+        assert_eq!(ranks(Mode::Spawn, 3), [4, 4, 4]);
+    }
+}

@@ -1,0 +1,227 @@
+//! `mpi-test`: the tests of the MPI backend, with several implementations of MPI, on one host and on several.
+//!
+//! [`configuration`] is one of the ways to run the conformance suite: an MPI, a mode, a number of hosts. [`programs`]
+//! are tests that are MPI programs themselves.
+
+mod configuration;
+mod programs;
+
+use crate::mpi::{self, Mpi, Name};
+use crate::suite::{GRACE, Suite};
+use crate::workspace::Workspace;
+use crate::{Result, cluster};
+use configuration::Configuration;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How workers come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    /// mpiexec starts the program alone, which starts the rest.
+    Spawn,
+    /// mpiexec starts all: the program, a monitor on each host, and the workers.
+    Spmd,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Spawn => "spawn",
+            Mode::Spmd => "spmd",
+        })
+    }
+}
+
+/// The arguments of `mpi-test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Which MPI, once for each; the system's unless any is given. What is missing is installed where that may be done.
+    #[arg(long = "mpi", value_enum, value_name = "NAME")]
+    mpis: Vec<Name>,
+    /// How workers are started, once for each way; both unless one is given.
+    #[arg(long = "mode", value_enum, value_name = "MODE")]
+    modes: Vec<Mode>,
+    /// On how many hosts, once for each number; more than one are virtual hosts, which need root.
+    #[arg(long = "hosts", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20), default_values_t = [1])]
+    hosts: Vec<u8>,
+    /// How many times each.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Only the tests with this in their names.
+    #[arg(long, value_name = "WORD")]
+    filter: Option<String>,
+    /// How many tests at once; as many as there are cores unless this is given.
+    #[arg(long, value_name = "N")]
+    jobs: Option<u32>,
+    /// Build with optimizations.
+    #[arg(long)]
+    release: bool,
+    /// How many seconds one run of the suite may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    timeout: u64,
+    /// The backend. Another than mpi tries the launchers alone.
+    #[arg(long, value_name = "NAME", default_value = "mpi", hide = true)]
+    backend: String,
+}
+
+impl Arguments {
+    fn mpis(&self) -> &[Name] {
+        if self.mpis.is_empty() { &[Name::System] } else { &self.mpis }
+    }
+
+    fn modes(&self) -> &[Mode] {
+        if self.modes.is_empty() { &[Mode::Spawn, Mode::Spmd] } else { &self.modes }
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
+/// What `test` runs: the system's MPI, in both modes, on this machine and on three virtual hosts. Where that cannot be,
+/// it says why, and goes on.
+pub(crate) fn mpi_tests(limit: Duration) -> Result {
+    let workspace = Workspace::load()?;
+    if let Err(error) = mpi::find(&workspace, Name::System).and_then(|_| mpi::need_libclang()) {
+        println!("skipped  the tests with MPI: {error}");
+        return Ok(());
+    }
+    let mut hosts = vec![1];
+    match cluster::possible() {
+        Ok(()) => hosts.push(3),
+        Err(error) => println!("skipped  MPI on several hosts: {error}"),
+    }
+    run(&Arguments {
+        mpis: Vec::new(),
+        modes: Vec::new(),
+        hosts,
+        repeat: 1,
+        filter: None,
+        jobs: None,
+        release: false,
+        timeout: limit.as_secs(),
+        backend: "mpi".to_owned(),
+    })
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result {
+    let workspace = Workspace::load()?;
+    mpi::need_libclang()?;
+    let mut report = Vec::new();
+    for name in arguments.mpis() {
+        match mpi::find(&workspace, *name) {
+            Ok(mpi) => with(&workspace, &mpi, arguments, &mut report),
+            Err(error) => report.push(Line::failed(name.to_string(), error)),
+        }
+    }
+    println!("\n{}", report.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    match report.iter().filter(|line| !line.good).count() {
+        0 => Ok(()),
+        count => Err(format!("{count} of {} failed", report.len()).into()),
+    }
+}
+
+/// A line of the report.
+#[derive(Debug)]
+struct Line {
+    good: bool,
+    what: String,
+    how: String,
+}
+
+impl Line {
+    fn failed(what: String, error: impl fmt::Display) -> Self {
+        Line { good: false, what, how: error.to_string() }
+    }
+
+    /// What was done, and how it went.
+    fn of(what: String, outcome: Result<String>) -> Self {
+        match outcome {
+            Ok(how) => Line { good: true, what, how },
+            Err(error) => Line::failed(what, error),
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.good { "ok" } else { "FAILED" };
+        write!(f, "{verdict:<7} {}: {}", self.what, self.how)
+    }
+}
+
+/// All there is to test with one MPI.
+fn with(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments, report: &mut Vec<Line>) {
+    let suite = match configuration::build(workspace, mpi, arguments) {
+        Ok(suite) => suite,
+        Err(error) => return report.push(Line::failed(mpi.to_string(), error)),
+    };
+    for hosts in arguments.hosts.iter().copied() {
+        for mode in arguments.modes().iter().copied() {
+            let configuration = Configuration { mpi, mode, hosts: hosts.into() };
+            eprintln!("\n== {configuration}");
+            let outcome = repeat(&configuration, &suite, arguments);
+            report.push(Line::of(configuration.to_string(), outcome));
+        }
+    }
+    if arguments.filter.is_none() {
+        report.extend(programs::run(workspace, mpi, arguments));
+    }
+}
+
+/// Runs the suite as often as that is wanted; gives the counts of all runs.
+fn repeat(configuration: &Configuration<'_>, suite: &Suite, arguments: &Arguments) -> Result<String> {
+    let start = Instant::now();
+    let place = configuration.place()?;
+    let before = place.before(suite)?;
+    let trials = suite.trials(place.command(suite, arguments)?)?;
+    let mut removed = 0;
+    for number in 1..=arguments.repeat {
+        let run = suite.run(place.command(suite, arguments)?);
+        // Trials that were killed count as failed already.
+        removed += before.remove_what_mpi_left()?;
+        let run = run?;
+        let (counts, took) = (counts(&run.text), run.took.as_secs_f64());
+        eprintln!("run {number} of {}: {counts}, {took:.1} s", arguments.repeat);
+        if let Err(error) = run.end.check("the suite") {
+            eprintln!("{}", complaints(&run.text));
+            return Err(format!("run {number} of {}: {counts}; {error}", arguments.repeat).into());
+        }
+    }
+    before.check_processes(GRACE)?;
+    before.check_shared_memory_beside_mpi()?;
+    let removed = if removed == 0 { String::new() } else { format!(" ({removed} files of MPI's removed)") };
+    Ok(format!(
+        "{trials} tests, {} runs in {:.1} s, no process and no shared memory left behind{removed}",
+        arguments.repeat,
+        start.elapsed().as_secs_f64()
+    ))
+}
+
+/// `12 passed, 1 failed`, from what the suite has said.
+fn counts(text: &str) -> String {
+    let line = text.lines().rev().find_map(|line| line.strip_prefix("test result: "));
+    let Some((_, counts)) = line.and_then(|line| line.split_once(". ")) else {
+        return "no result".to_owned();
+    };
+    counts.split("; ").take(2).collect::<Vec<_>>().join(", ")
+}
+
+/// What the suite has said beside what is well.
+fn complaints(text: &str) -> String {
+    text.lines().filter(|line| !line.ends_with("... ok")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_are_those_of_the_suite() {
+        let text = "test mpi::a ... ok\n\ntest result: FAILED. 12 passed; 1 failed; 0 ignored; 0 measured\n";
+        assert_eq!(counts(text), "12 passed, 1 failed");
+        assert_eq!(counts("killed"), "no result");
+        assert_eq!(complaints("test a ... ok\ntest b ... FAILED"), "test b ... FAILED");
+    }
+}
