@@ -1,5 +1,7 @@
 //! What a case is.
 
+use crate::place::Place;
+
 /// What a case returns: an error fails it, and so does a panic.
 pub(crate) type Result<T = (), E = unidist::Error> = std::result::Result<T, E>;
 
@@ -22,8 +24,10 @@ pub(crate) struct Case {
     pub(crate) run: fn() -> Result,
     /// The backend that it concerns, with those that work alike; all if none is named.
     pub(crate) backend: Option<&'static str>,
-    /// It needs several hosts.
-    pub(crate) is_for_hosts: bool,
+    /// It needs several hosts (`Some(true)`), or one.
+    pub(crate) several_hosts: Option<bool>,
+    /// It begins several sessions, or chooses how many workers there are.
+    pub(crate) is_not_spmd: bool,
     /// One that it does not concern after all.
     pub(crate) except: Option<&'static str>,
     /// Whether it starts and ends its sessions itself.
@@ -39,7 +43,8 @@ impl Case {
             name,
             run,
             backend: None,
-            is_for_hosts: false,
+            several_hosts: None,
+            is_not_spmd: false,
             except: None,
             is_bare: false,
             settings: &[],
@@ -54,7 +59,20 @@ impl Case {
 
     /// It needs several hosts.
     pub(crate) const fn several_hosts(mut self) -> Self {
-        self.is_for_hosts = true;
+        self.several_hosts = Some(true);
+        self
+    }
+
+    /// What it expects is true of one host alone.
+    pub(crate) const fn one_host(mut self) -> Self {
+        self.several_hosts = Some(false);
+        self
+    }
+
+    /// It begins several sessions, or chooses how many workers there are: ranks that a launcher has started serve one,
+    /// and are as many as they are.
+    pub(crate) const fn not_spmd(mut self) -> Self {
+        self.is_not_spmd = true;
         self
     }
 
@@ -77,13 +95,13 @@ impl Case {
         self
     }
 
-    /// Whether it is run with this backend, on several hosts or one.
-    pub(crate) fn concerns(&self, backend: &str, several_hosts: bool) -> bool {
+    /// Whether it is run with this backend in this place.
+    pub(crate) fn concerns(&self, backend: &str, place: &Place) -> bool {
         let alike = if backend == MPI { PYMP } else { backend };
         let included = self.backend.is_none_or(|only| only == backend || only == alike);
-        included
-            && (several_hosts || !self.is_for_hosts)
-            && self.except.is_none_or(|except| except != backend)
+        let in_place = self.several_hosts.is_none_or(|several| several == place.has_several_hosts())
+            && !(self.is_not_spmd && place.is_spmd());
+        included && in_place && self.except.is_none_or(|except| except != backend)
     }
 
     pub(crate) fn path(&self) -> String {

@@ -5,6 +5,8 @@ use std::process::Command;
 
 /// The command that starts a program, one word a line.
 pub(crate) const LAUNCHER: &str = "UNIDIST_CONFORMANCE_LAUNCHER";
+/// Set where the launcher starts the processes that serve the program.
+const SPMD: &str = "UNIDIST_CONFORMANCE_SPMD";
 /// The folders of the hosts' shared memory, separated as in a `PATH`.
 pub(crate) const SHARED_MEMORY: &str = "UNIDIST_CONFORMANCE_SHARED_MEMORY";
 
@@ -37,6 +39,16 @@ impl Place {
     /// Whether programs are started by a launcher, which has processes of its own.
     pub(crate) fn has_launcher(&self) -> bool {
         !self.launcher.is_empty()
+    }
+
+    /// Whether there are several hosts.
+    pub(crate) fn has_several_hosts(&self) -> bool {
+        self.shared_memory.len() > 1
+    }
+
+    /// Whether the launcher starts the processes that serve a program, for one session.
+    pub(crate) fn is_spmd(&self) -> bool {
+        std::env::var_os(SPMD).is_some()
     }
 
     /// A command for this executable, as programs are started here.

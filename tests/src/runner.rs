@@ -50,7 +50,8 @@ pub fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let given = std::env::var(BACKENDS).ok();
-    let backends = match backends(given.as_deref(), Place::given().has_launcher()) {
+    let place = Place::given();
+    let backends = match backends(given.as_deref(), place.has_launcher()) {
         Ok(backends) => backends,
         Err(error) => {
             eprintln!("{error}");
@@ -61,10 +62,7 @@ pub fn main() -> ExitCode {
     let mut trials = if given.is_none() { self_test::trials() } else { Vec::new() };
     for backend in backends {
         let cases = cases::ALL.iter().copied().flatten();
-        let several_hosts = Place::given().shared_memory.len() > 1;
-        trials.extend(
-            cases.filter(|case| case.concerns(backend, several_hosts)).map(|case| trial(backend, *case)),
-        );
+        trials.extend(cases.filter(|case| case.concerns(backend, &place)).map(|case| trial(backend, *case)));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -164,6 +164,14 @@ fn a_host_that_cannot_take_part_is_named() {
     assert_eq!(ends, [false, true]);
 }
 
+fn a_session_that_cannot_start_ends_its_monitors() {
+    let Others { settings, monitors, ended, .. } = others(2, "numbers");
+    let nowhere = ControllerSettings { spill_dir: Some(PathBuf::from("/no/such/folder")), ..here() };
+    assert!(matches!(Controller::start_on_hosts(nowhere, settings, program()), Err(Error::Config(_))));
+    ended.recv_timeout(LONG).unwrap();
+    monitors.into_iter().for_each(|monitor| monitor.join().unwrap().unwrap());
+}
+
 fn a_host_that_does_not_answer_is_named() {
     let (mut ends, _cutters) = mesh(2);
     let silent = ends.pop().unwrap();
@@ -282,6 +290,7 @@ fn main() {
         a_session_on_three_hosts_begins_works_and_ends,
         a_session_that_is_dropped_ends_its_monitors,
         a_host_that_cannot_take_part_is_named,
+        a_session_that_cannot_start_ends_its_monitors,
         a_host_that_does_not_answer_is_named,
         a_session_goes_on_without_a_lost_host,
         every_host_runs_tasks,

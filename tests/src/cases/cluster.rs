@@ -6,7 +6,7 @@ use unidist::prelude::*;
 use unidist::{cluster_resources, get_ip, num_cpus};
 
 pub(super) const CASES: &[Case] =
-    cases!["cluster": the_address_of_this_host, the_cpus, the_resources, the_same_in_tasks];
+    cases!["cluster": the_address_of_this_host, the_cpus.not_spmd(), the_resources, the_same_in_tasks];
 
 /// `get_ip()` is an address.
 fn the_address_of_this_host() -> Result {
@@ -24,8 +24,8 @@ fn the_cpus() -> Result {
 /// `cluster_resources()` is `{ip: {"CPU": n, ...}}`.
 fn the_resources() -> Result {
     let hosts = cluster_resources()?;
-    assert_eq!(hosts.len(), 1);
-    assert_eq!(hosts[&get_ip()?]["CPU"], 2.0);
+    assert!(hosts[&get_ip()?]["CPU"] >= 1.0, "{hosts:?}");
+    assert_eq!(hosts.values().map(|host| host["CPU"]).sum::<f64>(), num_cpus()? as f64);
     Ok(())
 }
 

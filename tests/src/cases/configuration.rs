@@ -7,13 +7,13 @@ use unidist::prelude::*;
 use unidist::{Error, init, num_cpus};
 
 pub(super) const CASES: &[Case] = cases!["configuration":
-    a_variable_is_read.bare().settings(&[("UNIDIST_CPUS", "3")]),
-    code_wins_over_the_environment.bare(), put_after_init_is_an_error, put_works_again_after_shutdown.bare(),
+    a_variable_is_read.not_spmd().bare().settings(&[("UNIDIST_CPUS", "3")]),
+    code_wins_over_the_environment.not_spmd().bare(), put_after_init_is_an_error, put_works_again_after_shutdown.not_spmd().bare(),
     a_wrong_value_is_an_error.bare().settings(&[("UNIDIST_CPUS", "many")]),
     a_wrong_backend_is_an_error.bare().settings(&[("UNIDIST_BACKEND", "abacus")]),
     wrong_resources_are_an_error.bare().settings(&[("UNIDIST_RESOURCES", "gpu=lots")]),
     one_cpu_is_enough.settings(&[("UNIDIST_CPUS", "1")]),
-    many_cpus.settings(&[("UNIDIST_CPUS", "8")]),
+    many_cpus.not_spmd().settings(&[("UNIDIST_CPUS", "8")]),
 ];
 
 /// The environment variable counts, and its source is known.

@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = cases!["control":
     a_get_is_cut_short.settings(LONG), a_wait_is_cut_short.settings(LONG), later_requests_are_refused.settings(LONG),
     a_computation_is_told.only(PYMP).settings(LONG), an_asynchronous_task_is_dropped.settings(LONG),
     a_task_that_does_not_end.only(PYMP).settings(SHORT), what_was_sent_ahead_runs.only(PYMP).settings(SHORT),
-    tasks_below_are_lost.only(PYMP).settings(SHORT), tasks_below_may_be_retried.only(PYMP).settings(SHORT),
+    tasks_below_are_lost.one_host().only(PYMP).settings(SHORT), tasks_below_may_be_retried.one_host().only(PYMP).settings(SHORT),
     a_parent_is_cancelled_by_its_child.settings(LONG), a_task_cancels_what_it_has_called, children_go_on.settings(LONG),
     an_asynchronous_method_is_dropped, a_method_is_told.settings(SHORT), a_queued_method_never_runs,
     methods_behind_it_go_on, nothing_is_cancelled_outside, cancelled_over_and_over.settings(SHORT),

@@ -8,13 +8,13 @@ use unidist::{ErrorKind, cluster_resources, get_ip};
 const DECLARED: &[(&str, &str)] = &[("UNIDIST_RESOURCES", "gpu=2,licence=1")];
 
 pub(super) const CASES: &[Case] = cases!["options":
-    cpus_by_definition_and_by_call, resources_by_definition_and_by_call.settings(DECLARED),
-    what_is_declared_is_known.settings(DECLARED), too_many_cpus, an_unknown_resource, too_much_of_a_resource.settings(DECLARED),
+    cpus_by_definition_and_by_call.one_host(), resources_by_definition_and_by_call.settings(DECLARED),
+    what_is_declared_is_known.one_host().settings(DECLARED), too_many_cpus, an_unknown_resource, too_much_of_a_resource.settings(DECLARED),
     an_impossible_definition, an_impossible_actor, an_impossible_amount, a_call_overrides_its_definition,
     the_name_is_shown, by_definition_too, returns_by_definition, returns_of_a_function_by_definition, returns_by_call, options_of_an_actor.settings(DECLARED),
-    cpus_are_honoured.only(PYMP), a_resource_is_honoured.only(PYMP).settings(DECLARED),
+    cpus_are_honoured.one_host().only(PYMP), a_resource_is_honoured.only(PYMP).settings(DECLARED),
     a_resource_waited_for_by_its_holder.only(PYMP).settings(DECLARED),
-    an_actor_holds_what_it_asked_for.only(PYMP).settings(DECLARED), an_idle_actor_holds_no_slot,
+    an_actor_holds_what_it_asked_for.only(PYMP).settings(DECLARED), an_idle_actor_holds_no_slot.one_host(),
     backpressure.settings(&[("UNIDIST_MAX_PENDING_TASKS", "3")]),
     backpressure_does_not_block_tasks.only(PYMP).settings(&[("UNIDIST_MAX_PENDING_TASKS", "1")]),
 ];

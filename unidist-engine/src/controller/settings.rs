@@ -97,7 +97,8 @@ impl OtherHosts {
 impl OtherHosts {
     pub(super) fn split(self) -> (Vec<HostSettings>, Hosts) {
         let OtherHosts { hosts, network, backoff, start_timeout, end_timeout, on_end } = self;
-        (hosts, Hosts::new(network, on_end, backoff, [start_timeout, end_timeout]))
+        let there = Hosts::new(network, hosts.len(), on_end, backoff, [start_timeout, end_timeout]);
+        (hosts, there)
     }
 }
 

@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 const SHORTEST: Duration = Duration::from_micros(20);
 /// No longer nap while something goes on only if it is looked after.
 const LONGEST_BUSY: Duration = Duration::from_micros(50);
-/// After so much time without traffic, naps grow on.
-const QUIET: Duration = Duration::from_secs(3);
+/// After so much time without traffic, naps grow on,
+const QUIET: Duration = Duration::from_millis(1250);
+/// twice as long each time so much more has passed,
+const STEP: Duration = Duration::from_millis(250);
+/// until they are so many times as long as before, which is next to nothing for the processor.
+const MOST: u32 = 50;
 /// They never grow longer than this.
 const LONGEST: Duration = Duration::from_millis(100);
 
@@ -20,7 +24,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Naps of up to `backoff` while there is work, of ten times that where there is none.
+    /// Naps of up to `backoff` while there is work, longer ones after a while without any.
     pub(crate) fn new(backoff: Duration, now: Instant) -> Self {
         Pace { backoff: backoff.clamp(SHORTEST, LONGEST), nap: SHORTEST, last_traffic: now }
     }
@@ -38,10 +42,9 @@ impl Pace {
 
     /// How long to sleep now.
     pub(crate) fn next_nap(&mut self, busy: bool, now: Instant) -> Duration {
-        let longest = match now.saturating_duration_since(self.last_traffic) > QUIET {
-            true => (self.backoff * 10).min(LONGEST),
-            false => self.backoff,
-        };
+        let quiet = now.saturating_duration_since(self.last_traffic).saturating_sub(QUIET);
+        let steps = u32::try_from(quiet.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
+        let longest = (self.backoff * MOST.min(1 << steps.min(16))).min(LONGEST);
         let nap = self.nap.min(longest);
         self.nap = (self.nap * 2).min(LONGEST);
         if busy { nap.min(LONGEST_BUSY) } else { nap }
@@ -59,9 +62,12 @@ mod tests {
         let naps: Vec<_> = (0..8).map(|_| pace.next_nap(false, start).as_micros()).collect();
         assert_eq!(naps, [20, 40, 80, 160, 320, 640, 1000, 1000]);
         assert_eq!(pace.next_nap(true, start), LONGEST_BUSY);
-        let later = start + Duration::from_secs(4);
-        let naps: Vec<_> = (0..8).map(|_| pace.next_nap(false, later).as_micros()).collect();
-        assert_eq!(naps[7], 10_000);
+        let longest = |pace: &mut Pace, at| (0..30).map(|_| pace.next_nap(false, at).as_micros()).max();
+        let after = |ms| start + Duration::from_millis(ms);
+        assert_eq!(longest(&mut pace, after(1_400)), Some(1_000));
+        assert_eq!(longest(&mut pace, after(2_000)), Some(8_000));
+        let later = after(9_000);
+        assert_eq!(longest(&mut pace, later), Some(50_000));
         pace.traffic(later);
         assert_eq!(pace.next_nap(false, later), SHORTEST);
         let mut slow = Pace::new(Duration::from_secs(9), start);

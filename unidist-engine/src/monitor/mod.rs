@@ -48,6 +48,9 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(1);
 pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<()> {
     let mut pace = Pace::new(FIRST_BACKOFF, Instant::now());
     let (words, early) = await_greeting(network, &mut pace)?;
+    if words.is_empty() {
+        return Ok(()); // the session could not start, and this host is not to blame
+    }
     let greeting = handshake::understand::<Greeting>(&words).map_err(|why| {
         lost(&format!("its greeting cannot be understood ({why}); start the same executable on all hosts"))
     });

@@ -50,7 +50,8 @@ impl Configuration<'_> {
                 job.starting_with(1)
             }
         };
-        Ok(Place { script: Script::new(self.mpi, &job, &settings)?, cluster })
+        let is_spmd = self.mode == Mode::Spmd;
+        Ok(Place { script: Script::new(self.mpi, &job, &settings)?, cluster, is_spmd })
     }
 }
 
@@ -68,12 +69,14 @@ fn ranks(mode: Mode, hosts: usize) -> Vec<u32> {
 pub(super) struct Place {
     script: Script,
     cluster: Option<Cluster>,
+    /// The launcher starts the processes that serve a program.
+    is_spmd: bool,
 }
 
 impl Place {
     /// A place for a program that is started by a job.
     pub(super) fn new(script: Script, cluster: Option<Cluster>) -> Self {
-        Place { script, cluster }
+        Place { script, cluster, is_spmd: false }
     }
 
     /// What there is before anything is run.
@@ -99,6 +102,9 @@ impl Place {
             .args(arguments.jobs.map(|jobs| format!("--test-threads={jobs}")))
             .env("UNIDIST_CONFORMANCE_BACKENDS", &arguments.backend)
             .env("UNIDIST_CONFORMANCE_LAUNCHER", self.script.path());
+        if self.is_spmd {
+            command.env("UNIDIST_CONFORMANCE_SPMD", "1");
+        }
         if let Some(cluster) = &self.cluster {
             let folders = std::env::join_paths(cluster.shared_memory()?)?;
             command.env("UNIDIST_CONFORMANCE_SHARED_MEMORY", folders);

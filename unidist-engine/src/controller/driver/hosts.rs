@@ -14,6 +14,8 @@ use unidist_common::ProcessId;
 /// The other hosts and the way to them.
 pub(crate) struct Hosts {
     pub(super) network: Box<dyn Network>,
+    /// How many there are, greeted or not.
+    pub(super) count: usize,
     pub(super) remote: Vec<Remote>,
     pub(super) arrivals: Vec<Arrival>,
     pub(super) pace: Pace,
@@ -58,16 +60,18 @@ pub(super) enum Phase {
 }
 
 impl Hosts {
-    /// Hosts that have not been greeted. When this is dropped, all their monitors are told to end, and `on_end` is called
-    /// with the network. The `timeouts` are those of the start and of the end.
+    /// So many hosts, which have not been greeted. When this is dropped, all their monitors are told to end, and `on_end`
+    /// is called with the network. The `timeouts` are those of the start and of the end.
     pub(crate) fn new(
         network: Box<dyn Network>,
+        count: usize,
         on_end: OnEnd,
         backoff: Duration,
         timeouts: [Duration; 2],
     ) -> Self {
         Hosts {
             network,
+            count,
             remote: Vec::new(),
             arrivals: Vec::new(),
             pace: Pace::new(backoff, Instant::now()),

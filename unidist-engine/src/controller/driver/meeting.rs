@@ -91,6 +91,12 @@ impl Hosts {
             .iter_mut()
             .filter(|remote| is_open(remote))
             .for_each(|remote| remote.add(&ToMonitor::End));
+        // Those that were not greeted, as the session could not start, are told so by a message of nothing.
+        for place in self.remote.len()..self.count {
+            if let Ok(place) = u32::try_from(place + 1) {
+                self.network.send(HostId::new(place), Vec::new());
+            }
+        }
         self.flush(true);
         let deadline = Instant::now() + self.timeouts[1];
         while (self.remote.iter().any(is_open) || self.network.is_busy()) && Instant::now() < deadline {

@@ -53,7 +53,7 @@ impl Session {
         let strangers = monitors.iter_mut().map(stranger).collect();
         let network = Box::new(ends.pop().unwrap());
         let mut hosts =
-            Hosts::new(network, Box::new(drop), Duration::from_millis(1), [Duration::from_secs(50); 2]);
+            Hosts::new(network, 2, Box::new(drop), Duration::from_millis(1), [Duration::from_secs(50); 2]);
         hosts.meet(strangers).unwrap();
         for monitor in &mut monitors {
             let greeted = monitor.poll().remove(0);
