@@ -27,6 +27,7 @@ pub mod fuzz;
 pub mod host;
 pub mod launch;
 mod link;
+pub mod logging;
 pub mod monitor;
 pub mod network;
 mod pending;

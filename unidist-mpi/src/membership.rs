@@ -8,7 +8,7 @@
 use crate::communication::{Communicator, Mpi, MpiError};
 use crate::network::MpiNetwork;
 use crate::serialization::Operation;
-use crate::topology::{Introduction, Terms, Topology};
+use crate::topology::{Introduction, Log, Terms, Topology};
 use crate::worker::{self, SLEEPERS};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use unidist_common::{Error, Result};
 use unidist_config::{CpuCount, HostName, Settings, Source};
 use unidist_core::{Program, WritableBuffer};
-use unidist_engine::host::host_address;
+use unidist_engine::host::{host_address, host_name};
+use unidist_engine::logging;
 use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 
 /// A process's part in a session on several hosts. The engine's [`Network`] comes from [`network`](Self::network); when
@@ -46,7 +47,8 @@ impl Membership {
     ) -> Self {
         mpi.finalize_at_exit(false);
         let place = HostId::new(u32::try_from(group.rank()).unwrap_or_default());
-        let network = MpiNetwork::new(group, terms.host_timeout, terms.log);
+        start_log(&terms.log, place, group.rank());
+        let network = MpiNetwork::new(group, terms.host_timeout, terms.log.network);
         Membership { mpi, place, topology, network: Arc::new(Mutex::new(network)), world }
     }
 
@@ -209,6 +211,28 @@ fn slots(host: &HostName) -> Option<(String, u32)> {
     Some((host.name.clone(), u32::try_from(host.cpus?.get()).ok()?))
 }
 
+/// Starts the log of a monitor; that of the program is its own, unless it is to show what goes over the network.
+fn start_log(log: &Log, place: HostId, rank: usize) {
+    let network = if log.network { "unidist_mpi=info" } else { "" };
+    let filters = [log.filter.as_str(), network].into_iter().filter(|filter| !filter.is_empty());
+    let filters = filters.collect::<Vec<_>>().join(",");
+    match place {
+        HostId::CONTROLLER if !log.network => {}
+        HostId::CONTROLLER => {
+            logging::start(
+                &format!("program on {}, rank {rank}", host_name()),
+                log.folder.as_deref(),
+                &filters,
+            );
+        }
+        _ => logging::start(
+            &format!("monitor on {}, rank {rank}", host_name()),
+            log.folder.as_deref(),
+            &filters,
+        ),
+    }
+}
+
 /// What this process says of itself to the group, and what all of it have said, by rank.
 pub(crate) fn introduce(
     mpi: Mpi,
@@ -228,7 +252,7 @@ pub(crate) fn introduce(
         Source::Default if bound_by_launcher => worker::unbound().len().max(1),
         _ => settings.cpus.get(),
     };
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = host_name();
     let own = Introduction {
         version: env!("CARGO_PKG_VERSION").into(),
         build_id: (program.build_id)(),
@@ -243,7 +267,11 @@ pub(crate) fn introduce(
         terms: Terms {
             spawn: settings.mpi.spawn,
             host_timeout: settings.host_timeout,
-            log: settings.mpi.log,
+            log: Log {
+                network: settings.mpi.log,
+                filter: std::env::var("RUST_LOG").unwrap_or_default(),
+                folder: settings.log_dir.clone(),
+            },
             slots: hosts.iter().filter_map(slots).collect(),
         },
     };

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 use unidist_common::{Error, Result, codec};
 
@@ -39,10 +40,21 @@ pub struct Terms {
     pub spawn: bool,
     /// How long a host may be silent.
     pub host_timeout: Duration,
-    /// Whether what goes from host to host is logged.
-    pub log: bool,
+    /// What is logged.
+    pub log: Log,
     /// How many CPU slots hosts have, where a list says so.
     pub slots: Vec<(String, u32)>,
+}
+
+/// What the processes of a session log, and where.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Log {
+    /// Whether what goes from host to host is logged, whatever the filter says.
+    pub network: bool,
+    /// What `RUST_LOG` says where the program runs.
+    pub filter: String,
+    /// The folder of the log files; standard error without.
+    pub folder: Option<PathBuf>,
 }
 
 /// A host of the session.
@@ -285,7 +297,12 @@ mod tests {
                 object_store_memory: 1 << 20,
                 binding: vec![rank],
                 pid: 100 + rank,
-                terms: Terms { spawn: false, host_timeout: Duration::ZERO, log: false, slots: Vec::new() },
+                terms: Terms {
+                    spawn: false,
+                    host_timeout: Duration::ZERO,
+                    log: Log::default(),
+                    slots: Vec::new(),
+                },
             })
             .collect()
     }

@@ -4,8 +4,10 @@ use super::crashes::kill;
 use crate::case::{Case, MPI, Result, cases};
 use crate::support::{Log, Signal, say};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use unidist::config::LogDir;
 use unidist::prelude::*;
-use unidist::{SharedSlice, cluster_resources, get_ip, num_cpus, put_slice, store_usage};
+use unidist::{SharedSlice, cluster_resources, get_ip, init, num_cpus, put_slice, store_usage};
 
 pub(super) const CASES: &[Case] = cases!["hosts":
     the_cluster_is_what_it_says.only(MPI).several_hosts().settings(&[CPUS_6]), every_host_runs_tasks.only(MPI).several_hosts().settings(&[CPUS_6]),
@@ -15,9 +17,11 @@ pub(super) const CASES: &[Case] = cases!["hosts":
     nested_tasks_and_refs_cross.only(MPI).several_hosts().settings(&[CPUS_6]), spilled_far_away.only(MPI).several_hosts().settings(&[CPUS_6, MEMORY_8]),
     a_worker_killed_far_away.only(MPI).several_hosts().settings(&[CPUS_6]), an_actor_killed_far_away.only(MPI).several_hosts().settings(&[CPUS_6]),
     the_environment_is_the_programs.only(MPI).several_hosts().settings(&[CPUS_6]),
+    every_process_has_a_log.bare().only(MPI).several_hosts().settings(&[CPUS_6, LOG, ("UNIDIST_MPI_LOG", "true")]),
 ];
 
 const CPUS_6: (&str, &str) = ("UNIDIST_CPUS", "6");
+const LOG: (&str, &str) = ("RUST_LOG", "unidist_tests=info");
 const ROOMY: (&str, &str) = ("UNIDIST_OBJECT_STORE_MEMORY", "4GiB");
 const MEMORY_8: (&str, &str) = ("UNIDIST_OBJECT_STORE_MEMORY", "8MiB");
 const MIB: usize = 1 << 20;
@@ -287,5 +291,31 @@ fn the_environment_is_the_programs() -> Result {
     let theirs = || (std::env::args().skip(1).collect::<Vec<_>>(), std::env::current_dir().unwrap());
     let all: Vec<_> = (0..20).map(|_| theirs.remote()).collect();
     assert!(get(&all)?.into_iter().all(|other| other == mine));
+    Ok(())
+}
+
+/// Each process of each host logs to a file of its own, named after it; monitors say what goes over the network.
+fn every_process_has_a_log() -> Result {
+    let folder = std::env::temp_dir().join(format!("unidist-logs-{}", std::process::id()));
+    LogDir::put(folder.clone())?;
+    let session = init()?;
+    let hosts = cluster_resources()?.len();
+    let said = || log::info!("a task was here");
+    get((0..40).map(|_| said.remote()).collect::<Vec<_>>())?;
+    every_host_runs_tasks()?;
+    drop(session);
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let named = |what: &str| {
+        let is_named = |path: &&PathBuf| path.to_string_lossy().contains(what);
+        files.iter().filter(is_named).map(|path| std::fs::read_to_string(path).unwrap()).collect::<Vec<_>>()
+    };
+    let [monitors, workers] = [named("-monitor-on-"), named("-worker-")];
+    assert_eq!(monitors.len(), hosts - 1, "{files:?}");
+    assert!(
+        monitors.iter().all(|log| log.contains("unidist_mpi") && log.contains("Message")),
+        "{monitors:?}"
+    );
+    assert!(workers.iter().any(|log| log.contains("a task was here") && log.contains(" on ")), "{workers:?}");
+    std::fs::remove_dir_all(folder).unwrap();
     Ok(())
 }

@@ -101,6 +101,7 @@ impl Controller {
             process: ProcessId::CONTROLLER,
             actor: false,
             log_dir: settings.log_dir.clone(),
+            host: (!others.is_empty()).then(crate::host::host_name),
         };
         let staff = Staff {
             command: settings.launch.clone(),

@@ -16,8 +16,13 @@ pub fn host_address() -> String {
     routed.or_else(of_own_name).map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string())
 }
 
+/// What this host calls itself.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 fn of_own_name() -> Option<IpAddr> {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = host_name();
     let addresses = (name.as_str(), 0).to_socket_addrs().ok()?;
     addresses.map(|address| address.ip()).find(|ip| ip.is_ipv4() && !ip.is_loopback())
 }

@@ -7,7 +7,7 @@ mod memory_killer;
 pub(crate) mod pace;
 pub(crate) mod supervisor;
 
-pub use address::host_address;
+pub use address::{host_address, host_name};
 
 use crate::store::segment::Segment;
 use crate::store::spill::{SpillFile, SpillSpace};

@@ -149,6 +149,7 @@ impl<'a> Monitor<'a> {
                 process: ProcessId::CONTROLLER,
                 actor: false,
                 log_dir: greeting.log_dir,
+                host: Some(crate::host::host_name()),
             },
             notify: Box::new(move |notice| {
                 // It fails only when the monitor has ended, and nobody wants to know.

@@ -13,12 +13,12 @@ mod calls;
 mod cancelled;
 mod client;
 mod link_end;
-mod logging;
 mod task_loop;
 
 use crate::launch::WORKER_VARIABLE;
 use crate::link::bell::Sleeper;
 use crate::link::handshake::{self, Joined};
+use crate::logging;
 use client::Client;
 use rustix::process::{Pid, Signal};
 use std::fs::File;
@@ -66,7 +66,8 @@ fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Resul
     die_with_parent(parent)?;
     let socket = take_socket()?;
     let Joined { welcome, link, segment, spill } = handshake::join(&socket, &(program.build_id)())?;
-    logging::start(&welcome);
+    let name = logging::name_on(welcome.process, welcome.host.as_deref());
+    logging::start(&name, welcome.log_dir.as_deref(), "");
     let client = Arc::new(Client::new(welcome.process, welcome.actor, link, segment, spill));
     spawn("unidist-watch", move || watch(socket))?;
     let link_thread = client.clone();

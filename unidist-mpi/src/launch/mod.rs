@@ -12,7 +12,7 @@ mod start;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use unidist_common::{Error, Result};
 use unidist_config::HostName;
-use unidist_engine::host::host_address;
+use unidist_engine::host::{host_address, host_name};
 
 pub(crate) use start::{check_before_init, start_monitors};
 
@@ -55,7 +55,7 @@ pub fn hosts(set: &[HostName]) -> Result<Hosts> {
     let given = if launchers.is_empty() { batch::hosts()? } else { launchers };
     let all = if set.is_empty() { given.clone() } else { set.to_vec() };
     let of_launcher = all.iter().all(|host| given.iter().any(|other| other.name == host.name));
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = host_name();
     let is_own = |other: &str| is_own(other, &name);
     Ok(Hosts {
         further: all.iter().filter(|host| !is_own(&host.name)).cloned().collect(),
