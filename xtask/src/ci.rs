@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{Result, chaos, config_doc, fuzz, loom, simulate, test, tidy};
+use crate::{Result, chaos, config_doc, fuzz, loom, mpi, simulate, test, tidy};
 use clap::Parser;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn(&Path) -> Result);
 
 /// Cheap ones first.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("format", |root| {
         cargo(root, &["fmt", "--all", "--check"])?;
         cargo(root, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
@@ -37,6 +37,7 @@ const STEPS: [Step; 11] = [
         doc.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
         process::run(&mut doc, LIMIT)
     }),
+    ("mpi", what_needs_mpi),
     ("simulate", |_| command(["--seeds", "3000"], simulate::run)),
     ("loom", |_| command([], loom::run)),
     ("chaos", |_| command(["--minutes", "0.1", "--controllers", "3"], chaos::run)),
@@ -70,6 +71,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
         [] => Ok(()),
         names => Err(format!("failed: {}", names.join(", ")).into()),
     }
+}
+
+/// Clippy and the documentation of what an MPI is needed for, where there is one or can be.
+fn what_needs_mpi(root: &Path) -> Result {
+    let mpi = match mpi::find(&Workspace::load()?, mpi::Name::System) {
+        Ok(mpi) => mpi,
+        Err(error) => {
+            println!("skipped: {error}");
+            return Ok(());
+        }
+    };
+    mpi::need_libclang()?;
+    let with_mpi = |arguments: &[&str]| {
+        let mut cargo = process::cargo(root);
+        cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?).env("RUSTDOCFLAGS", "-D warnings");
+        cargo.args(arguments);
+        process::run(&mut cargo, LIMIT)
+    };
+    let clippy = ["clippy", "--package", "unidist-mpi", "--package", "unidist-tests", "--all-targets"];
+    let features = ["--features", "unidist-mpi/bench,unidist-tests/mpi", "--", "-D", "warnings"];
+    with_mpi(&[&clippy[..], &features].concat())?;
+    with_mpi(&["doc", "--package", "unidist-mpi", "--no-deps"])
 }
 
 /// Each backend alone must do; the default, which has all, is what clippy has seen already, but not by itself.

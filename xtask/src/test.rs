@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 /// Whether there is a backend that needs MPI.
-const WITH_MPI: bool = false;
+const WITH_MPI: bool = true;
 
 /// The arguments of `test`.
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! Tests that are MPI programs themselves: each is run as `mpiexec -n RANKS TEST`.
+//! Tests of the crates that need MPI: unit tests, and programs that are run as `mpiexec -n RANKS TEST`.
 
 use super::configuration::{Place, build_test};
 use super::{Arguments, Line};
@@ -6,17 +6,26 @@ use crate::cluster::Cluster;
 use crate::mpi::{Job, Mpi, Script};
 use crate::suite::GRACE;
 use crate::workspace::Workspace;
-use crate::{Result, cluster};
+use crate::{Result, cluster, process};
 
 /// The package, its test target, the number of ranks, and the number of hosts that they are spread over.
 type Program = (&'static str, &'static str, u32, u32);
 
 /// All of them.
-const PROGRAMS: &[Program] = &[];
+const PROGRAMS: &[Program] = &[("unidist-mpi", "ranks", 3, 1), ("unidist-mpi", "ranks", 3, 3)];
+/// They are part of this feature.
+const FEATURES: [&str; 2] = ["--features", "bench"];
+/// The crates that need MPI.
+pub(crate) const PACKAGES: [&str; 1] = ["unidist-mpi"];
 
 /// Runs them all.
 pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Vec<Line> {
     let mut report = Vec::new();
+    for package in PACKAGES {
+        let what = format!("{mpi}, {package}, unit tests");
+        eprintln!("\n== {what}");
+        report.push(Line::of(what, unit_tests(package, workspace, mpi, arguments)));
+    }
     for program in PROGRAMS {
         let (package, target, ranks, hosts) = program;
         let what = format!("{mpi}, {package}, {target}, {ranks} ranks, {hosts} hosts");
@@ -26,6 +35,15 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
     report
 }
 
+fn unit_tests(package: &str, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
+    let mut cargo = process::cargo(&workspace.root);
+    cargo.args(["test", "--package", package, "--lib"]).args(FEATURES);
+    cargo.args(arguments.release.then_some("--release"));
+    cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?).envs(mpi.run_environment(&Job::here(1))?);
+    process::run(&mut cargo, arguments.limit())?;
+    Ok("passed".into())
+}
+
 fn one(program: &Program, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
     let (package, target, ranks, hosts) = *program;
     if hosts > 1
@@ -33,7 +51,7 @@ fn one(program: &Program, workspace: &Workspace, mpi: &Mpi, arguments: &Argument
     {
         return Ok(format!("skipped: {error}"));
     }
-    let suite = build_test(workspace, mpi, arguments, package, target, &[])?;
+    let suite = build_test(workspace, mpi, arguments, package, target, &FEATURES)?;
     let cluster = if hosts > 1 { Some(Cluster::up(hosts as usize)?) } else { None };
     let job = match &cluster {
         Some(cluster) => Job::across(cluster, &spread(ranks, hosts)),
