@@ -265,7 +265,7 @@ fn a_process_that_dies_elsewhere_is_replaced() {
     assert!(!worker.exists(), "no orphans");
 }
 
-fn what_ran_on_a_lost_host_fails_or_runs_elsewhere() {
+fn what_was_on_a_lost_host_fails() {
     let session = session(1);
     let big = session.submit_at(1, BIG, &[5_000_000]);
     assert_eq!(session.count_at(1, &[big]), 5_000_000);
@@ -274,7 +274,10 @@ fn what_ran_on_a_lost_host_fails_or_runs_elsewhere() {
     session.cutters[0].cut(HostId::new(1));
     session.cutters[1].cut(HostId::CONTROLLER);
     let outcomes = session.controller.get(&naps).unwrap();
-    assert!(outcomes.iter().filter(|outcome| outcome.is_err()).count() <= 1, "{outcomes:?}");
+    // Without retries, what was there may have run behind the cut, and is not run again.
+    let died = |error: &unidist_common::TaskError| error.kind == ErrorKind::WorkerDied;
+    assert!(outcomes.iter().all(|outcome| outcome.as_ref().map_or_else(died, |_| true)), "{outcomes:?}");
+    assert!(outcomes.iter().any(std::result::Result::is_ok));
     let error = get(&session.controller, big).unwrap_err();
     assert_eq!(error.kind, ErrorKind::ObjectLost);
     session.controller.shutdown().unwrap();
@@ -297,7 +300,7 @@ fn main() {
         objects_are_used_where_they_were_not_made,
         what_does_not_fit_elsewhere_is_spilled_there,
         a_process_that_dies_elsewhere_is_replaced,
-        what_ran_on_a_lost_host_fails_or_runs_elsewhere,
+        what_was_on_a_lost_host_fails,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

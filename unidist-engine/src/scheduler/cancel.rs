@@ -69,6 +69,7 @@ impl Scheduler {
         if let Some(actor) = actor {
             self.actor_call_ended(actor, &task);
         }
+        self.no_room.remove(&id);
         self.doomed.insert(id, Doomed { process, class: task.class, error, spec: task.spec });
         match actor {
             Some(actor) => {

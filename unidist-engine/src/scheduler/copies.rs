@@ -38,6 +38,22 @@ struct UnderWay {
     to: HostId,
 }
 
+/// What a call needs could not be fetched, as there was no room for it.
+#[derive(Debug)]
+pub(crate) struct NoRoom {
+    /// What was said the first time.
+    pub(super) error: TaskError,
+    /// Where that was; it is not tried there again while another host may do.
+    pub(super) hosts: Vec<HostId>,
+    /// How often.
+    pub(super) times: u32,
+}
+
+impl NoRoom {
+    /// A call that was refused so often fails.
+    pub(super) const MOST: u32 = 3;
+}
+
 impl Copies {
     /// How many there are to come.
     #[cfg(any(test, feature = "simulation"))]
@@ -144,7 +160,7 @@ impl Scheduler {
                 if !source_is_lost {
                     self.copy_failed(id, to, &error);
                 } else if !self.memory.is_outside(id) && !self.is_being_copied(id) {
-                    self.object_lost(id, &error.message);
+                    self.objects_lost(&[id], &error.message);
                 }
                 return self.start_copies(id); // from another copy
             }
@@ -187,11 +203,32 @@ impl Scheduler {
         let Some(wanted) = self.copies.wanted.remove(&(id, to)) else { return };
         for waiter in wanted.waiters {
             match waiter {
+                Waiter::Task(call) if self.is_fetching(call) => self.try_elsewhere(call, to, error),
                 Waiter::Task(call) => self.fail_task(call, error.clone()),
                 Waiter::Request(process, request) => self.refuse(process, request, error),
             }
         }
         self.release(id);
+    }
+
+    fn is_fetching(&self, call: DataId) -> bool {
+        self.tasks.get(&call).is_some_and(|task| task.state == TaskState::Fetching)
+    }
+
+    /// There is no room on this host for what the call needs: it is to run on another one, if there is.
+    fn try_elsewhere(&mut self, call: DataId, full: HostId, error: &TaskError) {
+        self.hosts[full.place()].fetching.remove(&call);
+        let Some(task) = self.tasks.get_mut(&call) else { return };
+        task.class = self.resources.unpinned(task.class);
+        task.missing = 0;
+        let refused = self.no_room.entry(call).or_insert_with(|| NoRoom {
+            error: error.clone(),
+            hosts: Vec::new(),
+            times: 0,
+        });
+        refused.hosts.push(full);
+        refused.times += 1;
+        self.make_ready_again(call);
     }
 
     /// The object has no value any more: requests that wait for a copy of it are told so.
@@ -209,18 +246,19 @@ impl Scheduler {
 
     /// Whether a copy of the object is on its way.
     pub(super) fn is_being_copied(&self, id: DataId) -> bool {
-        self.copies.under_way.values().any(|under_way| under_way.id == id)
+        let all = (id, HostId::CONTROLLER)..=(id, HostId::new(u32::MAX));
+        self.copies.wanted.range(all).any(|(_, wanted)| wanted.is_under_way)
     }
 
-    /// The host is gone: nothing arrives there any more.
-    pub(super) fn forget_copies_to(&mut self, host: HostId) {
+    /// The host is gone: nothing arrives there any more. What was on its way.
+    pub(super) fn forget_copies_to(&mut self, host: HostId) -> Vec<DataId> {
         let mut ended: Vec<_> = self.copies.under_way.iter().filter(|(_, way)| way.to == host).collect();
         ended.sort_unstable_by_key(|(transfer, _)| **transfer);
         let ended: Vec<_> = ended.into_iter().map(|(transfer, way)| (*transfer, way.id, way.from)).collect();
         let wanted = self.copies.wanted.keys().filter(|(_, to)| *to == host).copied().collect::<Vec<_>>();
-        for (transfer, id, from) in ended {
-            self.copies.under_way.remove(&transfer);
-            self.memory.end_sending(id, from);
+        for (transfer, id, from) in &ended {
+            self.copies.under_way.remove(transfer);
+            self.memory.end_sending(*id, *from);
         }
         for key in wanted {
             for waiter in self.copies.wanted.remove(&key).unwrap_or_default().waiters {
@@ -233,5 +271,6 @@ impl Scheduler {
             self.start_copies(key.0);
             self.release(key.0);
         }
+        ended.into_iter().map(|(_, id, _)| id).collect()
     }
 }

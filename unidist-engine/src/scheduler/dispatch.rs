@@ -3,6 +3,7 @@
 //! Calls go in the order in which they became ready. One that asks for more CPUs than are free holds back the later
 //! ones that need any, or it would never come to its turn; one that lacks a custom resource holds back nobody else.
 
+use super::copies::NoRoom;
 use super::event::Role;
 use super::hosts::Host;
 use super::resources::{Class, HeldBack};
@@ -17,6 +18,9 @@ use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 /// How many calls a search for something that a blocked task waits for looks at.
 const SEARCH_LIMIT: usize = 10_000;
 
+/// How many calls are passed over, since what they need is far and much is on its way already.
+const MOST_ASIDE: usize = 64;
+
 /// How many of the objects that a blocked task waits for are looked for at busy workers.
 const RECALL_LIMIT: usize = 64;
 
@@ -26,6 +30,8 @@ enum Placed {
     NoWorker,
     /// A custom resource is missing.
     NoResource,
+    /// Not now: what it needs cannot be fetched before something else has come. Others need not wait for it.
+    Aside,
 }
 
 /// A host on which a call may run.
@@ -44,6 +50,7 @@ impl Scheduler {
         }
         let mut held = HeldBack::default();
         let mut starved: Vec<Class> = Vec::new();
+        let mut aside: Vec<(Class, DataId)> = Vec::new();
         loop {
             let (resources, tasks) = (&mut self.resources, &self.tasks);
             let front = resources.next_ready(&held, |task| {
@@ -52,6 +59,11 @@ impl Scheduler {
             let Some((class, task)) = front else { break };
             match self.place(class, task, &held) {
                 Placed::Yes => {}
+                Placed::Aside if aside.len() < MOST_ASIDE => {
+                    self.resources.pop(class);
+                    aside.push((class, task));
+                }
+                Placed::Aside => held.hold(class),
                 Placed::NoResource => {
                     held.hold(class);
                     starved.push(class);
@@ -61,6 +73,9 @@ impl Scheduler {
                     self.resources.hold_cpus_for(class, &mut held);
                 }
             }
+        }
+        for (class, task) in aside.into_iter().rev() {
+            self.resources.push_front(class, task);
         }
         if !starved.is_empty() {
             self.tell_waiters(); // of what could not be placed
@@ -75,7 +90,11 @@ impl Scheduler {
         self.find_sites(class, task, held, &mut sites);
         let placed = self.place_at(class, task, &sites);
         self.sites = sites;
-        placed
+        match placed {
+            Placed::Yes => Placed::Yes,
+            _ if self.no_room.contains_key(&task) => self.reconsider(class, task, &placed),
+            later => later,
+        }
     }
 
     /// The hosts on which the call may run, those first that have most of what it needs.
@@ -88,6 +107,9 @@ impl Scheduler {
         sites.extend(self.host_ids().filter(may_run).map(|host| Site { host, absent: 0 }));
         if self.hosts.len() == 1 {
             return;
+        }
+        if let Some(refused) = self.no_room.get(&task) {
+            sites.retain(|site| !refused.hosts.contains(&site.host));
         }
         for dependency in self.tasks.get(&task).into_iter().flat_map(|task| &task.spec.dependencies) {
             for site in sites.iter_mut().filter(|site| self.is_absent(*dependency, site.host)) {
@@ -106,6 +128,7 @@ impl Scheduler {
             return Placed::Yes;
         }
         let fits = |scheduler: &Self, site: &&Site| scheduler.resources.fits(class, site.host);
+
         for site in sites {
             if fits(self, &site) && self.place_on(class, task, *site) {
                 return Placed::Yes;
@@ -116,8 +139,7 @@ impl Scheduler {
                 if self.run_nested_anywhere() {
                     return Placed::Yes; // not necessarily this one, but the queue is looked at again
                 }
-                return self
-                    .start_worker_for(task, sites.iter().filter(|site| fits(self, site)).copied().collect());
+                return self.place_later(class, task, sites);
             }
             return Placed::NoWorker;
         }
@@ -125,10 +147,74 @@ impl Scheduler {
             return if sites.is_empty() { Placed::NoWorker } else { Placed::NoResource };
         }
         let placed = self.resources.is_plain(class) && self.place_ahead(class, task, sites);
-        match placed || sites.first().is_some_and(|site| self.fetch(class, task, *site)) {
+        let placed = placed || sites.first().is_some_and(|site| self.fetch(class, task, *site));
+        match placed || self.leave_home(class, task) {
             true => Placed::Yes,
             false => Placed::NoWorker,
         }
+    }
+
+    /// There is a slot for the call, but no process for it, or none that has what it needs.
+    fn place_later(&mut self, class: Class, task: DataId, sites: &[Site]) -> Placed {
+        let fitting = sites.iter().filter(|site| self.resources.fits(class, site.host));
+        let lacking: Vec<_> =
+            fitting.filter(|site| self.idle_worker_of(site.host).is_none()).copied().collect();
+        if !lacking.is_empty() {
+            return self.start_worker_for(task, lacking);
+        }
+        match self.resources.is_plain(class) && self.place_ahead(class, task, sites) {
+            true => Placed::Yes,
+            false => Placed::Aside,
+        }
+    }
+
+    /// A call that has had its objects fetched to a host that is busy now may run on another one that is not.
+    fn leave_home(&mut self, class: Class, task: DataId) -> bool {
+        let Some(home) = self.resources.home(class) else { return false };
+        let anywhere = self.resources.unpinned(class);
+        let is_free = |host: HostId| {
+            self.resources.may_run_on(anywhere, host)
+                && self.resources.fits(anywhere, host)
+                && self.idle_worker_of(host).is_some()
+                && self.hosts[host.place()].may_fetch() > 0
+        };
+        if !self.host_ids().any(is_free) {
+            return false;
+        }
+        self.resources.pop(class);
+        self.hosts[home.place()].fetching.remove(&task);
+        if let Some(task) = self.tasks.get_mut(&task) {
+            task.class = anywhere;
+        }
+        self.make_ready_again(task);
+        true
+    }
+
+    /// There was no room somewhere for what the call needs, and elsewhere it cannot run now. CPUs become free there. For
+    /// other things it does not wait long, as what has them may wait for this call.
+    fn reconsider(&mut self, class: Class, task: DataId, placed: &Placed) -> Placed {
+        let Some(refused) = self.no_room.get_mut(&task) else { return Placed::Aside };
+        let resources = &self.resources;
+        let hosts = (0..self.hosts.len() as u32).map(HostId::new);
+        let mut able = hosts.filter(|host| resources.may_run_on(class, *host));
+        let is_refused_by_all = able.all(|host| refused.hosts.contains(&host));
+        match placed {
+            _ if is_refused_by_all => self.fail_for_want_of_room(task),
+            Placed::NoResource if refused.hosts.is_empty() => Placed::NoResource,
+            Placed::NoResource if refused.times < NoRoom::MOST => {
+                refused.hosts.clear();
+                Placed::Yes
+            }
+            Placed::NoResource => self.fail_for_want_of_room(task),
+            _ => Placed::Aside,
+        }
+    }
+
+    fn fail_for_want_of_room(&mut self, task: DataId) -> Placed {
+        if let Some(refused) = self.no_room.remove(&task) {
+            self.fail_task(task, refused.error);
+        }
+        Placed::Yes
     }
 
     /// Runs the call on this host, which has what it asks for; or has its objects come there. False if it cannot now.
@@ -294,13 +380,21 @@ impl Scheduler {
 
     /// An idle worker takes over half of what the busiest has waiting; a blocked one what it waits for.
     fn steal(&mut self) {
-        let mut free = self.host_ids().filter(|host| self.resources.fits(Class::DEFAULT, *host)).peekable();
-        if free.peek().is_none() {
-            return;
+        let mut is_any_free = false;
+        for host in self.host_ids() {
+            let is_free = self.resources.fits(Class::DEFAULT, host);
+            is_any_free |= is_free;
+            if is_free && self.idle_worker_of(host).is_some() && self.steal_for(host) {
+                return;
+            }
         }
-        let Some(thief) = free.find(|host| self.idle_worker_of(*host).is_some()) else {
-            return self.recall_awaited();
-        };
+        if is_any_free {
+            self.recall_awaited();
+        }
+    }
+
+    /// False if nobody has what an idle worker of this host could run.
+    fn steal_for(&mut self, thief: HostId) -> bool {
         let later_half =
             |worker: &Worker| self.movable(worker.ahead.iter().skip(worker.ahead.len() / 2).copied(), thief);
         let busiest = self
@@ -309,10 +403,10 @@ impl Scheduler {
             .filter(|(_, worker)| worker.recalling.is_none() && !worker.ahead.is_empty())
             .filter(|(_, worker)| self.hosts.len() == 1 || !later_half(worker).is_empty())
             .max_by_key(|(_, worker)| worker.ahead.len());
-        if let Some((process, worker)) = busiest {
-            let tasks = later_half(worker);
-            self.recall(process, tasks);
-        }
+        let Some((process, worker)) = busiest else { return false };
+        let tasks = later_half(worker);
+        self.recall(process, tasks);
+        true
     }
 
     /// Those of these calls that may run on this host: with their objects there, or so few without that they can come.

@@ -3,7 +3,7 @@
 use super::tasks::TaskState;
 use super::{HostLimits, Scheduler};
 use crate::network::HostId;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
 /// What the scheduler knows of a host, beside its resources and its memory.
@@ -76,7 +76,7 @@ impl Scheduler {
         known.is_lost = true;
         known.fetching.clear();
         self.resources.lose(host);
-        self.forget_copies_to(host);
+        let were_coming = self.forget_copies_to(host);
         self.bring_home_elsewhere(host);
         let on_host = self.workers.iter().filter(|(_, worker)| worker.host == host);
         let mut processes: Vec<_> = on_host.map(|(process, _)| *process).collect();
@@ -84,12 +84,18 @@ impl Scheduler {
         for process in processes {
             self.lost(process, why, &[]);
         }
-        for id in self.lose_copies(host) {
-            // One that is on its way to another host may arrive.
-            if !self.is_being_copied(id) {
-                self.object_lost(id, why);
-            }
-        }
+        // One that is on its way to another host may arrive.
+        let gone = |scheduler: &Self, id: &DataId| {
+            scheduler.objects.is_outside(*id)
+                && !scheduler.memory.is_outside(*id)
+                && !scheduler.is_being_copied(*id)
+        };
+        let mut lost = self.lose_copies(host);
+        lost.extend(were_coming);
+        lost.sort_unstable();
+        lost.dedup();
+        lost.retain(|id| gone(self, id));
+        self.objects_lost(&lost, why);
     }
 
     /// Calls that were to run on this host alone may run on any.
@@ -108,23 +114,33 @@ impl Scheduler {
         }
     }
 
-    /// No host has this object any more: it has no value, and neither has what needs it.
-    pub(super) fn object_lost(&mut self, id: DataId, why: &str) {
+    /// No host has these objects any more: they have no value, and neither has what needs them.
+    pub(super) fn objects_lost(&mut self, ids: &[DataId], why: &str) {
+        let lost: FxHashMap<_, _> =
+            ids.iter().filter_map(|id| Some((*id, self.object_lost(*id, why)?))).collect();
+        if lost.is_empty() {
+            return;
+        }
+        let cause = |task: &super::tasks::Task| match task.state {
+            TaskState::Sent(_) => None,
+            _ => task.spec.dependencies.iter().find_map(|id| lost.get(id)),
+        };
+        let failed = self.tasks.iter().filter_map(|(id, task)| Some((id, cause(task)?)));
+        let mut failed: Vec<_> = failed.collect();
+        failed.sort_unstable_by_key(|(id, _)| *id);
+        failed.into_iter().for_each(|(call, cause)| self.fail_dependent(call, cause));
+    }
+
+    fn object_lost(&mut self, id: DataId, why: &str) -> Option<TaskError> {
         let mut error = self.objects.lost(id);
         error.message = match self.objects.makers.find(id) {
             Some((name, call)) => format!("object {id}, which `{name}` made (call {call}), is lost: {why}"),
             None => format!("object {id} is lost: {why}"),
         };
-        let Some(object) = self.objects.lose(id, error.clone()) else { return };
+        let object = self.objects.lose(id, error.clone())?;
         object.borrowed.iter().for_each(|inner| self.release(*inner));
         self.copy_is_lost(id);
-        let needs_it = |task: &super::tasks::Task| {
-            task.spec.dependencies.contains(&id) && !matches!(task.state, TaskState::Sent(_))
-        };
-        let mut failed: Vec<_> =
-            self.tasks.iter().filter(|(_, task)| needs_it(task)).map(|(id, _)| id).collect();
-        failed.sort_unstable();
-        failed.into_iter().for_each(|call| self.fail_dependent(call, &error));
+        Some(error)
     }
 
     /// The error of a call that no host can run that is left.

@@ -97,6 +97,8 @@ pub(crate) struct Scheduler {
     resources: Resources,
     memory: memory::Memory,
     copies: copies::Copies,
+    /// Calls for whose objects there was no room somewhere.
+    no_room: FxHashMap<DataId, copies::NoRoom>,
     /// Objects that have a value and whose waiters have not been told.
     settled: VecDeque<DataId>,
     /// Calls whose results have failed early and that may still be with their process.
@@ -116,6 +118,7 @@ impl Scheduler {
             resources: Resources::new(&limits.hosts),
             memory: memory::Memory::new(limits.hosts.len()),
             copies: copies::Copies::default(),
+            no_room: FxHashMap::default(),
             sites: Vec::new(),
             limits,
             objects: Directory::default(),
@@ -209,6 +212,7 @@ impl Scheduler {
                 ("calls that ended early", self.doomed.len()),
                 ("timers", self.timers.len()),
                 ("copies to come", self.copies.len()),
+                ("calls without room", self.no_room.len()),
             ];
             let left = left.into_iter().find(|(_, count)| *count > 0);
             let left = left.map(|(what, count)| format!("{count} {what}"));

@@ -207,8 +207,10 @@ impl Resources {
     pub(crate) fn hold_cpus_for(&self, class: Class, held: &mut HeldBack) {
         if self.needs_cpus(class) {
             let hosts = (0..self.hosts.len() as u32).map(HostId::new);
-            let more: Vec<_> =
-                hosts.filter(|host| self.may_run_on(class, *host) && !held.cpus_of.contains(host)).collect();
+            let more: Vec<_> = hosts
+                .filter(|host| self.may_run_on(class, *host) && self.lacks_cpus_only(class, *host))
+                .filter(|host| !held.cpus_of.contains(host))
+                .collect();
             held.cpus_of.extend(more);
             held.all_cpus = held.cpus_of.len() == self.hosts.iter().filter(|host| !host.is_lost).count();
         }

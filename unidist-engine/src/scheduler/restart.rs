@@ -6,6 +6,7 @@
 use super::Scheduler;
 use super::actors::ActorState;
 use super::tasks::{Task, TaskState};
+use crate::link::message::Value;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskSpec};
 
 /// What an actor is started again with. It holds a reference to each dependency and each borrowed object.
@@ -42,6 +43,11 @@ impl Scheduler {
         if self.ending || self.objects_lack(id) {
             return false;
         }
+        let again = self.actors.get(&id).and_then(|actor| actor.again.as_ref());
+        let Some(options) = again.map(|again| again.spec.options.clone()) else { return false };
+        if self.resources.classify(&options, true).is_err() {
+            return false; // the host is lost that had what it needs
+        }
         let Some(actor) = self.actors.get_mut(&id) else { return false };
         let Some(again) = actor.again.as_mut() else { return false };
         again.left -= 1;
@@ -58,6 +64,7 @@ impl Scheduler {
             self.give_up_restarts(id);
         }
         self.make_ready_again(id);
+        self.fail_for_want_of_objects(id);
         let mut lost = Vec::new();
         for call in sent.into_iter().rev() {
             if !self.put_back(id, call, unseen.contains(&call)) {
@@ -70,6 +77,18 @@ impl Scheduler {
             self.fail_task(call, error);
         }
         true
+    }
+
+    /// What the constructor needs may be lost since it ran.
+    fn fail_for_want_of_objects(&mut self, id: DataId) {
+        let dependencies = self.tasks.get(&id).map(|task| task.spec.dependencies.clone()).unwrap_or_default();
+        let failed = dependencies.into_iter().find_map(|needed| match self.objects.value(needed) {
+            Value::Failed(cause) => Some(cause),
+            Value::Ready(_) => None,
+        });
+        if let Some(cause) = failed {
+            self.fail_dependent(id, &cause);
+        }
     }
 
     /// The actor's constructor, which has run before, is a call once more.

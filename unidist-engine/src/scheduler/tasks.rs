@@ -333,6 +333,13 @@ impl Scheduler {
     fn task_left(&mut self, task: &Task, error: Option<Arc<TaskError>>) {
         if let Some(host) = self.resources.home(task.class) {
             self.hosts[host.place()].fetching.remove(&task.spec.id());
+            if task.state == TaskState::Fetching {
+                let waiter = Waiter::Task(task.spec.id());
+                task.spec.dependencies.iter().for_each(|id| self.unwant(*id, host, waiter));
+            }
+        }
+        if !self.no_room.is_empty() {
+            self.no_room.remove(&task.spec.id());
         }
         self.disarm(task.spec.id());
         match task.spec.target {

@@ -327,6 +327,10 @@ impl Scheduler {
 
     /// The process has ended.
     pub(crate) fn lost(&mut self, process: ProcessId, why: &str, unseen: &[DataId]) {
+        let requests: Vec<_> = self.requests.keys().filter(|key| key.0 == process).copied().collect();
+        for (process, request) in requests {
+            self.close(process, request);
+        }
         let Some(mut worker) = self.workers.remove(&process) else {
             return;
         };
@@ -354,12 +358,13 @@ impl Scheduler {
                 self.retry(frame.task, error.clone());
             }
         }
+        let host_is_lost = self.hosts[host.place()].is_lost;
         for task in worker.ahead.into_iter().rev() {
-            self.make_ready_again(task);
-        }
-        let requests: Vec<_> = self.requests.keys().filter(|key| key.0 == process).copied().collect();
-        for (process, request) in requests {
-            self.close(process, request);
+            match host_is_lost {
+                false => self.make_ready_again(task),
+                // Nobody knows what it has run before its end, or runs still behind a cut.
+                true => self.retry(task, error.clone()),
+            }
         }
         self.doomed_lost(process);
         if let Role::Actor(actor) = worker.role {

@@ -118,19 +118,32 @@ fn a_result_comes_to_the_program_when_it_asks() {
 }
 
 #[test]
-fn a_copy_that_finds_no_room_fails_those_who_wait_for_it() {
+fn a_call_for_which_there_is_no_room_runs_elsewhere() {
     let mut c = cluster(2, 1);
     let argument = put(&mut c);
     let _near = busy(&mut c, HERE);
     let far = c.task_on(argument);
+    let full = || TaskError::from(unidist_common::Error::from(StoreFull::new(64, 1, 1)));
     let copy = c.copies.remove(0);
-    let full = TaskError::from(unidist_common::Error::from(StoreFull::new(64, 1, 1)));
-    c.handle(Event::Copied(copy.transfer, Err(full)));
-    assert_eq!(c.error(far).kind, ErrorKind::StoreFull);
+    c.handle(Event::Copied(copy.transfer, Err(full())));
+    assert_eq!(host_of(&c, far), HERE, "it waits where its argument is");
     let again = c.task_on(argument);
     assert_eq!(ways(&c), [(HERE, THERE)], "there may be room later");
     arrive(&mut c);
     assert_eq!(host_of(&c, again), THERE);
+    // What is held elsewhere it waits for a few times only: the holder may wait for it.
+    let mut c = cluster(2, 1);
+    let gpu = || Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
+    let holder = c.submit(|spec| spec.options = gpu());
+    assert_eq!(host_of(&c, holder), HERE);
+    let second = put(&mut c);
+    let stuck = c.submit(|spec| (spec.options, spec.dependencies) = (gpu(), vec![second]));
+    let mut tried = 0;
+    while let Some(copy) = c.copies.pop() {
+        tried += 1;
+        c.handle(Event::Copied(copy.transfer, Err(full())));
+    }
+    assert_eq!((tried, c.error(stuck).kind), (3, ErrorKind::StoreFull));
 }
 
 #[test]
@@ -164,13 +177,18 @@ fn a_lost_host_takes_what_was_there_alone() {
     c.handle(Event::Done(c.where_is(lost_result), lost_result, Ok(vec![result])));
     let retried = c.submit(|spec| spec.options = options);
     assert_eq!(host_of(&c, retried), THERE);
-    let waits = c.task_on(lost_result);
+    let waits = c.submit(|spec| {
+        let retries = TaskOptions { max_retries: Some(1), ..Default::default() };
+        (spec.dependencies, spec.options) = (vec![lost_result], Arc::new(retries));
+    });
+    let unlucky = c.task_on(lost_result);
     let copied = put(&mut c);
     c.handle(Event::HostLost(THERE, "no sign of it for 30 s".into()));
     let error = c.error(lost_result);
     assert_eq!(error.kind, ErrorKind::ObjectLost);
     assert!(error.message.contains("`f` made") && error.message.contains("no sign of it"), "{error}");
     assert_eq!(c.error(waits).root_cause().kind, ErrorKind::ObjectLost);
+    assert_eq!(c.error(unlucky).kind, ErrorKind::WorkerDied, "it may have run behind the cut");
     assert!(matches!(c.scheduler.value_on(HERE, copied), Value::Ready(_)));
     assert!(c.started.is_empty(), "nothing is started on a host that is gone");
     let left: Vec<_> = c.scheduler.workers.keys().copied().collect();
