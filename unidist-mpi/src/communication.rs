@@ -13,8 +13,8 @@ use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use unidist_common::{Error, Result};
 use unidist_core::WritableBuffer;
 
@@ -44,6 +44,12 @@ fn check(code: c_int) -> Result<(), MpiError> {
 static AT_EXIT: AtomicU8 = AtomicU8::new(FINALIZE);
 const FINALIZE: u8 = 0;
 const LEAVE: u8 = 1;
+/// What is to be said first if the process ends in the midst of a session.
+static BEFORE_EXIT: Mutex<Option<LastWords>> = Mutex::new(None);
+/// Says whether MPI is to be finalised then.
+type LastWords = Box<dyn FnOnce() -> bool + Send>;
+/// The process that has initialised MPI; one that was forked from it has no part in that.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
 /// Whether this process has started others.
 static SPAWNED: AtomicBool = AtomicBool::new(false);
 
@@ -76,6 +82,7 @@ impl Mpi {
             };
             check(code).map_err(failed)?;
             if initialized == 0 {
+                PROCESS.store(std::process::id(), Ordering::Relaxed);
                 libc::atexit(finalize_at_exit);
             }
             wanted
@@ -172,6 +179,11 @@ impl Mpi {
         AT_EXIT.store(if finalize { FINALIZE } else { LEAVE }, Ordering::Relaxed);
     }
 
+    /// Says what is to be done first if the process ends by `exit`. The answer is whether MPI is to be finalised then.
+    pub(crate) fn before_exit(self, last_words: Option<LastWords>) {
+        *BEFORE_EXIT.lock().unwrap_or_else(PoisonError::into_inner) = last_words;
+    }
+
     /// Ends MPI now. All communicators were freed.
     pub(crate) fn finalize(self) {
         self.finalize_at_exit(true);
@@ -180,6 +192,13 @@ impl Mpi {
 }
 
 extern "C" fn finalize_at_exit() {
+    if PROCESS.load(Ordering::Relaxed) != std::process::id() {
+        return;
+    }
+    let last_words = BEFORE_EXIT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if last_words.is_some_and(|say| say()) {
+        AT_EXIT.store(FINALIZE, Ordering::Relaxed);
+    }
     let mut finalized = 0;
     // SAFETY: MPI was initialised by whoever registered this; it is finalised once.
     unsafe {
@@ -321,9 +340,9 @@ impl Communicator {
         Ok(said)
     }
 
-    /// Frees the communicator: nothing is under way in it, and the whole group frees it.
-    pub(crate) fn free(mut self) {
-        // SAFETY: it is there, and the value ends here.
+    /// Frees the communicator: nothing is under way in it, and the whole group frees it. It is for nothing afterwards.
+    pub(crate) fn free(&mut self) {
+        // SAFETY: it is there; MPI makes it the null communicator, for which any call is an error.
         unsafe { ffi::MPI_Comm_free(&mut self.raw) };
     }
 

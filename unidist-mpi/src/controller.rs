@@ -46,7 +46,7 @@ fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result
     let mpi = Mpi::init()?;
     let monitors = launch::start_monitors(mpi, hosts)?;
     let failed = |error: MpiError| Error::system("cannot join the monitors", error);
-    let group = monitors.merge(false).map_err(failed)?;
+    let mut group = monitors.merge(false).map_err(failed)?;
     let all = introduce(mpi, &group, program, settings, &hosts.all, launch::under_launcher())?;
     match (Topology::of_spawned(&all), all.first()) {
         (Ok(topology), Some(own)) => Ok(Membership::new(mpi, topology, group, None, &own.terms)),
@@ -61,7 +61,7 @@ fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result
 fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
     let mpi = Mpi::init()?;
     let failed = |error: MpiError| Error::system("cannot join the ranks of the job", error);
-    let world = mpi.world().map_err(failed)?;
+    let mut world = mpi.world().map_err(failed)?;
     let rank = world.rank();
     let all = introduce(mpi, &world, program, settings, &settings.mpi.hosts, true)?;
     // All draw the same conclusion, so that what follows needs no agreement.
@@ -92,10 +92,10 @@ fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
         if awake == Ok(Awake::Shutdown) {
             world.free();
             mpi.finalize();
-            std::process::exit(0);
+        } else {
+            mpi.finalize_at_exit(false);
         }
-        mpi.finalize_at_exit(false);
-        std::process::exit(1);
+        std::process::exit(if matches!(awake, Ok(Awake::Shutdown | Awake::Leave)) { 0 } else { 1 });
     };
     Ok(Membership::new(mpi, topology, group, Some(world), terms))
 }

@@ -20,6 +20,8 @@ use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 const MESSAGES: c_int = 1;
 /// So many messages of a host are taken in at once, so that others get their turn.
 const TURN: usize = 64;
+/// What an engine is told that the controller's did not end before.
+const DISMISSED: &str = "the program has ended without ending the session";
 /// How often a look is repeated that finds nothing: Open MPI looks first, and fetches what there is to see after that.
 const LOOKS: usize = 2;
 
@@ -131,8 +133,14 @@ impl MpiNetwork {
         self.say(to, operation, Vec::new());
     }
 
-    /// Frees the group. Nothing is under way in it any more.
-    pub(crate) fn free(self) {
+    /// The hosts that were lost.
+    pub(crate) fn lost(&self) -> Vec<HostId> {
+        let peers = (0..).zip(&self.peers).filter_map(|(place, peer)| Some((place, peer.as_ref()?)));
+        peers.filter(|(_, peer)| peer.lost).map(|(place, _)| HostId::new(place)).collect()
+    }
+
+    /// Frees the group. Nothing is under way in it any more, and nothing follows.
+    pub(crate) fn free(&mut self) {
         self.group.free();
     }
 
@@ -204,8 +212,15 @@ impl MpiNetwork {
                     peer.sending.request(SharedDataRequest::decode(&body)?)?;
                     self.store.give(body);
                 }
-                Operation::Cancel | Operation::ReadyToShutdown | Operation::Shutdown => {
+                Operation::Cancel
+                | Operation::ReadyToShutdown
+                | Operation::Shutdown
+                | Operation::Leave => {
                     peer.farewell = Some(operation);
+                    if operation == Operation::Cancel {
+                        // To an engine that is still at work, this is its end.
+                        self.seen.push(Arrival::Lost(host, DISMISSED.into()));
+                    }
                 }
             }
         }

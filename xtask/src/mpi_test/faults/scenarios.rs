@@ -12,7 +12,24 @@ const SOON: Duration = Duration::from_secs(20);
 /// A silence that loses a host, and what settings call it.
 const SILENCE: Duration = Duration::from_secs(3);
 const THREE_SECONDS: (&str, &str) = ("UNIDIST_HOST_TIMEOUT", "3");
-const RECOVERY: (&str, &str) = ("OMPI_MCA_orte_enable_recovery", "1");
+
+/// What an MPI is told so that a job survives the death of a process, and so that the launcher sees within seconds that
+/// a host cannot be reached; nothing where it cannot.
+fn recovery(kind: Kind) -> &'static [(&'static str, &'static str)] {
+    match kind {
+        Kind::OpenMpi4 => &[
+            ("OMPI_MCA_orte_enable_recovery", "1"),
+            ("OMPI_MCA_oob_tcp_keepalive_time", "1"),
+            ("OMPI_MCA_oob_tcp_keepalive_intvl", "1"),
+            ("OMPI_MCA_oob_tcp_keepalive_probes", "3"),
+        ],
+        Kind::OpenMpi5 | Kind::Mpich | Kind::Intel => &[],
+    }
+}
+
+fn with_recovery(stage: &Stage<'_>) -> Vec<(&'static str, &'static str)> {
+    [&[THREE_SECONDS], recovery(stage.mpi.kind)].concat()
+}
 
 /// A scenario: what came of it, in words.
 type Scenario = fn(&Stage<'_>) -> Result<String>;
@@ -43,12 +60,13 @@ pub(super) fn on(stage: &Stage<'_>) -> Vec<(&'static str, Scenario)> {
     }
     if several {
         all.push(("monitor killed", |stage| monitor_killed(stage, &[])));
-        if stage.mpi.kind == Kind::OpenMpi4 {
-            all.push(("monitor killed, with recovery", |stage| monitor_killed(stage, &[RECOVERY])));
+        if !recovery(stage.mpi.kind).is_empty() {
+            all.push(("monitor killed, recovery", |stage| monitor_killed(stage, &with_recovery(stage))));
+            all.push(("link cut, recovery", |stage| link_cut(stage, &with_recovery(stage))));
         }
         all.extend([
             ("link cut for 2 s", link_cut_and_healed as Scenario),
-            ("link cut", link_cut),
+            ("link cut", |stage| link_cut(stage, &[THREE_SECONDS])),
             ("large objects", large_objects),
         ]);
     }
@@ -189,9 +207,9 @@ fn link_cut_and_healed(stage: &Stage<'_>) -> Result<String> {
 }
 
 /// The link to a host is cut for good.
-fn link_cut(stage: &Stage<'_>) -> Result<String> {
+fn link_cut(stage: &Stage<'_>, settings: &[(&'static str, &str)]) -> Result<String> {
     let (host, cluster) = (last(stage)?, stage.cluster.ok_or("there is one host")?);
-    let mut program = stage.start(&[THREE_SECONDS])?;
+    let mut program = stage.start(settings)?;
     let staff = program.staff()?;
     let there = on_host(&staff, host)?.clone();
     program.ask("load tasks")?;
@@ -207,7 +225,8 @@ fn link_cut(stage: &Stage<'_>) -> Result<String> {
     let outcome = match right {
         Ok(right) => {
             program.tell("end 0")?;
-            let how = expect(&program.ended(SOON)?, Some(0))?;
+            let ended = program.ended(SOON)?;
+            let how = format!("{}\n{}", expect(&ended, None).or_else(|_| expect(&ended, Some(0)))?, ended.text);
             format!("the others go on ({right} right, after {:.1} s); {how}", went_on.as_secs_f64())
         }
         Err(_) => format!("the job ends; {}", expect(&program.ended(SOON)?, None)?),
