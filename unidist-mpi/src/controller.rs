@@ -1,6 +1,6 @@
 //! How the user's program comes into a session.
 
-use crate::communication::{Mpi, MpiError};
+use crate::communication::{AtExit, Mpi, MpiError};
 use crate::launch;
 use crate::membership::{Membership, introduce};
 use crate::topology::Topology;
@@ -89,13 +89,21 @@ fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
     let Some(group) = group else {
         let beside = topology.host_of_sleeper(rank).map_or(0, |host| host.engine_pid);
         let awake = worker::sleep(&world, beside);
-        if awake == Ok(Awake::Shutdown) {
-            world.free();
-            mpi.finalize();
-        } else {
-            mpi.finalize_at_exit(false);
-        }
-        std::process::exit(if matches!(awake, Ok(Awake::Shutdown | Awake::Leave)) { 0 } else { 1 });
+        // A launcher that lets a job go on counts those alone as ended that have finalised MPI or aborted.
+        let (end, code) = match awake {
+            Ok(Awake::Shutdown) => {
+                world.free();
+                (AtExit::Finalize, 0)
+            }
+            Ok(Awake::Leave) => {
+                worker::outlast_session(beside);
+                (AtExit::Abort, 0)
+            }
+            Ok(Awake::Alone) if launch::survives_death() => (AtExit::Abort, 0),
+            Ok(Awake::Alone) | Err(_) => (AtExit::Leave, 1),
+        };
+        mpi.at_exit(end);
+        std::process::exit(code);
     };
     Ok(Membership::new(mpi, topology, group, Some(world), terms))
 }

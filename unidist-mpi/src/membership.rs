@@ -1,7 +1,8 @@
 //! A process's part in a session on several hosts, from when all know each other until it leaves (`farewell`).
 
-use crate::communication::{Communicator, Mpi, MpiError};
+use crate::communication::{AtExit, Communicator, Mpi, MpiError};
 use crate::farewell::{self, Parting};
+use crate::library::Library;
 use crate::network::MpiNetwork;
 use crate::topology::{Introduction, Terms, Topology};
 use crate::worker;
@@ -39,8 +40,10 @@ impl Membership {
         world: Option<Communicator>,
         terms: &Terms,
     ) -> Self {
-        mpi.finalize_at_exit(false);
         let place = HostId::new(u32::try_from(group.rank()).unwrap_or_default());
+        // A program without a launcher has only itself to end: what it has started ends when MPI sees that.
+        let is_launched = place == HostId::CONTROLLER && mpi.was_launched();
+        mpi.at_exit(if is_launched { AtExit::Abort } else { AtExit::Leave });
         let network = Arc::new(Mutex::new(MpiNetwork::new(group, terms.host_timeout, terms.log)));
         let world = world.map(|world| Arc::new(Mutex::new(world)));
         let membership = Membership { mpi, place, topology: Arc::new(topology), network, world };
@@ -87,6 +90,10 @@ impl Membership {
         // If the engine still has the network, MPI must not be ended under it.
         let Some(mut network) = Arc::into_inner(network).map(into_inner) else { return Ok(()) };
         if parting == Parting::Leave {
+            if place != HostId::CONTROLLER {
+                worker::outlast_session(std::process::id());
+                mpi.at_exit(AtExit::Abort);
+            }
             return Ok(());
         }
         network.free();
@@ -95,7 +102,7 @@ impl Membership {
                 world.free();
                 mpi.finalize();
             }
-            None => mpi.finalize_at_exit(true),
+            None => mpi.at_exit(AtExit::Finalize),
         }
         Ok(())
     }
@@ -126,10 +133,22 @@ fn say_who_is_lost(network: &MpiNetwork, topology: &Topology) {
     let names: Vec<_> = network.lost().into_iter().filter_map(name).collect();
     if !names.is_empty() {
         eprintln!(
-            "unidist: lost during the session: {}. MPI was not finalised, since that would wait for what is lost; the \
-             launcher may report this as an error",
-            names.join(", ")
+            "unidist: lost during the session: {}. MPI cannot be finalised, since that would wait for what is lost: at the \
+             program's end the job is aborted with its exit code.{}",
+            names.join(", "),
+            advice(Library::loaded())
         );
+    }
+}
+
+/// What to do about a launcher that waits, too.
+fn advice(library: Library) -> &'static str {
+    match library {
+        Library::OpenMpi(..5) => {
+            " Where a host is cut off, mpiexec waits for it, for minutes, unless it finds that out first: by \
+             OMPI_MCA_oob_tcp_keepalive_time, _intvl and _probes, together less than UNIDIST_HOST_TIMEOUT"
+        }
+        _ => "",
     }
 }
 

@@ -1,6 +1,7 @@
 //! What workers get from MPI, which is nothing, and the ranks that stand for them in SPMD mode.
 
 use crate::communication::{Communicator, MpiError};
+use crate::launch;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
@@ -111,6 +112,18 @@ pub(crate) fn sleep(world: &Communicator, beside: u32) -> Result<Awake, MpiError
             return Ok(Awake::Alone);
         }
         nap = (nap * 2).min(LONGEST_NAP);
+    }
+}
+
+/// Stays where it may not go before the program: a launcher that does not let a job survive a process's death takes a
+/// process that ends without finalising MPI for a dead one, and ends the program. When that ends, MPI ends the rest.
+pub(crate) fn outlast_session(beside: u32) {
+    if launch::survives_death() {
+        return;
+    }
+    match watch(beside) {
+        Err(Errno::SRCH) => {}
+        watched => while !has_ended_within(watched.as_ref().ok(), LONGEST_NAP) {},
     }
 }
 
