@@ -65,16 +65,18 @@ impl Receiving {
         Some(SharedDataRequest { transfer, tag, pieces })
     }
 
-    /// Goes on, and says what has been received.
+    /// Goes on, and says what has been received; true if a piece was.
     pub(crate) fn poll(
         &mut self,
         network: &Communicator,
         from: usize,
         received: &mut impl FnMut(Transfer),
-    ) -> Result<(), MpiError> {
-        let mut ended = Vec::new();
+    ) -> Result<bool, MpiError> {
+        let (mut ended, mut some) = (Vec::new(), false);
         for (tag, incoming) in &mut self.active {
-            while incoming.operations.next_ended()?.is_some() {}
+            while incoming.operations.next_ended()?.is_some() {
+                some = true;
+            }
             while incoming.operations.len() < AT_ONCE {
                 let Some(part) = incoming.parts.pop_front() else { break };
                 incoming.operations.push(network.receive_into(from, c_int::from(*tag), part)?);
@@ -86,7 +88,7 @@ impl Receiving {
         for incoming in ended.into_iter().filter_map(|tag| self.active.remove(&tag)) {
             received(incoming.transfer);
         }
-        Ok(())
+        Ok(some)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

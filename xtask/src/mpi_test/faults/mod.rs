@@ -12,6 +12,7 @@ use crate::mpi::Mpi;
 use crate::suite::OwnName;
 use crate::workspace::Workspace;
 use crate::{Result, artifact, process};
+pub(crate) use scenarios::{kill_program, kill_workers};
 pub(crate) use stage::{Stage, Way};
 use std::time::Instant;
 

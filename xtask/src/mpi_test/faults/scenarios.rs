@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 
 /// How long a job may take to end once it has to.
 const SOON: Duration = Duration::from_secs(20);
+/// How often a worker is killed.
+const KILL_EVERY: Duration = Duration::from_millis(200);
+/// A slow link, and an object that takes some seconds on it.
+const MEGABITS: u32 = 100;
+const MEBIBYTES: usize = 64;
 /// A silence that loses a host, and what settings call it.
 const SILENCE: Duration = Duration::from_secs(3);
 const THREE_SECONDS: (&str, &str) = ("UNIDIST_HOST_TIMEOUT", "3");
@@ -51,10 +56,10 @@ pub(super) fn on(stage: &Stage<'_>) -> Vec<(&'static str, Scenario)> {
         ("exits with 3", |stage| ends(stage, "exit 3", Some(3))),
         ("panics", |stage| ends(stage, "panic", Some(101))),
         ("aborts", |stage| ends(stage, "abort", None)),
-        ("killed", |stage| program_signalled(stage, Signal::KILL)),
+        ("killed", kill_program),
         ("terminated", |stage| program_signalled(stage, Signal::TERM)),
         ("Ctrl-C", |stage| launcher_signalled(stage, Signal::INT, true)),
-        ("workers killed", workers_killed),
+        ("workers killed", |stage| kill_workers(stage, Duration::from_secs(4), 1)),
         ("idle", idle),
     ]);
     if stage.way != Way::Bare {
@@ -117,24 +122,29 @@ fn launcher_signalled(stage: &Stage<'_>, signal: Signal, group: bool) -> Result<
     expect(&program.ended(SOON)?, None)
 }
 
-/// A worker somewhere is killed every 200 ms.
-fn workers_killed(stage: &Stage<'_>) -> Result<String> {
+/// For this long, a worker somewhere is killed every 200 ms; every result has to be right.
+pub(crate) fn kill_workers(stage: &Stage<'_>, time: Duration, seed: u64) -> Result<String> {
     let mut program = stage.start(&[])?;
     program.staff()?;
     program.ask("load graph")?;
-    let (mut rng, mut killed) = (fastrand::Rng::with_seed(1), 0);
-    let end = Instant::now() + Duration::from_secs(4);
+    let (mut rng, mut killed) = (fastrand::Rng::with_seed(seed), 0);
+    let end = Instant::now() + time;
     while Instant::now() < end {
         if let Some(victim) = rng.choice(program.workers()) {
             process::kill(victim);
             killed += 1;
         }
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(KILL_EVERY);
     }
     let right = program.ask("rest")?;
     program.tell("end 0")?;
     let ended = expect(&program.ended(SOON)?, Some(0))?;
     Ok(format!("{killed} workers killed, {right} calls right, {ended}"))
+}
+
+/// The program is killed while it is busy.
+pub(crate) fn kill_program(stage: &Stage<'_>) -> Result<String> {
+    program_signalled(stage, Signal::KILL)
 }
 
 /// The program calls nothing for longer than hosts may be silent.
@@ -147,16 +157,21 @@ fn idle(stage: &Stage<'_>) -> Result<String> {
     expect(&program.ended(SOON)?, Some(0))
 }
 
-/// Objects that take longer to transfer than they would take to be noticed missing.
+/// Objects that take longer to transfer than hosts may be silent, over a link that is slow.
 fn large_objects(stage: &Stage<'_>) -> Result<String> {
-    let memory = ("UNIDIST_OBJECT_STORE_MEMORY", "768MiB");
-    let mut program = stage.start(&[("UNIDIST_HOST_TIMEOUT", "1"), memory])?;
+    let (host, cluster) = (last(stage)?, stage.cluster.ok_or("there is one host")?);
+    let mut program = stage.start(&[("UNIDIST_HOST_TIMEOUT", "1")])?;
+    program.staff()?;
+    cluster.throttle(host, Some(MEGABITS))?;
     let start = Instant::now();
-    program.ask("large 192")?;
+    let done = program.ask(&format!("large {MEBIBYTES}"));
+    cluster.throttle(host, None)?;
+    done?;
     let took = start.elapsed().as_secs_f64();
     program.staff()?;
     program.tell("end 0")?;
-    Ok(format!("192 MiB from and to each host in {took:.1} s, {}", expect(&program.ended(SOON)?, Some(0))?))
+    let how = expect(&program.ended(SOON)?, Some(0))?;
+    Ok(format!("{MEBIBYTES} MiB from each host, and to each over {MEGABITS} Mbit/s, in {took:.1} s, {how}"))
 }
 
 /// The last of the hosts.
