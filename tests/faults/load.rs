@@ -58,8 +58,9 @@ impl Load {
 /// Calls that need nothing of each other, and may be made again as often as it takes.
 fn tasks(seed: u64) -> Result<usize> {
     let input = |at: usize| mix(seed ^ at as u64);
-    let calls: Vec<_> =
-        (0..BATCH).map(|at| combine.options().max_retries(1000).remote(input(at), Vec::<u64>::new())).collect();
+    let calls: Vec<_> = (0..BATCH)
+        .map(|at| combine.options().max_retries(1000).remote(input(at), Vec::<u64>::new()))
+        .collect();
     for (at, result) in get(&calls)?.into_iter().enumerate() {
         check(seed, at, result, grind(input(at)))?;
     }

@@ -212,10 +212,7 @@ impl MpiNetwork {
                     peer.sending.request(SharedDataRequest::decode(&body)?)?;
                     self.store.give(body);
                 }
-                Operation::Cancel
-                | Operation::ReadyToShutdown
-                | Operation::Shutdown
-                | Operation::Leave => {
+                Operation::Cancel | Operation::ReadyToShutdown | Operation::Shutdown | Operation::Leave => {
                     peer.farewell = Some(operation);
                     if operation == Operation::Cancel {
                         // To an engine that is still at work, this is its end.

@@ -71,7 +71,8 @@ fn with_mpi(arguments: &Arguments) -> Result {
     let executable = faults::build(&workspace, &mpi, false)?;
     let cluster = (arguments.hosts > 1).then(|| Cluster::up(arguments.hosts.into())).transpose()?;
     let time = Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
-    let modes: &[Mode] = if arguments.modes.is_empty() { &[Mode::Spawn, Mode::Spmd] } else { &arguments.modes };
+    let modes: &[Mode] =
+        if arguments.modes.is_empty() { &[Mode::Spawn, Mode::Spmd] } else { &arguments.modes };
     for way in modes.iter().map(|mode| Way::of(*mode)[0]) {
         let stage = Stage { mpi: &mpi, way, cluster: cluster.as_ref(), executable: &executable.0 };
         let what = format!("{mpi}, {way}, {} hosts", arguments.hosts);

@@ -83,16 +83,8 @@ impl Program {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let socket = BufReader::new(stream);
-        let mut program = Program {
-            child,
-            socket,
-            process: 0,
-            folder,
-            _script: script,
-            before,
-            mark,
-            is_checked: false,
-        };
+        let mut program =
+            Program { child, socket, process: 0, folder, _script: script, before, mark, is_checked: false };
         program.process = program.answer("program")?.parse()?;
         Ok(program)
     }

@@ -239,7 +239,8 @@ fn link_cut(stage: &Stage<'_>, settings: &[(&'static str, &str)]) -> Result<Stri
     let start = Instant::now();
     let right = program.ask("rest");
     let went_on = start.elapsed();
-    let gone = || process::command_line(there.engine).is_empty() && process::command_line(there.worker).is_empty();
+    let gone =
+        || process::command_line(there.engine).is_empty() && process::command_line(there.worker).is_empty();
     if !eventually(2 * SILENCE + Duration::from_secs(8), gone) {
         return Err(format!("what was on {host} has not ended\n{}", program.text()).into());
     }
@@ -249,6 +250,16 @@ fn link_cut(stage: &Stage<'_>, settings: &[(&'static str, &str)]) -> Result<Stri
         Err(_) => "the job ends".to_owned(),
     };
     let _ = program.tell("end 0"); // unless the launcher has ended it
+    let mut went_on = went_on;
+    if stage.mpi.kind == Kind::Mpich && stage.way == Way::Spawn {
+        // It waits for its helper there, whatever it is told.
+        let program = program.process;
+        if !eventually(SOON, || process::command_line(program).is_empty()) {
+            return Err("the program does not end".into());
+        }
+        cluster.heal(host)?;
+        went_on += ", and when the program has ended the link is healed";
+    }
     let ended = program.ended(SOON)?;
     let outcome = match expect(&ended, Some(0)) {
         Ok(how) => format!("{went_on}; {how}"),

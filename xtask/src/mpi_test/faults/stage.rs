@@ -4,7 +4,7 @@ use super::program::{Program, Told};
 use crate::Result;
 use crate::cluster::Cluster;
 use crate::leftovers::Before;
-use crate::mpi::{Job, Mpi, Script};
+use crate::mpi::{Job, Kind, Mpi, Script};
 use crate::mpi_test::configuration::{ROOM, ranks};
 use crate::mpi_test::{MARK, Mode};
 use crate::process;
@@ -81,14 +81,6 @@ impl Drop for Folder {
 impl Stage<'_> {
     /// Starts the program, with these settings, and waits until it has a session.
     pub(crate) fn start(&self, settings: &[(&'static str, &str)]) -> Result<Program> {
-        self.start_as(settings, &|socket| vec![socket.into()])
-    }
-
-    fn start_as(
-        &self,
-        settings: &[(&'static str, &str)],
-        arguments: &dyn Fn(&Path) -> Vec<PathBuf>,
-    ) -> Result<Program> {
         let mode = if self.way == Way::Spmd { Mode::Spmd } else { Mode::Spawn };
         let hosts = self.cluster.map_or(1, |cluster| cluster.hosts().len());
         let ranks = ranks(mode, hosts);
@@ -113,6 +105,11 @@ impl Stage<'_> {
         };
         if self.way == Way::Bare {
             command.envs(self.mpi.run_environment(&job)?).envs(all);
+            if let Some(agent) = job.agent.as_ref().filter(|_| self.mpi.kind == Kind::Mpich) {
+                // It starts its own mpiexec, which gets no arguments.
+                command.envs([("HYDRA_LAUNCHER", "rsh"), ("HYDRA_IFACE", "eth0")]);
+                command.env("HYDRA_LAUNCHER_EXEC", agent);
+            }
             if let Some(variable) = self.mpi.temporary() {
                 command.env(variable, &folder.0);
             }
@@ -124,7 +121,7 @@ impl Stage<'_> {
         let file = File::create(&output)?;
         let mark = folder.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
         command
-            .args(arguments(&socket))
+            .arg(&socket)
             .env(MARK, &mark)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
