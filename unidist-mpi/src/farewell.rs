@@ -5,12 +5,14 @@
 //! also to the ranks that sleep. Then everyone frees its group, with nothing under way in it, and leaves MPI.
 //!
 //! A host that is lost is waited for by nobody. To finalise MPI would be to wait for it, so in a session that has lost
-//! one the last word is LEAVE: MPI is left as it is. A monitor that cannot reach another one answers LEAVE itself.
+//! one the last word is LEAVE: MPI is left as it is. A monitor that cannot reach another one answers LEAVE itself. It
+//! then stays until the program ends, which says SHUTDOWN while it does.
 //!
 //! Where the program ends in the midst of a session, by `exit`, the same is said while it ends: to a monitor at work,
 //! CANCEL is the end of its work.
 
 use crate::communication::Communicator;
+use crate::launch;
 use crate::network::MpiNetwork;
 use crate::serialization::Operation;
 use crate::topology::Topology;
@@ -22,6 +24,9 @@ use unidist_engine::network::{HostId, Network};
 const NAP: Duration = Duration::from_micros(200);
 /// What was said last has so long to leave this host.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// So long the last word of all has at the program's end.
+const AT_END: Duration = Duration::from_secs(1);
 
 /// What is to become of MPI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +88,30 @@ pub(crate) fn take_leave(network: &mut MpiNetwork, limit: Option<Duration>) -> R
         Some(_) => Err(Error::Launch { message: "the controller does not end the session".into() }),
         None => Err(Error::Launch { message: "the controller is lost".into() }),
     }
+}
+
+/// What the controller says at the program's end, if MPI was left as it is: those wait for it that [`outlast`].
+pub(crate) fn release(network: &mut MpiNetwork) {
+    network.be_patient();
+    tell_all(network, Operation::Shutdown);
+    wait(network, Some(AT_END), |network| !network.is_busy());
+}
+
+/// A monitor stays until the program has ended, where it may not go before: a launcher that does not let a job survive a
+/// process's death takes one that ends without finalising MPI for a dead one, and ends the program. When that ends, MPI
+/// ends the rest, or (MPICH, those that were started by the program) does not.
+pub(crate) fn outlast(network: &mut MpiNetwork) {
+    if launch::survives_death() {
+        return;
+    }
+    network.be_patient();
+    wait(network, None, |network| {
+        let living = network.living();
+        let controller = living.iter().find(|(host, _)| *host == HostId::CONTROLLER);
+        controller.is_none_or(|(_, said)| *said == Some(Operation::Shutdown))
+    });
+    // The exit code of the job is to be the program's.
+    std::thread::sleep(2 * AT_END);
 }
 
 fn tell_all(network: &mut MpiNetwork, operation: Operation) {

@@ -2,6 +2,7 @@
 
 use crate::communication::{AtExit, Communicator, Mpi, MpiError};
 use crate::farewell::{self, Parting};
+use crate::launch;
 use crate::library::Library;
 use crate::network::MpiNetwork;
 use crate::topology::{Introduction, Terms, Topology};
@@ -89,11 +90,19 @@ impl Membership {
         };
         // If the engine still has the network, MPI must not be ended under it.
         let Some(mut network) = Arc::into_inner(network).map(into_inner) else { return Ok(()) };
-        if parting == Parting::Leave {
-            if place != HostId::CONTROLLER {
-                worker::outlast_session(std::process::id());
-                mpi.at_exit(AtExit::Abort);
+        if parting == Parting::Leave && place == HostId::CONTROLLER {
+            if launch::survives_death() {
+                return Ok(()); // nobody waits
             }
+            mpi.before_exit(Some(Box::new(move || {
+                farewell::release(&mut network);
+                false
+            })));
+            return Ok(());
+        }
+        if parting == Parting::Leave {
+            farewell::outlast(&mut network);
+            mpi.at_exit(AtExit::Abort);
             return Ok(());
         }
         network.free();

@@ -31,6 +31,8 @@ pub struct MpiNetwork {
     /// This host and the others, by place; this one has no peer.
     peers: Vec<Option<Peer>>,
     watch: Watch,
+    /// Silence is nothing to it any more.
+    is_patient: bool,
     store: LocalStore,
     abandoned: Abandoned,
     /// What was seen while nobody asked.
@@ -102,6 +104,7 @@ impl MpiNetwork {
             peers: (0..group.size()).map(|rank| (rank != own).then(|| peer(rank))).collect(),
             group,
             watch: Watch::new(timeout, now),
+            is_patient: false,
             store: LocalStore::default(),
             abandoned: Abandoned::default(),
             seen: Vec::new(),
@@ -137,6 +140,11 @@ impl MpiNetwork {
     pub(crate) fn lost(&self) -> Vec<HostId> {
         let peers = (0..).zip(&self.peers).filter_map(|(place, peer)| Some((place, peer.as_ref()?)));
         peers.filter(|(_, peer)| peer.lost).map(|(place, _)| HostId::new(place)).collect()
+    }
+
+    /// From now on no host is lost because it is silent.
+    pub(crate) fn be_patient(&mut self) {
+        self.is_patient = true;
     }
 
     /// Frees the group. Nothing is under way in it any more, and nothing follows.
@@ -235,7 +243,7 @@ impl MpiNetwork {
     }
 
     fn look_at_clock(&mut self, now: Instant) {
-        let Some(gap) = self.watch.look(now) else { return };
+        let Some(gap) = self.watch.look(now).filter(|_| !self.is_patient) else { return };
         let (timeout, interval) = (self.watch.timeout(), self.watch.interval());
         for (host, _) in self.living() {
             let Some(peer) = self.peer(host) else { continue };

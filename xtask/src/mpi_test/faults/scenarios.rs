@@ -252,13 +252,13 @@ fn link_cut(stage: &Stage<'_>, settings: &[(&'static str, &str)]) -> Result<Stri
     let _ = program.tell("end 0"); // unless the launcher has ended it
     let mut went_on = went_on;
     if stage.mpi.kind == Kind::Mpich && stage.way == Way::Spawn {
-        // It waits for its helper there, whatever it is told.
-        let program = program.process;
-        if !eventually(SOON, || process::command_line(program).is_empty()) {
+        // It waits for its helper there, whatever it is told by the program.
+        let controller = program.process;
+        if !eventually(SOON, || process::command_line(controller).is_empty()) {
             return Err("the program does not end".into());
         }
-        cluster.heal(host)?;
-        went_on += ", and when the program has ended the link is healed";
+        program.signal(Signal::TERM, false)?;
+        went_on += "; the program ends, its launcher waits and is ended by SIGTERM";
     }
     let ended = program.ended(SOON)?;
     let outcome = match expect(&ended, Some(0)) {
