@@ -83,7 +83,7 @@ impl Ranks {
     }
 
     /// Ends MPI.
-    pub fn leave(self) {
+    pub fn leave(mut self) {
         self.world.free();
         self.mpi.finalize();
     }

@@ -8,13 +8,13 @@
 use crate::library;
 use bytes::Bytes;
 use mpi::ffi;
-use std::ffi::{CStr, CString, OsString, c_char, c_int};
+use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use unidist_common::{Error, Result};
 use unidist_core::WritableBuffer;
 
@@ -40,10 +40,29 @@ fn check(code: c_int) -> Result<(), MpiError> {
     Err(MpiError(if known { text } else { format!("error {code}") }))
 }
 
-/// Whether MPI is to be finalised when the process ends: MPI is one for the whole process.
-static AT_EXIT: AtomicU8 = AtomicU8::new(FINALIZE);
-const FINALIZE: u8 = 0;
-const LEAVE: u8 = 1;
+/// What becomes of MPI when the process ends: it is one for the whole process.
+static AT_EXIT: AtomicU8 = AtomicU8::new(AtExit::Finalize as u8);
+
+/// What becomes of MPI when the process ends by `exit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum AtExit {
+    /// It is finalised.
+    Finalize,
+    /// Nothing: others may still be talked to, or some are lost, for which it would wait.
+    Leave,
+    /// The whole job ends with it, and with its exit code.
+    Abort,
+}
+
+/// What is to be said first if the process ends in the midst of a session.
+static BEFORE_EXIT: Mutex<Option<LastWords>> = Mutex::new(None);
+/// Says whether MPI is to be finalised then.
+type LastWords = Box<dyn FnOnce() -> bool + Send>;
+/// The process that has initialised MPI; one that was forked from it has no part in that.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// Whether a launcher has started this process. MPI itself sets what would say so.
+static LAUNCHED: AtomicBool = AtomicBool::new(false);
 /// Whether this process has started others.
 static SPAWNED: AtomicBool = AtomicBool::new(false);
 
@@ -66,6 +85,9 @@ impl Mpi {
             });
         }
         let failed = |error| Error::system("cannot initialise MPI", error);
+        if initialized == 0 {
+            LAUNCHED.store(crate::launch::under_launcher(), Ordering::Relaxed);
+        }
         // SAFETY: MPI was not initialised; it takes no arguments. Or it was, and says how. The constant is one of C's.
         let wanted = unsafe {
             let wanted = ffi::RSMPI_THREAD_SERIALIZED;
@@ -76,7 +98,8 @@ impl Mpi {
             };
             check(code).map_err(failed)?;
             if initialized == 0 {
-                libc::atexit(finalize_at_exit);
+                PROCESS.store(std::process::id(), Ordering::Relaxed);
+                call_at_exit();
             }
             wanted
         };
@@ -104,6 +127,11 @@ impl Mpi {
             check(ffi::MPI_Comm_get_parent(&mut raw))?;
             Ok((raw != ffi::RSMPI_COMM_NULL).then(|| Communicator::new(raw)))
         }
+    }
+
+    /// Whether a launcher has started this process.
+    pub(crate) fn was_launched(self) -> bool {
+        LAUNCHED.load(Ordering::Relaxed)
     }
 
     /// Whether this process has started others before.
@@ -166,26 +194,63 @@ impl Mpi {
         OsString::from_vec(text).to_string_lossy().into_owned()
     }
 
-    /// Says whether MPI is to be finalised when the process ends: not while others are talked to, nor after some were
-    /// lost, since that would wait for them.
-    pub(crate) fn finalize_at_exit(self, finalize: bool) {
-        AT_EXIT.store(if finalize { FINALIZE } else { LEAVE }, Ordering::Relaxed);
+    /// Says what is to become of MPI when the process ends.
+    pub(crate) fn at_exit(self, end: AtExit) {
+        AT_EXIT.store(end as u8, Ordering::Relaxed);
+    }
+
+    /// Says what is to be done first if the process ends by `exit`. The answer is whether MPI is to be finalised then.
+    pub(crate) fn before_exit(self, last_words: Option<LastWords>) {
+        *BEFORE_EXIT.lock().unwrap_or_else(PoisonError::into_inner) = last_words;
     }
 
     /// Ends MPI now. All communicators were freed.
     pub(crate) fn finalize(self) {
-        self.finalize_at_exit(true);
-        finalize_at_exit();
+        self.at_exit(AtExit::Finalize);
+        end_mpi(0);
     }
 }
 
-extern "C" fn finalize_at_exit() {
-    let mut finalized = 0;
+/// Has [`end_mpi`] called when the process ends.
+#[cfg(target_env = "gnu")]
+fn call_at_exit() {
+    unsafe extern "C" {
+        fn on_exit(call: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+    }
+    extern "C" fn call(code: c_int, _: *mut c_void) {
+        end_mpi(code);
+    }
+    // SAFETY: the function of glibc, see on_exit(3); what it is to call needs no argument.
+    unsafe { on_exit(call, std::ptr::null_mut()) };
+}
+
+/// The same where the exit code is not told.
+#[cfg(not(target_env = "gnu"))]
+fn call_at_exit() {
+    extern "C" fn call() {
+        end_mpi(1);
+    }
+    // SAFETY: it may be called at any time.
+    unsafe { libc::atexit(call) };
+}
+
+/// Says the last words, if there are any, and does with MPI what is to be done.
+fn end_mpi(code: c_int) {
+    if PROCESS.load(Ordering::Relaxed) != std::process::id() {
+        return;
+    }
+    let last_words = BEFORE_EXIT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if last_words.is_some_and(|say| say()) {
+        AT_EXIT.store(AtExit::Finalize as u8, Ordering::Relaxed);
+    }
+    let (mut finalized, end) = (0, AT_EXIT.load(Ordering::Relaxed));
     // SAFETY: MPI was initialised by whoever registered this; it is finalised once.
     unsafe {
         ffi::MPI_Finalized(&mut finalized);
-        if finalized == 0 && AT_EXIT.load(Ordering::Relaxed) == FINALIZE {
+        if finalized == 0 && end == AtExit::Finalize as u8 {
             ffi::MPI_Finalize();
+        } else if finalized == 0 && end == AtExit::Abort as u8 {
+            ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, code);
         }
     }
 }
@@ -321,9 +386,9 @@ impl Communicator {
         Ok(said)
     }
 
-    /// Frees the communicator: nothing is under way in it, and the whole group frees it.
-    pub(crate) fn free(mut self) {
-        // SAFETY: it is there, and the value ends here.
+    /// Frees the communicator: nothing is under way in it, and the whole group frees it. It is for nothing afterwards.
+    pub(crate) fn free(&mut self) {
+        // SAFETY: it is there; MPI makes it the null communicator, for which any call is an error.
         unsafe { ffi::MPI_Comm_free(&mut self.raw) };
     }
 

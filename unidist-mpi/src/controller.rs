@@ -1,6 +1,6 @@
 //! How the user's program comes into a session.
 
-use crate::communication::{Mpi, MpiError};
+use crate::communication::{AtExit, Mpi, MpiError};
 use crate::launch;
 use crate::membership::{Membership, introduce};
 use crate::topology::Topology;
@@ -46,7 +46,7 @@ fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result
     let mpi = Mpi::init()?;
     let monitors = launch::start_monitors(mpi, hosts)?;
     let failed = |error: MpiError| Error::system("cannot join the monitors", error);
-    let group = monitors.merge(false).map_err(failed)?;
+    let mut group = monitors.merge(false).map_err(failed)?;
     let all = introduce(mpi, &group, program, settings, &hosts.all, launch::under_launcher())?;
     match (Topology::of_spawned(&all), all.first()) {
         (Ok(topology), Some(own)) => Ok(Membership::new(mpi, topology, group, None, &own.terms)),
@@ -61,7 +61,7 @@ fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result
 fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
     let mpi = Mpi::init()?;
     let failed = |error: MpiError| Error::system("cannot join the ranks of the job", error);
-    let world = mpi.world().map_err(failed)?;
+    let mut world = mpi.world().map_err(failed)?;
     let rank = world.rank();
     let all = introduce(mpi, &world, program, settings, &settings.mpi.hosts, true)?;
     // All draw the same conclusion, so that what follows needs no agreement.
@@ -89,13 +89,21 @@ fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
     let Some(group) = group else {
         let beside = topology.host_of_sleeper(rank).map_or(0, |host| host.engine_pid);
         let awake = worker::sleep(&world, beside);
-        if awake == Ok(Awake::Shutdown) {
-            world.free();
-            mpi.finalize();
-            std::process::exit(0);
-        }
-        mpi.finalize_at_exit(false);
-        std::process::exit(1);
+        // A launcher that lets a job go on counts those alone as ended that have finalised MPI or aborted.
+        let (end, code) = match awake {
+            Ok(Awake::Shutdown) => {
+                world.free();
+                (AtExit::Finalize, 0)
+            }
+            Ok(Awake::Leave) => {
+                worker::outlast_session(beside);
+                (AtExit::Abort, 0)
+            }
+            Ok(Awake::Alone) if launch::survives_death() => (AtExit::Abort, 0),
+            Ok(Awake::Alone) | Err(_) => (AtExit::Leave, 1),
+        };
+        mpi.at_exit(end);
+        std::process::exit(code);
     };
     Ok(Membership::new(mpi, topology, group, Some(world), terms))
 }

@@ -8,6 +8,7 @@
 //! - [`launch`]: which hosts there are, and how MPI is asked for processes there.
 //! - [`controller`], [`monitor`]: how the two come into a session and leave it; [`worker`]: ranks that sleep, and what
 //!   environment and CPUs workers get.
+//! - `membership`: a process's part from the beginning to the end; `farewell`: how all agree on the end.
 //! - [`topology`]: who is where, as all have agreed on.
 //! - [`network`]: messages and memory between the hosts, for the engine. It is made of `serialization` (the frame of a
 //!   message), `async_operations` (what is under way, and keeps its memory), `local_store` (recycled buffers),
@@ -19,6 +20,7 @@ mod async_operations;
 pub mod bench;
 mod communication;
 pub mod controller;
+mod farewell;
 mod heartbeat;
 pub mod launch;
 mod library;

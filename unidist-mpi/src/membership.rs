@@ -1,18 +1,15 @@
-//! A process's part in a session on several hosts, from when all know each other until it leaves.
-//!
-//! The end: when the controller's engine has ended everything on all hosts, it sends CANCEL to each of them. A monitor
-//! sees that nothing of its own is under way any more and answers READY_TO_SHUTDOWN. When all have, the controller
-//! sends SHUTDOWN, also to the ranks that sleep. Then everyone frees its group, with nothing under way in it, and
-//! leaves MPI. A host that is lost is waited for by nobody; MPI is then left alone, since to finalise it would wait.
+//! A process's part in a session on several hosts, from when all know each other until it leaves (`farewell`).
 
-use crate::communication::{Communicator, Mpi, MpiError};
+use crate::communication::{AtExit, Communicator, Mpi, MpiError};
+use crate::farewell::{self, Parting};
+use crate::launch;
+use crate::library::Library;
 use crate::network::MpiNetwork;
-use crate::serialization::Operation;
 use crate::topology::{Introduction, Log, Terms, Topology};
-use crate::worker::{self, SLEEPERS};
+use crate::worker;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use unidist_common::{Error, Result};
 use unidist_config::{CpuCount, HostName, Settings, Source};
 use unidist_core::{Program, WritableBuffer};
@@ -27,10 +24,10 @@ use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 pub struct Membership {
     mpi: Mpi,
     place: HostId,
-    topology: Topology,
+    topology: Arc<Topology>,
     network: Arc<Mutex<MpiNetwork>>,
     /// In SPMD mode, all processes of the job.
-    world: Option<Communicator>,
+    world: Option<Arc<Mutex<Communicator>>>,
 }
 
 /// The engine's handle of the network.
@@ -45,11 +42,18 @@ impl Membership {
         world: Option<Communicator>,
         terms: &Terms,
     ) -> Self {
-        mpi.finalize_at_exit(false);
         let place = HostId::new(u32::try_from(group.rank()).unwrap_or_default());
         start_log(&terms.log, place, group.rank());
-        let network = MpiNetwork::new(group, terms.host_timeout, terms.log.network);
-        Membership { mpi, place, topology, network: Arc::new(Mutex::new(network)), world }
+        // A program without a launcher has only itself to end: what it has started ends when MPI sees that.
+        let is_launched = place == HostId::CONTROLLER && mpi.was_launched();
+        mpi.at_exit(if is_launched { AtExit::Abort } else { AtExit::Leave });
+        let network = Arc::new(Mutex::new(MpiNetwork::new(group, terms.host_timeout, terms.log.network)));
+        let world = world.map(|world| Arc::new(Mutex::new(world)));
+        let membership = Membership { mpi, place, topology: Arc::new(topology), network, world };
+        if place == HostId::CONTROLLER {
+            mpi.before_exit(Some(membership.say_at_exit()));
+        }
+        membership
     }
 
     /// This host's place.
@@ -67,118 +71,109 @@ impl Membership {
         Box::new(Handle(self.network.clone()))
     }
 
-    /// Leaves the session, when its engine has ended on this host and takes no part in the network any more.
+    /// Leaves the session, when its engine has ended on this host and takes no part in the network any more. `in_order`
+    /// says whether the controller has had it end: else the wait for the controller's word is a short one.
     ///
     /// # Errors
     ///
-    /// A host is lost, so that MPI was left as it is.
-    pub fn leave(self) -> Result<()> {
-        let agreed = match self.place {
-            HostId::CONTROLLER => self.dismiss(),
-            _ => self.take_leave(),
-        };
-        let Membership { mpi, network, world, .. } = self;
-        let freed = match (agreed, Arc::try_unwrap(network)) {
-            (Ok(()), Ok(network)) => {
-                network.into_inner().unwrap_or_else(PoisonError::into_inner).free();
-                true
+    /// The controller is lost, or gives no word. MPI is then left as it is.
+    pub fn leave(self, in_order: bool) -> Result<()> {
+        let Membership { mpi, place, topology, network, world } = self;
+        mpi.before_exit(None);
+        let timeout = lock(&network).timeout();
+        let parting = match place {
+            HostId::CONTROLLER => {
+                let (mut network, world) = (lock(&network), world.as_deref().map(lock));
+                let parting = farewell::dismiss(&mut network, &topology, world.as_deref(), 2 * timeout);
+                say_who_is_lost(&network, &topology);
+                parting
             }
-            (Ok(()), Err(_)) => false, // the engine still has it; MPI must not be ended under it
-            (Err(error), _) => return Err(error),
+            _ => farewell::take_leave(&mut lock(&network), (!in_order).then_some(SHORT_WAIT))?,
         };
-        match world {
-            Some(world) if freed => {
+        // If the engine still has the network, MPI must not be ended under it.
+        let Some(mut network) = Arc::into_inner(network).map(into_inner) else { return Ok(()) };
+        if parting == Parting::Leave && place == HostId::CONTROLLER {
+            if launch::survives_death() {
+                return Ok(()); // nobody waits
+            }
+            mpi.before_exit(Some(Box::new(move || {
+                farewell::release(&mut network);
+                false
+            })));
+            return Ok(());
+        }
+        if parting == Parting::Leave {
+            farewell::outlast(&mut network);
+            mpi.at_exit(AtExit::Abort);
+            return Ok(());
+        }
+        network.free();
+        match world.and_then(Arc::into_inner).map(into_inner) {
+            Some(mut world) => {
                 world.free();
                 mpi.finalize();
             }
-            _ => mpi.finalize_at_exit(freed),
+            None => mpi.at_exit(AtExit::Finalize),
         }
         Ok(())
     }
 
-    /// The controller's side of the end.
-    fn dismiss(&self) -> Result<()> {
-        let everyone = living(&self.network);
-        everyone.iter().for_each(|(host, _)| lock(&self.network).tell(*host, Operation::Cancel));
-        self.wait("the end of the other hosts", |network| {
-            network.living().iter().all(|(_, said)| *said == Some(Operation::ReadyToShutdown))
-        })?;
-        let everyone = living(&self.network);
-        everyone.iter().for_each(|(host, _)| lock(&self.network).tell(*host, Operation::Shutdown));
-        self.wait("the last messages", |network| !network.is_busy())?;
-        self.wake_sleepers()
-    }
-
-    fn wake_sleepers(&self) -> Result<()> {
-        let Some(world) = &self.world else { return Ok(()) };
-        let failed = |error: MpiError| Error::system("cannot end the ranks that sleep", error);
-        let words: Result<Vec<_>, _> =
-            self.topology.sleepers().into_iter().map(|rank| world.send(rank, SLEEPERS, Vec::new())).collect();
-        for mut word in words.map_err(failed)? {
-            // Words without bytes: no MPI waits for their receivers.
-            while !word.test().map_err(failed)? {
-                std::thread::sleep(NAP);
+    /// What the controller says while its process ends in the midst of the session. Whether MPI is to be finalised.
+    fn say_at_exit(&self) -> Box<dyn FnOnce() -> bool + Send> {
+        let (topology, network, world) = (self.topology.clone(), self.network.clone(), self.world.clone());
+        Box::new(move || {
+            // No turn of the engine, whose threads are still there, takes long.
+            let mut network = lock(&network);
+            let mut world = world.as_deref().map(lock);
+            let limit = network.timeout().min(LIMIT_AT_EXIT);
+            let parting = farewell::dismiss(&mut network, &topology, world.as_deref(), limit);
+            say_who_is_lost(&network, &topology);
+            if parting == Parting::Finalize {
+                network.free();
+                world.as_deref_mut().into_iter().for_each(Communicator::free);
             }
-        }
-        Ok(())
-    }
-
-    /// A monitor's side of the end.
-    fn take_leave(&self) -> Result<()> {
-        let controller = |network: &MpiNetwork| {
-            let living = network.living();
-            living.iter().find(|(host, _)| *host == HostId::CONTROLLER).map(|(_, said)| *said)
-        };
-        // It may take long: the engine of another host may still be at work.
-        self.wait_for_ever("the controller", |network| {
-            controller(network).is_none_or(|said| said.is_some())
-        })?;
-        lock(&self.network).tell(HostId::CONTROLLER, Operation::ReadyToShutdown);
-        self.wait("the controller's last word", |network| {
-            controller(network).is_none_or(|said| said == Some(Operation::Shutdown)) && !network.is_busy()
+            std::mem::forget((network, world)); // from now on nobody calls MPI but who ends it
+            parting == Parting::Finalize
         })
     }
+}
 
-    fn wait(&self, what: &str, done: impl Fn(&MpiNetwork) -> bool) -> Result<()> {
-        let timeout = lock(&self.network).timeout();
-        let end = Instant::now() + 2 * timeout;
-        self.wait_until(what, Some(end), done)
+/// An error of the launcher's may follow, which names another host.
+fn say_who_is_lost(network: &MpiNetwork, topology: &Topology) {
+    let name = |host: HostId| topology.hosts.get(host.place()).map(|host| host.name.as_str());
+    let names: Vec<_> = network.lost().into_iter().filter_map(name).collect();
+    if !names.is_empty() {
+        eprintln!(
+            "unidist: lost during the session: {}. MPI cannot be finalised, since that would wait for what is lost: at the \
+             program's end the job is aborted with its exit code.{}",
+            names.join(", "),
+            advice(Library::loaded())
+        );
     }
+}
 
-    fn wait_for_ever(&self, what: &str, done: impl Fn(&MpiNetwork) -> bool) -> Result<()> {
-        self.wait_until(what, None, done)
-    }
-
-    /// Goes on with the network until it is `done`. Whatever else arrives is for nobody any more.
-    fn wait_until(&self, what: &str, end: Option<Instant>, done: impl Fn(&MpiNetwork) -> bool) -> Result<()> {
-        let mut arrivals = Vec::new();
-        loop {
-            let mut network = lock(&self.network);
-            network.poll(&mut arrivals);
-            arrivals.clear();
-            if network.has_lost() {
-                return Err(Error::Launch { message: "a host of the session was lost".into() });
-            }
-            if done(&network) {
-                return Ok(());
-            }
-            drop(network);
-            if end.is_some_and(|end| Instant::now() > end) {
-                return Err(Error::Launch { message: format!("waited too long for {what}") });
-            }
-            std::thread::sleep(NAP);
+/// What to do about a launcher that waits, too.
+fn advice(library: Library) -> &'static str {
+    match library {
+        Library::OpenMpi(..5) => {
+            " Where a host is cut off, mpiexec waits for it, for minutes, unless it finds that out first: by \
+             OMPI_MCA_oob_tcp_keepalive_time, _intvl and _probes, together less than UNIDIST_HOST_TIMEOUT"
         }
+        _ => "",
     }
 }
 
-const NAP: Duration = Duration::from_micros(200);
+/// For how long a monitor that has failed waits for the controller's word.
+const SHORT_WAIT: Duration = Duration::from_secs(5);
+/// How long the others may take for their part when the program ends in the midst of a session.
+const LIMIT_AT_EXIT: Duration = Duration::from_secs(5);
 
-fn lock(network: &Mutex<MpiNetwork>) -> MutexGuard<'_, MpiNetwork> {
-    network.lock().unwrap_or_else(PoisonError::into_inner)
+fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn living(network: &Mutex<MpiNetwork>) -> Vec<(HostId, Option<Operation>)> {
-    lock(network).living()
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Network for Handle {
@@ -243,7 +238,7 @@ pub(crate) fn introduce(
     bound_by_launcher: bool,
 ) -> Result<Vec<Introduction>> {
     let failed = |error: MpiError| Error::system("cannot exchange who is where", error);
-    let on_host = group.split_by_host().map_err(failed)?;
+    let mut on_host = group.split_by_host().map_err(failed)?;
     let rank = u32::try_from(group.rank()).unwrap_or(u32::MAX);
     let ranks = on_host.all_gather(&rank.to_le_bytes()).map_err(failed)?;
     on_host.free();

@@ -36,7 +36,7 @@ pub fn join(program: Program) -> Result<Membership> {
     let parent = mpi.parent().map_err(failed)?.ok_or_else(|| Error::Launch {
         message: format!("{ARGUMENT} is for the use of unidist itself: MPI has not started this process"),
     })?;
-    let group = parent.merge(true).map_err(failed)?;
+    let mut group = parent.merge(true).map_err(failed)?;
     let all = introduce(mpi, &group, program, &settings, &[], true)?;
     let (Ok(topology), Some(controller)) = (Topology::of_spawned(&all), all.first()) else {
         // The controller draws the same conclusion, and says it.

@@ -20,6 +20,8 @@ use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 const MESSAGES: c_int = 1;
 /// So many messages of a host are taken in at once, so that others get their turn.
 const TURN: usize = 64;
+/// What an engine is told that the controller's did not end before.
+const DISMISSED: &str = "the program has ended without ending the session";
 /// How often a look is repeated that finds nothing: Open MPI looks first, and fetches what there is to see after that.
 const LOOKS: usize = 2;
 
@@ -29,6 +31,8 @@ pub struct MpiNetwork {
     /// This host and the others, by place; this one has no peer.
     peers: Vec<Option<Peer>>,
     watch: Watch,
+    /// Silence is nothing to it any more.
+    is_patient: bool,
     store: LocalStore,
     abandoned: Abandoned,
     /// What was seen while nobody asked.
@@ -100,6 +104,7 @@ impl MpiNetwork {
             peers: (0..group.size()).map(|rank| (rank != own).then(|| peer(rank))).collect(),
             group,
             watch: Watch::new(timeout, now),
+            is_patient: false,
             store: LocalStore::default(),
             abandoned: Abandoned::default(),
             seen: Vec::new(),
@@ -131,8 +136,19 @@ impl MpiNetwork {
         self.say(to, operation, Vec::new());
     }
 
-    /// Frees the group. Nothing is under way in it any more.
-    pub(crate) fn free(self) {
+    /// The hosts that were lost.
+    pub(crate) fn lost(&self) -> Vec<HostId> {
+        let peers = (0..).zip(&self.peers).filter_map(|(place, peer)| Some((place, peer.as_ref()?)));
+        peers.filter(|(_, peer)| peer.lost).map(|(place, _)| HostId::new(place)).collect()
+    }
+
+    /// From now on no host is lost because it is silent.
+    pub(crate) fn be_patient(&mut self) {
+        self.is_patient = true;
+    }
+
+    /// Frees the group. Nothing is under way in it any more, and nothing follows.
+    pub(crate) fn free(&mut self) {
         self.group.free();
     }
 
@@ -204,24 +220,30 @@ impl MpiNetwork {
                     peer.sending.request(SharedDataRequest::decode(&body)?)?;
                     self.store.give(body);
                 }
-                Operation::Cancel | Operation::ReadyToShutdown | Operation::Shutdown => {
+                Operation::Cancel | Operation::ReadyToShutdown | Operation::Shutdown | Operation::Leave => {
                     peer.farewell = Some(operation);
+                    if operation == Operation::Cancel {
+                        // To an engine that is still at work, this is its end.
+                        self.seen.push(Arrival::Lost(host, DISMISSED.into()));
+                    }
                 }
             }
         }
         peer.sent.recycle_ended(&mut self.store)?;
         let seen = &mut self.seen;
         peer.sending.poll(&self.group, peer.rank, &mut |transfer| seen.push(Arrival::Sent(transfer)))?;
-        peer.receiving
+        let received = peer
+            .receiving
             .poll(&self.group, peer.rank, &mut |transfer| seen.push(Arrival::Received(transfer)))?;
-        if seen.len() > before {
+        // Behind large pieces, a word that the host is alive would come late.
+        if received {
             peer.heartbeat.hear(now);
         }
         Ok(seen.len() > before)
     }
 
     fn look_at_clock(&mut self, now: Instant) {
-        let Some(gap) = self.watch.look(now) else { return };
+        let Some(gap) = self.watch.look(now).filter(|_| !self.is_patient) else { return };
         let (timeout, interval) = (self.watch.timeout(), self.watch.interval());
         for (host, _) in self.living() {
             let Some(peer) = self.peer(host) else { continue };

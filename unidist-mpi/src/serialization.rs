@@ -11,7 +11,7 @@ use unidist_engine::network::Transfer;
 pub(crate) const FRAME: usize = 16;
 const MAGIC: [u8; 2] = *b"ud";
 /// Changes with everything that is said here or above.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,18 +27,21 @@ pub(crate) enum Operation {
     Cancel = 4,
     /// Nothing more will be sent.
     ReadyToShutdown = 5,
-    /// All are ready.
+    /// All are ready: MPI is to be finalised.
     Shutdown = 6,
+    /// All are ready that are left: MPI would wait for the others, and is to be left alone.
+    Leave = 7,
 }
 
 impl Operation {
-    const ALL: [Operation; 6] = [
+    const ALL: [Operation; 7] = [
         Operation::Message,
         Operation::RequestSharedData,
         Operation::Heartbeat,
         Operation::Cancel,
         Operation::ReadyToShutdown,
         Operation::Shutdown,
+        Operation::Leave,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -163,6 +166,6 @@ mod tests {
     fn another_version_says_so() {
         let mut frame = frame(Operation::Heartbeat, Vec::new());
         frame[2] = VERSION + 1;
-        assert!(open(frame).unwrap_err().to_string().contains("version 2, not 1"));
+        assert!(open(frame).unwrap_err().to_string().contains("version 3, not 2"));
     }
 }

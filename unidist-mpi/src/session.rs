@@ -78,7 +78,7 @@ fn start_on(membership: Membership, settings: &Settings, program: Program) -> Re
 }
 
 fn leave(membership: Membership) {
-    if let Err(error) = membership.leave() {
+    if let Err(error) = membership.leave(true) {
         log::warn!("leaving MPI: {error}");
     }
 }
@@ -86,9 +86,16 @@ fn leave(membership: Membership) {
 /// Serves the controller on this host, to the end.
 fn serve(membership: Membership, program: Program) -> Result<()> {
     let mut network = membership.network();
-    unidist_engine::monitor::serve(&mut *network, membership.place(), &(program.build_id)())?;
+    let served = unidist_engine::monitor::serve(&mut *network, membership.place(), &(program.build_id)());
     drop(network);
-    membership.leave()
+    let left = membership.leave(served.is_ok());
+    match (served, left) {
+        // A controller that says good-bye was told, or has ended the program without waiting for anything.
+        (Err(error), Ok(())) => log::error!("{error}"),
+        (Ok(()), Ok(())) => {}
+        (Err(error), Err(_)) | (Ok(()), Err(error)) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Ends a process that was only there to serve.

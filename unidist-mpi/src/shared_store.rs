@@ -15,8 +15,9 @@ use unidist_core::WritableBuffer;
 use unidist_engine::network::Transfer;
 
 /// How long a piece is.
-pub(crate) const PIECE: usize = 16 << 20;
-/// So many pieces of a transfer are given to MPI at once.
+pub(crate) const PIECE: usize = 2 << 20;
+/// So many pieces are given to MPI at once: to receive, of each transfer, and to send, of all to one host. What is said
+/// meanwhile comes after them, and on a slow link it must not come so late that the host is taken for lost.
 const AT_ONCE: usize = 4;
 /// The tags of transfers. Every MPI has tags up to 32,767; those below are for messages.
 const TAGS: std::ops::Range<u16> = 16..16_384;
@@ -65,16 +66,18 @@ impl Receiving {
         Some(SharedDataRequest { transfer, tag, pieces })
     }
 
-    /// Goes on, and says what has been received.
+    /// Goes on, and says what has been received; true if a piece was.
     pub(crate) fn poll(
         &mut self,
         network: &Communicator,
         from: usize,
         received: &mut impl FnMut(Transfer),
-    ) -> Result<(), MpiError> {
-        let mut ended = Vec::new();
+    ) -> Result<bool, MpiError> {
+        let (mut ended, mut some) = (Vec::new(), false);
         for (tag, incoming) in &mut self.active {
-            while incoming.operations.next_ended()?.is_some() {}
+            while incoming.operations.next_ended()?.is_some() {
+                some = true;
+            }
             while incoming.operations.len() < AT_ONCE {
                 let Some(part) = incoming.parts.pop_front() else { break };
                 incoming.operations.push(network.receive_into(from, c_int::from(*tag), part)?);
@@ -86,7 +89,7 @@ impl Receiving {
         for incoming in ended.into_iter().filter_map(|tag| self.active.remove(&tag)) {
             received(incoming.transfer);
         }
-        Ok(())
+        Ok(some)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -146,17 +149,22 @@ impl Sending {
         sent: &mut impl FnMut(Transfer),
     ) -> Result<(), MpiError> {
         let mut ended = Vec::new();
+        let mut under_way = 0;
+        for outgoing in self.outgoing.values_mut() {
+            while outgoing.operations.next_ended()?.is_some() {}
+            under_way += outgoing.operations.len();
+        }
         for (transfer, outgoing) in &mut self.outgoing {
             let (Some(memory), Some((tag, pieces))) = (&mut outgoing.memory, &mut outgoing.request) else {
                 continue;
             };
-            while outgoing.operations.next_ended()?.is_some() {}
-            while outgoing.operations.len() < AT_ONCE {
+            while under_way < AT_ONCE {
                 let Some(len) = pieces.pop_front() else { break };
+                under_way += 1;
                 let piece = take(memory, len as usize);
                 outgoing.operations.push(network.send_bytes(to, c_int::from(*tag), piece)?);
             }
-            if outgoing.operations.is_empty() {
+            if outgoing.operations.is_empty() && pieces.is_empty() {
                 ended.push(*transfer);
             }
         }

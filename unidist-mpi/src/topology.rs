@@ -80,6 +80,14 @@ pub struct Host {
     pub monitor: Option<usize>,
 }
 
+impl Host {
+    /// The ranks that only sleep: neither the controller nor the monitor of a further host.
+    pub fn sleepers(&self) -> impl Iterator<Item = usize> {
+        let monitor = self.monitor.filter(|monitor| *monitor != self.engine);
+        monitor.into_iter().chain(self.workers.iter().map(|(rank, _)| *rank))
+    }
+}
+
 /// The hosts, the controller's first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
@@ -234,15 +242,6 @@ impl Topology {
         self.with_distinct_addresses()
     }
 
-    /// The ranks that only sleep: neither the controller nor the monitor of a further host.
-    pub fn sleepers(&self) -> Vec<usize> {
-        let ranks = self.hosts.iter().flat_map(|host| {
-            let monitor = host.monitor.filter(|monitor| *monitor != host.engine);
-            monitor.into_iter().chain(host.workers.iter().map(|(rank, _)| *rank))
-        });
-        ranks.collect()
-    }
-
     /// The place of the host whose end of the network this rank is, if it is one.
     pub fn place_of_engine(&self, rank: usize) -> Option<u16> {
         let place = self.hosts.iter().position(|host| host.engine == rank)?;
@@ -322,7 +321,8 @@ mod tests {
         assert_eq!((a.engine, a.monitor, &a.workers[..]), (0, Some(2), &[(4, vec![4])][..]));
         assert_eq!((b.engine, b.monitor, &b.workers[..]), (1, Some(1), &[(3, vec![3]), (5, vec![5])][..]));
         assert_eq!((a.engine_pid, b.engine_pid), (100, 101));
-        assert_eq!(topology.sleepers(), [2, 4, 3, 5]);
+        let sleepers: Vec<_> = topology.hosts.iter().flat_map(Host::sleepers).collect();
+        assert_eq!(sleepers, [2, 4, 3, 5]);
         assert_eq!([0, 1, 2].map(|rank| topology.place_of_engine(rank)), [Some(0), Some(1), None]);
         assert_eq!(topology.host_of_sleeper(3).unwrap().name, "b");
     }
@@ -353,7 +353,7 @@ mod tests {
     fn spawned_monitors_are_apart() {
         let topology = Topology::of_spawned(&ranks(&["a", "b", "c"])).unwrap();
         assert_eq!(topology.hosts[2].engine, 2);
-        assert!(topology.sleepers().is_empty());
+        assert!(topology.hosts.iter().all(|host| host.sleepers().next().is_none()));
         let text = Topology::of_spawned(&ranks(&["a", "b", "b"])).unwrap_err().to_string();
         assert!(text.contains("two monitors on b"));
     }

@@ -1,7 +1,9 @@
 //! What workers get from MPI, which is nothing, and the ranks that stand for them in SPMD mode.
 
 use crate::communication::{Communicator, MpiError};
+use crate::launch;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::CpuSet;
 use std::ffi::{OsStr, OsString};
@@ -64,7 +66,7 @@ pub fn unbound() -> Vec<u32> {
 /// # Errors
 ///
 /// None of them can be used.
-pub fn bind(cpus: impl IntoIterator<Item = u32>) -> Result<(), rustix::io::Errno> {
+pub fn bind(cpus: impl IntoIterator<Item = u32>) -> Result<(), Errno> {
     let mut set = CpuSet::new();
     cpus.into_iter().filter(|cpu| (*cpu as usize) < CpuSet::MAX_CPU).for_each(|cpu| set.set(cpu as usize));
     rustix::thread::sched_setaffinity(None, &set)
@@ -79,21 +81,32 @@ fn members(set: &CpuSet) -> Vec<u32> {
 pub(crate) enum Awake {
     /// The session has ended.
     Shutdown,
+    /// The session has ended, and some have been lost before: MPI would wait for them.
+    Leave,
     /// The process is gone that this one stands beside.
     Alone,
+}
+
+/// What a rank that sleeps is told: nothing at all if it is to finalise MPI.
+pub(crate) fn last_word(finalize: bool) -> Vec<u8> {
+    if finalize { Vec::new() } else { vec![1] }
 }
 
 /// Sleeps until the controller, rank 0, says that the session has ended, or the process with this number is gone.
 pub(crate) fn sleep(world: &Communicator, beside: u32) -> Result<Awake, MpiError> {
     // Without a descriptor (in a container of its own, say) the controller's word alone ends the sleep.
-    let watched = watch(beside);
+    let watched = match watch(beside) {
+        Err(Errno::SRCH) => return Ok(Awake::Alone),
+        watched => watched.ok(),
+    };
     let mut nap = SHORTEST_NAP;
     loop {
         if let Some(mut word) = world.receive(0, SLEEPERS, Vec::with_capacity)? {
             while !word.test()? {
                 std::thread::sleep(SHORTEST_NAP);
             }
-            return Ok(Awake::Shutdown);
+            let said = word.into_message().unwrap_or_default();
+            return Ok(if said.is_empty() { Awake::Shutdown } else { Awake::Leave });
         }
         if has_ended_within(watched.as_ref(), nap) {
             return Ok(Awake::Alone);
@@ -102,14 +115,32 @@ pub(crate) fn sleep(world: &Communicator, beside: u32) -> Result<Awake, MpiError
     }
 }
 
-/// Waits until the process with this number is gone, but no longer than this.
-pub(crate) fn wait_for_end(process: Option<u32>, limit: Duration) {
-    has_ended_within(process.and_then(watch).as_ref(), limit);
+/// Stays where it may not go before the program: a launcher that does not let a job survive a process's death takes a
+/// process that ends without finalising MPI for a dead one, and ends the program. When that ends, MPI ends the rest.
+pub(crate) fn outlast_session(beside: u32) {
+    if launch::survives_death() {
+        return;
+    }
+    match watch(beside) {
+        Err(Errno::SRCH) => {}
+        watched => while !has_ended_within(watched.as_ref().ok(), LONGEST_NAP) {},
+    }
 }
 
-fn watch(process: u32) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(i32::try_from(process).ok()?)?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
+/// Waits until the process with this number is gone, but no longer than this.
+pub(crate) fn wait_for_end(process: Option<u32>, limit: Duration) {
+    match process.map(watch) {
+        Some(Err(Errno::SRCH)) => {}
+        watched => {
+            has_ended_within(watched.and_then(Result::ok).as_ref(), limit);
+        }
+    }
+}
+
+/// A descriptor that shows the end of a process; [`Errno::SRCH`] if it has ended.
+fn watch(process: u32) -> Result<OwnedFd, Errno> {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty())
 }
 
 fn has_ended_within(process: Option<&OwnedFd>, nap: Duration) -> bool {
@@ -161,5 +192,6 @@ mod tests {
         child.kill().unwrap();
         assert!(has_ended_within(Some(&watched), Duration::from_millis(900)));
         child.wait().unwrap();
+        assert_eq!(watch(child.id()).unwrap_err(), Errno::SRCH);
     }
 }

@@ -77,7 +77,7 @@ fn control(session: Membership) {
     further.iter().for_each(|host| network.send(*host, b"end".to_vec()));
     drop(network);
     let start = Instant::now();
-    session.leave().unwrap();
+    session.leave(true).unwrap();
     println!("left in {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
 }
 
@@ -96,5 +96,5 @@ fn serve(session: Membership) {
         std::thread::sleep(Duration::from_millis(1));
     }
     drop(network);
-    session.leave().unwrap();
+    session.leave(true).unwrap();
 }

@@ -1,8 +1,13 @@
-//! `chaos`: a real program whose processes are killed all the time, and then the program itself.
+//! `chaos`: a real program whose processes are killed all the time, and then the program itself; with MPI also on
+//! several hosts.
 
 use crate::Result;
 use crate::artifact;
+use crate::cluster::Cluster;
 use crate::leftovers::Before;
+use crate::mpi;
+use crate::mpi_test::Mode;
+use crate::mpi_test::faults::{self, Stage, Way};
 use crate::process::{self, End};
 use crate::workspace::Workspace;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -33,17 +38,51 @@ pub(crate) struct Arguments {
     /// The seed of the first graph and of the killing; what is hit also depends on the machine.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The backend, as UNIDIST_BACKEND takes it.
+    /// The backend, as UNIDIST_BACKEND takes it. With mpi, graphs are smaller and a worker is killed every 200 ms.
     #[arg(long, value_name = "NAME", default_value = "pymp")]
     backend: String,
+    /// Which MPI.
+    #[arg(long, value_enum, value_name = "NAME", default_value = "system")]
+    mpi: mpi::Name,
+    /// How workers are started with MPI, once for each way; both unless one is given.
+    #[arg(long = "mode", value_enum, value_name = "MODE")]
+    modes: Vec<Mode>,
+    /// On how many hosts with MPI; more than one are virtual hosts, which need root.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
+    hosts: u8,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result {
+    if arguments.backend == "mpi" {
+        return with_mpi(arguments);
+    }
     let chaos = Chaos::build(arguments)?;
     let mut rng = fastrand::Rng::with_seed(arguments.seed);
     chaos.kill_workers(&mut rng)?;
     chaos.kill_controllers(&mut rng)
+}
+
+/// The same with MPI: a program of [`faults`], whose workers are killed wherever they are, and then the program.
+fn with_mpi(arguments: &Arguments) -> Result {
+    let workspace = Workspace::load()?;
+    mpi::need_libclang()?;
+    let mpi = mpi::find(&workspace, arguments.mpi)?;
+    let executable = faults::build(&workspace, &mpi, false)?;
+    let cluster = (arguments.hosts > 1).then(|| Cluster::up(arguments.hosts.into())).transpose()?;
+    let time = Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
+    let modes: &[Mode] =
+        if arguments.modes.is_empty() { &[Mode::Spawn, Mode::Spmd] } else { &arguments.modes };
+    for way in modes.iter().map(|mode| Way::of(*mode)[0]) {
+        let stage = Stage { mpi: &mpi, way, cluster: cluster.as_ref(), executable: &executable.0 };
+        let what = format!("{mpi}, {way}, {} hosts", arguments.hosts);
+        println!("{what}: {}, nothing left behind", faults::kill_workers(&stage, time, arguments.seed)?);
+        for _ in 0..arguments.controllers {
+            faults::kill_program(&stage)?;
+        }
+        println!("{what}: the program killed {} times, nothing left behind", arguments.controllers);
+    }
+    Ok(())
 }
 
 struct Chaos<'a> {

@@ -1,7 +1,7 @@
 //! Other programs, run with a limit of time.
 
 use crate::Result;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -60,15 +60,21 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<End> {
             return Ok(End::Exited(status));
         }
         if Instant::now() >= end {
-            kill_tree(child.id());
-            // It is the child of this process, so it is there to be waited for even after its end.
-            child.kill()?;
-            child.wait()?;
+            end_tree(child)?;
             return Ok(End::TimedOut(limit));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
+}
+
+/// Ends a program and everything that it has started.
+pub(crate) fn end_tree(child: &mut Child) -> Result {
+    kill_tree(child.id());
+    // It is the child of this process, so it is there to be waited for even after its end.
+    child.kill()?;
+    child.wait()?;
+    Ok(())
 }
 
 /// Ends everything that a process has started, as far as the system can tell. The list is made before the first of
@@ -95,6 +101,32 @@ pub(crate) fn kill(process: u32) {
     if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
     }
+}
+
+/// Sends a signal to a process, or to its whole group.
+pub(crate) fn signal(process: u32, signal: Signal, group: bool) -> Result {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or("there is no such process")?;
+    match group {
+        true => kill_process_group(pid, signal)?,
+        false => kill_process(pid, signal)?,
+    }
+    Ok(())
+}
+
+/// The arguments of a process, with spaces between them; nothing if it has ended.
+pub(crate) fn command_line(process: u32) -> String {
+    let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ").trim_end().to_owned()
+}
+
+/// The processes, other than this one, in whose environment this variable has this value. Zombies have none.
+pub(crate) fn with_environment(variable: &str, value: &str) -> Vec<u32> {
+    let wanted = format!("{variable}={value}");
+    let is_marked = |process: &u32| {
+        let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+    };
+    processes().filter(|process| *process != std::process::id()).filter(is_marked).collect()
 }
 
 /// The children of a process whose names, as they were started, begin so.

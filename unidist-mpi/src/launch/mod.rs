@@ -37,6 +37,12 @@ pub fn under_launcher() -> bool {
     SAY_SO.iter().any(|name| std::env::var_os(name).is_some())
 }
 
+/// Whether the launcher lets a job go on when one of its processes dies, as far as it says so.
+pub fn survives_death() -> bool {
+    let given = std::env::var("OMPI_MCA_orte_enable_recovery").unwrap_or_default();
+    matches!(given.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "t" | "y")
+}
+
 /// How many processes the launcher has started, where it says so.
 pub fn size() -> Option<usize> {
     const SAY_SO: [&str; 4] =

@@ -105,6 +105,11 @@ impl Cluster {
         network::connect(host, false)
     }
 
+    /// Lets no more than this many megabits a second go to a host; as many as can be if that is none.
+    pub(crate) fn throttle(&self, host: &str, megabits: Option<u32>) -> Result {
+        network::throttle(host, megabits)
+    }
+
     /// Connects it again.
     pub(crate) fn heal(&self, host: &str) -> Result {
         network::connect(host, true)

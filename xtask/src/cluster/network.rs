@@ -92,6 +92,18 @@ pub(super) fn connect(host: &str, connected: bool) -> Result {
     ip(&[&["-n", &switch, "link", "set", &port], how].concat())
 }
 
+/// Lets no more than this many megabits a second go to a host; as many as can be if that is none.
+pub(super) fn throttle(host: &str, megabits: Option<u32>) -> Result {
+    let letter = letter_of(host).ok_or_else(|| format!("{host} is no virtual host"))?;
+    let (switch, port) = (switch(letter), format!("v{}", number(letter, host).unwrap_or_default()));
+    let words: &[&str] = match megabits {
+        Some(_) => &["replace", "dev", &port, "root", "tbf", "burst", "128kb", "latency", "400ms", "rate"],
+        None => &["del", "dev", &port, "root"],
+    };
+    let rate = megabits.map(|megabits| format!("{megabits}mbit"));
+    quietly(Command::new("ip").args(["netns", "exec", &switch, "tc", "qdisc"]).args(words).args(rate))
+}
+
 /// The processes on a host.
 pub(super) fn processes(host: &str) -> Vec<u32> {
     let output = Command::new("ip").args(["netns", "pids", host]).output();

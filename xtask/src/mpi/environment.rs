@@ -77,7 +77,7 @@ impl Mpi {
 
     /// The variable that says where the jobs of an MPI have their temporary files, if they must not have them in one
     /// place: when a job of Open MPI ends, it may remove a folder that another has just made.
-    pub(super) fn temporary(&self) -> Option<&'static str> {
+    pub(crate) fn temporary(&self) -> Option<&'static str> {
         match self.kind {
             Kind::OpenMpi4 => Some("OMPI_MCA_orte_tmpdir_base"),
             Kind::OpenMpi5 => Some("PRTE_MCA_prte_tmpdir_base"),

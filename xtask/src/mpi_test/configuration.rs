@@ -15,7 +15,7 @@ use std::process::Command;
 /// How many workers a host has, if it is the only one; several have one each.
 const WORKERS: u32 = 2;
 /// How many processes a host has room for where the program starts them itself.
-const ROOM: u32 = 4;
+pub(super) const ROOM: u32 = 4;
 
 /// An MPI, a mode, and a number of hosts.
 pub(super) struct Configuration<'a> {
@@ -57,7 +57,7 @@ impl Configuration<'_> {
 
 /// How many ranks each host has, or has room for: with [`Mode::Spmd`], the first has the program, each has a monitor,
 /// and then there are the workers.
-fn ranks(mode: Mode, hosts: usize) -> Vec<u32> {
+pub(super) fn ranks(mode: Mode, hosts: usize) -> Vec<u32> {
     match (mode, hosts) {
         (Mode::Spawn, _) => vec![ROOM; hosts],
         (Mode::Spmd, 1) => vec![2 + WORKERS],

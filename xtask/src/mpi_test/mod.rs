@@ -1,9 +1,10 @@
 //! `mpi-test`: the tests of the MPI backend, with several implementations of MPI, on one host and on several.
 //!
 //! [`configuration`] is one of the ways to run the conformance suite: an MPI, a mode, a number of hosts. [`programs`]
-//! are tests that are MPI programs themselves.
+//! are tests that are MPI programs themselves. [`faults`] has things die and be cut off.
 
 mod configuration;
+pub(crate) mod faults;
 mod programs;
 
 use crate::mpi::{self, Mpi, Name};
@@ -14,9 +15,12 @@ use configuration::Configuration;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+/// The variable that marks the processes of a test, also those of the launcher and on other hosts.
+const MARK: &str = "UNIDIST_CONFORMANCE_TRIAL";
+
 /// How workers come to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Mode {
+pub(crate) enum Mode {
     /// mpiexec starts the program alone, which starts the rest.
     Spawn,
     /// mpiexec starts all: the program, a monitor on each host, and the workers.
@@ -50,6 +54,9 @@ pub(crate) struct Arguments {
     /// Only the tests with this in their names.
     #[arg(long, value_name = "WORD")]
     filter: Option<String>,
+    /// Only what happens when something dies or is cut off, with this in its name.
+    #[arg(long, value_name = "WORD")]
+    fault: Option<String>,
     /// How many tests at once; as many as there are cores unless this is given.
     #[arg(long, value_name = "N")]
     jobs: Option<u32>,
@@ -97,6 +104,7 @@ pub(crate) fn mpi_tests(limit: Duration) -> Result {
         hosts,
         repeat: 1,
         filter: None,
+        fault: None,
         jobs: None,
         release: false,
         timeout: limit.as_secs(),
@@ -153,6 +161,9 @@ impl fmt::Display for Line {
 
 /// All there is to test with one MPI.
 fn with(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments, report: &mut Vec<Line>) {
+    if arguments.fault.is_some() {
+        return report.extend(faults::run(workspace, mpi, arguments));
+    }
     let suite = match configuration::build(workspace, mpi, arguments) {
         Ok(suite) => suite,
         Err(error) => return report.push(Line::failed(mpi.to_string(), error)),
@@ -167,6 +178,7 @@ fn with(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments, report: &mut Ve
     }
     if arguments.filter.is_none() {
         report.extend(programs::run(workspace, mpi, arguments));
+        report.extend(faults::run(workspace, mpi, arguments));
     }
 }
 
