@@ -6,31 +6,13 @@
 mod configuration;
 mod programs;
 
-use crate::mpi::{self, Mpi, Name};
+use crate::mpi::{self, Mode, Mpi, Name};
 use crate::suite::{GRACE, Suite};
 use crate::workspace::Workspace;
 use crate::{Result, cluster};
 use configuration::Configuration;
 use std::fmt;
 use std::time::{Duration, Instant};
-
-/// How workers come to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Mode {
-    /// mpiexec starts the program alone, which starts the rest.
-    Spawn,
-    /// mpiexec starts all: the program, a monitor on each host, and the workers.
-    Spmd,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Mode::Spawn => "spawn",
-            Mode::Spmd => "spmd",
-        })
-    }
-}
 
 /// The arguments of `mpi-test`.
 #[derive(Debug, clap::Args)]
