@@ -170,6 +170,11 @@ impl Driver {
         self.clock.next()
     }
 
+    /// Whether there are, or were, other hosts.
+    pub(crate) fn has_hosts(&self) -> bool {
+        self.hosts.is_some()
+    }
+
     /// How long to sleep at most before the other hosts are to be heard again, if there are any.
     pub(crate) fn next_nap(&mut self) -> Option<Duration> {
         self.hosts.as_mut().map(Hosts::next_nap)

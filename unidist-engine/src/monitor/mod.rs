@@ -12,7 +12,7 @@ mod relay;
 mod tests;
 mod work;
 
-use crate::host::pace::Pace;
+use crate::host::pace::{Pace, SharpTimers};
 use crate::host::supervisor::{Notice, Staff, Supervisor};
 use crate::host::{HostMemory, allow_open_files};
 use crate::link::bell::Sleeper;
@@ -46,6 +46,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(1);
 /// The controller is lost, says what cannot be understood, or is of another build; or the system refuses what the session
 /// needs. The controller has been told as far as possible.
 pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<()> {
+    let _sharp = SharpTimers::new();
     let mut pace = Pace::new(FIRST_BACKOFF, Instant::now());
     let (words, early) = await_greeting(network, &mut pace)?;
     let greeting = handshake::understand::<Greeting>(&words).map_err(|why| {
