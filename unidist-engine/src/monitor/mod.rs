@@ -100,6 +100,17 @@ fn say_last_words(network: &mut dyn Network) {
     }
 }
 
+/// What a monitor did that had nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It found something after all.
+    Work,
+    /// It waited a moment, and is to look again.
+    Look,
+    /// It slept.
+    Nap,
+}
+
 /// A monitor at work.
 struct Monitor<'a> {
     network: &'a mut dyn Network,
@@ -180,8 +191,10 @@ impl<'a> Monitor<'a> {
         self.network.send(HostId::CONTROLLER, ready);
         early.into_iter().for_each(|arrival| self.arrived(arrival));
         let mut idle_since = None;
+        // After a nap, the look before the next one is enough.
+        let mut has_napped = false;
         loop {
-            let happened = self.turn();
+            let happened = !has_napped && self.turn();
             if let Some(result) = self.ended.take() {
                 self.supervisor.end();
                 if result.is_ok() {
@@ -191,20 +204,25 @@ impl<'a> Monitor<'a> {
                 }
                 return result;
             }
-            if happened || self.rest(*idle_since.get_or_insert_with(Instant::now)) {
+            let rest = match happened {
+                true => Rest::Work,
+                false => self.rest(*idle_since.get_or_insert_with(Instant::now)),
+            };
+            has_napped = rest == Rest::Nap;
+            if rest == Rest::Work {
                 idle_since = None;
             }
         }
     }
 
     /// There has been nothing to do since then: looks for a moment longer, then sleeps until it is rung or the network wants
-    /// a look. True if something has happened after all.
-    fn rest(&mut self, since: Instant) -> bool {
+    /// a look.
+    fn rest(&mut self, since: Instant) -> Rest {
         let awake = 1 + self.relays.values().filter(|relay| relay.is_awake()).take(self.cores).count();
         let patience = self.segment.patience().set(awake, self.cores);
         if since.elapsed() < patience {
             (0..32).for_each(|_| std::hint::spin_loop());
-            return false;
+            return Rest::Look;
         }
         let segment = self.segment.clone();
         let announced = segment.bell().announce(Sleeper::Driver);
@@ -214,6 +232,6 @@ impl<'a> Monitor<'a> {
             segment.bell().sleep(announced, nap);
         }
         segment.bell().awake();
-        happened
+        if happened { Rest::Work } else { Rest::Nap }
     }
 }
