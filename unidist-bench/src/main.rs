@@ -4,23 +4,31 @@
 //! is measured next to it, turn and turn about: the limit that the machine sets (a bare round trip, a `memcpy`), or
 //! another way to do the work (rayon). Compare the ratios.
 //!
+//! - [`place`]: the backend that is measured, and where; [`launchers`]: what starts it, where that is MPI's part.
 //! - [`parts`]: what is measured. Each part runs in a process of its own, with a limit of time.
 //! - [`peers`]: other systems that do the same work, if they are installed.
 //! - [`rounds`]: runs all of that several times, in turns, and gathers what it says.
-//! - [`report`]: which measurement stands beside which, the targets, the table and the file.
+//! - [`plans`]: which measurement stands beside which, and the targets; [`report`]: the table and the file.
 //! - [`processes`]: what `/proc` tells of memory and CPU time; [`children`]: other programs, bounded in time.
 //!
 //! `benches` has micro-benchmarks of parts of the engine: `cargo bench -p unidist-bench`.
 
 mod children;
+mod launchers;
 mod parts;
 mod peers;
+mod place;
+mod plans;
 mod processes;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod report;
 mod rounds;
 
+use launchers::Launchers;
 use parts::{Samples, Scale};
 use peers::Peers;
+use place::Place;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unidist_engine::bench::{Waiting, echo};
@@ -33,6 +41,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["part", name, rest @ ..] => Options::parse(rest).and_then(|options| part(name, options.scale())),
+        ["ranks", rest @ ..] => Options::parse(rest).and_then(|options| between_ranks(options.scale())),
         ["echo", parent, "spinning"] => echo(parent, Waiting::Spinning).map_err(Into::into),
         ["echo", parent, "as-workers"] => echo(parent, Waiting::AsWorkers).map_err(Into::into),
         ["nothing"] => Ok(()),
@@ -62,10 +71,15 @@ struct Options {
     workers: Option<usize>,
     /// Only the parts and peers that have this in their names.
     only: Option<String>,
+    /// The backend, and where its sessions are.
+    place: Place,
+    launchers: Launchers,
+    /// The name of the program's own host, where there are several.
+    home: Option<String>,
 }
 
-const USAGE: &str =
-    "[--quick] [--rounds N] [--only WORD] [--json FILE] [--peers FOLDER [--markdown FILE] [--workers N]]";
+const USAGE: &str = "[--quick] [--rounds N] [--only WORD] [--json FILE] [--peers FOLDER [--markdown FILE] [--workers \
+                     N]]; for MPI, what `cargo xtask bench --backend mpi` adds";
 
 impl Options {
     fn parse(mut words: &[&str]) -> Result<Options> {
@@ -94,13 +108,21 @@ impl Options {
             "--only" => self.only = Some(value.into()),
             "--rounds" => self.rounds = Some(number(option, value)?),
             "--workers" => self.workers = Some(number(option, value)?),
+            "--place" => self.place = value.parse()?,
+            "--home" => self.home = Some(value.to_owned()),
+            launcher if self.launchers.set(launcher, value)? => {}
             other => return Err(format!("`{other}`? Expected {USAGE}").into()),
         }
         Ok(())
     }
 
     fn scale(&self) -> Scale {
-        Scale { quick: self.quick, workers: self.workers.unwrap_or_else(|| parts::cores().min(4)) }
+        Scale {
+            quick: self.quick,
+            workers: self.workers.unwrap_or_else(|| parts::cores().min(4)),
+            place: self.place,
+            is_home: self.home.as_ref().is_none_or(|home| *home == processes::host()),
+        }
     }
 }
 
@@ -113,7 +135,7 @@ fn number(option: &str, value: &str) -> Result<usize> {
 /// Everything, in turns; then the table.
 fn all(options: &Options) -> Result {
     let scale = options.scale();
-    let peers = options.peers.as_deref().map(Peers::find).transpose()?;
+    let peers = options.peers.as_deref().map(|folder| Peers::find(folder, options.place)).transpose()?;
     for (peer, lacks) in peers.iter().flat_map(Peers::left_out) {
         eprintln!("left out: {peer}, since {lacks} is not installed; `cargo xtask peers` may help");
     }
@@ -126,7 +148,7 @@ fn all(options: &Options) -> Result {
     let mut json = report::json(&rows, &gathered, scale);
     let mut missing: Vec<_> = rows.iter().filter_map(report::Row::missing).map(str::to_owned).collect();
     if let Some(peers) = &peers {
-        print!("\n{}", peers::table(&gathered.rounds));
+        print!("\n{}", peers::table(options.place, &gathered.rounds));
         json["peers"] = peers::json(peers, &gathered.rounds, scale);
         missing.extend(peers::missing(peers, &gathered.rounds));
         if let Some(file) = &options.markdown {
@@ -158,6 +180,17 @@ fn part(name: &str, scale: Scale) -> Result {
     Ok(())
 }
 
+/// In a rank of two: what MPI does alone.
+#[cfg(feature = "mpi")]
+fn between_ranks(scale: Scale) -> Result {
+    ranks::measure(scale)
+}
+
+#[cfg(not(feature = "mpi"))]
+fn between_ranks(_: Scale) -> Result {
+    Err("this was built without MPI: see `cargo xtask bench --backend mpi`".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +202,9 @@ mod tests {
         let parsed = Options::parse(&["--rounds", "2", "--only", "store", "--peers", "p"]).unwrap();
         assert_eq!((parsed.rounds, parsed.only.as_deref()), (Some(2), Some("store")));
         assert_eq!(Options::parse(&[]).unwrap(), Options::default());
+        let parsed = Options::parse(&["--place", "spmd:2", "--launcher", "2=a", "--home", "b"]).unwrap();
+        assert_eq!((parsed.place, parsed.home.as_deref()), (Place::Spmd(2), Some("b")));
+        assert!(parsed.launchers.of_session(2).is_ok() && !parsed.scale().is_home);
         for wrong in [&["--json"][..], &["--fast"], &["a"], &["a", "b"], &["--rounds", "0"]] {
             assert!(Options::parse(wrong).is_err(), "{wrong:?}");
         }

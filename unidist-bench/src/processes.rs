@@ -1,8 +1,9 @@
 //! What `/proc` tells of memory and CPU time: see proc_pid_status(5), proc_pid_schedstat(5).
 
 use crate::Result;
-use std::path::Path;
-use std::time::Duration;
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Bytes of memory that this process has in use.
 pub(crate) fn resident_memory() -> Result<u64> {
@@ -12,6 +13,11 @@ pub(crate) fn resident_memory() -> Result<u64> {
 /// Bytes of memory that this process had in use at the most.
 pub(crate) fn most_memory() -> Result<u64> {
     kibibytes("/proc/self/status", "VmHWM:")
+}
+
+/// The name of this host.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// What the first CPU is called.
@@ -26,17 +32,58 @@ pub(crate) fn available_memory() -> Result<u64> {
     kibibytes("/proc/meminfo", "MemAvailable:")
 }
 
-/// The CPU time that this process and its children have used so far.
+/// The CPU time that this process and those of its session have used so far.
 pub(crate) fn cpu_time() -> Result<Duration> {
-    let this = std::process::id();
-    let mut time = cpu_time_of(this)?;
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let process = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        if let Some(process) = process.filter(|&process| parent(process) == Some(this)) {
-            time += cpu_time_of(process)?;
-        }
+    let mut time = cpu_time_of(std::process::id())?;
+    for process in session()? {
+        time += cpu_time_of(process)?;
     }
     Ok(time)
+}
+
+/// The other processes of this one's session: they run the same executable and have this one's arguments, on whatever
+/// host, if that is one of this machine.
+fn session() -> Result<Vec<u32>> {
+    let this = std::process::id();
+    let executable = std::fs::read_link("/proc/self/exe")?;
+    let words: Vec<u8> = std::fs::read("/proc/self/cmdline")?;
+    let arguments = words.iter().position(|&byte| byte == 0).map_or(&[][..], |end| &words[end..]);
+    let is_of_session = |process: &u32| {
+        let folder = PathBuf::from(format!("/proc/{process}"));
+        *process != this
+            && std::fs::read_link(folder.join("exe")).is_ok_and(|other| other == executable)
+            && std::fs::read(folder.join("cmdline")).is_ok_and(|words| words.ends_with(arguments))
+    };
+    let entries = std::fs::read_dir("/proc")?.flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(processes.filter(is_of_session).collect())
+}
+
+/// Waits for the end of all other processes of this executable, which has a name of its own for each run; after this
+/// time they are ended.
+pub(crate) fn end_leftovers(grace: Duration) -> Result {
+    let this = std::process::id();
+    let executable = std::fs::read_link("/proc/self/exe")?;
+    let deadline = Instant::now() + grace;
+    loop {
+        let entries = std::fs::read_dir("/proc")?.flatten();
+        let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let runs_it = |process: &u32| {
+            std::fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|other| other == executable)
+        };
+        let left: Vec<_> = processes.filter(|process| *process != this).filter(runs_it).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            for pid in left.iter().filter_map(|process| Pid::from_raw(i32::try_from(*process).ok()?)) {
+                // One that is gone by now is no matter.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            return Err(format!("processes had to be ended: {left:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The sum over its threads, in nanoseconds: the clock ticks of other files are too coarse.
@@ -48,12 +95,6 @@ fn cpu_time_of(process: u32) -> Result<Duration> {
         time += first.parse::<u64>()?;
     }
     Ok(Duration::from_nanos(time))
-}
-
-/// The second word after the name, which is in parentheses and may have any characters in it.
-fn parent(process: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn kibibytes(file: &str, field: &str) -> Result<u64> {

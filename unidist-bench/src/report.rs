@@ -1,50 +1,10 @@
-//! Which measurement stands beside which, what is aimed at, and how it is shown.
+//! How what was measured is shown: the table and the file.
 
-use crate::parts::{
-    InFlight, Samples, Scale, cores, in_flight_counts, in_flight_names, median, sizes, tasks_name,
-    worker_counts,
-};
+use crate::parts::{Samples, Scale, cores, median};
+use crate::plans::{Plan, Ratio, Target, Unit, plans};
 use crate::rounds::Gathered;
 use serde_json::{Value, json};
 use std::fmt::Write;
-
-/// What a number counts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Unit {
-    Seconds,
-    PerSecond,
-    Bytes,
-    /// A share of one core.
-    Share,
-}
-
-/// Which way a ratio goes.
-#[derive(Clone, Copy, Debug)]
-enum Ratio {
-    /// How many times the companion this is.
-    Multiple,
-    /// How much of the companion's speed this has, both being durations.
-    Speed,
-}
-
-/// What is aimed at.
-#[derive(Clone, Copy, Debug)]
-enum Target {
-    RatioAtMost(f64),
-    RatioAtLeast(f64),
-    AtMost(f64),
-    AtLeast(f64),
-}
-
-/// A measurement, as it is to be shown.
-struct Plan {
-    /// The name of the samples, which is shown, too.
-    name: String,
-    unit: Unit,
-    /// The name of the companion's samples.
-    beside: Option<(String, Ratio)>,
-    target: Option<Target>,
-}
 
 /// A measurement with its numbers.
 pub(crate) struct Row {
@@ -53,72 +13,6 @@ pub(crate) struct Row {
     companion: Option<f64>,
     /// The median of the ratios of the rounds: what was measured in one round is compared with itself.
     ratio: Option<f64>,
-}
-
-/// Everything that is shown, in order.
-fn plans(scale: Scale) -> Vec<Plan> {
-    use Ratio::{Multiple, Speed};
-    use Unit::{Bytes, PerSecond, Seconds, Share};
-    let mut plans = Vec::new();
-    let mut plan = |name: &str, unit, beside: Option<(&str, Ratio)>, target| {
-        let beside = beside.map(|(name, ratio)| (name.to_owned(), ratio));
-        plans.push(Plan { name: name.to_owned(), unit, beside, target });
-    };
-    let one = tasks_name(1);
-    for workers in worker_counts() {
-        let beside = (workers > 1).then_some((one.as_str(), Multiple));
-        // More workers than cores are a burden; they are run to see how heavy it is.
-        let target = (workers <= cores()).then_some(Target::AtLeast(300_000.0));
-        plan(&tasks_name(workers), PerSecond, beside, target);
-    }
-    let raw = Some(("raw round trip, spinning", Multiple));
-    plan("round trip, awake", Seconds, raw, Some(Target::RatioAtMost(5.0)));
-    let same_waiting = Some(("raw round trip, same waiting", Multiple));
-    plan("round trip", Seconds, same_waiting, Some(Target::RatioAtMost(5.0)));
-    let asleep = Some(("raw round trip, asleep", Multiple));
-    plan("round trip, asleep", Seconds, asleep, Some(Target::RatioAtMost(1.3)));
-    plan("calls of an actor", PerSecond, None, Some(Target::AtLeast(300_000.0)));
-    plan("round trip to an actor", Seconds, raw, None);
-    plan("step in a chain of 1,000", Seconds, raw, None);
-    plan("fan-in of 10,000 refs", Seconds, None, Some(Target::AtMost(0.020)));
-    plan("task on 64 MiB", Seconds, Some(("empty task", Multiple)), Some(Target::RatioAtMost(1.5)));
-    plan("put 1 KiB", Seconds, None, None);
-    plan("get 1 KiB", Seconds, None, Some(Target::AtMost(10e-6)));
-    for size in sizes(scale) {
-        let target = (size.bytes >= 64 << 20).then_some(Target::RatioAtLeast(0.9));
-        for state in ["untouched", "touched"] {
-            let companion = format!("memcpy {}, {state}", size.name);
-            plan(&format!("put {}, {state}", size.name), Seconds, Some((&companion, Speed)), target);
-        }
-        let small = Some(("get 1 KiB", Multiple));
-        plan(&format!("get {}", size.name), Seconds, small, Some(Target::AtMost(10e-6)));
-        if size.bytes > 1 << 20 {
-            // In constant time: there is no copy.
-            let name = format!("get {}", size.name);
-            plan(&name, Seconds, Some(("get 1 MiB", Multiple)), Some(Target::RatioAtMost(1.5)));
-        }
-    }
-    plan("map 100 µs", Seconds, Some(("rayon 100 µs", Speed)), Some(Target::RatioAtLeast(0.9)));
-    plan("map 100 µs", Seconds, Some(("ideal 100 µs", Speed)), None);
-    plan("map 1 ms", Seconds, Some(("rayon 1 ms", Speed)), None);
-    plan("map 1 ms", Seconds, Some(("ideal 1 ms", Speed)), Some(Target::RatioAtLeast(0.97)));
-    let mut few = None;
-    for count in in_flight_counts(scale) {
-        let beside: Option<(String, Ratio)> = few.clone();
-        let target = beside.is_some().then_some(Target::RatioAtLeast(0.8));
-        let InFlight { rate: name, submit, memory, peak } = in_flight_names(count);
-        plan(&name, PerSecond, beside.as_ref().map(|(name, ratio)| (name.as_str(), *ratio)), target);
-        plan(&submit, Seconds, None, None);
-        let target = beside.is_some().then_some(Target::AtMost(600.0));
-        plan(&memory, Bytes, None, target);
-        plan(&peak, Bytes, None, None);
-        few.get_or_insert((name, Multiple));
-    }
-    plan("init", Seconds, None, None);
-    plan("shutdown", Seconds, None, None);
-    plan("init and shutdown", Seconds, Some(("bare processes", Multiple)), Some(Target::AtMost(0.060)));
-    plan("CPU of an idle session", Share, None, Some(Target::AtMost(0.005)));
-    plans
 }
 
 /// The rows, with what the rounds say.
@@ -167,8 +61,8 @@ impl Row {
 
     fn target(&self) -> Option<String> {
         Some(match self.plan.target? {
-            Target::RatioAtMost(most) => format!("≤ {most} ×"),
-            Target::RatioAtLeast(least) => format!("≥ {least} ×"),
+            Target::RatioAtMost(most) => format!("≤ {} ×", digits(most)),
+            Target::RatioAtLeast(least) => format!("≥ {} ×", digits(least)),
             Target::AtMost(most) => format!("≤ {}", self.plan.unit.show(most)),
             Target::AtLeast(least) => format!("≥ {}", self.plan.unit.show(least)),
         })
@@ -287,6 +181,7 @@ pub(crate) fn json(rows: &[Row], gathered: &Gathered, scale: Scale) -> Value {
     });
     json!({
         "quick": scale.quick,
+        "place": scale.place.to_string(),
         "rounds": gathered.rounds.len(),
         "cores": cores(),
         "failures": gathered.failures,
@@ -341,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_columns_line_up() {
-        let text = table(&rows(Scale { quick: true, workers: 1 }, &[]));
+        let text = table(&rows(Scale { quick: true, ..Scale::default() }, &[]));
         let widths: Vec<_> = text.lines().map(|line| line.chars().count()).collect();
         assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
     }

@@ -1,13 +1,19 @@
 //! Runs all parts several times, in turns: whatever else the machine does meets all of them.
 
+use crate::launchers::Launchers;
 use crate::parts::{Samples, Scale};
 use crate::peers::Peers;
-use crate::{Options, Result, children, parts};
+use crate::place::Place;
+use crate::plans::of_pymp;
+use crate::{Options, Result, children, parts, processes};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a part may take.
 const LIMIT: Duration = Duration::from_secs(120);
+/// How long the processes of a job may take to end after its launcher.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// All that was measured.
 #[derive(Debug, Default)]
@@ -28,17 +34,11 @@ struct Job<'a> {
 pub(crate) fn run(options: &Options, peers: Option<&Peers>) -> Gathered {
     let scale = options.scale();
     let mut gathered = Gathered::default();
-    let mut jobs: Vec<Job<'_>> = parts::all(scale)
-        .into_iter()
-        .filter(|part| peers.is_some() || part.name != parts::SAME_WORK)
-        .map(|part| Job {
-            name: part.name.clone(),
-            run: Box::new(move |samples| run_part(&part.name, scale, samples)),
-        })
-        .collect();
+    let mut jobs = jobs(scale, &options.launchers);
+    jobs.retain(|job| peers.is_some() || job.name != parts::SAME_WORK);
     jobs.extend(peers.into_iter().flat_map(Peers::installed).map(|peer| Job {
         name: peer.name.to_owned(),
-        run: Box::new(move |samples| peer.run(scale, samples)),
+        run: Box::new(move |samples| peer.run(scale, &options.launchers, samples)),
     }));
     jobs.retain(|job| options.only.as_ref().is_none_or(|word| job.name.contains(word)));
     let count = options.rounds.unwrap_or(scale.of(3, 7));
@@ -60,11 +60,70 @@ pub(crate) fn run(options: &Options, peers: Option<&Peers>) -> Gathered {
     gathered
 }
 
-/// Runs a part in a process of its own. Its workers end with it.
-fn run_part(name: &str, scale: Scale, samples: &mut Samples) -> Result {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["part", name]).args(scale.words());
-    let (said, end) = children::output(&mut command, LIMIT, || ())?;
-    end?;
+/// All parts; with `mpi`, next to some of them the same on `pymp`, and what MPI does alone.
+fn jobs(scale: Scale, launchers: &Launchers) -> Vec<Job<'_>> {
+    let mut jobs = Vec::new();
+    if scale.place.is_mpi() {
+        jobs.push(Job {
+            name: if scale.place.hosts() > 1 { "other-host-raw" } else { "raw" }.to_owned(),
+            run: Box::new(move |samples| run_ranks(scale, launchers, samples)),
+        });
+    }
+    for part in parts::all(scale) {
+        let name = part.name.clone();
+        if part.is_compared && scale.place.is_mpi() {
+            let name = name.clone();
+            let run = move |samples: &mut Samples| {
+                let mut own = Samples::default();
+                run_part(&name, Command::new(std::env::current_exe()?), scale.on_pymp(), &mut own)?;
+                samples.add_named(own, of_pymp);
+                Ok(())
+            };
+            jobs.push(Job { name: of_pymp(&part.name), run: Box::new(run) });
+        }
+        let run = move |samples: &mut Samples| match scale.place {
+            Place::Pymp => run_part(&name, Command::new(std::env::current_exe()?), scale, samples),
+            _ => run_part(&name, launched(launchers.of_session(part.workers)?)?, scale, samples),
+        };
+        jobs.push(Job { name: part.name, run: Box::new(run) });
+    }
+    jobs
+}
+
+/// This program, started by a launcher.
+fn launched(launcher: &Path) -> Result<Command> {
+    let mut command = Command::new(launcher);
+    command.arg(std::env::current_exe()?);
+    Ok(command)
+}
+
+/// Runs a part in a process of its own, which this command starts. Its workers end with it.
+fn run_part(name: &str, mut command: Command, scale: Scale, samples: &mut Samples) -> Result {
+    command.args(["part", name]).args(scale.words_of_part());
+    if scale.place == Place::Pymp {
+        command.env("UNIDIST_BACKEND", "pymp");
+    }
+    let said = run_job(command, scale)?;
     samples.read(&said)
+}
+
+/// What MPI does alone, between two ranks.
+fn run_ranks(scale: Scale, launchers: &Launchers, samples: &mut Samples) -> Result {
+    let mut command = launched(launchers.of_ranks()?)?;
+    command.arg("ranks").args(scale.words());
+    samples.read(&run_job(command, scale)?)
+}
+
+/// Runs a job to its end. With MPI, what the launcher has started may outlive it when that was ended.
+fn run_job(mut command: Command, scale: Scale) -> Result<String> {
+    let mut left = Ok(());
+    let afterwards = || {
+        if scale.place.is_mpi() {
+            left = processes::end_leftovers(GRACE);
+        }
+    };
+    let (said, end) = children::output(&mut command, LIMIT, afterwards)?;
+    end?;
+    left?;
+    Ok(said)
 }

@@ -81,7 +81,8 @@ enum Command {
     Chaos(chaos::Arguments),
     /// Measure tasks, actors and objects, each beside a limit of the machine
     ///
-    /// Times mean little where others use the machine too: compare the ratios.
+    /// Times mean little where others use the machine too: compare the ratios. With --backend mpi, calls stand beside those
+    /// of pymp, and what crosses hosts (--hosts 2) beside what MPI does alone.
     Bench(bench::Arguments),
     /// Install the systems that `bench --peers` compares with, in a folder of their own
     ///

@@ -4,6 +4,7 @@
 mod calls;
 mod in_flight;
 mod map;
+mod other_host;
 mod same_work;
 mod session;
 mod store;
@@ -13,6 +14,8 @@ pub(crate) use in_flight::{InFlight, counts as in_flight_counts, names as in_fli
 pub(crate) use store::sizes;
 
 use crate::Result;
+use crate::place::Place;
+use crate::processes::host;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process::Command;
@@ -21,13 +24,16 @@ use unidist::Session;
 use unidist::config::CpuCount;
 use unidist_engine::bench::{Echo, Waiting};
 
-/// How much is measured.
-#[derive(Clone, Copy, Debug)]
+/// How much is measured, and where.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Scale {
     /// Less, so that it takes a minute.
     pub(crate) quick: bool,
     /// How many workers the peers have, and we beside them.
     pub(crate) workers: usize,
+    pub(crate) place: Place,
+    /// Whether this is the program's own host, where there are several.
+    pub(crate) is_home: bool,
 }
 
 impl Scale {
@@ -35,6 +41,21 @@ impl Scale {
     pub(crate) fn words(self) -> Vec<String> {
         let quick = self.quick.then(|| "--quick".to_owned());
         quick.into_iter().chain(["--workers".to_owned(), self.workers.to_string()]).collect()
+    }
+
+    /// The same for a process that starts or joins a session.
+    pub(crate) fn words_of_part(self) -> Vec<String> {
+        let mut words = self.words();
+        if self.place.is_mpi() {
+            let place = ["--place".to_owned(), self.place.to_string()];
+            words.extend(place.into_iter().chain(["--home".to_owned(), host()]));
+        }
+        words
+    }
+
+    /// The same on `pymp`.
+    pub(crate) fn on_pymp(self) -> Scale {
+        Scale { place: Place::Pymp, ..self }
     }
 
     /// One or the other.
@@ -49,41 +70,61 @@ pub(crate) const SAME_WORK: &str = "same work as the peers";
 /// A part, by name.
 pub(crate) struct Part {
     pub(crate) name: String,
+    /// How many workers its session has.
+    pub(crate) workers: usize,
+    /// Whether other backends are compared with `pymp` in this.
+    pub(crate) is_compared: bool,
     pub(crate) measure: Box<Measure>,
 }
 
 type Measure = dyn Fn(Scale, &mut Samples) -> Result;
 
-/// All parts.
+impl Part {
+    fn compared(self) -> Part {
+        Part { is_compared: true, ..self }
+    }
+}
+
+/// All parts that there are in a place.
 pub(crate) fn all(scale: Scale) -> Vec<Part> {
     let mut parts = Vec::new();
-    for workers in worker_counts() {
-        parts.push(part(format!("tasks-{workers}"), move |scale, samples| {
-            calls::throughput(workers, scale, samples)
-        }));
+    for workers in worker_counts().filter(|workers| scale.place.allows(*workers)) {
+        let throughput = move |scale, samples: &mut _| calls::throughput(workers, scale, samples);
+        parts.push(part(format!("tasks-{workers}"), workers, throughput).compared());
     }
-    parts.push(part("round-trip", calls::round_trip));
-    parts.push(part("round-trip-asleep", calls::round_trip_asleep));
-    parts.push(part("actor", calls::actor));
-    parts.push(part("chain", calls::chain));
-    parts.push(part("fan-in", calls::fan_in));
-    parts.push(part("argument", calls::large_argument));
-    parts.push(part("store-small", store::small));
+    match scale.place.hosts() {
+        1 => on_one_host(scale, &mut parts),
+        hosts => {
+            parts.push(part("other-host", hosts, other_host::tasks));
+            parts.push(part("other-host-objects", hosts, other_host::objects));
+        }
+    }
+    parts.push(part("start", session::WORKERS, session::start));
+    parts.push(part("idle", session::idle_workers(scale), session::idle));
+    parts.push(part(SAME_WORK, scale.workers, same_work::all));
+    parts
+}
+
+fn on_one_host(scale: Scale, parts: &mut Vec<Part>) {
+    parts.push(part("round-trip", 1, calls::round_trip).compared());
+    parts.push(part("round-trip-asleep", 1, calls::round_trip_asleep).compared());
+    parts.push(part("actor", 1, calls::actor).compared());
+    parts.push(part("chain", 1, calls::chain));
+    parts.push(part("fan-in", 1, calls::fan_in));
+    parts.push(part("argument", 1, calls::large_argument));
+    parts.push(part("store-small", 1, store::small));
     for size in sizes(scale) {
-        parts.push(part(format!("store-{}", size.name), move |scale, samples| {
-            store::large(size, scale, samples)
-        }));
+        let large = move |scale, samples: &mut _| store::large(size, scale, samples);
+        parts.push(part(format!("store-{}", size.name), 1, large));
     }
     for task in map::TASKS {
-        parts.push(part(format!("map-{}", task.name), move |scale, samples| map::map(task, scale, samples)));
+        let map = move |scale, samples: &mut _| map::map(task, scale, samples);
+        parts.push(part(format!("map-{}", task.name), cores(), map));
     }
     for count in in_flight_counts(scale) {
-        parts.push(part(format!("in-flight-{count}"), move |_, samples| in_flight::tasks(count, samples)));
+        let tasks = move |_, samples: &mut _| in_flight::tasks(count, samples);
+        parts.push(part(format!("in-flight-{count}"), 1, tasks));
     }
-    parts.push(part("start", session::start));
-    parts.push(part("idle", session::idle));
-    parts.push(part(SAME_WORK, same_work::all));
-    parts
 }
 
 /// With how many workers empty tasks are run.
@@ -91,8 +132,12 @@ pub(crate) fn worker_counts() -> std::ops::RangeInclusive<usize> {
     1..=4
 }
 
-fn part(name: impl Into<String>, measure: impl Fn(Scale, &mut Samples) -> Result + 'static) -> Part {
-    Part { name: name.into(), measure: Box::new(measure) }
+fn part(
+    name: impl Into<String>,
+    workers: usize,
+    measure: impl Fn(Scale, &mut Samples) -> Result + 'static,
+) -> Part {
+    Part { name: name.into(), workers, is_compared: false, measure: Box::new(measure) }
 }
 
 /// What was measured, by name. On paper a line for each sample: the name, a tab, the number.
@@ -103,6 +148,13 @@ impl Samples {
     /// Adds a sample.
     pub(crate) fn add(&mut self, name: impl Into<String>, value: f64) {
         self.0.entry(name.into()).or_default().push(value);
+    }
+
+    /// Adds those of others, under names of their own.
+    pub(crate) fn add_named(&mut self, others: Samples, name: impl Fn(&str) -> String) {
+        for (other, values) in others.0 {
+            self.0.entry(name(&other)).or_default().extend(values);
+        }
     }
 
     /// Adds the samples that are written there.
@@ -167,8 +219,13 @@ fn start_echo(waiting: Waiting) -> Result<Echo> {
 
 /// Waits until nothing of what was dropped is left.
 fn settle() -> Result {
+    settle_to(0)
+}
+
+/// The same, where so many are kept.
+fn settle_to(kept: usize) -> Result {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while unidist::live_objects()? > 0 {
+    while unidist::live_objects()? > kept {
         if Instant::now() > deadline {
             return Err("objects were dropped and are still there".into());
         }
@@ -202,11 +259,22 @@ mod tests {
 
     #[test]
     fn parts_have_names_of_their_own() {
-        let mut names: Vec<_> =
-            all(Scale { quick: false, workers: 1 }).into_iter().map(|part| part.name).collect();
-        let count = names.len();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), count);
+        for place in [Place::Pymp, Place::Spawn(2), Place::Spmd(1)] {
+            let scale = Scale { workers: 1, place, ..Scale::default() };
+            let mut names: Vec<_> = all(scale).into_iter().map(|part| part.name).collect();
+            let count = names.len();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), count);
+        }
+    }
+
+    #[test]
+    fn others_samples_have_names_of_their_own() {
+        let mut pymp = Samples::default();
+        pymp.add("a", 1.0);
+        let mut samples = pymp.clone();
+        samples.add_named(pymp, |name| format!("pymp: {name}"));
+        assert_eq!((samples.median("a"), samples.median("pymp: a")), (Some(1.0), Some(1.0)));
     }
 }

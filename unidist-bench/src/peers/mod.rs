@@ -10,8 +10,10 @@ pub(crate) use report::{json, markdown, missing, table};
 
 use crate::Result;
 use crate::children;
+use crate::launchers::Launchers;
 use crate::parts::{Samples, Scale};
-use crate::report::Unit;
+use crate::place::Place;
+use crate::plans::Unit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,6 +57,13 @@ enum Launch {
     Plain,
     /// By MPI, with so many processes more than workers; as a module's script, if one is named.
     Mpi(usize, Option<&'static str>),
+}
+
+impl Peer {
+    /// Whether it stands beside our sessions in this place: beside those with MPI, what uses MPI, too.
+    fn is_for(&self, place: Place) -> bool {
+        !place.is_mpi() || matches!(self.launch, Launch::Mpi(..))
+    }
 }
 
 /// The fastest of Python unidist's backends, each time for what is measured: no program of its own.
@@ -113,8 +122,9 @@ const PEERS: [Peer; 7] = [
 ];
 
 /// How many times as fast as the peer this is to be.
-pub(crate) fn target(peer: &str, work: &str) -> Option<f64> {
+pub(crate) fn target(peer: &str, work: &str, place: Place) -> Option<f64> {
     match (peer, work) {
+        (FASTEST, "round trip") if place.is_mpi() => Some(50.0),
         (FASTEST, "empty tasks" | "calls of an actor") => Some(200.0),
         (FASTEST, "round trip" | "step in a chain of 1,000") => Some(100.0),
         ("mpi4py.futures", "empty tasks") => Some(100.0),
@@ -140,6 +150,8 @@ pub(crate) struct Peers {
     /// What is installed, in which version.
     versions: BTreeMap<String, String>,
     mpiexec: Option<PathBuf>,
+    /// Where we are, beside them.
+    place: Place,
 }
 
 impl Peers {
@@ -148,7 +160,7 @@ impl Peers {
     /// # Errors
     ///
     /// There is no Python.
-    pub(crate) fn find(environment: &Path) -> Result<Peers> {
+    pub(crate) fn find(environment: &Path, place: Place) -> Result<Peers> {
         let python = environment.join("bin/python");
         if !python.exists() {
             return Err(format!("{}: not there; `cargo xtask peers` makes it", python.display()).into());
@@ -164,12 +176,12 @@ impl Peers {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(environment.join("bin")).chain(std::env::split_paths(&path));
         let mpiexec = folders.map(|folder| folder.join("mpiexec")).find(|program| program.exists());
-        Ok(Peers { environment: environment.to_owned(), versions, mpiexec })
+        Ok(Peers { environment: environment.to_owned(), versions, mpiexec, place })
     }
 
     /// The peers that can be run.
     pub(crate) fn installed(&self) -> impl Iterator<Item = Runnable<'_>> {
-        PEERS.iter().filter(|peer| self.lacks(peer).is_none()).map(|peer| Runnable {
+        self.wanted().filter(|peer| self.lacks(peer).is_none()).map(|peer| Runnable {
             name: peer.name,
             peer,
             peers: self,
@@ -178,7 +190,11 @@ impl Peers {
 
     /// The others, each with what it lacks.
     pub(crate) fn left_out(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        PEERS.iter().filter_map(|peer| Some((peer.name, self.lacks(peer)?)))
+        self.wanted().filter_map(|peer| Some((peer.name, self.lacks(peer)?)))
+    }
+
+    fn wanted(&self) -> impl Iterator<Item = &'static Peer> {
+        PEERS.iter().filter(|peer| peer.is_for(self.place))
     }
 
     fn lacks(&self, peer: &Peer) -> Option<&'static str> {
@@ -211,8 +227,8 @@ pub(crate) struct Runnable<'a> {
 
 impl Runnable<'_> {
     /// Runs its program and adds its samples. What the program has started ends with it.
-    pub(crate) fn run(self, scale: Scale, samples: &mut Samples) -> Result {
-        let (said, end) = running::run(self.command(scale))?;
+    pub(crate) fn run(self, scale: Scale, launchers: &Launchers, samples: &mut Samples) -> Result {
+        let (said, end) = running::run(self.command(scale, launchers))?;
         for line in said.lines().filter(|line| line.starts_with('{')) {
             let sample: serde_json::Value = serde_json::from_str(line)?;
             let (name, value) = (sample["name"].as_str(), sample["value"].as_f64());
@@ -222,12 +238,20 @@ impl Runnable<'_> {
         end
     }
 
-    fn command(self, scale: Scale) -> Command {
+    fn command(self, scale: Scale, launchers: &Launchers) -> Command {
         let python = self.peers.environment.join("bin/python");
         let mut command = match (self.peer.launch, &self.peers.mpiexec) {
             (Launch::Mpi(more, module), Some(mpiexec)) => {
-                let mut command = Command::new(mpiexec);
-                command.arg("-n").arg((scale.workers + more).to_string()).arg(python);
+                let processes = scale.workers + more;
+                let mut command = match launchers.of_peer(processes) {
+                    Some(launcher) => Command::new(launcher),
+                    None => {
+                        let mut command = Command::new(mpiexec);
+                        command.arg("-n").arg(processes.to_string());
+                        command
+                    }
+                };
+                command.arg(python);
                 command.args(module.map(|module| ["-m", module]).into_iter().flatten());
                 command
             }
@@ -260,7 +284,7 @@ mod tests {
     fn what_is_missing_is_named() {
         let versions = [("unidist", "1"), ("numpy", "2"), ("mpi4py", "3")];
         let versions = versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into();
-        let peers = Peers { environment: "e".into(), versions, mpiexec: None };
+        let peers = Peers { environment: "e".into(), versions, mpiexec: None, place: Place::Pymp };
         assert_eq!(peers.installed().map(|peer| peer.name).collect::<Vec<_>>(), ["Python unidist (pymp)"]);
         let left_out: BTreeMap<_, _> = peers.left_out().collect();
         assert_eq!(left_out["Ray"], "ray");
@@ -270,7 +294,8 @@ mod tests {
 
     #[test]
     fn the_fastest_backend_counts() {
-        let peers = Peers { environment: "e".into(), versions: BTreeMap::new(), mpiexec: None };
+        let peers =
+            Peers { environment: "e".into(), versions: BTreeMap::new(), mpiexec: None, place: Place::Pymp };
         let mut samples = Samples::default();
         for (backend, rate, duration) in [("pymp", 10.0, 0.5), ("mpi", 30.0, 0.7)] {
             samples.add(format!("Python unidist ({backend}): empty tasks"), rate);

@@ -2,8 +2,10 @@
 
 use super::{FASTEST, PEERS, Peers, WORK, Work, of, ours, target};
 use crate::parts::{Samples, Scale, cores, median};
+use crate::place::Place;
+use crate::plans::Unit;
 use crate::processes::cpu_model;
-use crate::report::{self, Unit};
+use crate::report;
 use serde_json::{Value, json};
 
 /// How long a line of a document may be.
@@ -41,36 +43,41 @@ fn own(work: &Work, rounds: &[Samples]) -> Option<f64> {
 }
 
 /// The systems that are shown: [`FASTEST`] stands for Python unidist's backends.
-fn shown() -> Vec<&'static str> {
-    let others = PEERS.iter().map(|peer| peer.name).filter(|name| !name.starts_with(FASTEST));
+fn shown(place: Place) -> Vec<&'static str> {
+    let others = of_place(place).filter(|name| !name.starts_with(FASTEST));
     std::iter::once(FASTEST).chain(others).collect()
 }
 
 /// All systems, [`FASTEST`] as well as the backends.
-fn systems() -> impl Iterator<Item = &'static str> {
-    std::iter::once(FASTEST).chain(PEERS.iter().map(|peer| peer.name))
+fn systems(place: Place) -> impl Iterator<Item = &'static str> {
+    std::iter::once(FASTEST).chain(of_place(place))
 }
 
-fn goals() -> impl Iterator<Item = (&'static Work, &'static str, f64)> {
-    let pairs = shown().into_iter().flat_map(|peer| WORK.iter().map(move |work| (work, peer)));
-    pairs.filter_map(|(work, peer)| Some((work, peer, target(peer, work.name)?)))
+/// The peers that stand beside our sessions in this place.
+fn of_place(place: Place) -> impl Iterator<Item = &'static str> {
+    PEERS.iter().filter(move |peer| peer.is_for(place)).map(|peer| peer.name)
+}
+
+fn goals(place: Place) -> impl Iterator<Item = (&'static Work, &'static str, f64)> {
+    let pairs = shown(place).into_iter().flat_map(|peer| WORK.iter().map(move |work| (work, peer)));
+    pairs.filter_map(move |(work, peer)| Some((work, peer, target(peer, work.name, place)?)))
 }
 
 /// One row for each kind of work, one column for each system; then what is aimed at.
-pub(crate) fn table(rounds: &[Samples]) -> String {
+pub(crate) fn table(place: Place, rounds: &[Samples]) -> String {
     let head = ["measurement", "peer", "times as fast", "target", ""].map(str::to_owned).to_vec();
-    let rows = goals().map(|(work, peer, goal)| {
+    let rows = goals(place).map(|(work, peer, goal)| {
         let times = Cell::new(work, peer, rounds).times;
         let met = times.map_or("", |times| if times >= goal { "met" } else { "missed" });
         let times = times.map_or("–".to_owned(), |times| format!("{} ×", report::digits(times)));
         vec![work.name.to_owned(), peer.to_owned(), times, format!("≥ {goal} ×"), met.to_owned()]
     });
     let goals: Vec<_> = std::iter::once(head).chain(rows).collect();
-    format!("{}\n{}", matrix(rounds), report::columns(&goals))
+    format!("{}\n{}", matrix(place, rounds), report::columns(&goals))
 }
 
-fn matrix(rounds: &[Samples]) -> String {
-    let systems = shown();
+fn matrix(place: Place, rounds: &[Samples]) -> String {
+    let systems = shown(place);
     let head = ["", "unidist"].into_iter().chain(systems.iter().copied()).map(str::to_owned).collect();
     let rows = WORK.iter().map(|work| {
         let mut row = vec![work.name.to_owned()];
@@ -96,7 +103,7 @@ pub(crate) fn markdown(peers: &Peers, rounds: &[Samples], scale: Scale) -> Strin
         cpu_model().unwrap_or_else(|| "of an unknown kind".to_owned()),
         versions.collect::<Vec<_>>().join(", "),
     );
-    format!("{}\n{}", matrix(rounds), wrapped(&told))
+    format!("{}\n{}", matrix(peers.place, rounds), wrapped(&told))
 }
 
 /// So many of something.
@@ -127,7 +134,7 @@ pub(crate) fn json(peers: &Peers, rounds: &[Samples], scale: Scale) -> Value {
     let work = WORK.iter().map(|work| {
         let of_peer = |peer: &'static str| {
             let cell = Cell::new(work, peer, rounds);
-            let goal = target(peer, work.name);
+            let goal = target(peer, work.name, peers.place);
             let met = cell.times.zip(goal).map(|(times, goal)| times >= goal);
             let told = json!({"value": cell.value, "times_as_fast": cell.times, "target": goal, "met": met});
             (peer.to_owned(), told)
@@ -136,7 +143,7 @@ pub(crate) fn json(peers: &Peers, rounds: &[Samples], scale: Scale) -> Value {
             "name": work.name,
             "unit": work.unit.name(),
             "unidist": own(work, rounds),
-            "peers": systems().map(of_peer).collect::<serde_json::Map<_, _>>(),
+            "peers": systems(peers.place).map(of_peer).collect::<serde_json::Map<_, _>>(),
         })
     });
     let left_out = peers.left_out().map(|(peer, lacks)| json!({"name": peer, "lacks": lacks}));
@@ -151,7 +158,7 @@ pub(crate) fn json(peers: &Peers, rounds: &[Samples], scale: Scale) -> Value {
 /// What is aimed at and was not measured although the peer is there.
 pub(crate) fn missing(peers: &Peers, rounds: &[Samples]) -> Vec<String> {
     let there = |name: &str| peers.installed().any(|peer| peer.name.starts_with(name));
-    let goals = goals().filter(|(_, peer, _)| there(peer));
+    let goals = goals(peers.place).filter(|(_, peer, _)| there(peer));
     let unknown = goals.filter(|(work, peer, _)| Cell::new(work, peer, rounds).times.is_none());
     unknown.map(|(work, peer, _)| of(peer, work.name)).collect()
 }
@@ -172,7 +179,8 @@ mod tests {
         assert_eq!(Cell::new(&WORK[1], "Ray", &rounds).times, Some(500.0));
         assert_eq!(Cell::new(&WORK[0], "Ray", &rounds).show(Unit::PerSecond), "5/s (200 ×)");
         assert_eq!(Cell::new(&WORK[0], "Dask", &rounds).show(Unit::PerSecond), "–");
-        assert!(table(&rounds).contains("| met"), "{}", table(&rounds));
+        let table = table(Place::Pymp, &rounds);
+        assert!(table.contains("| met"), "{table}");
     }
 
     #[test]
@@ -184,6 +192,7 @@ mod tests {
 
     #[test]
     fn every_target_is_one_of_something_measured() {
-        assert_eq!(goals().count(), 8);
+        assert_eq!(goals(Place::Pymp).count(), 8);
+        assert_eq!(goals(Place::Spawn(1)).count(), 5);
     }
 }

@@ -170,6 +170,11 @@ impl Driver {
         self.clock.next()
     }
 
+    /// Whether there are, or were, other hosts.
+    pub(crate) fn has_hosts(&self) -> bool {
+        self.hosts.is_some()
+    }
+
     /// How long to sleep at most before the other hosts are to be heard again, if there are any.
     pub(crate) fn next_nap(&mut self) -> Option<Duration> {
         self.hosts.as_mut().map(Hosts::next_nap)
@@ -178,9 +183,24 @@ impl Driver {
     /// Deals with everything that has happened; false if nothing had.
     pub(crate) fn turn(&mut self) -> bool {
         let mut happened = self.read_mailbox();
-        if self.hosts.is_some() {
-            happened |= self.hear_hosts();
+        happened |= self.read_links();
+        for timer in self.clock.take_due() {
+            happened = true;
+            self.handle(Event::Expired(timer));
         }
+        self.finish_turn(happened);
+        // Last, since to look at the network takes longer than all of the above, which would wait for it.
+        if self.hosts.is_some() && self.hear_hosts() {
+            happened = true;
+            self.read_links();
+            self.finish_turn(true);
+        }
+        self.pending.store(self.scheduler.pending_tasks(), Ordering::Relaxed);
+        happened
+    }
+
+    fn read_links(&mut self) -> bool {
+        let mut happened = false;
         for at in 0..self.links.len() {
             if self.links[at].has_work() {
                 happened = true;
@@ -189,10 +209,11 @@ impl Driver {
                 self.links[at].dirty = true;
             }
         }
-        for timer in self.clock.take_due() {
-            happened = true;
-            self.handle(Event::Expired(timer));
-        }
+        happened
+    }
+
+    /// Does and says what follows from what was heard.
+    fn finish_turn(&mut self, happened: bool) {
         if happened {
             self.scheduler.dispatch_into(&mut self.actions);
         }
@@ -204,8 +225,6 @@ impl Driver {
             self.scheduler.dispatch_into(&mut self.actions);
         }
         self.flush(happened);
-        self.pending.store(self.scheduler.pending_tasks(), Ordering::Relaxed);
-        happened
     }
 
     fn read_mailbox(&mut self) -> bool {

@@ -4,6 +4,7 @@ use super::clock::NextDeadline;
 use super::driver::Driver;
 use super::mailbox::Mailbox;
 use super::storage::Blocks;
+use crate::host::pace::SharpTimers;
 use crate::host::supervisor::Supervisor;
 use crate::link::bell::Sleeper;
 use crate::link::message::{Ask, FromWorker, Reply, RequestId};
@@ -166,6 +167,7 @@ impl Shared {
         // Until this thread leaves, it is the one that keeps the time.
         self.deadline.set(None);
         let mut nap = FIRST_NAP;
+        let mut sharp = None;
         let mut idle: Option<(Instant, Duration)> = None;
         loop {
             let happened = driver.turn();
@@ -196,9 +198,19 @@ impl Shared {
             let bell = self.segment.bell();
             self.segment.batch().set(driver.results_may_lie());
             let announced = bell.announce(Sleeper::Driver);
+            // The network rings no bell, and this thread may have been off its core since its last look.
+            if driver.has_hosts() && driver.turn() {
+                bell.awake();
+                if done(Some(driver)) {
+                    return true;
+                }
+                (nap, idle) = (FIRST_NAP, None);
+                continue;
+            }
             if !driver.has_work() {
                 if let Some(limit) = self.until_hosts_are_heard(driver) {
                     nap = limit;
+                    sharp.get_or_insert_with(SharpTimers::new);
                 }
                 let until = deadline.into_iter().chain(driver.next_deadline()).min();
                 let left = until.map_or(nap, |at| at.saturating_duration_since(now).min(nap));
@@ -231,6 +243,7 @@ impl Shared {
 
     /// The engine thread: drives while nobody else does and something happens.
     pub(super) fn stand_by(&self) {
+        let _sharp = self.lock_driver().has_hosts().then(SharpTimers::new);
         while !self.over.load(Ordering::Acquire) {
             let announced = self.segment.bell().token(Sleeper::Standby);
             let mut nap = LONGEST_NAP;

@@ -1,5 +1,6 @@
 //! How long to sleep between two looks at the network, which cannot ring a bell.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 /// The first nap after something happened.
@@ -12,6 +13,8 @@ const QUIET: Duration = Duration::from_millis(1250);
 const STEP: Duration = Duration::from_millis(250);
 /// until they are so many times as long as before, which is next to nothing for the processor.
 const MOST: u32 = 50;
+/// For so long after traffic naps do not grow: an answer takes no longer, if somebody is about to give it.
+const FLOW: Duration = Duration::from_micros(200);
 /// They never grow longer than this.
 const LONGEST: Duration = Duration::from_millis(100);
 
@@ -46,8 +49,29 @@ impl Pace {
         let steps = u32::try_from(quiet.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
         let longest = (self.backoff * MOST.min(1 << steps.min(16))).min(LONGEST);
         let nap = self.nap.min(longest);
-        self.nap = (self.nap * 2).min(LONGEST);
+        if now.saturating_duration_since(self.last_traffic) >= FLOW {
+            self.nap = (self.nap * 2).min(LONGEST);
+        }
         if busy { nap.min(LONGEST_BUSY) } else { nap }
+    }
+}
+
+/// Has the naps of this thread end when they are to, for as long as this value is there: by default the system ends
+/// them up to 50 µs later, together with those of others.
+#[derive(Debug)]
+pub(crate) struct SharpTimers(());
+
+impl SharpTimers {
+    pub(crate) fn new() -> Self {
+        // Where it is refused, naps take longer.
+        let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
+        SharpTimers(())
+    }
+}
+
+impl Drop for SharpTimers {
+    fn drop(&mut self) {
+        let _ = rustix::thread::set_current_timer_slack(None); // the default
     }
 }
 
@@ -56,9 +80,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn naps_grow_to_the_back_off_and_on_when_it_is_quiet() {
+    fn naps_do_not_grow_while_work_flows() {
         let start = Instant::now();
         let mut pace = Pace::new(Duration::from_millis(1), start);
+        assert!((0..9).all(|_| pace.next_nap(false, start + FLOW / 2) == SHORTEST));
+    }
+
+    #[test]
+    fn naps_grow_to_the_back_off_and_on_when_it_is_quiet() {
+        let before = Instant::now();
+        let start = before + FLOW;
+        let mut pace = Pace::new(Duration::from_millis(1), before);
         let naps: Vec<_> = (0..8).map(|_| pace.next_nap(false, start).as_micros()).collect();
         assert_eq!(naps, [20, 40, 80, 160, 320, 640, 1000, 1000]);
         assert_eq!(pace.next_nap(true, start), LONGEST_BUSY);

@@ -12,7 +12,7 @@ mod relay;
 mod tests;
 mod work;
 
-use crate::host::pace::Pace;
+use crate::host::pace::{Pace, SharpTimers};
 use crate::host::supervisor::{Notice, Staff, Supervisor};
 use crate::host::{HostMemory, allow_open_files};
 use crate::link::bell::Sleeper;
@@ -46,6 +46,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(1);
 /// The controller is lost, says what cannot be understood, or is of another build; or the system refuses what the session
 /// needs. The controller has been told as far as possible.
 pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<()> {
+    let _sharp = SharpTimers::new();
     let mut pace = Pace::new(FIRST_BACKOFF, Instant::now());
     let (words, early) = await_greeting(network, &mut pace)?;
     if words.is_empty() {
@@ -100,6 +101,17 @@ fn say_last_words(network: &mut dyn Network) {
             return;
         }
     }
+}
+
+/// What a monitor did that had nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It found something after all.
+    Work,
+    /// It waited a moment, and is to look again.
+    Look,
+    /// It slept.
+    Nap,
 }
 
 /// A monitor at work.
@@ -183,8 +195,10 @@ impl<'a> Monitor<'a> {
         self.network.send(HostId::CONTROLLER, ready);
         early.into_iter().for_each(|arrival| self.arrived(arrival));
         let mut idle_since = None;
+        // After a nap, the look before the next one is enough.
+        let mut has_napped = false;
         loop {
-            let happened = self.turn();
+            let happened = !has_napped && self.turn();
             if let Some(result) = self.ended.take() {
                 self.supervisor.end();
                 if result.is_ok() {
@@ -194,20 +208,25 @@ impl<'a> Monitor<'a> {
                 }
                 return result;
             }
-            if happened || self.rest(*idle_since.get_or_insert_with(Instant::now)) {
+            let rest = match happened {
+                true => Rest::Work,
+                false => self.rest(*idle_since.get_or_insert_with(Instant::now)),
+            };
+            has_napped = rest == Rest::Nap;
+            if rest == Rest::Work {
                 idle_since = None;
             }
         }
     }
 
     /// There has been nothing to do since then: looks for a moment longer, then sleeps until it is rung or the network wants
-    /// a look. True if something has happened after all.
-    fn rest(&mut self, since: Instant) -> bool {
+    /// a look.
+    fn rest(&mut self, since: Instant) -> Rest {
         let awake = 1 + self.relays.values().filter(|relay| relay.is_awake()).take(self.cores).count();
         let patience = self.segment.patience().set(awake, self.cores);
         if since.elapsed() < patience {
             (0..32).for_each(|_| std::hint::spin_loop());
-            return false;
+            return Rest::Look;
         }
         let segment = self.segment.clone();
         let announced = segment.bell().announce(Sleeper::Driver);
@@ -217,6 +236,6 @@ impl<'a> Monitor<'a> {
             segment.bell().sleep(announced, nap);
         }
         segment.bell().awake();
-        happened
+        if happened { Rest::Work } else { Rest::Nap }
     }
 }

@@ -19,15 +19,17 @@ type Nonsense = String;
 impl Monitor<'_> {
     /// Deals with everything that has happened; false if nothing had.
     pub(super) fn turn(&mut self) -> bool {
-        let mut arrivals = Vec::new();
-        self.network.poll(&mut arrivals);
-        let mut happened = !arrivals.is_empty();
-        arrivals.into_iter().for_each(|arrival| self.arrived(arrival));
-        happened |= self.pass_on_everything();
+        let mut happened = self.pass_on_everything();
         while let Ok(notice) = self.notices.try_recv() {
             happened = true;
             self.noticed(notice);
         }
+        self.flush();
+        // Last, since to look at the network takes longer than all of the above, which would wait for it.
+        let mut arrivals = Vec::new();
+        self.network.poll(&mut arrivals);
+        happened |= !arrivals.is_empty();
+        arrivals.into_iter().for_each(|arrival| self.arrived(arrival));
         if happened {
             self.pace.happened();
         }

@@ -4,7 +4,26 @@ use super::{Kind, Mpi};
 use crate::Result;
 use crate::cluster::Cluster;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
+
+/// How workers come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// mpiexec starts the program alone, which starts the rest.
+    Spawn,
+    /// mpiexec starts all: the program, a monitor on each host, and the workers.
+    Spmd,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Spawn => "spawn",
+            Mode::Spmd => "spmd",
+        })
+    }
+}
 
 /// What is to be started: how many ranks, and where.
 #[derive(Clone, Debug)]

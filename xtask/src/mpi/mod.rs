@@ -14,7 +14,7 @@ mod script;
 mod tests;
 
 pub(crate) use install::find;
-pub(crate) use launch::Job;
+pub(crate) use launch::{Job, Mode};
 pub(crate) use libclang::need as need_libclang;
 pub(crate) use script::Script;
 

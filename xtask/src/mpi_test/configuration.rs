@@ -1,10 +1,10 @@
 //! One way to run the conformance suite with MPI.
 
-use super::{Arguments, Mode};
+use super::Arguments;
 use crate::cluster::Cluster;
 use crate::conformance::{PACKAGE, TARGET};
 use crate::leftovers::Before;
-use crate::mpi::{Job, Mpi, Script};
+use crate::mpi::{Job, Mode, Mpi, Script};
 use crate::suite::{OwnName, Suite};
 use crate::workspace::Workspace;
 use crate::{Result, artifact, process};

@@ -7,7 +7,7 @@ mod configuration;
 pub(crate) mod faults;
 mod programs;
 
-use crate::mpi::{self, Mpi, Name};
+use crate::mpi::{self, Mode, Mpi, Name};
 use crate::suite::{GRACE, Suite};
 use crate::workspace::Workspace;
 use crate::{Result, cluster};
@@ -17,24 +17,6 @@ use std::time::{Duration, Instant};
 
 /// The variable that marks the processes of a test, also those of the launcher and on other hosts.
 const MARK: &str = "UNIDIST_CONFORMANCE_TRIAL";
-
-/// How workers come to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Mode {
-    /// mpiexec starts the program alone, which starts the rest.
-    Spawn,
-    /// mpiexec starts all: the program, a monitor on each host, and the workers.
-    Spmd,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Mode::Spawn => "spawn",
-            Mode::Spmd => "spmd",
-        })
-    }
-}
 
 /// The arguments of `mpi-test`.
 #[derive(Debug, clap::Args)]

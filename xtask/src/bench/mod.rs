@@ -1,8 +1,12 @@
-//! `bench`: the benchmarks.
+//! `bench`: the benchmarks, of a backend on this machine; and [`with_mpi`].
 
+mod with_mpi;
+
+use crate::mpi::{Mode, Name};
 use crate::workspace::{self, Workspace};
 use crate::{Result, peers, process};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 const PACKAGE: &str = "unidist-bench";
@@ -12,20 +16,43 @@ const BUILD_LIMIT: Duration = Duration::from_secs(2400);
 const BEGIN: &str = "<!-- cargo xtask bench --readme: begin -->\n";
 const END: &str = "<!-- cargo xtask bench --readme: end -->\n";
 
+/// The backends that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Backend {
+    /// Processes of this machine.
+    Pymp,
+    /// Beside pymp, and beside what MPI does alone.
+    Mpi,
+}
+
 /// The arguments of `bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// The backend.
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Backend::Pymp)]
+    backend: Backend,
+    /// Which MPI, with the backend mpi; it is installed if need be.
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Name::System)]
+    mpi: Name,
+    /// How the processes of the backend mpi are started.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = Mode::Spawn)]
+    mode: Mode,
+    /// On how many hosts the backend mpi is measured. Several are virtual ones, which need root; then it is what crosses
+    /// between them that is measured.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
+    hosts: u8,
     /// Also write what was measured to this file, for programs to read.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Fewer rounds, smaller numbers: good for a first look.
     #[arg(long)]
     quick: bool,
-    /// Also measure the peers, other systems that do the same work: those that `cargo xtask peers` has installed.
+    /// Also measure the peers, other systems that do the same work: those that `cargo xtask peers` has installed. With
+    /// the backend mpi those that use MPI, with the same MPI.
     #[arg(long)]
     peers: bool,
     /// Write the comparison with the peers into README.md, in place of the one that is there. With the peers.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "backend")]
     readme: bool,
     /// How many workers the peers have, and unidist beside them: as many as cores, up to 4, unless it is said.
     #[arg(long, value_name = "N")]
@@ -43,28 +70,36 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result {
+    if arguments.backend == Backend::Mpi {
+        return with_mpi::run(arguments);
+    }
     let root = Workspace::load()?.root;
     process::run(process::cargo(&root).args(["build", "--release", "--package", PACKAGE]), BUILD_LIMIT)?;
     let mut bench = process::cargo(&root);
     bench.args(["run", "--quiet", "--release", "--package", PACKAGE, "--"]);
-    bench.args(arguments.quick.then_some("--quick"));
-    if let Some(file) = &arguments.json {
-        // As seen from where the command was given.
-        bench.arg("--json").arg(std::path::absolute(file)?);
-    }
-    for (option, number) in [("--rounds", arguments.rounds), ("--workers", arguments.workers)] {
-        bench.args(number.iter().flat_map(|number| [option.to_owned(), number.to_string()]));
-    }
-    bench.args(arguments.only.iter().flat_map(|word| ["--only", word]));
     let table = peers::folder()?.join("table.md");
-    if arguments.peers || arguments.readme {
-        bench.arg("--peers").arg(peers::folder()?).arg("--markdown").arg(&table);
-    }
+    pass_on(arguments, &table, &mut bench)?;
+    bench.args(arguments.workers.iter().flat_map(|workers| ["--workers".to_owned(), workers.to_string()]));
     process::run(&mut bench, Duration::from_secs(arguments.timeout))?;
     if arguments.readme {
         let readme = root.join("README.md");
         let text = with_table(&workspace::read(&readme)?, &workspace::read(&table)?)?;
         std::fs::write(readme, text)?;
+    }
+    Ok(())
+}
+
+/// What the program is told as it was told here.
+fn pass_on(arguments: &Arguments, table: &Path, bench: &mut Command) -> Result {
+    bench.args(arguments.quick.then_some("--quick"));
+    if let Some(file) = &arguments.json {
+        // As seen from where the command was given.
+        bench.arg("--json").arg(std::path::absolute(file)?);
+    }
+    bench.args(arguments.rounds.iter().flat_map(|rounds| ["--rounds".to_owned(), rounds.to_string()]));
+    bench.args(arguments.only.iter().flat_map(|word| ["--only", word]));
+    if arguments.peers || arguments.readme {
+        bench.arg("--peers").arg(peers::folder()?).arg("--markdown").arg(table);
     }
     Ok(())
 }

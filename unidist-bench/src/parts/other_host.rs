@@ -1,0 +1,151 @@
+//! Tasks on another host, and objects that cross: beside what MPI does alone between the same hosts.
+
+use super::calls::{first, while_work_flows};
+use super::{Samples, Scale, settle_to, start_session};
+use crate::Result;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use unidist::config::Resources;
+use unidist::prelude::*;
+use unidist::{Session, SharedSlice, get_ip, put_slice};
+
+/// What only the program's own host has.
+const HOME: &str = "home";
+const SIZE: usize = 64 << 20;
+/// So long nothing has happened, and everyone sleeps.
+const QUIET: Duration = Duration::from_secs(1);
+
+#[remote]
+fn empty() {}
+
+#[remote]
+fn make(len: usize) -> SharedSlice<u8> {
+    match SharedSlice::build(len, |items| items.fill(7)) {
+        Ok(slice) => slice,
+        Err(error) => panic!("{error}"), // so that the call fails
+    }
+}
+
+/// Keeps a worker until the lock of the file is free, without using its CPU meanwhile.
+#[remote]
+fn hold(file: PathBuf) {
+    let Ok(file) = File::open(file) else { return };
+    // However it ends: this worker is free then.
+    let _ = flock(file, FlockOperation::LockExclusive);
+}
+
+/// A session in which every task runs on another host.
+struct Away {
+    held: Option<ObjectRef<()>>,
+    lock: Option<File>,
+    path: PathBuf,
+    _session: Session,
+}
+
+impl Away {
+    /// Starts the session, with one worker a host; that of this host is kept busy by a task that no other could run.
+    /// Behind a task that holds a resource of its own, no task is queued.
+    fn start(scale: Scale) -> Result<Away> {
+        if scale.is_home {
+            Resources::put([(HOME, 1.0)])?;
+        }
+        let session = start_session(scale.place.hosts())?;
+        let path = std::env::temp_dir().join(format!("unidist-bench-{}", std::process::id()));
+        let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        let held = hold.options().resource(HOME, 1.0).remote(path.clone());
+        let away = Away { held: Some(held), lock: Some(file), path, _session: session };
+        away.check()?;
+        Ok(away)
+    }
+
+    /// An error unless tasks run on another host.
+    fn check(&self) -> Result {
+        let place = || get_ip();
+        let here = get_ip()?;
+        let refs: [_; 32] = std::array::from_fn(|_| place.remote());
+        match get(&refs)?.contains(&here) {
+            true => Err("a task that was to run on another host ran on this one".into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Gives this host's worker free, after a last look.
+    fn end(mut self) -> Result {
+        self.check()?;
+        self.lock = None;
+        Ok(self.held.take().map_or(Ok(()), get)?)
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.lock = None;
+        // If it cannot be removed, it is an empty file in a temporary folder.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn call() -> Result {
+    Ok(get(empty.remote())?)
+}
+
+fn burst() -> Result {
+    let refs: [_; 16] = std::array::from_fn(|_| empty.remote());
+    Ok(get(&refs).map(drop)?)
+}
+
+/// One call after the other: while work flows, by itself, and the first one after a pause. And very many at once.
+pub(super) fn tasks(scale: Scale, samples: &mut Samples) -> Result {
+    let away = Away::start(scale)?;
+    let count: u32 = scale.of(10_000, 50_000);
+    for _ in 0..scale.of(5, 10) {
+        while_work_flows(burst, || samples.time("round trip to another host, awake", 25, call))?;
+    }
+    for _ in 0..scale.of(5, 10) {
+        (0..20).try_for_each(|_| call())?;
+        samples.time("round trip to another host", 50, call)?;
+    }
+    for _ in 0..scale.of(2, 4) {
+        let start = Instant::now();
+        let refs: Vec<_> = (0..count).map(|_| empty.remote()).collect();
+        get(&refs)?;
+        samples.add("empty tasks on another host", f64::from(count) / start.elapsed().as_secs_f64());
+    }
+    for _ in 0..scale.of(4, 8) {
+        std::thread::sleep(QUIET);
+        samples.time("round trip to another host, after 1 s", 1, call)?;
+    }
+    away.end()
+}
+
+/// 64 MiB that a task has made there, and 64 MiB from here that a task there reads. The memory was used before.
+pub(super) fn objects(scale: Scale, samples: &mut Samples) -> Result {
+    let away = Away::start(scale)?;
+    let data = vec![7_u8; SIZE];
+    for round in 0..scale.of(4, 8) {
+        // All but what keeps this host's worker.
+        settle_to(1)?;
+        let made = make.remote(SIZE);
+        wait(&made, 1, None)?;
+        let start = Instant::now();
+        let slice = get(&made)?;
+        let from_there = start.elapsed();
+        drop((slice, made));
+        settle_to(1)?;
+        let mine = put_slice(&data)?;
+        let start = Instant::now();
+        get(first.remote(&mine))?;
+        let to_there = start.elapsed();
+        drop(mine);
+        // What was never touched takes several times as long, once.
+        if round > 0 {
+            samples.add("get 64 MiB from another host", from_there.as_secs_f64());
+            samples.add("task on another host, on 64 MiB", to_there.as_secs_f64());
+        }
+    }
+    settle_to(1)?;
+    away.end()
+}

@@ -1,0 +1,135 @@
+//! `bench --backend mpi`: builds the program for an MPI, and gives it the launchers that it starts its parts with.
+
+use super::{Arguments, PACKAGE, pass_on};
+use crate::cluster::Cluster;
+use crate::leftovers::Before;
+use crate::mpi::{self, Job, Mode, Mpi, Script};
+use crate::suite::{GRACE, OwnName};
+use crate::workspace::Workspace;
+use crate::{Result, artifact, process};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// The parts have up to so many workers, or as many as there are cores.
+const WORKERS: u32 = 4;
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments) -> Result {
+    if arguments.peers && arguments.hosts > 1 {
+        return Err("the peers are measured on one host: --peers without --hosts".into());
+    }
+    let workspace = Workspace::load()?;
+    let mpi = mpi::find(&workspace, arguments.mpi)?;
+    mpi::need_libclang()?;
+    let mut cargo = process::cargo(&workspace.root);
+    cargo.args(["build", "--release", "--package", PACKAGE, "--features", "mpi"]);
+    cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
+    let executable = OwnName::of(&artifact::build_with(&mut cargo, PACKAGE)?)?;
+    let hosts = usize::from(arguments.hosts);
+    let place = Place { mpi: &mpi, mode: arguments.mode, hosts: arguments.hosts.into() };
+    let cluster = if hosts > 1 { Some(Cluster::up(hosts)?) } else { None };
+    eprintln!("{mpi}, {}, hosts: {hosts}", place.mode);
+    let before = match &cluster {
+        None => Before::of(&executable.0),
+        Some(cluster) => Before::on_hosts(&executable.0, cluster.shared_memory()?),
+    };
+    let outcome = measure(&place, cluster.as_ref(), &executable.0, arguments);
+    before.check_processes(GRACE)?;
+    before.remove_what_mpi_left()?;
+    outcome
+}
+
+fn measure(place: &Place<'_>, cluster: Option<&Cluster>, executable: &Path, arguments: &Arguments) -> Result {
+    let mut bench = match cluster {
+        None => Command::new(executable),
+        Some(cluster) => cluster.command(&cluster.hosts()[0], executable),
+    };
+    pass_on(arguments, &executable.with_extension("md"), &mut bench)?;
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let workers = arguments.workers.unwrap_or(cores.min(WORKERS));
+    bench.args(["--workers", &workers.to_string()]);
+    bench.arg("--place").arg(format!("{}:{}", place.mode, place.hosts));
+    if let Some(cluster) = cluster {
+        bench.args(["--home", &cluster.hosts()[0]]);
+    }
+    // They are there as long as the program may start them.
+    let mut scripts = Vec::new();
+    let mut add = |option: &str, number: Option<u32>, script: Script, bench: &mut Command| -> Result {
+        let path = script.path().to_str().ok_or("a path that is no text")?;
+        bench.arg(option).arg(number.map_or(path.to_owned(), |number| format!("{number}={path}")));
+        scripts.push(script);
+        Ok(())
+    };
+    for workers in (1..=cores.max(WORKERS).max(workers)).filter(|workers| place.allows(*workers)) {
+        add("--launcher", Some(workers), place.session(cluster, workers)?, &mut bench)?;
+    }
+    add("--ranks-launcher", None, place.ranks(cluster)?, &mut bench)?;
+    if arguments.peers {
+        for processes in [workers + 1, workers + 2] {
+            let script = Script::new(place.mpi, &Job::here(processes), &[])?;
+            add("--peers-launcher", Some(processes), script, &mut bench)?;
+        }
+    }
+    process::run(&mut bench, Duration::from_secs(arguments.timeout))
+}
+
+/// How the sessions are started.
+struct Place<'a> {
+    mpi: &'a Mpi,
+    mode: Mode,
+    hosts: u32,
+}
+
+impl Place<'_> {
+    /// With [`Mode::Spmd`] each host has a rank for a worker.
+    fn allows(&self, workers: u32) -> bool {
+        self.mode == Mode::Spawn || workers >= self.hosts
+    }
+
+    /// What starts a session that has so many workers.
+    fn session(&self, cluster: Option<&Cluster>, workers: u32) -> Result<Script> {
+        let ranks = ranks(self.mode, self.hosts, workers);
+        let mut settings = vec![
+            ("UNIDIST_BACKEND", "mpi".to_owned()),
+            ("UNIDIST_MPI_SPAWN", (self.mode == Mode::Spawn).to_string()),
+        ];
+        let job = match cluster {
+            Some(cluster) => Job::across(cluster, &ranks),
+            None => Job::here(ranks.iter().sum()),
+        };
+        if self.mode == Mode::Spmd {
+            return Script::new(self.mpi, &job, &settings);
+        }
+        settings.extend(cluster.map(|cluster| ("UNIDIST_MPI_HOSTS", cluster.hosts().join(","))));
+        Script::new(self.mpi, &job.starting_with(1), &settings)
+    }
+
+    /// What starts two ranks, on two hosts where there are several.
+    fn ranks(&self, cluster: Option<&Cluster>) -> Result<Script> {
+        let job = cluster.map_or_else(|| Job::here(2), |cluster| Job::across(cluster, &[1, 1]));
+        Script::new(self.mpi, &job, &[])
+    }
+}
+
+/// How many ranks each host has: with [`Mode::Spmd`], the first has the program, each has a monitor, and then there are
+/// the workers. With [`Mode::Spawn`] there is room for the program or a monitor, and some.
+fn ranks(mode: Mode, hosts: u32, workers: u32) -> Vec<u32> {
+    let workers = |host| workers / hosts + u32::from(host < workers % hosts);
+    match mode {
+        Mode::Spawn => vec![2; hosts as usize],
+        Mode::Spmd => (0..hosts).map(|host| 1 + u32::from(host == 0) + workers(host)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_has_a_monitor_and_its_share_of_workers() {
+        assert_eq!(ranks(Mode::Spmd, 1, 4), [6]);
+        assert_eq!(ranks(Mode::Spmd, 2, 3), [4, 2]);
+        assert_eq!(ranks(Mode::Spawn, 2, 3), [2, 2]);
+    }
+}
