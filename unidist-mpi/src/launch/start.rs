@@ -94,11 +94,12 @@ pub(crate) fn start_monitors(mpi: Mpi, hosts: &Hosts) -> Result<Communicator> {
     let names = hosts.names();
     let path = program.display().to_string();
     let info = keys(Library::loaded(), &names, hosts.of_launcher);
-    let _watch = patience::say_when_long(not_started(&names, &path));
+    let _watch = patience::say_when_long(not_started(&names, &path) + surer(under_launcher()));
     mpi.spawn(&program, &arguments, hosts.further.len(), &info).map_err(|error| Error::Launch {
         message: format!(
-            "MPI could not start monitors on {names}: {error}. {}",
-            advice(Library::loaded(), &path)
+            "MPI could not start monitors on {names}: {error}. {}{}",
+            advice(Library::loaded(), &path),
+            surer(under_launcher())
         ),
     })
 }
@@ -151,9 +152,24 @@ fn not_started(names: &str, program: &str) -> String {
     )
 }
 
+/// What else may help where no launcher has started this program: not every MPI does well by itself.
+fn surer(launched: bool) -> &'static str {
+    if launched { "" } else { "; to start the program with `mpiexec -n 1` is the surer way" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_names_what_must_be_there() {
+        let text = advice(Library::OpenMpi(4), "/x/app") + surer(false);
+        for word in ["orted", "/x/app", "firewall", "mpiexec -n 1"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert!(not_started("a,b", "/x/app").contains("whether /x/app exists there"));
+        assert_eq!(surer(true), "");
+    }
 
     #[test]
     fn each_mpi_is_told_in_its_own_words() {
