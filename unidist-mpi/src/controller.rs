@@ -44,8 +44,9 @@ pub fn join(settings: &Settings, program: Program) -> Result<Joined> {
 
 fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result<Membership> {
     launch::check_before_init(hosts)?;
+    let launched = launch::under_launcher(); // some MPIs, when they are initialised, set what a launcher sets
     let mpi = Mpi::init()?;
-    let monitors = launch::start_monitors(mpi, hosts)?;
+    let monitors = launch::start_monitors(mpi, hosts, launched)?;
     let _watch = launch::say_when_long(format!(
         "MPI has started the monitors on {}, but they are not heard yet; what it takes: {}",
         hosts.names(),
@@ -53,7 +54,7 @@ fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result
     ));
     let failed = |error: MpiError| Error::system("cannot join the monitors", error);
     let group = monitors.merge(false).map_err(failed)?;
-    let all = introduce(mpi, &group, program, settings, &hosts.all, launch::under_launcher())?;
+    let all = introduce(mpi, &group, program, settings, &hosts.all, launched)?;
     match (Topology::of_spawned(&all), all.first()) {
         (Ok(topology), Some(own)) => Ok(Membership::new(mpi, topology, group, None, &own.terms)),
         (Err(error), _) => {

@@ -78,7 +78,7 @@ fn is_of_mpich(mpiexec: &PathBuf) -> bool {
 }
 
 /// Starts a monitor on each further host: this executable, with a mark and this program's arguments.
-pub(crate) fn start_monitors(mpi: Mpi, hosts: &Hosts) -> Result<Communicator> {
+pub(crate) fn start_monitors(mpi: Mpi, hosts: &Hosts, launched: bool) -> Result<Communicator> {
     if mpi.has_spawned() && matches!(Library::loaded(), Library::OpenMpi(5..)) {
         // Those that it starts then fail in MPI_Init, and it waits for them for ever.
         return Err(Error::Unsupported {
@@ -94,12 +94,12 @@ pub(crate) fn start_monitors(mpi: Mpi, hosts: &Hosts) -> Result<Communicator> {
     let names = hosts.names();
     let path = program.display().to_string();
     let info = keys(Library::loaded(), &names, hosts.of_launcher);
-    let _watch = patience::say_when_long(not_started(&names, &path) + surer(under_launcher()));
+    let _watch = patience::say_when_long(not_started(&names, &path) + surer(launched));
     mpi.spawn(&program, &arguments, hosts.further.len(), &info).map_err(|error| Error::Launch {
         message: format!(
             "MPI could not start monitors on {names}: {error}. {}{}",
             advice(Library::loaded(), &path),
-            surer(under_launcher())
+            surer(launched)
         ),
     })
 }
