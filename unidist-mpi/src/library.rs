@@ -115,6 +115,23 @@ pub(crate) fn alone_advice(library: Library, started: usize) -> String {
     )
 }
 
+/// What has to be set before an MPI that says this of itself can start processes; none if nothing is missing. What is
+/// set tells `variable`.
+pub(crate) fn missing_to_spawn(version: &str, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    if !version.contains("Intel(R) MPI") {
+        return None;
+    }
+    const OFF: [&str; 5] = ["", "0", "no", "off", "disable"];
+    let spawn = variable("I_MPI_SPAWN").unwrap_or_default().to_ascii_lowercase();
+    let on = !OFF.contains(&spawn.as_str());
+    // With fabrics that were named it can, whatever else is set.
+    (!on && variable("I_MPI_FABRICS").is_none()).then(|| {
+        "Intel MPI starts processes on other hosts only with I_MPI_SPAWN=on, and crashes without: set it, or use SPMD \
+         mode (UNIDIST_MPI_SPAWN=false)"
+            .to_owned()
+    })
+}
+
 /// How an MPI is told which network to use.
 pub(crate) fn network_advice(library: Library) -> &'static str {
     match library {
@@ -168,6 +185,21 @@ mod tests {
         assert!(network_advice(Library::OpenMpi(4)).contains("oob_tcp_if_include"));
         assert!(network_advice(Library::OpenMpi(5)).contains("prte_if_include"));
         assert!(network_advice(Library::Mpich(None)).contains("-iface"));
+    }
+
+    #[test]
+    fn intel_mpi_has_to_be_told_that_it_will_spawn() {
+        let intel = "Intel(R) MPI Library 2021.18 for Linux* OS";
+        let missing = |version, set: &[(&str, &str)]| {
+            let value =
+                |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
+            missing_to_spawn(version, value).is_some()
+        };
+        assert!(missing(intel, &[]));
+        assert!(missing(intel, &[("I_MPI_SPAWN", "Off")]));
+        assert!(!missing(intel, &[("I_MPI_SPAWN", "on")]));
+        assert!(!missing(intel, &[("I_MPI_FABRICS", "shm:ofi")]));
+        assert!(!missing(OPEN_MPI_4, &[]));
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub(crate) fn check_before_init(hosts: &Hosts) -> Result<()> {
             ));
         }
     }
+    if let Some(message) = library::missing_to_spawn(&library_version(), |name| std::env::var(name).ok()) {
+        return launch(message);
+    }
     if under_launcher() {
         return Ok(());
     }
