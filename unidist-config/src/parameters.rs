@@ -124,6 +124,14 @@ registry! {
     /// What UNIDIST_OBJECT_STORE_MEMORY is for the other backends; with `mpi` it is the limit of each host.
     MpiSharedObjectStoreMemory = "UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY": Option<ByteCount>, default None,
         "that of UNIDIST_OBJECT_STORE_MEMORY";
+
+    /// Whether the processes of a host share the memory of its objects. With `mpi` they always do, so that `false` is an
+    /// error of `init`; the variable is that of the Python package.
+    MpiSharedObjectStore = "UNIDIST_MPI_SHARED_OBJECT_STORE": bool, default true, "true";
+
+    /// In the Python package, how many bytes the shared table of objects takes. With `mpi` there is none: each process
+    /// has 512 KiB for messages, both ways together, and what else is needed grows and shrinks. A value changes nothing, and the log says so.
+    MpiSharedServiceMemory = "UNIDIST_MPI_SHARED_SERVICE_MEMORY": Option<ByteCount>, default None, "none";
 }
 
 impl Backend {

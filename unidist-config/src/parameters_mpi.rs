@@ -1,7 +1,8 @@
 //! The faces, in code, of what is set for several hosts and for the backend `mpi`.
 
 use crate::parameters::{
-    HostTimeout, MpiBackoff, MpiHosts, MpiLog, MpiSharedObjectStoreMemory, MpiSpawn, put,
+    HostTimeout, MpiBackoff, MpiHosts, MpiLog, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
+    MpiSharedServiceMemory, MpiSpawn, put,
 };
 use crate::{ConfigError, HostName, table};
 use std::collections::BTreeMap;
@@ -128,6 +129,46 @@ impl MpiSharedObjectStoreMemory {
     }
 
     /// Sets the limit, in bytes, or `None` for that of all backends.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0 and for 8 EiB or more, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(bytes: impl Into<Option<u64>>) -> Result<(), ConfigError> {
+        put::<Self>(bytes.into().map(|bytes| bytes.to_string()).unwrap_or_default().into())
+    }
+}
+
+impl MpiSharedObjectStore {
+    /// Whether the processes of a host are to share its objects.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<bool, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets whether they are. `mpi` does not start if they are not.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(shared: bool) -> Result<(), ConfigError> {
+        put::<Self>(shared.to_string().into())
+    }
+}
+
+impl MpiSharedServiceMemory {
+    /// The number of bytes, if one was given. It changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Option<u64>, ConfigError> {
+        Ok(Self::read()?.map(|bytes| bytes.0))
+    }
+
+    /// Sets the number of bytes, or `None` for none. It changes nothing.
     ///
     /// # Errors
     ///

@@ -2,7 +2,8 @@
 
 use crate::parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MpiBackoff, MpiHosts, MpiLog,
-    MpiSharedObjectStoreMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit,
+    MpiSharedObjectStore, MpiSharedObjectStoreMemory, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory,
+    Resources, SpillDir, SpillLimit,
 };
 use crate::parameters_mpi::MpiRuntimeEnv;
 use crate::variable::{self, Definition, Raw};
@@ -54,6 +55,10 @@ pub struct MpiSettings {
     pub log: bool,
     /// Bytes that the objects of each host may take together.
     pub object_store_memory: Option<u64>,
+    /// Whether the processes of a host are to share its objects, as they always do.
+    pub shared_object_store: bool,
+    /// Bytes for a table of objects, of which there is none.
+    pub service_memory: Option<u64>,
     /// Variables that are added to the environment of workers.
     pub runtime_env: BTreeMap<String, String>,
 }
@@ -117,6 +122,8 @@ impl Settings {
                 backoff: resolve::<MpiBackoff>(&given)?.0,
                 log: resolve::<MpiLog>(&given)?,
                 object_store_memory: resolve::<MpiSharedObjectStoreMemory>(&given)?.map(|bytes| bytes.0),
+                shared_object_store: resolve::<MpiSharedObjectStore>(&given)?,
+                service_memory: resolve::<MpiSharedServiceMemory>(&given)?.map(|bytes| bytes.0),
                 runtime_env: BTreeMap::new(),
             },
         })
@@ -174,6 +181,7 @@ mod tests {
         let mpi = settings.mpi;
         assert_eq!((mpi.spawn, mpi.log, mpi.hosts.len()), (true, false, 0));
         assert_eq!((mpi.backoff, mpi.object_store_memory), (Duration::from_millis(1), None));
+        assert_eq!((mpi.shared_object_store, mpi.service_memory), (true, None));
         assert!(mpi.runtime_env.is_empty());
     }
 
@@ -195,6 +203,8 @@ mod tests {
             ("UNIDIST_MPI_BACKOFF", "1e-4"),
             ("UNIDIST_MPI_LOG", "1"),
             ("UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY", "1GiB"),
+            ("UNIDIST_MPI_SHARED_OBJECT_STORE", "NO"),
+            ("UNIDIST_MPI_SHARED_SERVICE_MEMORY", "1MiB"),
         ]);
         let expected = Settings {
             backend: BackendName::Pyseq,
@@ -216,6 +226,8 @@ mod tests {
                 backoff: Duration::from_micros(100),
                 log: true,
                 object_store_memory: Some(1 << 30),
+                shared_object_store: false,
+                service_memory: Some(1 << 20),
                 runtime_env: BTreeMap::new(),
             },
         };
