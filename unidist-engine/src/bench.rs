@@ -82,8 +82,13 @@ impl Echo {
         let process = Process(command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?);
         drop(command); // with it the other end of the socket, so that the end of the process is seen
         let spin = waiting.spin();
-        let welcome =
-            Welcome { build_id: NAME.into(), process: ProcessId::CONTROLLER, actor: false, log_dir: None };
+        let welcome = Welcome {
+            build_id: NAME.into(),
+            process: ProcessId::CONTROLLER,
+            actor: false,
+            log_dir: None,
+            inline_limit: 1 << 15,
+        };
         handshake::greet(&ours, &welcome, &link, &segment, None)?;
         handshake::receive_answer(&ours, NAME).map_err(io::Error::other)?;
         let (writer, reader) = link.ends(Side::Engine);

@@ -101,6 +101,7 @@ impl Controller {
             process: ProcessId::CONTROLLER,
             actor: false,
             log_dir: settings.log_dir.clone(),
+            inline_limit: settings.inline_limit,
         };
         let staff = Staff {
             command: settings.launch.clone(),
@@ -150,7 +151,7 @@ impl Controller {
         let thread =
             std::thread::Builder::new().name("unidist-engine".into()).spawn(move || engine.stand_by());
         let controller = Controller {
-            depot: Depot::new(segment, spill_file, shared.clone()),
+            depot: Depot::new(segment, spill_file, shared.clone(), settings.inline_limit as usize),
             shared,
             settings,
             cluster,

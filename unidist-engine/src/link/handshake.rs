@@ -28,7 +28,7 @@ use unidist_common::ProcessId;
 
 const MAGIC: [u8; 8] = *b"unidist\n";
 /// Changes whenever a message or a layout in shared memory does.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 const PREFIX: usize = 16;
 const BODY_LIMIT: usize = 1 << 20;
 
@@ -43,6 +43,8 @@ pub(crate) struct Welcome {
     pub(crate) actor: bool,
     /// The folder of its log file; standard error if there is none.
     pub(crate) log_dir: Option<PathBuf>,
+    /// Up to this many bytes of an object travel in messages; more goes through the store.
+    pub(crate) inline_limit: u32,
 }
 
 /// What the process answers.
@@ -290,7 +292,8 @@ pub(crate) fn hear_anything(bytes: &[u8]) {
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn examples() -> Vec<Vec<u8>> {
     let (build_id, log_dir) = ("build".to_owned(), Some("logs".into()));
-    let welcome = Welcome { build_id, process: ProcessId::CONTROLLER, actor: true, log_dir };
+    let welcome =
+        Welcome { build_id, process: ProcessId::CONTROLLER, actor: true, log_dir, inline_limit: 1 << 15 };
     let joined = Answer::Joined { build_id: "build".into() };
     let refused = Answer::Refused { why: "another build".into() };
     let (greeting, welcomed) = crate::fuzz::greetings();
@@ -306,7 +309,7 @@ mod tests {
 
     fn welcome(build_id: &str) -> Welcome {
         let process = ProcessId::new(3).unwrap();
-        Welcome { build_id: build_id.into(), process, actor: false, log_dir: None }
+        Welcome { build_id: build_id.into(), process, actor: false, log_dir: None, inline_limit: 1 << 15 }
     }
 
     fn meet(ours: &'static str, theirs: &'static str) -> (Result<(), String>, Result<Welcome, String>) {

@@ -146,6 +146,7 @@ impl<'a> Monitor<'a> {
                 process: ProcessId::CONTROLLER,
                 actor: false,
                 log_dir: greeting.log_dir,
+                inline_limit: greeting.inline_limit,
             },
             notify: Box::new(move |notice| {
                 // It fails only when the monitor has ended, and nobody wants to know.

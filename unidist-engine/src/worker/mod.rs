@@ -67,7 +67,8 @@ fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Resul
     let socket = take_socket()?;
     let Joined { welcome, link, segment, spill } = handshake::join(&socket, &(program.build_id)())?;
     logging::start(&welcome);
-    let client = Arc::new(Client::new(welcome.process, welcome.actor, link, segment, spill));
+    let small = welcome.inline_limit as usize;
+    let client = Arc::new(Client::new(welcome.process, welcome.actor, link, segment, spill, small));
     spawn("unidist-watch", move || watch(socket))?;
     let link_thread = client.clone();
     spawn("unidist-link", move || read_link_for_others(&link_thread))?;

@@ -31,7 +31,13 @@ impl Office {
             },
             segment: Segment::create("unidist-test", 4096).unwrap(),
             spill: None,
-            welcome: Welcome { build_id: "a".into(), process, actor: false, log_dir: None },
+            welcome: Welcome {
+                build_id: "a".into(),
+                process,
+                actor: false,
+                log_dir: None,
+                inline_limit: 1 << 15,
+            },
             notify: Box::new(move |notice| drop(sender.send(notice))),
         };
         Office { supervisor: Supervisor::start(staff).unwrap(), notices }
