@@ -36,7 +36,8 @@ pub use error::ConfigError;
 pub use host::HostName;
 pub use parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MpiBackoff, MpiHosts, MpiLog,
-    MpiSharedObjectStoreMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit, VARIABLES,
+    MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory, MpiSharedObjectStoreThreshold,
+    MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit, VARIABLES,
 };
 pub use parameters_mpi::MpiRuntimeEnv;
 pub use reference::reference_page;

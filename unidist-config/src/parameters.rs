@@ -1,6 +1,6 @@
 //! The registry: one parameter type for each variable.
 
-use crate::parse::{Allowed, ByteCount, ByteLimit, Positive};
+use crate::parse::{Allowed, ByteCount, ByteLimit, Positive, Threshold};
 use crate::variable::{self, Definition, Source, Variable};
 use crate::{BackendName, ConfigError, HostName, table};
 use std::collections::BTreeMap;
@@ -124,6 +124,24 @@ registry! {
     /// What UNIDIST_OBJECT_STORE_MEMORY is for the other backends; with `mpi` it is the limit of each host.
     MpiSharedObjectStoreMemory = "UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY": Option<ByteCount>, default None,
         "that of UNIDIST_OBJECT_STORE_MEMORY";
+
+    /// How many bytes a buffer of an object may have to travel in the messages of `mpi`. One of more lies in the store
+    /// of each host that needs it, in memory that the processes there share, and counts against its limit.
+    MpiSharedObjectStoreThreshold = "UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD": Option<Threshold>, default None,
+        "that of UNIDIST_MPI_PICKLE_THRESHOLD, else 32KiB";
+
+    /// Another name for UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD, which wins: what does not travel in a message lies in
+    /// the store. In the Python package there is a way between.
+    MpiPickleThreshold = "UNIDIST_MPI_PICKLE_THRESHOLD": Option<Threshold>, default None,
+        "that of UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD";
+
+    /// Whether the processes of a host share the memory of its objects. With `mpi` they always do, so that `false` is an
+    /// error of `init`; the variable is that of the Python package.
+    MpiSharedObjectStore = "UNIDIST_MPI_SHARED_OBJECT_STORE": bool, default true, "true";
+
+    /// In the Python package, how many bytes the shared table of objects takes. With `mpi` there is none: each process
+    /// has 512 KiB for messages, both ways together, and what else is needed grows and shrinks. A value changes nothing, and the log says so.
+    MpiSharedServiceMemory = "UNIDIST_MPI_SHARED_SERVICE_MEMORY": Option<ByteCount>, default None, "none";
 }
 
 impl Backend {

@@ -1,7 +1,8 @@
 //! The faces, in code, of what is set for several hosts and for the backend `mpi`.
 
 use crate::parameters::{
-    HostTimeout, MpiBackoff, MpiHosts, MpiLog, MpiSharedObjectStoreMemory, MpiSpawn, put,
+    HostTimeout, MpiBackoff, MpiHosts, MpiLog, MpiPickleThreshold, MpiSharedObjectStore,
+    MpiSharedObjectStoreMemory, MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, put,
 };
 use crate::{ConfigError, HostName, table};
 use std::collections::BTreeMap;
@@ -133,6 +134,86 @@ impl MpiSharedObjectStoreMemory {
     ///
     /// [`ConfigError::InvalidValue`] for 0 and for 8 EiB or more, [`ConfigError::AfterInit`] while a session exists.
     pub fn put(bytes: impl Into<Option<u64>>) -> Result<(), ConfigError> {
+        put::<Self>(bytes.into().map(|bytes| bytes.to_string()).unwrap_or_default().into())
+    }
+}
+
+impl MpiSharedObjectStore {
+    /// Whether the processes of a host are to share its objects.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<bool, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets whether they are. `mpi` does not start if they are not.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(shared: bool) -> Result<(), ConfigError> {
+        put::<Self>(shared.to_string().into())
+    }
+}
+
+impl MpiSharedServiceMemory {
+    /// The number of bytes, if one was given. It changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Option<u64>, ConfigError> {
+        Ok(Self::read()?.map(|bytes| bytes.0))
+    }
+
+    /// Sets the number of bytes, or `None` for none. It changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0 and for 8 EiB or more, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(bytes: impl Into<Option<u64>>) -> Result<(), ConfigError> {
+        put::<Self>(bytes.into().map(|bytes| bytes.to_string()).unwrap_or_default().into())
+    }
+}
+
+impl MpiSharedObjectStoreThreshold {
+    /// The number of bytes, if one was given.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Option<u32>, ConfigError> {
+        Ok(Self::read()?.map(|bytes| bytes.0))
+    }
+
+    /// Sets the number of bytes, or `None` for the default.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0 and for more than 16 MiB, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(bytes: impl Into<Option<u32>>) -> Result<(), ConfigError> {
+        put::<Self>(bytes.into().map(|bytes| bytes.to_string()).unwrap_or_default().into())
+    }
+}
+
+impl MpiPickleThreshold {
+    /// The number of bytes, if one was given.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Option<u32>, ConfigError> {
+        Ok(Self::read()?.map(|bytes| bytes.0))
+    }
+
+    /// Sets the number of bytes, or `None` for the default.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0 and for more than 16 MiB, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(bytes: impl Into<Option<u32>>) -> Result<(), ConfigError> {
         put::<Self>(bytes.into().map(|bytes| bytes.to_string()).unwrap_or_default().into())
     }
 }

@@ -86,6 +86,22 @@ impl Parse for Option<ByteCount> {
     }
 }
 
+/// A number of bytes that a message can well carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Threshold(pub(crate) u32);
+
+impl Allowed for Option<Threshold> {
+    const KIND: &'static str = ByteCount::KIND;
+    const ALLOWED: &'static str = "from 1 byte to 16MiB, written as for UNIDIST_OBJECT_STORE_MEMORY";
+}
+
+impl Parse for Option<Threshold> {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        let allowed = bytes(raw).filter(|bytes| (1..=16 << 20).contains(bytes))?;
+        Some(Some(Threshold(u32::try_from(allowed).ok()?)))
+    }
+}
+
 /// A number of bytes that may be 0; none where it depends on what only the session knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteLimit(pub(crate) Option<u64>);

@@ -2,7 +2,8 @@
 
 use crate::parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MpiBackoff, MpiHosts, MpiLog,
-    MpiSharedObjectStoreMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit,
+    MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory, MpiSharedObjectStoreThreshold,
+    MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit,
 };
 use crate::parameters_mpi::MpiRuntimeEnv;
 use crate::variable::{self, Definition, Raw};
@@ -54,6 +55,12 @@ pub struct MpiSettings {
     pub log: bool,
     /// Bytes that the objects of each host may take together.
     pub object_store_memory: Option<u64>,
+    /// Up to how many bytes a buffer travels in messages.
+    pub store_threshold: Option<u32>,
+    /// Whether the processes of a host are to share its objects, as they always do.
+    pub shared_object_store: bool,
+    /// Bytes for a table of objects, of which there is none.
+    pub service_memory: Option<u64>,
     /// Variables that are added to the environment of workers.
     pub runtime_env: BTreeMap<String, String>,
 }
@@ -117,6 +124,11 @@ impl Settings {
                 backoff: resolve::<MpiBackoff>(&given)?.0,
                 log: resolve::<MpiLog>(&given)?,
                 object_store_memory: resolve::<MpiSharedObjectStoreMemory>(&given)?.map(|bytes| bytes.0),
+                store_threshold: resolve::<MpiSharedObjectStoreThreshold>(&given)?
+                    .or(resolve::<MpiPickleThreshold>(&given)?)
+                    .map(|bytes| bytes.0),
+                shared_object_store: resolve::<MpiSharedObjectStore>(&given)?,
+                service_memory: resolve::<MpiSharedServiceMemory>(&given)?.map(|bytes| bytes.0),
                 runtime_env: BTreeMap::new(),
             },
         })
@@ -174,6 +186,7 @@ mod tests {
         let mpi = settings.mpi;
         assert_eq!((mpi.spawn, mpi.log, mpi.hosts.len()), (true, false, 0));
         assert_eq!((mpi.backoff, mpi.object_store_memory), (Duration::from_millis(1), None));
+        assert_eq!((mpi.shared_object_store, mpi.service_memory), (true, None));
         assert!(mpi.runtime_env.is_empty());
     }
 
@@ -195,6 +208,10 @@ mod tests {
             ("UNIDIST_MPI_BACKOFF", "1e-4"),
             ("UNIDIST_MPI_LOG", "1"),
             ("UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY", "1GiB"),
+            ("UNIDIST_MPI_SHARED_OBJECT_STORE", "NO"),
+            ("UNIDIST_MPI_SHARED_SERVICE_MEMORY", "1MiB"),
+            ("UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD", "1MiB"),
+            ("UNIDIST_MPI_PICKLE_THRESHOLD", "7"),
         ]);
         let expected = Settings {
             backend: BackendName::Pyseq,
@@ -216,10 +233,27 @@ mod tests {
                 backoff: Duration::from_micros(100),
                 log: true,
                 object_store_memory: Some(1 << 30),
+                store_threshold: Some(1 << 20),
+                shared_object_store: false,
+                service_memory: Some(1 << 20),
                 runtime_env: BTreeMap::new(),
             },
         };
         assert_eq!(settings, Ok(expected));
+    }
+
+    #[test]
+    fn the_threshold_has_two_names() {
+        const THIS: &str = "UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD";
+        const OTHER: &str = "UNIDIST_MPI_PICKLE_THRESHOLD";
+        let threshold = |set: &[(&str, &str)]| environment(set).map(|settings| settings.mpi.store_threshold);
+        assert_eq!(threshold(&[]), Ok(None));
+        assert_eq!(threshold(&[(OTHER, "4KiB")]), Ok(Some(4096)));
+        assert_eq!(threshold(&[(OTHER, "4KiB"), (THIS, "16MiB")]), Ok(Some(16 << 20)));
+        for wrong in ["0", "17MiB", "-1", "many"] {
+            assert!(threshold(&[(THIS, wrong)]).unwrap_err().to_string().contains(THIS), "{wrong}");
+            assert!(threshold(&[(OTHER, wrong)]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl Echo {
             actor: false,
             log_dir: None,
             host: None,
+            inline_limit: 1 << 15,
         };
         handshake::greet(&ours, &welcome, &link, &segment, None)?;
         handshake::receive_answer(&ours, NAME).map_err(io::Error::other)?;

@@ -244,6 +244,7 @@ pub(crate) fn greetings() -> (Greeting, [Welcomed; 2]) {
         spill_dir: Some("folder".into()),
         spill_limit: None,
         log_dir: None,
+        inline_limit: 1 << 15,
         backoff: Duration::from_millis(1),
     };
     let ready = Welcomed::Ready { build_id: "build".into(), segment: 1 << 30, spill_limit: 1 << 40 };

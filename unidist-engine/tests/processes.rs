@@ -9,7 +9,7 @@ use numbers::{
     settings, submit, submit_with,
 };
 use std::path::PathBuf;
-use unidist_common::{Arg, Error, ErrorKind, FunctionKey, Object};
+use unidist_common::{Arg, Error, ErrorKind, FunctionKey, Object, Payload};
 use unidist_core::{Backend, Program};
 use unidist_engine::controller::{Controller, ControllerSettings};
 use unidist_engine::launch::LaunchCommand;
@@ -151,6 +151,23 @@ fn a_limit_on_pending_tasks_holds_back_the_program() {
     assert!(session.get(&ids).unwrap().iter().all(Result::is_ok));
 }
 
+fn what_lies_in_the_store_depends_on_the_session() {
+    let used = |inline_limit| {
+        let session =
+            Controller::start(ControllerSettings { inline_limit, ..settings() }, program()).unwrap();
+        let before = session.store_usage().unwrap().used;
+        let result = submit(&session, SUM, &[1]); // of 8 bytes, from a worker
+        session.get(&[result]).unwrap()[0].as_ref().unwrap();
+        let after_call = session.store_usage().unwrap().used;
+        let payload = Payload::inline(vec![0; 1000]);
+        session.put(payload.into()).unwrap();
+        (after_call > before, session.store_usage().unwrap().used > after_call)
+    };
+    assert_eq!(used(ControllerSettings::INLINE_LIMIT), (false, false));
+    assert_eq!(used(999), (false, true));
+    assert_eq!(used(7), (true, true));
+}
+
 fn threads_of_the_program_share_the_session() {
     let session = session();
     std::thread::scope(|scope| {
@@ -211,6 +228,7 @@ fn main() {
         a_process_that_writes_garbage_is_killed_alone,
         a_process_that_ends_in_the_middle_of_a_message_is_lost,
         a_limit_on_pending_tasks_holds_back_the_program,
+        what_lies_in_the_store_depends_on_the_session,
         threads_of_the_program_share_the_session,
         after_shutdown_everything_is_an_error_and_nothing_hangs,
         whoever_shuts_down_waits_for_the_end,

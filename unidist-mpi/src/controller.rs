@@ -2,6 +2,7 @@
 
 use crate::communication::{AtExit, Mpi, MpiError};
 use crate::launch;
+use crate::library::{self, Library};
 use crate::membership::{Membership, introduce};
 use crate::topology::Topology;
 use crate::worker::{self, Awake};
@@ -43,11 +44,17 @@ pub fn join(settings: &Settings, program: Program) -> Result<Joined> {
 
 fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result<Membership> {
     launch::check_before_init(hosts)?;
+    let launched = launch::under_launcher(); // some MPIs, when they are initialised, set what a launcher sets
     let mpi = Mpi::init()?;
-    let monitors = launch::start_monitors(mpi, hosts)?;
+    let monitors = launch::start_monitors(mpi, hosts, launched)?;
+    let _watch = launch::say_when_long(format!(
+        "MPI has started the monitors on {}, but they are not heard yet; what it takes: {}",
+        hosts.names(),
+        library::network_advice(Library::loaded())
+    ));
     let failed = |error: MpiError| Error::system("cannot join the monitors", error);
     let mut group = monitors.merge(false).map_err(failed)?;
-    let all = introduce(mpi, &group, program, settings, &hosts.all, launch::under_launcher())?;
+    let all = introduce(mpi, &group, program, settings, &hosts.all, launched)?;
     match (Topology::of_spawned(&all), all.first()) {
         (Ok(topology), Some(own)) => Ok(Membership::new(mpi, topology, group, None, &own.terms)),
         (Err(error), _) => {
@@ -63,7 +70,20 @@ fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
     let failed = |error: MpiError| Error::system("cannot join the ranks of the job", error);
     let mut world = mpi.world().map_err(failed)?;
     let rank = world.rank();
+    if let Some(started) = launch::size().filter(|started| *started > 1 && world.size() == 1) {
+        world.free();
+        mpi.finalize();
+        return Err(Error::Launch { message: library::alone_advice(Library::loaded(), started) });
+    }
+    let watch = (rank == 0).then(|| {
+        launch::say_when_long(format!(
+            "the {} processes of this job do not hear each other yet; what it takes: {}",
+            world.size(),
+            library::network_advice(Library::loaded())
+        ))
+    });
     let all = introduce(mpi, &world, program, settings, &settings.mpi.hosts, true)?;
+    drop(watch);
     // All draw the same conclusion, so that what follows needs no agreement.
     let topology = Topology::of_ranks(&all);
     let (topology, terms) = match (topology, all.first()) {

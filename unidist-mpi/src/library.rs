@@ -3,6 +3,7 @@
 //! Nothing here needs more than MPI 3.1, so MPICH before 4.2 serves as well as later ones.
 
 use crate::communication::{built_for, library_version};
+use std::fmt;
 use unidist_common::{Error, Result};
 
 /// What `mpi.h` said when the crate was built; 0 where it said nothing.
@@ -43,6 +44,16 @@ impl Library {
         match made_from_mpich.iter().any(|name| version.contains(name)) {
             true => Library::Mpich(None),
             false => Library::Other,
+        }
+    }
+}
+
+impl fmt::Display for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Library::OpenMpi(major) => write!(f, "Open MPI {major}"),
+            Library::Mpich(Some(_)) => f.write_str("MPICH"),
+            Library::Mpich(None) | Library::Other => f.write_str("the same MPI"),
         }
     }
 }
@@ -96,6 +107,49 @@ pub(crate) fn level_advice(initialised_elsewhere: bool) -> String {
     format!("MPI does not let threads take turns, which unidist needs (MPI_THREAD_SERIALIZED): {advice}")
 }
 
+/// What is wrong where the launcher has started so many processes and MPI knows of this one alone.
+pub(crate) fn alone_advice(library: Library, started: usize) -> String {
+    format!(
+        "the launcher has started {started} processes, but to MPI this one is alone: the launcher is of another MPI: start \
+         the program with the `mpiexec` of {library} (`srun` needs the `--mpi` that it was built for: `srun --mpi=list`)"
+    )
+}
+
+/// What has to be set before an MPI that says this of itself can start processes; none if nothing is missing. What is
+/// set tells `variable`.
+pub(crate) fn missing_to_spawn(version: &str, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    if !version.contains("Intel(R) MPI") {
+        return None;
+    }
+    const OFF: [&str; 5] = ["", "0", "no", "off", "disable"];
+    let spawn = variable("I_MPI_SPAWN").unwrap_or_default().to_ascii_lowercase();
+    let on = !OFF.contains(&spawn.as_str());
+    // With fabrics that were named it can, whatever else is set.
+    (!on && variable("I_MPI_FABRICS").is_none()).then(|| {
+        "Intel MPI starts processes on other hosts only with I_MPI_SPAWN=on, and crashes without: set it, or use SPMD \
+         mode (UNIDIST_MPI_SPAWN=false)"
+            .to_owned()
+    })
+}
+
+/// How an MPI is told which network to use.
+pub(crate) fn network_advice(library: Library) -> &'static str {
+    match library {
+        Library::OpenMpi(..5) => {
+            "no firewall between them, and where there are several networks, the right one in OMPI_MCA_btl_tcp_if_include \
+             and OMPI_MCA_oob_tcp_if_include"
+        }
+        Library::OpenMpi(_) => {
+            "no firewall between them, and where there are several networks, the right one in OMPI_MCA_btl_tcp_if_include \
+             and PRTE_MCA_prte_if_include"
+        }
+        Library::Mpich(_) | Library::Other => {
+            "no firewall between them, and where there are several networks, the right one by `mpiexec -iface` and in \
+             UCX_NET_DEVICES or FI_TCP_IFACE"
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +175,31 @@ mod tests {
         assert_eq!(mismatch(mpich, MPICH_5), None);
         assert!(mismatch(mpich, OPEN_MPI_4).is_some());
         assert!(mismatch(open_mpi_5, MPICH_5).is_some());
+    }
+
+    #[test]
+    fn advice_is_in_the_words_of_the_mpi() {
+        let text = alone_advice(Library::of(OPEN_MPI_4), 4);
+        assert!(text.contains("4 processes") && text.contains("`mpiexec` of Open MPI 4"), "{text}");
+        assert!(alone_advice(Library::of(MPICH_5), 2).contains("`mpiexec` of MPICH"));
+        assert!(network_advice(Library::OpenMpi(4)).contains("oob_tcp_if_include"));
+        assert!(network_advice(Library::OpenMpi(5)).contains("prte_if_include"));
+        assert!(network_advice(Library::Mpich(None)).contains("-iface"));
+    }
+
+    #[test]
+    fn intel_mpi_has_to_be_told_that_it_will_spawn() {
+        let intel = "Intel(R) MPI Library 2021.18 for Linux* OS";
+        let missing = |version, set: &[(&str, &str)]| {
+            let value =
+                |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
+            missing_to_spawn(version, value).is_some()
+        };
+        assert!(missing(intel, &[]));
+        assert!(missing(intel, &[("I_MPI_SPAWN", "Off")]));
+        assert!(!missing(intel, &[("I_MPI_SPAWN", "on")]));
+        assert!(!missing(intel, &[("I_MPI_FABRICS", "shm:ofi")]));
+        assert!(!missing(OPEN_MPI_4, &[]));
     }
 
     #[test]

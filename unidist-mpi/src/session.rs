@@ -9,7 +9,7 @@ use crate::topology::Host;
 use crate::worker;
 use std::ffi::OsString;
 use std::sync::Arc;
-use unidist_common::Result;
+use unidist_common::{Error, Result};
 use unidist_config::{CpuCount, MpiSharedObjectStoreMemory, ObjectStoreMemory, Settings, Source};
 use unidist_core::{Backend, Program};
 use unidist_engine::controller::{Controller, ControllerSettings, HostSettings, OtherHosts};
@@ -25,6 +25,7 @@ use unidist_engine::network::HostId;
 ///
 /// MPI cannot start what is needed, what was started does not go together, or the engine cannot start on a host.
 pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> {
+    check_store(settings)?;
     let membership = match join(settings, program)? {
         Joined::Alone(slots) => {
             let engine = engine_settings(settings, own_cpus(settings, slots), host_address(), Vec::new());
@@ -47,13 +48,29 @@ pub fn serve_if_started(program: Program, install: fn(Arc<dyn Backend>)) {
     }
 }
 
+/// What was set of the store that it cannot be.
+fn check_store(settings: &Settings) -> Result<()> {
+    if !settings.mpi.shared_object_store {
+        return Err(Error::Unsupported {
+            message:
+                "UNIDIST_MPI_SHARED_OBJECT_STORE=false: with `mpi` the processes of a host always share its \
+                      objects: unset it (UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY says how much they may take)"
+                    .into(),
+        });
+    }
+    if let Some(bytes) = settings.mpi.service_memory {
+        log::warn!("UNIDIST_MPI_SHARED_SERVICE_MEMORY={bytes} changes nothing: there is no table of objects");
+    }
+    Ok(())
+}
+
 /// The engine of the controller, with those of the other hosts.
 fn start_on(membership: Membership, settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> {
     let cpus = slots(&membership.topology().hosts, settings);
     let hosts = membership.topology().hosts.clone();
     let mut all = hosts.iter().zip(cpus);
     let Some((own, own_cpus)) = all.next() else {
-        return Err(unidist_common::Error::system("starting a session", "there is no host in it"));
+        return Err(Error::system("starting a session", "there is no host in it"));
     };
     let engine = engine_settings(settings, own_cpus, own.ip.clone(), bindings(own));
     let others = all.map(|(host, cpus)| HostSettings {
@@ -163,6 +180,7 @@ fn engine_settings(
         spill_limit: settings.spill_limit,
         max_pending_tasks: settings.max_pending_tasks.map(usize::from),
         log_dir: settings.log_dir.clone(),
+        inline_limit: settings.mpi.store_threshold.unwrap_or(ControllerSettings::INLINE_LIMIT),
         cancel_grace: settings.cancel_grace,
         ip,
         launch: LaunchCommand { envs: runtime_env(settings), affinities, ..launch_here() },
@@ -206,6 +224,17 @@ fn launch_elsewhere(settings: &Settings, bindings: Vec<Vec<usize>>) -> LaunchCom
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_is_not_shared_is_refused() {
+        let settings = |value: &str| {
+            Settings::resolve_from(|name| (name == "UNIDIST_MPI_SHARED_OBJECT_STORE").then(|| value.into()))
+                .unwrap()
+        };
+        assert_eq!(check_store(&settings("yes")), Ok(()));
+        let text = check_store(&settings("no")).unwrap_err().to_string();
+        assert!(text.contains("UNIDIST_MPI_SHARED_OBJECT_STORE=false"), "{text}");
+    }
 
     #[test]
     fn slots_are_spread_evenly() {

@@ -140,14 +140,14 @@ fn check_builds(all: &[Introduction]) -> Result<()> {
     let Some(first) = all.first() else { return Ok(()) };
     for (rank, other) in all.iter().enumerate() {
         let what = if other.version != first.version {
-            format!("version {} of unidist, not {}", other.version, first.version)
+            format!("another version of unidist ({}, not {})", other.version, first.version)
         } else if other.build_id != first.build_id {
             format!("another executable (build {}, not {})", other.build_id, first.build_id)
         } else {
             continue;
         };
         return Err(launch(format!(
-            "rank {rank}, on {}, runs {what} like rank 0 on {}: start the same executable on all hosts",
+            "rank {rank}, on {}, runs {what} than rank 0 on {}: start the same executable on all hosts",
             other.host, first.host
         )));
     }
@@ -346,7 +346,9 @@ mod tests {
         let text = Topology::of_ranks(&all).unwrap_err().to_string();
         assert!(text.contains("rank 2") && text.contains("another executable"), "{text}");
         all[2].version = "2".into();
-        assert!(Topology::of_spawned(&all).unwrap_err().to_string().contains("version 2"));
+        assert!(
+            Topology::of_spawned(&all).unwrap_err().to_string().contains("version of unidist (2, not 1)")
+        );
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> 
             spill_limit: settings.spill_limit,
             max_pending_tasks: settings.max_pending_tasks.map(usize::from),
             log_dir: settings.log_dir.clone(),
+            inline_limit: ControllerSettings::INLINE_LIMIT,
             cancel_grace: settings.cancel_grace,
             ip: host_address(),
             launch: LaunchCommand::this_program(),

@@ -102,6 +102,7 @@ impl Controller {
             actor: false,
             log_dir: settings.log_dir.clone(),
             host: (!others.is_empty()).then(crate::host::host_name),
+            inline_limit: settings.inline_limit,
         };
         let staff = Staff {
             command: settings.launch.clone(),
@@ -151,7 +152,7 @@ impl Controller {
         let thread =
             std::thread::Builder::new().name("unidist-engine".into()).spawn(move || engine.stand_by());
         let controller = Controller {
-            depot: Depot::new(segment, spill_file, shared.clone()),
+            depot: Depot::new(segment, spill_file, shared.clone(), settings.inline_limit as usize),
             shared,
             settings,
             cluster,

@@ -5,6 +5,7 @@ use crate::launch::LaunchCommand;
 use crate::link::relay::Greeting;
 use crate::network::{HostId, Network};
 use crate::scheduler::HostLimits;
+use crate::store::depot::INLINE_LIMIT;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub struct ControllerSettings {
     pub max_pending_tasks: Option<usize>,
     /// The folder of the workers' log files; standard error if there is none.
     pub log_dir: Option<PathBuf>,
+    /// Up to this many bytes of an object travel in messages; a buffer of more goes through the store.
+    pub inline_limit: u32,
     /// How long a call that was ended early has to leave its worker before that is killed.
     pub cancel_grace: Duration,
     /// The address of this host.
@@ -114,6 +117,9 @@ fn max_pool(cpus: usize) -> usize {
 }
 
 impl ControllerSettings {
+    /// Of how many bytes a buffer may be to travel in messages, where nothing was said.
+    pub const INLINE_LIMIT: u32 = INLINE_LIMIT as u32;
+
     /// What the scheduler is to know of all hosts.
     pub(super) fn all_limits(&self, others: &[HostSettings]) -> Vec<HostLimits> {
         let here = (self.cpus, &self.resources);
@@ -156,6 +162,7 @@ impl ControllerSettings {
                 spill_dir: self.spill_dir.clone(),
                 spill_limit: self.spill_limit,
                 log_dir: self.log_dir.clone(),
+                inline_limit: self.inline_limit,
                 backoff,
             },
         };

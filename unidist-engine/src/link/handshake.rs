@@ -28,7 +28,7 @@ use unidist_common::ProcessId;
 
 const MAGIC: [u8; 8] = *b"unidist\n";
 /// Changes whenever a message or a layout in shared memory does.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 const PREFIX: usize = 16;
 const BODY_LIMIT: usize = 1 << 20;
 
@@ -45,6 +45,8 @@ pub(crate) struct Welcome {
     pub(crate) log_dir: Option<PathBuf>,
     /// The name of the host, in a session of several.
     pub(crate) host: Option<String>,
+    /// Up to this many bytes of an object travel in messages; more goes through the store.
+    pub(crate) inline_limit: u32,
 }
 
 /// What the process answers.
@@ -293,7 +295,14 @@ pub(crate) fn hear_anything(bytes: &[u8]) {
 pub(crate) fn examples() -> Vec<Vec<u8>> {
     let (build_id, log_dir) = ("build".to_owned(), Some("logs".into()));
     let host = Some("node1".to_owned());
-    let welcome = Welcome { build_id, process: ProcessId::CONTROLLER, actor: true, log_dir, host };
+    let welcome = Welcome {
+        build_id,
+        process: ProcessId::CONTROLLER,
+        actor: true,
+        log_dir,
+        host,
+        inline_limit: 1 << 15,
+    };
     let joined = Answer::Joined { build_id: "build".into() };
     let refused = Answer::Refused { why: "another build".into() };
     let (greeting, welcomed) = crate::fuzz::greetings();
@@ -309,7 +318,14 @@ mod tests {
 
     fn welcome(build_id: &str) -> Welcome {
         let process = ProcessId::new(3).unwrap();
-        Welcome { build_id: build_id.into(), process, actor: false, log_dir: None, host: None }
+        Welcome {
+            build_id: build_id.into(),
+            process,
+            actor: false,
+            log_dir: None,
+            host: None,
+            inline_limit: 1 << 15,
+        }
     }
 
     fn meet(ours: &'static str, theirs: &'static str) -> (Result<(), String>, Result<Welcome, String>) {

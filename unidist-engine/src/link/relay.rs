@@ -35,6 +35,8 @@ pub(crate) struct Greeting {
     pub(crate) spill_limit: Option<u64>,
     /// The folder of the workers' log files; standard error if there is none.
     pub(crate) log_dir: Option<PathBuf>,
+    /// Up to this many bytes of an object travel in messages.
+    pub(crate) inline_limit: u32,
     /// The longest nap between two looks at the network while there is work.
     pub(crate) backoff: Duration,
 }

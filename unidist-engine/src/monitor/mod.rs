@@ -162,6 +162,7 @@ impl<'a> Monitor<'a> {
                 actor: false,
                 log_dir: greeting.log_dir,
                 host: Some(crate::host::host_name()),
+                inline_limit: greeting.inline_limit,
             },
             notify: Box::new(move |notice| {
                 // It fails only when the monitor has ended, and nobody wants to know.

@@ -79,6 +79,7 @@ fn greeting() -> Greeting {
         spill_dir: None,
         spill_limit: Some(1 << 20),
         log_dir: None,
+        inline_limit: 1 << 15,
         backoff: Duration::from_micros(100),
     }
 }

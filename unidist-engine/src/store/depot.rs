@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use unidist_common::{DataId, Error, ErrorKind, Object, Payload, Result, TaskError};
 use unidist_core::{Outcome, WritableBuffer};
 
-/// Up to this many bytes travel inside messages; more goes through the segment.
+/// Unless a session says otherwise, up to this many bytes travel inside messages; more goes through the segment.
 pub(crate) const INLINE_LIMIT: usize = 32 * 1024;
 
 /// How a process comes by blocks and keeps objects alive: the controller asks its arena and directory, a worker asks
@@ -37,6 +37,7 @@ struct Shared {
     spill: Option<Arc<SpillFile>>,
     ledger: Arc<dyn Ledger>,
     drafts: Arc<Drafts>,
+    inline_limit: usize,
 }
 
 /// Blocks of this process that are not part of an object yet, by offset.
@@ -50,8 +51,14 @@ impl Drafts {
 }
 
 impl Depot {
-    pub(crate) fn new(segment: Arc<Segment>, spill: Option<Arc<SpillFile>>, ledger: Arc<dyn Ledger>) -> Self {
-        Depot(Arc::new(Shared { segment, spill, ledger, drafts: Arc::default() }))
+    /// `inline_limit`: up to this many bytes do not go into the segment.
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        spill: Option<Arc<SpillFile>>,
+        ledger: Arc<dyn Ledger>,
+        inline_limit: usize,
+    ) -> Self {
+        Depot(Arc::new(Shared { segment, spill, ledger, drafts: Arc::default(), inline_limit }))
     }
 
     /// Writable memory that [`put`](Depot::put) takes over without a copy.
@@ -201,7 +208,7 @@ impl Depot {
     }
 
     fn place(&self, bytes: Bytes) -> Result<Blob> {
-        if bytes.len() <= INLINE_LIMIT {
+        if bytes.len() <= self.0.inline_limit {
             return Ok(Blob::Inline(bytes));
         }
         let mut memory = self.memory(bytes.len() as u64)?;
@@ -333,10 +340,24 @@ mod tests {
         let segment = Segment::create("unidist-test", capacity).unwrap();
         let arena = Mutex::new(Arena::new(HEADER, segment.len()));
         let local = Arc::new(Local { arena, references: AtomicI64::new(0) });
-        (Depot::new(segment, None, local.clone()), local)
+        (Depot::new(segment, None, local.clone(), INLINE_LIMIT), local)
     }
 
     const ID: DataId = DataId::new(ProcessId::CONTROLLER, 1);
+
+    #[test]
+    fn what_is_small_depends_on_the_session() {
+        let segment = Segment::create("unidist-test", 1 << 20).unwrap();
+        let arena = Mutex::new(Arena::new(HEADER, segment.len()));
+        let local = Arc::new(Local { arena, references: AtomicI64::new(0) });
+        let depot = Depot::new(segment, None, local, 100);
+        let payload = Payload {
+            header: Bytes::from(vec![1; 100]),
+            buffers: vec![Bytes::from(vec![2; 101]), Bytes::from(vec![3; 99])],
+        };
+        let stored = depot.store(payload.into()).unwrap();
+        assert_eq!(stored.blocks().map(|block| block.len).collect::<Vec<_>>(), [101]);
+    }
 
     #[test]
     fn small_stays_inline_and_large_is_shared() {
@@ -422,7 +443,7 @@ mod tests {
             references: AtomicI64::new(0),
         });
         let (mut space, file) = SpillSpace::create(&std::env::temp_dir(), Some(1 << 20)).unwrap();
-        let depot = Depot::new(segment.clone(), Some(file), local.clone());
+        let depot = Depot::new(segment.clone(), Some(file), local.clone(), INLINE_LIMIT);
         let big = Bytes::from((0..INLINE_LIMIT * 2).map(|n| n as u8).collect::<Vec<_>>());
         let payload = Payload { header: Bytes::from_static(b"small"), buffers: vec![big.clone(), big] };
         let stored = depot.store(payload.clone().into()).unwrap();

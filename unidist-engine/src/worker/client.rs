@@ -33,6 +33,7 @@ impl Client {
         memory: Arc<LinkMemory>,
         segment: Arc<Segment>,
         spill: Option<Arc<SpillFile>>,
+        inline_limit: usize,
     ) -> Self {
         let end = Arc::new(LinkEnd {
             process,
@@ -48,8 +49,9 @@ impl Client {
             stopping: AtomicBool::new(false),
             lying: AtomicU32::new(0),
             in_user_code: AtomicBool::new(false),
+            inline_limit,
         });
-        Client { depot: Depot::new(segment, spill, end.clone()), end }
+        Client { depot: Depot::new(segment, spill, end.clone(), inline_limit), end }
     }
 
     pub(super) fn is_actor(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::link::ring::LinkMemory;
 use crate::link::wire::WireError;
 use crate::pending::{Callback, Requests};
 use crate::store::Block;
-use crate::store::depot::{INLINE_LIMIT, Ledger};
+use crate::store::depot::Ledger;
 use crate::store::segment::Segment;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -39,6 +39,8 @@ pub(super) struct LinkEnd {
     pub(super) lying: AtomicU32,
     /// The task thread runs the user's code.
     pub(super) in_user_code: AtomicBool,
+    /// Up to this many bytes of an object travel in messages.
+    pub(super) inline_limit: usize,
 }
 
 impl Ledger for LinkEnd {
@@ -110,13 +112,14 @@ impl LinkEnd {
 
     /// Refuses an object that no message can carry, before any of it is in the store.
     pub(super) fn check_length(&self, object: &Object) -> Result<()> {
-        let (most, limit) = (most_bytes(object), self.channel().limit());
+        let small = self.inline_limit;
+        let (most, limit) = (most_bytes(object, small), self.channel().limit());
         if most <= limit {
             return Ok(());
         }
         let parts = 1 + object.payload.buffers.len();
         let message = format!(
-            "the object has {parts} parts; those of at most {INLINE_LIMIT} bytes are more than fit into a message of {limit} \
+            "the object has {parts} parts; those of at most {small} bytes are more than fit into a message of {limit} \
              bytes: use fewer and larger ones"
         );
         Err(Error::InvalidArgument { call: "put".into(), message })
@@ -200,10 +203,10 @@ impl LinkEnd {
 }
 
 /// No encoding of the object in a message is longer than this.
-fn most_bytes(object: &Object) -> usize {
+fn most_bytes(object: &Object, small: usize) -> usize {
     const OF_A_NAME: usize = 64;
     let Payload { header, buffers } = &object.payload;
-    let inline = |bytes: &Bytes| OF_A_NAME + if bytes.len() <= INLINE_LIMIT { bytes.len() } else { 0 };
+    let inline = |bytes: &Bytes| OF_A_NAME + if bytes.len() <= small { bytes.len() } else { 0 };
     let names = (1 + object.borrowed.len()) * OF_A_NAME;
     names + inline(header) + buffers.iter().map(inline).sum::<usize>()
 }

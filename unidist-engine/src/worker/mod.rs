@@ -68,7 +68,8 @@ fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Resul
     let Joined { welcome, link, segment, spill } = handshake::join(&socket, &(program.build_id)())?;
     let name = logging::name_on(welcome.process, welcome.host.as_deref());
     logging::start(&name, welcome.log_dir.as_deref(), "");
-    let client = Arc::new(Client::new(welcome.process, welcome.actor, link, segment, spill));
+    let small = welcome.inline_limit as usize;
+    let client = Arc::new(Client::new(welcome.process, welcome.actor, link, segment, spill, small));
     spawn("unidist-watch", move || watch(socket))?;
     let link_thread = client.clone();
     spawn("unidist-link", move || read_link_for_others(&link_thread))?;

@@ -4,6 +4,7 @@
 //! called it is one of the processes above. Its command line is read as it stands in `/proc`: MPICH's has its lists
 //! taken apart there, so that what were commas separate arguments.
 
+use super::start::on_path;
 use super::{lists, unreadable};
 use std::path::Path;
 use unidist_common::Result;
@@ -20,7 +21,9 @@ pub(super) fn hosts() -> Result<Vec<HostName>> {
         let Some((arguments, parent)) = process(pid) else { break };
         if let Some(start) = launcher(&arguments) {
             let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-            return match named(&arguments[start..], &program) {
+            let list =
+                if std::env::var_os("OMPI_COMM_WORLD_SIZE").is_some() { List::Whole } else { List::Apart };
+            return match named(&arguments[start..], &program, list) {
                 Some(Named::Hosts(hosts)) => Ok(hosts),
                 Some(Named::File(file)) => read(&folder.join(file)),
                 None => of_environment(),
@@ -73,12 +76,23 @@ enum Named {
     File(String),
 }
 
+/// How a list of hosts stands there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum List {
+    /// As one argument: Open MPI's.
+    Whole,
+    /// As several, up to an option or a program: MPICH's.
+    Apart,
+}
+
 /// The hosts or the file that the options name.
-fn named(arguments: &[String], program: &Path) -> Option<Named> {
+fn named(arguments: &[String], program: &Path, list: List) -> Option<Named> {
     const HOSTS: [&str; 3] = ["host", "hosts", "H"];
     const FILES: [&str; 5] = ["hostfile", "machinefile", "default-hostfile", "f", "machine"];
     let own = program.file_name().unwrap_or_default();
     let is_own = |argument: &str| Path::new(argument).file_name() == Some(own);
+    // A program that starts this one, such as `env`, may follow at once.
+    let is_end = |argument: &str| argument.starts_with('-') || on_path(argument).is_some();
     let mut found = Vec::new();
     let mut rest = arguments.iter().skip(1).take_while(|argument| !is_own(argument)).peekable();
     while let Some(argument) = rest.next() {
@@ -88,7 +102,11 @@ fn named(arguments: &[String], program: &Path) -> Option<Named> {
             option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
         if HOSTS.contains(&option) {
             found.extend(value.map(str::to_owned));
-            while let Some(host) = rest.next_if(|next| value.is_none() && !next.starts_with('-')) {
+            let mut first = true;
+            while let Some(host) =
+                rest.next_if(|next| value.is_none() && (first || list == List::Apart && !is_end(next)))
+            {
+                first = false;
                 // A number alone is what followed a colon.
                 match (host.parse::<usize>(), found.last_mut()) {
                     (Ok(_), Some(last)) => *last = format!("{last}:{host}"),
@@ -108,9 +126,13 @@ mod tests {
     use super::*;
 
     fn given(line: &str) -> Option<String> {
+        given_as(List::Apart, line)
+    }
+
+    fn given_as(list: List, line: &str) -> Option<String> {
         let arguments: Vec<_> = line.split(' ').map(str::to_owned).collect();
         let start = launcher(&arguments)?;
-        Some(match named(&arguments[start..], Path::new("/x/app"))? {
+        Some(match named(&arguments[start..], Path::new("/x/app"), list)? {
             Named::File(file) => format!("file {file}"),
             Named::Hosts(hosts) => {
                 let host = |host: &HostName| {
@@ -132,5 +154,12 @@ mod tests {
         assert_eq!(given("mpiexec --hostfile=nodes ./app").unwrap(), "file nodes");
         assert_eq!(given("mpiexec -n 2 ./app -f x"), None);
         assert_eq!(given("bash -c mpiexec.sh"), None);
+    }
+
+    #[test]
+    fn a_program_before_the_own_is_no_host() {
+        assert_eq!(given("mpiexec -hosts a b env X=1 ./app").unwrap(), "a,b");
+        assert_eq!(given_as(List::Whole, "mpiexec --host a:4,b wrapper ./app").unwrap(), "a:4,b");
+        assert_eq!(given_as(List::Whole, "mpiexec --host a --host b wrapper ./app").unwrap(), "a,b");
     }
 }

@@ -7,6 +7,7 @@
 mod batch;
 mod command_line;
 mod lists;
+mod patience;
 mod start;
 
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
@@ -14,6 +15,7 @@ use unidist_common::{Error, Result};
 use unidist_config::HostName;
 use unidist_engine::host::{host_address, host_name};
 
+pub(crate) use patience::say_when_long;
 pub(crate) use start::{check_before_init, start_monitors};
 
 /// The hosts of a session to be.
@@ -27,6 +29,13 @@ pub struct Hosts {
     pub own_slots: Option<usize>,
     /// Whether the launcher knows all of them.
     pub of_launcher: bool,
+}
+
+impl Hosts {
+    /// The further ones' names, separated by commas.
+    pub(crate) fn names(&self) -> String {
+        self.further.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(",")
+    }
 }
 
 /// Whether an MPI launcher has started this process. Batch systems alone are none: their variables are there for

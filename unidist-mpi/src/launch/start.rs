@@ -1,22 +1,19 @@
 //! How MPI starts the monitors.
 
-use super::{Hosts, under_launcher};
-use crate::communication::{Communicator, Mpi};
-use crate::library::Library;
+use super::{Hosts, patience, under_launcher};
+use crate::communication::{Communicator, Mpi, library_version};
+use crate::library::{self, Library};
 use crate::monitor::ARGUMENT;
 use std::ffi::OsString;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use unidist_common::{Error, Result};
 
-/// After this time it is said that MPI is being waited for.
-const LONG: Duration = Duration::from_secs(20);
-
 /// Sees what would make MPI hang, or end the job, rather than say what is wrong.
 pub(crate) fn check_before_init(hosts: &Hosts) -> Result<()> {
+    library::check(&library_version())?; // what follows is about the right one
     let launch = |message| Err(Error::Launch { message });
     for host in &hosts.further {
         if let Err(error) = (host.name.as_str(), 0).to_socket_addrs() {
@@ -26,6 +23,9 @@ pub(crate) fn check_before_init(hosts: &Hosts) -> Result<()> {
                 host.name
             ));
         }
+    }
+    if let Some(message) = library::missing_to_spawn(&library_version(), |name| std::env::var(name).ok()) {
+        return launch(message);
     }
     if under_launcher() {
         return Ok(());
@@ -53,7 +53,7 @@ pub(crate) fn check_before_init(hosts: &Hosts) -> Result<()> {
     }
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(super) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
@@ -81,7 +81,7 @@ fn is_of_mpich(mpiexec: &PathBuf) -> bool {
 }
 
 /// Starts a monitor on each further host: this executable, with a mark and this program's arguments.
-pub(crate) fn start_monitors(mpi: Mpi, hosts: &Hosts) -> Result<Communicator> {
+pub(crate) fn start_monitors(mpi: Mpi, hosts: &Hosts, launched: bool) -> Result<Communicator> {
     if mpi.has_spawned() && matches!(Library::loaded(), Library::OpenMpi(5..)) {
         // Those that it starts then fail in MPI_Init, and it waits for them for ever.
         return Err(Error::Unsupported {
@@ -94,14 +94,15 @@ pub(crate) fn start_monitors(mpi: Mpi, hosts: &Hosts) -> Result<Communicator> {
         std::env::current_exe().map_err(|error| Error::system("cannot find this executable", error))?;
     let arguments: Vec<OsString> =
         std::iter::once(ARGUMENT.into()).chain(std::env::args_os().skip(1)).collect();
-    let names: Vec<_> = hosts.further.iter().map(|host| host.name.as_str()).collect();
-    let names = names.join(",");
+    let names = hosts.names();
+    let path = program.display().to_string();
     let info = keys(Library::loaded(), &names, hosts.of_launcher);
-    let _watch = say_when_long(names.clone());
+    let _watch = patience::say_when_long(not_started(&names, &path) + surer(launched));
     mpi.spawn(&program, &arguments, hosts.further.len(), &info).map_err(|error| Error::Launch {
         message: format!(
-            "MPI could not start monitors on {names}: {error}. {}",
-            advice(Library::loaded(), &program.display().to_string())
+            "MPI could not start monitors on {names}: {error}. {}{}",
+            advice(Library::loaded(), &path),
+            surer(launched)
         ),
     })
 }
@@ -140,30 +141,38 @@ fn advice(library: Library, program: &str) -> String {
     };
     format!(
         "See what MPI has written above. The hosts must be reached by ssh without a password (if ssh speaks of an \
-         OpenSSL version mismatch, LD_LIBRARY_PATH has another OpenSSL in it), {daemon}, and {program} must exist there \
-         under the same path"
+         OpenSSL version mismatch, LD_LIBRARY_PATH has another OpenSSL in it), {daemon}, {program} must exist there \
+         under the same path, and the hosts must reach each other: {}",
+        library::network_advice(library)
     )
 }
 
-/// Says what is waited for, once, if the returned value still lives after a long time.
-fn say_when_long(names: String) -> mpsc::Sender<()> {
-    let (alive, end) = mpsc::channel();
-    let say = move || {
-        if end.recv_timeout(LONG) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!(
-                "unidist: MPI has not started the monitors on {names} yet; if it never does, see whether \
-                 `ssh HOST true` works there without a question, and whether a firewall stands between"
-            );
-        }
-    };
-    // Without the thread nothing is said.
-    let _ = std::thread::Builder::new().name("unidist-spawn".into()).spawn(say);
-    alive
+/// What is said while MPI takes long to start the monitors.
+fn not_started(names: &str, program: &str) -> String {
+    format!(
+        "MPI has not started the monitors on {names} yet; if it never does, see whether `ssh HOST true` works there \
+         without a question, whether {program} exists there, and whether a firewall stands between"
+    )
+}
+
+/// What else may help where no launcher has started this program: not every MPI does well by itself.
+fn surer(launched: bool) -> &'static str {
+    if launched { "" } else { "; to start the program with `mpiexec -n 1` is the surer way" }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_names_what_must_be_there() {
+        let text = advice(Library::OpenMpi(4), "/x/app") + surer(false);
+        for word in ["orted", "/x/app", "firewall", "mpiexec -n 1"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert!(not_started("a,b", "/x/app").contains("whether /x/app exists there"));
+        assert_eq!(surer(true), "");
+    }
 
     #[test]
     fn each_mpi_is_told_in_its_own_words() {

@@ -55,7 +55,14 @@ impl Engine {
             command: LaunchCommand { program: "/bin/true".into(), ..LaunchCommand::default() },
             segment: segment.clone(),
             spill: None,
-            welcome: Welcome { build_id: String::new(), process, actor: false, log_dir: None, host: None },
+            welcome: Welcome {
+                build_id: String::new(),
+                process,
+                actor: false,
+                log_dir: None,
+                host: None,
+                inline_limit: 1 << 15,
+            },
             notify: Box::new(drop),
         };
         let (mailbox, requests) = (Arc::new(Mailbox::new()), Arc::new(Requests::default()));

@@ -31,7 +31,14 @@ impl Office {
             },
             segment: Segment::create("unidist-test", 4096).unwrap(),
             spill: None,
-            welcome: Welcome { build_id: "a".into(), process, actor: false, log_dir: None, host: None },
+            welcome: Welcome {
+                build_id: "a".into(),
+                process,
+                actor: false,
+                log_dir: None,
+                host: None,
+                inline_limit: 1 << 15,
+            },
             notify: Box::new(move |notice| drop(sender.send(notice))),
         };
         Office { supervisor: Supervisor::start(staff).unwrap(), notices }

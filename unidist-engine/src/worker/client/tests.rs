@@ -18,7 +18,14 @@ const ME: ProcessId = match ProcessId::new(7) {
 fn pair() -> (Client, Channel<ToWorker, FromWorker>) {
     let memory = LinkMemory::create().unwrap();
     let engine = Channel::new(&memory, Side::Engine);
-    let client = Client::new(ME, false, memory, Segment::create("unidist-test", 1 << 16).unwrap(), None);
+    let client = Client::new(
+        ME,
+        false,
+        memory,
+        Segment::create("unidist-test", 1 << 16).unwrap(),
+        None,
+        crate::store::depot::INLINE_LIMIT,
+    );
     client.end.channel().set_limit(LIMIT);
     (client, engine)
 }
