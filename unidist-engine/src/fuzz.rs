@@ -218,6 +218,7 @@ pub(crate) fn from_monitor() -> Vec<FromMonitor> {
         FromMonitor::Said { process, bytes: "bytes".into(), taken: 7 },
         FromMonitor::Sends(transfer, Ok(())),
         FromMonitor::Received(transfer, Err("why".into())),
+        FromMonitor::Stuck(transfer),
         FromMonitor::Spilled(id, Ok(vec![block])),
         FromMonitor::Spilled(id, Err(SpillFailure::Full)),
         FromMonitor::Spilled(id, Err(SpillFailure::System("why".into()))),

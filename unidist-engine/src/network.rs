@@ -47,6 +47,9 @@ pub enum Arrival {
     Received(Transfer),
     /// All memory of a transfer from this host may be used for something else.
     Sent(Transfer),
+    /// The memory of a transfer to this host may be written to for ever, as its source is lost and nothing can end what was
+    /// begun. It is not to be used again. [`Arrival::Lost`] follows.
+    Stuck(Transfer),
     /// The host cannot be reached any more, and this is why. No transfer with it is under way from now on.
     Lost(HostId, String),
 }

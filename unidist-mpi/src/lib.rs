@@ -12,7 +12,8 @@
 //! - [`topology`]: who is where, as all have agreed on.
 //! - [`network`]: messages and memory between the hosts, for the engine. It is made of `serialization` (the frame of a
 //!   message), `async_operations` (what is under way, and keeps its memory), `local_store` (recycled buffers),
-//!   `shared_store` (transfers of memory in pieces) and `heartbeat` (who is silent for too long).
+//!   `shared_store` (transfers of memory in pieces), `heartbeat` (who is silent for too long) and `keeper` (not to be silent
+//!   while the engine is busy).
 //! - `communication`: the one module that calls MPI.
 
 mod async_operations;
@@ -22,6 +23,7 @@ mod communication;
 pub mod controller;
 mod farewell;
 mod heartbeat;
+mod keeper;
 pub mod launch;
 mod library;
 mod local_store;

@@ -2,6 +2,7 @@
 
 use crate::communication::{AtExit, Communicator, Mpi, MpiError};
 use crate::farewell::{self, Parting};
+use crate::keeper::Keeper;
 use crate::launch;
 use crate::library::Library;
 use crate::network::MpiNetwork;
@@ -26,6 +27,7 @@ pub struct Membership {
     place: HostId,
     topology: Arc<Topology>,
     network: Arc<Mutex<MpiNetwork>>,
+    keeper: Keeper,
     /// In SPMD mode, all processes of the job.
     world: Option<Arc<Mutex<Communicator>>>,
 }
@@ -49,7 +51,8 @@ impl Membership {
         mpi.at_exit(if is_launched { AtExit::Abort } else { AtExit::Leave });
         let network = Arc::new(Mutex::new(MpiNetwork::new(group, terms.host_timeout, terms.log.network)));
         let world = world.map(|world| Arc::new(Mutex::new(world)));
-        let membership = Membership { mpi, place, topology: Arc::new(topology), network, world };
+        let keeper = Keeper::new(&network);
+        let membership = Membership { mpi, place, topology: Arc::new(topology), network, keeper, world };
         if place == HostId::CONTROLLER {
             mpi.before_exit(Some(membership.say_at_exit()));
         }
@@ -78,7 +81,8 @@ impl Membership {
     ///
     /// The controller is lost, or gives no word. MPI is then left as it is.
     pub fn leave(self, in_order: bool) -> Result<()> {
-        let Membership { mpi, place, topology, network, world } = self;
+        let Membership { mpi, place, topology, network, keeper, world } = self;
+        drop(keeper);
         mpi.before_exit(None);
         let timeout = lock(&network).timeout();
         let parting = match place {

@@ -33,6 +33,7 @@ pub struct MpiNetwork {
     watch: Watch,
     /// Silence is nothing to it any more.
     is_patient: bool,
+    last_progress: Instant,
     store: LocalStore,
     abandoned: Abandoned,
     /// What was seen while nobody asked.
@@ -105,6 +106,7 @@ impl MpiNetwork {
             group,
             watch: Watch::new(timeout, now),
             is_patient: false,
+            last_progress: now,
             store: LocalStore::default(),
             abandoned: Abandoned::default(),
             seen: Vec::new(),
@@ -180,6 +182,8 @@ impl MpiNetwork {
         }
         let messages = std::mem::take(&mut peer.sent).into_iter();
         let arriving = std::mem::take(&mut peer.arriving).into_iter();
+        // What has begun to come cannot be ended by anyone but who sends it.
+        self.seen.extend(peer.receiving.written().map(Arrival::Stuck));
         let memory = peer.sending.give_up().chain(peer.receiving.give_up());
         self.abandoned.take(messages.chain(arriving).chain(memory));
         log::warn!("{host} is lost: {why}");
@@ -255,6 +259,40 @@ impl MpiNetwork {
             }
         }
     }
+
+    /// Goes on with everything.
+    fn progress(&mut self, now: Instant) {
+        self.last_progress = now;
+        for _ in 0..LOOKS {
+            let mut some = false;
+            for host in (0..self.peers.len() as u32).map(HostId::new) {
+                match self.go_on(host, now) {
+                    Ok(arrived) => some |= arrived,
+                    Err(loss) => self.lose(host, loss.to_string()),
+                }
+                self.request_data(host);
+            }
+            if some {
+                break;
+            }
+        }
+        self.look_at_clock(now);
+        self.abandoned.sweep();
+    }
+
+    /// Goes on, and is heard by the others, if the engine has not looked for long, since it writes to disk, say. What has
+    /// arrived waits for it.
+    pub(crate) fn keep_alive(&mut self) {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.last_progress) >= self.watch.interval() {
+            self.progress(now);
+        }
+    }
+
+    /// How long this host may be silent.
+    pub(crate) fn interval(&self) -> Duration {
+        self.watch.interval()
+    }
 }
 
 impl Network for MpiNetwork {
@@ -286,22 +324,7 @@ impl Network for MpiNetwork {
     }
 
     fn poll(&mut self, arrivals: &mut Vec<Arrival>) {
-        let now = Instant::now();
-        for _ in 0..LOOKS {
-            let mut some = false;
-            for host in (0..self.peers.len() as u32).map(HostId::new) {
-                match self.go_on(host, now) {
-                    Ok(arrived) => some |= arrived,
-                    Err(loss) => self.lose(host, loss.to_string()),
-                }
-                self.request_data(host);
-            }
-            if some {
-                break;
-            }
-        }
-        self.look_at_clock(now);
-        self.abandoned.sweep();
+        self.progress(Instant::now());
         arrivals.append(&mut self.seen);
     }
 

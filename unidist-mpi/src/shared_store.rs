@@ -96,6 +96,12 @@ impl Receiving {
         self.active.is_empty() && self.queued.is_empty()
     }
 
+    /// The transfers to whose memory MPI may write.
+    pub(crate) fn written(&self) -> impl Iterator<Item = Transfer> + '_ {
+        let active = self.active.values().filter(|incoming| !incoming.operations.is_empty());
+        active.map(|incoming| incoming.transfer)
+    }
+
     /// What MPI may still write to.
     pub(crate) fn give_up(&mut self) -> impl Iterator<Item = Operation> {
         self.queued.clear();

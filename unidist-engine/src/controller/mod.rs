@@ -1,9 +1,10 @@
 //! The controller: the user's program, with the engine in it.
 //!
-//! `driver` takes the engine's turns, `driving` says on which thread, `storage` has the memory, and [`Controller`] is the [`Backend`] that the program calls.
+//! `driver` takes the engine's turns, `driving` says on which thread, `storage` has the memory, and [`Controller`] is
+//! the [`Backend`] that the program calls.
 //!
-//! Whoever waits drives. A thread that waits for an answer takes the engine's turns itself, so no other thread has to be
-//! woken; a thread that hands something in takes a turn at once. While nobody does, the engine thread sleeps on the
+//! Whoever waits drives. A thread that waits for an answer takes the engine's turns itself, so no other thread has to
+//! be woken; a thread that hands something in takes a turn at once. While nobody does, the engine thread sleeps on the
 //! bell as its standby.
 
 mod clock;

@@ -64,8 +64,8 @@ pub struct OtherHosts {
     pub hosts: Vec<HostSettings>,
     /// The way to them.
     pub network: Box<dyn Network>,
-    /// The longest nap between two looks at the network while there is work; naps are up to ten times as long while there
-    /// is none.
+    /// The longest nap between two looks at the network while there is work; after some seconds
+    /// without any they are up to fifty times as long, and no longer than 100 ms.
     pub backoff: Duration,
     /// Monitors have so long to say that they are ready.
     pub start_timeout: Duration,

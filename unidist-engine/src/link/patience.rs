@@ -1,8 +1,9 @@
 //! What the engine tells its processes about waiting, through shared memory.
 //!
-//! [`Patience`] is how long a thread with nothing to do looks at the links before it sleeps. Looking costs a core and saves a wake-up, which takes longer than a small task. So it pays while no more processes
-//! are awake than there are cores, and next to nothing is worth it otherwise. The engine sees which processes sleep,
-//! and tells all of them through shared memory.
+//! [`Patience`] is how long a thread with nothing to do looks at the links before it sleeps. Looking costs a core and
+//! saves a wake-up, which takes longer than a small task. So it pays while no more processes are awake than there are
+//! cores, and next to nothing is worth it otherwise. The engine sees which processes sleep, and tells all of them
+//! through shared memory.
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;

@@ -121,6 +121,8 @@ pub(crate) enum FromMonitor {
     Sends(Transfer, Result<(), String>),
     /// The blocks are filled, or never will be: nobody writes to them any more.
     Received(Transfer, Result<(), String>),
+    /// The blocks are not filled, and may be written to for ever.
+    Stuck(Transfer),
     /// The blocks of this object were written to these of the spill file, or why not.
     Spilled(DataId, Result<Vec<Block>, SpillFailure>),
     /// Everything was passed on.

@@ -23,7 +23,7 @@ use crate::store::segment::Segment;
 use crate::store::spill::{SpillFile, SpillSpace};
 use relay::Relay;
 use rustc_hash::FxHashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -127,6 +127,8 @@ struct Monitor<'a> {
     batch: Batch,
     /// What this host receives, and from where.
     receiving: FxHashMap<Transfer, HostId>,
+    /// Hosts that cannot be reached from here.
+    lost: BTreeSet<HostId>,
     pace: Pace,
     cores: usize,
     /// The session has ended, well or not.
@@ -184,6 +186,7 @@ impl<'a> Monitor<'a> {
             relays: BTreeMap::new(),
             batch: Batch::default(),
             receiving: FxHashMap::default(),
+            lost: BTreeSet::new(),
             pace: Pace::new(greeting.backoff, Instant::now()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             ended: None,

@@ -74,10 +74,16 @@ impl Monitor<'_> {
                 }
             }
             Arrival::Sent(_) => {}
+            Arrival::Stuck(transfer) => {
+                if self.receiving.remove(&transfer).is_some() {
+                    self.tell(&FromMonitor::Stuck(transfer));
+                }
+            }
             Arrival::Lost(HostId::CONTROLLER, why) => {
                 self.ended.get_or_insert(Err(lost(&format!("it is lost: {why}"))));
             }
             Arrival::Lost(host, why) => {
+                self.lost.insert(host);
                 let from_there = self.receiving.extract_if(|_, from| *from == host);
                 let mut from_there: Vec<_> = from_there.map(|(transfer, _)| transfer).collect();
                 from_there.sort_unstable();
@@ -100,6 +106,10 @@ impl Monitor<'_> {
             }
             ToMonitor::Kill(process) => self.supervisor.kill(process),
             ToMonitor::Send(transfer, to, parts) => self.send(transfer, to, &parts)?,
+            ToMonitor::Receive(transfer, from, _) if self.lost.contains(&from) => {
+                let why = "the host that was to send it cannot be reached from there";
+                self.tell(&FromMonitor::Received(transfer, Err(why.into())));
+            }
             ToMonitor::Receive(transfer, from, blocks) => {
                 let memory = blocks.iter().map(|block| {
                     let writable = self.segment.writable(*block).ok_or("a block is out of bounds")?;

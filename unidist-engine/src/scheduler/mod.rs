@@ -1,8 +1,8 @@
 //! The scheduler: a reactor that decides everything and does nothing.
 //!
-//! [`Scheduler::handle`] takes one [`Event`] and returns what is to be done about it. There is no I/O in here, no clock,
-//! no thread and no randomness, so the same events always lead to the same actions; the controller feeds it and carries
-//! out what it says.
+//! [`Scheduler::handle`] takes one [`Event`] and returns what is to be done about it. There is no I/O in here, no
+//! clock, no thread and no randomness, so the same events always lead to the same actions; the controller feeds it and
+//! carries out what it says.
 //!
 //! A call passes through these states:
 //!
@@ -12,11 +12,12 @@
 //!                               └──── recalled, or its worker is lost before it started
 //! ```
 //!
-//! The parts: [`directory`] knows objects and counts references ([`makers`], who made them), [`tasks`] follows calls, [`actors`] keeps the order of
-//! their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get` and `wait`, [`deadlock`] sees
-//! which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands calls out, [`cancel`] ends calls
-//! early, [`restart`] starts actors again, [`timers`] asks for the time, [`memory`] knows which objects may leave the
-//! memory, and [`holders`] who keeps the others, [`hosts`] the hosts, [`copies`] what goes from one to another. Calls and objects lie in [`id_map`]s.
+//! The parts: [`directory`] knows objects and counts references ([`makers`], who made them), [`tasks`] follows calls,
+//! [`actors`] keeps the order of their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get`
+//! and `wait`, [`deadlock`] sees which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands
+//! calls out, [`cancel`] ends calls early, [`restart`] starts actors again, [`timers`] asks for the time, [`memory`]
+//! knows which objects may leave the memory, and [`holders`] who keeps the others, [`hosts`] the hosts, [`copies`] what
+//! goes from one to another. Calls and objects lie in [`id_map`]s.
 
 mod actors;
 mod cancel;

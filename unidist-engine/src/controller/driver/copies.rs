@@ -126,6 +126,26 @@ impl Driver {
         }
     }
 
+    /// The blocks of this copy may be written to for ever: nobody gets them again.
+    pub(super) fn copy_is_stuck(&mut self, host: HostId, transfer: Transfer) {
+        if self.copies.0.get(&transfer).is_some_and(|moving| moving.copy.to == host)
+            && let Some(moving) = self.copies.0.remove(&transfer)
+        {
+            let bytes: u64 = moving.blocks.iter().map(|block| block.size()).sum();
+            log::warn!(
+                "{bytes} bytes of the store of {host} are not used again: a lost host may still write to them"
+            );
+            if !moving.told {
+                self.outcomes.push_back(moving.copy.failure("its host was lost"));
+            }
+        }
+    }
+
+    /// Whether copies are on their way to this host, so that its store will have more that may be spilled.
+    pub(super) fn are_coming_to(&self, host: HostId) -> bool {
+        self.copies.0.values().any(|moving| moving.copy.to == host && !moving.told)
+    }
+
     fn copy_went_on(&mut self, transfer: Transfer) {
         let Some(moving) = self.copies.0.get(&transfer) else { return };
         let (Some(sent), Some(received)) = (&moving.sent, &moving.received) else { return };

@@ -61,7 +61,7 @@ impl Hosts {
                             return Err(self.failed(at, &why));
                         }
                     }
-                    Arrival::Received(_) | Arrival::Sent(_) => {}
+                    Arrival::Received(_) | Arrival::Sent(_) | Arrival::Stuck(_) => {}
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Hosts {
                             self.remote[at].phase = Phase::Lost;
                         }
                     }
-                    Arrival::Received(_) | Arrival::Sent(_) => {}
+                    Arrival::Received(_) | Arrival::Sent(_) | Arrival::Stuck(_) => {}
                 }
             }
         }

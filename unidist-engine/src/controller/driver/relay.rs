@@ -18,6 +18,7 @@ impl Driver {
                 Arrival::Message(from, bytes) => self.hear_batch(from, &bytes),
                 Arrival::Received(transfer) => self.copy_received(HostId::CONTROLLER, transfer, Ok(())),
                 Arrival::Sent(_) => {}
+                Arrival::Stuck(transfer) => self.copy_is_stuck(HostId::CONTROLLER, transfer),
                 Arrival::Lost(host, why) => {
                     self.lose_host(host, &why);
                     self.nothing_comes_from(host);
@@ -68,6 +69,7 @@ impl Driver {
             }
             FromMonitor::Sends(transfer, result) => self.copy_sent(from, transfer, result),
             FromMonitor::Received(transfer, result) => self.copy_received(from, transfer, result),
+            FromMonitor::Stuck(transfer) => self.copy_is_stuck(from, transfer),
             FromMonitor::Spilled(id, result) => {
                 let remote = self.hosts.as_mut().and_then(|hosts| hosts.get(from));
                 let spilled = remote.map_or(Ok(None), |remote| remote.store.spilled(id, result))?;

@@ -99,7 +99,7 @@ impl Driver {
             let room = match self.room_at_once(host, &lens) {
                 Some(blocks) => Ok(Some(blocks)),
                 None if host == HostId::CONTROLLER => self.make_room_here(&lens).map(Some),
-                None if is_first && !more_may_be_free => self.make_room_there(host, &lens),
+                None if is_first => self.make_room_there(host, &lens),
                 None => Ok(None),
             };
             match room {
@@ -107,7 +107,8 @@ impl Driver {
                     self.first_is_done(host, is_first);
                     self.grant(waiting.wants, blocks);
                 }
-                Err(error) if !more_may_be_free => {
+                // What is being copied here can be spilled once it is there.
+                Err(error) if !more_may_be_free && !self.are_coming_to(host) => {
                     self.first_is_done(host, is_first);
                     self.refuse(waiting.wants, error);
                 }
