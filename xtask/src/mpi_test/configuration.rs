@@ -112,6 +112,13 @@ impl Place {
         Ok(command)
     }
 
+    /// A program, started by the script.
+    pub(super) fn launched_program(&self, program: &Path) -> Command {
+        let mut command = self.first(self.script.path());
+        command.arg(program);
+        command
+    }
+
     /// The program itself, started by the script.
     pub(super) fn launched(&self, suite: &Suite) -> Command {
         let mut command = self.first(self.script.path());

@@ -1,9 +1,11 @@
 //! `mpi-test`: the tests of the MPI backend, with several implementations of MPI, on one host and on several.
 //!
 //! [`configuration`] is one of the ways to run the conformance suite: an MPI, a mode, a number of hosts. [`programs`]
-//! are tests that are MPI programs themselves. [`faults`] has things die and be cut off.
+//! are tests that are MPI programs themselves. [`faults`] has things die and be cut off,
+//! [`examples`] compares what the examples do with what they do without MPI.
 
 mod configuration;
+mod examples;
 pub(crate) mod faults;
 mod programs;
 
@@ -157,6 +159,9 @@ fn with(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments, report: &mut Ve
             let outcome = repeat(&configuration, &suite, arguments);
             report.push(Line::of(configuration.to_string(), outcome));
         }
+    }
+    if arguments.filter.as_ref().is_none_or(|word| "examples".contains(word)) {
+        report.extend(examples::run(workspace, mpi, arguments));
     }
     if arguments.filter.is_none() {
         report.extend(programs::run(workspace, mpi, arguments));

@@ -1,0 +1,112 @@
+//! The examples as they are: with MPI they say, and draw, what they do in the calling process.
+
+use super::configuration::{Configuration, Place};
+use super::{Arguments, Line};
+use crate::mpi::{Mode, Mpi};
+use crate::workspace::Workspace;
+use crate::{Result, artifact, process};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Runs them in every way that is asked for.
+pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Vec<Line> {
+    let examples = match Examples::build(workspace, mpi, arguments) {
+        Ok(examples) => examples,
+        Err(error) => return vec![Line::failed(format!("{mpi}, examples"), error)],
+    };
+    let mut report = Vec::new();
+    for hosts in arguments.hosts.iter().copied() {
+        for mode in arguments.modes().iter().copied() {
+            let configuration = Configuration { mpi, mode, hosts: hosts.into() };
+            eprintln!("\n== {configuration}, examples");
+            let outcome = configuration.place().and_then(|place| examples.compare(&configuration, &place));
+            report.push(Line::of(format!("{configuration}, examples"), outcome));
+        }
+    }
+    report
+}
+
+struct Examples {
+    tour: PathBuf,
+    julia: PathBuf,
+    wordcount: PathBuf,
+    /// Where they write.
+    folder: PathBuf,
+    /// Something with words in it.
+    texts: PathBuf,
+}
+
+impl Examples {
+    fn build(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<Self> {
+        let build = |name| {
+            let mut cargo = process::cargo(&workspace.root);
+            cargo.args(["build", "--package", "unidist-api", "--features", "mpi", "--example", name]);
+            cargo.args(arguments.release.then_some("--release"));
+            cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
+            artifact::build_with(&mut cargo, name)
+        };
+        let folder = std::env::temp_dir().join(format!("unidist-examples-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let texts = workspace.root.join("docs");
+        Ok(Examples {
+            tour: build("tour")?,
+            julia: build("julia")?,
+            wordcount: build("wordcount")?,
+            folder,
+            texts,
+        })
+    }
+
+    fn compare(&self, configuration: &Configuration<'_>, place: &Place) -> Result<String> {
+        let mut what = vec!["julia", "wordcount"];
+        let drawn = |command: Command| {
+            let picture = self.folder.join("julia.png");
+            said(command, &[Path::new("--output"), &picture])?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(std::fs::read(picture)?)
+        };
+        if drawn(place.launched_program(&self.julia))? != drawn(here(&self.julia))? {
+            return Err("julia draws another picture".into());
+        }
+        let texts = [self.texts.as_path()];
+        let [with, without] = [place.launched_program(&self.wordcount), here(&self.wordcount)]
+            .map(|command| counted(command, &texts));
+        if with? != without? {
+            return Err("wordcount counts otherwise".into());
+        }
+        // It has tasks that need two CPUs of a host, where there is one worker a host.
+        if configuration.mode == Mode::Spawn || configuration.hosts == 1 {
+            said(place.launched_program(&self.tour), &[])?;
+            what.push("tour");
+        }
+        Ok(format!("{}: as in the calling process", what.join(", ")))
+    }
+}
+
+impl Drop for Examples {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The program by itself.
+fn here(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("UNIDIST_BACKEND", "pyseq");
+    command
+}
+
+/// What was counted, without the last line, which says in what time.
+fn counted(command: Command, texts: &[&Path]) -> Result<String> {
+    let said = said(command, texts)?;
+    Ok(said.trim_end().rsplit_once('\n').map(|(counts, _)| counts.to_owned()).unwrap_or_default())
+}
+
+/// What a program says that ends well.
+fn said(mut command: Command, arguments: &[&Path]) -> Result<String> {
+    let ran = command.args(arguments).stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match ran.status.success() {
+        true => Ok(text(&ran.stdout)),
+        false => Err(format!("{}: {}{}", ran.status, text(&ran.stdout), text(&ran.stderr)).into()),
+    }
+}
