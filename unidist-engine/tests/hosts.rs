@@ -274,6 +274,8 @@ fn what_was_on_a_lost_host_fails() {
     session.cutters[0].cut(HostId::new(1));
     session.cutters[1].cut(HostId::CONTROLLER);
     let outcomes = session.controller.get(&naps).unwrap();
+    let hosts = session.controller.cluster().unwrap().hosts;
+    assert_eq!(hosts.into_keys().collect::<Vec<_>>(), ["127.0.0.1"]);
     // Without retries, what was there may have run behind the cut, and is not run again.
     let died = |error: &unidist_common::TaskError| error.kind == ErrorKind::WorkerDied;
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().map_or_else(died, |_| true)), "{outcomes:?}");

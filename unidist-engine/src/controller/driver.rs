@@ -190,7 +190,8 @@ impl Driver {
         }
         self.finish_turn(happened);
         // Last, since to look at the network takes longer than all of the above, which would wait for it.
-        if self.hosts.is_some() && self.hear_hosts() {
+        let is_looked_at = self.hosts.as_ref().is_some_and(|hosts| !happened || hosts.wants_a_look());
+        if is_looked_at && self.hear_hosts() {
             happened = true;
             self.read_links();
             self.finish_turn(true);

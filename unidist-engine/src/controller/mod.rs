@@ -130,7 +130,11 @@ impl Controller {
             pending.clone(),
         );
         if let Some(mut hosts) = hosts {
-            hosts.meet(settings.strangers(&others, &(program.build_id)(), hosts.backoff()))?;
+            let met = hosts.meet(settings.strangers(&others, &(program.build_id)(), hosts.backoff()));
+            if let Err(error) = met {
+                supervisor.end();
+                return Err(error);
+            }
             driver.reach(hosts);
         }
         let shared = Arc::new(Shared {
@@ -302,7 +306,14 @@ impl Backend for Controller {
 
     fn cluster(&self) -> Result<ClusterInfo> {
         self.check_running("cluster_resources")?;
-        Ok(self.cluster.clone())
+        if self.cluster.hosts.len() == 1 {
+            return Ok(self.cluster.clone());
+        }
+        // Hosts may be lost.
+        match self.shared.ask_store("cluster_resources", FromWorker::Cluster)? {
+            Reply::Cluster(cluster) => Ok(cluster),
+            _ => Err(unexpected("cluster_resources")),
+        }
     }
 
     fn live_objects(&self) -> Result<usize> {

@@ -52,14 +52,11 @@ impl Driver {
                 Some(len) if len == block.len => self.free(self.links[at].host(), block),
                 _ => self.break_link(at, "it gives back a block that is not its own"),
             },
-            FromWorker::Cluster(request) => {
-                let cluster = self.cluster_seen_from(self.links[at].host());
-                self.reply(process, request, Reply::Cluster(cluster));
-            }
+            FromWorker::Cluster(_) => self.hear_of_store(process, message),
         }
     }
 
-    /// What concerns the store of the process's host.
+    /// What concerns the store of the process's host, or the hosts.
     pub(super) fn hear_of_store(&mut self, process: ProcessId, message: FromWorker) {
         let Some(host) = self.host_of(process) else { return };
         match message {
@@ -67,6 +64,10 @@ impl Driver {
             FromWorker::StoreUsage(request) => {
                 let usage = self.store_usage(host);
                 self.reply(process, request, Reply::StoreUsage(usage));
+            }
+            FromWorker::Cluster(request) => {
+                let cluster = self.cluster_seen_from(host);
+                self.reply(process, request, Reply::Cluster(cluster));
             }
             other => log::error!("not a matter of the store: {other:?}"),
         }

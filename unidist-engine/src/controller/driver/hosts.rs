@@ -19,11 +19,15 @@ pub(crate) struct Hosts {
     pub(super) remote: Vec<Remote>,
     pub(super) arrivals: Vec<Arrival>,
     pub(super) pace: Pace,
+    last_look: Instant,
     backoff: Duration,
     /// For the start and for the end.
     pub(super) timeouts: [Duration; 2],
     pub(super) on_end: Option<OnEnd>,
 }
+
+/// Who is busy looks at the network once in so much time.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(10);
 
 /// What is done with the network at the end.
 type OnEnd = Box<dyn FnOnce(Box<dyn Network>) + Send>;
@@ -75,6 +79,7 @@ impl Hosts {
             remote: Vec::new(),
             arrivals: Vec::new(),
             pace: Pace::new(backoff, Instant::now()),
+            last_look: Instant::now(),
             backoff,
             timeouts,
             on_end: Some(on_end),
@@ -193,9 +198,16 @@ impl Hosts {
         }
     }
 
+    /// Whether the last look at the network was some time ago, also for who has something else to do: a burst of calls
+    /// is not to look once for each.
+    pub(super) fn wants_a_look(&self) -> bool {
+        self.last_look.elapsed() >= BETWEEN_LOOKS
+    }
+
     /// What has come over the network; to be handed back to `arrivals`.
     pub(super) fn poll(&mut self) -> Vec<Arrival> {
         let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.last_look = Instant::now();
         self.network.poll(&mut arrivals);
         if !arrivals.is_empty() {
             self.pace.traffic(Instant::now());

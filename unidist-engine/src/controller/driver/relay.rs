@@ -133,6 +133,9 @@ impl Driver {
             return;
         }
         let name = hosts.name(host).to_owned();
+        if let Some(ip) = hosts.ip(host) {
+            self.cluster.hosts.remove(ip);
+        }
         log::error!("host {name} is lost, with its processes and objects: {why}");
         hosts.tell_others(host, &ToMonitor::Forget(host));
         self.links.retain(|link| link.host() != host);
