@@ -8,7 +8,7 @@ use unidist::{Error, init, num_cpus};
 
 pub(super) const CASES: &[Case] = cases!["configuration":
     a_variable_is_read.not_spmd().bare().settings(&[("UNIDIST_CPUS", "3")]),
-    code_wins_over_the_environment.not_spmd().bare(), put_after_init_is_an_error, put_works_again_after_shutdown.not_spmd().bare(),
+    code_wins_over_the_environment.not_spmd().bare(), put_after_init_is_an_error.not_spmd(), put_works_again_after_shutdown.not_spmd().bare(),
     a_wrong_value_is_an_error.bare().settings(&[("UNIDIST_CPUS", "many")]),
     a_wrong_backend_is_an_error.bare().settings(&[("UNIDIST_BACKEND", "abacus")]),
     wrong_resources_are_an_error.bare().settings(&[("UNIDIST_RESOURCES", "gpu=lots")]),

@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = cases!["crashes":
     a_task_may_be_retried.only(PYMP), retries_come_to_an_end.only(PYMP), many_crashes.only(PYMP), a_crash_frees_what_it_held.only(PYMP),
     objects_outlive_their_maker.only(PYMP),
     no_orphans_after_a_kill.bare().only(PYMP), no_orphans_while_busy.bare().only(PYMP), no_orphans_after_an_exit.bare().only(PYMP),
-    no_orphans_after_an_abort.bare().only(PYMP), an_exit_status_is_the_programs_own.bare(),
+    no_orphans_after_an_abort.bare().only(PYMP), an_exit_status_is_the_programs_own.not_spmd().bare(),
 ];
 
 #[remote]

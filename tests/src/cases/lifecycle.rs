@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = cases!["lifecycle":
     shutdown_ends_it_at_once.bare(), init_works_again.not_spmd().bare(), calls_before_init_say_so.bare(), nothing_starts_by_stealth.bare(),
     calls_after_shutdown_say_so.bare(), refs_of_an_ended_session.not_spmd().bare(), refs_dropped_after_the_end.not_spmd().bare(),
     handles_dropped_after_the_end.not_spmd().bare(), an_old_handle_does_not_end_a_new_session.not_spmd().bare(), shutdown_without_a_session.bare(),
-    init_from_several_threads.bare(), a_new_session_is_empty.not_spmd().bare(), views_outlive_the_session.bare(),
+    init_from_several_threads.not_spmd().bare(), a_new_session_is_empty.not_spmd().bare(), views_outlive_the_session.bare(),
     ends_with_refs_around.bare(), ends_when_main_panics.bare(),
     it_is_the_chosen_backend, workers_do_not_run_main.only(PYMP), shutdown_ends_all_processes.bare().only(PYMP),
     shutdown_waits_for_what_is_running.bare().only(PYMP), a_program_that_only_begins.bare(),

@@ -6,7 +6,7 @@ use unidist::prelude::*;
 use unidist::{cluster_resources, get_ip, is_initialized, num_cpus};
 
 pub(super) const CASES: &[Case] = cases!["nested":
-    a_task_calls_tasks, naive_recursion_ends, deep_recursion, deeper_than_the_workers, wide_and_deep, every_call_works_in_a_task,
+    a_task_calls_tasks, naive_recursion_ends, deep_recursion, deeper_than_the_workers, wide_and_deep, every_call_works_in_a_task.not_spmd(),
     a_task_makes_an_actor, an_actor_made_by_a_task_outlives_it, refs_go_down_and_up, a_task_waits_for_a_later_task,
     many_tasks_block_at_once, init_in_a_task, an_actor_calls_tasks, nested_with_large_objects, threads_in_a_task,
 ];
