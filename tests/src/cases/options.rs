@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = cases!["options":
     the_name_is_shown, by_definition_too, returns_by_definition, returns_of_a_function_by_definition, returns_by_call, options_of_an_actor.settings(DECLARED),
     cpus_are_honoured.one_host().only(PYMP), a_resource_is_honoured.one_host().only(PYMP).settings(DECLARED),
     a_resource_waited_for_by_its_holder.one_host().only(PYMP).settings(DECLARED),
-    an_actor_holds_what_it_asked_for.only(PYMP).settings(DECLARED), an_idle_actor_holds_no_slot.one_host(),
+    an_actor_holds_what_it_asked_for.only(PYMP).one_host().settings(DECLARED), an_idle_actor_holds_no_slot.one_host(),
     backpressure.settings(&[("UNIDIST_MAX_PENDING_TASKS", "3")]),
     backpressure_does_not_block_tasks.only(PYMP).settings(&[("UNIDIST_MAX_PENDING_TASKS", "1")]),
 ];
