@@ -241,8 +241,10 @@ impl Scheduler {
             }
             let entry = self.objects.entries.remove(&id);
             if let Some(Entry { value: Some(Value::Ready(object)), .. }) = entry {
-                for (host, copy) in self.memory.remove(id) {
-                    self.free(host, &copy);
+                if object.is_outside() {
+                    for (host, copy) in self.memory.remove(id) {
+                        self.free(host, &copy);
+                    }
                 }
                 worklist.extend_from_slice(&object.borrowed);
             }

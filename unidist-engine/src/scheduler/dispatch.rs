@@ -128,7 +128,6 @@ impl Scheduler {
             return Placed::Yes;
         }
         let fits = |scheduler: &Self, site: &&Site| scheduler.resources.fits(class, site.host);
-
         for site in sites {
             if fits(self, &site) && self.place_on(class, task, *site) {
                 return Placed::Yes;
@@ -144,7 +143,11 @@ impl Scheduler {
             return Placed::NoWorker;
         }
         if !sites.iter().any(|site| self.resources.lacks_cpus_only(class, site.host)) {
-            return if sites.is_empty() { Placed::NoWorker } else { Placed::NoResource };
+            return match sites.is_empty() {
+                true => Placed::NoWorker,
+                false if self.leave_home(class, task) => Placed::Yes,
+                false => Placed::NoResource,
+            };
         }
         let placed = self.resources.is_plain(class) && self.place_ahead(class, task, sites);
         let placed = placed || sites.first().is_some_and(|site| self.fetch(class, task, *site));
@@ -154,13 +157,28 @@ impl Scheduler {
         }
     }
 
-    /// There is a slot for the call, but no process for it, or none that has what it needs.
+    /// There is a slot for the call, but no process for it, or none that has what it needs. A process is started, if there
+    /// may be more; if none can be started anywhere, the call fails.
     fn place_later(&mut self, class: Class, task: DataId, sites: &[Site]) -> Placed {
-        let fitting = sites.iter().filter(|site| self.resources.fits(class, site.host));
-        let lacking: Vec<_> =
-            fitting.filter(|site| self.idle_worker_of(site.host).is_none()).copied().collect();
-        if !lacking.is_empty() {
-            return self.start_worker_for(task, lacking);
+        let can_start = |host: &Host| !host.pool.is_empty() || host.failed_starts < MAX_FAILED_STARTS;
+        if !sites.iter().any(|site| can_start(&self.hosts[site.host.place()])) {
+            let message = "no worker process can be started; the log says why";
+            self.fail_task(task, TaskError::new(ErrorKind::WorkerDied, message));
+            return Placed::Yes;
+        }
+        let lacks_one = |site: &&Site| {
+            self.resources.fits(class, site.host)
+                && can_start(&self.hosts[site.host.place()])
+                && self.idle_worker_of(site.host).is_none()
+        };
+        let may_start = |site: &&Site| {
+            let host = &self.hosts[site.host.place()];
+            host.starting == 0 && host.pool.len() < host.max_pool
+        };
+        if sites.iter().any(|site| lacks_one(&site)) {
+            let first = sites.iter().filter(lacks_one).find(may_start).map(|site| site.host);
+            first.into_iter().for_each(|host| self.start_pool_worker(host));
+            return Placed::NoWorker;
         }
         match self.resources.is_plain(class) && self.place_ahead(class, task, sites) {
             true => Placed::Yes,
@@ -193,9 +211,9 @@ impl Scheduler {
     /// There was no room somewhere for what the call needs, and elsewhere it cannot run now. CPUs become free there. For
     /// other things it does not wait long, as what has them may wait for this call.
     fn reconsider(&mut self, class: Class, task: DataId, placed: &Placed) -> Placed {
+        let hosts = self.host_ids();
         let Some(refused) = self.no_room.get_mut(&task) else { return Placed::Aside };
         let resources = &self.resources;
-        let hosts = (0..self.hosts.len() as u32).map(HostId::new);
         let mut able = hosts.filter(|host| resources.may_run_on(class, *host));
         let is_refused_by_all = able.all(|host| refused.hosts.contains(&host));
         match placed {
@@ -254,27 +272,6 @@ impl Scheduler {
             self.make_ready_again(task);
         }
         true
-    }
-
-    /// There is a slot for the call, but no process: starts one, if there may be more. If none can be started anywhere,
-    /// the call fails.
-    fn start_worker_for(&mut self, task: DataId, sites: Vec<Site>) -> Placed {
-        let can_start = |host: &Host| !host.pool.is_empty() || host.failed_starts < MAX_FAILED_STARTS;
-        let mut hosts =
-            sites.iter().map(|site| site.host).filter(|host| can_start(&self.hosts[host.place()]));
-        let Some(first) = hosts.next() else {
-            let message = "no worker process can be started; the log says why";
-            self.fail_task(task, TaskError::new(ErrorKind::WorkerDied, message));
-            return Placed::Yes;
-        };
-        let may_start = |host: &HostId| {
-            let host = &self.hosts[host.place()];
-            host.starting == 0 && host.pool.len() < host.max_pool
-        };
-        if let Some(host) = std::iter::once(first).chain(hosts).find(may_start) {
-            self.start_pool_worker(host);
-        }
-        Placed::NoWorker
     }
 
     fn run_on(&mut self, process: ProcessId, task: DataId, nested: bool) {

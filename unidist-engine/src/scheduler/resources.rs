@@ -206,8 +206,8 @@ impl Resources {
     /// A call of this class waits for CPUs, if it needs any: later calls do not take those.
     pub(crate) fn hold_cpus_for(&self, class: Class, held: &mut HeldBack) {
         if self.needs_cpus(class) {
-            let hosts = (0..self.hosts.len() as u32).map(HostId::new);
-            let more: Vec<_> = hosts
+            let more: Vec<_> = self
+                .host_ids()
                 .filter(|host| self.may_run_on(class, *host) && self.lacks_cpus_only(class, *host))
                 .filter(|host| !held.cpus_of.contains(host))
                 .collect();
@@ -219,7 +219,11 @@ impl Resources {
     /// Whether no host that is left has what calls of this class ask for.
     pub(crate) fn queue_is_hopeless(&self, class: Class) -> bool {
         self.hosts.iter().any(|host| host.is_lost)
-            && !(0..self.hosts.len() as u32).any(|host| self.may_run_on(class, HostId::new(host)))
+            && !self.host_ids().any(|host| self.may_run_on(class, host))
+    }
+
+    fn host_ids(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..self.hosts.len() as u32).map(HostId::new)
     }
 
     /// Takes the calls of the classes for this host alone off their queues.
@@ -269,8 +273,7 @@ impl Resources {
         let request = &self.requests[class.index()];
         let mut lacking = Vec::new();
         let mut hosts = 0;
-        for (number, host) in (0..).zip(&self.hosts) {
-            let id = HostId::new(number);
+        for (id, host) in self.host_ids().zip(&self.hosts) {
             if !self.may_run_on(class, id) {
                 continue;
             }

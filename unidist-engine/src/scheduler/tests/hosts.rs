@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::network::HostId;
+use crate::scheduler::workers::MAX_FAILED_STARTS;
 use unidist_common::StoreFull;
 
 const HERE: HostId = HostId::CONTROLLER;
@@ -254,4 +255,40 @@ fn an_idle_host_takes_over_what_it_may_run() {
     let (_, message) = c.sent.last().unwrap();
     let ToWorker::Recall(calls) = message else { panic!("{message:?}") };
     assert_eq!(calls.len(), 2, "as many as may fetch what they need");
+}
+
+#[test]
+fn a_host_that_can_start_nothing_fails_no_call_of_others() {
+    let mut c = cluster(2, 1);
+    let [near, far] = [busy(&mut c, HERE), busy(&mut c, THERE)];
+    let argument = put(&mut c);
+    // No process can be started there any more.
+    let mut there = c.where_is(far);
+    for _ in 0..MAX_FAILED_STARTS + 1 {
+        c.handle(Event::Lost(there, "it ended".into(), vec![]));
+        there = c.started.pop().map_or(there, |(process, _)| process);
+    }
+    let waits = c.task_on(argument);
+    assert!(c.scheduler.has_task(waits), "the other host will run it");
+    end(&mut c, near);
+    assert_eq!(host_of(&c, waits), HERE);
+}
+
+#[test]
+fn a_fetched_call_leaves_a_host_whose_resource_is_taken() {
+    let mut c = cluster(3, 1);
+    let gpu = || Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
+    let near = c.submit(|spec| spec.options = gpu());
+    assert_eq!(host_of(&c, near), HERE);
+    let argument = put(&mut c);
+    let call = c.submit(|spec| (spec.options, spec.dependencies) = (gpu(), vec![argument]));
+    assert_eq!(ways(&c), [(HERE, THERE)]);
+    let [other, taken] = [c.submit(|spec| spec.options = gpu()), c.submit(|spec| spec.options = gpu())];
+    assert_eq!([host_of(&c, other), host_of(&c, taken)], [HostId::new(2), THERE]);
+    arrive(&mut c);
+    assert!(c.copies.is_empty());
+    end(&mut c, other);
+    assert_eq!(ways(&c), [(HERE, HostId::new(2))], "what is free is elsewhere");
+    arrive(&mut c);
+    assert_eq!(host_of(&c, call), HostId::new(2));
 }
