@@ -22,6 +22,7 @@ use super::clock::Clock;
 use super::mailbox::{Letters, Mailbox};
 use super::storage::Storage;
 use crate::host::supervisor::{Notice, Supervisor};
+use crate::link::patience::Patience;
 use crate::network::HostId;
 use crate::pending::{Callback, Requests};
 use crate::scheduler::{Action, Event, Scheduler};
@@ -152,10 +153,17 @@ impl Driver {
         self.scheduler.results_may_lie()
     }
 
-    /// How many processes are awake, as far as it matters: this one and those that have not gone to sleep, up to one
-    /// more than `cores`.
-    pub(crate) fn count_awake(&self, cores: usize) -> usize {
-        1 + self.links.iter().filter(|link| link.is_awake_here()).take(cores).count()
+    /// Says how long to look at the links before going to sleep, to the processes of this host and to who drives.
+    pub(crate) fn set_patience(&mut self, patience: &Patience, cores: usize) -> Duration {
+        // As far as it matters: this process and those that have not gone to sleep, up to one more than there are cores.
+        let awake = 1 + self.links.iter().filter(|link| link.is_awake_here()).take(cores).count();
+        match &mut self.hosts {
+            Some(hosts) => {
+                patience.set_beside_network(awake, cores);
+                hosts.pace.wait(Instant::now())
+            }
+            None => patience.set(awake, cores),
+        }
     }
 
     /// Whether a turn would find something to do.
@@ -218,14 +226,16 @@ impl Driver {
         if happened {
             self.scheduler.dispatch_into(&mut self.actions);
         }
-        while self.carry_out() {
-            self.scheduler.dispatch_into(&mut self.actions);
-        }
+        self.carry_out_all();
         self.allocate_postponed();
+        self.carry_out_all();
+        self.flush(happened);
+    }
+
+    fn carry_out_all(&mut self) {
         while self.carry_out() {
             self.scheduler.dispatch_into(&mut self.actions);
         }
-        self.flush(happened);
     }
 
     fn read_mailbox(&mut self) -> bool {

@@ -168,7 +168,7 @@ impl Shared {
         self.deadline.set(None);
         let mut nap = FIRST_NAP;
         let mut sharp = None;
-        let mut idle: Option<(Instant, Duration)> = None;
+        let mut looks_until = None;
         loop {
             let happened = driver.turn();
             if done(Some(driver)) || self.over.load(Ordering::Acquire) {
@@ -181,17 +181,16 @@ impl Shared {
                 if self.throttled.load(Ordering::Relaxed) > 0 {
                     self.parked().iter().for_each(Thread::unpark);
                 }
-                (nap, idle) = (FIRST_NAP, None);
+                (nap, looks_until) = (FIRST_NAP, None);
                 continue;
             }
             let now = Instant::now();
             if deadline.is_some_and(|at| at <= now) {
                 return true;
             }
-            let (since, patience) = *idle.get_or_insert_with(|| {
-                (now, self.segment.patience().set(driver.count_awake(self.cores), self.cores))
-            });
-            if now.duration_since(since) < patience {
+            let until = *looks_until
+                .get_or_insert_with(|| now + driver.set_patience(self.segment.patience(), self.cores));
+            if now < until {
                 (0..32).for_each(|_| std::hint::spin_loop());
                 continue;
             }
@@ -204,7 +203,7 @@ impl Shared {
                 if done(Some(driver)) {
                     return true;
                 }
-                (nap, idle) = (FIRST_NAP, None);
+                (nap, looks_until) = (FIRST_NAP, None);
                 continue;
             }
             if !driver.has_work() {

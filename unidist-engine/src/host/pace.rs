@@ -1,8 +1,13 @@
-//! How long to sleep between two looks at the network, which cannot ring a bell.
+//! How long to look at the network, which cannot ring a bell, and how long to sleep between two looks.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
+/// Who waits is to look for so long before it naps, while waits are shorter: about a round trip to another host and back.
+/// The system's virtual processors wait in the same way, and with less to lose (`halt_poll_ns` in Linux).
+const PATIENCE: Duration = Duration::from_micros(100);
+/// And for so long while they are not.
+const IMPATIENCE: Duration = Duration::from_micros(5);
 /// The first nap after something happened.
 const SHORTEST: Duration = Duration::from_micros(20);
 /// No longer nap while something goes on only if it is looked after.
@@ -24,22 +29,41 @@ pub(crate) struct Pace {
     backoff: Duration,
     nap: Duration,
     last_traffic: Instant,
+    /// When there was nothing more to do.
+    waits_since: Option<Instant>,
+    patience: Duration,
 }
 
 impl Pace {
     /// Naps of up to `backoff` while there is work, longer ones after a while without any.
     pub(crate) fn new(backoff: Duration, now: Instant) -> Self {
-        Pace { backoff: backoff.clamp(SHORTEST, LONGEST), nap: SHORTEST, last_traffic: now }
+        Pace {
+            backoff: backoff.clamp(SHORTEST, LONGEST),
+            nap: SHORTEST,
+            last_traffic: now,
+            waits_since: None,
+            patience: PATIENCE,
+        }
     }
 
     /// Something has happened on this host.
-    pub(crate) fn happened(&mut self) {
+    pub(crate) fn happened(&mut self, now: Instant) {
         self.nap = SHORTEST;
+        if let Some(since) = self.waits_since.take() {
+            let was_short = now.saturating_duration_since(since) < PATIENCE;
+            self.patience = if was_short { PATIENCE } else { IMPATIENCE };
+        }
+    }
+
+    /// There is nothing to do: for how long to look on before a nap.
+    pub(crate) fn wait(&mut self, now: Instant) -> Duration {
+        let since = *self.waits_since.get_or_insert(now);
+        self.patience.saturating_sub(now.saturating_duration_since(since))
     }
 
     /// Something has come or gone over the network.
     pub(crate) fn traffic(&mut self, now: Instant) {
-        self.nap = SHORTEST;
+        self.happened(now);
         self.last_traffic = now;
     }
 
@@ -78,6 +102,22 @@ impl Drop for SharpTimers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_looks_on_while_waits_are_short() {
+        let start = Instant::now();
+        let after = |us| start + Duration::from_micros(us);
+        let mut pace = Pace::new(Duration::from_millis(1), start);
+        assert_eq!(pace.wait(after(10)), PATIENCE);
+        assert_eq!(pace.wait(after(30)), PATIENCE - Duration::from_micros(20));
+        pace.happened(after(40));
+        assert_eq!(pace.wait(after(50)), PATIENCE);
+        assert_eq!(pace.wait(after(250)), Duration::ZERO);
+        pace.happened(after(250));
+        assert_eq!(pace.wait(after(300)), IMPATIENCE);
+        pace.happened(after(350));
+        assert_eq!(pace.wait(after(400)), PATIENCE);
+    }
 
     #[test]
     fn naps_do_not_grow_while_work_flows() {

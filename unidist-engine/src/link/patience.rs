@@ -21,7 +21,17 @@ pub(crate) struct Patience(AtomicU32);
 impl Patience {
     /// So many processes are awake on so many cores. Returns what it means.
     pub(crate) fn set(&self, awake: usize, cores: usize) -> Duration {
-        let time = if awake <= cores { LONG } else { SHORT };
+        self.store(if awake <= cores { LONG } else { SHORT })
+    }
+
+    /// The same where one thread looks at the network besides, for as long as it sees fit: what carries the network has a
+    /// core, and where there is none for who waits, that thread gets its core at once.
+    pub(crate) fn set_beside_network(&self, awake: usize, cores: usize) {
+        // Who reads this is awake then, whether it was seen to be or not.
+        self.store(if awake.max(2) < cores { LONG } else { 0 });
+    }
+
+    fn store(&self, time: u32) -> Duration {
         if self.0.load(Ordering::Relaxed) != time {
             self.0.store(time, Ordering::Relaxed);
         }
@@ -64,6 +74,17 @@ fn micros(time: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_core_is_left_to_who_looks_at_the_network() {
+        let patience = Patience::default();
+        patience.set_beside_network(1, 2);
+        assert!(patience.get().is_zero());
+        patience.set_beside_network(2, 3);
+        assert_eq!(patience.get(), micros(LONG));
+        patience.set_beside_network(3, 3);
+        assert!(patience.get().is_zero());
+    }
 
     #[test]
     fn it_is_short_where_cores_are_and_never_long() {

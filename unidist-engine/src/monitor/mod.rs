@@ -103,17 +103,6 @@ fn say_last_words(network: &mut dyn Network) {
     }
 }
 
-/// What a monitor did that had nothing to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rest {
-    /// It found something after all.
-    Work,
-    /// It waited a moment, and is to look again.
-    Look,
-    /// It slept.
-    Nap,
-}
-
 /// A monitor at work.
 struct Monitor<'a> {
     network: &'a mut dyn Network,
@@ -198,7 +187,6 @@ impl<'a> Monitor<'a> {
         let ready = handshake::first_words(ready).map_err(|why| lost(&why))?;
         self.network.send(HostId::CONTROLLER, ready);
         early.into_iter().for_each(|arrival| self.arrived(arrival));
-        let mut idle_since = None;
         // After a nap, the look before the next one is enough.
         let mut has_napped = false;
         loop {
@@ -212,25 +200,18 @@ impl<'a> Monitor<'a> {
                 }
                 return result;
             }
-            let rest = match happened {
-                true => Rest::Work,
-                false => self.rest(*idle_since.get_or_insert_with(Instant::now)),
-            };
-            has_napped = rest == Rest::Nap;
-            if rest == Rest::Work {
-                idle_since = None;
-            }
+            has_napped = !happened && self.rest();
         }
     }
 
-    /// There has been nothing to do since then: looks for a moment longer, then sleeps until it is rung or the network wants
-    /// a look.
-    fn rest(&mut self, since: Instant) -> Rest {
+    /// There is nothing to do: looks for a moment longer, then sleeps until it is rung or the network wants a look. True if
+    /// it slept.
+    fn rest(&mut self) -> bool {
         let awake = 1 + self.relays.values().filter(|relay| relay.is_awake()).take(self.cores).count();
-        let patience = self.segment.patience().set(awake, self.cores);
-        if since.elapsed() < patience {
+        self.segment.patience().set_beside_network(awake, self.cores);
+        if !self.pace.wait(Instant::now()).is_zero() {
             (0..32).for_each(|_| std::hint::spin_loop());
-            return Rest::Look;
+            return false;
         }
         let segment = self.segment.clone();
         let announced = segment.bell().announce(Sleeper::Driver);
@@ -240,6 +221,6 @@ impl<'a> Monitor<'a> {
             segment.bell().sleep(announced, nap);
         }
         segment.bell().awake();
-        if happened { Rest::Work } else { Rest::Nap }
+        !happened
     }
 }

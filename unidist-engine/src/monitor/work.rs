@@ -31,7 +31,7 @@ impl Monitor<'_> {
         happened |= !arrivals.is_empty();
         arrivals.into_iter().for_each(|arrival| self.arrived(arrival));
         if happened {
-            self.pace.happened();
+            self.pace.happened(Instant::now());
         }
         self.flush();
         happened

@@ -30,6 +30,9 @@ pub(super) fn run(arguments: &Arguments) -> Result {
     let place = Place { mpi: &mpi, mode: arguments.mode, hosts: arguments.hosts.into() };
     let cluster = if hosts > 1 { Some(Cluster::up(hosts)?) } else { None };
     eprintln!("{mpi}, {}, hosts: {hosts}", place.mode);
+    if let Some(Err(why)) = cluster.as_ref().map(Cluster::share_out_cpus) {
+        eprintln!("warning: the hosts share this machine's CPUs: {why}");
+    }
     let before = match &cluster {
         None => Before::of(&executable.0),
         Some(cluster) => Before::on_hosts(&executable.0, cluster.shared_memory()?),

@@ -7,6 +7,9 @@ host=$1
 shift
 cluster=$(dirname "$0")
 [ -d "$cluster/$host" ] || { echo "enter: there is no host $host" >&2; exit 2; }
+if [ -f "$cluster/$host.group" ]; then
+    echo $$ > "$(cat "$cluster/$host.group")"
+fi
 exec nsenter --net="/run/netns/$host" unshare --uts --ipc --mount -- /bin/sh -ec '
     cluster=$1 host=$2
     shift 2

@@ -5,11 +5,12 @@
 //! memory ends at the host, and a host can be cut off. Files and process ids are the machine's. Nothing leaves the
 //! machine.
 //!
-//! [`Cluster`] is the value, [`claim`] says whose it is, [`network`] makes it, [`command`] is `cluster` of the command
+//! [`Cluster`] is the value, [`claim`] says whose it is, [`network`] makes it, [`cpus`] gives its hosts CPUs, [`command`] is `cluster` of the command
 //! line. It needs root and `ip`.
 
 mod claim;
 pub(crate) mod command;
+mod cpus;
 mod network;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod tests;
 use crate::{Result, apt};
 use claim::Claim;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -54,6 +56,17 @@ impl Cluster {
             }
         }
         Err("there are as many clusters as there can be: `cargo xtask cluster list`".into())
+    }
+
+    /// Gives each host a share of this machine's CPUs, which no process of another host uses.
+    pub(crate) fn share_out_cpus(&self) -> Result {
+        for (host, group) in self.hosts.iter().zip(cpus::share_out(&self.hosts)?) {
+            fs::write(
+                network::group_file(self.letter, host),
+                group.join("cgroup.procs").display().to_string(),
+            )?;
+        }
+        Ok(())
     }
 
     /// The cluster of a host, made by whomever.

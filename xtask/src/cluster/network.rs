@@ -1,6 +1,7 @@
 //! Virtual hosts, by the system's own means: iproute2 and util-linux.
 
 use super::claim::folder_of;
+use super::cpus;
 use crate::{Result, process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -83,6 +84,11 @@ pub(super) fn shared_memory(host: &str) -> Result<PathBuf> {
     Ok(folder_of(letter).join(host))
 }
 
+/// The file that names what a host's processes are to join.
+pub(super) fn group_file(letter: char, host: &str) -> PathBuf {
+    folder_of(letter).join(format!("{host}.group"))
+}
+
 /// Connects a host with the others, or not. Nobody is told: what is sent is lost.
 pub(super) fn connect(host: &str, connected: bool) -> Result {
     let letter = letter_of(host).ok_or_else(|| format!("{host} is no virtual host"))?;
@@ -119,6 +125,7 @@ pub(super) fn remove(letter: char) -> Result {
         .filter(|name| number(letter, name).is_some() || *name == switch(letter))
         .collect();
     wrong.extend(parts.iter().filter_map(|part| end_processes(part).err()));
+    wrong.extend(parts.iter().filter_map(|part| cpus::remove(part).err()));
     wrong.extend(parts.iter().filter_map(|part| ip(&["netns", "del", part]).err()));
     let folder = folder_of(letter);
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {

@@ -50,6 +50,22 @@ fn a_host_has_a_name_and_shared_memory_of_its_own() {
 }
 
 #[test]
+fn hosts_have_cpus_of_their_own_if_they_are_to() {
+    let Some(cluster) = cluster(2) else { return };
+    let cpus = |host: &String| {
+        output(cluster.command(host, "grep").args(["Cpus_allowed_list", "/proc/self/status"]))
+    };
+    let all: Vec<_> = cluster.hosts().iter().map(cpus).collect();
+    assert_eq!(all[0], all[1]);
+    if let Err(why) = cluster.share_out_cpus() {
+        eprintln!("not run: {why}");
+        return;
+    }
+    let own: Vec<_> = cluster.hosts().iter().map(cpus).collect();
+    assert!(own[0] != own[1] && own[0] != all[0] && own[1] != all[1], "{own:?} of {all:?}");
+}
+
+#[test]
 fn a_host_can_be_cut_off() {
     let Some(cluster) = cluster(2) else { return };
     assert!(eventually(|| is_reached(&cluster)));

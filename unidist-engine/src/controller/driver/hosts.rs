@@ -193,7 +193,7 @@ impl Hosts {
         }
         match (traffic, happened) {
             (true, _) => self.pace.traffic(Instant::now()),
-            (false, true) => self.pace.happened(),
+            (false, true) => self.pace.happened(Instant::now()),
             (false, false) => {}
         }
     }

@@ -1,0 +1,58 @@
+//! CPUs of its own for each virtual host, as a host has: control groups for CPU sets, of the system's first or second
+//! version.
+
+use crate::Result;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the groups are, by version.
+const ROOTS: [&str; 2] = ["/sys/fs/cgroup/cpuset", "/sys/fs/cgroup"];
+
+/// Shares this machine's CPUs out among the hosts. Returns the group of each, which its processes are to join.
+pub(super) fn share_out(hosts: &[String]) -> Result<Vec<PathBuf>> {
+    let cpus = rustix::thread::sched_getaffinity(None)?;
+    let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| cpus.is_set(*cpu)).collect();
+    let each = cpus.len() / hosts.len().max(1);
+    if each == 0 {
+        return Err(format!("there are {} CPUs for {} hosts", cpus.len(), hosts.len()).into());
+    }
+    let root = root()?;
+    hosts.iter().zip(cpus.chunks_exact(each)).map(|(host, cpus)| make(&root, host, cpus)).collect()
+}
+
+/// Removes what there is of a host's group. Its processes have ended.
+pub(super) fn remove(host: &str) -> Result {
+    for group in ROOTS.iter().map(|root| Path::new(root).join(host)).filter(|group| group.exists()) {
+        fs::remove_dir(&group).map_err(|error| format!("{}: {error}", group.display()))?;
+    }
+    Ok(())
+}
+
+fn make(root: &Path, host: &str, cpus: &[usize]) -> Result<PathBuf> {
+    let group = root.join(host);
+    fs::create_dir_all(&group)?;
+    let memory = ["cpuset.effective_mems", "cpuset.mems.effective"];
+    let memory = memory.iter().find_map(|name| fs::read_to_string(root.join(name)).ok());
+    let cpus: Vec<_> = cpus.iter().map(usize::to_string).collect();
+    write(&group.join("cpuset.mems"), memory.as_deref().unwrap_or("0"))?;
+    write(&group.join("cpuset.cpus"), &cpus.join(","))?;
+    Ok(group)
+}
+
+/// The group of all processes that may have CPUs.
+fn root() -> Result<PathBuf> {
+    let [first, second] = ROOTS.map(Path::new);
+    if first.join("cpuset.cpus").exists() {
+        return Ok(first.into());
+    }
+    let controllers = fs::read_to_string(second.join("cgroup.controllers")).unwrap_or_default();
+    if !controllers.split_whitespace().any(|name| name == "cpuset") {
+        return Err("this system has no control groups for CPU sets".into());
+    }
+    write(&second.join("cgroup.subtree_control"), "+cpuset")?;
+    Ok(second.into())
+}
+
+fn write(path: &Path, text: &str) -> Result {
+    fs::write(path, text.trim()).map_err(|error| format!("{}: {error}", path.display()).into())
+}
