@@ -7,6 +7,8 @@ use std::process::Command;
 pub(crate) const LAUNCHER: &str = "UNIDIST_CONFORMANCE_LAUNCHER";
 /// Set where the launcher starts the processes that serve the program.
 const SPMD: &str = "UNIDIST_CONFORMANCE_SPMD";
+/// Set where starting a program takes long.
+const SERIES: &str = "UNIDIST_CONFORMANCE_SERIES";
 /// The folders of the hosts' shared memory, separated as in a `PATH`.
 pub(crate) const SHARED_MEMORY: &str = "UNIDIST_CONFORMANCE_SHARED_MEMORY";
 
@@ -49,6 +51,11 @@ impl Place {
     /// Whether the launcher starts the processes that serve a program, for one session.
     pub(crate) fn is_spmd(&self) -> bool {
         std::env::var_os(SPMD).is_some()
+    }
+
+    /// Whether cases that can share a session do.
+    pub(crate) fn has_series(&self) -> bool {
+        std::env::var_os(SERIES).is_some()
     }
 
     /// A command for this executable, as programs are started here.

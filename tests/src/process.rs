@@ -101,6 +101,17 @@ pub(crate) fn is_alive(process: u32) -> bool {
 
 /// The CPU time that a process has used, all its threads together.
 pub(crate) fn cpu_time(process: u32) -> Duration {
+    // See proc_pid_schedstat(5): in nanoseconds, where a tick of the clock finds a thread that looks up now and then
+    // more often than it was there.
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let times = threads.filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    let time: u64 = times.sum();
+    if time > 0 {
+        return Duration::from_nanos(time);
+    }
     let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = status.rsplit(") ").next().unwrap_or_default();
     let fields: Vec<&str> = after_name.split(' ').collect();

@@ -1,4 +1,4 @@
-//! One case, in the process that was started for it.
+//! One case, in the process that was started for it; or several that share its session.
 
 use crate::case::{Case, Result};
 use crate::place::Place;
@@ -7,14 +7,15 @@ use crate::runner::{Limits, MARK};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Runs a case and looks at what it left.
-pub(crate) fn run(case: &Case) -> ExitCode {
-    let outcome = match case.is_bare {
-        true => (case.run)(),
-        false => in_session(case.run),
+/// Runs cases and looks at what they left.
+pub(crate) fn run(cases: &[Case]) -> ExitCode {
+    let is_bare = cases.iter().any(|case| case.is_bare);
+    let outcome = match is_bare {
+        true => cases.iter().try_for_each(|case| (case.run)()),
+        false => in_session(cases),
     };
     if let Err(error) = outcome {
-        eprintln!("{} failed: {error:?}", case.path());
+        eprintln!("failed: {error:?}");
         return ExitCode::FAILURE;
     }
     if unidist::is_initialized() {
@@ -27,7 +28,7 @@ pub(crate) fn run(case: &Case) -> ExitCode {
     let mark = std::env::var(MARK).unwrap_or_default();
     let left = || process::with_environment(MARK, &mark);
     // A session that was shut down has ended its processes; those of a program that died see its end a moment later.
-    let grace = if case.is_bare { Limits::given().grace } else { Duration::ZERO };
+    let grace = if is_bare { Limits::given().grace } else { Duration::ZERO };
     if !mark.is_empty() && !process::eventually(grace, || left().is_empty()) {
         let left: Vec<_> = left();
         eprintln!("the session has ended, but these processes have not: {left:?}");
@@ -36,10 +37,15 @@ pub(crate) fn run(case: &Case) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn in_session(run: fn() -> Result) -> Result {
+fn in_session(cases: &[Case]) -> Result {
     let session = unidist::init()?;
-    run()?;
-    assert_nothing_is_live();
+    for case in cases {
+        if cases.len() > 1 {
+            eprintln!("case {}", case.path()); // seen if it fails
+        }
+        (case.run)()?;
+        assert_nothing_is_live();
+    }
     drop(session);
     Ok(())
 }

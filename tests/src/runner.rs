@@ -1,4 +1,5 @@
-//! The trials: each a case on a backend, in a process of its own.
+//! The trials: each a case on a backend, in a process of its own; or, where starting one takes long, those cases of a
+//! group that can share a session.
 
 use crate::case::{self, Case};
 use crate::place::{self, Place};
@@ -9,7 +10,7 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Names the case that a process is to run.
+/// Names the cases that a process is to run, separated by commas.
 pub(crate) const CASE: &str = "UNIDIST_CONFORMANCE_CASE";
 /// Marks the processes of one trial.
 pub(crate) const MARK: &str = "UNIDIST_CONFORMANCE_TRIAL";
@@ -37,12 +38,13 @@ impl Limits {
     }
 }
 
-/// Runs the suite, or, in a process started for it, one case.
+/// Runs the suite, or, in a process started for them, some cases.
 pub fn main() -> ExitCode {
-    if let Ok(path) = std::env::var(CASE) {
-        return match find(&path) {
-            Some(case) => program::run(&case),
-            None => {
+    if let Ok(paths) = std::env::var(CASE) {
+        let cases = paths.split(',').map(|path| find(path).ok_or(path)).collect::<Result<Vec<_>, _>>();
+        return match cases {
+            Ok(cases) => program::run(&cases),
+            Err(path) => {
                 eprintln!("there is no case {path}");
                 ExitCode::FAILURE
             }
@@ -61,8 +63,10 @@ pub fn main() -> ExitCode {
     // The suite's own tests are the same wherever the backends run.
     let mut trials = if given.is_none() { self_test::trials() } else { Vec::new() };
     for backend in backends {
-        let cases = cases::ALL.iter().copied().flatten();
-        trials.extend(cases.filter(|case| case.concerns(backend, &place)).map(|case| trial(backend, *case)));
+        for group in cases::ALL {
+            let cases: Vec<_> = group.iter().filter(|case| case.concerns(backend, &place)).copied().collect();
+            trials.extend(trials_of(backend, cases, &place));
+        }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -84,23 +88,34 @@ fn find(path: &str) -> Option<Case> {
     cases.find(|case| case.path() == path).copied()
 }
 
-fn trial(backend: &'static str, case: Case) -> Trial {
-    Trial::test(format!("{backend}::{}", case.path()), move || {
-        run(backend, &case, Limits::given(), &Place::given())
-    })
+/// The trials for some cases of a group.
+fn trials_of(backend: &'static str, cases: Vec<Case>, place: &Place) -> Vec<Trial> {
+    let (series, single): (Vec<_>, Vec<_>) =
+        cases.into_iter().partition(|case| place.has_series() && case.is_sociable());
+    let mut trials: Vec<_> = single.into_iter().map(|case| trial(backend, case.path(), vec![case])).collect();
+    if let Some(first) = series.first() {
+        let name = format!("{}::({} in one session)", first.group, series.len());
+        trials.push(trial(backend, name, series));
+    }
+    trials
 }
 
-/// Runs a case on a backend.
-pub(crate) fn run(backend: &str, case: &Case, limits: Limits, place: &Place) -> Result<(), Failed> {
+fn trial(backend: &'static str, name: String, cases: Vec<Case>) -> Trial {
+    Trial::test(format!("{backend}::{name}"), move || run(backend, &cases, Limits::given(), &Place::given()))
+}
+
+/// Runs a case on a backend, or several in one session.
+pub(crate) fn run(backend: &str, cases: &[Case], limits: Limits, place: &Place) -> Result<(), Failed> {
     let mut command = place.program()?;
-    let mark = command_for(&mut command, backend, case);
+    let mark = command_for(&mut command, backend, cases);
     command.env(GRACE, limits.grace.as_secs().to_string());
     let shared_memory = place.entries();
-    let ended = process::run(&mut command, limits.run)?;
+    let limit = limits.run * cases.len().max(1) as u32;
+    let ended = process::run(&mut command, limit)?;
     let mut failure = match ended.status {
         Some(status) if status.success() => String::new(),
         Some(status) => format!("{status}\n"),
-        None => format!("it had not ended after {} s and was killed\n", limits.run.as_secs()),
+        None => format!("it had not ended after {} s and was killed\n", limit.as_secs()),
     };
     // A controller that was killed does not wait for its workers.
     let left = || process::with_environment(MARK, &mark);
@@ -122,8 +137,8 @@ pub(crate) fn run(backend: &str, case: &Case, limits: Limits, place: &Place) -> 
     }
 }
 
-/// Prepares a command to run the case; gives the mark of its processes.
-pub(crate) fn command_for(command: &mut Command, backend: &str, case: &Case) -> String {
+/// Prepares a command to run the cases; gives the mark of its processes.
+pub(crate) fn command_for(command: &mut Command, backend: &str, cases: &[Case]) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     for (variable, _) in std::env::vars_os() {
@@ -134,11 +149,11 @@ pub(crate) fn command_for(command: &mut Command, backend: &str, case: &Case) -> 
         }
     }
     command
-        .env(CASE, case.path())
+        .env(CASE, cases.iter().map(Case::path).collect::<Vec<_>>().join(","))
         .env(MARK, &mark)
         .env("UNIDIST_BACKEND", backend)
         .env("UNIDIST_CPUS", "2")
-        .envs(case.settings.iter().copied());
+        .envs(cases.iter().flat_map(|case| case.settings.iter().copied()));
     mark
 }
 

@@ -48,7 +48,7 @@ fn notices(case: &Case, complaint: &str) -> std::result::Result<(), Failed> {
         std::fs::create_dir_all(another_host())?;
         place.shared_memory.push(another_host());
     }
-    let outcome = runner::run(PYSEQ, case, limits, &place);
+    let outcome = runner::run(PYSEQ, &[*case], limits, &place);
     match case.name {
         "leaves_shared_memory" => drop(std::fs::remove_file(LEFT_IN_MEMORY)),
         "leaves_shared_memory_on_another_host" => drop(std::fs::remove_dir_all(another_host())),

@@ -110,8 +110,8 @@ impl Echo {
     }
 }
 
-/// The other side of [`Echo`], in a process of its own, whose parent has this number. It waits as the other side does and
-/// ends with its parent.
+/// The other side of [`Echo`], in a process of its own, whose parent has this number. It waits as the other side does
+/// and ends with its parent.
 ///
 /// # Errors
 ///

@@ -23,7 +23,8 @@ pub fn targets() -> [(&'static str, Vec<Vec<u8>>); 3] {
     [("codec", values()), ("handshake", handshake::examples()), ("messages", links())]
 }
 
-/// A stream of messages, by its first byte to a worker or from one, to a monitor or from one: whatever is understood can be sent again.
+/// A stream of messages, by its first byte to a worker or from one, to a monitor or from one: whatever is understood
+/// can be sent again.
 pub fn messages(bytes: &[u8]) {
     match bytes.split_first() {
         Some((0, stream)) => stream_of::<ToWorker>(stream),

@@ -2,8 +2,8 @@
 //!
 //! Vocabulary: the *controller* is the user's program, on the first host. On each further host a *monitor*, an MPI
 //! process too, looks after that host's workers and memory. In *spawn mode* the controller has MPI start the monitors.
-//! In *SPMD mode* a launcher has started everyone (`mpiexec -n N`): the first rank is the controller, one rank a host is
-//! its monitor, and the others stand for workers: they *sleep* while plain children of the monitor do the work.
+//! In *SPMD mode* a launcher has started everyone (`mpiexec -n N`): the first rank is the controller, one rank a host
+//! is its monitor, and the others stand for workers: they *sleep* while plain children of the monitor do the work.
 //!
 //! - [`launch`]: which hosts there are, and how MPI is asked for processes there.
 //! - [`controller`], [`monitor`]: how the two come into a session and leave it; [`worker`]: ranks that sleep, and what
@@ -12,8 +12,8 @@
 //! - [`topology`]: who is where, as all have agreed on.
 //! - [`network`]: messages and memory between the hosts, for the engine. It is made of `serialization` (the frame of a
 //!   message), `async_operations` (what is under way, and keeps its memory), `local_store` (recycled buffers),
-//!   `shared_store` (transfers of memory in pieces), `heartbeat` (who is silent for too long) and `keeper` (not to be silent
-//!   while the engine is busy).
+//!   `shared_store` (transfers of memory in pieces), `heartbeat` (who is silent for too long) and `keeper` (not to be
+//!   silent while the engine is busy).
 //! - `communication`: the one module that calls MPI.
 
 mod async_operations;

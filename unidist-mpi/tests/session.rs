@@ -4,7 +4,9 @@
 //! On each further host, a monitor sends back what it gets until it is told to end.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::process::{Command, ExitCode};
+mod support;
+
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use unidist_config::Settings;
 use unidist_core::PROGRAM;
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     }
     let spread = std::env::args().nth(1).is_some_and(|argument| argument == "spread");
     if !launch::under_launcher() && !spread {
-        return start_myself();
+        return support::start_myself(&[3], &[("UNIDIST_MPI_SPAWN", "no")]);
     }
     let settings = Settings::resolve().unwrap();
     for _ in 0..if settings.mpi.spawn { 2 } else { 1 } {
@@ -45,21 +47,6 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
-}
-
-fn start_myself() -> ExitCode {
-    let mut command = Command::new("mpiexec");
-    command.args(["-n", "3"]).arg(std::env::current_exe().unwrap()).env("UNIDIST_MPI_SPAWN", "no");
-    for name in ["OMPI", "PRTE"] {
-        command.env(format!("{name}_ALLOW_RUN_AS_ROOT"), "1");
-        command.env(format!("{name}_ALLOW_RUN_AS_ROOT_CONFIRM"), "1");
-    }
-    let version = Command::new("mpiexec").arg("--version").output().unwrap().stdout;
-    if !String::from_utf8_lossy(&version).contains("HYDRA") {
-        command.env("OMPI_MCA_rmaps_base_oversubscribe", "1");
-        command.env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
-    }
-    if command.status().unwrap().success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn control(session: Membership) {

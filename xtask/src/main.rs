@@ -2,11 +2,12 @@
 //!
 //! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
 //! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, [`simulate`] the
-//! scheduler's simulations, [`loom`] the models of the shared memory, [`fuzz`] the parsers of what others say, [`chaos`]
-//! kills processes of a real program, [`mod@bench`] measures and [`peers`] installs what it compares with, [`mod@mpi`]
-//! finds and installs MPIs, [`mod@mpi_test`] tests with them, [`cluster`] makes virtual hosts, and [`config_doc`] writes the reference page. [`process`]
-//! runs other programs, bounded in time, [`artifact`] builds ours, [`suite`] runs the tests among them, [`leftovers`] finds what they left behind, [`venv`] and
-//! [`apt`] install packages; [`workspace`] is what cargo knows.
+//! scheduler's simulations, [`loom`] the models of the shared memory, [`fuzz`] the parsers of what others say,
+//! [`chaos`] kills processes of a real program, [`mod@bench`] measures and [`peers`] installs what it compares with,
+//! [`mod@mpi`] finds and installs MPIs, [`mod@mpi_test`] tests with them, [`cluster`] makes virtual hosts, and
+//! [`config_doc`] writes the reference page. [`process`] runs other programs, bounded in time, [`artifact`] builds
+//! ours, [`suite`] runs the tests among them, [`leftovers`] finds what they left behind, [`venv`] and [`apt`] install
+//! packages; [`workspace`] is what cargo knows.
 
 mod apt;
 mod artifact;
@@ -81,8 +82,8 @@ enum Command {
     Chaos(chaos::Arguments),
     /// Measure tasks, actors and objects, each beside a limit of the machine
     ///
-    /// Times mean little where others use the machine too: compare the ratios. With --backend mpi, calls stand beside those
-    /// of pymp, and what crosses hosts (--hosts 2) beside what MPI does alone.
+    /// Times mean little where others use the machine too: compare the ratios. With --backend mpi, calls stand beside
+    /// those of pymp, and what crosses hosts (--hosts 2) beside what MPI does alone.
     Bench(bench::Arguments),
     /// Install the systems that `bench --peers` compares with, in a folder of their own
     ///

@@ -7,9 +7,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// Whether there is a backend that needs MPI.
-const WITH_MPI: bool = true;
-
 /// The arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -26,7 +23,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     let root = Workspace::load()?.root;
     let limit = Duration::from_secs(arguments.timeout);
     everything_else(arguments, limit, &root)?;
-    if WITH_MPI { mpi_test::mpi_tests(limit) } else { Ok(()) }
+    mpi_test::mpi_tests(limit)
 }
 
 fn everything_else(arguments: &Arguments, limit: Duration, root: &Path) -> Result {

@@ -412,7 +412,7 @@ fn leaves_nothing(name: &'static str, ends_itself: bool) -> Result {
     let before = Place::given().entries();
     let mut command = Command::new(std::env::current_exe().unwrap());
     let own_mark = std::env::var(runner::MARK).unwrap();
-    runner::command_for(&mut command, PYMP, program);
+    runner::command_for(&mut command, PYMP, &[*program]);
     command.env(runner::MARK, own_mark); // whatever it leaves is this case's
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -457,7 +457,7 @@ fn an_exit_status_is_the_programs_own() -> Result {
     let program = PROGRAMS.iter().find(|program| program.name == "program_with_a_status").unwrap();
     let backend = std::env::var("UNIDIST_BACKEND").unwrap();
     let mut command = Place::given().program().unwrap();
-    runner::command_for(&mut command, &backend, program);
+    runner::command_for(&mut command, &backend, &[*program]);
     assert_eq!(command.status().unwrap().code(), Some(17));
     Ok(())
 }

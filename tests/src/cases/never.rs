@@ -37,7 +37,7 @@ fn used_while(waits: impl FnOnce()) -> Duration {
     all().saturating_sub(before)
 }
 
-/// Never: an idle process burns CPU. (Of a core, under 1 %, but the clock ticks 100 times a second.)
+/// Never: an idle process burns CPU. (Of a core, under 1 % where nothing else runs.)
 fn an_idle_session_burns_cpu() -> Result {
     let counters = [Counter::remote(1), Counter::remote(2)];
     get(counters.each_ref().map(|counter| counter.value.remote()))?;

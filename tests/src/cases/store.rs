@@ -291,7 +291,7 @@ fn scratch() -> PathBuf {
 /// Prepares a command to run one of the programs with this folder for its objects.
 fn prepare(command: &mut Command, name: &str, folder: &PathBuf) {
     let program = PROGRAMS.iter().find(|program| program.name == name).unwrap();
-    runner::command_for(command, PYMP, program);
+    runner::command_for(command, PYMP, &[*program]);
     command.env("UNIDIST_SPILL_DIR", folder);
 }
 

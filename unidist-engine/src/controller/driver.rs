@@ -1,10 +1,10 @@
-//! The engine's turn: events from the links, the inbox, the supervisor and the other hosts go into the scheduler, and what
-//! it decides goes out.
+//! The engine's turn: events from the links, the inbox, the supervisor and the other hosts go into the scheduler, and
+//! what it decides goes out.
 //!
-//! `link` is the end of the link to one process, `hear` deals with what processes say, `act` with what the scheduler wants,
-//! `room` finds room for new blocks. For sessions of several hosts: `hosts` has the way to each of them, `meeting` begins and
-//! ends that, `relay` deals with
-//! what their monitors say, `remote_store` has their memory, `copies` has objects copied between them.
+//! `link` is the end of the link to one process, `hear` deals with what processes say, `act` with what the scheduler
+//! wants, `room` finds room for new blocks. For sessions of several hosts: `hosts` has the way to each of them,
+//! `meeting` begins and ends that, `relay` deals with what their monitors say, `remote_store` has their memory,
+//! `copies` has objects copied between them.
 
 mod act;
 mod copies;

@@ -3,8 +3,8 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-/// Who waits is to look for so long before it naps, while waits are shorter: about a round trip to another host and back.
-/// The system's virtual processors wait in the same way, and with less to lose (`halt_poll_ns` in Linux).
+/// Who waits is to look for so long before it naps, while waits are shorter: about a round trip to another host and
+/// back. The system's virtual processors wait in the same way, and with less to lose (`halt_poll_ns` in Linux).
 const PATIENCE: Duration = Duration::from_micros(100);
 /// And for so long while they are not.
 const IMPATIENCE: Duration = Duration::from_micros(5);

@@ -1,7 +1,7 @@
 //! The monitor: the controller's long arm on another host.
 //!
-//! It has the host's memory, starts its processes and sees them end, and passes on what they and the controller's scheduler
-//! say to each other, as bytes. It decides nothing. [`serve`] is its life:
+//! It has the host's memory, starts its processes and sees them end, and passes on what they and the controller's
+//! scheduler say to each other, as bytes. It decides nothing. [`serve`] is its life:
 //!
 //! 1. It waits for the controller's greeting, makes the memory and says that it is ready, or why it cannot be.
 //! 2. It does what it is told and tells what happens (`work`), and sleeps while there is nothing (`Monitor::rest`).
@@ -34,17 +34,17 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The longest nap before the greeting has come.
 const FIRST_BACKOFF: Duration = Duration::from_millis(1);
 
-/// Serves the controller of a session on this host, until it ends the session. All worker processes of this host end before
-/// this returns, and at the latest with this process; they are children of a thread of this process.
+/// Serves the controller of a session on this host, until it ends the session. All worker processes of this host end
+/// before this returns, and at the latest with this process; they are children of a thread of this process.
 ///
 /// `host` is this host's place in the session, `build_id` names the build of this executable, as
-/// [`Program::build_id`](unidist_core::Program::build_id) does. The network is only used from the calling thread, and can
-/// be finished when this returns.
+/// [`Program::build_id`](unidist_core::Program::build_id) does. The network is only used from the calling thread, and
+/// can be finished when this returns.
 ///
 /// # Errors
 ///
-/// The controller is lost, says what cannot be understood, or is of another build; or the system refuses what the session
-/// needs. The controller has been told as far as possible.
+/// The controller is lost, says what cannot be understood, or is of another build; or the system refuses what the
+/// session needs. The controller has been told as far as possible.
 pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<()> {
     let _sharp = SharpTimers::new();
     let mut pace = Pace::new(FIRST_BACKOFF, Instant::now());
@@ -204,8 +204,8 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    /// There is nothing to do: looks for a moment longer, then sleeps until it is rung or the network wants a look. True if
-    /// it slept.
+    /// There is nothing to do: looks for a moment longer, then sleeps until it is rung or the network wants a look.
+    /// True if it slept.
     fn rest(&mut self) -> bool {
         let awake = 1 + self.relays.values().filter(|relay| relay.is_awake()).take(self.cores).count();
         self.segment.patience().set_beside_network(awake, self.cores);

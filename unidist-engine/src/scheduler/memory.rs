@@ -1,11 +1,11 @@
 //! Which objects lie on which hosts, which may leave the memory there, and who keeps the others.
 //!
 //! An object with parts outside of messages has a copy on one host or on several. A copy is *in use* while a process of
-//! its host has views of it or was sent a call that needs it, or while it is being copied to another host. What is in use
-//! stays where it is; what is not may be moved to the spill file of its host, least recently used first. Every use is a
-//! reference to the object, too, so what is in use is not freed either. A process is given its views with the answer to
-//! its `get`, and a call is in use until its process has said that it has ended, gives it back, or is gone: at no moment
-//! does a process read a block that nothing keeps.
+//! its host has views of it or was sent a call that needs it, or while it is being copied to another host. What is in
+//! use stays where it is; what is not may be moved to the spill file of its host, least recently used first. Every use
+//! is a reference to the object, too, so what is in use is not freed either. A process is given its views with the
+//! answer to its `get`, and a call is in use until its process has said that it has ended, gives it back, or is gone:
+//! at no moment does a process read a block that nothing keeps.
 //!
 //! Objects whose value travels in messages cost nothing here.
 

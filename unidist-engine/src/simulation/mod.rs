@@ -2,10 +2,10 @@
 //! seed.
 //!
 //! The program submits random graphs of tasks and actors; workers run them step by step, submit more, wait, cancel,
-//! fail, crash, hang. Timers are over when it is drawn. There are one to three hosts; objects go from one to another, and
-//! but for the first any may be lost.
-//! In what order messages arrive, processes join and die is drawn from the seed, so a failure is replayed exactly by
-//! its seed. After each step some promises are checked, after the last one all of them:
+//! fail, crash, hang. Timers are over when it is drawn. There are one to three hosts; objects go from one to another,
+//! and but for the first any may be lost. In what order messages arrive, processes join and die is drawn from the seed,
+//! so a failure is replayed exactly by its seed. After each step some promises are checked, after the last one all of
+//! them:
 //!
 //! - every call ends, and every `get` and `wait` is answered;
 //! - no call starts twice, but for those whose process died with them, and no actor is started too often;

@@ -5,8 +5,8 @@
 //! memory ends at the host, and a host can be cut off. Files and process ids are the machine's. Nothing leaves the
 //! machine.
 //!
-//! [`Cluster`] is the value, [`claim`] says whose it is, [`network`] makes it, [`cpus`] gives its hosts CPUs, [`command`] is `cluster` of the command
-//! line. It needs root and `ip`.
+//! [`Cluster`] is the value, [`claim`] says whose it is, [`network`] makes it, [`cpus`] gives its hosts CPUs,
+//! [`command`] is `cluster` of the command line. It needs root and `ip`.
 
 mod claim;
 pub(crate) mod command;

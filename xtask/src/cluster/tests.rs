@@ -115,7 +115,7 @@ fn what_a_killed_process_leaves_is_removed_by_the_next() {
     let of_another_kind = Cluster::up(1).unwrap();
     assert_ne!(of_another_kind.hosts()[0], host);
     assert!(sleeps.try_wait().unwrap().is_none(), "what is kept is removed");
-    std::fs::remove_file(left.agent().with_file_name("kept")).unwrap();
+    fs::remove_file(left.agent().with_file_name("kept")).unwrap();
     let _next = Cluster::up(1).unwrap();
     assert!(!sleeps.wait().unwrap().success());
 }

@@ -105,6 +105,10 @@ impl Place {
         if self.is_spmd {
             command.env("UNIDIST_CONFORMANCE_SPMD", "1");
         }
+        // A launcher that starts many processes takes its time.
+        if self.is_spmd || self.cluster.is_some() {
+            command.env("UNIDIST_CONFORMANCE_SERIES", "1");
+        }
         if let Some(cluster) = &self.cluster {
             let folders = std::env::join_paths(cluster.shared_memory()?)?;
             command.env("UNIDIST_CONFORMANCE_SHARED_MEMORY", folders);

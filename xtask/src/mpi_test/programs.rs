@@ -1,4 +1,5 @@
-//! Tests of the crates that need MPI: unit tests, and programs that are run as `mpiexec -n RANKS TEST`.
+//! Tests of the crates that need MPI: `cargo test`, where programs of several ranks start themselves on this host, and
+//! such programs on several hosts.
 
 use super::configuration::{Place, build_test};
 use super::{Arguments, Line};
@@ -12,7 +13,7 @@ use crate::{Result, cluster, process};
 type Program = (&'static str, &'static str, u32, u32);
 
 /// All of them.
-const PROGRAMS: &[Program] = &[("unidist-mpi", "ranks", 3, 1), ("unidist-mpi", "ranks", 2, 2)];
+const PROGRAMS: &[Program] = &[("unidist-mpi", "ranks", 3, 3), ("unidist-mpi", "ranks", 3, 2)];
 /// They are part of this feature.
 const FEATURES: [&str; 2] = ["--features", "bench"];
 /// The crates that need MPI.
@@ -22,9 +23,9 @@ pub(crate) const PACKAGES: [&str; 1] = ["unidist-mpi"];
 pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Vec<Line> {
     let mut report = Vec::new();
     for package in PACKAGES {
-        let what = format!("{mpi}, {package}, unit tests");
+        let what = format!("{mpi}, {package}, tests");
         eprintln!("\n== {what}");
-        report.push(Line::of(what, unit_tests(package, workspace, mpi, arguments)));
+        report.push(Line::of(what, tests(package, workspace, mpi, arguments)));
     }
     for program in PROGRAMS {
         let (package, target, ranks, hosts) = program;
@@ -35,9 +36,9 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
     report
 }
 
-fn unit_tests(package: &str, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
+fn tests(package: &str, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
     let mut cargo = process::cargo(&workspace.root);
-    cargo.args(["test", "--package", package, "--lib"]).args(FEATURES);
+    cargo.args(["test", "--package", package]).args(FEATURES);
     cargo.args(arguments.release.then_some("--release"));
     cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?).envs(mpi.run_environment(&Job::here(1))?);
     process::run(&mut cargo, arguments.limit())?;

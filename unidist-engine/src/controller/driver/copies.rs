@@ -1,8 +1,8 @@
 //! Objects that are copied from one host to another.
 //!
-//! Room is made where the copy is wanted, then both sides are told; the copy is there when one side has said that it sent
-//! the right bytes and the other that it has all of them. What is being filled is freed only when nobody fills it any
-//! more. Each copy that the scheduler wants leads to one event.
+//! Room is made where the copy is wanted, then both sides are told; the copy is there when one side has said that it
+//! sent the right bytes and the other that it has all of them. What is being filled is freed only when nobody fills it
+//! any more. Each copy that the scheduler wants leads to one event.
 
 use super::Driver;
 use crate::link::relay::ToMonitor;

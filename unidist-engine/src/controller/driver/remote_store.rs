@@ -1,5 +1,5 @@
-//! The memory of another host, as the controller has it: it decides which block is whose; the host's monitor writes to its
-//! spill file what it is told to.
+//! The memory of another host, as the controller has it: it decides which block is whose; the host's monitor writes to
+//! its spill file what it is told to.
 
 use crate::link::relay::{SpillFailure, ToMonitor};
 use crate::network::HostId;
@@ -131,8 +131,8 @@ impl RemoteStore {
         std::mem::replace(&mut self.looked, Looked::Yes) == Looked::Asked
     }
 
-    /// The monitor has written an object to disk, which is there now as returned, or could not. The error says that this
-    /// was no answer to what it was told.
+    /// The monitor has written an object to disk, which is there now as returned, or could not. The error says that
+    /// this was no answer to what it was told.
     pub(super) fn spilled(
         &mut self,
         id: DataId,

@@ -1,5 +1,5 @@
-//! Room in a store for what processes write and for copies of objects: at once if there is some, else made by spilling, on
-//! this host within the turn, on another one as soon as its monitor has done so.
+//! Room in a store for what processes write and for copies of objects: at once if there is some, else made by spilling,
+//! on this host within the turn, on another one as soon as its monitor has done so.
 
 use super::Driver;
 use super::remote_store::Room;
