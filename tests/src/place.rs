@@ -43,9 +43,14 @@ impl Place {
         !self.launcher.is_empty()
     }
 
+    /// How many hosts there are.
+    pub(crate) fn hosts(&self) -> u32 {
+        self.shared_memory.len() as u32
+    }
+
     /// Whether there are several hosts.
     pub(crate) fn has_several_hosts(&self) -> bool {
-        self.shared_memory.len() > 1
+        self.hosts() > 1
     }
 
     /// Whether the launcher starts the processes that serve a program, for one session.

@@ -37,13 +37,18 @@ fn used_while(waits: impl FnOnce()) -> Duration {
     all().saturating_sub(before)
 }
 
+/// What an unoptimized program may use in 2 s while others run: each host has somebody who looks at the network.
+fn little() -> Duration {
+    Duration::from_millis(50) * Place::given().hosts()
+}
+
 /// Never: an idle process burns CPU. (Of a core, under 1 % where nothing else runs.)
 fn an_idle_session_burns_cpu() -> Result {
     let counters = [Counter::remote(1), Counter::remote(2)];
     get(counters.each_ref().map(|counter| counter.value.remote()))?;
     get((0..20).map(|x| square.remote(x)).collect::<Vec<_>>())?;
     let used = used_while(|| std::thread::sleep(Duration::from_secs(2)));
-    assert!(used <= Duration::from_millis(50), "{used:?} in 2 s");
+    assert!(used <= little(), "{used:?} in 2 s");
     Ok(())
 }
 
@@ -53,7 +58,7 @@ fn a_blocked_program_burns_cpu() -> Result {
     let blocked = [crate::support::blocked_on.remote(&signal), crate::support::blocked_on.remote(&signal)];
     get(signal.waiting.remote(2_usize))?;
     let used = used_while(|| drop(wait(&blocked, 1, Some(Duration::from_secs(2)))));
-    assert!(used <= Duration::from_millis(50), "{used:?} in 2 s");
+    assert!(used <= little(), "{used:?} in 2 s");
     get(signal.open.remote())?;
     get(blocked).map(drop)
 }
