@@ -56,24 +56,16 @@ pub fn shutdown() -> Result<()> {
 /// Starts the backend; from the first look at the settings on, none can be changed.
 fn start() -> Result<Arc<dyn Backend>> {
     unidist_config::freeze();
-    let started = Settings::resolve()
-        .map_err(Error::from)
-        .and_then(|settings| select(&with_launcher(settings), PROGRAM));
+    // A program that an MPI launcher has started uses MPI, if that is built in and nothing else is chosen.
+    #[cfg(feature = "mpi")]
+    if unidist_mpi::launch::under_launcher() {
+        unidist_config::suggest_backend(BackendName::Mpi);
+    }
+    let started = Settings::resolve().map_err(Error::from).and_then(|settings| select(&settings, PROGRAM));
     if started.is_err() {
         unidist_config::thaw();
     }
     started
-}
-
-/// Where nothing is set, a program that an MPI launcher has started uses MPI, if that is built in.
-fn with_launcher(settings: Settings) -> Settings {
-    #[cfg(feature = "mpi")]
-    if unidist_config::Backend::source() == unidist_config::Source::Default
-        && unidist_mpi::launch::under_launcher()
-    {
-        return Settings { backend: BackendName::Mpi, ..settings };
-    }
-    settings
 }
 
 /// The one place that names the backends.

@@ -42,5 +42,5 @@ pub use parameters::{
 pub use parameters_mpi::MpiRuntimeEnv;
 pub use reference::reference_page;
 pub use settings::{BackendName, MpiSettings, Settings};
-pub use table::{freeze, thaw};
+pub use table::{freeze, suggest_backend, thaw};
 pub use variable::{Source, Variable};

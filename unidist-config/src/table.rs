@@ -3,9 +3,9 @@
 //! Settings can be made before a session exists, so there is nothing else that could hold them. The table is `open`
 //! until a session starts ([`freeze`]) and again once it has ended ([`thaw`]); what was put stays for the next one.
 
-use crate::ConfigError;
 use crate::parse::Parse;
 use crate::variable::{self, Definition, Raw, Source};
+use crate::{Backend, BackendName, ConfigError};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::{Mutex, PoisonError};
@@ -28,6 +28,12 @@ pub(crate) fn with<R>(action: impl FnOnce(&mut Table) -> R) -> R {
     action(&mut TABLE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// The backend that is used where none is chosen, in the place of the usual one: for a program that runs where another one
+/// is at hand, such as under the launcher of one. Called when a session starts, before it resolves its settings.
+pub fn suggest_backend(backend: BackendName) {
+    with(|table| table.suggested_backend = Some(backend));
+}
+
 /// What was set for a variable: in code, else in the environment, where an empty value is none.
 pub(crate) fn given(name: &str) -> Option<Raw> {
     with(|table| table.given(name, |name| std::env::var_os(name)))
@@ -40,11 +46,17 @@ pub(crate) struct Table {
     values: BTreeMap<&'static str, OsString>,
     /// What was put for the environment of workers; no variable stands for it.
     runtime_env: BTreeMap<String, String>,
+    suggested_backend: Option<BackendName>,
 }
 
 impl Table {
     const fn new() -> Self {
-        Table { frozen: false, values: BTreeMap::new(), runtime_env: BTreeMap::new() }
+        Table {
+            frozen: false,
+            values: BTreeMap::new(),
+            runtime_env: BTreeMap::new(),
+            suggested_backend: None,
+        }
     }
 
     pub(crate) fn put<D: Definition>(&mut self, value: OsString) -> Result<(), ConfigError> {
@@ -79,7 +91,11 @@ impl Table {
 
     fn given(&self, name: &str, environment: impl Fn(&str) -> Option<OsString>) -> Option<Raw> {
         let code = self.values.get(name).map(|value| Raw { value: value.clone(), source: Source::Code });
-        code.or_else(|| from_environment(environment(name)))
+        let suggested = || {
+            let backend = self.suggested_backend.filter(|_| name == Backend::VARIABLE.name)?;
+            Some(Raw { value: backend.to_string().into(), source: Source::Default })
+        };
+        code.or_else(|| from_environment(environment(name))).or_else(suggested)
     }
 
     fn check_open(&self, name: &str) -> Result<(), ConfigError> {
@@ -115,6 +131,18 @@ mod tests {
         assert_eq!(table.given(CPUS, environment).unwrap().value, "2");
         assert_eq!(table.given(CPUS, |_| None), None);
         assert_eq!(table.given(CPUS, |_| Some(OsString::new())), None);
+    }
+
+    #[test]
+    fn a_suggestion_is_a_default() {
+        let mut table = Table::new();
+        table.suggested_backend = Some(BackendName::Mpi);
+        let given = table.given("UNIDIST_BACKEND", |_| None);
+        assert_eq!(given.clone().unwrap().source, Source::Default);
+        assert_eq!(variable::resolve::<Backend>(given), Ok(BackendName::Mpi));
+        let chosen = table.given("UNIDIST_BACKEND", |_| Some("pyseq".into()));
+        assert_eq!(variable::resolve::<Backend>(chosen), Ok(BackendName::Pyseq));
+        assert_eq!(table.given(CPUS, |_| None), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::communication::{AtExit, Mpi, MpiError};
 use crate::launch;
 use crate::library::{self, Library};
-use crate::membership::{Membership, introduce};
+use crate::membership::{Membership, introduce, own_cpus};
 use crate::topology::Topology;
 use crate::worker::{self, Awake};
 use std::time::Duration;
@@ -54,7 +54,7 @@ fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result
     ));
     let failed = |error: MpiError| Error::system("cannot join the monitors", error);
     let mut group = monitors.merge(false).map_err(failed)?;
-    let all = introduce(mpi, &group, program, settings, &hosts.all, launched)?;
+    let all = introduce(mpi, &group, program, settings, &hosts.all, own_cpus(settings, launched), None)?;
     match (Topology::of_spawned(&all), all.first()) {
         (Ok(topology), Some(own)) => Ok(Membership::new(mpi, topology, group, None, &own.terms)),
         (Err(error), _) => {
@@ -82,7 +82,7 @@ fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
             library::network_advice(Library::loaded())
         ))
     });
-    let all = introduce(mpi, &world, program, settings, &settings.mpi.hosts, true)?;
+    let all = introduce(mpi, &world, program, settings, &settings.mpi.hosts, own_cpus(settings, true), None)?;
     drop(watch);
     // All draw the same conclusion, so that what follows needs no agreement.
     let topology = Topology::of_ranks(&all);

@@ -232,6 +232,14 @@ fn start_log(log: &Log, place: HostId, rank: usize) {
     }
 }
 
+/// The CPU slots of this host, as far as its process knows.
+pub(crate) fn own_cpus(settings: &Settings, bound_by_launcher: bool) -> usize {
+    match CpuCount::source() {
+        Source::Default if bound_by_launcher => worker::unbound().len().max(1),
+        _ => settings.cpus.get(),
+    }
+}
+
 /// What this process says of itself to the group, and what all of it have said, by rank.
 pub(crate) fn introduce(
     mpi: Mpi,
@@ -239,7 +247,8 @@ pub(crate) fn introduce(
     program: Program,
     settings: &Settings,
     hosts: &[HostName],
-    bound_by_launcher: bool,
+    cpus: usize,
+    refused: Option<String>,
 ) -> Result<Vec<Introduction>> {
     let failed = |error: MpiError| Error::system("cannot exchange who is where", error);
     let mut on_host = group.split_by_host().map_err(failed)?;
@@ -247,10 +256,6 @@ pub(crate) fn introduce(
     let ranks = on_host.all_gather(&rank.to_le_bytes()).map_err(failed)?;
     on_host.free();
     let ranks = ranks.into_iter().filter_map(|bytes| Some(u32::from_le_bytes(bytes.try_into().ok()?)));
-    let cpus = match CpuCount::source() {
-        Source::Default if bound_by_launcher => worker::unbound().len().max(1),
-        _ => settings.cpus.get(),
-    };
     let name = host_name();
     let own = Introduction {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -263,6 +268,7 @@ pub(crate) fn introduce(
         object_store_memory: settings.mpi.object_store_memory.unwrap_or(settings.object_store_memory),
         binding: worker::binding(),
         pid: std::process::id(),
+        refused,
         terms: Terms {
             spawn: settings.mpi.spawn,
             host_timeout: settings.host_timeout,

@@ -12,6 +12,10 @@ use unidist_core::Program;
 /// The first argument of a monitor. The arguments of the program follow.
 pub const ARGUMENT: &str = "--unidist-monitor";
 
+/// What each host may say of itself.
+const OWN: [&str; 3] =
+    ["UNIDIST_OBJECT_STORE_MEMORY", "UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY", "UNIDIST_RESOURCES"];
+
 /// The arguments of the program, if this process was started as a monitor. It may be asked before `main`.
 pub fn program_arguments() -> Option<Vec<OsString>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -30,14 +34,21 @@ pub fn program_arguments() -> Option<Vec<OsString>> {
 pub fn join(program: Program) -> Result<Membership> {
     // Where this is refused, the monitor goes on with what it has.
     let _ = worker::bind(worker::unbound());
-    let settings = Settings::resolve()?;
     let mpi = Mpi::init()?;
     let failed = |error: MpiError| Error::system("cannot join the controller", error);
     let parent = mpi.parent().map_err(failed)?.ok_or_else(|| Error::Launch {
         message: format!("{ARGUMENT} is for the use of unidist itself: MPI has not started this process"),
     })?;
     let mut group = parent.merge(true).map_err(failed)?;
-    let all = introduce(mpi, &group, program, &settings, &[], true)?;
+    // Some MPIs bring the variables of the program along, which may have put other values since: what it decides for all
+    // hosts plays no part here, right or wrong.
+    let (settings, refused) =
+        match Settings::resolve_from(|name| OWN.contains(&name).then(|| std::env::var_os(name))?) {
+            Ok(settings) => (settings, None),
+            Err(error) => (Settings::resolve_from(|_| None)?, Some(error.to_string())),
+        };
+    let cpus = worker::unbound().len().max(1);
+    let all = introduce(mpi, &group, program, &settings, &[], cpus, refused)?;
     let (Ok(topology), Some(controller)) = (Topology::of_spawned(&all), all.first()) else {
         // The controller draws the same conclusion, and says it.
         group.free();

@@ -3,7 +3,7 @@
 use crate::NAME;
 use crate::controller::{Joined, join};
 use crate::launch;
-use crate::membership::Membership;
+use crate::membership::{self, Membership};
 use crate::monitor;
 use crate::topology::Host;
 use crate::worker;
@@ -131,8 +131,7 @@ fn end_process(served: Result<()>) -> ! {
 fn own_cpus(settings: &Settings, slots: Option<usize>) -> usize {
     match (CpuCount::source(), slots) {
         (Source::Default, Some(slots)) => slots,
-        (Source::Default, None) if launch::under_launcher() => worker::unbound().len().max(1),
-        _ => settings.cpus.get(),
+        _ => membership::own_cpus(settings, launch::under_launcher()),
     }
 }
 

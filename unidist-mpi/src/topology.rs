@@ -29,6 +29,8 @@ pub struct Introduction {
     pub binding: Vec<u32>,
     /// The process's number on its host.
     pub pid: u32,
+    /// Why it cannot take part, if so.
+    pub refused: Option<String>,
     /// What it was told; what rank 0 was told holds for all, since launchers do not take every variable to each host.
     pub terms: Terms,
 }
@@ -135,9 +137,12 @@ fn launch(message: String) -> Error {
     Error::Launch { message }
 }
 
-/// All run the same code.
-fn check_builds(all: &[Introduction]) -> Result<()> {
+/// All run the same code, and none refuses to.
+fn check(all: &[Introduction]) -> Result<()> {
     let Some(first) = all.first() else { return Ok(()) };
+    if let Some((host, why)) = all.iter().find_map(|one| Some((&one.host, one.refused.as_ref()?))) {
+        return Err(launch(format!("on {host}: {why}")));
+    }
     for (rank, other) in all.iter().enumerate() {
         let what = if other.version != first.version {
             format!("another version of unidist ({}, not {})", other.version, first.version)
@@ -161,7 +166,7 @@ impl Topology {
     ///
     /// They run different executables, or MPI has put two of them on one host.
     pub fn of_spawned(all: &[Introduction]) -> Result<Topology> {
-        check_builds(all)?;
+        check(all)?;
         let hosts: Vec<_> = (0..).zip(all).map(|(rank, one)| one.host(rank)).collect();
         let mut seen = BTreeSet::new();
         for host in &hosts {
@@ -183,7 +188,7 @@ impl Topology {
     ///
     /// They run different executables, or a host has no process for a worker.
     pub fn of_ranks(all: &[Introduction]) -> Result<Topology> {
-        check_builds(all)?;
+        check(all)?;
         if all.first().is_some_and(|first| first.terms.spawn) {
             return Err(launch(format!(
                 "the MPI launcher has started {} processes: start one (`mpiexec -n 1`) and let unidist start its own, or \
@@ -296,6 +301,7 @@ mod tests {
                 object_store_memory: 1 << 20,
                 binding: vec![rank],
                 pid: 100 + rank,
+                refused: None,
                 terms: Terms {
                     spawn: false,
                     host_timeout: Duration::ZERO,
@@ -312,6 +318,13 @@ mod tests {
         let said: Vec<_> = all.iter().map(|one| one.encode().unwrap()).collect();
         assert_eq!(Introduction::decode_all(&said), Ok(all));
         assert!(Introduction::decode_all(&[vec![1, 2]]).unwrap_err().to_string().contains("rank 0"));
+    }
+
+    #[test]
+    fn one_that_refuses_says_why() {
+        let mut all = ranks(&["a", "b"]);
+        all[1].refused = Some("no".into());
+        assert_eq!(Topology::of_spawned(&all).unwrap_err(), launch("on b: no".into()));
     }
 
     #[test]

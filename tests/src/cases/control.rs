@@ -5,7 +5,7 @@ use crate::process::{eventually, is_alive};
 use crate::support::{BOUND, LastWord, Log, Signal, blocked_on, failure, kind, say, square};
 use std::time::Duration;
 use unidist::prelude::*;
-use unidist::{ErrorKind, cancel, is_cancelled};
+use unidist::{ErrorKind, cancel, is_cancelled, num_cpus};
 
 /// For cases in which the grace passes.
 const SHORT: &[(&str, &str)] = &[("UNIDIST_CANCEL_GRACE", "0.05")];
@@ -228,11 +228,12 @@ fn a_task_that_does_not_end() -> Result {
 /// What was sent ahead to such a worker runs elsewhere.
 fn what_was_sent_ahead_runs() -> Result {
     let log = Log::remote();
-    let tasks = [endless.remote(&log), endless.remote(&log)];
-    get(log.said.remote(2_usize))?;
+    let workers = num_cpus()?;
+    let tasks: Vec<_> = (0..workers).map(|_| endless.remote(&log)).collect();
+    get(log.said.remote(workers))?;
     let mut behind: Vec<_> = (0..20).map(|x| square.remote(x)).collect();
     let dropped = behind.split_off(15);
-    assert_eq!((cancel(&dropped)?, cancel(tasks)?), (5, 2));
+    assert_eq!((cancel(&dropped)?, cancel(tasks)?), (5, workers));
     assert!(get(behind)?.into_iter().eq((0..15).map(|x| x * x)));
     assert!(dropped.into_iter().all(|dropped| failure(dropped) == ErrorKind::Cancelled));
     Ok(())
