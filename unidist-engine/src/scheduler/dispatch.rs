@@ -5,15 +5,14 @@
 
 use super::copies::NoRoom;
 use super::event::Role;
-use super::hosts::Host;
 use super::resources::{Class, HeldBack};
 use super::tasks::TaskState;
-use super::workers::{MAX_FAILED_STARTS, Phase, Worker};
+use super::workers::{Phase, Worker};
 use super::{Limits, Scheduler};
 use crate::link::message::RequestId;
 use crate::network::HostId;
 use rustc_hash::FxHashSet;
-use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
+use unidist_common::{DataId, ProcessId};
 
 /// How many calls a search for something that a blocked task waits for looks at.
 const SEARCH_LIMIT: usize = 10_000;
@@ -123,8 +122,11 @@ impl Scheduler {
     }
 
     fn place_at(&mut self, class: Class, task: DataId, sites: &[Site]) -> Placed {
-        if self.resources.queue_is_hopeless(class) {
-            self.fail_task(task, Self::no_host_left());
+        if let Some(error) = self.resources.why_hopeless(class) {
+            match self.resources.home(class) {
+                Some(home) => self.unpin(class, task, home),
+                None => self.fail_task(task, error),
+            }
             return Placed::Yes;
         }
         let fits = |scheduler: &Self, site: &&Site| scheduler.resources.fits(class, site.host);
@@ -145,32 +147,26 @@ impl Scheduler {
         if !sites.iter().any(|site| self.resources.lacks_cpus_only(class, site.host)) {
             return match sites.is_empty() {
                 true => Placed::NoWorker,
-                false if self.leave_home(class, task) => Placed::Yes,
+                false if self.leave_home(class, task, |_, _| true) => Placed::Yes,
                 false => Placed::NoResource,
             };
         }
         let placed = self.resources.is_plain(class) && self.place_ahead(class, task, sites);
         let placed = placed || sites.first().is_some_and(|site| self.fetch(class, task, *site));
-        match placed || self.leave_home(class, task) {
+        let can_take_it = |scheduler: &Self, host: HostId| {
+            scheduler.idle_worker_of(host).is_some() && scheduler.hosts[host.place()].may_fetch() > 0
+        };
+        match placed || self.leave_home(class, task, can_take_it) {
             true => Placed::Yes,
             false => Placed::NoWorker,
         }
     }
 
     /// There is a slot for the call, but no process for it, or none that has what it needs. A process is started, if there
-    /// may be more; if none can be started anywhere, the call fails.
+    /// may be more.
     fn place_later(&mut self, class: Class, task: DataId, sites: &[Site]) -> Placed {
-        let can_start = |host: &Host| !host.pool.is_empty() || host.failed_starts < MAX_FAILED_STARTS;
-        if !sites.iter().any(|site| can_start(&self.hosts[site.host.place()])) {
-            let message = "no worker process can be started; the log says why";
-            self.fail_task(task, TaskError::new(ErrorKind::WorkerDied, message));
-            return Placed::Yes;
-        }
-        let lacks_one = |site: &&Site| {
-            self.resources.fits(class, site.host)
-                && can_start(&self.hosts[site.host.place()])
-                && self.idle_worker_of(site.host).is_none()
-        };
+        let lacks_one =
+            |site: &&Site| self.resources.fits(class, site.host) && self.idle_worker_of(site.host).is_none();
         let may_start = |site: &&Site| {
             let host = &self.hosts[site.host.place()];
             host.starting == 0 && host.pool.len() < host.max_pool
@@ -186,26 +182,32 @@ impl Scheduler {
         }
     }
 
-    /// A call that has had its objects fetched to a host that is busy now may run on another one that is not.
-    fn leave_home(&mut self, class: Class, task: DataId) -> bool {
+    /// A call that has had its objects fetched to a host that has not what it asks for now may run on another one that has,
+    /// and of which this is true.
+    fn leave_home(&mut self, class: Class, task: DataId, is_fit: impl Fn(&Self, HostId) -> bool) -> bool {
         let Some(home) = self.resources.home(class) else { return false };
         let anywhere = self.resources.unpinned(class);
         let is_free = |host: HostId| {
             self.resources.may_run_on(anywhere, host)
                 && self.resources.fits(anywhere, host)
-                && self.idle_worker_of(host).is_some()
-                && self.hosts[host.place()].may_fetch() > 0
+                && is_fit(self, host)
         };
         if !self.host_ids().any(is_free) {
             return false;
         }
+        self.unpin(class, task, home);
+        true
+    }
+
+    /// A ready call that was to run on this host alone may run on any.
+    fn unpin(&mut self, class: Class, task: DataId, home: HostId) {
+        let anywhere = self.resources.unpinned(class);
         self.resources.pop(class);
         self.hosts[home.place()].fetching.remove(&task);
         if let Some(task) = self.tasks.get_mut(&task) {
             task.class = anywhere;
         }
         self.make_ready_again(task);
-        true
     }
 
     /// There was no room somewhere for what the call needs, and elsewhere it cannot run now. CPUs become free there. For

@@ -4,7 +4,7 @@ use super::tasks::TaskState;
 use super::{HostLimits, Scheduler};
 use crate::network::HostId;
 use rustc_hash::{FxHashMap, FxHashSet};
-use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
+use unidist_common::{DataId, ProcessId, TaskError};
 
 /// What the scheduler knows of a host, beside its resources and its memory.
 #[derive(Debug)]
@@ -141,10 +141,5 @@ impl Scheduler {
         object.borrowed.iter().for_each(|inner| self.release(*inner));
         self.copy_is_lost(id);
         Some(error)
-    }
-
-    /// The error of a call that no host can run that is left.
-    pub(super) fn no_host_left() -> TaskError {
-        TaskError::new(ErrorKind::Unsatisfiable, "no host that is left has what the call asks for")
     }
 }

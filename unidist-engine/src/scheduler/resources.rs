@@ -63,6 +63,8 @@ struct Host {
     total: Amounts,
     free: Amounts,
     is_lost: bool,
+    /// It has no worker, and none can be started.
+    has_no_workers: bool,
 }
 
 impl Host {
@@ -71,6 +73,11 @@ impl Host {
         !self.is_lost
             && self.total.cpus >= request.cpus
             && request.custom.iter().all(|&(at, amount)| self.total.custom[at] >= amount)
+    }
+
+    /// Whether it may come to that: actors bring a process of their own, all else needs a worker.
+    fn may_serve(&self, request: &Request) -> bool {
+        (request.actor || !self.has_no_workers) && self.can_ever_serve(request)
     }
 }
 
@@ -99,7 +106,12 @@ impl Resources {
         };
         let hosts = hosts
             .iter()
-            .map(|host| Host { total: amounts(host), free: amounts(host), is_lost: false })
+            .map(|host| Host {
+                total: amounts(host),
+                free: amounts(host),
+                is_lost: false,
+                has_no_workers: false,
+            })
             .collect();
         let mut resources = Resources {
             names,
@@ -200,7 +212,7 @@ impl Resources {
     /// Whether calls of this class may ever run on this host.
     pub(crate) fn may_run_on(&self, class: Class, host: HostId) -> bool {
         let request = &self.requests[class.index()];
-        request.host.is_none_or(|home| home == host) && self.hosts[host.place()].can_ever_serve(request)
+        request.host.is_none_or(|home| home == host) && self.hosts[host.place()].may_serve(request)
     }
 
     /// A call of this class waits for CPUs, if it needs any: later calls do not take those.
@@ -216,10 +228,28 @@ impl Resources {
         }
     }
 
-    /// Whether no host that is left has what calls of this class ask for.
-    pub(crate) fn queue_is_hopeless(&self, class: Class) -> bool {
-        self.hosts.iter().any(|host| host.is_lost)
-            && !self.host_ids().any(|host| self.may_run_on(class, host))
+    /// Why no host can run calls of this class any more, if so.
+    pub(crate) fn why_hopeless(&self, class: Class) -> Option<TaskError> {
+        let is_as_ever = self.hosts.iter().all(|host| !host.is_lost && !host.has_no_workers);
+        if is_as_ever || self.host_ids().any(|host| self.may_run_on(class, host)) {
+            return None;
+        }
+        let request = &self.requests[class.index()];
+        Some(match self.hosts.iter().any(|host| host.can_ever_serve(request)) {
+            true => {
+                let message = "no worker process can be started; the log says why";
+                TaskError::new(ErrorKind::WorkerDied, message)
+            }
+            false => {
+                let message = "no host that is left has what the call asks for";
+                TaskError::new(ErrorKind::Unsatisfiable, message)
+            }
+        })
+    }
+
+    /// Whether the host has no worker, and none can be started there.
+    pub(crate) fn set_without_workers(&mut self, host: HostId, has_none: bool) {
+        self.hosts[host.place()].has_no_workers = has_none;
     }
 
     fn host_ids(&self) -> impl Iterator<Item = HostId> + use<> {
@@ -273,8 +303,9 @@ impl Resources {
         let request = &self.requests[class.index()];
         let mut lacking = Vec::new();
         let mut hosts = 0;
+        // Also those of other hosts than the one for which the class is: its calls may leave that.
         for (id, host) in self.host_ids().zip(&self.hosts) {
-            if !self.may_run_on(class, id) {
+            if !host.may_serve(request) {
                 continue;
             }
             let before = lacking.len();

@@ -375,6 +375,8 @@ impl Scheduler {
             (0..count).for_each(|_| self.release(id));
         }
         let at_home = &self.hosts[host.place()];
+        let has_no_workers = at_home.pool.is_empty() && at_home.failed_starts >= MAX_FAILED_STARTS;
+        self.resources.set_without_workers(host, has_no_workers);
         if at_home.failed_starts >= MAX_FAILED_STARTS {
             self.give_up_starting(&error);
         } else if worker.role == Role::Pool

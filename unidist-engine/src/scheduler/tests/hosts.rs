@@ -257,17 +257,51 @@ fn an_idle_host_takes_over_what_it_may_run() {
     assert_eq!(calls.len(), 2, "as many as may fetch what they need");
 }
 
+/// The workers of a host end, and no process can be started there any more.
+fn start_nothing_more(c: &mut Cluster, host: HostId) {
+    while let Some(process) = c.scheduler.hosts[host.place()].pool.first().copied() {
+        c.handle(Event::Lost(process, "it ended".into(), vec![]));
+    }
+    assert!(c.scheduler.hosts[host.place()].failed_starts >= MAX_FAILED_STARTS);
+}
+
+#[test]
+fn a_host_that_can_start_nothing_is_none_for_calls_that_wait_for_another() {
+    let mut c = cluster(2, 2);
+    let near = [busy(&mut c, HERE), busy(&mut c, HERE)];
+    start_nothing_more(&mut c, THERE);
+    let wide = c.submit(|spec| {
+        spec.options = Arc::new(TaskOptions { num_cpus: Some(2.0), ..Default::default() });
+    });
+    let plain = c.task();
+    assert!(c.scheduler.has_task(wide) && c.scheduler.has_task(plain));
+    end(&mut c, near[0]);
+    end(&mut c, near[1]);
+    assert_eq!(host_of(&c, wide), HERE, "the later one keeps no CPU from it");
+    end(&mut c, wide);
+    assert_eq!(host_of(&c, plain), HERE);
+}
+
+#[test]
+fn a_fetched_call_leaves_a_host_that_can_start_nothing() {
+    let mut c = cluster(2, 1);
+    let near = busy(&mut c, HERE);
+    let argument = put(&mut c);
+    let call = c.task_on(argument);
+    assert_eq!(ways(&c), [(HERE, THERE)]);
+    start_nothing_more(&mut c, THERE);
+    arrive(&mut c);
+    assert!(c.scheduler.has_task(call), "the other host will run it");
+    end(&mut c, near);
+    assert_eq!(host_of(&c, call), HERE);
+}
+
 #[test]
 fn a_host_that_can_start_nothing_fails_no_call_of_others() {
     let mut c = cluster(2, 1);
-    let [near, far] = [busy(&mut c, HERE), busy(&mut c, THERE)];
+    let near = busy(&mut c, HERE);
     let argument = put(&mut c);
-    // No process can be started there any more.
-    let mut there = c.where_is(far);
-    for _ in 0..MAX_FAILED_STARTS + 1 {
-        c.handle(Event::Lost(there, "it ended".into(), vec![]));
-        there = c.started.pop().map_or(there, |(process, _)| process);
-    }
+    start_nothing_more(&mut c, THERE);
     let waits = c.task_on(argument);
     assert!(c.scheduler.has_task(waits), "the other host will run it");
     end(&mut c, near);
