@@ -99,7 +99,7 @@ pub(crate) fn is_alive(process: u32) -> bool {
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
-/// The CPU time that a process has used, all its threads together.
+/// The CPU time that a process has used, all the threads together that it has.
 pub(crate) fn cpu_time(process: u32) -> Duration {
     // See proc_pid_schedstat(5): in nanoseconds, where a tick of the clock finds a thread that looks up now and then
     // more often than it was there.

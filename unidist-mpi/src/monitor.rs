@@ -40,8 +40,8 @@ pub fn join(program: Program) -> Result<Membership> {
         message: format!("{ARGUMENT} is for the use of unidist itself: MPI has not started this process"),
     })?;
     let mut group = parent.merge(true).map_err(failed)?;
-    // Some MPIs bring the variables of the program along, which may have put other values since: what it decides for all
-    // hosts plays no part here, right or wrong.
+    // Some MPIs bring the variables of the program along, which may have put other values since. Of what it alone decides,
+    // nothing is read here.
     let (settings, refused) =
         match Settings::resolve_from(|name| OWN.contains(&name).then(|| std::env::var_os(name))?) {
             Ok(settings) => (settings, None),

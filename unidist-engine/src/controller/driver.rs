@@ -166,6 +166,13 @@ impl Driver {
         }
     }
 
+    /// Whoever drove has stopped.
+    pub(crate) fn leave(&mut self) {
+        if let Some(hosts) = &mut self.hosts {
+            hosts.pace.leave();
+        }
+    }
+
     /// Whether a turn would find something to do.
     pub(crate) fn has_work(&self) -> bool {
         self.mailbox.is_full()

@@ -157,6 +157,13 @@ impl Shared {
         }
     }
 
+    /// There may be room for more calls.
+    fn wake_throttled(&self) {
+        if self.throttled.load(Ordering::Relaxed) > 0 {
+            self.parked().iter().for_each(Thread::unpark);
+        }
+    }
+
     /// Takes turns until `done` or the deadline; false if it has to be interrupted for callbacks.
     fn drive(
         &self,
@@ -178,9 +185,7 @@ impl Shared {
                 return false;
             }
             if happened {
-                if self.throttled.load(Ordering::Relaxed) > 0 {
-                    self.parked().iter().for_each(Thread::unpark);
-                }
+                self.wake_throttled();
                 (nap, looks_until) = (FIRST_NAP, None);
                 continue;
             }
@@ -203,6 +208,7 @@ impl Shared {
                 if done(Some(driver)) {
                     return true;
                 }
+                self.wake_throttled();
                 (nap, looks_until) = (FIRST_NAP, None);
                 continue;
             }
@@ -222,6 +228,7 @@ impl Shared {
 
     /// Ends a drive: from now on the standby is rung for, or a thread that waits takes over.
     fn leave(&self, mut driver: MutexGuard<'_, Driver>) {
+        driver.leave();
         let callbacks = driver.take_callbacks();
         // The standby may be asleep for longer than that.
         let sooner = self.deadline.set(driver.next_deadline());

@@ -67,6 +67,11 @@ impl Pace {
         self.last_traffic = now;
     }
 
+    /// Nobody waits any more, whatever came of it.
+    pub(crate) fn leave(&mut self) {
+        self.waits_since = None;
+    }
+
     /// How long to sleep now.
     pub(crate) fn next_nap(&mut self, busy: bool, now: Instant) -> Duration {
         let quiet = now.saturating_duration_since(self.last_traffic).saturating_sub(QUIET);
@@ -117,6 +122,8 @@ mod tests {
         assert_eq!(pace.wait(after(300)), IMPATIENCE);
         pace.happened(after(350));
         assert_eq!(pace.wait(after(400)), PATIENCE);
+        pace.leave();
+        assert_eq!(pace.wait(after(900)), PATIENCE);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! CPUs of its own for each virtual host, as a host has: control groups for CPU sets, of the system's first or second
 //! version.
 
-use crate::Result;
+use super::network::GRACE;
+use crate::{Result, process};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Where the groups are, by version.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup/cpuset", "/sys/fs/cgroup"];
@@ -20,10 +22,18 @@ pub(super) fn share_out(hosts: &[String]) -> Result<Vec<PathBuf>> {
     hosts.iter().zip(cpus.chunks_exact(each)).map(|(host, cpus)| make(&root, host, cpus)).collect()
 }
 
-/// Removes what there is of a host's group. Its processes have ended.
+/// Removes what there is of a host's group, and ends what is left of its processes: they leave it after the host.
 pub(super) fn remove(host: &str) -> Result {
+    let end = Instant::now() + GRACE;
     for group in ROOTS.iter().map(|root| Path::new(root).join(host)).filter(|group| group.exists()) {
-        fs::remove_dir(&group).map_err(|error| format!("{}: {error}", group.display()))?;
+        while let Err(error) = fs::remove_dir(&group) {
+            if Instant::now() >= end {
+                return Err(format!("{}: {error}", group.display()).into());
+            }
+            let left = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            left.lines().filter_map(|process| process.parse().ok()).for_each(process::kill);
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
     Ok(())
 }
@@ -49,6 +59,7 @@ fn root() -> Result<PathBuf> {
     if !controllers.split_whitespace().any(|name| name == "cpuset") {
         return Err("this system has no control groups for CPU sets".into());
     }
+    // It stays so: others may use it too.
     write(&second.join("cgroup.subtree_control"), "+cpuset")?;
     Ok(second.into())
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long processes that were killed may take to be gone.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// The names of a cluster's parts: hosts `unxa1`, `unxa2`, .., and the switch that connects them, `unxasw`.
 fn host(letter: char, number: usize) -> String {
@@ -125,8 +125,9 @@ pub(super) fn remove(letter: char) -> Result {
         .filter(|name| number(letter, name).is_some() || *name == switch(letter))
         .collect();
     wrong.extend(parts.iter().filter_map(|part| end_processes(part).err()));
-    wrong.extend(parts.iter().filter_map(|part| cpus::remove(part).err()));
-    wrong.extend(parts.iter().filter_map(|part| ip(&["netns", "del", part]).err()));
+    // A host whose group is left is found again by its name.
+    let remove = |part: &String| cpus::remove(part).and_then(|()| ip(&["netns", "del", part]));
+    wrong.extend(parts.iter().filter_map(|part| remove(part).err()));
     let folder = folder_of(letter);
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
