@@ -20,7 +20,7 @@ pub fn freeze() {
 
 /// Accepts `put` and `reset` again. Called when a session has ended, or could not be started.
 pub fn thaw() {
-    with(|table| (table.frozen, table.suggested_backend) = (false, None));
+    with(|table| table.frozen = false);
 }
 
 /// Runs `action` on the process's table.
@@ -29,8 +29,7 @@ pub(crate) fn with<R>(action: impl FnOnce(&mut Table) -> R) -> R {
 }
 
 /// The backend that is used where none is chosen, in the place of the usual one: for a program that runs where another one
-/// is at hand, such as under the launcher of one. Called when a session starts, before it resolves its settings; forgotten
-/// when it has ended.
+/// is at hand, such as under the launcher of one. Called when a session starts, before it resolves its settings.
 pub fn suggest_backend(backend: BackendName) {
     with(|table| table.suggested_backend = Some(backend));
 }

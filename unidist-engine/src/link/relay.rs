@@ -1,8 +1,8 @@
 //! What the controller and the monitor of another host say to each other: one closed set for each direction.
 //!
 //! It begins with a greeting, whose first bytes never change ([`handshake`](super::handshake)). All that goes to one
-//! host in a turn is one message of the network, frame after frame. What processes and the scheduler say to each other
-//! passes through as bytes.
+//! host in a turn is one message of the network, or several if it is very long, frame after frame. What processes and
+//! the scheduler say to each other passes through as bytes.
 
 use super::wire::{self, MESSAGE_LIMIT, WireError};
 use crate::launch::LaunchCommand;
@@ -11,12 +11,17 @@ use crate::store::{Blob, Block};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 use unidist_common::{DataId, Error, ProcessId};
 
 /// So many bytes of a process's stream are in one message at most.
 const PIECE: usize = 16 << 20;
+
+/// A message of the network that is so long takes no more in. With the longest that may be added, it stays below what one
+/// message of any network can carry.
+const LONG: usize = 64 << 20;
 
 /// What the monitor of a host has to know of the session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,14 +145,22 @@ pub(crate) enum SpillFailure {
     System(String),
 }
 
-/// Messages to one host that go together.
+/// Messages to one host that go together: as one message of the network, or as several where they are very long.
 #[derive(Debug, Default)]
-pub(crate) struct Batch(Vec<u8>);
+pub(crate) struct Batch {
+    /// Those that are long enough.
+    full: VecDeque<Vec<u8>>,
+    open: Vec<u8>,
+}
 
 impl Batch {
     /// Adds a message. One that cannot be encoded is an error and changes nothing.
     pub(crate) fn add<M: Serialize>(&mut self, message: &M) -> Result<(), WireError> {
-        wire::append(message, MESSAGE_LIMIT, &mut self.0)
+        wire::append(message, MESSAGE_LIMIT, &mut self.open)?;
+        if self.open.len() >= LONG {
+            self.full.push_back(std::mem::take(&mut self.open));
+        }
+        Ok(())
     }
 
     /// Adds a stretch of a process's stream, in pieces that any message can carry.
@@ -163,9 +176,10 @@ impl Batch {
         Ok(())
     }
 
-    /// All of them, as one message of the network, if there are any.
+    /// The next message of the network, as long as there are any.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
-        (!self.0.is_empty()).then(|| std::mem::take(&mut self.0))
+        let open = || (!self.open.is_empty()).then(|| std::mem::take(&mut self.open));
+        self.full.pop_front().or_else(open)
     }
 }
 
@@ -203,6 +217,23 @@ mod tests {
         let cut = unpack::<ToMonitor>(&bytes[..bytes.len() - 1]).last();
         assert!(cut.is_some_and(|message| message.is_err()));
         assert!(unpack::<ToMonitor>(&[0xff; 9]).all(|message| message.is_err()));
+    }
+
+    #[test]
+    fn a_long_batch_is_several_messages() {
+        let (mut batch, process) = (Batch::default(), ProcessId::CONTROLLER);
+        let long = Bytes::from(vec![7; LONG]);
+        batch.add_stream(long.clone(), |bytes| ToMonitor::Deliver { process, urgent: false, bytes }).unwrap();
+        batch.add(&ToMonitor::Look).unwrap();
+        let messages: Vec<_> = std::iter::from_fn(|| batch.take()).collect();
+        assert_eq!(messages.len(), 2);
+        let mut total = 0;
+        for message in messages.iter().flat_map(|bytes| unpack::<ToMonitor>(bytes)) {
+            match message.unwrap() {
+                ToMonitor::Deliver { bytes, .. } => total += bytes.len(),
+                last => assert_eq!((last, total), (ToMonitor::Look, LONG)),
+            }
+        }
     }
 
     #[test]

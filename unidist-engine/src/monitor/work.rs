@@ -39,7 +39,7 @@ impl Monitor<'_> {
 
     /// Sends what there is for the controller.
     pub(super) fn flush(&mut self) {
-        if let Some(bytes) = self.batch.take() {
+        while let Some(bytes) = self.batch.take() {
             self.network.send(HostId::CONTROLLER, bytes);
             self.pace.traffic(Instant::now());
         }

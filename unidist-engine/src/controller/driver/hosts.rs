@@ -186,7 +186,7 @@ impl Hosts {
     pub(super) fn flush(&mut self, happened: bool) {
         let mut traffic = false;
         for remote in &mut self.remote {
-            if let Some(bytes) = remote.batch.take() {
+            while let Some(bytes) = remote.batch.take() {
                 self.network.send(remote.host, bytes);
                 traffic = true;
             }

@@ -31,6 +31,9 @@ pub(crate) enum Way {
     Spmd,
 }
 
+/// How often a program is started that MPI alone may fail to serve.
+const STARTS_BY_ITSELF: u32 = 4;
+
 impl Way {
     /// The ways of a mode.
     pub(crate) fn of(mode: Mode) -> &'static [Way] {
@@ -82,6 +85,31 @@ impl Drop for Folder {
 impl Stage<'_> {
     /// Starts the program, with these settings, and waits until it has a session.
     pub(crate) fn start(&self, settings: &[(&'static str, &str)]) -> Result<Program> {
+        let mut started = self.start_once(settings);
+        for _ in 0..STARTS_BY_ITSELF - 1 {
+            match &started {
+                Err(why) if self.is_left_alone_by_mpi(&why.to_string()) => {
+                    eprintln!(
+                        "{}, {}: once more, as this MPI's daemons were in each other's way",
+                        self.mpi, self.way
+                    );
+                    started = self.start_once(settings);
+                }
+                _ => break,
+            }
+        }
+        started
+    }
+
+    /// Open MPI 4, without mpiexec, starts two daemons on each further host. About once in ten times one of them finds
+    /// the other's folder where it wants to make its own; then nothing is started, and the program has said so.
+    fn is_left_alone_by_mpi(&self, why: &str) -> bool {
+        let both =
+            ["unable to create the desired directory", "MPI_ERR_SPAWN"].iter().all(|text| why.contains(text));
+        self.way == Way::Bare && self.cluster.is_some() && both
+    }
+
+    fn start_once(&self, settings: &[(&'static str, &str)]) -> Result<Program> {
         let mode = if self.way == Way::Spmd { Mode::Spmd } else { Mode::Spawn };
         let hosts = self.cluster.map_or(1, |cluster| cluster.hosts().len());
         let ranks = ranks(mode, hosts);
