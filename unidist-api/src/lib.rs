@@ -91,6 +91,8 @@
 //! as constructors of crates, may not have run.) A shared library that starts sessions has to call [`worker_main`] in
 //! the executable that its workers are to be.
 
+#[cfg(doctest)]
+mod book;
 mod cluster;
 mod entry;
 mod init;

@@ -34,11 +34,14 @@ In code, before `init`:
 ```rust
 use unidist::config::{Backend, BackendName, CpuCount, Source};
 
-Backend::put(BackendName::Pyseq)?;
-CpuCount::put(4)?;
-assert_eq!(CpuCount::get()?.get(), 4);
-assert_eq!(CpuCount::source(), Source::Code);
-let session = unidist::init()?;
+fn main() -> unidist::Result<()> {
+    Backend::put(BackendName::Pyseq)?;
+    CpuCount::put(4)?;
+    assert_eq!(CpuCount::get()?.get(), 4);
+    assert_eq!(CpuCount::source(), Source::Code);
+    let _session = unidist::init()?;
+    Ok(())
+}
 ```
 
 While a session exists, `put` is an error (`ConfigError::AfterInit`), since it would change nothing. `reset` forgets

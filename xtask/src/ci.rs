@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{Result, chaos, config_doc, fuzz, loom, mpi, simulate, test, tidy};
+use crate::{Result, book, chaos, config_doc, fuzz, loom, mpi, simulate, test, tidy};
 use clap::Parser;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn(&Path) -> Result);
 
 /// Cheap ones first.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("format", |root| {
         cargo(root, &["fmt", "--all", "--check"])?;
         cargo(root, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
@@ -37,6 +37,7 @@ const STEPS: [Step; 12] = [
         doc.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
         process::run(&mut doc, LIMIT)
     }),
+    ("book", |_| book::run()),
     ("mpi", what_needs_mpi),
     ("simulate", |_| command(["--seeds", "3000"], simulate::run)),
     ("loom", |_| command([], loom::run)),

@@ -5,13 +5,14 @@
 //! scheduler's simulations, [`loom`] the models of the shared memory, [`fuzz`] the parsers of what others say,
 //! [`chaos`] kills processes of a real program, [`mod@bench`] measures and [`peers`] installs what it compares with,
 //! [`mod@mpi`] finds and installs MPIs, [`mod@mpi_test`] tests with them, [`cluster`] makes virtual hosts, and
-//! [`config_doc`] writes the reference page. [`process`] runs other programs, bounded in time, [`artifact`] builds
+//! [`config_doc`] writes the reference page, [`mod@book`] builds the book. [`process`] runs other programs, bounded in time, [`artifact`] builds
 //! ours, [`suite`] runs the tests among them, [`leftovers`] finds what they left behind, [`venv`] and [`apt`] install
 //! packages; [`workspace`] is what cargo knows.
 
 mod apt;
 mod artifact;
 mod bench;
+mod book;
 mod chaos;
 mod ci;
 mod cluster;
@@ -103,6 +104,11 @@ enum Command {
     MpiTest(mpi_test::Arguments),
     /// Write docs/configuration.md from the registry in unidist-config
     ConfigDoc(config_doc::Arguments),
+    /// Build the user's book from the pages in docs, with mdBook
+    ///
+    /// The book is in the target folder afterwards. mdBook is installed there, too, with pip or else with cargo, unless
+    /// one is on the PATH. Its warnings are errors, as are chapters that are not listed and links that lead nowhere.
+    Book,
 }
 
 fn main() -> ExitCode {
@@ -121,6 +127,7 @@ fn main() -> ExitCode {
         Command::Mpi(arguments) => mpi::command::run(&arguments),
         Command::MpiTest(arguments) => mpi_test::run(&arguments),
         Command::ConfigDoc(arguments) => config_doc::run(&arguments),
+        Command::Book => book::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

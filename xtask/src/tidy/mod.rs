@@ -7,12 +7,12 @@ mod manifests;
 mod sources;
 
 use crate::workspace::Workspace;
-use crate::{Result, config_doc};
+use crate::{Result, book, config_doc};
 
 /// A rule, by name.
 type Rule = (&'static str, fn(&Workspace) -> Result<Vec<String>>);
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     ("core reaches no backend", manifests::core_reaches_no_backend),
     ("no backend reaches the API", manifests::no_backend_reaches_the_api),
     ("members take the workspace's lints", manifests::members_take_the_lints),
@@ -21,6 +21,7 @@ const RULES: [Rule; 9] = [
     ("files are short or listed", sources::files_are_short),
     ("paths in documents exist", documents::paths_exist),
     ("variables in documents are registered", documents::variables_are_registered),
+    ("the book's chapters are listed, linked and tested", book::findings),
     ("the reference page is current", |workspace| {
         let current = config_doc::is_current(workspace)?;
         Ok((!current)

@@ -1,0 +1,37 @@
+//! The examples of the user's book are tests too: a chapter each.
+
+#[doc = include_str!("../../docs/getting-started.md")]
+struct GettingStarted;
+
+#[doc = include_str!("../../docs/choosing-a-backend.md")]
+struct ChoosingABackend;
+
+#[doc = include_str!("../../docs/tasks.md")]
+struct Tasks;
+
+#[doc = include_str!("../../docs/actors.md")]
+struct Actors;
+
+#[doc = include_str!("../../docs/objects.md")]
+struct Objects;
+
+#[doc = include_str!("../../docs/waiting-and-cancelling.md")]
+struct WaitingAndCancelling;
+
+#[doc = include_str!("../../docs/errors.md")]
+struct Errors;
+
+#[doc = include_str!("../../docs/configuration.md")]
+struct Configuration;
+
+#[doc = include_str!("../../docs/running-on-mpi.md")]
+struct RunningOnMpi;
+
+#[doc = include_str!("../../docs/examples.md")]
+struct Examples;
+
+#[doc = include_str!("../../docs/performance.md")]
+struct Performance;
+
+#[doc = include_str!("../../docs/troubleshooting.md")]
+struct Troubleshooting;
