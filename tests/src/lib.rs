@@ -2,7 +2,9 @@
 //!
 //! A *case* is a program: it promises something that every backend on which it makes sense must keep. A *trial* is a
 //! case on a backend, named `pymp::objects::put_and_get`. It runs in a process of its own with a bounded time, and
-//! afterwards nothing may be left of it: no object in the session, no process, no entry in `/dev/shm`.
+//! afterwards nothing may be left of it: no object in the session, no process, no entry in `/dev/shm`. With
+//! `UNIDIST_CONFORMANCE_SERIES` set, where starting a program takes long, those cases of a group that can share a session
+//! are one trial.
 //!
 //! The runner ([`main`]) executes itself once for each trial, with `UNIDIST_CONFORMANCE_CASE` naming the case. The
 //! workers of a case are the same executable again, but never come as far as `main`. `UNIDIST_CONFORMANCE_TIMEOUT` is
