@@ -103,12 +103,16 @@ pub use cluster::{cluster_resources, get_ip, num_cpus, store_usage};
 pub use entry::worker_main;
 pub use init::{Session, init, is_initialized, shutdown};
 pub use unidist_core::{
-    Actor, ActorHandle, ActorMethod, ActorOptions, Bound, CallOptions, Dep, Error, ErrorKind, Fetch,
-    FunctionOptions, Gettable, HeldBy, IntoArg, MethodOptions, ObjectRef, Portable, ProcessId, Result,
-    SharedSlice, StoreFull, StoreHolder, StoreUsage, TaskError, Waited, build_id, cancel, closure, get,
-    is_cancelled, is_object_ref, map, put, put_ref, put_slice, wait,
+    Actor, ActorHandle, ActorMethod, ActorOptions, Bound, CallOptions, CallSettings, CallStatus, Dep, Error,
+    ErrorKind, Fallible, Fetch, FunctionOptions, Gettable, Group, HeldBy, IntoArg, MethodOptions, ObjectRef,
+    Portable, Prepared, ProcessId, Ready, RemoteFn, Result, SharedSlice, StoreFull, StoreHolder, StoreUsage,
+    TaskError, Waited, WorkerInfo, build_id, cancel, cancel_unstarted, closure, current_worker, end_worker,
+    fallible, get, is_cancelled, is_object_ref, map, prepare, put, put_ref, put_slice, status, wait,
+    wait_for_workers, workers,
 };
 pub use unidist_macros::remote;
+#[cfg(feature = "patterns")]
+pub use unidist_patterns::{executor, pool, view};
 
 /// Settings in code: a type for each `UNIDIST_*` variable, to be read with `get` and set with `put` before [`init()`].
 ///

@@ -28,4 +28,4 @@ pub use function::FunctionKey;
 pub use ids::{DataId, IdSource, ProcessId};
 pub use payload::{Object, Payload};
 pub use store_full::{HeldBy, StoreFull, StoreHolder};
-pub use task::{Arg, Returns, Target, TaskOptions, TaskSpec};
+pub use task::{Arg, GroupSpec, Returns, Target, TaskOptions, TaskSpec};

@@ -1,8 +1,9 @@
 //! The description of one call, as it travels from the caller to the process that runs it.
 
-use crate::{DataId, FunctionKey};
+use crate::{DataId, FunctionKey, ProcessId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,4 +97,17 @@ pub struct TaskOptions {
     pub timeout: Option<Duration>,
     /// For actors: how often one whose process has died is started again. Default 0.
     pub max_restarts: Option<u32>,
+    /// The worker that is to run the task. Default: any.
+    pub worker: Option<ProcessId>,
+    /// The group that the task belongs to. Default: that of all tasks that belong to no other.
+    pub group: Option<GroupSpec>,
+}
+
+/// A group of tasks. Groups take turns: as long as several have tasks that are ready, each has as many started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct GroupSpec {
+    /// What makes it different from other groups of the session.
+    pub id: DataId,
+    /// How many of its tasks may run at once; `None` for as many as there are slots.
+    pub limit: Option<NonZeroU32>,
 }

@@ -13,11 +13,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::num::NonZeroU32;
 use std::time::Duration;
 use unidist_common::codec::{decode, encode, splice};
 use unidist_common::{
-    Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, ProcessId, Returns, Target, TaskError,
-    TaskOptions, TaskSpec,
+    Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Payload, ProcessId, Returns, Target,
+    TaskError, TaskOptions, TaskSpec,
 };
 
 struct Counting;
@@ -138,6 +139,8 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
                 max_concurrency: None,
                 max_restarts: options.0,
                 timeout: options.0.map(|seconds| Duration::from_secs(seconds.into())),
+                worker: options.0.and_then(ProcessId::new),
+                group: options.0.map(|limit| GroupSpec { id: first, limit: NonZeroU32::new(limit) }),
             }),
         },
     )

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::DerefMut;
 use std::time::Duration;
-use unidist_common::{DataId, Object, Payload, Result, TaskError, TaskSpec};
+use unidist_common::{DataId, Object, Payload, ProcessId, Result, TaskError, TaskSpec};
 
 /// The value of an object, or why it has none.
 pub type Outcome = std::result::Result<Payload, TaskError>;
@@ -103,12 +103,36 @@ pub trait Backend: Send + Sync {
 
     /// Ends the calls that make these objects, as far as they have not ended, and returns how many these were. Their
     /// results fail at once with an error of kind `Cancelled`. One that runs is told; a process that it does not leave
-    /// may be killed. Other ids are ignored.
+    /// may be killed. Other ids are ignored, and, if only [`Which::Unstarted`] are to end, so are calls that run.
     ///
     /// # Errors
     ///
     /// The session has ended.
-    fn cancel(&self, ids: &[DataId]) -> Result<usize>;
+    fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize>;
+
+    /// How far the calls are that make these objects, in order. Objects that no call makes count as ended.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>>;
+
+    /// Waits until there are so many workers, or the time is over, and gives those that there are.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn workers(&self, at_least: usize, timeout: Option<Duration>) -> Result<Vec<WorkerInfo>>;
+
+    /// The worker that the code runs on that calls this; none in the program itself.
+    fn current_worker(&self) -> Option<ProcessId>;
+
+    /// Ends a worker once it has ended what it runs, with its CPU slot. Whether there was one of this id.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended, or no other worker would be left.
+    fn end_worker(&self, worker: ProcessId) -> Result<bool>;
 
     /// Whether this call, which runs in this process, is to end: it was cancelled, or has run out of time.
     fn is_cancelled(&self, call: DataId) -> bool;
@@ -126,6 +150,43 @@ pub trait Backend: Send + Sync {
 pub trait WritableBuffer: DerefMut<Target = [u8]> + Send {
     /// Ends the writing: the bytes are immutable now and can be put into a payload.
     fn freeze(self: Box<Self>) -> Bytes;
+}
+
+/// Which of the calls named are to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Which {
+    /// All that have not ended.
+    All,
+    /// Those that have not started on a worker.
+    Unstarted,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum CallStatus {
+    /// It waits: for arguments, for a worker, for its turn there.
+    Waiting,
+    /// It runs on this process, as far as is known, or waits there for others.
+    Running(ProcessId),
+    /// It has ended, in one way or the other.
+    Ended,
+}
+
+/// A process that runs tasks.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Its id, as in errors and logs. Ids are not used twice in a session.
+    pub id: ProcessId,
+    /// The address of its host.
+    pub host: String,
+}
+
+impl WorkerInfo {
+    /// A worker on this host.
+    pub fn new(id: ProcessId, host: impl Into<String>) -> Self {
+        WorkerInfo { id, host: host.into() }
+    }
 }
 
 /// How full the object store of a host is, in bytes.

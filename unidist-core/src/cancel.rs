@@ -1,5 +1,6 @@
 //! [`cancel`]: calls that are not wanted any more.
 
+use crate::backend::Which;
 use crate::current::current_call;
 use crate::object_ref::ObjectRef;
 use crate::session::{self, BackendProxy};
@@ -44,14 +45,39 @@ use unidist_common::{DataId, Result};
 ///
 /// The session has ended.
 pub fn cancel<T>(refs: impl AsRef<[ObjectRef<T>]>) -> Result<usize> {
+    cancel_which(refs.as_ref(), Which::All)
+}
+
+/// Cancels those of the calls that these refs are results of that have not started on a worker, and gives their number: as
+/// [`cancel`](crate::cancel()) does, but what runs is left alone.
+///
+/// ```no_run
+/// # fn main() -> unidist_core::Result<()> {
+/// use unidist_core::{ObjectRef, cancel_unstarted, get, remote_traits::*};
+///
+/// let calls: Vec<ObjectRef<u64>> = (0..1000).map(|n| (|x: u64| x).remote(n)).collect();
+/// get(&calls[0])?;
+/// println!("{} never ran", cancel_unstarted(&calls)?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// The session has ended.
+pub fn cancel_unstarted<T>(refs: impl AsRef<[ObjectRef<T>]>) -> Result<usize> {
+    cancel_which(refs.as_ref(), Which::Unstarted)
+}
+
+fn cancel_which<T>(refs: &[ObjectRef<T>], which: Which) -> Result<usize> {
     let mut left: Vec<(&BackendProxy, DataId)> =
-        refs.as_ref().iter().filter_map(|reference| reference.core.held().ok()).collect();
+        refs.iter().filter_map(|reference| reference.core.held().ok()).collect();
     let mut cancelled = 0;
     // One pass for each session that the refs belong to: nearly always one in all.
     while let Some((backend, _)) = left.first().copied() {
         let (own, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|(other, _)| other.is_same(backend));
         let ids: Vec<_> = own.into_iter().map(|(_, id)| id).collect();
-        cancelled += backend.cancel(&ids)?;
+        cancelled += backend.cancel(&ids, which)?;
         left = others;
     }
     Ok(cancelled)

@@ -15,7 +15,9 @@ mod current;
 mod definition;
 mod dep;
 mod executor;
+mod generic;
 mod get;
+mod group;
 mod inputs;
 mod object_ref;
 mod outcome;
@@ -30,25 +32,30 @@ pub mod session;
 mod shared_slice;
 mod split;
 mod started;
+mod status;
 mod submit;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod when_ready;
+mod workers;
 
 pub use actor::{Actor, ActorHandle, ActorMethod, ActorOptions, MethodOptions};
 pub use args::IntoArg;
 pub use await_ref::Fetch;
-pub use backend::{Backend, ClusterInfo, Outcome, StoreUsage, WritableBuffer};
+pub use backend::{Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer};
 pub use build_id::build_id;
 pub use call::{CallOptions, map};
-pub use cancel::{cancel, is_cancelled};
+pub use cancel::{cancel, cancel_unstarted, is_cancelled};
 pub use closure::Bound;
 pub use current::{current_call, within_call};
 pub use definition::FunctionOptions;
 pub use dep::Dep;
+pub use generic::{Fallible, Prepared, RemoteFn, fallible, prepare};
 pub use get::{Gettable, get};
+pub use group::Group;
 pub use object_ref::{ObjectRef, is_object_ref};
 pub use portable::Portable;
 pub use put::{put, put_ref};
@@ -56,8 +63,12 @@ pub use runner::{Call, CallKind, CallResult, OnStart, Program, RunnerFactory, Ta
 pub use rust_runner::{PROGRAM, RustRunner};
 pub use session::BackendProxy;
 pub use shared_slice::{SharedSlice, put_slice};
+pub use status::status;
+pub use submit::CallSettings;
 pub use unidist_common::{Error, ErrorKind, HeldBy, ProcessId, Result, StoreFull, StoreHolder, TaskError};
 pub use wait::{Waited, wait};
+pub use when_ready::Ready;
+pub use workers::{current_worker, end_worker, wait_for_workers, workers};
 
 /// The traits that give functions their `.remote` and `.options`.
 pub mod remote_traits {

@@ -110,6 +110,9 @@ where
 /// The failure of a function that returned `error`, which can be sent.
 pub(crate) fn sent<E: Portable + Debug>(error: &E) -> TaskError {
     let any = error as &dyn Any;
+    if let Some(error) = any.downcast_ref::<TaskError>() {
+        return error.clone(); // it is one already
+    }
     if let Some(Error::Task(cause)) = any.downcast_ref::<Error>() {
         return failed("").because((**cause).clone()); // a nested `get(..)?` keeps its own error
     }

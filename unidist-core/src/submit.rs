@@ -9,7 +9,10 @@ use crate::split::Refs;
 use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
-use unidist_common::{DataId, Error, ErrorKind, Returns, Target, TaskError, TaskOptions, TaskSpec};
+use unidist_common::{
+    DataId, Error, ErrorKind, FunctionKey, GroupSpec, ProcessId, Returns, Target, TaskError, TaskOptions,
+    TaskSpec,
+};
 
 /// A call that was handed in, or why it could not be.
 #[doc(hidden)]
@@ -72,9 +75,42 @@ macro_rules! call_options {
             self.chosen.name(name.into());
             self
         }
+
+        /// The worker that is to run the call, one of [`workers`](crate::workers()): no other does. If that is gone, or dies
+        /// before the call has ended, the call fails with an error of kind
+        /// [`WorkerDied`](unidist_common::ErrorKind::WorkerDied).
+        pub fn on_worker(mut self, worker: unidist_common::ProcessId) -> Self {
+            self.chosen.worker(worker);
+            self
+        }
+
+        /// The [`Group`](crate::Group) of the call.
+        pub fn group(mut self, group: &crate::Group) -> Self {
+            self.chosen.group(group.spec());
+            self
+        }
     };
 }
 pub(crate) use call_options;
+
+/// Options for calls of functions that are not known yet: see [`prepare`](crate::prepare).
+#[derive(Clone, Debug, Default)]
+pub struct CallSettings {
+    chosen: Chosen,
+}
+
+impl CallSettings {
+    /// None.
+    pub fn new() -> Self {
+        CallSettings::default()
+    }
+
+    call_options!();
+
+    pub(crate) fn chosen(&self) -> Chosen {
+        self.chosen.clone()
+    }
+}
 
 /// The options of one call, none of them set in most.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +148,14 @@ impl Chosen {
 
     pub(crate) fn priority(&mut self, priority: i32) {
         self.set().options.priority = Some(priority);
+    }
+
+    pub(crate) fn worker(&mut self, worker: ProcessId) {
+        self.set().options.worker = Some(worker);
+    }
+
+    pub(crate) fn group(&mut self, group: GroupSpec) {
+        self.set().options.group = Some(group);
     }
 
     pub(crate) fn timeout(&mut self, limit: Duration) {
@@ -178,10 +222,20 @@ pub(crate) fn submit_constructor<C: Callable>(arguments: ArgList, chosen: Chosen
 }
 
 fn hand_in(callable: TypeId, arguments: ArgList, chosen: Chosen, target: Target, returns: u32) -> Submitted {
-    let registered = match registry::of(callable) {
-        Ok(registered) => registered,
-        Err(error) => return Submitted(Err(error)),
-    };
+    call(prepare(callable, chosen).as_ref(), arguments, target, returns)
+}
+
+/// What calls of a function with certain options have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    function: FunctionKey,
+    name: Arc<str>,
+    options: Arc<TaskOptions>,
+}
+
+/// The template of the calls of a callable, or why it cannot be called like this.
+pub(crate) fn prepare(callable: TypeId, chosen: Chosen) -> Result<Template, Error> {
+    let registered = registry::of(callable)?;
     let mut name = registered.name.clone();
     let mut options = registered.defaults.clone();
     let mut invalid = wrong_default(&options);
@@ -194,24 +248,38 @@ fn hand_in(callable: TypeId, arguments: ArgList, chosen: Chosen, target: Target,
     }
     if let Some(message) = invalid {
         let error = TaskError::new(ErrorKind::InvalidOption, message).of_function(&name);
-        return Submitted(Err(error.into()));
+        return Err(error.into());
     }
+    Ok(Template { function: registered.key, name, options })
+}
+
+/// Hands a call in.
+pub(crate) fn call(
+    template: Result<&Template, &Error>,
+    arguments: ArgList,
+    target: Target,
+    returns: u32,
+) -> Submitted {
+    let Template { function, name, options } = match template {
+        Ok(template) => template,
+        Err(error) => return Submitted(Err(error.clone())),
+    };
     let arguments = match arguments.finish() {
         Ok(arguments) => arguments,
-        Err(error) => return Submitted(Err(of_call(error, &name))),
+        Err(error) => return Submitted(Err(of_call(error, name))),
     };
     let Arguments { backend, args, dependencies, borrowed, held } = arguments;
     let first = backend.reserve(returns.max(1));
     backend.submit(TaskSpec {
-        function: registered.key,
+        function: *function,
         body: None,
-        name,
+        name: name.clone(),
         target,
         args,
         dependencies,
         borrowed,
         returns: Returns { first, count: returns },
-        options,
+        options: options.clone(),
     });
     drop(held); // the backend has its own references to the arguments now
     Submitted(Ok((backend, first)))
@@ -244,6 +312,8 @@ fn merged(defaults: &TaskOptions, chosen: TaskOptions) -> TaskOptions {
         max_concurrency: chosen.max_concurrency.or(defaults.max_concurrency),
         timeout: chosen.timeout.or(defaults.timeout),
         max_restarts: chosen.max_restarts.or(defaults.max_restarts),
+        worker: chosen.worker.or(defaults.worker),
+        group: chosen.group.or(defaults.group),
     }
 }
 

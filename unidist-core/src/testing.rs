@@ -1,6 +1,6 @@
 //! A session in memory, for tests: it keeps objects and counts references, and runs calls when it is told to.
 
-use crate::backend::{Backend, ClusterInfo, Outcome, WritableBuffer};
+use crate::backend::{Backend, CallStatus, ClusterInfo, Outcome, Which, WorkerInfo, WritableBuffer};
 use crate::runner::{Call, CallKind, CallResult, OnStart, TaskRunner};
 use crate::rust_runner::RustRunner;
 use crate::session;
@@ -239,7 +239,7 @@ impl Backend for Memory {
     }
 
     /// Drops calls that were not taken yet.
-    fn cancel(&self, ids: &[DataId]) -> Result<usize> {
+    fn cancel(&self, ids: &[DataId], _: Which) -> Result<usize> {
         let is_named = |spec: &TaskSpec| spec.returns.ids().any(|id| ids.contains(&id));
         let (cancelled, kept): (Vec<_>, Vec<_>) = self.take_submitted().into_iter().partition(is_named);
         self.state().submitted = kept;
@@ -247,6 +247,22 @@ impl Backend for Memory {
             self.finish(spec, Err(TaskError::new(ErrorKind::Cancelled, "")));
         }
         Ok(cancelled.len())
+    }
+
+    fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>> {
+        Ok(ids.iter().map(|_| CallStatus::Waiting).collect())
+    }
+
+    fn workers(&self, _: usize, _: Option<Duration>) -> Result<Vec<WorkerInfo>> {
+        Ok(Vec::new())
+    }
+
+    fn current_worker(&self) -> Option<ProcessId> {
+        None
+    }
+
+    fn end_worker(&self, _: ProcessId) -> Result<bool> {
+        Ok(false)
     }
 
     fn is_cancelled(&self, _: DataId) -> bool {

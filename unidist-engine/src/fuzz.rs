@@ -10,13 +10,14 @@ use crate::store::{Blob, Block, StoredObject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use unidist_common::{
-    Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, ProcessId, Returns, Target, TaskError,
-    TaskOptions, TaskSpec, codec,
+    Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Payload, ProcessId, Returns, Target,
+    TaskError, TaskOptions, TaskSpec, codec,
 };
-use unidist_core::{CallKind, ClusterInfo, StoreUsage};
+use unidist_core::{CallKind, CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
 
 /// The targets, by name, each with examples of what it reads.
 pub fn targets() -> [(&'static str, Vec<Vec<u8>>); 3] {
@@ -147,6 +148,12 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
         Reply::Allocated(Block { offset: 4096, len: 100 }),
         Reply::Cluster(cluster),
         Reply::Count(5),
+        Reply::Status(vec![
+            CallStatus::Waiting,
+            CallStatus::Running(ProcessId::CONTROLLER),
+            CallStatus::Ended,
+        ]),
+        Reply::Workers(vec![WorkerInfo::new(ProcessId::CONTROLLER, "127.0.0.1")]),
         Reply::StoreUsage(StoreUsage::in_memory(1, 2)),
         Reply::Failed(Error::system("test", "failed")),
     ];
@@ -176,6 +183,10 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         Ask::Retain(id),
         Ask::Release(id),
         Ask::LiveObjects(request),
+        Ask::Cancel(request, vec![id], Which::Unstarted),
+        Ask::Status(request, vec![id]),
+        Ask::Workers { request, at_least: 2 },
+        Ask::EndWorker(request, ProcessId::CONTROLLER),
     ];
     let mut messages = vec![
         FromWorker::Done(id, Ok(vec![object(), object()])),
@@ -279,6 +290,8 @@ fn spec() -> TaskSpec {
         max_concurrency: None,
         max_restarts: Some(2),
         timeout: Some(Duration::from_secs(2)),
+        worker: ProcessId::new(3),
+        group: Some(GroupSpec { id, limit: NonZeroU32::new(2) }),
     };
     TaskSpec {
         function: FunctionKey(8),

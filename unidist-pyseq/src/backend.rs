@@ -13,7 +13,9 @@ use unidist_common::{
     DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, TaskError, TaskSpec,
 };
 use unidist_config::Settings;
-use unidist_core::{Backend, ClusterInfo, Outcome, Program, WritableBuffer, current_call};
+use unidist_core::{
+    Backend, CallStatus, ClusterInfo, Outcome, Program, Which, WorkerInfo, WritableBuffer, current_call,
+};
 
 /// A session in this process.
 pub(crate) struct Pyseq {
@@ -179,12 +181,12 @@ impl Backend for Pyseq {
         self.ask("live_objects", |state| state.live())
     }
 
-    fn cancel(&self, ids: &[DataId]) -> Result<usize> {
+    fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize> {
         let mut cancelled = 0;
         let after = self.ask("cancel", |state| {
             let mut after = After::default();
             for id in ids {
-                if let Some(call) = state.cancellable(*id) {
+                if let Some(call) = state.cancellable(*id, which) {
                     cancelled += 1;
                     after.extend(state.end_early(call, TaskError::new(ErrorKind::Cancelled, "")));
                 }
@@ -194,6 +196,29 @@ impl Backend for Pyseq {
         self.shared.tell();
         after.run();
         Ok(cancelled)
+    }
+
+    fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>> {
+        self.ask("status", |state| ids.iter().map(|id| state.status(*id)).collect())
+    }
+
+    /// There will never be more than there are: nobody waits.
+    fn workers(&self, _: usize, _: Option<Duration>) -> Result<Vec<WorkerInfo>> {
+        self.ask("workers", |state| state.workers())
+    }
+
+    fn current_worker(&self) -> Option<ProcessId> {
+        self.shared.lock().worker_of(current_call()?)
+    }
+
+    fn end_worker(&self, worker: ProcessId) -> Result<bool> {
+        let ended = self.ask("end_worker", |state| state.end_worker(worker))?;
+        ended.ok_or_else(|| Error::InvalidArgument {
+            call: "end_worker".to_owned(),
+            message: format!(
+                "{worker} is the last worker: nothing could run any more; use `shutdown` to end all"
+            ),
+        })
     }
 
     fn is_cancelled(&self, call: DataId) -> bool {

@@ -38,6 +38,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod workers;
 
 use std::sync::Arc;
 use unidist_common::Result;

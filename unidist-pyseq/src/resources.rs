@@ -5,7 +5,7 @@ use unidist_common::{ErrorKind, Target, TaskError, TaskSpec};
 use unidist_config::Settings;
 use unidist_core::ClusterInfo;
 
-const LOCAL_IP: &str = "127.0.0.1";
+pub(crate) const LOCAL_IP: &str = "127.0.0.1";
 const CPU: &str = "CPU";
 
 /// The one host of the session.
@@ -19,6 +19,18 @@ impl Host {
         let mut resources = settings.resources.clone();
         resources.insert(CPU.to_owned(), settings.cpus.get() as f64);
         Host { resources }
+    }
+
+    /// How many CPU slots there are.
+    pub(crate) fn cpus(&self) -> usize {
+        self.resources.get(CPU).map_or(1, |cpus| *cpus as usize)
+    }
+
+    /// A CPU slot is given up.
+    pub(crate) fn drop_cpu(&mut self) {
+        if let Some(cpus) = self.resources.get_mut(CPU) {
+            *cpus -= 1.0;
+        }
     }
 
     pub(crate) fn cluster(&self) -> ClusterInfo {

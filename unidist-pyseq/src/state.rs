@@ -12,12 +12,13 @@ pub(crate) use waiting::Goal;
 
 use crate::directory::{Directory, Freed, Then};
 use crate::queue::{Caller, Queue};
-use crate::resources::Host;
+use crate::resources::{Host, LOCAL_IP};
+use crate::workers::Workers;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashSet;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, Object, ProcessId, Returns, Target, TaskError, TaskSpec};
-use unidist_core::{Call, CallKind, CallResult, OnStart, Outcome};
+use unidist_core::{Call, CallKind, CallResult, CallStatus, OnStart, Outcome, WorkerInfo};
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +73,7 @@ pub(crate) struct State {
     /// Whether the sequential thread sleeps in the midst of a call: in a `get` or `wait` that cannot go on yet.
     pub(crate) asleep: bool,
     host: Host,
+    workers: Workers,
     queue: Queue,
     /// The calls that have not ended.
     calls: FxHashMap<DataId, Unfinished>,
@@ -87,6 +89,8 @@ struct Unfinished {
     name: Arc<str>,
     target: Target,
     returns: Returns,
+    /// The worker that it runs on, if only in name: none for actors.
+    worker: Option<ProcessId>,
     /// One reference to each of these is the call's, as is one to each of its returns.
     pins: Vec<DataId>,
     progress: Progress,
@@ -110,6 +114,7 @@ impl State {
             stack: Vec::new(),
             woken: false,
             asleep: false,
+            workers: Workers::new(host.cpus()),
             host,
             queue: Queue::default(),
             calls: FxHashMap::default(),
@@ -121,6 +126,36 @@ impl State {
 
     pub(crate) fn host(&self) -> &Host {
         &self.host
+    }
+
+    pub(crate) fn workers(&self) -> Vec<WorkerInfo> {
+        self.workers.list(LOCAL_IP)
+    }
+
+    /// The worker that this call runs on.
+    pub(crate) fn worker_of(&self, call: DataId) -> Option<ProcessId> {
+        self.calls.get(&call)?.worker
+    }
+
+    /// Gives up a worker and its slot; `None` if it is the last.
+    pub(crate) fn end_worker(&mut self, worker: ProcessId) -> Option<bool> {
+        let ended = self.workers.end(worker)?;
+        if ended {
+            self.host.drop_cpu();
+        }
+        Some(ended)
+    }
+
+    /// How far the call is that makes this object.
+    pub(crate) fn status(&self, id: DataId) -> CallStatus {
+        let call = self.directory.unsettled_by(id).and_then(|call| self.calls.get(&call));
+        match call.map(|call| (call.progress, call.worker)) {
+            None => CallStatus::Ended,
+            Some((Progress::Queued, _)) => CallStatus::Waiting,
+            Some((Progress::Running | Progress::Pending, worker)) => {
+                CallStatus::Running(worker.unwrap_or(ProcessId::CONTROLLER))
+            }
+        }
     }
 
     /// Takes a call in.
@@ -142,15 +177,17 @@ impl State {
         for &pin in &pins {
             self.directory.retain(pin);
         }
+        let worker = self.workers.choose(&spec);
         let call = Unfinished {
             name: spec.name.clone(),
             target: spec.target,
             returns: spec.returns,
+            worker: worker.as_ref().copied().unwrap_or_default(),
             pins,
             progress: Progress::Queued,
         };
         self.calls.insert(id, call);
-        if let Err(error) = self.host.check(&spec) {
+        if let Err(error) = self.host.check(&spec).and(worker) {
             return self.settle(id, Err(error));
         }
         let directory = &mut self.directory;

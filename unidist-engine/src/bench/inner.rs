@@ -127,7 +127,12 @@ impl Reactor {
     /// A session with so many workers.
     pub fn new(workers: usize) -> Reactor {
         let limits = Limits {
-            hosts: vec![HostLimits { cpus: workers, resources: BTreeMap::new(), max_pool: workers }],
+            hosts: vec![HostLimits {
+                cpus: workers,
+                resources: BTreeMap::new(),
+                address: "here".into(),
+                max_pool: workers,
+            }],
             cancel_grace: Duration::ZERO,
         };
         let mut reactor = Reactor {

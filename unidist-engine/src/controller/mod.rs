@@ -37,14 +37,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use storage::{Blocks, Storage};
 use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
-use unidist_core::{Backend, ClusterInfo, Outcome, Program, StoreUsage, WritableBuffer};
+use unidist_core::{
+    Backend, CallStatus, ClusterInfo, Outcome, Program, StoreUsage, Which, WorkerInfo, WritableBuffer,
+};
 
 /// The engine of a session, seen from the program.
 pub struct Controller {
     shared: Arc<Shared>,
     depot: Depot,
     settings: ControllerSettings,
-    cluster: ClusterInfo,
     engine_thread: Mutex<Option<JoinHandle<()>>>,
     ending: Ending,
 }
@@ -126,7 +127,7 @@ impl Controller {
             supervisor.clone(),
             Storage::new(segment.clone(), blocks.clone(), spill),
             requests.clone(),
-            cluster.clone(),
+            cluster,
             pending.clone(),
         );
         if let Some(mut hosts) = hosts {
@@ -160,7 +161,6 @@ impl Controller {
             depot: Depot::new(segment, spill_file, shared.clone(), settings.inline_limit as usize),
             shared,
             settings,
-            cluster,
             engine_thread: Mutex::default(),
             ending: Ending::default(),
         };
@@ -190,6 +190,28 @@ impl Controller {
         let (request, slot) = self.shared.requests.open();
         self.ask(call, request, ask(request));
         self.shared.drive_until(None, |_| slot.is_done());
+        match slot.take() {
+            Some(Reply::Failed(error)) => Err(error),
+            Some(reply) => Ok(reply),
+            None => Err(ended(call)),
+        }
+    }
+
+    /// The same for a request that is answered with what is there when the time is over.
+    fn request_until(
+        &self,
+        call: &str,
+        timeout: Option<Duration>,
+        ask: impl FnOnce(RequestId) -> Ask,
+    ) -> Result<Reply> {
+        let (request, slot) = self.shared.requests.open();
+        self.ask(call, request, ask(request));
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.shared.drive_until(deadline, |_| slot.is_done());
+        if !slot.is_done() {
+            self.shared.mailbox.ask(Ask::Hurry(request));
+            self.shared.drive_until(None, |_| slot.is_done());
+        }
         match slot.take() {
             Some(Reply::Failed(error)) => Err(error),
             Some(reply) => Ok(reply),
@@ -257,26 +279,16 @@ impl Backend for Controller {
 
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         self.check_running("wait")?;
-        let (request, slot) = self.shared.requests.open();
-        let ask = Ask::Wait {
+        let ask = |request| Ask::Wait {
             request,
             ids: ids.to_vec(),
             count: num_returns as u64,
             timed: timeout.is_some(),
             blocks: None,
         };
-        self.ask("wait", request, ask);
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.shared.drive_until(deadline, |_| slot.is_done());
-        if !slot.is_done() {
-            self.shared.mailbox.ask(Ask::Hurry(request));
-            self.shared.drive_until(None, |_| slot.is_done());
-        }
-        match slot.take() {
-            Some(Reply::Ready(positions)) => Ok(positions.into_iter().map(|at| at as usize).collect()),
-            Some(Reply::Failed(error)) => Err(error),
-            Some(_) => Err(unexpected("wait")),
-            None => Err(ended("wait")),
+        match self.request_until("wait", timeout, ask)? {
+            Reply::Ready(positions) => Ok(positions.into_iter().map(|at| at as usize).collect()),
+            _ => Err(unexpected("wait")),
         }
     }
 
@@ -306,10 +318,6 @@ impl Backend for Controller {
 
     fn cluster(&self) -> Result<ClusterInfo> {
         self.check_running("cluster_resources")?;
-        if self.cluster.hosts.len() == 1 {
-            return Ok(self.cluster.clone());
-        }
-        // Hosts may be lost.
         match self.shared.ask_store("cluster_resources", FromWorker::Cluster)? {
             Reply::Cluster(cluster) => Ok(cluster),
             _ => Err(unexpected("cluster_resources")),
@@ -332,11 +340,40 @@ impl Backend for Controller {
         }
     }
 
-    fn cancel(&self, ids: &[DataId]) -> Result<usize> {
+    fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize> {
         self.check_running("cancel")?;
-        match self.request("cancel", |request| Ask::Cancel(request, ids.to_vec()))? {
+        match self.request("cancel", |request| Ask::Cancel(request, ids.to_vec(), which))? {
             Reply::Count(count) => Ok(count as usize),
             _ => Err(unexpected("cancel")),
+        }
+    }
+
+    fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>> {
+        self.check_running("status")?;
+        match self.request("status", |request| Ask::Status(request, ids.to_vec()))? {
+            Reply::Status(found) if found.len() == ids.len() => Ok(found),
+            _ => Err(unexpected("status")),
+        }
+    }
+
+    fn workers(&self, at_least: usize, timeout: Option<Duration>) -> Result<Vec<WorkerInfo>> {
+        self.check_running("workers")?;
+        let ask = |request| Ask::Workers { request, at_least: at_least as u64 };
+        match self.request_until("workers", timeout, ask)? {
+            Reply::Workers(workers) => Ok(workers),
+            _ => Err(unexpected("workers")),
+        }
+    }
+
+    fn current_worker(&self) -> Option<ProcessId> {
+        None // no call runs in this process
+    }
+
+    fn end_worker(&self, worker: ProcessId) -> Result<bool> {
+        self.check_running("end_worker")?;
+        match self.request("end_worker", |request| Ask::EndWorker(request, worker))? {
+            Reply::Count(count) => Ok(count > 0),
+            _ => Err(unexpected("end_worker")),
         }
     }
 

@@ -122,11 +122,13 @@ impl ControllerSettings {
 
     /// What the scheduler is to know of all hosts.
     pub(super) fn all_limits(&self, others: &[HostSettings]) -> Vec<HostLimits> {
-        let here = (self.cpus, &self.resources);
-        let all = std::iter::once(here).chain(others.iter().map(|other| (other.cpus, &other.resources)));
-        let limits = |(cpus, resources): (usize, &BTreeMap<_, _>)| HostLimits {
+        let here = (self.cpus, &self.resources, &self.ip);
+        let there = others.iter().map(|other| (other.cpus, &other.resources, &other.ip));
+        let all = std::iter::once(here).chain(there);
+        let limits = |(cpus, resources, ip): (usize, &BTreeMap<_, _>, &String)| HostLimits {
             cpus,
             resources: resources.clone(),
+            address: ip.clone(),
             max_pool: max_pool(cpus),
         };
         all.map(limits).collect()

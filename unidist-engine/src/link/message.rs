@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use unidist_common::{Arg, DataId, Error, FunctionKey, ProcessId, TaskError, TaskSpec};
-use unidist_core::{CallKind, ClusterInfo, StoreUsage};
+use unidist_core::{CallKind, CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
 
 /// The number of a request, made by who asks and repeated in the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,8 +72,12 @@ pub(crate) enum Reply {
     Cluster(ClusterInfo),
     /// To [`FromWorker::StoreUsage`].
     StoreUsage(StoreUsage),
-    /// To [`Ask::LiveObjects`] and [`Ask::Cancel`].
+    /// To [`Ask::LiveObjects`], [`Ask::Cancel`] and [`Ask::EndWorker`].
     Count(u64),
+    /// To [`Ask::Status`], in order.
+    Status(Vec<CallStatus>),
+    /// To [`Ask::Workers`].
+    Workers(Vec<WorkerInfo>),
     /// The request failed.
     Failed(Error),
 }
@@ -141,7 +145,7 @@ pub(crate) enum Ask {
         /// The task that waits.
         blocks: Option<DataId>,
     },
-    /// Reply to this `Wait` now, with what is ready.
+    /// Reply to this `Wait` or `Workers` now, with what is there.
     Hurry(RequestId),
     /// One more reference.
     Retain(DataId),
@@ -154,6 +158,17 @@ pub(crate) enum Ask {
     Unmap(DataId),
     /// How many objects there are.
     LiveObjects(RequestId),
-    /// End the calls that make these objects, as far as they have not ended; reply with their number.
-    Cancel(RequestId, Vec<DataId>),
+    /// End those of the calls that make these objects, as far as they have not ended; reply with their number.
+    Cancel(RequestId, Vec<DataId>, Which),
+    /// Reply with how far the calls are that make these objects.
+    Status(RequestId, Vec<DataId>),
+    /// Reply with the workers when there are so many, or none is on its way any more.
+    Workers {
+        /// The number of the request.
+        request: RequestId,
+        /// How many.
+        at_least: u64,
+    },
+    /// End this worker and give up its slot; reply with 1, or with 0 if there is none of this number.
+    EndWorker(RequestId, ProcessId),
 }

@@ -16,6 +16,7 @@ use crate::link::message::{Reply, RequestId, ToWorker, Value};
 use crate::network::HostId;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskSpec};
+use unidist_core::Which;
 
 /// A call whose results have failed and that may still be with its process.
 #[derive(Debug)]
@@ -29,7 +30,10 @@ pub(crate) struct Doomed {
 
 impl Scheduler {
     /// Ends the calls that make these objects, as far as they have not ended, and replies with their number.
-    pub(crate) fn cancel(&mut self, process: ProcessId, request: RequestId, ids: &[DataId]) {
+    pub(crate) fn cancel(&mut self, process: ProcessId, request: RequestId, ids: &[DataId], which: Which) {
+        if which == Which::Unstarted {
+            return self.cancel_unstarted(process, request, ids);
+        }
         let mut ended = 0;
         for id in ids {
             let Some(call) = self.objects.maker(*id) else { continue };
@@ -53,6 +57,7 @@ impl Scheduler {
 
     fn doom(&mut self, process: ProcessId, id: DataId, error: TaskError) {
         let Some(task) = self.tasks.remove(&id) else { return };
+        self.keep_unwanted(id);
         self.disarm(id);
         let error = Arc::new(error.of_function(&task.spec.name));
         if task.spec.returns.count == 0 {

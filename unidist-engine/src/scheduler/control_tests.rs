@@ -4,6 +4,7 @@ use super::tests::{Cluster, ME, limits, object, shared};
 use super::*;
 use crate::link::message::ToWorker;
 use unidist_common::{Returns, Target, TaskOptions};
+use unidist_core::Which;
 
 fn with(make: impl FnOnce(&mut TaskOptions)) -> Arc<TaskOptions> {
     let mut options = TaskOptions::default();
@@ -21,7 +22,7 @@ impl Cluster {
     }
 
     fn cancel_from(&mut self, process: ProcessId, id: DataId) -> u64 {
-        let request = self.ask(process, |request| Ask::Cancel(request, vec![id]));
+        let request = self.ask(process, |request| Ask::Cancel(request, vec![id], Which::All));
         match self.reply(request) {
             Some(Reply::Count(count)) => *count,
             other => panic!("{other:?}"),
@@ -444,7 +445,8 @@ fn several_results_count_as_one_call() {
     let mut c = Cluster::new(1);
     let first = DataId::new(ME, 900);
     c.submit(|spec| spec.returns = Returns { first, count: 3 });
-    let request = c.ask(ME, |request| Ask::Cancel(request, vec![first.nth(2), first, first.nth(1)]));
+    let request =
+        c.ask(ME, |request| Ask::Cancel(request, vec![first.nth(2), first, first.nth(1)], Which::All));
     assert_eq!(c.reply(request), Some(&Reply::Count(1)));
     assert_eq!(c.error(first.nth(1)).kind, ErrorKind::Cancelled);
 }

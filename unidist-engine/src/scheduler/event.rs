@@ -56,6 +56,8 @@ pub(crate) enum Action {
     Arm(Timer, Duration),
     /// This timer is not needed any more.
     Disarm(Timer),
+    /// This host has so many CPU slots from now on.
+    Slots(HostId, usize),
     /// Free a block of this host's store, if the host is not lost.
     Free(HostId, Block),
     /// Free a block of this host's spill file, if the host is not lost.

@@ -10,6 +10,8 @@ use unidist_common::{DataId, ProcessId, TaskError};
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(super) cpus: usize,
+    /// Its address, by which clients know it.
+    pub(super) address: String,
     pub(super) max_pool: usize,
     /// The processes of its pool, oldest first.
     pub(super) pool: Vec<ProcessId>,
@@ -28,6 +30,7 @@ impl Host {
     pub(super) fn new(limits: &HostLimits) -> Self {
         Host {
             cpus: limits.cpus,
+            address: limits.address.clone(),
             max_pool: limits.max_pool,
             pool: Vec::new(),
             starting: 0,

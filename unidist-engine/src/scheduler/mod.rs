@@ -15,8 +15,8 @@
 //! The parts: [`directory`] knows objects and counts references ([`makers`], who made them), [`tasks`] follows calls,
 //! [`actors`] keeps the order of their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get`
 //! and `wait`, [`deadlock`] sees which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands
-//! calls out, [`cancel`] ends calls early, [`restart`] starts actors again, [`timers`] asks for the time, [`memory`]
-//! knows which objects may leave the memory, and [`holders`] who keeps the others, [`hosts`] the hosts, [`copies`] what
+//! calls out, [`cancel`] ends calls early, [`unstarted`] those that have not started, [`restart`] starts actors again, [`timers`] asks for the time, [`memory`]
+//! knows which objects may leave the memory, and [`holders`] who keeps the others, [`hosts`] the hosts, [`staff`] tells clients of workers and of calls, [`copies`] what
 //! goes from one to another. Calls and objects lie in [`id_map`]s.
 
 mod actors;
@@ -36,10 +36,12 @@ mod memory;
 mod requests;
 mod resources;
 mod restart;
+mod staff;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod unstarted;
 mod workers;
 
 pub(crate) use event::{Action, Copy, Event, Role};
@@ -73,6 +75,8 @@ pub(crate) struct HostLimits {
     pub(crate) cpus: usize,
     /// Custom resources.
     pub(crate) resources: BTreeMap<String, f64>,
+    /// Its address, by which clients know it.
+    pub(crate) address: String,
     /// How many worker processes there may be, blocked ones included. Actors do not count.
     pub(crate) max_pool: usize,
 }
@@ -105,6 +109,9 @@ pub(crate) struct Scheduler {
     /// Calls whose results have failed early and that may still be with their process.
     doomed: FxHashMap<DataId, cancel::Doomed>,
     timers: timers::Timers,
+    awaited_workers: Vec<staff::Awaited>,
+    /// Calls that were asked back in order to be cancelled.
+    unwanted: unstarted::Unwanted,
     actions: Vec<Action>,
     /// Where the call that is being placed may go; kept for its memory.
     sites: Vec<dispatch::Site>,
@@ -132,6 +139,8 @@ impl Scheduler {
             settled: VecDeque::new(),
             doomed: FxHashMap::default(),
             timers: timers::Timers::default(),
+            awaited_workers: Vec::new(),
+            unwanted: unstarted::Unwanted::default(),
             actions: Vec::new(),
             ending: false,
         }
@@ -214,6 +223,7 @@ impl Scheduler {
                 ("timers", self.timers.len()),
                 ("copies to come", self.copies.len()),
                 ("calls without room", self.no_room.len()),
+                ("calls asked back for good", self.unwanted.len()),
             ];
             let left = left.into_iter().find(|(_, count)| *count > 0);
             let left = left.map(|(what, count)| format!("{count} {what}"));
@@ -257,7 +267,10 @@ impl Scheduler {
                 let count = Reply::Count(self.objects.len() as u64);
                 self.actions.push(Action::Reply(process, request, count));
             }
-            Ask::Cancel(request, ids) => self.cancel(process, request, &ids),
+            Ask::Cancel(request, ids, which) => self.cancel(process, request, &ids, which),
+            Ask::Status(request, ids) => self.status(process, request, &ids),
+            Ask::Workers { request, at_least } => self.list_workers(process, request, at_least),
+            Ask::EndWorker(request, worker) => self.end_worker(process, request, worker),
         }
     }
 

@@ -108,8 +108,9 @@ impl Scheduler {
 
     /// Answers a `wait` whose time is over.
     pub(crate) fn hurry(&mut self, process: ProcessId, request: RequestId) {
-        if let Some(open) = self.close(process, request) {
-            self.answer(process, request, open);
+        match self.close(process, request) {
+            Some(open) => self.answer(process, request, open),
+            None => self.tell_of_workers(Some((process, request))),
         }
     }
 

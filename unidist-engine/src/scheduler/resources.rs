@@ -90,6 +90,8 @@ pub(crate) struct Resources {
     classes: FxHashMap<Request, Class>,
     queues: Vec<VecDeque<(u64, DataId)>>,
     arrivals: u64,
+    /// A host has fewer slots than in the beginning.
+    has_shrunk: bool,
 }
 
 impl Resources {
@@ -120,6 +122,7 @@ impl Resources {
             classes: FxHashMap::default(),
             queues: Vec::new(),
             arrivals: 0,
+            has_shrunk: false,
         };
         resources.intern(Request {
             cpus: thousandths(1.0),
@@ -230,7 +233,8 @@ impl Resources {
 
     /// Why no host can run calls of this class any more, if so.
     pub(crate) fn why_hopeless(&self, class: Class) -> Option<TaskError> {
-        let is_as_ever = self.hosts.iter().all(|host| !host.is_lost && !host.has_no_workers);
+        let is_as_ever =
+            !self.has_shrunk && self.hosts.iter().all(|host| !host.is_lost && !host.has_no_workers);
         if is_as_ever || self.host_ids().any(|host| self.may_run_on(class, host)) {
             return None;
         }
@@ -260,6 +264,14 @@ impl Resources {
     pub(crate) fn empty_queues_of(&mut self, host: HostId) {
         let queues = self.requests.iter().zip(&mut self.queues);
         queues.filter(|(request, _)| request.host == Some(host)).for_each(|(_, queue)| queue.clear());
+    }
+
+    /// The host has a CPU slot fewer.
+    pub(crate) fn drop_cpu(&mut self, host: HostId) {
+        let host = &mut self.hosts[host.place()];
+        host.total.cpus -= thousandths(1.0);
+        host.free.cpus -= thousandths(1.0);
+        self.has_shrunk = true;
     }
 
     /// The host is gone, with what it has; what was taken there is not given back.

@@ -205,6 +205,9 @@ impl Scheduler {
             return self
                 .fail_task(id, TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"));
         }
+        if self.drop_unwanted(id) {
+            return;
+        }
         self.disarm(id);
         if let Some(task) = self.tasks.get_mut(&id) {
             task.state = TaskState::Ready;
@@ -342,6 +345,7 @@ impl Scheduler {
             self.no_room.remove(&task.spec.id());
         }
         self.disarm(task.spec.id());
+        self.keep_unwanted(task.spec.id());
         match task.spec.target {
             Target::Pool => {}
             Target::NewActor => self.actor_made(task.spec.id(), error),

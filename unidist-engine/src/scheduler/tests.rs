@@ -69,6 +69,7 @@ impl Cluster {
                 Action::Free(_, block) | Action::FreeSpilled(_, block) => self.freed.push(block),
                 Action::Copy(copy) => self.copies.push(copy),
                 Action::Unobserved(error) => self.unobserved.push(error),
+                Action::Slots(..) => {}
                 Action::Kill(process) => self.killed.push(process),
                 Action::Arm(timer, time) => self.armed.push((timer, time)),
                 Action::Disarm(timer) => self.armed.retain(|(other, _)| *other != timer),
@@ -215,7 +216,7 @@ pub(super) fn limits(cpus: usize) -> Limits {
 
 pub(super) fn limits_of_hosts(count: usize, cpus: usize) -> Limits {
     let resources = BTreeMap::from([("gpu".into(), 1.0)]);
-    let host = HostLimits { cpus, resources, max_pool: 8 };
+    let host = HostLimits { cpus, resources, address: "here".into(), max_pool: 8 };
     Limits { hosts: vec![host; count], cancel_grace: Duration::from_secs(1) }
 }
 

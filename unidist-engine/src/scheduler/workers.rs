@@ -137,6 +137,7 @@ impl Scheduler {
                 if self.ending {
                     self.stop(process);
                 }
+                self.tell_of_workers(None);
             }
             Role::Actor(actor) => self.actor_process_joined(process, actor),
         }
@@ -238,6 +239,7 @@ impl Scheduler {
 
     /// The task runs on this worker from now on.
     pub(crate) fn push_frame(&mut self, process: ProcessId, task: DataId) {
+        self.keep_unwanted(task);
         let (class, timeout) = match (self.tasks.get(&task), self.doomed.get(&task)) {
             (Some(task), _) => (task.class, task.spec.options.timeout),
             (None, Some(doomed)) => (doomed.class, None),
@@ -322,6 +324,7 @@ impl Scheduler {
                 self.push_frame(process, task);
             }
         }
+        self.recall_unwanted(process);
         self.keep_busy(process);
     }
 
@@ -371,6 +374,7 @@ impl Scheduler {
             self.actor_process_lost(actor, process, error.clone(), expected, unseen);
         }
         self.process_left(process);
+        self.forget_awaited_workers(process);
         for (id, count) in worker.references {
             (0..count).for_each(|_| self.release(id));
         }
@@ -385,6 +389,7 @@ impl Scheduler {
         {
             self.start_pool_worker(host);
         }
+        self.tell_of_workers(None);
     }
 
     /// No process can be started: what waits for one fails, rather than wait for ever.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use unidist_common::{DataId, ErrorKind, ProcessId, Returns, Target, TaskError};
 use unidist_core::CallKind;
+use unidist_core::Which;
 
 #[derive(Debug, Default)]
 pub(super) struct Process {
@@ -175,7 +176,7 @@ impl Process {
                 };
                 let request = self.new_request();
                 let ids = id.into_iter().collect();
-                self.outbox.push_back(FromWorker::Ask(Ask::Cancel(request, ids)));
+                self.outbox.push_back(FromWorker::Ask(Ask::Cancel(request, ids, Which::All)));
                 frame.waiting = Some((request, Vec::new()));
             }
             // What a cancelled call asks for is refused in its own process.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use unidist_common::{
     Arg, DataId, ErrorKind, FunctionKey, ProcessId, Returns, Target, TaskOptions, TaskSpec,
 };
+use unidist_core::Which;
 
 const ME: ProcessId = ProcessId::CONTROLLER;
 
@@ -118,6 +119,7 @@ impl World {
         let mut host = |number| HostLimits {
             cpus: options.cpus,
             resources: (number == 0 || rng.bool()).then(|| ("gpu".to_owned(), 1.0)).into_iter().collect(),
+            address: format!("host {number}"),
             max_pool: 40,
         };
         let limits = Limits { hosts: (0..hosts).map(&mut host).collect(), cancel_grace: TIME };
@@ -379,8 +381,19 @@ impl World {
         }
     }
 
+    /// The program cancels what has not started of some calls; how many these are is not known here.
+    fn cancel_some_unstarted(&mut self, request: RequestId) {
+        let named: Vec<_> = (0..self.rng.usize(1..5)).filter_map(|_| self.pick(&self.held.clone())).collect();
+        self.next_request += 1;
+        self.open.insert(request, Vec::new());
+        self.handle(Event::Ask(ME, Ask::Cancel(request, named, Which::Unstarted)));
+    }
+
     /// The program cancels some of what it has submitted: the results of what had not ended are errors at once.
     fn cancel_some(&mut self, request: RequestId) {
+        if self.rng.bool() {
+            return self.cancel_some_unstarted(request);
+        }
         let named: Vec<_> = (0..self.rng.usize(1..5)).filter_map(|_| self.pick(&self.held.clone())).collect();
         let call = |id: &DataId| self.record.call_of(*id).filter(|call| self.scheduler.has_task(*call));
         let calls: BTreeSet<_> = named.iter().filter_map(call).collect();
@@ -388,7 +401,7 @@ impl World {
         self.next_request += 2;
         self.open.insert(request, Vec::new());
         self.counts.insert(request, calls.len() as u64);
-        self.handle(Event::Ask(ME, Ask::Cancel(request, named)));
+        self.handle(Event::Ask(ME, Ask::Cancel(request, named, Which::All)));
         let request = RequestId(request.0 + 1);
         self.open.insert(request, ids.clone());
         self.cancelled.insert(request);
@@ -547,7 +560,7 @@ impl World {
                     self.memory.free(host, block, |what| _ = broken.get_or_insert(what));
                 }
                 Action::Copy(copy) => self.network.copies.push(copy),
-                Action::Unobserved(_) => {}
+                Action::Unobserved(_) | Action::Slots(..) => {}
             }
         }
     }

@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskError, TaskSpec};
-use unidist_core::{Backend, ClusterInfo, Outcome, StoreUsage, WritableBuffer, current_call};
+use unidist_core::{
+    Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer, current_call,
+};
 
 /// The process's end of its link, shared by its threads.
 pub(crate) struct Client {
@@ -187,6 +189,25 @@ impl Client {
         self.answer(call, &slot)
     }
 
+    /// The same for a request that is answered with what is there when the time is over.
+    fn request_until(
+        &self,
+        call: &str,
+        timeout: Option<Duration>,
+        ask: impl FnOnce(RequestId) -> Ask,
+    ) -> Result<Reply> {
+        let (request, slot) = self.end.requests.open();
+        self.end.ask(request, call, &FromWorker::Ask(ask(request)));
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Only the engine knows what a `wait` still needs: it says what to run meanwhile.
+        self.await_answer(&slot, deadline, &[]);
+        if !slot.is_done() {
+            self.send(&FromWorker::Ask(Ask::Hurry(request)));
+            self.await_answer(&slot, None, &[]);
+        }
+        self.answer(call, &slot)
+    }
+
     /// The answer, or why there is none.
     fn answer(&self, call: &str, slot: &Slot) -> Result<Reply> {
         match slot.take() {
@@ -247,23 +268,14 @@ impl Backend for Client {
 
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         self.end.cancelled.check()?;
-        let (request, slot) = self.end.requests.open();
-        let ask = Ask::Wait {
+        let ask = |request| Ask::Wait {
             request,
             ids: ids.to_vec(),
             count: num_returns as u64,
             timed: timeout.is_some(),
             blocks: current_call(),
         };
-        self.end.ask(request, "wait", &FromWorker::Ask(ask));
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // Only the engine knows what a `wait` still needs: it says what to run meanwhile.
-        self.await_answer(&slot, deadline, &[]);
-        if !slot.is_done() {
-            self.send(&FromWorker::Ask(Ask::Hurry(request)));
-            self.await_answer(&slot, None, &[]);
-        }
-        match self.answer("wait", &slot)? {
+        match self.request_until("wait", timeout, ask)? {
             Reply::Ready(positions) => Ok(positions.into_iter().map(|at| at as usize).collect()),
             _ => Err(unexpected("wait")),
         }
@@ -310,13 +322,40 @@ impl Backend for Client {
     }
 
     /// A call that is to end may still cancel others.
-    fn cancel(&self, ids: &[DataId]) -> Result<usize> {
+    fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize> {
         let (request, slot) = self.end.requests.open();
-        self.send(&FromWorker::Ask(Ask::Cancel(request, ids.to_vec())));
+        self.send(&FromWorker::Ask(Ask::Cancel(request, ids.to_vec(), which)));
         task_loop::await_slot(&slot);
         match answer("cancel", slot.take())? {
             Reply::Count(count) => Ok(count as usize),
             _ => Err(unexpected("cancel")),
+        }
+    }
+
+    fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>> {
+        let ask = |request| FromWorker::Ask(Ask::Status(request, ids.to_vec()));
+        match self.request("status", &[], ask)? {
+            Reply::Status(found) if found.len() == ids.len() => Ok(found),
+            _ => Err(unexpected("status")),
+        }
+    }
+
+    fn workers(&self, at_least: usize, timeout: Option<Duration>) -> Result<Vec<WorkerInfo>> {
+        let ask = |request| Ask::Workers { request, at_least: at_least as u64 };
+        match self.request_until("workers", timeout, ask)? {
+            Reply::Workers(workers) => Ok(workers),
+            _ => Err(unexpected("workers")),
+        }
+    }
+
+    fn current_worker(&self) -> Option<ProcessId> {
+        Some(self.end.process)
+    }
+
+    fn end_worker(&self, worker: ProcessId) -> Result<bool> {
+        match self.request("end_worker", &[], |request| FromWorker::Ask(Ask::EndWorker(request, worker)))? {
+            Reply::Count(count) => Ok(count > 0),
+            _ => Err(unexpected("end_worker")),
         }
     }
 

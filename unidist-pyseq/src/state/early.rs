@@ -7,7 +7,7 @@ use super::{After, Progress, State};
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
 use unidist_common::{DataId, ErrorKind, Target, TaskError};
-use unidist_core::CallResult;
+use unidist_core::{CallResult, Which};
 
 #[derive(Default)]
 pub(super) struct Early {
@@ -105,9 +105,11 @@ impl State {
     }
 
     /// The call that makes this object, if it may be cancelled: it has not ended and makes no actor.
-    pub(crate) fn cancellable(&self, id: DataId) -> Option<DataId> {
+    pub(crate) fn cancellable(&self, id: DataId, which: Which) -> Option<DataId> {
         let call = self.directory.unsettled_by(id)?;
-        self.calls.get(&call).filter(|call| call.target != Target::NewActor).map(|_| call)
+        let is_meant = |progress: Progress| which == Which::All || progress == Progress::Queued;
+        let found = self.calls.get(&call)?;
+        (found.target != Target::NewActor && is_meant(found.progress)).then_some(call)
     }
 
     /// The call's results fail now, wherever it is.

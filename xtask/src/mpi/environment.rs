@@ -53,6 +53,9 @@ impl Mpi {
                     set("OMPI_MCA_plm_rsh_agent", agent);
                     set("OMPI_MCA_btl_tcp_if_include", "eth0");
                     set("OMPI_MCA_oob_tcp_if_include", "eth0");
+                    // Its daemons put the machine's topology into a file that the two of a virtual host share, and one
+                    // of them may end by SIGSEGV as it writes.
+                    set("OMPI_MCA_rtc_hwloc_vmhole", "none");
                 }
             }
             Kind::OpenMpi5 => {

@@ -34,6 +34,7 @@ impl Driver {
                 Action::Start(process, role, host) => self.start(process, role != Role::Pool, host),
                 Action::Send(process, message) => self.send(process, &message),
                 Action::Reply(process, request, reply) => self.reply(process, request, reply),
+                Action::Slots(host, cpus) => self.set_slots(host, cpus),
                 Action::Free(host, block) => self.free(host, block),
                 Action::FreeSpilled(host, block) => self.free_spilled(host, block),
                 Action::Copy(copy) => self.copy(copy),
@@ -44,6 +45,14 @@ impl Driver {
             }
         }
         self.actions = actions;
+    }
+
+    fn set_slots(&mut self, host: HostId, cpus: usize) {
+        let ip =
+            self.hosts.as_ref().and_then(|hosts| hosts.ip(host)).unwrap_or(&self.cluster.local_ip).to_owned();
+        if let Some(resources) = self.cluster.hosts.get_mut(&ip) {
+            resources.insert("CPU".into(), cpus as f64);
+        }
     }
 
     pub(super) fn start(&mut self, process: ProcessId, actor: bool, host: HostId) {

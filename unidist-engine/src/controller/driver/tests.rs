@@ -160,7 +160,7 @@ impl Played {
 }
 
 fn limits(cpus: usize) -> HostLimits {
-    HostLimits { cpus, resources: BTreeMap::new(), max_pool: cpus }
+    HostLimits { cpus, resources: BTreeMap::new(), address: "here".into(), max_pool: cpus }
 }
 
 fn small() -> StoredObject {

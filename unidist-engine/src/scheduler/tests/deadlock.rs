@@ -1,6 +1,7 @@
 //! Waits that can never end.
 
 use super::*;
+use unidist_core::Which;
 
 fn needs_gpu(spec: &mut TaskSpec) {
     spec.options = Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
@@ -89,7 +90,7 @@ fn a_cancelled_holder_waits_for_what_runs_on_top_of_it() {
     let on_top = c.submit_from(w, |_| {});
     c.get(w, &[on_top], Some(holder));
     assert_eq!(c.last_run().1.id, on_top);
-    c.ask(ME, |request| Ask::Cancel(request, vec![holder]));
+    c.ask(ME, |request| Ask::Cancel(request, vec![holder], Which::All));
     let starved = c.submit_from(w, needs_gpu);
     let request = c.get(w, &[starved], Some(on_top));
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))), "{:?}", c.reply(request));

@@ -1,0 +1,66 @@
+//! [`Group`]: calls that share the workers fairly with others.
+
+use crate::session;
+use std::num::NonZeroU32;
+use unidist_common::{Error, GroupSpec, Result};
+
+/// A group of calls. Groups take turns at the workers: as long as several have calls that are ready, each has as many
+/// started as the others, however many wait. All calls that are put into no group are one, too.
+///
+/// ```no_run
+/// # fn main() -> unidist_core::Result<()> {
+/// use unidist_core::{CallSettings, Group, get, prepare};
+///
+/// let (many, few) = (Group::new()?, Group::new()?);
+/// let flood = prepare(|x: u64| x, &CallSettings::new().group(&many));
+/// let drops = prepare(|x: u64| x, &CallSettings::new().group(&few));
+/// let flood: Vec<_> = (0..100_000).map(|x| flood.remote((x,))).collect();
+/// let drops: Vec<_> = (0..10).map(|x| drops.remote((x,))).collect();
+/// get(&drops)?; // long before the flood is over
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Priorities go before groups: a call of a higher priority starts first, whatever group it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Group {
+    spec: GroupSpec,
+}
+
+impl Group {
+    /// A group of its own.
+    ///
+    /// # Errors
+    ///
+    /// There is no session.
+    pub fn new() -> Result<Self> {
+        Group::make(None)
+    }
+
+    /// A group of which at most so many calls run at once.
+    ///
+    /// A call that waits for others of its own group (in `get`) counts as one that runs; what it waits for may run on its
+    /// worker meanwhile, beyond the limit.
+    ///
+    /// # Errors
+    ///
+    /// The limit is 0, or there is no session.
+    pub fn limited(limit: u32) -> Result<Self> {
+        match NonZeroU32::new(limit) {
+            Some(limit) => Group::make(Some(limit)),
+            None => Err(Error::InvalidArgument {
+                call: "Group::limited".to_owned(),
+                message: "a group of which no call may run never ends".to_owned(),
+            }),
+        }
+    }
+
+    fn make(limit: Option<NonZeroU32>) -> Result<Self> {
+        let id = session::current("Group::new")?.reserve(1);
+        Ok(Group { spec: GroupSpec { id, limit } })
+    }
+
+    pub(crate) fn spec(&self) -> GroupSpec {
+        self.spec
+    }
+}

@@ -1,0 +1,54 @@
+//! The worker processes of the session.
+
+use crate::backend::WorkerInfo;
+use crate::session;
+use std::time::Duration;
+use unidist_common::{ProcessId, Result};
+
+/// The processes that run tasks now, ordered by host and age.
+///
+/// There is one for each CPU slot, and there may be more for a while, when tasks wait for others. One that dies is
+/// replaced by a new one, with a new id. (`pyseq` runs everything in this process; its workers differ in name alone.)
+///
+/// ```no_run
+/// use unidist_core::remote_traits::*;
+/// use unidist_core::{current_worker, get, workers};
+///
+/// # fn main() -> unidist_core::Result<()> {
+/// let first = workers()?[0].clone();
+/// let there = current_worker.options().on_worker(first.id).remote();
+/// assert_eq!(get(there)?, Some(first.id));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// There is no session.
+pub fn workers() -> Result<Vec<WorkerInfo>> {
+    session::current("workers")?.workers(0, None)
+}
+
+/// Waits until there are so many workers, or the time is over, and gives those that there are.
+///
+/// # Errors
+///
+/// There is no session.
+pub fn wait_for_workers(count: usize, timeout: Option<Duration>) -> Result<Vec<WorkerInfo>> {
+    session::current("wait_for_workers")?.workers(count, timeout)
+}
+
+/// The process that this code runs in, if it is part of a task: one of [`workers`]. None in the program itself.
+pub fn current_worker() -> Option<ProcessId> {
+    session::peek()?.current_worker()
+}
+
+/// Ends a worker when it has ended what it runs, and gives its CPU slot up for good: no other takes its place. Whether
+/// there was one of this id. Calls that are waiting for this very worker fail.
+///
+/// # Errors
+///
+/// There is no session, or no other worker would be left.
+pub fn end_worker(worker: ProcessId) -> Result<bool> {
+    session::current("end_worker")?.end_worker(worker)
+}

@@ -1,0 +1,108 @@
+//! What clients may know of calls and workers, and the end of a worker that is not wanted any more.
+
+use super::Scheduler;
+use super::event::{Action, Role};
+use super::tasks::TaskState;
+use super::workers::Phase;
+use crate::link::message::{Reply, RequestId};
+use unidist_common::{DataId, Error, ProcessId};
+use unidist_core::{CallStatus, WorkerInfo};
+
+/// Who waits for how many workers.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    process: ProcessId,
+    request: RequestId,
+    at_least: u64,
+}
+
+impl Scheduler {
+    /// How far the calls are that make these objects.
+    pub(crate) fn status(&mut self, process: ProcessId, request: RequestId, ids: &[DataId]) {
+        let found = ids.iter().map(|id| self.status_of(*id)).collect();
+        self.actions.push(Action::Reply(process, request, Reply::Status(found)));
+    }
+
+    fn status_of(&self, id: DataId) -> CallStatus {
+        let task = self.objects.maker(id).and_then(|call| self.tasks.get(&call).map(|task| (call, task)));
+        match task.map(|(call, task)| (call, task.state)) {
+            None => CallStatus::Ended,
+            Some((call, TaskState::Sent(process))) if !self.is_ahead(process, call) => {
+                CallStatus::Running(process)
+            }
+            Some(_) => CallStatus::Waiting,
+        }
+    }
+
+    /// Whether the call waits at this worker for its turn.
+    pub(super) fn is_ahead(&self, process: ProcessId, call: DataId) -> bool {
+        self.workers.get(&process).is_some_and(|worker| worker.ahead.contains(&call))
+    }
+
+    /// Answers with the workers when there are so many, or no more are to come.
+    pub(crate) fn list_workers(&mut self, process: ProcessId, request: RequestId, at_least: u64) {
+        self.awaited_workers.push(Awaited { process, request, at_least });
+        self.tell_of_workers(None);
+    }
+
+    /// Answers those who need not wait any longer, and this request in any case.
+    pub(crate) fn tell_of_workers(&mut self, hurried: Option<(ProcessId, RequestId)>) {
+        if self.awaited_workers.is_empty() {
+            return;
+        }
+        let workers = self.staff();
+        let is_starting = self.hosts.iter().any(|host| host.starting > 0) && !self.ending;
+        let is_due = |awaited: &Awaited| {
+            workers.len() as u64 >= awaited.at_least
+                || !is_starting
+                || hurried == Some((awaited.process, awaited.request))
+        };
+        let (due, kept) = std::mem::take(&mut self.awaited_workers).into_iter().partition(is_due);
+        self.awaited_workers = kept;
+        let due: Vec<Awaited> = due;
+        self.actions.extend(
+            due.into_iter()
+                .map(|asked| Action::Reply(asked.process, asked.request, Reply::Workers(workers.clone()))),
+        );
+    }
+
+    /// The workers that are there to stay: of each host as many as it has slots, oldest first.
+    fn staff(&self) -> Vec<WorkerInfo> {
+        let is_live =
+            |process: &ProcessId| self.workers.get(process).is_some_and(|worker| worker.phase == Phase::Live);
+        let of_host = |host: &super::hosts::Host| {
+            let live = host.pool.iter().copied().filter(is_live).take(host.cpus);
+            live.map(|process| WorkerInfo::new(process, host.address.clone())).collect::<Vec<_>>()
+        };
+        self.hosts.iter().flat_map(of_host).collect()
+    }
+
+    /// Nobody waits there for workers any more.
+    pub(super) fn forget_awaited_workers(&mut self, process: ProcessId) {
+        self.awaited_workers.retain(|awaited| awaited.process != process);
+    }
+
+    /// Ends a worker once it has ended what it runs; its slot is gone, too.
+    pub(crate) fn end_worker(&mut self, process: ProcessId, request: RequestId, worker: ProcessId) {
+        let known = self.workers.get(&worker).filter(|known| known.role == Role::Pool);
+        let live = known.filter(|known| known.phase == Phase::Live).map(|known| known.host);
+        let reply = match live {
+            None => Reply::Count(0),
+            Some(_) if self.staff().len() <= 1 => Reply::Failed(Error::InvalidArgument {
+                call: "end_worker".to_owned(),
+                message: format!(
+                    "{worker} is the last worker: nothing could run any more; use `shutdown` to end all"
+                ),
+            }),
+            Some(host) => {
+                let at_home = &mut self.hosts[host.place()];
+                at_home.cpus = at_home.cpus.saturating_sub(1);
+                self.resources.drop_cpu(host);
+                self.actions.push(Action::Slots(host, self.hosts[host.place()].cpus));
+                self.stop(worker);
+                Reply::Count(1)
+            }
+        };
+        self.actions.push(Action::Reply(process, request, reply));
+    }
+}

@@ -1,0 +1,54 @@
+//! The workers of a session, which differ in name alone: all are the sequential thread.
+
+use unidist_common::{ErrorKind, ProcessId, Result, Target, TaskError, TaskSpec};
+use unidist_core::WorkerInfo;
+
+/// As many as there are CPU slots, so that what is spread over workers is spread here too.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    names: Vec<ProcessId>,
+    next: usize,
+}
+
+impl Workers {
+    pub(crate) fn new(count: usize) -> Self {
+        let number = |n: usize| u32::try_from(n).ok().and_then(ProcessId::new);
+        Workers { names: (1..=count.max(1)).map_while(number).collect(), next: 0 }
+    }
+
+    /// The worker of a new call: the one it asks for, or the next.
+    ///
+    /// # Errors
+    ///
+    /// There is no such worker.
+    pub(crate) fn choose(&mut self, spec: &TaskSpec) -> Result<Option<ProcessId>, TaskError> {
+        match (spec.target, spec.options.worker) {
+            (Target::NewActor | Target::Actor(_), _) => Ok(None),
+            (Target::Pool, Some(worker)) if self.names.contains(&worker) => Ok(Some(worker)),
+            (Target::Pool, Some(worker)) => {
+                let message = format!("the call is for worker {worker} alone, and there is no such worker");
+                Err(TaskError::new(ErrorKind::WorkerDied, message).on_worker(&worker.to_string()))
+            }
+            (Target::Pool, None) => {
+                self.next = (self.next + 1) % self.names.len();
+                Ok(Some(self.names[self.next]))
+            }
+        }
+    }
+
+    /// Forgets a worker; `None` if it is the last.
+    pub(crate) fn end(&mut self, worker: ProcessId) -> Option<bool> {
+        if !self.names.contains(&worker) {
+            return Some(false);
+        }
+        if self.names.len() == 1 {
+            return None;
+        }
+        self.names.retain(|other| *other != worker);
+        Some(true)
+    }
+
+    pub(crate) fn list(&self, host: &str) -> Vec<WorkerInfo> {
+        self.names.iter().map(|name| WorkerInfo::new(*name, host)).collect()
+    }
+}
