@@ -15,6 +15,7 @@ mod nested;
 mod never;
 mod objects;
 mod options;
+mod placement;
 mod restarts;
 mod shared_slices;
 mod store;
@@ -33,6 +34,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     store::CASES,
     tasks::CASES,
     options::CASES,
+    placement::CASES,
     closures::CASES,
     errors::CASES,
     wait::CASES,
