@@ -133,7 +133,7 @@ pub use unidist_patterns::{executor, pool, view};
 /// ```
 pub mod config {
     pub use unidist_config::{
-        Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory,
+        Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, MaxWorkers, ObjectStoreMemory,
         Resources, Source, SpillDir, SpillLimit,
     };
 }
