@@ -1,9 +1,10 @@
 //! All settings together, resolved and validated once.
 
 use crate::parameters::{
-    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts, MpiLog,
-    MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory, MpiSharedObjectStoreThreshold,
-    MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit,
+    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
+    MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
+    MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
+    SpillLimit,
 };
 use crate::parameters_mpi::MpiRuntimeEnv;
 use crate::variable::{self, Definition, Raw};

@@ -8,6 +8,7 @@ mod configuration;
 mod control;
 mod crashes;
 mod errors;
+mod executor;
 mod hosts;
 mod lifecycle;
 mod memory;
@@ -45,6 +46,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     memory::CASES,
     never::CASES,
     hosts::CASES,
+    executor::CASES,
 ];
 
 /// Programs that cases start.

@@ -151,10 +151,7 @@ impl<T: Send + 'static> Source<Vec<T>> for Collected<T> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn compose<T, U>(
-    future: &Future<T>,
-    on_value: impl FnOnce(T) -> Result<U> + Send + 'static,
-) -> Future<U>
+pub fn compose<T, U>(future: &Future<T>, on_value: impl FnOnce(T) -> Result<U> + Send + 'static) -> Future<U>
 where
     T: Send + 'static,
     U: Clone + Send + 'static,
@@ -184,11 +181,8 @@ where
     T: Send + 'static,
     U: Clone + Send + 'static,
 {
-    let composed = Arc::new(Composed {
-        source: future.clone(),
-        outcome: Mutex::new(None),
-        notice: Notice::default(),
-    });
+    let composed =
+        Arc::new(Composed { source: future.clone(), outcome: Mutex::new(None), notice: Notice::default() });
     let told = composed.clone();
     future.0.tell(Box::new(move |end| {
         if end == End::Cancelled {

@@ -67,7 +67,10 @@ impl fmt::Display for Error {
                 write!(f, "{what} not there after {limit:?}: the calls go on, wait again or cancel them")
             }
             Error::Broken { cause } => {
-                write!(f, "the executor is broken, because its initializer failed: {cause}: make a new executor")
+                write!(
+                    f,
+                    "the executor is broken, because its initializer failed: {cause}: make a new executor"
+                )
             }
             Error::ShutDown { call } => {
                 write!(f, "`{call}` was called after the executor was shut down: make a new executor")

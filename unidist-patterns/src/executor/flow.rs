@@ -72,7 +72,9 @@ impl<R> Flight<R> {
     fn refs(&self, most: usize) -> Vec<ObjectRef<R>> {
         match &*lock(&self.0) {
             Sent::Ordered(sent) => sent.iter().take(most).map(|(reference, _)| reference.clone()).collect(),
-            Sent::Unordered(sent) => sent.values().take(most).map(|(reference, _)| reference.clone()).collect(),
+            Sent::Unordered(sent) => {
+                sent.values().take(most).map(|(reference, _)| reference.clone()).collect()
+            }
         }
     }
 
@@ -188,18 +190,16 @@ impl<'a, R: Reply<T>, T: Portable> Flow<'a, R, T> {
             ended = 1;
         }
         self.block = if ended == refs.len() { LARGEST_BLOCK.min(2 * ended) } else { ended };
-        drop(refs);
+        // They are in flight until they are here: others may want to cancel what is waited for.
+        let refs = &refs[..ended];
+        let replies = match get(refs) {
+            Ok(replies) => replies.into_iter().map(Ok).collect(),
+            Err(_) => refs.iter().map(get).collect::<Vec<_>>(), // one of them has failed
+        };
         let calls = self.flight.take_first(ended);
-        self.in_flight -= calls.len();
-        let (refs, items): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
-        if let Ok(replies) = get(&refs) {
-            for (reply, items) in replies.into_iter().zip(items) {
-                self.give(Ok(reply), items);
-            }
-            return Ok(true);
-        }
-        for (reference, items) in refs.iter().zip(items) {
-            self.give(get(reference), items); // one of them has failed
+        self.in_flight -= ended;
+        for (reply, (_, items)) in replies.into_iter().zip(calls) {
+            self.give(reply, items);
         }
         Ok(true)
     }

@@ -228,12 +228,10 @@ impl<T: Send + 'static> AsCompleted<T> {
 pub(super) fn receive<M>(receiver: &Receiver<M>, deadline: Option<Instant>) -> Option<M> {
     match deadline {
         None => receiver.recv().ok(),
-        Some(deadline) => {
-            match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            }
-        }
+        Some(deadline) => match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        },
     }
 }
 
