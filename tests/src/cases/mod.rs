@@ -9,6 +9,9 @@ mod control;
 mod crashes;
 mod errors;
 mod executor;
+mod executor_futures;
+mod executor_maps;
+mod executor_workers;
 mod hosts;
 mod lifecycle;
 mod memory;
@@ -47,6 +50,9 @@ pub(crate) const ALL: &[&[Case]] = &[
     never::CASES,
     hosts::CASES,
     executor::CASES,
+    executor_maps::CASES,
+    executor_futures::CASES,
+    executor_workers::CASES,
 ];
 
 /// Programs that cases start.

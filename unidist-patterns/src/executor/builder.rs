@@ -70,7 +70,8 @@ impl Builder {
 
 impl<I: Initialize> Builder<I> {
     /// How many calls of this executor run at once, at most. Unless it is said here or by `UNIDIST_MAX_WORKERS`, there are
-    /// as many as the session has workers.
+    /// as many as the session has workers. A call that waits for others (in `get`, `wait`, `result`) does not count
+    /// meanwhile.
     pub fn max_workers(mut self, count: usize) -> Self {
         self.max_workers = Some(count);
         self
