@@ -8,6 +8,10 @@ mod configuration;
 mod control;
 mod crashes;
 mod errors;
+mod executor;
+mod executor_futures;
+mod executor_maps;
+mod executor_workers;
 mod hosts;
 mod lifecycle;
 mod memory;
@@ -47,6 +51,10 @@ pub(crate) const ALL: &[&[Case]] = &[
     memory::CASES,
     never::CASES,
     hosts::CASES,
+    executor::CASES,
+    executor_maps::CASES,
+    executor_futures::CASES,
+    executor_workers::CASES,
 ];
 
 /// Programs that cases start.
