@@ -35,8 +35,27 @@ pub struct Session {
 pub fn init() -> Result<Session> {
     entry::serve_if_worker();
     registry::validate()?;
+    open(start)
+}
+
+/// A handle of the session that is there, or of the one that this starts. The settings are looked at no more.
+pub(crate) fn open(start: impl FnOnce() -> Result<Arc<dyn Backend>>) -> Result<Session> {
     let handle = session::open(start, unidist_config::thaw)?;
     Ok(Session { _handle: handle })
+}
+
+/// The settings. From the first look at them on, none can be changed, unless they are wrong.
+pub(crate) fn resolve() -> Result<Settings> {
+    unidist_config::freeze();
+    // A program that an MPI launcher has started uses MPI, if that is built in and nothing else is chosen.
+    #[cfg(feature = "mpi")]
+    if unidist_mpi::launch::under_launcher() {
+        unidist_config::suggest_backend(BackendName::Mpi);
+    }
+    Settings::resolve().map_err(|error| {
+        unidist_config::thaw();
+        Error::from(error)
+    })
 }
 
 /// Whether there is a session.
@@ -53,15 +72,9 @@ pub fn shutdown() -> Result<()> {
     session::close()
 }
 
-/// Starts the backend; from the first look at the settings on, none can be changed.
+/// Starts the backend.
 fn start() -> Result<Arc<dyn Backend>> {
-    unidist_config::freeze();
-    // A program that an MPI launcher has started uses MPI, if that is built in and nothing else is chosen.
-    #[cfg(feature = "mpi")]
-    if unidist_mpi::launch::under_launcher() {
-        unidist_config::suggest_backend(BackendName::Mpi);
-    }
-    let started = Settings::resolve().map_err(Error::from).and_then(|settings| select(&settings, PROGRAM));
+    let started = select(&resolve()?, PROGRAM);
     if started.is_err() {
         unidist_config::thaw();
     }

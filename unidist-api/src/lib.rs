@@ -96,6 +96,8 @@ mod book;
 mod cluster;
 mod entry;
 mod init;
+#[cfg(feature = "mpi")]
+pub mod mpi;
 
 #[doc(hidden)]
 pub use cluster::live_objects;

@@ -13,7 +13,8 @@ use crate::{Result, cluster, process};
 type Program = (&'static str, &'static str, u32, u32);
 
 /// All of them.
-const PROGRAMS: &[Program] = &[("unidist-mpi", "ranks", 3, 3), ("unidist-mpi", "ranks", 2, 2)];
+const PROGRAMS: &[Program] =
+    &[("unidist-mpi", "ranks", 3, 3), ("unidist-mpi", "ranks", 2, 2), ("unidist-mpi", "guest", 5, 3)];
 /// They are part of this feature.
 const FEATURES: [&str; 2] = ["--features", "bench"];
 /// The crates that need MPI.

@@ -1,0 +1,74 @@
+//! Sessions on communicators of a program that is an MPI program itself: `mpiexec -n 4 TEST`. Alone, it starts itself with
+//! several numbers of ranks on this host.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use mpi::Threading;
+use mpi::traits::{Communicator, CommunicatorCollectives};
+use std::process::ExitCode;
+use unidist::mpi::{AnyCommunicator, CommExecutor, init_on};
+use unidist::prelude::*;
+use unidist_mpi::launch;
+
+fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    if !launch::under_launcher() {
+        return support::start_myself(&[1, 2, 4], &[]);
+    }
+    let (universe, _) = mpi::initialize_with_threading(Threading::Multiple).unwrap();
+    let world = universe.world();
+    let (rank, size) = (world.rank(), world.size());
+    for root in [0, size as usize - 1] {
+        a_session(&world, rank, root, size);
+        an_executor(&world, root);
+    }
+    a_root_that_is_not_there(&world, size);
+    parts_of_all(&world, rank);
+    // MPI is the program's, and goes on.
+    world.barrier();
+    if rank == 0 {
+        println!("ok sessions on communicators of {size} ranks");
+    }
+    ExitCode::SUCCESS
+}
+
+/// The root alone gets the session, with a worker for each other rank; all go on afterwards.
+fn a_session(world: &impl AnyCommunicator, rank: i32, root: usize, size: i32) {
+    let session = init_on(world, root).unwrap();
+    assert_eq!(session.is_some(), rank as usize == root);
+    if let Some(session) = session {
+        assert_eq!(unidist::num_cpus().unwrap(), (size as usize - 1).max(1));
+        let own = std::process::id();
+        let elsewhere = get(&unidist::map(|x: u64| (x * x, std::process::id()), 0..100)).unwrap();
+        assert!(elsewhere.iter().zip(0..).all(|((square, process), x)| *square == x * x && *process != own));
+        assert!(init_on(world, root).unwrap_err().to_string().contains("already"));
+        drop(session);
+    }
+    assert!(!unidist::is_initialized());
+}
+
+/// The same as an executor.
+fn an_executor(world: &impl AnyCommunicator, root: usize) {
+    if let Some(executor) = CommExecutor::new(world, root).unwrap() {
+        let squares: Vec<i64> = executor.map(|x: i64| x * x, 0..1_000).unwrap().map(Result::unwrap).collect();
+        assert_eq!(squares[999], 998_001);
+    }
+}
+
+/// A root that is not there is an error on every rank, and nobody waits.
+fn a_root_that_is_not_there(world: &impl AnyCommunicator, size: i32) {
+    let error = init_on(world, size as usize).unwrap_err().to_string();
+    assert!(error.contains(&format!("no rank {size}")), "{error}");
+}
+
+/// Halves of the ranks have sessions of their own at the same time.
+fn parts_of_all(world: &impl Communicator, rank: i32) {
+    let half = world.split_by_color(mpi::topology::Color::with_value(rank % 2)).unwrap();
+    if let Some(_session) = init_on(&half, 0).unwrap() {
+        assert_eq!(unidist::num_cpus().unwrap(), (half.size() as usize - 1).max(1));
+        assert_eq!(get((|x: i32| x + 1).remote(rank)).unwrap(), rank + 1);
+    }
+}
