@@ -24,6 +24,7 @@
 
 mod error;
 mod host;
+mod machine;
 mod parameters;
 mod parameters_mpi;
 mod parse;

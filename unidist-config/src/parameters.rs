@@ -1,5 +1,6 @@
 //! The registry: one parameter type for each variable.
 
+use crate::machine::{available_cpus, half_of_available_memory};
 use crate::parse::{Allowed, ByteCount, ByteLimit, Positive, Threshold};
 use crate::variable::{self, Definition, Source, Variable};
 use crate::{BackendName, ConfigError, HostName, table};
@@ -444,36 +445,9 @@ pub(crate) fn put<D: Definition>(value: OsString) -> Result<(), ConfigError> {
     table::with(|table| table.put::<D>(value))
 }
 
-fn available_cpus() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-fn half_of_available_memory() -> ByteCount {
-    const WHERE_UNKNOWN: u64 = 1 << 30;
-    let available =
-        std::fs::read_to_string("/proc/meminfo").ok().and_then(|meminfo| available_memory(&meminfo));
-    ByteCount(available.map_or(WHERE_UNKNOWN, |bytes| (bytes / 2).max(1)))
-}
-
-/// `MemAvailable` in bytes, out of the text of `/proc/meminfo` (see proc_meminfo(5)).
-fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_available_is_found() {
-        let meminfo =
-            "MemTotal:       24576000 kB\nMemFree:  1 kB\nMemAvailable:   20480000 kB\nBuffers: 0 kB\n";
-        assert_eq!(available_memory(meminfo), Some(20_480_000 * 1024));
-        assert_eq!(available_memory("MemTotal: 1 kB\n"), None);
-        assert_eq!(available_memory("MemAvailable: many kB\n"), None);
-    }
 
     #[test]
     fn names_are_unique_and_ours() {

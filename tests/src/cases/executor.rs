@@ -19,7 +19,7 @@ pub(super) const CASES: &[Case] = cases!["executor":
     the_setting.settings(&[("UNIDIST_MAX_WORKERS", "1")]), the_limit_is_kept.only(PYMP).one_host(),
     nothing_happens_before_the_first_call, without_a_session.bare(), nothing_after_the_shutdown,
     a_shutdown_waits, a_shutdown_that_does_not_wait, a_shutdown_that_cancels, the_drop_waits,
-    the_drop_waits_after_a_shutdown, the_session_may_end_first.bare(),
+    the_drop_waits_after_a_shutdown, the_session_may_end_first.bare(), a_panic_cancels,
 ];
 
 /// A call that waits for this argument does not start before the signal is opened.
@@ -302,6 +302,23 @@ fn the_drop_waits_after_a_shutdown() -> Result {
     drop(executor);
     assert!(futures.iter().all(Future::done));
     get(opened)
+}
+
+/// A thread that panics does not wait for what has not started.
+fn a_panic_cancels() -> Result {
+    let signal = Signal::remote();
+    let (sender, futures) = mpsc::channel();
+    let panicking = {
+        let signal = signal.clone();
+        std::thread::spawn(move || {
+            let executor = Executor::new().unwrap();
+            sender.send(waiting(&executor, &signal).unwrap()).unwrap();
+            panic!("with an executor");
+        })
+    };
+    assert!(panicking.join().is_err());
+    assert!(futures.recv().unwrap().iter().all(Future::cancelled));
+    open(&signal)
 }
 
 /// A session that ends first leaves an executor whose calls fail, and nobody waiting.

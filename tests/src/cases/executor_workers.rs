@@ -10,7 +10,7 @@ use unidist::prelude::{ActorHandle, get};
 use unidist::{ErrorKind, current_worker, fallible, num_cpus, workers};
 
 pub(super) const CASES: &[Case] = cases!["executor_workers":
-    an_initializer, once_in_each_worker, again_in_a_new_worker.only(PYMP).one_host(), a_failed_initializer,
+    an_initializer, once_in_each_worker, again_in_another_session.bare().not_spmd(), again_in_a_new_worker.only(PYMP).one_host(), a_failed_initializer,
     an_initializer_that_panics, a_failed_initializer_at_bootup, another_executor_goes_on, an_environment,
     what_cannot_be_sent, inside_a_task, waiting_inside_a_task, deeper_than_there_are_workers,
     several_share_one_pool, a_flood_starves_nobody.only(PYMP).one_host(),
@@ -55,7 +55,7 @@ fn again_in_a_new_worker() -> Result {
     let executor = Executor::builder().initializer(says, (log.clone(),)).build()?;
     executor.bootup(true)?;
     let before = workers()?.len();
-    let error = executor.submit(|| std::process::abort(), ())?.result(None).map(|()| ()).unwrap_err();
+    let error = executor.submit(|| -> () { std::process::abort() }, ())?.result(None).unwrap_err();
     assert_eq!(error.as_task().unwrap().kind, ErrorKind::WorkerDied);
     unidist::wait_for_workers(before, Some(BOUND))?;
     executor.bootup(true)?;
@@ -70,6 +70,18 @@ fn is_broken<T: std::fmt::Debug>(result: Result<T, Error>, by: &str) {
     let error = result.unwrap_err();
     assert!(matches!(error, Error::Broken { .. }), "{error:?}");
     assert!(error.to_string().contains(by), "{error} does not name {by}");
+}
+
+/// In another session of this process it runs again, also if the executor outlived the first one.
+fn again_in_another_session() -> Result {
+    for x in 1..4 {
+        let session = unidist::init()?;
+        let prepares = |x: i64| *PREPARED.lock().unwrap() = x;
+        let executor = Executor::builder().initializer(prepares, (x,)).build()?;
+        assert_eq!(executor.submit(|| *PREPARED.lock().unwrap(), ())?.result(None)?, x);
+        drop(session);
+    }
+    Ok(())
 }
 
 /// A failed initializer breaks the executor: what is pending and what comes later say so, with the cause.

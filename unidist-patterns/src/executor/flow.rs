@@ -27,6 +27,9 @@ impl<T: Portable> Reply<T> for T {
     }
 }
 
+/// The number of a call that has ended, and what came of it.
+type Arrival<R> = (u64, Ready<R>);
+
 /// What a map is to be like.
 pub(super) struct Plan {
     pub(super) shared: Arc<Shared>,
@@ -54,7 +57,7 @@ pub(super) struct Flow<'a, R: Reply<T>, T: Portable> {
     /// How many calls to ask about at once: as many as are likely to have ended.
     block: usize,
     /// The results of an unordered map, by the number of the call.
-    arrivals: (Sender<(u64, Ready<R>)>, Receiver<(u64, Ready<R>)>),
+    arrivals: (Sender<Arrival<R>>, Receiver<Arrival<R>>),
     next: u64,
     /// Why no more calls are made.
     refused: Option<Error>,
@@ -162,8 +165,9 @@ impl<'a, R: Reply<T>, T: Portable> Flow<'a, R, T> {
             if self.plan.is_unordered {
                 self.flight.push(key, (reference.clone(), items));
                 let sender = self.arrivals.0.clone();
-                // Nobody may be left who wants to know.
-                reference.when_ready(move |ready| drop(sender.send((key, ready))));
+                reference.when_ready(move |ready| {
+                    let _ = sender.send((key, ready)); // nobody may be left who wants to know
+                });
             } else {
                 self.flight.push(key, (reference, items));
             }

@@ -12,6 +12,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -114,8 +115,10 @@ impl<A: Portable> Context<A> {
     /// Puts the setup where workers find it.
     pub(super) fn new(setup: Setup<A>) -> Result<Self> {
         let setup = put(setup)?;
-        let executor = setup.id().map(|id| id.to_string()).unwrap_or_default().into();
-        Ok(Context { executor, setup })
+        let object = setup.id().map(|id| id.to_string()).unwrap_or_default();
+        // Objects of another session of this process have the same ids.
+        let session = RandomState::new().build_hasher().finish();
+        Ok(Context { executor: format!("{object}-{session:x}").into(), setup })
     }
 
     /// Has all workers forget the executor. Nobody waits for it.

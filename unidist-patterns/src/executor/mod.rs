@@ -63,9 +63,9 @@ use unidist_core::{CallSettings, Group, ObjectRef, Portable, RemoteFn, prepare, 
 
 /// Runs calls on the workers of the session.
 ///
-/// Nothing is done on workers before the first call. The drop waits for all pending calls, and for callbacks of their
-/// futures, as Python's `with` does; those that are not wanted any more have to be cancelled
-/// ([`shutdown`](Executor::shutdown)).
+/// Nothing is done on workers before the first call. The drop waits for all pending calls, and (outside of tasks) for the
+/// callbacks of their futures, as Python's `with` does; calls that are not wanted any more have to be cancelled
+/// ([`shutdown`](Executor::shutdown)). If the thread panics, the drop cancels what has not started.
 ///
 /// The parameter is the type of its initializer, if it has one, much as a `HashMap` has that of its hasher; a function that
 /// takes any executor is generic: `fn run<I: Initialize>(executor: &Executor<I>)`.
@@ -295,7 +295,7 @@ type Calls<T, Args> = Box<dyn Fn(Args) -> ObjectRef<T>>;
 
 impl<I: Initialize> Drop for Executor<I> {
     fn drop(&mut self) {
-        self.shutdown(true, false);
+        self.shutdown(true, std::thread::panicking());
         if let Some(context) = &lock(&self.start).context
             && let Err(error) = context.forget()
         {
@@ -307,5 +307,19 @@ impl<I: Initialize> Drop for Executor<I> {
 impl<I: Initialize> fmt::Debug for Executor<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Executor").field("max_workers", &self.shared.limit).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_can_go_anywhere() {
+        fn check<T: Send + Sync + 'static>() {}
+        check::<Executor>();
+        check::<Future<std::cell::Cell<u8>>>();
+        check::<Awaiting<u8>>();
+        check::<Error>();
     }
 }

@@ -4,7 +4,7 @@ use super::error::{Error, Result};
 use super::future::Future;
 use super::notice::{End, lock, sleep};
 use std::fmt;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use unidist_core::{ObjectRef, current_call};
@@ -228,10 +228,7 @@ impl<T: Send + 'static> AsCompleted<T> {
 pub(super) fn receive<M>(receiver: &Receiver<M>, deadline: Option<Instant>) -> Option<M> {
     match deadline {
         None => receiver.recv().ok(),
-        Some(deadline) => match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        },
+        Some(deadline) => receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),
     }
 }
 
