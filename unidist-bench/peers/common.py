@@ -19,6 +19,8 @@ class Peer:
 
     # tasks(count): runs so many tasks that do nothing, all submitted at once, and waits for them.
     tasks = None
+    # map(count): the results of so many tasks that add 1 to their numbers, in order, one task an item.
+    map = None
     # call(): one such task, and waits for it.
     call = None
     # actor_calls(count) and actor_call(): the same with one actor.
@@ -52,6 +54,9 @@ def measure(peer, quick):
     budget = 0.4 if quick else 1.5
     peer.tasks(50)
     _rate("empty tasks", peer.tasks, budget)
+    if peer.map:
+        peer.map(50)
+        _rate("map, one by one", peer.map, budget)
     _repeat("round trip", peer.call, budget)
     if peer.actor_calls:
         peer.actor_calls(50)

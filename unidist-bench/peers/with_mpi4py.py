@@ -3,7 +3,7 @@
 from mpi4py.futures import MPIPoolExecutor
 
 from common import Peer, arguments, measure
-from work import empty, first, make
+from work import empty, first, increment, make
 
 
 class Mpi4py(Peer):
@@ -13,6 +13,10 @@ class Mpi4py(Peer):
     def tasks(self, count):
         for _ in self.pool.map(empty, range(count), chunksize=1):
             pass
+
+    def map(self, count):
+        for place, result in enumerate(self.pool.map(increment, range(count), chunksize=1)):
+            assert result == place + 1
 
     def call(self):
         self.pool.submit(empty, 0).result()

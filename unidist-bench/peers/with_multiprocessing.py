@@ -3,7 +3,7 @@
 import multiprocessing
 
 from common import Peer, arguments, measure
-from work import empty, first, make
+from work import empty, first, increment, make
 
 class Pool(Peer):
     def __init__(self, pool):
@@ -11,6 +11,9 @@ class Pool(Peer):
 
     def tasks(self, count):
         self.pool.map(empty, range(count), chunksize=1)
+
+    def map(self, count):
+        assert self.pool.map(increment, range(count), chunksize=1) == list(range(1, count + 1))
 
     def call(self):
         self.pool.apply(empty, (0,))

@@ -1,7 +1,8 @@
 //! Which measurement stands beside which, and what is aimed at.
 
 use crate::parts::{
-    InFlight, Scale, cores, in_flight_counts, in_flight_names, sizes, tasks_name, worker_counts,
+    EXECUTORS_MAP, InFlight, Scale, cores, in_flight_counts, in_flight_names, sizes, tasks_name,
+    worker_counts,
 };
 use crate::place::Place;
 
@@ -165,6 +166,7 @@ fn on_one_host(scale: Scale, plans: &mut Plans) {
     plan("map 100 µs", Seconds, Some(("ideal 100 µs", Speed)), None);
     plan("map 1 ms", Seconds, Some(("rayon 1 ms", Speed)), None);
     plan("map 1 ms", Seconds, Some(("ideal 1 ms", Speed)), Some(Target::RatioAtLeast(0.97)));
+    plan(EXECUTORS_MAP, PerSecond, Some((&tasks_name(2), Multiple)), Some(Target::AtLeast(100_000.0)));
     let mut few = None;
     for count in in_flight_counts(scale) {
         let beside: Option<(String, Ratio)> = few.clone();

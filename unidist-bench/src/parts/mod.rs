@@ -2,6 +2,7 @@
 //! samples: seconds, numbers a second, bytes or shares, by name.
 
 mod calls;
+mod executor;
 mod in_flight;
 mod map;
 mod other_host;
@@ -10,6 +11,7 @@ mod session;
 mod store;
 
 pub(crate) use calls::tasks_name;
+pub(crate) use executor::MAP as EXECUTORS_MAP;
 pub(crate) use in_flight::{InFlight, counts as in_flight_counts, names as in_flight_names};
 pub(crate) use store::sizes;
 
@@ -121,6 +123,7 @@ fn on_one_host(scale: Scale, parts: &mut Vec<Part>) {
         let map = move |scale, samples: &mut _| map::map(task, scale, samples);
         parts.push(part(format!("map-{}", task.name), cores(), map));
     }
+    parts.push(part("executor", executor::WORKERS, executor::map));
     for count in in_flight_counts(scale) {
         let tasks = move |_, samples: &mut _| in_flight::tasks(count, samples);
         parts.push(part(format!("in-flight-{count}"), 1, tasks));

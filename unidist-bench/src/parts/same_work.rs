@@ -1,10 +1,12 @@
 //! What is measured on other systems too, done here in the same way: see the folder `peers` of this package.
 
 use super::calls::{Counter, burst, empty, first, increment, while_work_flows};
+use super::executor;
 use super::{Samples, Scale, settle, start_session};
 use crate::Result;
 use crate::peers::ours;
 use std::time::Instant;
+use unidist::executor::Executor;
 use unidist::prelude::*;
 use unidist::{SharedSlice, put_slice};
 
@@ -50,6 +52,11 @@ pub(super) fn all(scale: Scale, samples: &mut Samples) -> Result {
         samples.add(ours("step in a chain of 1,000"), start.elapsed().as_secs_f64() / f64::from(CHAIN));
     }
     drop(counter);
+    let executor = Executor::new()?;
+    for _ in 0..scale.of(3, 5) {
+        samples.add(ours("map, one by one"), executor::once(&executor, count.into())?);
+    }
+    drop(executor);
     let data = vec![7_u8; SIZE];
     for _ in 0..scale.of(3, 5) {
         settle()?;

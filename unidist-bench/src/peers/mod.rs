@@ -27,8 +27,9 @@ pub(crate) struct Work {
 }
 
 /// All that is measured on several systems.
-pub(crate) const WORK: [Work; 9] = [
+pub(crate) const WORK: [Work; 10] = [
     Work { name: "empty tasks", unit: Unit::PerSecond },
+    Work { name: "map, one by one", unit: Unit::PerSecond },
     Work { name: "round trip", unit: Unit::Seconds },
     Work { name: "calls of an actor", unit: Unit::PerSecond },
     Work { name: "round trip to an actor", unit: Unit::Seconds },
@@ -128,6 +129,7 @@ pub(crate) fn target(peer: &str, work: &str, place: Place) -> Option<f64> {
         (FASTEST, "empty tasks" | "calls of an actor") => Some(200.0),
         (FASTEST, "round trip" | "step in a chain of 1,000") => Some(100.0),
         ("mpi4py.futures", "empty tasks") => Some(100.0),
+        ("mpi4py.futures", "map, one by one") => Some(30.0),
         ("Ray", "empty tasks" | "round trip" | "calls of an actor") => Some(100.0),
         _ => None,
     }
