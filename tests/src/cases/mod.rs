@@ -15,6 +15,7 @@ mod nested;
 mod never;
 mod objects;
 mod options;
+mod pool;
 mod restarts;
 mod shared_slices;
 mod store;
@@ -45,6 +46,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     memory::CASES,
     never::CASES,
     hosts::CASES,
+    pool::CASES,
 ];
 
 /// Programs that cases start.

@@ -1,0 +1,768 @@
+//! Worker pools, as pyMOR has them.
+
+use crate::case::{Case, PYMP, Result, cases};
+use crate::support::{Log, Refusal, kind, say, square};
+use ndarray::{Array2, ArrayView2, Axis, array};
+use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use unidist::pool::{
+    self, FailurePlace, Local, LocalError, LocalMut, PoolError, RemoteObjectManager, WorkerPool, each,
+    new_pool,
+};
+use unidist::prelude::*;
+use unidist::{Dep, ErrorKind, current_worker, fallible, workers};
+
+pub(super) const CASES: &[Case] = cases!["pool":
+    a_pool_has_the_sessions_workers, results_come_in_the_order_of_workers, one_worker_alone, arguments_are_sent_once,
+    what_was_not_pushed_is_dropped, a_ref_arrives_as_its_value, pushed_objects_are_copied_once,
+    the_same_object_is_one_copy, the_last_handle_counts, removed_twice, what_was_removed_is_not_passed,
+    a_manager_removes_what_it_manages, an_object_is_removed_at_its_drop, an_equal_object_is_another,
+    lists_are_scattered_evenly, arrays_are_scattered_evenly, an_array_is_emptied, parts_can_be_changed,
+    an_object_in_use, reading_twice_is_fine, a_function_that_panics_keeps_the_part, what_was_pushed_cannot_be_changed,
+    another_pools_parts_are_not_here, map_keeps_the_order, map_takes_lists_of_one_length, map_takes_constants,
+    map_of_nothing, map_over_a_scattered_list, a_failing_worker_leaves_nobody_waiting, every_failing_worker_is_named,
+    failing_items_are_named, an_error_of_the_functions_own, a_worker_that_dies.only(PYMP),
+    a_worker_that_died_before.only(PYMP), a_part_lost_in_map.only(PYMP), the_seed_decides,
+    numbers_do_not_depend_on_timing, beside_plain_calls, a_pool_in_a_task, pools_on_threads,
+    a_dummy_needs_no_session.bare(), a_dummy_does_the_same, new_pool_picks.bare().not_spmd(),
+    a_pool_outlives_its_session.bare().not_spmd(),
+];
+
+/// Which worker a call is on.
+fn me() -> u32 {
+    current_worker().map_or(0, |worker| worker.number())
+}
+
+/// A pool has the workers of the session.
+fn a_pool_has_the_sessions_workers() -> Result {
+    let pool = WorkerPool::over_session()?;
+    assert_eq!((pool.len(), pool.is_sequential()), (workers()?.len(), false));
+    assert!(pool.len() >= 2, "{pool:?}");
+    Ok(())
+}
+
+/// `apply` calls each worker once and gives the results in their order.
+fn results_come_in_the_order_of_workers() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let expected: Vec<_> = workers()?.iter().map(|worker| worker.id.number()).collect();
+    for _ in 0..20 {
+        assert_eq!(pool.apply(me, ())?, expected);
+    }
+    Ok(())
+}
+
+/// `apply_only` calls one of them; an index beyond the last one is an error.
+fn one_worker_alone() -> Result {
+    let pool = WorkerPool::over_session()?;
+    for (index, worker) in workers()?.iter().enumerate() {
+        let called = pool.apply_only(|x: i64| (me(), x + 1), index, (4,))?;
+        assert_eq!(called, (worker.id.number(), 5));
+    }
+    let len = pool.len();
+    assert_eq!(pool.apply_only(me, len, ()), Err(PoolError::NoSuchWorker { index: len, len }));
+    Ok(())
+}
+
+static ENCODED: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts how often it is encoded in this process.
+#[derive(Deserialize)]
+#[serde(from = "u64")]
+struct Counted(u64);
+
+impl From<u64> for Counted {
+    fn from(value: u64) -> Self {
+        Counted(value)
+    }
+}
+
+impl Serialize for Counted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ENCODED.fetch_add(1, Ordering::Relaxed);
+        self.0.serialize(serializer)
+    }
+}
+
+/// An argument that was not pushed is sent once, however many workers there are.
+fn arguments_are_sent_once() -> Result {
+    let pool = WorkerPool::over_session()?;
+    ENCODED.store(0, Ordering::Relaxed);
+    let results = pool.apply(
+        |counted: Counted, large: Vec<u64>| counted.0 + large[99_999],
+        (Counted(3), vec![4; 100_000]),
+    )?;
+    assert_eq!((results, ENCODED.load(Ordering::Relaxed)), (vec![7; pool.len()], 1));
+    Ok(())
+}
+
+/// Says when it is copied to a worker and when the copy is dropped.
+#[derive(Serialize, Deserialize)]
+#[serde(from = "Original")]
+struct Witness {
+    log: ActorHandle<Log>,
+    #[serde(skip)]
+    is_copy: bool,
+}
+
+#[derive(Deserialize)]
+struct Original {
+    log: ActorHandle<Log>,
+}
+
+impl From<Original> for Witness {
+    fn from(original: Original) -> Self {
+        say(&original.log, "copied");
+        Witness { log: original.log, is_copy: true }
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if self.is_copy {
+            say(&self.log, "dropped");
+        }
+    }
+}
+
+impl Witness {
+    fn new(log: &ActorHandle<Log>) -> Self {
+        Witness { log: log.clone(), is_copy: false }
+    }
+}
+
+fn uses(witness: Local<Witness>) -> bool {
+    witness.is_copy
+}
+
+/// What the log has been told, once it is so much: how often each word.
+fn told(log: &ActorHandle<Log>, words: usize) -> Result<(usize, usize)> {
+    let said = get(log.said.remote(words))?;
+    let count = |word: &str| said.iter().filter(|said| *said == word).count();
+    Ok((count("copied"), count("dropped")))
+}
+
+/// An argument that was not pushed is dropped on the workers after the call.
+fn what_was_not_pushed_is_dropped() -> Result {
+    let (pool, log) = (WorkerPool::over_session()?, Log::remote());
+    pool.apply(|witness: Witness| witness.is_copy, (Witness::new(&log),))?;
+    assert_eq!(told(&log, 2 * pool.len())?, (pool.len(), pool.len()));
+    Ok(())
+}
+
+/// A ref arrives as its value where the function takes a `Dep`.
+fn a_ref_arrives_as_its_value() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let nine = square.remote(3);
+    let results = pool.apply(
+        |nine: Dep<i64>, reference: ObjectRef<i64>| Ok::<_, unidist::Error>(*nine + get(reference)?),
+        (&nine, nine.clone()),
+    )?;
+    assert!(results.into_iter().all(|result| result == Ok(18)));
+    Ok(())
+}
+
+/// What was pushed goes to each worker once, however often it is used.
+fn pushed_objects_are_copied_once() -> Result {
+    let (pool, log) = (WorkerPool::over_session()?, Log::remote());
+    let pushed = pool.push(&Arc::new(Witness::new(&log)))?;
+    for _ in 0..3 {
+        assert!(pool.apply(uses, (&pushed,))?.into_iter().all(|is_copy| is_copy));
+    }
+    let more = pool.map(|witness: Local<Witness>, _: u32| witness.is_copy, (&pushed, each(0..20)))?;
+    assert_eq!(more, [true; 20]);
+    pushed.remove();
+    assert_eq!(told(&log, 2 * pool.len())?, (pool.len(), pool.len()));
+    Ok(())
+}
+
+/// The same object pushed again is the same copy, and counted.
+fn the_same_object_is_one_copy() -> Result {
+    let (pool, log) = (WorkerPool::over_session()?, Log::remote());
+    let object = Arc::new(Witness::new(&log));
+    let first = pool.push(&object)?;
+    pool.apply(uses, (&first,))?;
+    let second = pool.push(&object.clone())?;
+    assert_eq!((first.count(), second.count()), (2, 2));
+    pool.apply(uses, (&second,))?;
+    drop((first, second));
+    assert_eq!(told(&log, 2 * pool.len())?, (pool.len(), pool.len()));
+    let again = pool.push(&object)?;
+    assert_eq!(again.count(), 1);
+    pool.apply(uses, (&again,))?;
+    drop(again);
+    assert_eq!(told(&log, 4 * pool.len())?, (2 * pool.len(), 2 * pool.len()));
+    Ok(())
+}
+
+/// The workers give their copies up when all handles were removed, and not before.
+fn the_last_handle_counts() -> Result {
+    let (pool, log) = (WorkerPool::over_session()?, Log::remote());
+    let object = Arc::new(Witness::new(&log));
+    let (first, second) = (pool.push(&object)?, pool.push(&object)?);
+    let third = second.clone();
+    pool.apply(uses, (&first,))?;
+    first.remove();
+    drop(second);
+    assert_eq!((third.count(), third.removed()), (1, false));
+    pool.apply(uses, (&third,))?;
+    say(&log, "not yet");
+    let before = get(log.said.remote(pool.len() + 1))?;
+    assert!(!before.contains(&"dropped".to_owned()), "{before:?}");
+    third.remove();
+    assert_eq!(told(&log, 2 * pool.len() + 1)?, (pool.len(), pool.len()));
+    Ok(())
+}
+
+/// Removing twice is fine, and counts once.
+fn removed_twice() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let object = Arc::new(5);
+    let (first, second) = (pool.push(&object)?, pool.push(&object)?);
+    first.remove();
+    first.remove();
+    assert_eq!((first.removed(), second.removed(), second.count()), (true, false, 1));
+    assert!(first.clone().removed());
+    drop(first);
+    assert_eq!(second.count(), 1);
+    assert_eq!(pool.apply_only(|five: Local<i32>| *five, 0, (&second,))?, 5);
+    Ok(())
+}
+
+/// A handle that was removed is not passed any more.
+fn what_was_removed_is_not_passed() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let list = pool.scatter_list(vec![1, 2, 3])?;
+    list.remove();
+    let error = pool.apply(|part: Local<Vec<i32>>| part.len(), (&list,)).unwrap_err();
+    assert!(matches!(error, PoolError::Removed { .. }), "{error}");
+    Ok(())
+}
+
+/// A manager removes what it manages when it is dropped.
+fn a_manager_removes_what_it_manages() -> Result {
+    let (pool, log) = (WorkerPool::over_session()?, Log::remote());
+    let manager = RemoteObjectManager::new();
+    let witness = manager.manage(pool.push(&Arc::new(Witness::new(&log)))?);
+    let list = manager.manage(pool.scatter_list(vec![1, 2])?);
+    pool.apply(uses, (&witness,))?;
+    assert!(!witness.removed() && !list.removed());
+    drop(manager);
+    assert!(witness.removed() && list.removed());
+    assert_eq!(told(&log, 2 * pool.len())?, (pool.len(), pool.len()));
+    Ok(())
+}
+
+/// So does the drop of the handle.
+fn an_object_is_removed_at_its_drop() -> Result {
+    let (pool, log) = (WorkerPool::over_session()?, Log::remote());
+    let witnesses = (0..pool.len()).map(|_| Witness::new(&log)).collect();
+    let list = pool.scatter_list(witnesses)?;
+    drop(list);
+    // In a session, those of the program are no copies.
+    assert_eq!(told(&log, 2 * pool.len())?, (pool.len(), pool.len()));
+    Ok(())
+}
+
+/// An object that is equal, but another, is pushed for itself.
+fn an_equal_object_is_another() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let (first, second) = (pool.push(&Arc::new(vec![1, 2]))?, pool.push(&Arc::new(vec![1, 2]))?);
+    assert_eq!((first.count(), second.count()), (1, 1));
+    Ok(())
+}
+
+/// `scatter_list` gives each worker a part, as even as can be.
+fn lists_are_scattered_evenly() -> Result {
+    let pool = WorkerPool::over_session()?;
+    for length in [0, 1, pool.len(), 10 * pool.len() + 1] {
+        let list = pool.scatter_list((0..length).collect())?;
+        let parts = pool.apply(|part: Local<Vec<usize>>| part.clone(), (&list,))?;
+        let lengths: BTreeSet<_> = parts.iter().map(Vec::len).collect();
+        assert!(lengths.last().unwrap() - lengths.first().unwrap() <= 1, "{lengths:?}");
+        assert!(parts.into_iter().flatten().eq(0..length));
+    }
+    Ok(())
+}
+
+/// `scatter_array` does so along the first axis, and leaves the array as it is.
+fn arrays_are_scattered_evenly() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let array = Array2::from_shape_fn((2 * pool.len() + 1, 3), |(row, column)| (10 * row + column) as f64);
+    let scattered = pool.scatter_array(&array)?;
+    let columns = pool.scatter_array(&array.t())?; // whatever lies in memory how
+    let parts = pool.apply(|part: Local<Array2<f64>>| part.clone(), (&scattered,))?;
+    assert!(parts.iter().all(|part| [2, 3].contains(&part.nrows())));
+    let views: Vec<ArrayView2<'_, f64>> = parts.iter().map(|part| part.view()).collect();
+    assert_eq!(ndarray::concatenate(Axis(0), &views).unwrap(), array);
+    let sums = pool.apply(|part: Local<Array2<f64>>| part.sum(), (&columns,))?;
+    assert_eq!(sums.into_iter().sum::<f64>(), array.sum());
+    Ok(())
+}
+
+/// `drain_array` empties it.
+fn an_array_is_emptied() -> Result {
+    for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
+        let mut array = array![[1, 2], [3, 4], [5, 6]];
+        let scattered = pool.drain_array(&mut array)?;
+        assert_eq!(array.dim(), (0, 2));
+        let sums = pool.apply(|part: Local<Array2<i32>>| part.sum(), (&scattered,))?;
+        assert_eq!(sums.into_iter().sum::<i32>(), 21);
+    }
+    Ok(())
+}
+
+/// A worker keeps what a function changes of its part.
+fn parts_can_be_changed() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let list = pool.scatter_list(vec![1; 2 * pool.len()])?;
+    for _ in 0..3 {
+        pool.apply(
+            |mut part: LocalMut<Vec<i64>>, by: i64| part.iter_mut().for_each(|item| *item *= by),
+            (&list, 2),
+        )?;
+    }
+    pool.apply_only(|mut part: LocalMut<Vec<i64>>| part.push(100), 1, (&list,))?;
+    let parts = pool.apply(|part: Local<Vec<i64>>| part.clone(), (&list,))?;
+    assert_eq!(parts[..2], [vec![8, 8], vec![8, 8, 100]]);
+    Ok(())
+}
+
+/// An object that is changed is passed to one parameter alone: an error else, and no deadlock.
+fn an_object_in_use() -> Result {
+    for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
+        let list = pool.scatter_list(vec![1, 2, 3])?;
+        let twice = |_: LocalMut<Vec<i32>>, _: LocalMut<Vec<i32>>| ();
+        let read_too = |_: Local<Vec<i32>>, _: LocalMut<Vec<i32>>| ();
+        for error in [
+            pool.apply(twice, (&list, &list)).unwrap_err(),
+            pool.apply(read_too, (&list, &list)).unwrap_err(),
+        ] {
+            assert_eq!(error.failures().len(), pool.len());
+            for failure in error.failures() {
+                let error: Option<LocalError> = failure.error.downcast();
+                assert!(matches!(error, Some(LocalError::InUse { .. })), "{failure}");
+            }
+        }
+        let total: usize = pool.apply(|part: LocalMut<Vec<i32>>| part.len(), (&list,))?.into_iter().sum();
+        assert_eq!(total, 3, "it is free again");
+    }
+    Ok(())
+}
+
+/// Reading an object twice in a call is fine.
+fn reading_twice_is_fine() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let pushed = pool.push(&Arc::new(21))?;
+    let sums = pool.apply(|a: Local<i32>, b: Local<i32>| *a + *b, (&pushed, &pushed))?;
+    assert_eq!(sums, vec![42; pool.len()]);
+    Ok(())
+}
+
+/// A function that panics while it changes a part leaves it there.
+fn a_function_that_panics_keeps_the_part() -> Result {
+    for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
+        let list = pool.scatter_list(vec![0; pool.len()])?;
+        let panics = |mut part: LocalMut<Vec<i32>>| {
+            part[0] = 7;
+            assert!(part.is_empty(), "in the middle");
+        };
+        let error = pool.apply(panics, (&list,)).unwrap_err();
+        assert!(
+            error.failures().iter().all(|failure| kind(&failure.error) == ErrorKind::Panicked),
+            "{error}"
+        );
+        assert!(error.to_string().contains("in the middle"), "{error}");
+        assert_eq!(pool.apply(|part: Local<Vec<i32>>| part[0], (&list,))?, vec![7; pool.len()]);
+    }
+    Ok(())
+}
+
+/// What was pushed cannot be changed.
+fn what_was_pushed_cannot_be_changed() -> Result {
+    for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
+        let pushed = pool.push(&Arc::new(1))?;
+        let error = pool.apply(|mut one: LocalMut<i32>| *one = 2, (&pushed,)).unwrap_err();
+        assert!(matches!(error, PoolError::Immutable { .. }), "{error}");
+    }
+    Ok(())
+}
+
+/// The parts of a pool are not in another one that does not share its workers.
+fn another_pools_parts_are_not_here() -> Result {
+    let list = WorkerPool::sequential().scatter_list(vec![1, 2, 3])?;
+    let pool = WorkerPool::over_session()?;
+    let error = pool.apply(|part: Local<Vec<i32>>| part.len(), (&list,)).unwrap_err();
+    assert_eq!(error.failures().len(), pool.len());
+    let not_here = |error: &unidist::Error| matches!(error.downcast(), Some(LocalError::NotHere { .. }));
+    assert!(error.failures().iter().all(|failure| not_here(&failure.error)), "{error}");
+    Ok(())
+}
+
+/// `map` gives its results in the order of the items, in whichever order they end.
+fn map_keeps_the_order() -> Result {
+    let (pool, log) = (WorkerPool::over_session()?, Log::remote());
+    let last_first = |item: usize, log: ActorHandle<Log>| {
+        if item == 0 && crate::support::is_parallel() {
+            get(log.said.remote(9_usize)).unwrap(); // all the others have been there
+        }
+        say(&log, item);
+        item * item
+    };
+    let results = pool.map(last_first, (each(0..10), log))?;
+    assert!(results.into_iter().eq((0..10).map(|item| item * item)));
+    Ok(())
+}
+
+/// The lists of `map` have one length, and there is one at least.
+fn map_takes_lists_of_one_length() -> Result {
+    for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
+        let add = |a: i32, b: i32, c: i32| a + b + c;
+        assert_eq!(pool.map(add, (each([1, 2]), each(vec![10, 20]), each(1..3)))?, [12, 24]);
+        let error = pool.map(add, (each([1, 2]), 0, each([1, 2, 3]))).unwrap_err();
+        assert_eq!(error, PoolError::UnequalLists { lengths: vec![2, 3] });
+        assert!(error.to_string().contains("[2, 3]"), "{error}");
+        assert_eq!(pool.map(add, (1, 2, 3)), Err(PoolError::NoList));
+    }
+    Ok(())
+}
+
+/// Other arguments of `map` are the same in each call.
+fn map_takes_constants() -> Result {
+    for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
+        let table = pool.push(&Arc::new(vec![0, 10, 20]))?;
+        let look_up = |place: usize, table: Local<Vec<i64>>, add: i64, unit: String| {
+            format!("{} {unit}", table[place] + add)
+        };
+        let found = pool.map(look_up, (each([2, 1, 2]), &table, 1, "m"))?;
+        assert_eq!(found, ["21 m", "11 m", "21 m"]);
+    }
+    Ok(())
+}
+
+/// `map` of empty lists calls nothing.
+fn map_of_nothing() -> Result {
+    let pool = WorkerPool::over_session()?;
+    assert_eq!(
+        pool.map(|_: i64| -> i64 { panic!("called") }, (each(Vec::<i64>::new()),))?,
+        Vec::<i64>::new()
+    );
+    Ok(())
+}
+
+/// In `map`, too, a scattered list is the worker's own part.
+fn map_over_a_scattered_list() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let list = pool.scatter_list(workers()?.iter().map(|worker| worker.id.number()).collect())?;
+    let own = pool.map(|part: Local<Vec<u32>>, _: u32| part[..] == [me()], (&list, each(0..20)))?;
+    assert_eq!(own, [true; 20]);
+    Ok(())
+}
+
+fn refuses_on(worker: u32, log: ActorHandle<Log>) -> Result<u32, Refusal> {
+    if me() == worker {
+        return Err(Refusal { with: worker.into() });
+    }
+    say(&log, "ended well");
+    Ok(me())
+}
+
+/// If one worker fails, all the others have ended, and the error names the one.
+fn a_failing_worker_leaves_nobody_waiting() -> Result {
+    let (pool, log) = (WorkerPool::over_session()?, Log::remote());
+    let failing = workers()?[1].id;
+    let error = pool.apply(fallible(refuses_on), (failing.number(), log.clone())).unwrap_err();
+    assert_eq!(get(log.said.remote(pool.len() - 1))?.len(), pool.len() - 1);
+    let [failure] = error.failures() else { panic!("{error}") };
+    assert_eq!(failure.place, FailurePlace::Worker { index: 1, id: Some(failing) });
+    assert_eq!(failure.error.downcast(), Some(Refusal { with: failing.number().into() }));
+    let text = error.to_string();
+    assert!(text.contains(&failing.to_string()) && text.contains("refuses_on"), "{text}");
+    assert_eq!(pool.apply(me, ())?.len(), pool.len(), "the pool goes on");
+    Ok(())
+}
+
+/// Each worker that failed is named.
+fn every_failing_worker_is_named() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let error = pool.apply(|| -> u32 { panic!("oh no") }, ()).unwrap_err();
+    let named: Vec<_> = error.failures().iter().map(|failure| failure.place).collect();
+    let all = workers()?.into_iter().map(|worker| Some(worker.id)).enumerate();
+    assert_eq!(named, all.map(|(index, id)| FailurePlace::Worker { index, id }).collect::<Vec<_>>());
+    let error = unidist::Error::from(error);
+    assert_eq!(kind(&error), ErrorKind::Panicked);
+    assert_eq!(error.to_string().matches("oh no").count(), workers()?.len(), "{error}");
+    Ok(())
+}
+
+/// The items are named for which `map` failed; the others have ended.
+fn failing_items_are_named() -> Result {
+    for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
+        let odd = |item: i64| if item % 2 == 0 { Ok(item) } else { Err(format!("{item} is odd")) };
+        let error = pool.map(fallible(odd), (each(0..6),)).unwrap_err();
+        let places: Vec<_> = error.failures().iter().map(|failure| failure.place).collect();
+        assert_eq!(places, [1, 3, 5].map(FailurePlace::Item));
+        assert!(error.to_string().contains("3 of 6") && error.to_string().contains("3 is odd"), "{error}");
+    }
+    Ok(())
+}
+
+/// The function's own error is there, on the dummy too; without `fallible`, a `Result` is a value.
+fn an_error_of_the_functions_own() -> Result {
+    let refuse = |with: i64| Err::<i64, _>(Refusal { with });
+    for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
+        let error = pool.apply_only(fallible(refuse), 0, (5,)).unwrap_err();
+        assert_eq!(error.failures()[0].error.downcast(), Some(Refusal { with: 5 }));
+        assert_eq!(pool.apply_only(refuse, 0, (5,))?, Err(Refusal { with: 5 }));
+    }
+    Ok(())
+}
+
+fn exits() {
+    std::process::exit(3);
+}
+
+fn is_lost(error: &PoolError, lost: unidist::ProcessId) -> bool {
+    matches!(error, PoolError::WorkersLost { workers } if workers[..] == [lost])
+}
+
+/// A worker that dies in a call is named; the pool says so afterwards, and a new one works.
+fn a_worker_that_dies() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let list = pool.scatter_list(vec![1, 2, 3, 4])?;
+    let pushed = pool.push(&Arc::new(5))?;
+    let dies = workers()?[1].id;
+    let error = pool.apply_only(exits, 1, ()).unwrap_err();
+    let [failure] = error.failures() else { panic!("{error}") };
+    assert_eq!(
+        (failure.place, kind(&failure.error)),
+        (FailurePlace::Worker { index: 1, id: Some(dies) }, ErrorKind::WorkerDied)
+    );
+    assert!(error.to_string().contains(&dies.to_string()), "{error}");
+    let size = |part: Local<Vec<i32>>| part.len();
+    assert!(is_lost(&pool.apply(size, (&list,)).unwrap_err(), dies));
+    assert!(is_lost(&pool.apply_only(size, 0, (&list,)).unwrap_err(), dies));
+    assert!(is_lost(&pool.map(|five: Local<i32>, _: i32| *five, (&pushed, each([1]))).unwrap_err(), dies));
+    assert!(is_lost(&pool.scatter_list(vec![1]).unwrap_err(), dies));
+    let error = pool.push(&Arc::new(1)).unwrap_err();
+    assert!(is_lost(&error, dies) && error.to_string().contains("make a new pool"), "{error}");
+    assert_eq!(kind(&error.into()), ErrorKind::WorkerDied);
+    unidist::wait_for_workers(pool.len(), Some(crate::support::BOUND))?;
+    let pool = WorkerPool::over_session()?;
+    let list = pool.scatter_list(vec![1, 2, 3, 4])?;
+    assert_eq!(pool.apply(size, (&list,))?.into_iter().sum::<usize>(), 4);
+    Ok(())
+}
+
+/// The same if it died between two calls; what the other workers did has ended.
+fn a_worker_that_died_before() -> Result {
+    let (pool, log) = (WorkerPool::over_session()?, Log::remote());
+    let dies = workers()?[0].id;
+    let killed = unidist::prepare(exits, &unidist::CallSettings::new().on_worker(dies)).remote(());
+    assert_eq!(kind(&get(killed).unwrap_err()), ErrorKind::WorkerDied);
+    let error = pool.apply(|log: ActorHandle<Log>| say(&log, "there"), (log.clone(),)).unwrap_err();
+    assert_eq!(get(log.said.remote(pool.len() - 1))?.len(), pool.len() - 1);
+    let [failure] = error.failures() else { panic!("{error}") };
+    assert_eq!(
+        (failure.place, kind(&failure.error)),
+        (FailurePlace::Worker { index: 0, id: Some(dies) }, ErrorKind::WorkerDied)
+    );
+    assert!(is_lost(&pool.apply(me, ()).unwrap_err(), dies));
+    Ok(())
+}
+
+/// A worker that dies in `map` fails its items, and the pool names it afterwards.
+fn a_part_lost_in_map() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let dies = |item: i64| {
+        if item == 3 {
+            std::process::exit(4);
+        }
+        item
+    };
+    let error = pool.map(dies, (each(0..8),)).unwrap_err();
+    let at_3 = error.failures().iter().find(|failure| failure.place == FailurePlace::Item(3));
+    assert_eq!(kind(&at_3.unwrap().error), ErrorKind::WorkerDied, "{error}");
+    let error = pool.apply(me, ()).unwrap_err();
+    assert!(matches!(&error, PoolError::WorkersLost { workers } if workers.len() == 1), "{error}");
+    Ok(())
+}
+
+/// The numbers of each worker and of each item depend on the seed, and are their own.
+fn the_seed_decides() -> Result {
+    let draw = || (pool::seed(), pool::rng().u64(..), pool::rng().u64(..));
+    let numbers = |seed| {
+        let pool = WorkerPool::over_session()?.with_seed(seed);
+        let applied = [pool.apply(draw, ())?, pool.apply(draw, ())?];
+        let mapped = pool.map(|_: i32| pool::rng().u64(..), (each(0..10),))?;
+        Ok::<_, PoolError>((applied, mapped))
+    };
+    let (first, again, other) = (numbers(1)?, numbers(1)?, numbers(2)?);
+    assert_eq!(first, again);
+    let all = |(applied, mapped): ([Vec<(Option<u64>, u64, u64)>; 2], Vec<u64>)| {
+        let applied = applied.into_iter().flatten().flat_map(|(seed, a, b)| [seed.unwrap(), a, b]);
+        applied.chain(mapped).collect::<Vec<_>>()
+    };
+    let (first, other) = (all(first), all(other));
+    let different: BTreeSet<_> = first.iter().chain(&other).collect();
+    assert_eq!(different.len(), first.len() + other.len(), "each is drawn once");
+    assert_eq!(pool::seed(), None, "not in the program");
+    Ok(())
+}
+
+/// Whichever worker has an item, and whenever: its numbers are the same; on the dummy, too.
+fn numbers_do_not_depend_on_timing() -> Result {
+    let sequential = WorkerPool::sequential().with_seed(7);
+    let expected = sequential.map(|_: u32| pool::rng().u64(..), (each(0..50),))?;
+    let mixed = |item: u32| {
+        // Some take longer, so that items change places.
+        let work: u64 = (0..u64::from(item % 7) * 10_000).sum();
+        std::hint::black_box(work);
+        pool::rng().u64(..)
+    };
+    for _ in 0..3 {
+        let pool = WorkerPool::over_session()?.with_seed(7);
+        assert_eq!(pool.map(mixed, (each(0..50),))?, expected);
+    }
+    assert_eq!(
+        sequential.apply(|| pool::rng().u64(..), ())?,
+        WorkerPool::over_session()?.with_seed(7).apply_after_one()?
+    );
+    Ok(())
+}
+
+/// A pool's second call, on the first worker.
+trait AfterOne {
+    fn apply_after_one(&self) -> Result<Vec<u64>>;
+}
+
+impl AfterOne for WorkerPool {
+    fn apply_after_one(&self) -> Result<Vec<u64>> {
+        self.map(|_: u32| (), (each(0..3),))?;
+        let mut numbers = self.apply(|| pool::rng().u64(..), ())?;
+        numbers.truncate(1);
+        Ok(numbers)
+    }
+}
+
+/// Plain calls go on beside a pool, and another pool too.
+fn beside_plain_calls() -> Result {
+    let (first, second) = (WorkerPool::over_session()?, WorkerPool::over_session()?);
+    let plain: Vec<_> = (0..100).map(|x| square.remote(x)).collect();
+    let list = first.scatter_list((0..100).collect::<Vec<i64>>())?;
+    let squares = second.map(|x: i64| x * x, (each(0..100),))?;
+    let sums = first.apply(|part: Local<Vec<i64>>| part.iter().map(|x| x * x).sum::<i64>(), (&list,))?;
+    assert_eq!(get(plain)?, squares);
+    assert_eq!(sums.into_iter().sum::<i64>(), squares.into_iter().sum());
+    Ok(())
+}
+
+#[remote]
+fn with_a_pool(count: u64) -> Result<(usize, u64)> {
+    let pool = new_pool()?;
+    let list = pool.scatter_list((0..count).collect::<Vec<u64>>())?;
+    let sums = pool.apply(|part: Local<Vec<u64>>| part.iter().sum::<u64>(), (&list,))?;
+    Ok((pool.len(), sums.into_iter().sum()))
+}
+
+/// A task may have a pool of its own, of the same workers.
+fn a_pool_in_a_task() -> Result {
+    assert_eq!(get(with_a_pool.remote(10))?, (workers()?.len(), 45));
+    Ok(())
+}
+
+/// Several threads may use a pool at once.
+fn pools_on_threads() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let object = Arc::new(vec![1_u64, 2, 3]);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4_u64)
+            .map(|thread| {
+                let (pool, object) = (&pool, &object);
+                scope.spawn(move || {
+                    for _ in 0..5 {
+                        let pushed = pool.push(object)?;
+                        let results = pool.apply(
+                            |o: Local<Vec<u64>>, by: u64| o.iter().sum::<u64>() * by,
+                            (&pushed, thread),
+                        )?;
+                        assert_eq!(results, vec![6 * thread; pool.len()]);
+                    }
+                    Ok::<_, PoolError>(())
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap())
+    })?;
+    assert_eq!(pool.push(&object)?.count(), 1);
+    Ok(())
+}
+
+/// What any pool does, with one worker.
+fn does_everything(pool: &WorkerPool) -> Result {
+    let object = Arc::new(vec![1, 2, 3]);
+    let (pushed, again) = (pool.push(&object)?, pool.push(&object)?);
+    assert_eq!(again.count(), 2);
+    let sum = pool.apply(|list: Local<Vec<i32>>, add: i32| list.iter().sum::<i32>() + add, (&pushed, 1))?;
+    assert_eq!(sum[0], 7);
+    let list = pool.scatter_list(vec![1, 2])?;
+    pool.apply(|mut part: LocalMut<Vec<i32>>| part.push(9), (&list,))?;
+    let parts = pool.apply(|part: Local<Vec<i32>>| part.clone(), (&list,))?;
+    assert_eq!(parts.concat().len(), 2 + pool.len());
+    assert_eq!(pool.map(|x: i32, list: Local<Vec<i32>>| x * list[2], (each(0..3), &pushed))?, [0, 3, 6]);
+    assert_eq!(pool.apply_only(|x: i32| x, 0, (8,))?, 8);
+    let manager = RemoteObjectManager::new();
+    let managed = manager.manage(pushed);
+    manager.remove_all();
+    assert!(managed.removed() && again.count() == 1);
+    Ok(())
+}
+
+/// The sequential pool needs no session: the program is its worker, and what is pushed is no copy.
+fn a_dummy_needs_no_session() -> Result {
+    let pool = WorkerPool::sequential();
+    assert_eq!((pool.len(), pool.is_sequential()), (1, true));
+    does_everything(&pool)?;
+    assert_eq!(pool.apply(std::process::id, ())?, [std::process::id()]);
+    let object = Arc::new(vec![0_u8; 10]);
+    let pushed = pool.push(&object)?;
+    let address = pool.apply(|bytes: Local<Vec<u8>>| bytes.as_ptr().addr(), (&pushed,))?;
+    assert_eq!(address, [object.as_ptr().addr()]);
+    drop(pushed);
+    assert_eq!(Arc::strong_count(&object), 1, "it was given up");
+    assert!(matches!(
+        WorkerPool::over_session(),
+        Err(PoolError::Session(unidist::Error::NotInitialized { .. }))
+    ));
+    Ok(())
+}
+
+/// Both kinds of pool do the same.
+fn a_dummy_does_the_same() -> Result {
+    does_everything(&WorkerPool::sequential())?;
+    does_everything(&WorkerPool::over_session()?)
+}
+
+/// `new_pool` takes what there is.
+fn new_pool_picks() -> Result {
+    assert!(new_pool()?.is_sequential());
+    let session = unidist::init()?;
+    let pool = new_pool()?;
+    assert_eq!((pool.is_sequential(), pool.len()), (false, workers()?.len()));
+    drop(session);
+    assert!(new_pool()?.is_sequential());
+    Ok(())
+}
+
+/// A pool whose session has ended says so; its objects can still be dropped.
+fn a_pool_outlives_its_session() -> Result {
+    let session = unidist::init()?;
+    let pool = new_pool()?;
+    let (list, pushed) = (pool.scatter_list(vec![1, 2, 3])?, pool.push(&Arc::new(1))?);
+    pool.apply(|_: Local<Vec<i32>>, _: Local<i32>| (), (&list, &pushed))?;
+    drop(session);
+    assert!(matches!(pool.apply(me, ()), Err(PoolError::Session(_))));
+    drop((list, pushed));
+    Ok(())
+}
