@@ -27,6 +27,10 @@ struct Configuration;
 #[doc = include_str!("../../docs/running-on-mpi.md")]
 struct RunningOnMpi;
 
+#[cfg(feature = "patterns")]
+#[doc = include_str!("../../docs/from-pymor.md")]
+struct FromPymor;
+
 #[doc = include_str!("../../docs/examples.md")]
 struct Examples;
 

@@ -591,20 +591,15 @@ fn a_part_lost_in_map() -> Result {
 
 /// The numbers of each worker and of each item depend on the seed, and are their own.
 fn the_seed_decides() -> Result {
-    let draw = || (pool::seed(), pool::rng().u64(..), pool::rng().u64(..));
+    let draw = || vec![pool::seed().unwrap(), pool::rng().u64(..), pool::rng().u64(..)];
     let numbers = |seed| {
         let pool = WorkerPool::over_session()?.with_seed(seed);
-        let applied = [pool.apply(draw, ())?, pool.apply(draw, ())?];
-        let mapped = pool.map(|_: i32| pool::rng().u64(..), (each(0..10),))?;
-        Ok::<_, PoolError>((applied, mapped))
+        let mut numbers = [pool.apply(draw, ())?, pool.apply(draw, ())?].concat();
+        numbers.push(pool.map(|_: i32| pool::rng().u64(..), (each(0..10),))?);
+        Ok::<_, PoolError>(numbers.concat())
     };
     let (first, again, other) = (numbers(1)?, numbers(1)?, numbers(2)?);
     assert_eq!(first, again);
-    let all = |(applied, mapped): ([Vec<(Option<u64>, u64, u64)>; 2], Vec<u64>)| {
-        let applied = applied.into_iter().flatten().flat_map(|(seed, a, b)| [seed.unwrap(), a, b]);
-        applied.chain(mapped).collect::<Vec<_>>()
-    };
-    let (first, other) = (all(first), all(other));
     let different: BTreeSet<_> = first.iter().chain(&other).collect();
     assert_eq!(different.len(), first.len() + other.len(), "each is drawn once");
     assert_eq!(pool::seed(), None, "not in the program");

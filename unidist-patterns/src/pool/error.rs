@@ -87,12 +87,18 @@ impl PoolError {
     }
 }
 
+/// What became of the calls.
+fn told(failures: &[Failure], calls: usize) -> String {
+    let failed = failures.iter().map(|failure| format!("; {failure}"));
+    let count = format!("{} of {calls} calls failed", failures.len());
+    std::iter::once(count).chain(failed).collect()
+}
+
 impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PoolError::Calls { method, failures, calls } => {
-                write!(f, "`{method}`: {} of {calls} calls failed", failures.len())?;
-                failures.iter().try_for_each(|failure| write!(f, "; {failure}"))
+                write!(f, "`{method}`: {}", told(failures, *calls))
             }
             PoolError::WorkersLost { workers } => {
                 let names: Vec<_> = workers.iter().map(ToString::to_string).collect();
@@ -161,7 +167,10 @@ impl From<Error> for PoolError {
 impl From<PoolError> for Error {
     /// Calls that failed become a [`TaskError`] that names them all, of the first one's kind and caused by it.
     fn from(error: PoolError) -> Self {
-        let message = error.to_string();
+        let message = match &error {
+            PoolError::Calls { failures, calls, .. } => told(failures, *calls),
+            error => error.to_string(),
+        };
         match error {
             PoolError::Session(error) => error,
             PoolError::Calls { method, failures, .. } => {

@@ -6,30 +6,39 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What was pushed and not removed yet, by its address.
+/// What was pushed and not removed yet.
 #[derive(Default)]
 pub(super) struct Registry {
-    pushed: Mutex<HashMap<usize, (ObjectKey, Arc<dyn Any + Send + Sync>)>>,
+    pushed: Mutex<ByAddress>,
 }
+
+type ByAddress = HashMap<usize, (ObjectKey, Arc<dyn Any + Send + Sync>)>;
 
 impl Registry {
     /// Another handle of the object, if it is there.
     pub(super) fn find<T: Send + Sync + 'static>(&self, original: &Arc<T>) -> Option<RemoteObject<T>> {
         let found = self.pushed().get(&address(Arc::as_ptr(original).cast()))?.1.clone();
-        let object: Arc<Object<T>> = found.downcast().ok()?;
-        object.is_of(original).then(|| RemoteObject::another(&object))?
+        handle_of(&found, original)
     }
 
-    /// Remembers what was pushed.
+    /// Remembers what was pushed. Gives a handle of what is remembered: another thread may have pushed the same object
+    /// meanwhile.
     pub(super) fn enter<T: Send + Sync + 'static>(
         &self,
         original: &Arc<T>,
         key: ObjectKey,
-        handle: &RemoteObject<T>,
-    ) {
-        let object = handle.object().clone();
-        let before = self.pushed().insert(address(Arc::as_ptr(original).cast()), (key, object));
+        handle: RemoteObject<T>,
+    ) -> RemoteObject<T> {
+        let mut pushed = self.pushed();
+        let address = address(Arc::as_ptr(original).cast());
+        if let Some(there) = pushed.get(&address).and_then(|(_, object)| handle_of(object, original)) {
+            drop(pushed); // the handle's drop needs the lock
+            return there;
+        }
+        let before = pushed.insert(address, (key, handle.object().clone()));
+        drop(pushed);
         drop(before); // not under the lock
+        handle
     }
 
     /// Forgets what the workers have given up, unless something else was entered in its place.
@@ -43,11 +52,20 @@ impl Registry {
         drop(gone); // not under the lock
     }
 
-    fn pushed(&self) -> MutexGuard<'_, HashMap<usize, (ObjectKey, Arc<dyn Any + Send + Sync>)>> {
+    fn pushed(&self) -> MutexGuard<'_, ByAddress> {
         self.pushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn address(pointer: *const ()) -> usize {
     pointer.addr()
+}
+
+/// Another handle of what is entered, if it is of this original and there are handles still.
+fn handle_of<T: Send + Sync + 'static>(
+    entered: &Arc<dyn Any + Send + Sync>,
+    original: &Arc<T>,
+) -> Option<RemoteObject<T>> {
+    let object: Arc<Object<T>> = entered.clone().downcast().ok()?;
+    object.is_of(original).then(|| RemoteObject::another(&object))?
 }

@@ -152,8 +152,7 @@ impl WorkerPool {
             }
         };
         let handle = RemoteObject::pushed(key, self.workers().to_vec(), object, source, &self.registry);
-        self.registry.enter(object, key, &handle);
-        Ok(handle)
+        Ok(self.registry.enter(object, key, handle))
     }
 
     /// Calls the function once on each worker, and gives the results in the order of the workers. The arguments are
