@@ -16,6 +16,7 @@ mod never;
 mod objects;
 mod options;
 mod pool;
+mod pool_objects;
 mod restarts;
 mod shared_slices;
 mod store;
@@ -47,6 +48,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     never::CASES,
     hosts::CASES,
     pool::CASES,
+    pool_objects::CASES,
 ];
 
 /// Programs that cases start.
