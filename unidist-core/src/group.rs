@@ -39,8 +39,7 @@ impl Group {
 
     /// A group of which at most so many calls run at once.
     ///
-    /// A call that waits for others of its own group (in `get`) counts as one that runs; what it waits for may run on its
-    /// worker meanwhile, beyond the limit.
+    /// A call that waits for others, in `get` or `wait`, does not count meanwhile, as it holds no CPU slot either.
     ///
     /// # Errors
     ///

@@ -115,7 +115,13 @@ impl Scheduler {
             }
             TaskState::Ready => {
                 let (lacking, count) = self.resources.lacking_for(task.class);
-                Needs { count, of: lacking.into_iter().map(Node::Resource).collect() }
+                let mut needs = Needs { count, of: lacking.into_iter().map(Node::Resource).collect() };
+                if let Some(worker) = self.resources.worker(task.class) {
+                    let before = self.calls_before(worker, call);
+                    needs.count += before.len();
+                    needs.of.extend(before);
+                }
+                needs
             }
             TaskState::Fetching => Needs::nothing(),
             TaskState::Sent(_) if self.is_timed(call) => Needs::nothing(),
@@ -131,13 +137,26 @@ impl Scheduler {
             return Needs::all(worker.blocking.iter().copied().map(request).collect());
         }
         let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else {
-            return Needs::nothing();
+            return match self.is_pinned(call) {
+                true => Needs::all(self.calls_before(process, call)),
+                false => Needs::nothing(), // it can be asked back
+            };
         };
         let mut needs = calls_above(worker, call);
         if let FrameState::Blocked(on) = worker.stack[at].state {
             needs.push(request(on));
         }
         Needs::all(needs)
+    }
+
+    /// The calls that have to leave this worker before a call can start that is for it alone.
+    fn calls_before(&self, process: ProcessId, call: DataId) -> Vec<Node> {
+        let Some(worker) = self.workers.get(&process) else { return Vec::new() };
+        let awaits = |request| self.search_awaited(process, request, |other, _| other == call).is_some();
+        match worker.blocked_on() {
+            Some(request) if awaits(request) => Vec::new(), // it can run on top of them
+            _ => worker.stack.iter().map(|frame| Node::Call(frame.task)).collect(),
+        }
     }
 
     /// The calls that hold some of this resource. What an actor holds, its constructor does, for as long as it lives.

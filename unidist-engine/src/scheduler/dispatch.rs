@@ -5,13 +5,14 @@
 
 use super::copies::NoRoom;
 use super::event::Role;
+use super::groups::GroupId;
 use super::resources::{Class, HeldBack};
-use super::tasks::TaskState;
+use super::tasks::{Task, TaskState};
 use super::workers::{Phase, Worker};
 use super::{Limits, Scheduler};
 use crate::link::message::RequestId;
 use crate::network::HostId;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use unidist_common::{DataId, ProcessId};
 
 /// How many calls a search for something that a blocked task waits for looks at.
@@ -20,11 +21,10 @@ const SEARCH_LIMIT: usize = 10_000;
 /// How many calls are passed over, since what they need is far and much is on its way already.
 const MOST_ASIDE: usize = 64;
 
-/// How many of the objects that a blocked task waits for are looked for at busy workers.
-const RECALL_LIMIT: usize = 64;
-
-enum Placed {
+pub(super) enum Placed {
     Yes,
+    /// Not now: the one worker for which it is has other things to do. Others need not wait for it.
+    Busy,
     /// Not now: a process or a slot has to become free first.
     NoWorker,
     /// A custom resource is missing.
@@ -36,9 +36,9 @@ enum Placed {
 /// A host on which a call may run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Site {
-    host: HostId,
+    pub(super) host: HostId,
     /// Bytes that the call needs and that are not there.
-    absent: u64,
+    pub(super) absent: u64,
 }
 
 impl Scheduler {
@@ -47,6 +47,7 @@ impl Scheduler {
         if self.ending {
             return;
         }
+        self.welcome_groups();
         let mut held = HeldBack::default();
         let mut starved: Vec<Class> = Vec::new();
         let mut aside: Vec<(Class, DataId)> = Vec::new();
@@ -56,8 +57,9 @@ impl Scheduler {
                 tasks.get(&task).is_some_and(|task| task.state == TaskState::Ready)
             });
             let Some((class, task)) = front else { break };
-            match self.place(class, task, &held) {
+            match self.place(class, task, &mut held) {
                 Placed::Yes => {}
+                Placed::Busy => held.hold(class),
                 Placed::Aside if aside.len() < MOST_ASIDE => {
                     self.resources.pop(class);
                     aside.push((class, task));
@@ -84,10 +86,40 @@ impl Scheduler {
         self.retire();
     }
 
-    fn place(&mut self, class: Class, task: DataId, held: &HeldBack) -> Placed {
+    /// Groups that have ready calls, and had none, take their turns from now on.
+    fn welcome_groups(&mut self) {
+        let tasks = &self.tasks;
+        let newcomers = self
+            .resources
+            .newcomers(|task| tasks.get(&task).is_some_and(|task| task.state == TaskState::Ready));
+        if newcomers.is_empty() {
+            return;
+        }
+        let mut ahead: FxHashMap<GroupId, u64> = FxHashMap::default();
+        let mut busy = Vec::new();
+        for (process, worker) in
+            self.pool().filter_map(|process| Some((process, self.workers.get(&process)?)))
+        {
+            let classes = worker.ahead.iter().filter_map(|task| Some(self.tasks.get(task)?.class));
+            classes.for_each(|class| *ahead.entry(self.resources.group(class)).or_default() += 1);
+            if !worker.ahead.is_empty() {
+                busy.push(process);
+            }
+        }
+        self.resources.groups().welcome(&newcomers, &ahead);
+        for process in busy {
+            let ahead = self.workers.get(&process).map(|worker| worker.ahead.iter().copied().collect());
+            self.recall(process, ahead.unwrap_or_default());
+        }
+    }
+
+    fn place(&mut self, class: Class, task: DataId, held: &mut HeldBack) -> Placed {
         let mut sites = std::mem::take(&mut self.sites);
         self.find_sites(class, task, held, &mut sites);
-        let placed = self.place_at(class, task, &sites);
+        let placed = match self.resources.worker(class) {
+            Some(worker) => self.place_on_worker(class, task, worker, sites.first().copied(), held),
+            None => self.place_at(class, task, &sites, held),
+        };
         self.sites = sites;
         match placed {
             Placed::Yes => Placed::Yes,
@@ -121,7 +153,7 @@ impl Scheduler {
         }
     }
 
-    fn place_at(&mut self, class: Class, task: DataId, sites: &[Site]) -> Placed {
+    fn place_at(&mut self, class: Class, task: DataId, sites: &[Site], held: &HeldBack) -> Placed {
         if let Some(error) = self.resources.why_hopeless(class) {
             match self.resources.home(class) {
                 Some(home) => self.unpin(class, task, home),
@@ -140,7 +172,7 @@ impl Scheduler {
                 if self.run_nested_anywhere() {
                     return Placed::Yes; // not necessarily this one, but the queue is looked at again
                 }
-                return self.place_later(class, task, sites);
+                return self.place_later(class, task, sites, held);
             }
             return Placed::NoWorker;
         }
@@ -151,7 +183,7 @@ impl Scheduler {
                 false => Placed::NoResource,
             };
         }
-        let placed = self.resources.is_plain(class) && self.place_ahead(class, task, sites);
+        let placed = self.resources.may_go_ahead(class) && self.place_ahead(class, task, sites, held);
         let placed = placed || sites.first().is_some_and(|site| self.fetch(class, task, *site));
         let can_take_it = |scheduler: &Self, host: HostId| {
             scheduler.idle_worker_of(host).is_some() && scheduler.hosts[host.place()].may_fetch() > 0
@@ -164,7 +196,7 @@ impl Scheduler {
 
     /// There is a slot for the call, but no process for it, or none that has what it needs. A process is started, if there
     /// may be more.
-    fn place_later(&mut self, class: Class, task: DataId, sites: &[Site]) -> Placed {
+    fn place_later(&mut self, class: Class, task: DataId, sites: &[Site], held: &HeldBack) -> Placed {
         let lacks_one =
             |site: &&Site| self.resources.fits(class, site.host) && self.idle_worker_of(site.host).is_none();
         let may_start = |site: &&Site| {
@@ -176,7 +208,7 @@ impl Scheduler {
             first.into_iter().for_each(|host| self.start_pool_worker(host));
             return Placed::NoWorker;
         }
-        match self.resources.is_plain(class) && self.place_ahead(class, task, sites) {
+        match self.resources.may_go_ahead(class) && self.place_ahead(class, task, sites, held) {
             true => Placed::Yes,
             false => Placed::Aside,
         }
@@ -258,7 +290,7 @@ impl Scheduler {
 
     /// Has the objects of a ready call come to this host, where it is to run. False if nothing is to come, or too much
     /// is on its way already.
-    fn fetch(&mut self, class: Class, task: DataId, site: Site) -> bool {
+    pub(super) fn fetch(&mut self, class: Class, task: DataId, site: Site) -> bool {
         let host = &mut self.hosts[site.host.place()];
         if site.absent == 0 || host.may_fetch() == 0 {
             return false;
@@ -276,36 +308,41 @@ impl Scheduler {
         true
     }
 
-    fn run_on(&mut self, process: ProcessId, task: DataId, nested: bool) {
+    pub(super) fn run_on(&mut self, process: ProcessId, task: DataId, nested: bool) {
         self.send(process, task, nested);
         self.push_frame(process, task);
     }
 
     /// Sends a task to a busy worker, to be there when it is done with what it runs. False if all have enough.
-    fn place_ahead(&mut self, class: Class, task: DataId, sites: &[Site]) -> bool {
-        let depth = Limits::QUEUE_AHEAD;
-        let takes_more = |worker: &Worker| {
-            worker.is_active()
-                && worker.recalling.is_none()
-                && worker.ahead.len() < depth
-                && matches!(worker.stack.as_slice(), [frame] if self.resources.is_plain(frame.class)
-                    && !self.is_doomed(frame.task))
-        };
+    fn place_ahead(&mut self, class: Class, task: DataId, sites: &[Site], held: &HeldBack) -> bool {
         let near = sites.iter().filter(|site| site.absent == 0);
         let shortest = near
             .flat_map(|site| &self.hosts[site.host.place()].pool)
             .filter_map(|process| Some((*process, self.workers.get(process)?)))
-            .filter(|(_, worker)| takes_more(worker))
+            .filter(|(process, worker)| self.takes_more(worker) && !held.is_reserved(*process))
             .min_by_key(|(_, worker)| worker.ahead.len());
         let Some((process, _)) = shortest else {
             return false;
         };
         self.resources.pop(class);
+        self.send_ahead(process, task);
+        true
+    }
+
+    /// Whether something may be sent to this worker, to wait there.
+    pub(super) fn takes_more(&self, worker: &Worker) -> bool {
+        worker.is_active()
+            && worker.recalling.is_none()
+            && worker.ahead.len() < Limits::QUEUE_AHEAD
+            && matches!(worker.stack.as_slice(), [frame] if self.resources.is_plain(frame.class)
+                && !self.is_doomed(frame.task))
+    }
+
+    pub(super) fn send_ahead(&mut self, process: ProcessId, task: DataId) {
         self.send(process, task, false);
         if let Some(worker) = self.workers.get_mut(&process) {
             worker.ahead.push_back(task);
         }
-        true
     }
 
     /// A worker that has nothing to do, if there is one.
@@ -313,7 +350,7 @@ impl Scheduler {
         self.pool().find(|process| self.workers.get(process).is_some_and(Worker::is_idle))
     }
 
-    fn idle_worker_of(&self, host: HostId) -> Option<ProcessId> {
+    pub(super) fn idle_worker_of(&self, host: HostId) -> Option<ProcessId> {
         let mut pool = self.hosts[host.place()].pool.iter().copied();
         pool.find(|process| self.workers.get(process).is_some_and(Worker::is_idle))
     }
@@ -342,6 +379,23 @@ impl Scheduler {
 
     fn find_awaited(&self, process: ProcessId, request: RequestId) -> Option<DataId> {
         let host = self.host_of(process)?;
+        let may_run = |call: DataId, task: &Task| {
+            task.state == TaskState::Ready
+                && !self.resources.is_actor(task.class)
+                && self.resources.worker(task.class).is_none_or(|worker| worker == process)
+                && self.resources.fits(task.class, host)
+                && self.may_start_on(call, host)
+        };
+        self.search_awaited(process, request, may_run)
+    }
+
+    /// The first call for which this is true, of those that make what the request waits for or what these need.
+    pub(super) fn search_awaited(
+        &self,
+        process: ProcessId,
+        request: RequestId,
+        is_it: impl Fn(DataId, &Task) -> bool,
+    ) -> Option<DataId> {
         let mut search = self.requests.get(&(process, request))?.ids.clone();
         let mut seen = FxHashSet::default();
         while let Some(id) = search.pop() {
@@ -354,101 +408,22 @@ impl Scheduler {
             let Some(task) = self.tasks.get(&maker) else {
                 continue;
             };
-            match task.state {
-                TaskState::Ready
-                    if !self.resources.is_actor(task.class)
-                        && self.resources.fits(task.class, host)
-                        && self.may_start_on(maker, host) =>
-                {
-                    return Some(maker);
-                }
-                TaskState::Waiting => search.extend(&task.spec.dependencies),
-                TaskState::Ready | TaskState::Fetching | TaskState::Sent(_) => {}
+            if is_it(maker, task) {
+                return Some(maker);
+            }
+            if task.state == TaskState::Waiting {
+                search.extend(&task.spec.dependencies);
             }
         }
         None
     }
 
     /// Whether the call may run on this host and finds there what it needs.
-    fn may_start_on(&self, call: DataId, host: HostId) -> bool {
+    pub(super) fn may_start_on(&self, call: DataId, host: HostId) -> bool {
         let Some(task) = self.tasks.get(&call) else { return false };
         self.hosts.len() == 1
             || self.resources.may_run_on(task.class, host)
                 && !task.spec.dependencies.iter().any(|id| self.is_absent(*id, host))
-    }
-
-    /// An idle worker takes over half of what the busiest has waiting; a blocked one what it waits for.
-    fn steal(&mut self) {
-        let mut is_any_free = false;
-        for host in self.host_ids() {
-            let is_free = self.resources.fits(Class::DEFAULT, host);
-            is_any_free |= is_free;
-            if is_free && self.idle_worker_of(host).is_some() && self.steal_for(host) {
-                return;
-            }
-        }
-        if is_any_free {
-            self.recall_awaited();
-        }
-    }
-
-    /// False if nobody has what an idle worker of this host could run.
-    fn steal_for(&mut self, thief: HostId) -> bool {
-        let later_half =
-            |worker: &Worker| self.movable(worker.ahead.iter().skip(worker.ahead.len() / 2).copied(), thief);
-        let busiest = self
-            .pool()
-            .filter_map(|process| Some((process, self.workers.get(&process)?)))
-            .filter(|(_, worker)| worker.recalling.is_none() && !worker.ahead.is_empty())
-            .filter(|(_, worker)| self.hosts.len() == 1 || !later_half(worker).is_empty())
-            .max_by_key(|(_, worker)| worker.ahead.len());
-        let Some((process, worker)) = busiest else { return false };
-        let tasks = later_half(worker);
-        self.recall(process, tasks);
-        true
-    }
-
-    /// Those of these calls that may run on this host: with their objects there, or so few without that they can come.
-    fn movable(&self, calls: impl Iterator<Item = DataId>, to: HostId) -> Vec<DataId> {
-        if self.hosts.len() == 1 {
-            return calls.collect();
-        }
-        let mut left = self.hosts[to.place()].may_fetch();
-        let mut is_movable = |call: &DataId| {
-            let Some(task) = self.tasks.get(call) else { return false };
-            if !self.resources.may_run_on(task.class, to) {
-                return false;
-            }
-            let is_near = self.may_start_on(*call, to);
-            if !is_near && left > 0 {
-                left -= 1;
-                return true;
-            }
-            is_near
-        };
-        calls.filter(|call| is_movable(call)).collect()
-    }
-
-    /// There is a free slot, and blocked tasks wait for what lies ahead at busy workers: it comes back.
-    fn recall_awaited(&mut self) {
-        let blocked = self.pool().filter_map(|process| {
-            let request = self.workers.get(&process)?.blocked_on()?;
-            self.requests.get(&(process, request))
-        });
-        let mut awaited: Vec<(ProcessId, DataId)> = Vec::new();
-        for id in blocked.flat_map(|request| request.ids.iter().rev().take(RECALL_LIMIT)) {
-            let Some(maker) = self.objects.maker(*id) else { continue };
-            if let Some(TaskState::Sent(process)) = self.tasks.get(&maker).map(|task| task.state)
-                && self.workers.get(&process).is_some_and(|w| w.is_active() && w.ahead.contains(&maker))
-            {
-                awaited.push((process, maker));
-            }
-        }
-        awaited.sort_unstable();
-        awaited.dedup();
-        for calls in awaited.chunk_by(|one, other| one.0 == other.0) {
-            self.recall(calls[0].0, calls.iter().map(|(_, call)| *call).collect());
-        }
     }
 
     /// Ends spare processes that a deep recursion has left behind.

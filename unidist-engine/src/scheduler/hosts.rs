@@ -103,7 +103,9 @@ impl Scheduler {
 
     /// Calls that were to run on this host alone may run on any.
     fn bring_home_elsewhere(&mut self, host: HostId) {
-        let is_bound = |task: &super::tasks::Task| self.resources.home(task.class) == Some(host);
+        let is_bound = |task: &super::tasks::Task| {
+            self.resources.home(task.class) == Some(host) && self.resources.worker(task.class).is_none()
+        };
         let mut bound: Vec<_> =
             self.tasks.iter().filter(|(_, task)| is_bound(task)).map(|(id, _)| id).collect();
         bound.sort_unstable();

@@ -15,9 +15,11 @@
 //! The parts: [`directory`] knows objects and counts references ([`makers`], who made them), [`tasks`] follows calls,
 //! [`actors`] keeps the order of their calls, [`workers`] mirrors what each process runs, [`requests`] answers `get`
 //! and `wait`, [`deadlock`] sees which of those can never be answered, [`resources`] counts slots, [`dispatch`] hands
-//! calls out, [`cancel`] ends calls early, [`unstarted`] those that have not started, [`restart`] starts actors again, [`timers`] asks for the time, [`memory`]
-//! knows which objects may leave the memory, and [`holders`] who keeps the others, [`hosts`] the hosts, [`staff`] tells clients of workers and of calls, [`copies`] what
-//! goes from one to another. Calls and objects lie in [`id_map`]s.
+//! calls out, [`groups`] take turns at that, [`steal`] brings back what others could run, [`pinned`] calls go to one
+//! worker alone, [`cancel`] ends calls early, [`unstarted`] those that have not started, [`restart`] starts actors
+//! again, [`timers`] asks for the time, [`memory`] knows which objects may leave the memory, and [`holders`] who keeps
+//! the others, [`hosts`] the hosts, [`staff`] tells clients of workers and of calls, [`copies`] what goes from one to
+//! another. Calls and objects lie in [`id_map`]s.
 
 mod actors;
 mod cancel;
@@ -28,15 +30,18 @@ mod deadlock;
 mod directory;
 mod dispatch;
 mod event;
+mod groups;
 mod holders;
 mod hosts;
 mod id_map;
 mod makers;
 mod memory;
+mod pinned;
 mod requests;
 mod resources;
 mod restart;
 mod staff;
+mod steal;
 mod tasks;
 #[cfg(test)]
 mod tests;

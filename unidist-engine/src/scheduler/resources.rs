@@ -1,14 +1,21 @@
 //! CPU slots and custom resources: what there is, what is free, what a call asks for.
 
+mod ready;
+
+pub(crate) use ready::HeldBack;
+
 use super::HostLimits;
+use super::groups::{GroupId, Groups};
 use crate::network::HostId;
-use rustc_hash::FxHashMap;
-use std::cmp::Reverse;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeMap, VecDeque};
-use unidist_common::{DataId, ErrorKind, TaskError, TaskOptions};
+use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskOptions};
 
 /// Amounts are counted in thousandths, so that sums are exact.
 const UNIT: f64 = 1000.0;
+
+/// With fewer classes than this, none is looked for that is of no use any more.
+const FEW_CLASSES: usize = 64;
 
 /// The name of the built-in resource.
 pub(crate) const CPU: &str = "CPU";
@@ -40,8 +47,11 @@ struct Request {
     custom: Vec<(usize, i64)>,
     actor: bool,
     priority: i32,
-    /// The only host on which its calls may run: what they need is there.
+    /// The only host on which its calls may run: what they need is there, or the worker is.
     host: Option<HostId>,
+    /// The only worker on which its calls may run.
+    worker: Option<ProcessId>,
+    group: GroupId,
 }
 
 impl Request {
@@ -88,6 +98,11 @@ pub(crate) struct Resources {
     hosts: Vec<Host>,
     requests: Vec<Request>,
     classes: FxHashMap<Request, Class>,
+    /// Classes of which there are no calls.
+    unused: Vec<Class>,
+    /// With so many classes, those are looked for of which there are no calls.
+    sweep_at: usize,
+    groups: Groups,
     queues: Vec<VecDeque<(u64, DataId)>>,
     arrivals: u64,
     /// A host has fewer slots than in the beginning.
@@ -120,6 +135,9 @@ impl Resources {
             hosts,
             requests: Vec::new(),
             classes: FxHashMap::default(),
+            unused: Vec::new(),
+            sweep_at: FEW_CLASSES,
+            groups: Groups::default(),
             queues: Vec::new(),
             arrivals: 0,
             has_shrunk: false,
@@ -130,16 +148,26 @@ impl Resources {
             actor: false,
             priority: 0,
             host: None,
+            worker: None,
+            group: GroupId::DEFAULT,
         });
         resources
     }
 
-    /// The class of a call with these options, or the error if no host can ever satisfy it.
-    pub(crate) fn classify(&mut self, options: &TaskOptions, actor: bool) -> Result<Class, TaskError> {
+    /// The class of a call with these options, or the error if no host can ever satisfy it. It may be for one worker on
+    /// one host alone.
+    pub(crate) fn classify(
+        &mut self,
+        options: &TaskOptions,
+        actor: bool,
+        only: Option<(ProcessId, HostId)>,
+    ) -> Result<Class, TaskError> {
         let priority = options.priority.unwrap_or(0);
-        if !actor && options.num_cpus.is_none() && options.resources.is_empty() && priority == 0 {
+        let asks_for_nothing = options.num_cpus.is_none() && options.resources.is_empty() && priority == 0;
+        if !actor && asks_for_nothing && only.is_none() && options.group.is_none() {
             return Ok(Class::DEFAULT);
         }
+        let group = self.groups.intern(options.group.filter(|_| !actor));
         let cpus = options.num_cpus.unwrap_or(if actor { 0.0 } else { 1.0 });
         let mut missing = Vec::new();
         let most_cpus = self.most(|host| host.cpus);
@@ -165,8 +193,12 @@ impl Resources {
             }
         }
         let custom = custom.into_iter().collect();
-        let request = Request { cpus: thousandths(cpus), custom, actor, priority, host: None };
-        if missing.is_empty() && !self.hosts.iter().any(|host| host.can_ever_serve(&request)) {
+        let (worker, host) = only.unzip();
+        let request = Request { cpus: thousandths(cpus), custom, actor, priority, host, worker, group };
+        let may_ever = |id: HostId| {
+            host.is_none_or(|home| home == id) && self.hosts[id.place()].can_ever_serve(&request)
+        };
+        if missing.is_empty() && !self.host_ids().any(may_ever) {
             missing.push(format!("{} together", self.in_words(&request)));
         }
         if missing.is_empty() {
@@ -196,15 +228,30 @@ impl Resources {
         self.intern(request)
     }
 
-    /// The same class, for any host.
+    /// The same class, for any host, unless it is for one worker.
     pub(crate) fn unpinned(&mut self, class: Class) -> Class {
         match self.home(class) {
-            Some(_) => {
+            Some(_) if self.worker(class).is_none() => {
                 let request = Request { host: None, ..self.requests[class.index()].clone() };
                 self.intern(request)
             }
-            None => class,
+            _ => class,
         }
+    }
+
+    /// The worker for which the class is, if it is for one.
+    pub(crate) fn worker(&self, class: Class) -> Option<ProcessId> {
+        self.requests[class.index()].worker
+    }
+
+    /// Whether there may be calls for this worker alone.
+    pub(crate) fn is_anything_for(&self, worker: ProcessId) -> bool {
+        self.requests.iter().any(|request| request.worker == Some(worker))
+    }
+
+    /// Whether there may be calls for one worker alone.
+    pub(crate) fn is_anything_pinned(&self) -> bool {
+        self.requests.len() > 1 && self.requests.iter().any(|request| request.worker.is_some())
     }
 
     /// The host for which the class is, if it is for one.
@@ -216,19 +263,6 @@ impl Resources {
     pub(crate) fn may_run_on(&self, class: Class, host: HostId) -> bool {
         let request = &self.requests[class.index()];
         request.host.is_none_or(|home| home == host) && self.hosts[host.place()].may_serve(request)
-    }
-
-    /// A call of this class waits for CPUs, if it needs any: later calls do not take those.
-    pub(crate) fn hold_cpus_for(&self, class: Class, held: &mut HeldBack) {
-        if self.needs_cpus(class) {
-            let more: Vec<_> = self
-                .host_ids()
-                .filter(|host| self.may_run_on(class, *host) && self.lacks_cpus_only(class, *host))
-                .filter(|host| !held.cpus_of.contains(host))
-                .collect();
-            held.cpus_of.extend(more);
-            held.all_cpus = held.cpus_of.len() == self.hosts.iter().filter(|host| !host.is_lost).count();
-        }
     }
 
     /// Why no host can run calls of this class any more, if so.
@@ -283,11 +317,48 @@ impl Resources {
         if let Some(class) = self.classes.get(&request) {
             return *class;
         }
-        let class = Class(self.requests.len() as u32);
-        self.classes.insert(request.clone(), class);
-        self.requests.push(request);
-        self.queues.push(VecDeque::new());
+        let class = match self.unused.pop() {
+            Some(class) => {
+                self.requests[class.index()] = request.clone();
+                self.queues[class.index()].clear();
+                class
+            }
+            None => {
+                self.requests.push(request.clone());
+                self.queues.push(VecDeque::new());
+                Class(self.requests.len() as u32 - 1)
+            }
+        };
+        self.classes.insert(request, class);
         class
+    }
+
+    /// Whether there are so many classes that some may be of no use any more.
+    pub(crate) fn is_to_be_swept(&self) -> bool {
+        self.classes.len() >= self.sweep_at
+    }
+
+    /// Forgets all classes but these, and groups that have no class.
+    pub(crate) fn sweep(&mut self, used: &FxHashSet<Class>) {
+        let unused = &mut self.unused;
+        self.classes.retain(|_, class| {
+            let stays = *class == Class::DEFAULT || used.contains(class);
+            if !stays {
+                unused.push(*class);
+            }
+            stays
+        });
+        let used: FxHashSet<GroupId> = self.classes.keys().map(|request| request.group).collect();
+        self.groups.keep(|group| used.contains(&group));
+        self.sweep_at = (2 * self.classes.len()).max(FEW_CLASSES);
+    }
+
+    pub(crate) fn group(&self, class: Class) -> GroupId {
+        self.requests[class.index()].group
+    }
+
+    pub(crate) fn groups(&mut self) -> &mut Groups {
+        &mut self.groups
     }
 
     /// Whether what the class asks for is free on this host now.
@@ -315,9 +386,10 @@ impl Resources {
         let request = &self.requests[class.index()];
         let mut lacking = Vec::new();
         let mut hosts = 0;
-        // Also those of other hosts than the one for which the class is: its calls may leave that.
+        // Also those of other hosts than the one for which the class is: its calls may leave that, unless the worker is there.
+        let is_meant = |id: HostId| request.worker.is_none() || request.host == Some(id);
         for (id, host) in self.host_ids().zip(&self.hosts) {
-            if !host.may_serve(request) {
+            if !host.may_serve(request) || !is_meant(id) {
                 continue;
             }
             let before = lacking.len();
@@ -349,6 +421,12 @@ impl Resources {
         self.requests[class.index()].actor
     }
 
+    /// Whether its calls may be sent to a busy worker, to wait there.
+    pub(crate) fn may_go_ahead(&self, class: Class) -> bool {
+        let is_free = |request: &Request| request.is_plain() && !self.groups.is_limited(request.group);
+        class == Class::DEFAULT || is_free(&self.requests[class.index()])
+    }
+
     /// One CPU and nothing else, on whatever host.
     pub(crate) fn is_plain(&self, class: Class) -> bool {
         class == Class::DEFAULT || self.requests[class.index()].is_plain()
@@ -366,68 +444,27 @@ impl Resources {
     /// Gives everything back.
     pub(crate) fn give(&mut self, class: Class, host: HostId) {
         self.give_cpus(class, host);
-        self.give_custom(class, host);
+        self.give_rest(class, host);
     }
 
+    /// The call runs (on): it takes its CPUs, and its place in its group.
     pub(crate) fn take_cpus(&mut self, class: Class, host: HostId) {
-        self.hosts[host.place()].free.cpus -= self.requests[class.index()].cpus;
+        let request = &self.requests[class.index()];
+        self.groups.started(request.group);
+        self.hosts[host.place()].free.cpus -= request.cpus;
     }
 
     pub(crate) fn give_cpus(&mut self, class: Class, host: HostId) {
-        self.hosts[host.place()].free.cpus += self.requests[class.index()].cpus;
+        let request = &self.requests[class.index()];
+        self.groups.ended(request.group);
+        self.hosts[host.place()].free.cpus += request.cpus;
     }
 
-    pub(crate) fn give_custom(&mut self, class: Class, host: HostId) {
+    /// Gives everything back but the CPUs, which were given before.
+    pub(crate) fn give_rest(&mut self, class: Class, host: HostId) {
         for &(at, amount) in &self.requests[class.index()].custom {
             self.hosts[host.place()].free.custom[at] += amount;
         }
-    }
-
-    /// Puts a call at the end of its queue.
-    pub(crate) fn push(&mut self, class: Class, task: DataId) {
-        self.arrivals += 1;
-        self.queues[class.index()].push_back((self.arrivals, task));
-    }
-
-    /// Puts a call that had its turn already back to the start of its queue.
-    pub(crate) fn push_front(&mut self, class: Class, task: DataId) {
-        self.queues[class.index()].push_front((0, task));
-    }
-
-    /// The call of the highest priority that has waited longest, leaving out what is held back. Calls for which
-    /// `is_ready` is false have been taken elsewhere and are forgotten.
-    pub(crate) fn next_ready(
-        &mut self,
-        held: &HeldBack,
-        is_ready: impl Fn(DataId) -> bool,
-    ) -> Option<(Class, DataId)> {
-        let mut best: Option<(Reverse<i32>, u64, Class, DataId)> = None;
-        for (number, queue) in self.queues.iter_mut().enumerate() {
-            let class = Class(number as u32);
-            if queue.is_empty() || held.holds(class, &self.requests[number]) {
-                continue;
-            }
-            while queue.front().is_some_and(|&(_, task)| !is_ready(task)) {
-                queue.pop_front();
-            }
-            let urgency = Reverse(self.requests[number].priority);
-            if let Some(&(arrival, task)) = queue.front()
-                && best.is_none_or(|(most, earliest, ..)| (urgency, arrival) < (most, earliest))
-            {
-                best = Some((urgency, arrival, class, task));
-            }
-        }
-        best.map(|(.., class, task)| (class, task))
-    }
-
-    /// Takes the first call of this class off its queue.
-    pub(crate) fn pop(&mut self, class: Class) {
-        self.queues[class.index()].pop_front();
-    }
-
-    /// Every call that is queued.
-    pub(crate) fn drain(&mut self) -> Vec<DataId> {
-        self.queues.iter_mut().flat_map(|queue| queue.drain(..)).map(|(_, task)| task).collect()
     }
 
     /// Whether nothing is taken, of what there is.
@@ -437,36 +474,13 @@ impl Resources {
     }
 
     #[cfg(test)]
+    pub(crate) fn classes(&self) -> usize {
+        self.requests.len()
+    }
+
+    #[cfg(test)]
     pub(crate) fn free_cpus(&self) -> f64 {
         self.hosts.iter().map(|host| host.free.cpus).sum::<i64>() as f64 / UNIT
-    }
-}
-
-/// What cannot be handed out now, so that what comes after it is not either.
-#[derive(Debug, Default)]
-pub(crate) struct HeldBack {
-    classes: Vec<Class>,
-    /// Calls wait for CPUs of these hosts.
-    cpus_of: Vec<HostId>,
-    /// Which are all there are.
-    all_cpus: bool,
-}
-
-impl HeldBack {
-    /// These calls are held back, and nothing else is.
-    pub(crate) fn hold(&mut self, class: Class) {
-        self.classes.push(class);
-    }
-
-    /// Whether CPUs of this host are kept for a call that waits for them.
-    pub(crate) fn holds_cpus_of(&self, host: HostId) -> bool {
-        self.cpus_of.contains(&host)
-    }
-
-    fn holds(&self, class: Class, request: &Request) -> bool {
-        let needs_held = |host: HostId| self.cpus_of.contains(&host);
-        self.classes.contains(&class)
-            || request.cpus > 0 && (self.all_cpus || request.host.is_some_and(needs_held))
     }
 }
 

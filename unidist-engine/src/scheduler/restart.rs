@@ -45,7 +45,7 @@ impl Scheduler {
         }
         let again = self.actors.get(&id).and_then(|actor| actor.again.as_ref());
         let Some(options) = again.map(|again| again.spec.options.clone()) else { return false };
-        if self.resources.classify(&options, true).is_err() {
+        if self.resources.classify(&options, true, None).is_err() {
             return false; // the host is lost that had what it needs
         }
         let Some(actor) = self.actors.get_mut(&id) else { return false };
@@ -94,7 +94,8 @@ impl Scheduler {
     /// The actor's constructor, which has run before, is a call once more.
     fn add_constructor(&mut self, spec: Box<TaskSpec>) {
         self.pin(&spec);
-        let class = self.resources.classify(&spec.options, true).unwrap_or(super::resources::Class::DEFAULT);
+        let class =
+            self.resources.classify(&spec.options, true, None).unwrap_or(super::resources::Class::DEFAULT);
         let task = Task {
             class,
             caller: (ProcessId::CONTROLLER, None),

@@ -8,7 +8,7 @@ use crate::link::message::{Run, ToWorker, Value};
 use crate::network::HostId;
 use crate::store::StoredObject;
 use std::sync::Arc;
-use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskSpec};
+use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskOptions, TaskSpec};
 use unidist_core::CallKind;
 
 /// A call that has not ended.
@@ -107,8 +107,8 @@ impl Scheduler {
             spec.borrowed.retain(|id| !gone.contains(id));
         }
         let class = match spec.target {
-            Target::Pool => self.resources.classify(&spec.options, false),
-            Target::NewActor => self.resources.classify(&spec.options, true),
+            Target::Pool => self.classify(&spec.options),
+            Target::NewActor => self.resources.classify(&spec.options, true, None),
             Target::Actor(_) => Ok(Class::DEFAULT),
         };
         let refusal = if self.ending {
@@ -139,6 +139,17 @@ impl Scheduler {
             Some(error) => self.fail_task(id, error),
             None => self.resolve(id, gone_dependency),
         }
+    }
+
+    fn classify(&mut self, options: &TaskOptions) -> Result<Class, TaskError> {
+        if self.resources.is_to_be_swept() {
+            let frames = self.workers.values().flat_map(|worker| &worker.stack).map(|frame| frame.class);
+            let doomed = self.doomed.values().map(|doomed| doomed.class);
+            let used = self.tasks.iter().map(|(_, task)| task.class).chain(frames).chain(doomed).collect();
+            self.resources.sweep(&used);
+        }
+        let only = options.worker.map(|worker| self.home_of_worker(worker)).transpose()?;
+        self.resources.classify(options, false, only)
     }
 
     /// Looks at the dependencies of a new call.
@@ -210,6 +221,10 @@ impl Scheduler {
         }
         self.disarm(id);
         if let Some(task) = self.tasks.get_mut(&id) {
+            if let (TaskState::Sent(_), Target::Pool) = (task.state, task.spec.target) {
+                let group = self.resources.group(task.class);
+                self.resources.groups().came_back(group);
+            }
             task.state = TaskState::Ready;
             self.resources.push_front(task.class, id);
         }
@@ -235,6 +250,10 @@ impl Scheduler {
         };
         let Some(host) = self.workers.get(&process).map(|worker| worker.host) else { return };
         task.state = TaskState::Sent(process);
+        if task.spec.target == Target::Pool {
+            let group = self.resources.group(task.class);
+            self.resources.groups().sent(group);
+        }
         self.hosts[host.place()].fetching.remove(&id);
         let Some(task) = self.tasks.get(&id) else { return };
         let spec = &task.spec;

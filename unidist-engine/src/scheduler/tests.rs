@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use unidist_common::{Arg, FunctionKey, Returns, Target, TaskOptions, TaskSpec};
 
 mod deadlock;
+mod groups;
 mod hosts;
 mod memory;
+mod pinned;
+mod staff;
 
 pub(super) const ME: ProcessId = ProcessId::CONTROLLER;
 

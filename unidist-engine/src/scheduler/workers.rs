@@ -33,6 +33,8 @@ pub(crate) struct Worker {
     pub(crate) references: FxHashMap<DataId, u32>,
     /// The failure of the call because of which it is being killed.
     pub(crate) killed_for: Option<Arc<TaskError>>,
+    /// While it waited for this request, this call came to wait behind it, and whether that can end was asked.
+    pub(crate) looked_behind: Option<(RequestId, DataId)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,7 @@ impl Worker {
             blocking: Vec::new(),
             references: FxHashMap::default(),
             killed_for: None,
+            looked_behind: None,
         }
     }
 
@@ -276,7 +279,7 @@ impl Scheduler {
         match frame.state {
             FrameState::Active => self.resources.give(frame.class, host),
             FrameState::Blocked(_) | FrameState::Answered | FrameState::Yielded => {
-                self.resources.give_custom(frame.class, host);
+                self.resources.give_rest(frame.class, host);
             }
         }
     }
@@ -370,6 +373,7 @@ impl Scheduler {
             }
         }
         self.doomed_lost(process);
+        self.fail_pinned(process, &error);
         if let Role::Actor(actor) = worker.role {
             self.actor_process_lost(actor, process, error.clone(), expected, unseen);
         }

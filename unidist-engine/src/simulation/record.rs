@@ -20,11 +20,17 @@ pub(super) struct Record {
     /// How often each actor may still be started.
     starts: BTreeMap<DataId, u32>,
     hosts: BTreeMap<ProcessId, DataId>,
+    /// Tasks that may run on this process alone.
+    homes: BTreeMap<DataId, ProcessId>,
 }
 
 impl Record {
     pub(super) fn submitted(&mut self, returns: Returns) {
         self.makers.extend(returns.ids().map(|id| (id, returns.first)));
+    }
+
+    pub(super) fn is_for(&mut self, task: DataId, process: Option<ProcessId>) {
+        self.homes.extend(process.map(|process| (task, process)));
     }
 
     pub(super) fn call_of(&self, id: DataId) -> Option<DataId> {
@@ -77,6 +83,9 @@ impl Record {
         run: &Run,
         is_pending: impl Fn(DataId) -> bool,
     ) -> Result<(), String> {
+        if let Some(home) = self.homes.get(&run.id).filter(|home| **home != process) {
+            return Err(format!("call {}, which is for {home} alone, starts on {process}", run.id));
+        }
         if !self.started.insert(run.id) && !self.lost.remove(&run.id) {
             return Err(format!("call {} starts twice, now on {process}", run.id));
         }

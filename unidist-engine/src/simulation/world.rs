@@ -12,10 +12,11 @@ use crate::store::StoredObject;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use unidist_common::{
-    Arg, DataId, ErrorKind, FunctionKey, ProcessId, Returns, Target, TaskOptions, TaskSpec,
+    Arg, DataId, ErrorKind, FunctionKey, GroupSpec, ProcessId, Returns, Target, TaskOptions, TaskSpec,
 };
 use unidist_core::Which;
 
@@ -462,6 +463,9 @@ impl World {
             }
             Target::Actor(_) => TaskOptions { max_retries: options.max_retries, ..TaskOptions::default() },
         };
+        if target == Target::Pool {
+            self.place_somewhere(id, &mut options);
+        }
         if hangs || self.rng.u32(0..12) == 0 {
             options.timeout = Some(TIME);
         }
@@ -496,6 +500,20 @@ impl World {
 
     pub(super) fn note_call(&mut self, actor: DataId, caller: Caller, call: DataId) {
         self.record.called(actor, caller, call);
+    }
+
+    /// Some tasks are for one process alone, which may be an actor's or gone, and some belong to groups.
+    fn place_somewhere(&mut self, call: DataId, options: &mut TaskOptions) {
+        if self.rng.u32(0..8) == 0 {
+            let processes: Vec<_> = self.processes.keys().copied().collect();
+            options.worker = self.rng.choice(&processes).copied();
+            self.record.is_for(call, options.worker);
+        }
+        if self.rng.u32(0..4) == 0 {
+            let number = self.rng.u32(0..4);
+            let id = DataId::new(ME, u64::MAX - u64::from(number));
+            options.group = Some(GroupSpec { id, limit: NonZeroU32::new(number) });
+        }
     }
 
     pub(super) fn note_start(&mut self, process: ProcessId, run: &Run) {

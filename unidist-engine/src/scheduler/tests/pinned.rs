@@ -1,0 +1,108 @@
+//! Calls for one worker alone.
+
+use super::*;
+
+fn only(worker: ProcessId) -> impl FnOnce(&mut TaskSpec) {
+    move |spec| spec.options = Arc::new(TaskOptions { worker: Some(worker), ..Default::default() })
+}
+
+/// The calls that this worker was asked for and gives back, as it has started none of them.
+fn give_back(c: &mut Cluster, worker: ProcessId) -> Vec<DataId> {
+    let recalled = c.sent.iter().rev().find_map(|(process, message)| match message {
+        ToWorker::Recall(calls) if *process == worker => Some(calls.clone()),
+        _ => None,
+    });
+    let recalled = recalled.expect("calls are asked back");
+    c.handle(Event::Returned(worker, recalled.clone()));
+    recalled
+}
+
+#[test]
+fn they_go_to_their_worker_and_stay_there() {
+    let mut c = Cluster::new(2);
+    let [one, two] = [worker(1), worker(2)];
+    let first = c.submit(only(two));
+    let second = c.submit(only(two));
+    assert_eq!((c.where_is(first), c.where_is(second)), (two, two));
+    assert!(
+        !c.sent.iter().any(|(_, message)| matches!(message, ToWorker::Recall(_))),
+        "the idle one takes none"
+    );
+    let free = c.task();
+    assert_eq!(c.where_is(free), one);
+    c.done(two, first);
+    c.done(two, second);
+    assert_eq!(c.free_cpus(), 1.0);
+}
+
+#[test]
+fn without_their_worker_they_fail() {
+    let mut c = Cluster::new(2);
+    let two = worker(2);
+    let running = c.submit(only(two));
+    let waiting = c.submit(only(two));
+    let needs = c.submit(|spec| {
+        only(two)(spec);
+        spec.dependencies.push(waiting);
+    });
+    let retried = c.submit(|spec| {
+        let options = TaskOptions { worker: Some(two), max_retries: Some(2), ..Default::default() };
+        spec.options = Arc::new(options);
+    });
+    c.handle(Event::Lost(two, "it was killed".into(), vec![]));
+    for call in [running, waiting, retried] {
+        let error = c.error(call);
+        assert_eq!((error.kind, error.worker), (ErrorKind::WorkerDied, two.to_string()));
+    }
+    assert_eq!(c.error(needs).root_cause().kind, ErrorKind::WorkerDied);
+    let late = c.submit(only(two));
+    assert_eq!(c.error(late).kind, ErrorKind::WorkerDied);
+    let unknown = c.submit(only(worker(77)));
+    assert!(c.error(unknown).message.contains("no such worker"));
+    assert_eq!(c.free_cpus(), 2.0);
+}
+
+#[test]
+fn one_runs_on_top_of_the_task_that_waits_for_it() {
+    let mut c = Cluster::new(2);
+    let parent = c.task();
+    let at = c.where_is(parent);
+    let child = c.submit_from(at, only(at));
+    c.get(at, &[child], Some(parent));
+    c.done(at, child);
+    c.done(at, parent);
+    assert_eq!(c.free_cpus(), 2.0);
+}
+
+#[test]
+fn a_circle_over_a_worker_is_found_whoever_closes_it() {
+    for behind_last in [false, true] {
+        let mut c = Cluster::new(2);
+        let (a, b) = (c.task(), c.task());
+        let (on_a, on_b) = (c.where_is(a), c.where_is(b));
+        // `a` waits for `b`, and `b` for a call that is for the worker of `a` alone.
+        let mut first = (!behind_last).then(|| c.get(on_a, &[b], Some(a)));
+        let behind = c.submit_from(on_b, only(on_a));
+        let second = c.get(on_b, &[behind], Some(b));
+        let first = *first.get_or_insert_with(|| c.get(on_a, &[b], Some(a)));
+        let told = |request| matches!(c.reply(request), Some(Reply::Failed(error)) if error.to_string().contains("waits for"));
+        assert!(told(first) != told(second), "one of them is told: {behind_last}");
+    }
+}
+
+#[test]
+fn a_call_of_high_priority_overtakes_what_waits_at_its_worker() {
+    let mut c = Cluster::new(1);
+    let one = worker(1);
+    let running = c.task();
+    let ahead = [c.task(), c.task()];
+    let urgent = c.submit(|spec| {
+        let options = TaskOptions { worker: Some(one), priority: Some(1), ..Default::default() };
+        spec.options = Arc::new(options);
+    });
+    assert_eq!(give_back(&mut c, one), ahead);
+    c.done(one, running);
+    assert_eq!(c.last_run().1.id, urgent);
+    c.done(one, urgent);
+    assert_eq!(c.last_run().1.id, ahead[1], "the others follow");
+}

@@ -1,0 +1,99 @@
+//! What clients are told of workers and calls; and calls that are cancelled only if they have not started.
+
+use super::*;
+use unidist_core::{CallStatus, Which};
+
+fn workers_of(reply: Option<&Reply>) -> Vec<u32> {
+    match reply {
+        Some(Reply::Workers(workers)) => workers.iter().map(|worker| worker.id.number()).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn workers_are_listed_and_awaited() {
+    let mut c = Cluster::new(2);
+    let now = c.ask(ME, |request| Ask::Workers { request, at_least: 0 });
+    assert_eq!(workers_of(c.reply(now)), [1, 2]);
+    c.handle(Event::Lost(worker(1), "it was killed".into(), vec![]));
+    let now = c.ask(ME, |request| Ask::Workers { request, at_least: 1 });
+    assert_eq!(workers_of(c.reply(now)), [2]);
+    let both = c.ask(ME, |request| Ask::Workers { request, at_least: 2 });
+    let hurried = c.ask(ME, |request| Ask::Workers { request, at_least: 2 });
+    assert_eq!((c.reply(both), c.reply(hurried)), (None, None));
+    c.handle(Event::Ask(ME, Ask::Hurry(hurried)));
+    assert_eq!(workers_of(c.reply(hurried)), [2]);
+    c.join_all();
+    assert_eq!(workers_of(c.reply(both)), [2, 3]);
+    let never = c.ask(ME, |request| Ask::Workers { request, at_least: 9 });
+    assert_eq!(workers_of(c.reply(never)), [2, 3], "no more are on their way");
+}
+
+#[test]
+fn a_worker_ends_with_its_slot() {
+    let mut c = Cluster::new(2);
+    let running = c.submit(|_| {});
+    let at = c.where_is(running);
+    let two = c.submit(|spec| {
+        spec.options = Arc::new(TaskOptions { num_cpus: Some(2.0), ..Default::default() });
+    });
+    let end = c.ask(ME, |request| Ask::EndWorker(request, at));
+    assert_eq!(c.reply(end), Some(&Reply::Count(1)));
+    assert!(matches!(c.sent.last(), Some((process, ToWorker::Stop)) if *process == at));
+    c.done(at, running);
+    c.handle(Event::Lost(at, "it ended".into(), vec![]));
+    assert_eq!((c.started.len(), c.free_cpus()), (0, 1.0));
+    assert_eq!(c.error(two).kind, ErrorKind::Unsatisfiable, "there are not so many slots any more");
+    let again = c.ask(ME, |request| Ask::EndWorker(request, at));
+    assert_eq!(c.reply(again), Some(&Reply::Count(0)));
+    let last = c.ask(ME, |request| Ask::EndWorker(request, worker(if at == worker(1) { 2 } else { 1 })));
+    assert!(matches!(c.reply(last), Some(Reply::Failed(error)) if error.to_string().contains("last worker")));
+}
+
+#[test]
+fn calls_say_how_far_they_are() {
+    let mut c = Cluster::new(1);
+    let (running, ahead) = (c.task(), c.task());
+    let needs = c.task_on(ahead);
+    let ids = [running, ahead, needs];
+    let request = c.ask(ME, |request| Ask::Status(request, ids.to_vec()));
+    let (waiting, one) = (CallStatus::Waiting, worker(1));
+    let expected = Reply::Status(vec![CallStatus::Running(one), waiting, waiting]);
+    assert_eq!(c.reply(request), Some(&expected));
+    ids.iter().for_each(|call| c.done(one, *call));
+    let request = c.ask(ME, |request| Ask::Status(request, ids.to_vec()));
+    assert_eq!(c.reply(request), Some(&Reply::Status(vec![CallStatus::Ended; 3])));
+}
+
+#[test]
+fn what_has_not_started_is_cancelled_and_nothing_else() {
+    let mut c = Cluster::new(1);
+    let one = worker(1);
+    let [running, first, second] = [c.task(), c.task(), c.task()];
+    let waiting = c.task_on(running);
+    let all = vec![running, first, second, waiting];
+    let request = c.ask(ME, |request| Ask::Cancel(request, all, Which::Unstarted));
+    assert_eq!(c.error(waiting).kind, ErrorKind::Cancelled);
+    assert_eq!(c.reply(request), None, "the worker is asked first");
+    // It had started the first of them.
+    c.done(one, running);
+    c.handle(Event::Returned(one, vec![second]));
+    assert_eq!(c.reply(request), Some(&Reply::Count(2)));
+    assert_eq!(c.error(second).kind, ErrorKind::Cancelled);
+    c.done(one, first);
+    let request = c.get(ME, &[running, first], None);
+    assert!(
+        matches!(c.reply(request), Some(Reply::Values(values)) if values.iter().all(|v| matches!(v, Value::Ready(_))))
+    );
+}
+
+#[test]
+fn a_worker_that_dies_has_started_nothing_that_it_was_sent_ahead() {
+    let mut c = Cluster::new(1);
+    let (_running, ahead) = (c.task(), c.task());
+    let request = c.ask(ME, |request| Ask::Cancel(request, vec![ahead], Which::Unstarted));
+    assert_eq!(c.reply(request), None);
+    c.handle(Event::Lost(worker(1), "it was killed".into(), vec![]));
+    assert_eq!(c.reply(request), Some(&Reply::Count(1)));
+    assert_eq!(c.error(ahead).kind, ErrorKind::Cancelled);
+}
