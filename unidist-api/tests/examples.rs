@@ -258,6 +258,7 @@ fn churn_leaves_memory_as_it_is() {
     }
 }
 
+#[cfg(feature = "patterns")]
 #[test]
 fn a_reduced_basis_is_the_same_wherever_it_is_made() {
     let ran = |name: &str, backend: &str, more: &[&Path]| {

@@ -14,7 +14,7 @@ use unidist::{Dep, ErrorKind, current_worker, fallible, workers};
 
 pub(super) const CASES: &[Case] = cases!["pool":
     a_pool_has_the_sessions_workers, results_come_in_the_order_of_workers, one_worker_alone,
-    arguments_are_sent_once, a_ref_arrives_as_its_value, map_keeps_the_order, map_takes_lists_of_one_length,
+    arguments_are_sent_once, what_cannot_be_sent, a_ref_arrives_as_its_value, map_keeps_the_order, map_takes_lists_of_one_length,
     map_takes_constants, map_of_nothing, map_over_a_scattered_list, a_failing_worker_leaves_nobody_waiting,
     every_failing_worker_is_named, failing_items_are_named, an_error_of_the_functions_own,
     a_worker_that_dies.only(PYMP), a_worker_that_died_before.only(PYMP), a_part_lost_in_map.only(PYMP),
@@ -87,6 +87,50 @@ fn arguments_are_sent_once() -> Result {
         (Counted(3), vec![4; 100_000]),
     )?;
     assert_eq!((results, ENCODED.load(Ordering::Relaxed)), (vec![7; pool.len()], 1));
+    Ok(())
+}
+
+/// Refuses to be encoded if it is odd.
+#[derive(Clone, Deserialize)]
+#[serde(from = "u64")]
+struct Even(u64);
+
+impl From<u64> for Even {
+    fn from(value: u64) -> Self {
+        Even(value)
+    }
+}
+
+impl Serialize for Even {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 % 2 {
+            0 => self.0.serialize(serializer),
+            _ => Err(serde::ser::Error::custom("odd")),
+        }
+    }
+}
+
+/// An argument, a result or an object that cannot be sent is an error that says so, and concerns nothing else.
+fn what_cannot_be_sent() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let is_encode = |error: &unidist::Error| {
+        assert!(error.to_string().contains("odd"), "{error}");
+        error.as_task().is_none_or(|error| error.kind == ErrorKind::Encode)
+    };
+    let error: unidist::Error = pool.apply(|even: Even| even.0, (Even(1),)).unwrap_err().into();
+    assert!(is_encode(&error), "{error:?}");
+    let error: unidist::Error = pool.push(&Arc::new(Even(1))).unwrap_err().into();
+    assert!(is_encode(&error), "{error:?}");
+    for error in [
+        pool.map(|even: Even| even.0, (each([Even(2), Even(3), Even(4)]),)).unwrap_err(),
+        pool.map(|even: u64| Even(even), (each([2, 3, 4]),)).map(drop).unwrap_err(),
+    ] {
+        let [failure] = error.failures() else { panic!("{error}") };
+        assert!(failure.place == FailurePlace::Item(1) && is_encode(&failure.error), "{failure:?}");
+    }
+    let error = pool.scatter_list(vec![Even(2), Even(3)]).unwrap_err();
+    assert_eq!(error.failures().len(), 1, "{error}");
+    assert_eq!(pool.apply_only(|even: Even| even.0, 0, (Even(4),))?, 4);
     Ok(())
 }
 
@@ -318,29 +362,13 @@ fn numbers_do_not_depend_on_timing() -> Result {
         std::hint::black_box(work);
         pool::rng().u64(..)
     };
+    let second = sequential.apply(|| pool::rng().u64(..), ())?;
     for _ in 0..3 {
         let pool = WorkerPool::over_session()?.with_seed(7);
         assert_eq!(pool.map(mixed, (each(0..50),))?, expected);
+        assert_eq!(pool.apply(|| pool::rng().u64(..), ())?[..1], second);
     }
-    assert_eq!(
-        sequential.apply(|| pool::rng().u64(..), ())?,
-        WorkerPool::over_session()?.with_seed(7).apply_after_one()?
-    );
     Ok(())
-}
-
-/// A pool's second call, on the first worker.
-trait AfterOne {
-    fn apply_after_one(&self) -> Result<Vec<u64>>;
-}
-
-impl AfterOne for WorkerPool {
-    fn apply_after_one(&self) -> Result<Vec<u64>> {
-        self.map(|_: u32| (), (each(0..3),))?;
-        let mut numbers = self.apply(|| pool::rng().u64(..), ())?;
-        numbers.truncate(1);
-        Ok(numbers)
-    }
 }
 
 /// Plain calls go on beside a pool, and another pool too.

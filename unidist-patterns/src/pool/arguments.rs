@@ -251,7 +251,6 @@ macro_rules! arity {
             }
         }
 
-        #[diagnostic::do_not_recommend]
         impl<$($P: PoolParameter, $A: IntoPoolArg<$P>),*> IntoPoolArgs<($($P,)*)> for ($($A,)*) {
             fn __into_sent(self) -> Result<($($P::Sent,)*)> {
                 let ($($a,)*) = self;
@@ -259,7 +258,6 @@ macro_rules! arity {
             }
         }
 
-        #[diagnostic::do_not_recommend]
         impl<$($P: PoolParameter, $A: IntoMapArg<$P>),*> IntoMapArgs<($($P,)*)> for ($($A,)*) {
             fn __into_calls(self) -> Result<Vec<($($P::Sent,)*)>> {
                 let ($($a,)*) = self;

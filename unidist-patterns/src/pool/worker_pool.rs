@@ -10,7 +10,7 @@ use super::store::{Place, Store};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use unidist_core::{Error, ErrorKind, Portable, ProcessId, RemoteFn, put_ref, workers};
+use unidist_core::{Error, ErrorKind, Portable, ProcessId, RemoteFn, put_ref, wait_for_workers, workers};
 
 /// Workers that have copies of objects and parts of arrays, and work on them.
 ///
@@ -82,13 +82,14 @@ pub fn new_pool() -> Result<WorkerPool> {
 }
 
 impl WorkerPool {
-    /// A pool of the workers that the session has now.
+    /// A pool of the workers that the session has now. After one has died, or if other hosts take longer to start, see
+    /// [`wait_for_workers`].
     ///
     /// # Errors
     ///
     /// There is no session.
     pub fn over_session() -> Result<Self> {
-        let workers = workers()?.into_iter().map(|worker| worker.id).collect();
+        let workers = wait_for_workers(1, None)?.into_iter().map(|worker| worker.id).collect();
         Ok(WorkerPool::new(Staff::Workers(workers)))
     }
 
