@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = cases!["pool_objects":
     what_was_not_pushed_is_dropped, pushed_objects_are_copied_once, the_same_object_is_one_copy,
     the_last_handle_counts, removed_twice, what_was_removed_is_not_passed, a_manager_removes_what_it_manages,
     an_object_is_removed_at_its_drop, an_equal_object_is_another, lists_are_scattered_evenly,
-    arrays_are_scattered_evenly, an_array_is_emptied, parts_can_be_changed, an_object_in_use,
+    arrays_are_scattered_evenly, an_array_is_emptied, parts_can_be_changed, an_object_in_use, a_part_is_free_while_others_are_fetched,
     reading_twice_is_fine, a_function_that_panics_keeps_the_part, what_was_pushed_cannot_be_changed,
     another_pools_parts_are_not_here,
 ];
@@ -258,6 +258,21 @@ fn an_object_in_use() -> Result {
         let total: usize = pool.apply(|part: LocalMut<Vec<i32>>| part.len(), (&list,))?.into_iter().sum();
         assert_eq!(total, 3, "it is free again");
     }
+    Ok(())
+}
+
+/// While a worker waits for its copy of one object, a call that runs meanwhile can have another one.
+fn a_part_is_free_while_others_are_fetched() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let counts = pool.scatter_list(vec![0_u64; pool.len()])?;
+    for _ in 0..20 {
+        let pushed = pool.push(&Arc::new(vec![1_u64; 10_000]))?;
+        let count =
+            |mut counts: LocalMut<Vec<u64>>, ones: Local<Vec<u64>>, item: usize| counts[0] += ones[item];
+        pool.map(count, (&counts, &pushed, each(0..20)))?;
+    }
+    let counts = pool.apply(|counts: Local<Vec<u64>>| counts[0], (&counts,))?;
+    assert_eq!(counts.into_iter().sum::<u64>(), 400);
     Ok(())
 }
 

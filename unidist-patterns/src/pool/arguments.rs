@@ -18,6 +18,12 @@ pub trait PoolParameter: Sized + 'static {
     /// What is sent for it.
     #[doc(hidden)]
     type Sent: Portable;
+    /// Has the worker's copy there. It may wait, and other calls may run meanwhile: so this is done for all parameters
+    /// before any of them takes what others may want.
+    #[doc(hidden)]
+    fn __fetch(_sent: &Self::Sent, _place: &AtPlace) -> Result<(), TaskError> {
+        Ok(())
+    }
     #[doc(hidden)]
     fn __arrive(sent: Self::Sent, place: &AtPlace) -> Result<Self, TaskError>;
 }
@@ -40,6 +46,10 @@ impl<A: Portable> PoolParameter for A {
 impl<T: Portable + Sync> PoolParameter for Local<T> {
     type Sent = SentObject<T>;
 
+    fn __fetch(sent: &SentObject<T>, place: &AtPlace) -> Result<(), TaskError> {
+        sent.copy_at(place.0).map(drop)
+    }
+
     fn __arrive(sent: SentObject<T>, place: &AtPlace) -> Result<Self, TaskError> {
         Local::of(&*sent.copy_at(place.0)?)
     }
@@ -48,6 +58,10 @@ impl<T: Portable + Sync> PoolParameter for Local<T> {
 #[diagnostic::do_not_recommend]
 impl<T: Portable + Sync> PoolParameter for LocalMut<T> {
     type Sent = SentObject<T>;
+
+    fn __fetch(sent: &SentObject<T>, place: &AtPlace) -> Result<(), TaskError> {
+        sent.copy_at(place.0).map(drop)
+    }
 
     fn __arrive(sent: SentObject<T>, place: &AtPlace) -> Result<Self, TaskError> {
         LocalMut::of(sent.copy_at(place.0)?)
@@ -247,6 +261,7 @@ macro_rules! arity {
             type Sent = ($($P::Sent,)*);
 
             fn __arrive(($($a,)*): Self::Sent, _place: &AtPlace) -> Result<Self, TaskError> {
+                $($P::__fetch(&$a, _place)?;)*
                 Ok(($($P::__arrive($a, _place)?,)*))
             }
         }
