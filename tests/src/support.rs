@@ -7,7 +7,7 @@ use unidist::prelude::*;
 use unidist::{Error, ErrorKind};
 
 /// How long something may take of which no event tells.
-pub(crate) const BOUND: std::time::Duration = std::time::Duration::from_secs(30);
+pub(crate) const BOUND: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// An event that any task or actor can wait for. It stays once it has happened.
 pub(crate) struct Signal {

@@ -27,6 +27,9 @@ struct Configuration;
 #[doc = include_str!("../../docs/running-on-mpi.md")]
 struct RunningOnMpi;
 
+#[doc = include_str!("../../docs/from-mpi4py.md")]
+struct FromMpi4py;
+
 #[cfg(feature = "patterns")]
 #[doc = include_str!("../../docs/from-pymor.md")]
 struct FromPymor;

@@ -133,8 +133,8 @@ pub use unidist_patterns::{executor, pool, view};
 /// ```
 pub mod config {
     pub use unidist_config::{
-        Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, ObjectStoreMemory,
-        Resources, Source, SpillDir, SpillLimit,
+        Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, MaxWorkers,
+        ObjectStoreMemory, Resources, Source, SpillDir, SpillLimit,
     };
 }
 

@@ -95,8 +95,8 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-#[test]
-fn julia_is_what_one_loop_computes() {
+/// The picture that one loop computes.
+fn julia() -> Vec<u8> {
     let mut expected = vec![0; 1280 * 960];
     for (index, pixel) in expected.iter_mut().enumerate() {
         let (column, line) = ((index % 1280) as f64, (index / 1280) as f64);
@@ -108,24 +108,50 @@ fn julia_is_what_one_loop_computes() {
         }
         *pixel = n;
     }
+    expected
+}
+
+/// The picture in a file.
+fn picture(path: &Path) -> Vec<u8> {
+    let decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    assert_eq!((reader.info().width, reader.info().height), (1280, 960));
+    let mut picture = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut picture).unwrap();
+    picture
+}
+
+#[test]
+fn julia_is_what_one_loop_computes() {
+    let expected = julia();
     for backend in BACKENDS {
         let output = folder(&format!("julia-{backend}")).join("picture.png");
         let text = run("julia", backend, &["--output".as_ref(), &output]).text();
         assert!(text.contains("960 tasks") && text.contains(&format!("backend {backend}")), "{text}");
-        let decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(&output).unwrap()));
-        let mut reader = decoder.read_info().unwrap();
-        assert_eq!((reader.info().width, reader.info().height), (1280, 960));
-        let mut picture = vec![0; reader.output_buffer_size().unwrap()];
-        reader.next_frame(&mut picture).unwrap();
-        assert!(picture == expected, "the picture of backend {backend} differs");
+        assert!(picture(&output) == expected, "the picture of backend {backend} differs");
+    }
+}
+
+#[test]
+fn so_is_that_of_the_executor() {
+    let expected = julia();
+    for (backend, chunksize) in BACKENDS.iter().flat_map(|backend| [(backend, "1"), (backend, "7")]) {
+        let output = folder(&format!("executor-julia-{backend}-{chunksize}")).join("picture.png");
+        let arguments = ["--chunksize".as_ref(), chunksize.as_ref(), "--output".as_ref(), output.as_path()];
+        let text = run("executor_julia", backend, &arguments).text();
+        let calls = if chunksize == "1" { "960 calls" } else { "138 calls" };
+        assert!(text.contains(calls) && text.contains(&format!("backend {backend}")), "{text}");
+        assert!(picture(&output) == expected, "the picture of backend {backend} differs");
     }
 }
 
 #[test]
 fn julia_says_where_it_cannot_write() {
-    for backend in BACKENDS {
-        let output = folder(&format!("julia-nowhere-{backend}")).join("no-such-folder/picture.png");
-        let ran = run("julia", backend, &["--output".as_ref(), &output]);
+    for (backend, example) in
+        BACKENDS.iter().flat_map(|backend| [(backend, "julia"), (backend, "executor_julia")])
+    {
+        let output = folder(&format!("{example}-nowhere-{backend}")).join("no-such-folder/picture.png");
+        let ran = run(example, backend, &["--output".as_ref(), &output]);
         assert_eq!(ran.status.code(), Some(1));
         assert!(ran.stderr.contains("no-such-folder"), "{}", ran.stderr);
     }

@@ -35,9 +35,10 @@ mod variable;
 pub use error::ConfigError;
 pub use host::HostName;
 pub use parameters::{
-    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MpiBackoff, MpiHosts, MpiLog,
-    MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory, MpiSharedObjectStoreThreshold,
-    MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit, VARIABLES,
+    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
+    MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
+    MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
+    SpillLimit, VARIABLES,
 };
 pub use parameters_mpi::MpiRuntimeEnv;
 pub use reference::reference_page;

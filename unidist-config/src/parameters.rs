@@ -98,6 +98,9 @@ registry! {
     /// task it never waits.
     MaxPendingTasks = "UNIDIST_MAX_PENDING_TASKS": Option<NonZeroUsize>, default None, "no limit";
 
+    /// How many calls of an executor (`unidist::executor`) run at once, if the program does not say so itself.
+    MaxWorkers = "UNIDIST_MAX_WORKERS": Option<NonZeroUsize>, default None, "as many as there are workers";
+
     /// How many seconds a call that was cancelled, or has run out of time, has to leave its worker process. One that
     /// has not by then, because it computes without end or waits for something else, loses its worker.
     CancelGrace = "UNIDIST_CANCEL_GRACE": Duration, default Duration::from_secs(1), "1";
@@ -369,6 +372,34 @@ impl MaxPendingTasks {
     /// assert_eq!(MaxPendingTasks::get()?.map(|limit| limit.get()), Some(1000));
     /// MaxPendingTasks::put(None)?;
     /// assert_eq!(MaxPendingTasks::get()?, None);
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(limit: impl Into<Option<usize>>) -> Result<(), ConfigError> {
+        put::<Self>(limit.into().map(|limit| limit.to_string()).unwrap_or_default().into())
+    }
+}
+
+impl MaxWorkers {
+    /// The limit, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    pub fn get() -> Result<Option<NonZeroUsize>, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the limit, or `None` for as many as there are workers.
+    ///
+    /// ```
+    /// use unidist_config::MaxWorkers;
+    /// MaxWorkers::put(2)?;
+    /// assert_eq!(MaxWorkers::get()?.map(|limit| limit.get()), Some(2));
+    /// assert!(MaxWorkers::put(0).is_err());
     /// # Ok::<(), unidist_config::ConfigError>(())
     /// ```
     ///

@@ -1,9 +1,10 @@
 //! All settings together, resolved and validated once.
 
 use crate::parameters::{
-    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MpiBackoff, MpiHosts, MpiLog,
-    MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory, MpiSharedObjectStoreThreshold,
-    MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir, SpillLimit,
+    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
+    MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
+    MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
+    SpillLimit,
 };
 use crate::parameters_mpi::MpiRuntimeEnv;
 use crate::variable::{self, Definition, Raw};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub log_dir: Option<PathBuf>,
     /// How many tasks of the program may be unfinished at once.
     pub max_pending_tasks: Option<NonZeroUsize>,
+    /// How many calls of an executor run at once; as many as there are workers without.
+    pub max_workers: Option<NonZeroUsize>,
     /// How long a call that was cancelled, or has run out of time, has to leave its worker.
     pub cancel_grace: Duration,
     /// How long another host may be silent before it is lost.
@@ -116,6 +119,7 @@ impl Settings {
             resources: resolve::<Resources>(&given)?,
             log_dir: resolve::<LogDir>(&given)?,
             max_pending_tasks: resolve::<MaxPendingTasks>(&given)?,
+            max_workers: resolve::<MaxWorkers>(&given)?,
             cancel_grace: resolve::<CancelGrace>(&given)?,
             host_timeout: resolve::<HostTimeout>(&given)?.0,
             mpi: MpiSettings {
@@ -181,6 +185,7 @@ mod tests {
         assert_eq!((settings.spill_dir, settings.spill_limit), (None, None));
         assert!(settings.resources.is_empty());
         assert_eq!((settings.log_dir, settings.max_pending_tasks), (None, None));
+        assert_eq!(settings.max_workers, None);
         assert_eq!(settings.cancel_grace, Duration::from_secs(1));
         assert_eq!(settings.host_timeout, Duration::from_secs(30));
         let mpi = settings.mpi;
@@ -201,6 +206,7 @@ mod tests {
             ("UNIDIST_RESOURCES", "gpu=2,licence=1"),
             ("UNIDIST_LOG_DIR", "/tmp/logs"),
             ("UNIDIST_MAX_PENDING_TASKS", "100"),
+            ("UNIDIST_MAX_WORKERS", "5"),
             ("UNIDIST_CANCEL_GRACE", "0.25"),
             ("UNIDIST_HOST_TIMEOUT", "2.5"),
             ("UNIDIST_MPI_SPAWN", "No"),
@@ -222,6 +228,7 @@ mod tests {
             resources: [("gpu".to_owned(), 2.0), ("licence".to_owned(), 1.0)].into(),
             log_dir: Some("/tmp/logs".into()),
             max_pending_tasks: NonZeroUsize::new(100),
+            max_workers: NonZeroUsize::new(5),
             cancel_grace: Duration::from_millis(250),
             host_timeout: Duration::from_millis(2500),
             mpi: MpiSettings {

@@ -8,6 +8,7 @@
 use crate::library;
 use bytes::Bytes;
 use mpi::ffi;
+use mpi::raw::AsRaw;
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -280,6 +281,11 @@ pub(crate) fn built_for() -> library::Header {
     }
 }
 
+/// Communicators of the crate `mpi`, as programs have them.
+pub trait AnyCommunicator: AsRaw<Raw = ffi::MPI_Comm> {}
+
+impl<C: AsRaw<Raw = ffi::MPI_Comm>> AnyCommunicator for C {}
+
 /// A group of processes that talk to each other.
 #[derive(Debug)]
 pub(crate) struct Communicator {
@@ -296,6 +302,24 @@ impl Communicator {
         // SAFETY: the communicator is there.
         unsafe { ffi::MPI_Comm_set_errhandler(raw, ffi::RSMPI_ERRORS_RETURN) };
         Communicator { raw }
+    }
+
+    /// The ranks of another communicator, apart from other uses of it, with this one as the first; none if there is no such
+    /// rank. All of them call this.
+    pub(crate) fn from_first<C: AnyCommunicator>(other: &C, first: usize) -> Result<Option<Self>, MpiError> {
+        // SAFETY: MPI is initialised, and whoever has the value has a communicator.
+        unsafe {
+            let raw = other.as_raw();
+            let (mut rank, mut size) = (0, 0);
+            check(ffi::MPI_Comm_rank(raw, &mut rank))?;
+            check(ffi::MPI_Comm_size(raw, &mut size))?;
+            let Some(first) = c_int::try_from(first).ok().filter(|first| *first < size) else {
+                return Ok(None);
+            };
+            let mut new = ffi::RSMPI_COMM_NULL;
+            check(ffi::MPI_Comm_split(raw, 0, (rank - first).rem_euclid(size), &mut new))?;
+            Ok(Some(Communicator::new(new)))
+        }
     }
 
     pub(crate) fn rank(&self) -> usize {

@@ -8,6 +8,7 @@
 //! - [`launch`]: which hosts there are, and how MPI is asked for processes there.
 //! - [`controller`], [`monitor`]: how the two come into a session and leave it; [`worker`]: ranks that sleep, and what
 //!   environment and CPUs workers get.
+//! - `guest`: a session on a communicator of the program's own.
 //! - `membership`: a process's part from the beginning to the end; `farewell`: how all agree on the end.
 //! - [`topology`]: who is where, as all have agreed on.
 //! - [`network`]: messages and memory between the hosts, for the engine. It is made of `serialization` (the frame of a
@@ -22,6 +23,7 @@ pub mod bench;
 mod communication;
 pub mod controller;
 mod farewell;
+mod guest;
 mod heartbeat;
 mod keeper;
 pub mod launch;
@@ -36,6 +38,8 @@ mod shared_store;
 pub mod topology;
 pub mod worker;
 
+pub use communication::AnyCommunicator;
+pub use guest::start_on;
 pub use membership::Membership;
 pub use session::{serve_if_started, start};
 

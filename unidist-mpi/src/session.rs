@@ -65,7 +65,11 @@ fn check_store(settings: &Settings) -> Result<()> {
 }
 
 /// The engine of the controller, with those of the other hosts.
-fn start_on(membership: Membership, settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> {
+pub(crate) fn start_on(
+    membership: Membership,
+    settings: &Settings,
+    program: Program,
+) -> Result<Arc<dyn Backend>> {
     let cpus = slots(&membership.topology().hosts, settings);
     let hosts = membership.topology().hosts.clone();
     let mut all = hosts.iter().zip(cpus);
@@ -101,7 +105,7 @@ fn leave(membership: Membership) {
 }
 
 /// Serves the controller on this host, to the end.
-fn serve(membership: Membership, program: Program) -> Result<()> {
+pub(crate) fn serve(membership: Membership, program: Program) -> Result<()> {
     let mut network = membership.network();
     let served = unidist_engine::monitor::serve(&mut *network, membership.place(), &(program.build_id)());
     drop(network);
@@ -138,8 +142,8 @@ fn own_cpus(settings: &Settings, slots: Option<usize>) -> usize {
 /// The CPU slots of each host. In SPMD mode there is one for each rank that stands for a worker; else those that the
 /// settings give to all hosts together, spread evenly, or what each host has.
 fn slots(hosts: &[Host], settings: &Settings) -> Vec<usize> {
-    if hosts.iter().any(|host| host.monitor.is_some()) {
-        return hosts.iter().map(|host| host.workers.len()).collect();
+    if hosts.iter().any(Host::is_of_ranks) {
+        return hosts.iter().map(|host| host.bindings().count()).collect();
     }
     match CpuCount::source() {
         Source::Default => hosts.iter().map(|host| host.cpus).collect(),
@@ -155,8 +159,7 @@ fn spread(slots: usize, hosts: usize) -> Vec<usize> {
 /// The sets of CPUs that the workers of a host get: in SPMD mode those of the ranks that they stand for, else all that
 /// there are, whatever the launcher has bound this process to.
 fn bindings(host: &Host) -> Vec<Vec<usize>> {
-    let of_ranks = host.workers.iter().map(|(_, cpus)| cpus.iter().map(|cpu| *cpu as usize).collect());
-    of_ranks.collect()
+    host.bindings().map(|cpus| cpus.iter().map(|cpu| *cpu as usize).collect()).collect()
 }
 
 fn all_cpus() -> Vec<Vec<usize>> {

@@ -80,9 +80,21 @@ pub struct Host {
     pub workers: Vec<(usize, Vec<u32>)>,
     /// The monitor, in SPMD mode: the lowest rank that is not the controller.
     pub monitor: Option<usize>,
+    /// If the rank of the engine stands for a worker, too: the CPUs that it may use.
+    pub engine_works: Option<Vec<u32>>,
 }
 
 impl Host {
+    /// Whether its workers stand for ranks that were started before.
+    pub fn is_of_ranks(&self) -> bool {
+        self.monitor.is_some() || self.bindings().next().is_some()
+    }
+
+    /// The CPUs that each worker may use, where those stand for ranks.
+    pub fn bindings(&self) -> impl Iterator<Item = &[u32]> {
+        self.engine_works.iter().chain(self.workers.iter().map(|(_, cpus)| cpus)).map(Vec::as_slice)
+    }
+
     /// The ranks that only sleep: neither the controller nor the monitor of a further host.
     pub fn sleepers(&self) -> impl Iterator<Item = usize> {
         let monitor = self.monitor.filter(|monitor| *monitor != self.engine);
@@ -129,6 +141,7 @@ impl Introduction {
             engine_pid: self.pid,
             workers: Vec::new(),
             monitor: None,
+            engine_works: None,
         }
     }
 }
@@ -233,6 +246,32 @@ impl Topology {
             }
         }
         Ok(Topology { hosts }.on_the_terms_of(all))
+    }
+
+    /// What the ranks of a communicator conclude: the first is the controller, and each other one stands for a worker. Of
+    /// those, the first on each further host is the end of the network there. Alone, the controller stands for one, too.
+    ///
+    /// # Errors
+    ///
+    /// They run different executables.
+    pub fn of_guests(all: &[Introduction]) -> Result<Topology> {
+        check(all)?;
+        let mut hosts: Vec<Host> = Vec::new();
+        let mut places = BTreeMap::new();
+        for (rank, one) in (0..).zip(all) {
+            match places.get(&(&one.host, one.first_on_host)) {
+                Some(place) => {
+                    let host: &mut Host = &mut hosts[*place];
+                    host.workers.push((rank as usize, one.binding.clone()));
+                }
+                None => {
+                    places.insert((&one.host, one.first_on_host), hosts.len());
+                    let works = rank > 0 || all.len() == 1;
+                    hosts.push(Host { engine_works: works.then(|| one.binding.clone()), ..one.host(rank) });
+                }
+            }
+        }
+        Ok(Topology { hosts }.with_distinct_addresses())
     }
 
     /// The same with the slots that rank 0 was told, and with addresses that tell hosts apart.

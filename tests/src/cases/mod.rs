@@ -8,6 +8,10 @@ mod configuration;
 mod control;
 mod crashes;
 mod errors;
+mod executor;
+mod executor_futures;
+mod executor_maps;
+mod executor_workers;
 mod hosts;
 mod lifecycle;
 mod memory;
@@ -15,6 +19,7 @@ mod nested;
 mod never;
 mod objects;
 mod options;
+mod placement;
 mod pool;
 mod pool_objects;
 mod restarts;
@@ -35,6 +40,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     store::CASES,
     tasks::CASES,
     options::CASES,
+    placement::CASES,
     closures::CASES,
     errors::CASES,
     wait::CASES,
@@ -47,6 +53,10 @@ pub(crate) const ALL: &[&[Case]] = &[
     memory::CASES,
     never::CASES,
     hosts::CASES,
+    executor::CASES,
+    executor_maps::CASES,
+    executor_futures::CASES,
+    executor_workers::CASES,
     pool::CASES,
     pool_objects::CASES,
 ];

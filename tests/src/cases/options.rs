@@ -196,7 +196,7 @@ fn licensed(path: String) -> bool {
     is_alone(&path)
 }
 
-fn is_alone(path: &str) -> bool {
+pub(super) fn is_alone(path: &str) -> bool {
     let is_first = std::fs::File::create_new(path).is_ok();
     for _ in 0..1000 {
         std::thread::yield_now();
@@ -204,7 +204,7 @@ fn is_alone(path: &str) -> bool {
     is_first && std::fs::remove_file(path).is_ok()
 }
 
-fn scratch(name: &str) -> String {
+pub(super) fn scratch(name: &str) -> String {
     let path = std::env::temp_dir().join(format!("unidist-tests-{}-{name}", std::process::id()));
     path.to_str().unwrap().to_owned()
 }

@@ -15,10 +15,10 @@ use unidist::{Dep, ErrorKind, current_worker, fallible, workers};
 pub(super) const CASES: &[Case] = cases!["pool":
     a_pool_has_the_sessions_workers, results_come_in_the_order_of_workers, one_worker_alone,
     arguments_are_sent_once, what_cannot_be_sent, a_ref_arrives_as_its_value, map_keeps_the_order, map_takes_lists_of_one_length,
-    map_takes_constants, map_of_nothing, map_over_a_scattered_list, a_failing_worker_leaves_nobody_waiting,
+    map_takes_constants, map_of_nothing, a_failing_worker_leaves_nobody_waiting,
     every_failing_worker_is_named, failing_items_are_named, an_error_of_the_functions_own,
     a_worker_that_dies.only(PYMP), a_worker_that_died_before.only(PYMP), a_part_lost_in_map.only(PYMP),
-    the_seed_decides, numbers_do_not_depend_on_timing, beside_plain_calls, a_pool_in_a_task, pools_on_threads,
+    the_seed_decides, numbers_do_not_depend_on_timing, beside_plain_calls, beside_an_executor, a_pool_in_a_task, pools_on_threads,
     a_dummy_needs_no_session.bare().not_spmd(), a_dummy_does_the_same, new_pool_picks.bare().not_spmd(),
     a_pool_outlives_its_session.bare().not_spmd(),
 ];
@@ -197,15 +197,6 @@ fn map_of_nothing() -> Result {
     Ok(())
 }
 
-/// In `map`, too, a scattered list is the worker's own part.
-fn map_over_a_scattered_list() -> Result {
-    let pool = WorkerPool::over_session()?;
-    let list = pool.scatter_list(workers()?.iter().map(|worker| worker.id.number()).collect())?;
-    let own = pool.map(|part: Local<Vec<u32>>, _: u32| part[..] == [me()], (&list, each(0..20)))?;
-    assert_eq!(own, [true; 20]);
-    Ok(())
-}
-
 fn refuses_on(worker: u32, log: ActorHandle<Log>) -> Result<u32, Refusal> {
     if me() == worker {
         return Err(Refusal { with: worker.into() });
@@ -380,6 +371,18 @@ fn beside_plain_calls() -> Result {
     let sums = first.apply(|part: Local<Vec<i64>>| part.iter().map(|x| x * x).sum::<i64>(), (&list,))?;
     assert_eq!(get(plain)?, squares);
     assert_eq!(sums.into_iter().sum::<i64>(), squares.into_iter().sum());
+    Ok(())
+}
+
+/// An executor's calls go on beside a pool's.
+fn beside_an_executor() -> Result {
+    let (pool, executor) = (WorkerPool::over_session()?, unidist::executor::Executor::new()?);
+    let squares = executor.map(|x: i64| x * x, 0..100)?;
+    let pushed = pool.push(&Arc::new(2))?;
+    let doubled = pool.map(|x: i64, two: Local<i64>| x * *two, (each(0..100), &pushed))?;
+    assert!(doubled.into_iter().eq((0..100).map(|x| 2 * x)));
+    let squares: Vec<_> = squares.collect::<Result<_, _>>()?;
+    assert!(squares.into_iter().eq((0..100).map(|x| x * x)));
     Ok(())
 }
 

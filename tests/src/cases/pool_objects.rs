@@ -9,12 +9,13 @@ use std::sync::Arc;
 use unidist::ErrorKind;
 use unidist::pool::{Local, LocalError, LocalMut, PoolError, RemoteObjectManager, WorkerPool, each};
 use unidist::prelude::*;
+use unidist::{current_worker, workers};
 
 pub(super) const CASES: &[Case] = cases!["pool_objects":
     what_was_not_pushed_is_dropped, pushed_objects_are_copied_once, the_same_object_is_one_copy,
     the_last_handle_counts, removed_twice, what_was_removed_is_not_passed, a_manager_removes_what_it_manages,
     an_object_is_removed_at_its_drop, an_equal_object_is_another, lists_are_scattered_evenly,
-    arrays_are_scattered_evenly, an_array_is_emptied, parts_can_be_changed, an_object_in_use, a_part_is_free_while_others_are_fetched,
+    arrays_are_scattered_evenly, an_array_is_emptied, parts_can_be_changed, parts_in_map, an_object_in_use, a_part_is_free_while_others_are_fetched,
     reading_twice_is_fine, a_function_that_panics_keeps_the_part, what_was_pushed_cannot_be_changed,
     another_pools_parts_are_not_here,
 ];
@@ -236,6 +237,15 @@ fn parts_can_be_changed() -> Result {
     pool.apply_only(|mut part: LocalMut<Vec<i64>>| part.push(100), 1, (&list,))?;
     let parts = pool.apply(|part: Local<Vec<i64>>| part.clone(), (&list,))?;
     assert_eq!(parts[..2], [vec![8, 8], vec![8, 8, 100]]);
+    Ok(())
+}
+
+/// In `map`, too, a worker has its own part.
+fn parts_in_map() -> Result {
+    let pool = WorkerPool::over_session()?;
+    let list = pool.scatter_list(workers()?.iter().map(|worker| worker.id).collect::<Vec<_>>())?;
+    let is_own = |part: Local<Vec<unidist::ProcessId>>, _: u32| Some(part[0]) == current_worker();
+    assert_eq!(pool.map(is_own, (&list, each(0..20)))?, [true; 20]);
     Ok(())
 }
 

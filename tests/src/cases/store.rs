@@ -20,8 +20,8 @@ pub(super) const CASES: &[Case] = cases!["store":
     a_view_stays_as_it_was.settings(&[MEMORY_8, DISK_256]), arguments_of_running_calls_stay.settings(&[MEMORY_8, DISK_256]),
     actors_keep_views_of_what_was_spilled.settings(&[MEMORY_8, DISK_256]), a_crash_gives_views_back.settings(&[MEMORY_8, NO_DISK]).only(PYMP),
     a_full_store_names_its_holders.settings(&[MEMORY_8, DISK_4]).only(PYMP), without_a_disk_a_full_store_is_an_error.settings(&[MEMORY_8, NO_DISK]).only(PYMP),
-    more_than_the_whole_store.settings(&[MEMORY_8, DISK_256]).only(PYMP), a_full_disk_is_an_error.bare().only(PYMP),
-    an_unusable_folder_is_an_error.not_spmd().bare().only(PYMP), nothing_is_left_in_the_folder.bare().only(PYMP),
+    more_than_the_whole_store.settings(&[MEMORY_8, DISK_256]).only(PYMP), a_full_disk_is_an_error.not_spmd().bare().only(PYMP),
+    an_unusable_folder_is_an_error.not_spmd().bare().only(PYMP), nothing_is_left_in_the_folder.not_spmd().bare().only(PYMP),
     memory_stays_flat.settings(&[MEMORY_16]), a_result_is_not_copied.settings(&[MEMORY_16, NO_DISK]).only(PYMP),
 ];
 

@@ -1,0 +1,269 @@
+//! The executor: what it does to workers, and who shares them.
+
+use super::executor::{behind, gate, open, says, square, squares};
+use crate::case::{Case, PYMP, Result, cases};
+use crate::support::{BOUND, Log, Refusal, Signal, kind};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::mpsc;
+use unidist::executor::{self, Error, Executor, ReturnWhen, as_completed, collect, compose, wait};
+use unidist::prelude::{ActorHandle, get};
+use unidist::{ErrorKind, current_worker, fallible, num_cpus, workers};
+
+pub(super) const CASES: &[Case] = cases!["executor_workers":
+    an_initializer, once_in_each_worker, again_in_a_new_worker.only(PYMP).one_host(), a_failed_initializer,
+    an_initializer_that_panics, a_failed_initializer_at_bootup, another_executor_goes_on, an_environment,
+    what_cannot_be_sent, inside_a_task, waiting_inside_a_task, deeper_than_there_are_workers,
+    several_share_one_pool, a_flood_starves_nobody.only(PYMP).one_host(),
+];
+
+/// What an initializer in this process has left: on `pyseq` there is one process.
+static PREPARED: std::sync::Mutex<i64> = std::sync::Mutex::new(0);
+
+/// The initializer runs before the first task of a worker.
+fn an_initializer() -> Result {
+    let prepares = |x: i64, y: i64| *PREPARED.lock().unwrap() = x * y;
+    let executor = Executor::builder().initializer(prepares, (6, 7)).build()?;
+    let prepared = |x: i64| *PREPARED.lock().unwrap() + x;
+    assert_eq!(executor.submit(prepared, (0,))?.result(None)?, 42);
+    let results: Vec<i64> = executor.map(prepared, 0..20)?.collect::<Result<_, _>>()?;
+    assert_eq!(results, (42..62).collect::<Vec<_>>());
+    let chunks: Vec<i64> = executor.options().chunksize(6).map(prepared, 0..20)?.collect::<Result<_, _>>()?;
+    assert_eq!(chunks, results);
+    Ok(())
+}
+
+/// It runs once in each; `bootup(true)` has it run everywhere.
+fn once_in_each_worker() -> Result {
+    let log = Log::remote();
+    let executor = Executor::builder().initializer(says, (log.clone(),)).build()?;
+    executor.bootup(false)?;
+    executor.bootup(true)?;
+    let there: Vec<_> = workers()?.iter().map(|worker| worker.id.to_string()).collect();
+    let mut said = get(log.said.remote(there.len()))?;
+    assert_eq!(executor.map(square, 0..100)?.count(), 100);
+    assert_eq!(get(log.said.remote(there.len()))?, said);
+    said.sort_unstable();
+    let mut there = there;
+    there.sort_unstable();
+    assert_eq!(said, there);
+    Ok(())
+}
+
+/// A worker that takes the place of one that died runs it again.
+fn again_in_a_new_worker() -> Result {
+    let log = Log::remote();
+    let executor = Executor::builder().initializer(says, (log.clone(),)).build()?;
+    executor.bootup(true)?;
+    let before = workers()?.len();
+    let error = executor.submit(|| std::process::abort(), ())?.result(None).map(|()| ()).unwrap_err();
+    assert_eq!(error.as_task().unwrap().kind, ErrorKind::WorkerDied);
+    unidist::wait_for_workers(before, Some(BOUND))?;
+    executor.bootup(true)?;
+    let mut said = get(log.said.remote(before + 1))?;
+    said.sort_unstable();
+    said.dedup();
+    assert_eq!(said.len(), before + 1);
+    Ok(())
+}
+
+fn is_broken<T: std::fmt::Debug>(result: Result<T, Error>, by: &str) {
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::Broken { .. }), "{error:?}");
+    assert!(error.to_string().contains(by), "{error} does not name {by}");
+}
+
+/// A failed initializer breaks the executor: what is pending and what comes later say so, with the cause.
+fn a_failed_initializer() -> Result {
+    let signal = Signal::remote();
+    let refuses = |with: i64| -> Result<(), Refusal> { Err(Refusal { with }) };
+    let executor = Executor::builder().initializer(fallible(refuses), (77,)).build()?;
+    let waits = executor.submit(behind, (gate(&signal), 1))?;
+    let mut mapped = executor.starmap(behind, [(gate(&signal), 1)])?;
+    is_broken(executor.submit(square, (1,)).and_then(|future| future.result(None)), "77");
+    is_broken(waits.result(None), "77");
+    is_broken(mapped.next().unwrap(), "77");
+    assert!(!waits.cancelled());
+    is_broken(executor.submit(square, (1,)), "77");
+    is_broken(executor.map(square, 0..2), "77");
+    is_broken(executor.bootup(true), "77");
+    open(&signal)
+}
+
+/// So does one that panics, noticed by a map.
+fn an_initializer_that_panics() -> Result {
+    let executor = Executor::builder().initializer(|| panic!("an initializer's panic"), ()).build()?;
+    for chunksize in [1, 2] {
+        match executor.options().chunksize(chunksize).map(square, 0..4) {
+            Ok(results) => results.for_each(|result| is_broken(result, "an initializer's panic")),
+            refused => is_broken(refused, "an initializer's panic"),
+        }
+    }
+    is_broken(executor.submit(square, (1,)), "an initializer's panic");
+    Ok(())
+}
+
+/// `bootup(true)` tells of it.
+fn a_failed_initializer_at_bootup() -> Result {
+    let executor = Executor::builder().initializer(|| panic!("an initializer's panic"), ()).build()?;
+    is_broken(executor.bootup(true), "an initializer's panic");
+    is_broken(executor.submit(square, (1,)), "an initializer's panic");
+    Ok(())
+}
+
+/// A broken executor breaks no other one, even one whose task it belongs to.
+fn another_executor_goes_on() -> Result {
+    let executor = Executor::builder().initializer(|| (), ()).build()?;
+    let inner = || -> Result<i64, unidist::Error> {
+        let broken = Executor::builder().initializer(|| panic!("an initializer's panic"), ()).build()?;
+        Ok(broken.submit(square, (1,))?.result(None)?)
+    };
+    let error = executor.submit(fallible(inner), ())?.result(None).unwrap_err();
+    assert!(matches!(error, Error::Task(_)), "{error:?}");
+    assert_eq!(executor.submit(square, (3,))?.result(None)?, 9);
+    Ok(())
+}
+
+/// Tasks and the initializer ask for the environment and the directory of their executor.
+fn an_environment() -> Result {
+    let asks = || (executor::env("COLOUR"), executor::wdir().unwrap());
+    let red = Executor::builder().env("COLOUR", "red").wdir("/red").build()?;
+    let logs = |log: ActorHandle<Log>| get(log.say.remote(executor::env("COLOUR").unwrap())).unwrap();
+    let log = Log::remote();
+    let blue = Executor::builder().env("COLOUR", "blue").initializer(logs, (log.clone(),)).build()?;
+    let none = Executor::new()?;
+    let (red, blue) = (red.submit(asks, ())?, blue.submit(asks, ())?);
+    assert_eq!(red.result(None)?, (Some("red".to_owned()), "/red".into()));
+    assert_eq!(blue.result(None)?.0.as_deref(), Some("blue"));
+    assert_eq!(none.submit(asks, ())?.result(None)?, (None, std::env::current_dir().unwrap()));
+    assert_eq!(get(log.said.remote(1_usize))?, ["blue"]);
+    assert_eq!(executor::env("COLOUR"), None);
+    Ok(())
+}
+
+/// A value that cannot be encoded, or not be decoded.
+#[derive(Debug, PartialEq)]
+struct Awkward {
+    sends: bool,
+}
+
+impl Serialize for Awkward {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.sends {
+            true => serializer.serialize_bool(true),
+            false => Err(serde::ser::Error::custom("it does not want to go")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Awkward {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bool::deserialize(deserializer).map(|sends| Awkward { sends })
+    }
+}
+
+/// An argument or a result that cannot be serialised fails its own future alone.
+fn what_cannot_be_sent() -> Result {
+    let executor = Executor::new()?;
+    let takes = |value: Awkward| value.sends;
+    let gives = |sends: bool| Awkward { sends };
+    let (argument, result) =
+        (executor.submit(takes, (Awkward { sends: false },))?, executor.submit(gives, (false,))?);
+    for error in [argument.result(None).unwrap_err(), result.result(None).unwrap_err()] {
+        assert!(error.to_string().contains("it does not want to go"), "{error}");
+        assert_eq!(kind(&error.into()), ErrorKind::Encode);
+    }
+    assert!(argument.done() && result.done());
+    assert!(executor.submit(takes, (Awkward { sends: true },))?.result(None)?);
+    let mapped: Vec<_> = executor.map(gives, [true, false, true])?.map(|result| result.is_ok()).collect();
+    assert_eq!(mapped, [true, false, true]);
+    Ok(())
+}
+
+/// An executor that is made inside a task shares the session.
+fn inside_a_task() -> Result {
+    let nested = |n: i64| -> Result<i64, unidist::Error> {
+        let executor = Executor::new()?;
+        assert_eq!(executor.num_workers()?, num_cpus()?);
+        let first = executor.submit(square, (n,))?;
+        let rest = executor.options().unordered().map(square, 0..n)?.sum::<Result<i64, _>>()?;
+        Ok(first.result(None)? + rest)
+    };
+    let executor = Executor::new()?;
+    assert_eq!(executor.submit(fallible(nested), (4,))?.result(None)?, 30);
+    assert_eq!(executor.map(fallible(nested), 0..8)?.sum::<Result<i64, _>>()?, 336);
+    Ok(())
+}
+
+/// There, too, whatever waits gives its CPU slot back: all of them wait at once.
+fn waiting_inside_a_task() -> Result {
+    let nested = |_: i64| -> Result<i64, unidist::Error> {
+        let executor = Executor::new()?;
+        let futures = squares(&executor, 0..4)?;
+        let mut sum =
+            as_completed(&futures, None).map(|future| future?.result(None)).sum::<Result<i64, _>>()?;
+        for return_when in [ReturnWhen::FirstCompleted, ReturnWhen::FirstException, ReturnWhen::AllCompleted]
+        {
+            let futures = squares(&executor, 0..4)?;
+            sum += wait(&futures, return_when, Some(BOUND))?.done.len().min(1) as i64;
+        }
+        let collected = collect(squares(&executor, 0..3)?);
+        sum += compose(&collected, |values| Ok(values.len() as i64)).result(Some(BOUND))?;
+        Ok(sum)
+    };
+    let executor = Executor::new()?;
+    let sums: Vec<i64> = executor.map(fallible(nested), 0..6)?.collect::<Result<_, _>>()?;
+    assert_eq!(sums, [20; 6]);
+    Ok(())
+}
+
+fn depth(left: i64) -> i64 {
+    match left {
+        0 => 0,
+        left => {
+            let executor = Executor::new().unwrap();
+            executor.map(depth, [left - 1]).unwrap().map(|depth| depth.unwrap() + 1).sum()
+        }
+    }
+}
+
+/// Executors nest deeper than there are workers.
+fn deeper_than_there_are_workers() -> Result {
+    assert_eq!(Executor::new()?.submit(depth, (5,))?.result(None)?, 5);
+    Ok(())
+}
+
+/// All executors of a program run on the workers of its session.
+fn several_share_one_pool() -> Result {
+    let executors = (0..4).map(|_| Executor::new()).collect::<Result<Vec<_>, _>>()?;
+    let workers: Vec<_> = workers()?.into_iter().map(|worker| worker.id).collect();
+    for executor in &executors {
+        for worker in executor.map(|_: i64| current_worker(), 0..20)? {
+            assert!(workers.contains(&worker?.unwrap()));
+        }
+    }
+    Ok(())
+}
+
+/// An executor with many calls starves none with few: ten calls are done before half of the flood is.
+fn a_flood_starves_nobody() -> Result {
+    const FLOOD: usize = 20_000;
+    let (many, few) = (Executor::new()?, Executor::new()?);
+    let (sender, ended) = mpsc::channel();
+    let mut flood = many.map(square, 0..FLOOD as i64)?;
+    for x in 0..10 {
+        let sender = sender.clone();
+        let call = few.submit(square, (x,))?;
+        call.object_ref().unwrap().when_ready(move |_| {
+            let _ = sender.send(());
+        });
+    }
+    drop(sender);
+    let mut before = 0;
+    while ended.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+        flood.next().unwrap()?;
+        before += 1;
+    }
+    assert!(before < FLOOD / 2, "{before} of {FLOOD} came first");
+    assert_eq!(flood.count(), FLOOD - before);
+    Ok(())
+}
