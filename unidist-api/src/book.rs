@@ -30,6 +30,10 @@ struct RunningOnMpi;
 #[doc = include_str!("../../docs/from-mpi4py.md")]
 struct FromMpi4py;
 
+#[cfg(feature = "patterns")]
+#[doc = include_str!("../../docs/from-pymor.md")]
+struct FromPymor;
+
 #[doc = include_str!("../../docs/examples.md")]
 struct Examples;
 

@@ -283,3 +283,28 @@ fn churn_leaves_memory_as_it_is() {
         assert!(sizes.len() == 10 && sizes[9] < sizes[2] + 16.0, "{text}");
     }
 }
+
+#[cfg(feature = "patterns")]
+#[test]
+fn a_reduced_basis_is_the_same_wherever_it_is_made() {
+    let ran = |name: &str, backend: &str, more: &[&Path]| {
+        let output = folder(&format!("reduced-basis-{name}")).join("errors.svg");
+        let small = ["--training", "4", "--tests", "5", "--basis", "10"].map(Path::new);
+        let arguments = [&small[..], &["--output".as_ref(), &output], more].concat();
+        let text = run("pool_reduced_basis", backend, &arguments).text();
+        let (table, last) = text.trim_end().rsplit_once('\n').unwrap();
+        assert!(last.starts_with("wrote "), "{text}");
+        (table.to_owned(), fs::read_to_string(output).unwrap())
+    };
+    let (table, picture) = ran("sequential", "no backend is needed", &["--sequential".as_ref()]);
+    let errors: Vec<f64> = table
+        .lines()
+        .filter_map(|line| line.split_once("  ")?.1.trim().split(' ').next_back()?.parse().ok())
+        .collect();
+    assert_eq!(errors.len(), 10, "{table}");
+    assert!(errors[0] > 0.1 && errors[9] < 1e-3, "{table}");
+    assert_eq!(picture.matches("<circle").count(), 10);
+    for backend in BACKENDS {
+        assert_eq!(ran(backend, backend, &[]), (table.clone(), picture.clone()), "{backend}");
+    }
+}

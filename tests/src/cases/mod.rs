@@ -20,6 +20,8 @@ mod never;
 mod objects;
 mod options;
 mod placement;
+mod pool;
+mod pool_objects;
 mod restarts;
 mod shared_slices;
 mod store;
@@ -55,6 +57,8 @@ pub(crate) const ALL: &[&[Case]] = &[
     executor_maps::CASES,
     executor_futures::CASES,
     executor_workers::CASES,
+    pool::CASES,
+    pool_objects::CASES,
 ];
 
 /// Programs that cases start.

@@ -1,0 +1,293 @@
+//! From what is passed to what a function takes: values as they are, remote objects as the worker's own copy.
+
+use super::error::{PoolError, Result};
+use super::local::{Local, LocalError, LocalMut};
+use super::remote_object::RemoteObject;
+use super::store::{Kept, ObjectKey, Place, Store};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use unidist_core::{Dep, ObjectRef, Portable, TaskError, get};
+
+/// What a function that a pool calls may take: any value that can be sent, or [`Local`] and [`LocalMut`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a function that a pool calls",
+    label = "neither a value that can be sent nor `Local<T>` or `LocalMut<T>`",
+    note = "values that can be sent are `serde::Serialize + serde::de::DeserializeOwned + Send + 'static`"
+)]
+pub trait PoolParameter: Sized + 'static {
+    /// What is sent for it.
+    #[doc(hidden)]
+    type Sent: Portable;
+    /// Has the worker's copy there. It may wait, and other calls may run meanwhile: so this is done for all parameters
+    /// before any of them takes what others may want.
+    #[doc(hidden)]
+    fn __fetch(_sent: &Self::Sent, _place: &AtPlace) -> Result<(), TaskError> {
+        Ok(())
+    }
+    #[doc(hidden)]
+    fn __arrive(sent: Self::Sent, place: &AtPlace) -> Result<Self, TaskError>;
+}
+
+/// Where a call runs.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AtPlace(pub(super) Place);
+
+#[diagnostic::do_not_recommend]
+impl<A: Portable> PoolParameter for A {
+    type Sent = A;
+
+    fn __arrive(sent: A, _place: &AtPlace) -> Result<A, TaskError> {
+        Ok(sent)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Portable + Sync> PoolParameter for Local<T> {
+    type Sent = SentObject<T>;
+
+    fn __fetch(sent: &SentObject<T>, place: &AtPlace) -> Result<(), TaskError> {
+        sent.copy_at(place.0).map(drop)
+    }
+
+    fn __arrive(sent: SentObject<T>, place: &AtPlace) -> Result<Self, TaskError> {
+        Local::of(&*sent.copy_at(place.0)?)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Portable + Sync> PoolParameter for LocalMut<T> {
+    type Sent = SentObject<T>;
+
+    fn __fetch(sent: &SentObject<T>, place: &AtPlace) -> Result<(), TaskError> {
+        sent.copy_at(place.0).map(drop)
+    }
+
+    fn __arrive(sent: SentObject<T>, place: &AtPlace) -> Result<Self, TaskError> {
+        LocalMut::of(sent.copy_at(place.0)?)
+    }
+}
+
+/// A remote object, as it is named in a call.
+#[doc(hidden)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct SentObject<T> {
+    pub(super) key: ObjectKey,
+    /// Where a worker that has no copy yet gets one.
+    pub(super) source: Option<ObjectRef<T>>,
+}
+
+impl<T> Clone for SentObject<T> {
+    fn clone(&self) -> Self {
+        SentObject { key: self.key, source: self.source.clone() }
+    }
+}
+
+impl<T: Portable + Sync> SentObject<T> {
+    fn copy_at(&self, place: Place) -> Result<Arc<Kept<T>>, TaskError> {
+        let store = Store::of_process();
+        let found = match (store.find(self.key, place), &self.source) {
+            (None, Some(source)) => store.keep(self.key, place, Arc::new(get(source)?)),
+            (found, _) => found,
+        };
+        found.ok_or_else(LocalError::not_here::<T>)
+    }
+}
+
+/// What may be passed for a parameter of type `P`: a `P`; a `&RemoteObject<T>` for [`Local`] and [`LocalMut`]; a ref for
+/// a [`Dep`]; a `&str` for a `String`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed where the function takes `{P}`",
+    label = "expected `{P}`",
+    note = "a `&RemoteObject<T>` is passed where the function takes `Local<T>` or `LocalMut<T>`, and a list (`each(..)`) \
+            only to `map`"
+)]
+pub trait IntoPoolArg<P: PoolParameter> {
+    #[doc(hidden)]
+    fn __into_sent(self) -> Result<P::Sent>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<A: Portable> IntoPoolArg<A> for A {
+    fn __into_sent(self) -> Result<A> {
+        Ok(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl IntoPoolArg<String> for &str {
+    fn __into_sent(self) -> Result<String> {
+        Ok(self.to_owned())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Portable> IntoPoolArg<Dep<T>> for &ObjectRef<T> {
+    fn __into_sent(self) -> Result<Dep<T>> {
+        Ok(self.into())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Portable + Sync> IntoPoolArg<Local<T>> for &RemoteObject<T> {
+    fn __into_sent(self) -> Result<SentObject<T>> {
+        self.sent()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Portable + Sync> IntoPoolArg<LocalMut<T>> for &RemoteObject<T> {
+    fn __into_sent(self) -> Result<SentObject<T>> {
+        self.sent_to_be_changed()
+    }
+}
+
+/// A list, of which each call of [`map`](super::WorkerPool::map) gets one item: made by [`each`].
+#[derive(Clone, Debug)]
+pub struct Each<I>(I);
+
+/// Marks an argument of [`map`](super::WorkerPool::map) as a list.
+pub fn each<I: IntoIterator>(list: I) -> Each<I> {
+    Each(list)
+}
+
+/// What may be passed to [`map`](super::WorkerPool::map) for a parameter of type `P`: a list ([`each`]) of what may be
+/// passed for it, or one for all calls.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed to `map` where the function takes `{P}`",
+    label = "expected `each(..)` of it, or a `{P}` that is `Clone`",
+    note = "a `&RemoteObject<T>` is passed where the function takes `Local<T>` or `LocalMut<T>`"
+)]
+pub trait IntoMapArg<P: PoolParameter> {
+    #[doc(hidden)]
+    fn __into_column(self) -> Result<Column<P::Sent>>;
+}
+
+macro_rules! constant {
+    ($([$($bounds:tt)*] $P:ty, $A:ty;)*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<$($bounds)*> IntoMapArg<$P> for $A {
+            fn __into_column(self) -> Result<Column<<$P as PoolParameter>::Sent>> {
+                Ok(Column::Constant(IntoPoolArg::<$P>::__into_sent(self)?, Clone::clone))
+            }
+        }
+    )*};
+}
+
+constant! {
+    [A: Portable + Clone] A, A;
+    [] String, &str;
+    [T: Portable + Sync] Local<T>, &RemoteObject<T>;
+    [T: Portable + Sync] LocalMut<T>, &RemoteObject<T>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<P: PoolParameter, I: IntoIterator<Item: IntoPoolArg<P>>> IntoMapArg<P> for Each<I> {
+    fn __into_column(self) -> Result<Column<P::Sent>> {
+        let items = self.0.into_iter().map(IntoPoolArg::__into_sent);
+        Ok(Column::Each(items.collect::<Result<Vec<_>>>()?.into_iter()))
+    }
+}
+
+/// What is passed for one parameter, in all calls of a `map`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Column<S> {
+    /// The same, and how it is copied.
+    Constant(S, fn(&S) -> S),
+    /// One item each.
+    Each(std::vec::IntoIter<S>),
+}
+
+impl<S> Column<S> {
+    fn len(&self) -> Option<usize> {
+        match self {
+            Column::Constant(..) => None,
+            Column::Each(items) => Some(items.len()),
+        }
+    }
+
+    /// What is sent in the next call.
+    fn next(&mut self) -> Option<S> {
+        match self {
+            Column::Constant(value, copy) => Some(copy(value)),
+            Column::Each(items) => items.next(),
+        }
+    }
+}
+
+/// The parameters of a function, as a tuple.
+#[doc(hidden)]
+pub trait PoolParameters: Sized + 'static {
+    type Sent: Portable;
+    fn __arrive(sent: Self::Sent, place: &AtPlace) -> Result<Self, TaskError>;
+}
+
+/// A tuple of arguments, each [`IntoPoolArg`] of a parameter of the function: `()`, `(a,)`, `(a, b)`, up to six.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed to a function of the parameters `{P}`",
+    note = "arguments are a tuple, `(x,)` for one and `()` for none"
+)]
+pub trait IntoPoolArgs<P: PoolParameters> {
+    #[doc(hidden)]
+    fn __into_sent(self) -> Result<P::Sent>;
+}
+
+/// A tuple of arguments, each [`IntoMapArg`] of a parameter of the function, at least one of them a list.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed to a function of the parameters `{P}`",
+    note = "arguments are a tuple, `(each(list),)` for one list"
+)]
+pub trait IntoMapArgs<P: PoolParameters> {
+    #[doc(hidden)]
+    fn __into_calls(self) -> Result<Vec<P::Sent>>;
+}
+
+/// How many calls there are, if the lists have these lengths.
+fn calls(lengths: impl IntoIterator<Item = Option<usize>>) -> Result<usize> {
+    let lengths: Vec<usize> = lengths.into_iter().flatten().collect();
+    match lengths.first() {
+        None => Err(PoolError::NoList),
+        Some(first) if lengths.iter().all(|length| length == first) => Ok(*first),
+        Some(_) => Err(PoolError::UnequalLists { lengths }),
+    }
+}
+
+macro_rules! arity {
+    ($($P:ident $A:ident $a:ident),*) => {
+        #[diagnostic::do_not_recommend]
+        impl<$($P: PoolParameter),*> PoolParameters for ($($P,)*) {
+            type Sent = ($($P::Sent,)*);
+
+            fn __arrive(($($a,)*): Self::Sent, _place: &AtPlace) -> Result<Self, TaskError> {
+                $($P::__fetch(&$a, _place)?;)*
+                Ok(($($P::__arrive($a, _place)?,)*))
+            }
+        }
+
+        impl<$($P: PoolParameter, $A: IntoPoolArg<$P>),*> IntoPoolArgs<($($P,)*)> for ($($A,)*) {
+            fn __into_sent(self) -> Result<($($P::Sent,)*)> {
+                let ($($a,)*) = self;
+                Ok(($($a.__into_sent()?,)*))
+            }
+        }
+
+        impl<$($P: PoolParameter, $A: IntoMapArg<$P>),*> IntoMapArgs<($($P,)*)> for ($($A,)*) {
+            fn __into_calls(self) -> Result<Vec<($($P::Sent,)*)>> {
+                let ($($a,)*) = self;
+                $(let mut $a = $a.__into_column()?;)*
+                let calls = calls([$($a.len()),*])?;
+                Ok((0..calls).map_while(|_| Some(($($a.next()?,)*))).collect())
+            }
+        }
+    };
+}
+
+arity!();
+arity!(P1 A1 a1);
+arity!(P1 A1 a1, P2 A2 a2);
+arity!(P1 A1 a1, P2 A2 a2, P3 A3 a3);
+arity!(P1 A1 a1, P2 A2 a2, P3 A3 a3, P4 A4 a4);
+arity!(P1 A1 a1, P2 A2 a2, P3 A3 a3, P4 A4 a4, P5 A5 a5);
+arity!(P1 A1 a1, P2 A2 a2, P3 A3 a3, P4 A4 a4, P5 A5 a5, P6 A6 a6);

@@ -1,0 +1,120 @@
+//! Calls of the user's functions: on workers, or in this process.
+
+use super::arguments::{AtPlace, PoolParameters};
+use super::random;
+use super::store::Place;
+use serde::{Deserialize, Serialize};
+use std::any::{Any, type_name};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use unidist_core::{
+    CallSettings, Error, ErrorKind, ObjectRef, Portable, ProcessId, RemoteFn, TaskError, current_worker,
+    fallible, get, prepare, put,
+};
+
+/// How one call ended.
+pub(super) type Ended<R> = Result<R, Error>;
+
+/// What is sent to each worker alike, and so once.
+#[derive(Serialize, Deserialize)]
+struct ForWorkers<S> {
+    /// Those of the pool: which of them a worker is says which random numbers it has.
+    workers: Vec<ProcessId>,
+    seed: u64,
+    args: S,
+}
+
+/// Runs the function with what has arrived.
+fn run<F: RemoteFn<P>, P: PoolParameters>(
+    function: F,
+    args: P::Sent,
+    place: Place,
+    seed: u64,
+) -> Result<F::Value, TaskError> {
+    let args = P::__arrive(args, &AtPlace(place))?;
+    random::within(seed, || function.call(args))
+}
+
+/// Calls the function once on each worker of the pool that is chosen, and waits until all calls have ended.
+pub(super) fn on_workers<F: RemoteFn<P>, P: PoolParameters>(
+    function: F,
+    workers: &[ProcessId],
+    chosen: &[ProcessId],
+    args: P::Sent,
+    seed: u64,
+) -> Result<Vec<Ended<F::Value>>, Error> {
+    let here = move |call: ForWorkers<P::Sent>| {
+        let me = current_worker();
+        let index = call.workers.iter().position(|worker| Some(*worker) == me).unwrap_or(call.workers.len());
+        run::<F, P>(function, call.args, Place::current(), random::spawn(call.seed, index as u64))
+    };
+    let args = put((ForWorkers { workers: workers.to_vec(), seed, args },))?;
+    let calls = chosen.iter().map(|worker| {
+        let settings = CallSettings::new().name(name::<F>()).on_worker(*worker);
+        prepare(fallible(here), &settings).remote(&args)
+    });
+    Ok(gathered(calls.collect()))
+}
+
+/// Calls the function with each of the arguments, wherever there is room, and waits until all calls have ended.
+pub(super) fn anywhere<F: RemoteFn<P>, P: PoolParameters>(
+    function: F,
+    calls: Vec<P::Sent>,
+    seed: u64,
+) -> Vec<Ended<F::Value>> {
+    let here = move |args: P::Sent, seed: u64| run::<F, P>(function, args, Place::current(), seed);
+    let prepared = prepare(fallible(here), &CallSettings::new().name(name::<F>()));
+    let calls = (0..).zip(calls).map(|(item, args)| prepared.remote((args, random::spawn(seed, item))));
+    gathered(calls.collect())
+}
+
+/// Calls the function in this process, with the copies of a sequential pool.
+pub(super) fn in_this_process<F: RemoteFn<P>, P: PoolParameters>(
+    function: F,
+    calls: impl IntoIterator<Item = P::Sent>,
+    seed: u64,
+) -> Vec<Ended<F::Value>> {
+    let calls = (0..).zip(calls).map(|(index, args)| {
+        let run = || run::<F, P>(function, args, Place::Here, random::spawn(seed, index));
+        // As on workers, where a panic fails its call and nothing else.
+        let ended = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+        ended.map_err(|error| error.of_function(&name::<F>()).into())
+    });
+    calls.collect()
+}
+
+/// Waits for all calls.
+pub(super) fn gathered<T: Portable>(calls: Vec<ObjectRef<T>>) -> Vec<Ended<T>> {
+    match get(&calls) {
+        Ok(values) => values.into_iter().map(Ok).collect(),
+        Err(_) => calls.iter().map(get).collect(), // which of them failed?
+    }
+}
+
+/// The name of the function, as errors and logs show it.
+fn name<F>() -> String {
+    let name = type_name::<F>();
+    let fallible = type_name::<unidist_core::Fallible<()>>();
+    let inner = fallible.strip_suffix("()>").and_then(|start| name.strip_prefix(start));
+    inner.and_then(|inner| inner.strip_suffix('>')).unwrap_or(name).to_owned()
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> TaskError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    TaskError::new(ErrorKind::Panicked, text.unwrap_or("a panic without a message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fallible_function_is_named_as_it_is() {
+        fn name_of<F: Copy>(_: F) -> (String, String) {
+            (name::<F>(), name::<unidist_core::Fallible<F>>())
+        }
+        let (plain, fallible) = name_of(gathered::<i64>);
+        assert_eq!(plain, fallible);
+        assert!(plain.ends_with("gathered<i64>"), "{plain}");
+    }
+}
