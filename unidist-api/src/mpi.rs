@@ -16,7 +16,7 @@ pub use unidist_mpi::AnyCommunicator;
 /// While the session lasts, unidist calls MPI on the root and on one rank of each other host. If the program calls MPI
 /// meanwhile, it has to have initialised it with `MPI_THREAD_MULTIPLE`; else `MPI_THREAD_SERIALIZED` is enough.
 ///
-/// ```no_run
+/// ```ignore (it needs the crate `mpi`, and is a program of several ranks: `tests/guest` is one that runs)
 /// use mpi::traits::Communicator;
 /// use unidist::prelude::*;
 ///
@@ -69,7 +69,7 @@ mod executor {
     /// An [`Executor`] on the ranks of a communicator, as mpi4py's `MPICommExecutor`: the root gets it, and the other ranks
     /// serve until it is dropped. See [`init_on`].
     ///
-    /// ```no_run
+    /// ```ignore (as above)
     /// use unidist::mpi::CommExecutor;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -13,10 +13,20 @@ use crate::{Result, cluster, process};
 type Program = (&'static str, &'static str, u32, u32);
 
 /// All of them.
-const PROGRAMS: &[Program] =
-    &[("unidist-mpi", "ranks", 3, 3), ("unidist-mpi", "ranks", 2, 2), ("unidist-mpi", "guest", 5, 3)];
-/// They are part of this feature.
-const FEATURES: [&str; 2] = ["--features", "bench"];
+const PROGRAMS: [Program; 6] = [
+    ("unidist-mpi", "ranks", 3, 3),
+    ("unidist-mpi", "ranks", 2, 2),
+    ("unidist-tests", "guest", 1, 1),
+    ("unidist-tests", "guest", 2, 1),
+    ("unidist-tests", "guest", 4, 1),
+    ("unidist-tests", "guest", 5, 3),
+];
+
+/// The feature of a package that its programs are part of.
+fn feature(package: &str) -> [&'static str; 2] {
+    ["--features", if package == "unidist-mpi" { "bench" } else { "mpi" }]
+}
+
 /// The crates that need MPI.
 pub(crate) const PACKAGES: [&str; 1] = ["unidist-mpi"];
 
@@ -28,7 +38,7 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
         eprintln!("\n== {what}");
         report.push(Line::of(what, tests(package, workspace, mpi, arguments)));
     }
-    for program in PROGRAMS {
+    for program in &PROGRAMS {
         let (package, target, ranks, hosts) = program;
         let what = format!("{mpi}, {package}, {target}, {ranks} ranks, {hosts} hosts");
         eprintln!("\n== {what}");
@@ -39,7 +49,7 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
 
 fn tests(package: &str, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
     let mut cargo = process::cargo(&workspace.root);
-    cargo.args(["test", "--package", package]).args(FEATURES);
+    cargo.args(["test", "--package", package]).args(feature(package));
     cargo.args(arguments.release.then_some("--release"));
     cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?).envs(mpi.run_environment(&Job::here(1))?);
     process::run(&mut cargo, arguments.limit())?;
@@ -53,7 +63,7 @@ fn one(program: &Program, workspace: &Workspace, mpi: &Mpi, arguments: &Argument
     {
         return Ok(format!("skipped: {error}"));
     }
-    let suite = build_test(workspace, mpi, arguments, package, target, &FEATURES)?;
+    let suite = build_test(workspace, mpi, arguments, package, target, &feature(package))?;
     let cluster = if hosts > 1 { Some(Cluster::up(hosts as usize)?) } else { None };
     let job = match &cluster {
         Some(cluster) => Job::across(cluster, &spread(ranks, hosts)),

@@ -1,22 +1,15 @@
-//! Sessions on communicators of a program that is an MPI program itself: `mpiexec -n 4 TEST`. Alone, it starts itself with
-//! several numbers of ranks on this host.
+//! Sessions on communicators of a program that is an MPI program itself: `mpiexec -n 4 TEST`, or alone as one rank.
 #![allow(clippy::unwrap_used, reason = "a test")]
-
-mod support;
 
 use mpi::Threading;
 use mpi::traits::{Communicator, CommunicatorCollectives};
 use std::process::ExitCode;
 use unidist::mpi::{AnyCommunicator, CommExecutor, init_on};
 use unidist::prelude::*;
-use unidist_mpi::launch;
 
 fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
-    }
-    if !launch::under_launcher() {
-        return support::start_myself(&[1, 2, 4], &[]);
     }
     let (universe, _) = mpi::initialize_with_threading(Threading::Multiple).unwrap();
     let world = universe.world();
