@@ -1,4 +1,4 @@
-//! The default session: one of the workspace's two mutable statics. (The other is the table of settings made in code,
+//! The default session: one of the workspace's mutable statics. (Another is the table of settings made in code,
 //! in `unidist-config`, which is closed while there is a session.)
 //!
 //! # States

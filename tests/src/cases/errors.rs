@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use unidist::prelude::*;
-use unidist::{Error, ErrorKind};
+use unidist::{Error, ErrorKind, cluster_resources};
 
 pub(super) const CASES: &[Case] = cases!["errors":
     a_panic_is_a_failure, a_panic_says_where, a_panic_of_any_value, an_error_of_ones_own_comes_back,
@@ -360,13 +360,18 @@ fn it_can_be_sent() -> Result {
     Ok(())
 }
 
-/// The error names the worker.
+/// The error names the worker, and its host.
 fn it_names_the_worker() -> Result {
+    let hosts = cluster_resources()?;
+    let is_named = |error: &Error| {
+        let name = &error.as_task().unwrap().worker;
+        name.starts_with("worker") && hosts.keys().any(|host| name.ends_with(&format!(" on {host}")))
+    };
     let error = get(panics.remote("x".to_owned())).unwrap_err();
-    assert!(error.as_task().unwrap().worker.contains("worker"), "{error}");
+    assert!(is_named(&error), "{error}");
     let actor = Counter::remote(1);
     let error = get(actor.panics.remote()).unwrap_err();
-    assert!(error.as_task().unwrap().worker.contains("worker"), "{error}");
+    assert!(is_named(&error), "{error}");
     Ok(())
 }
 

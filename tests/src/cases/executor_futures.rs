@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = cases!["executor_futures":
     waiting_for_all, waiting_for_the_first, waiting_for_a_failure, as_they_complete,
     as_they_complete_in_time, collected, collected_with_a_failure, nothing_collected,
     a_collection_is_cancelled, composed, composed_of_failures, composed_of_cancelled,
-    a_composition_is_cancelled, many_of_many,
+    a_composition_is_cancelled, a_callback_that_waits_for_a_callback, many_of_many,
 ];
 
 /// `wait` for all futures, until they are done or the time is over.
@@ -187,6 +187,28 @@ fn a_composition_is_cancelled() -> Result {
     let composed = compose(&source, |x| Ok(x + 1));
     assert!(composed.cancel() && composed.cancelled() && source.cancelled());
     open(&signal)
+}
+
+/// A function that waits for one that runs after it, on the same thread, is told so.
+fn a_callback_that_waits_for_a_callback() -> Result {
+    let (executor, signal) = (Executor::new()?, Signal::remote());
+    let source = executor.submit(behind, (gate(&signal), 6))?;
+    let (sender, receiver) = mpsc::channel::<Future<i64>>();
+    let first = compose(&source, move |_| {
+        let second = receiver.recv().unwrap();
+        let waited = wait(&second, ReturnWhen::AllCompleted, None).map(|_| ());
+        let completed = as_completed(&second, None).next().unwrap().map(|_| ());
+        let collected = collect([second.clone()]).result(None).map(|_| ());
+        Ok([second.result(None).map(|_| ()), waited, completed, collected])
+    });
+    let second = compose(&source, |x| Ok(x + 1));
+    sender.send(second.clone()).unwrap();
+    open(&signal)?;
+    for waited in first.result(None)? {
+        assert_eq!(waited.unwrap_err().as_task().unwrap().kind, ErrorKind::Deadlock);
+    }
+    assert_eq!(second.result(None)?, 7);
+    Ok(())
 }
 
 /// Many futures, and each costs the same: in whatever order they are waited for.

@@ -304,7 +304,7 @@ impl Scheduler {
         let left = in_pool && self.remove_from_worker(process, id);
         match result {
             Ok(objects) => self.complete(id, host, objects),
-            Err(error) => self.fail_task(id, error.on_worker(&process.to_string())),
+            Err(error) => self.fail_task(id, error.on_worker(&self.name_of(process, host))),
         }
         if left {
             self.tell_waiters(); // what runs below may go on with this result

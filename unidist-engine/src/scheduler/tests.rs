@@ -275,7 +275,7 @@ fn a_failure_travels_down_the_chain_and_keeps_its_cause() {
     let error = c.error(d);
     assert_eq!(error.kind, ErrorKind::DependencyFailed);
     assert_eq!(error.root_cause().kind, ErrorKind::Failed);
-    assert_eq!(error.root_cause().worker, "worker 1");
+    assert_eq!(error.root_cause().worker, "worker 1 on here");
     let late = c.task_on(d);
     assert_eq!(c.error(late).kind, ErrorKind::DependencyFailed, "a dependency that has failed already");
 }

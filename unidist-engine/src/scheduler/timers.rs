@@ -86,7 +86,9 @@ impl Scheduler {
             None => self.grace_is_over(call),
             Some((target, TaskState::Sent(process), Some(limit))) => {
                 let message = format!("it may run for {limit:?} and did not end in that time");
-                let error = TaskError::new(ErrorKind::TimedOut, message).on_worker(&process.to_string());
+                let host = self.host_of(process).unwrap_or_default();
+                let error =
+                    TaskError::new(ErrorKind::TimedOut, message).on_worker(&self.name_of(process, host));
                 match target {
                     Target::NewActor => {
                         self.fail_task(call, error);

@@ -102,6 +102,14 @@ impl Worker {
 }
 
 impl Scheduler {
+    /// A process as errors name it.
+    pub(crate) fn name_of(&self, process: ProcessId, host: HostId) -> String {
+        match self.hosts.get(host.place()) {
+            Some(host) => format!("{process} on {}", host.address),
+            None => process.to_string(),
+        }
+    }
+
     /// Starts a process for the pool of this host.
     pub(crate) fn start_pool_worker(&mut self, host: HostId) {
         if let Some(process) = self.start(Role::Pool, host) {
@@ -346,7 +354,7 @@ impl Scheduler {
         if worker.role != Role::Pool {
             at_home.actors -= 1;
         }
-        let error = TaskError::new(ErrorKind::WorkerDied, why).on_worker(&process.to_string());
+        let error = TaskError::new(ErrorKind::WorkerDied, why).on_worker(&self.name_of(process, host));
         let expected = worker.phase == Phase::Stopping;
         if worker.phase == Phase::Starting && worker.role == Role::Pool {
             at_home.starting -= 1;

@@ -1,6 +1,7 @@
 //! The thread on which an executor runs its users' callbacks, so that they may wait and fail as they like.
 
 use super::notice::lock;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
@@ -37,13 +38,18 @@ impl Callbacks {
         }
     }
 
+    /// Whether this is their thread: what waits here for a job waits for ever.
+    pub(super) fn is_here(&self) -> bool {
+        is_any_here() && lock(&self.0).as_ref().is_some_and(Running::is_here)
+    }
+
     /// Waits until all that were handed in have run. On their own thread it does not wait.
     pub(super) fn drain(&self) {
         let (done, waits) = mpsc::channel::<()>();
         {
             let running = lock(&self.0);
             match &*running {
-                Some(running) if running.thread.thread().id() != thread::current().id() => {
+                Some(running) if !running.is_here() => {
                     let _ = running.sender.send(Box::new(move || drop(done)));
                 }
                 _ => return,
@@ -53,11 +59,27 @@ impl Callbacks {
     }
 }
 
+impl Running {
+    fn is_here(&self) -> bool {
+        self.thread.thread().id() == thread::current().id()
+    }
+}
+
+thread_local! {
+    static IS_HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the thread of some executor's callbacks.
+pub(super) fn is_any_here() -> bool {
+    IS_HERE.get()
+}
+
 fn start() -> std::io::Result<Running> {
     let (sender, jobs) = mpsc::channel::<Job>();
-    let thread = thread::Builder::new()
-        .name("unidist-executor".to_owned())
-        .spawn(move || jobs.into_iter().for_each(guarded))?;
+    let thread = thread::Builder::new().name("unidist-executor".to_owned()).spawn(move || {
+        IS_HERE.set(true);
+        jobs.into_iter().for_each(guarded);
+    })?;
     Ok(Running { sender, thread })
 }
 

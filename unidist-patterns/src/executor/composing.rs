@@ -1,6 +1,6 @@
 //! [`collect`] and [`compose`]: futures that are made of futures.
 
-use super::callbacks::Callbacks;
+use super::callbacks::{Callbacks, is_any_here};
 use super::error::{Error, Result};
 use super::future::{Future, Source};
 use super::initializer::panicked;
@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
-use unidist_core::{ObjectRef, current_call};
+use unidist_core::{ErrorKind, ObjectRef, TaskError, current_call};
 
 /// One future of the results of many, in order.
 ///
@@ -77,7 +77,7 @@ impl<T: Send + 'static> Collected<T> {
 
 impl<T: Send + 'static> Source<Vec<T>> for Collected<T> {
     fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
-        if current_call().is_some() {
+        if current_call().is_some() || is_any_here() {
             for source in &self.sources {
                 if self.notice.end().is_some() {
                     break;
@@ -137,7 +137,8 @@ impl<T: Send + 'static> Source<Vec<T>> for Collected<T> {
 /// A future of what `on_value` makes of the value of another one. A failure is passed on as it is.
 ///
 /// The function is called in this process, on the thread for callbacks of the executor, as soon as the value is there; it
-/// may be any closure. That it panics is the failure of the new future. Cancelling that cancels the other one.
+/// may be any closure. If it waits for another future of this kind that has not ended, that is an error of kind
+/// [`Deadlock`](ErrorKind::Deadlock). That it panics is the failure of the new future. Cancelling that cancels the other one.
 ///
 /// ```
 /// use unidist::executor::{Executor, compose};
@@ -225,6 +226,11 @@ impl<T: Send + 'static, U: Clone> Composed<T, U> {
 
 impl<T: Send + 'static, U: Clone + Send + 'static> Source<U> for Composed<T, U> {
     fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
+        if self.notice.end().is_none() && self.callbacks().is_here() {
+            let message = "a callback waits for a future whose function runs on the same thread, after it; \
+                           compose the two instead";
+            return Err(TaskError::new(ErrorKind::Deadlock, message).into());
+        }
         // In a task this gives the CPU slot back; the rest is not for long.
         if current_call().is_some() && !self.source.0.wait(deadline)? {
             return Ok(false);

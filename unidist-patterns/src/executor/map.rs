@@ -6,7 +6,7 @@ use super::initializer::{Initialize, name_of};
 use super::{Executor, flow};
 use std::fmt;
 use std::time::{Duration, Instant};
-use unidist_core::{Portable, RemoteFn, TaskError, current_worker};
+use unidist_core::{Portable, RemoteFn, TaskError, current_worker, session};
 
 /// How a map is to be run: made by [`Executor::options`].
 #[derive(Debug)]
@@ -141,7 +141,12 @@ impl<'e, I: Initialize> MapOptions<'e, I> {
 
 /// The failure of an item, as that of a call of its own.
 fn as_if_alone<F>(error: TaskError) -> TaskError {
-    let worker = current_worker().map(|worker| worker.to_string()).unwrap_or_default();
+    let place = |worker| {
+        let host =
+            session::current("map").and_then(|session| session.cluster()).map(|cluster| cluster.local_ip);
+        host.map_or_else(|_| format!("{worker}"), |host| format!("{worker} on {host}"))
+    };
+    let worker = current_worker().map(place).unwrap_or_default();
     error.of_function(name_of::<F>()).on_worker(&worker)
 }
 

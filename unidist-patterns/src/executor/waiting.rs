@@ -1,5 +1,6 @@
 //! [`wait`] and [`as_completed`]: many futures at once.
 
+use super::callbacks::is_any_here;
 use super::error::{Error, Result};
 use super::future::Future;
 use super::notice::{End, lock, sleep};
@@ -61,8 +62,8 @@ pub fn wait<T: Send + 'static>(
         let board = board.clone();
         future.0.tell(Box::new(move |end| board.note(end)));
     }
-    if current_call().is_some() {
-        wait_in_task(futures, return_when, deadline)?;
+    if asks() {
+        wait_by_asking(futures, return_when, deadline)?;
     } else {
         board.wait(futures.len(), return_when, deadline);
     }
@@ -113,8 +114,13 @@ fn is_enough(counts: Counts, all: usize, return_when: ReturnWhen) -> bool {
         }
 }
 
-/// A task that waits has to ask the session, so that its CPU slot is free meanwhile.
-fn wait_in_task<T: Send + 'static>(
+/// Whether code that waits here has to ask for what it waits for: in a task, so that its CPU slot is free meanwhile; in a
+/// callback, to find out that it can never come.
+fn asks() -> bool {
+    current_call().is_some() || is_any_here()
+}
+
+fn wait_by_asking<T: Send + 'static>(
     futures: &[Future<T>],
     return_when: ReturnWhen,
     deadline: Option<Instant>,
@@ -214,7 +220,7 @@ impl<T: Send + 'static> AsCompleted<T> {
             Err(TryRecvError::Disconnected) => return Ok(None),
             Err(TryRecvError::Empty) => {}
         }
-        if current_call().is_some() {
+        if asks() {
             let pending: Vec<_> = self.futures.iter().flatten().collect();
             if !wait_for_some(&pending, 1, self.deadline)? {
                 return Ok(None);

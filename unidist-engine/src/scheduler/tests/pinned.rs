@@ -52,7 +52,7 @@ fn without_their_worker_they_fail() {
     c.handle(Event::Lost(two, "it was killed".into(), vec![]));
     for call in [running, waiting, retried] {
         let error = c.error(call);
-        assert_eq!((error.kind, error.worker), (ErrorKind::WorkerDied, two.to_string()));
+        assert_eq!((error.kind, error.worker.as_str()), (ErrorKind::WorkerDied, "worker 2 on here"));
     }
     assert_eq!(c.error(needs).root_cause().kind, ErrorKind::WorkerDied);
     let late = c.submit(only(two));
