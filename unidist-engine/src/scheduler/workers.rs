@@ -349,12 +349,12 @@ impl Scheduler {
             return;
         };
         let host = worker.host;
+        let error = TaskError::new(ErrorKind::WorkerDied, why).on_worker(&self.name_of(process, host));
         let at_home = &mut self.hosts[host.place()];
         at_home.pool.retain(|other| *other != process);
         if worker.role != Role::Pool {
             at_home.actors -= 1;
         }
-        let error = TaskError::new(ErrorKind::WorkerDied, why).on_worker(&self.name_of(process, host));
         let expected = worker.phase == Phase::Stopping;
         if worker.phase == Phase::Starting && worker.role == Role::Pool {
             at_home.starting -= 1;
