@@ -6,6 +6,7 @@ use crate::process::{self, End};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long processes that are about to end may take to do so.
@@ -31,7 +32,9 @@ pub(crate) struct OwnName(pub(crate) PathBuf);
 impl OwnName {
     /// A name beside the executable's.
     pub(crate) fn of(executable: &Path) -> Result<Self> {
-        let name = executable.with_extension(std::process::id().to_string());
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = executable.with_extension(format!("{}-{number}", std::process::id()));
         if name.exists() {
             std::fs::remove_file(&name)?;
         }
