@@ -6,8 +6,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 use unidist::prelude::*;
 use unidist::{
-    CallSettings, CallStatus, Dep, ErrorKind, Group, ProcessId, RemoteFn, TaskError, cancel_unstarted,
-    current_worker, end_worker, fallible, num_cpus, prepare, put_ref, status, wait_for_workers, workers,
+    CallSettings, CallStatus, Dep, ErrorKind, Group, ProcessId, RemoteFn, TaskError, WorkerInfo,
+    cancel_unstarted, current_worker, end_worker, fallible, num_cpus, prepare, put_ref, status,
+    wait_for_workers, workers,
 };
 
 pub(super) const CASES: &[Case] = cases!["placement":
@@ -21,9 +22,14 @@ pub(super) const CASES: &[Case] = cases!["placement":
     arguments_in_tuples,
 ];
 
+/// All workers, also where one has just died.
+fn staff() -> Result<Vec<WorkerInfo>> {
+    wait_for_workers(num_cpus()?, None)
+}
+
 /// There is a worker for each CPU slot, and each knows itself.
 fn one_worker_a_slot() -> Result {
-    let found = workers()?;
+    let found = staff()?;
     assert_eq!(found.len(), num_cpus()?);
     assert_eq!(current_worker(), None);
     for worker in &found {
@@ -36,7 +42,7 @@ fn one_worker_a_slot() -> Result {
 
 /// A call for a worker runs there, also if others have nothing to do.
 fn a_call_goes_to_its_worker() -> Result {
-    let last = workers()?.last().cloned().ok_or(nobody())?;
+    let last = staff()?.last().cloned().ok_or(nobody())?;
     for _ in 0..5 {
         assert_eq!(get(current_worker.options().on_worker(last.id).remote())?, Some(last.id));
     }
@@ -45,7 +51,7 @@ fn a_call_goes_to_its_worker() -> Result {
 
 /// Hundreds of calls for each worker stay there, in between calls for all.
 fn so_do_many_calls() -> Result {
-    let found = workers()?;
+    let found = staff()?;
     let mut calls = Vec::new();
     for n in 0..300_i64 {
         let worker = found[n as usize % found.len()].id;
@@ -73,7 +79,7 @@ fn dies((): ()) {
 
 /// When a worker dies, so do the calls that are for it alone, and no others.
 fn a_worker_that_dies_with_its_calls() -> Result {
-    let found = workers()?;
+    let found = staff()?;
     let [first, second] = [found[0].id, found[1].id];
     let signal = Signal::remote();
     let dies = dies.options().on_worker(first);
@@ -93,7 +99,7 @@ fn a_worker_that_dies_with_its_calls() -> Result {
 
 /// A worker that has died is replaced by one of another name.
 fn workers_come_back() -> Result {
-    let before = workers()?;
+    let before = staff()?;
     let dies = dies.options().on_worker(before[0].id).remote(());
     assert_eq!(failure(&dies), ErrorKind::WorkerDied);
     let after = wait_for_workers(before.len(), None)?;
@@ -106,7 +112,7 @@ fn workers_come_back() -> Result {
 /// A worker that is not wanted any more ends with its slot; calls go on elsewhere.
 fn a_worker_is_ended() -> Result {
     let _session = unidist::init()?;
-    let before = workers()?;
+    let before = staff()?;
     let slots = num_cpus()?;
     assert!(end_worker(before[0].id)?);
     assert_eq!(workers()?, before[1..]);
@@ -133,7 +139,7 @@ fn calls_itself() -> unidist::Result<Option<ProcessId>> {
 
 /// A task may wait for a call that is for its own worker: that runs meanwhile.
 fn a_worker_calls_itself() -> Result {
-    let worker = workers()?[0].id;
+    let worker = staff()?[0].id;
     assert_eq!(get(calls_itself.options().on_worker(worker).remote())?, Some(worker));
     Ok(())
 }
@@ -145,7 +151,7 @@ fn a_circle_over_workers() -> Result {
         get(meeting.wait.remote())?;
         get(square.options().on_worker(other).remote(3))
     }
-    let found = workers()?;
+    let found = staff()?;
     let [first, second] = [found[0].id, found[1].id];
     let (meeting, log) = (Signal::remote(), Log::remote());
     let one = both.options().on_worker(first).remote(second, &meeting, &log);
@@ -227,7 +233,7 @@ fn a_group_of_none() -> Result {
 
 /// What runs, waits and has ended is known, and where.
 fn what_runs_is_known() -> Result {
-    let worker = workers()?[0].id;
+    let worker = staff()?[0].id;
     let signal = Signal::remote();
     let running = spins_until.options().on_worker(worker).remote(&signal);
     let waiting = square.options().on_worker(worker).remote(3);
@@ -244,7 +250,7 @@ fn what_runs_is_known() -> Result {
 
 /// Calls that have not started are cancelled; one that runs goes on.
 fn what_has_not_started_is_cancelled() -> Result {
-    let worker = workers()?[0].id;
+    let worker = staff()?[0].id;
     let signal = Signal::remote();
     let running = spins_until.options().on_worker(worker).remote(&signal);
     get(signal.waiting.remote(1_usize))?;

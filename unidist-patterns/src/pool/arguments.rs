@@ -26,6 +26,11 @@ pub trait PoolParameter: Sized + 'static {
     }
     #[doc(hidden)]
     fn __arrive(sent: Self::Sent, place: &AtPlace) -> Result<Self, TaskError>;
+    /// Whether only the pool's own workers have what is named here.
+    #[doc(hidden)]
+    fn __is_bound(_sent: &Self::Sent) -> bool {
+        false
+    }
 }
 
 /// Where a call runs.
@@ -53,6 +58,10 @@ impl<T: Portable + Sync> PoolParameter for Local<T> {
     fn __arrive(sent: SentObject<T>, place: &AtPlace) -> Result<Self, TaskError> {
         Local::of(&*sent.copy_at(place.0)?)
     }
+
+    fn __is_bound(sent: &SentObject<T>) -> bool {
+        sent.source.is_none()
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -65,6 +74,10 @@ impl<T: Portable + Sync> PoolParameter for LocalMut<T> {
 
     fn __arrive(sent: SentObject<T>, place: &AtPlace) -> Result<Self, TaskError> {
         LocalMut::of(sent.copy_at(place.0)?)
+    }
+
+    fn __is_bound(sent: &SentObject<T>) -> bool {
+        sent.source.is_none()
     }
 }
 
@@ -222,6 +235,7 @@ impl<S> Column<S> {
 pub trait PoolParameters: Sized + 'static {
     type Sent: Portable;
     fn __arrive(sent: Self::Sent, place: &AtPlace) -> Result<Self, TaskError>;
+    fn __is_bound(sent: &Self::Sent) -> bool;
 }
 
 /// A tuple of arguments, each [`IntoPoolArg`] of a parameter of the function: `()`, `(a,)`, `(a, b)`, up to six.
@@ -263,6 +277,10 @@ macro_rules! arity {
             fn __arrive(($($a,)*): Self::Sent, _place: &AtPlace) -> Result<Self, TaskError> {
                 $($P::__fetch(&$a, _place)?;)*
                 Ok(($($P::__arrive($a, _place)?,)*))
+            }
+
+            fn __is_bound(($($a,)*): &Self::Sent) -> bool {
+                [$($P::__is_bound($a)),*].contains(&true)
             }
         }
 

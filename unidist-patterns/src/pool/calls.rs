@@ -5,10 +5,11 @@ use super::random;
 use super::store::Place;
 use serde::{Deserialize, Serialize};
 use std::any::{Any, type_name};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use unidist_core::{
     CallSettings, Error, ErrorKind, ObjectRef, Portable, ProcessId, RemoteFn, TaskError, current_worker,
-    fallible, get, prepare, put,
+    fallible, get, prepare, put, wait,
 };
 
 /// How one call ended.
@@ -65,6 +66,48 @@ pub(super) fn anywhere<F: RemoteFn<P>, P: PoolParameters>(
     let prepared = prepare(fallible(here), &CallSettings::new().name(name::<F>()));
     let calls = (0..).zip(calls).map(|(item, args)| prepared.remote((args, random::spawn(seed, item))));
     gathered(calls.collect())
+}
+
+/// How many calls each worker has at a time, so that it need not wait for the next.
+const AHEAD: usize = 2;
+
+/// The same on the pool's own workers alone, each of which gets another call when it has ended one.
+pub(super) fn on_own_workers<F: RemoteFn<P>, P: PoolParameters>(
+    function: F,
+    workers: &[ProcessId],
+    calls: Vec<P::Sent>,
+    seed: u64,
+) -> Result<Vec<Ended<F::Value>>, Error> {
+    let here = move |args: P::Sent, seed: u64| run::<F, P>(function, args, Place::current(), seed);
+    let on = |worker: &ProcessId| {
+        prepare(fallible(here), &CallSettings::new().name(name::<F>()).on_worker(*worker))
+    };
+    let own: Vec<_> = workers.iter().map(on).collect();
+    let mut made: Vec<ObjectRef<F::Value>> = Vec::with_capacity(calls.len());
+    let mut left = (0..).zip(calls).peekable();
+    // The calls that have not ended, each with its worker.
+    let mut open: Vec<(ObjectRef<F::Value>, usize)> = Vec::new();
+    let mut free: VecDeque<usize> = (0..AHEAD).flat_map(|_| 0..own.len()).collect();
+    loop {
+        while let Some(worker) = free.pop_front() {
+            let Some((item, args)) = left.next() else { break };
+            let call = own[worker].remote((args, random::spawn(seed, item)));
+            made.push(call.clone());
+            open.push((call, worker));
+        }
+        if left.peek().is_none() {
+            return Ok(gathered(made));
+        }
+        let calls: Vec<_> = open.iter().map(|(call, _)| call.clone()).collect();
+        let ended = wait(&calls, 1, None)?.ready;
+        open.retain(|(call, worker)| {
+            let has_ended = ended.contains(call);
+            if has_ended {
+                free.push_back(*worker);
+            }
+            !has_ended
+        });
+    }
 }
 
 /// Calls the function in this process, with the copies of a sequential pool.

@@ -223,8 +223,8 @@ impl WorkerPool {
         })
     }
 
-    /// Calls the function for each item of the lists ([`each`](super::each)), on whichever worker has room, and gives
-    /// the results in the order of the items. Other arguments are the same in all calls, and sent with each: push what is
+    /// Calls the function for each item of the lists ([`each`](super::each)), on whichever worker has room (of the pool, if
+    /// scattered objects are among the arguments), and gives the results in the order of the items. Other arguments are the same in all calls, and sent with each: push what is
     /// large.
     ///
     /// ```
@@ -251,6 +251,9 @@ impl WorkerPool {
         self.whole()?;
         let (args, seed) = (args.__into_calls()?, self.random.next());
         let ended = match &self.staff {
+            Staff::Workers(workers) if args.iter().any(P::__is_bound) => {
+                calls::on_own_workers(function, workers, args, seed)?
+            }
             Staff::Workers(_) => calls::anywhere(function, args, seed),
             Staff::ThisProcess => calls::in_this_process(function, args, seed),
         };
