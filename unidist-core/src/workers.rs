@@ -29,7 +29,7 @@ pub fn workers() -> Result<Vec<WorkerInfo>> {
     session::current("workers")?.workers(0, None)
 }
 
-/// Waits until there are so many workers, or the time is over, and gives those that there are.
+/// Waits until there are so many workers, none is on its way any more, or the time is over, and gives those that there are.
 ///
 /// # Errors
 ///

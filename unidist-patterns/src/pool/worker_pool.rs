@@ -89,7 +89,8 @@ impl WorkerPool {
     ///
     /// There is no session.
     pub fn over_session() -> Result<Self> {
-        let workers = wait_for_workers(1, None)?.into_iter().map(|worker| worker.id).collect();
+        // All that there will be: one that takes the place of another may be on its way.
+        let workers = wait_for_workers(usize::MAX, None)?.into_iter().map(|worker| worker.id).collect();
         Ok(WorkerPool::new(Staff::Workers(workers)))
     }
 
