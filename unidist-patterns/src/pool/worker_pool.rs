@@ -82,8 +82,7 @@ pub fn new_pool() -> Result<WorkerPool> {
 }
 
 impl WorkerPool {
-    /// A pool of the workers that the session has now. After one has died, or if other hosts take longer to start, see
-    /// [`wait_for_workers`].
+    /// A pool of the session's workers. Those that are just being started are waited for.
     ///
     /// # Errors
     ///
