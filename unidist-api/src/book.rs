@@ -27,6 +27,10 @@ struct Configuration;
 #[doc = include_str!("../../docs/running-on-mpi.md")]
 struct RunningOnMpi;
 
+#[cfg(feature = "patterns")]
+#[doc = include_str!("../../docs/from-ipyparallel.md")]
+struct FromIpyparallel;
+
 #[doc = include_str!("../../docs/from-mpi4py.md")]
 struct FromMpi4py;
 

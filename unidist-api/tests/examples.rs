@@ -286,6 +286,21 @@ fn churn_leaves_memory_as_it_is() {
 
 #[cfg(feature = "patterns")]
 #[test]
+fn views_montecarlo_finds_pi() {
+    let help = run("views_montecarlo", "pyseq", &["--help".as_ref()]).text();
+    assert!(help.contains("--darts") && help.contains("--series"), "{help}");
+    for backend in BACKENDS {
+        let arguments = ["--darts", "200000", "--series", "10"].map(Path::new);
+        let text = run("views_montecarlo", backend, &arguments).text();
+        let pi: f64 = text.split(['t', ',']).nth(1).and_then(|number| number.trim().parse().ok()).unwrap();
+        assert!((pi - std::f64::consts::PI).abs() < 0.03, "{text}");
+        assert!(text.contains("200000 darts in 10 series") && text.contains("2 engines"), "{text}");
+        assert!(text.contains(&format!("backend {backend}")), "{text}");
+    }
+}
+
+#[cfg(feature = "patterns")]
+#[test]
 fn a_reduced_basis_is_the_same_wherever_it_is_made() {
     let ran = |name: &str, backend: &str, more: &[&Path]| {
         let output = folder(&format!("reduced-basis-{name}")).join("errors.svg");

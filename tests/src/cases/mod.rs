@@ -26,6 +26,11 @@ mod restarts;
 mod shared_slices;
 mod store;
 mod tasks;
+mod views;
+mod views_balancing;
+mod views_dependencies;
+mod views_hub;
+mod views_results;
 mod wait;
 
 use crate::case::Case;
@@ -53,6 +58,11 @@ pub(crate) const ALL: &[&[Case]] = &[
     memory::CASES,
     never::CASES,
     hosts::CASES,
+    views::CASES,
+    views_balancing::CASES,
+    views_results::CASES,
+    views_dependencies::CASES,
+    views_hub::CASES,
     executor::CASES,
     executor_maps::CASES,
     executor_futures::CASES,
@@ -62,4 +72,4 @@ pub(crate) const ALL: &[&[Case]] = &[
 ];
 
 /// Programs that cases start.
-pub(crate) const HIDDEN: &[&[Case]] = &[crashes::PROGRAMS, store::PROGRAMS];
+pub(crate) const HIDDEN: &[&[Case]] = &[crashes::PROGRAMS, store::PROGRAMS, views_hub::PROGRAMS];

@@ -1,0 +1,96 @@
+//! [`BroadcastView`]: a direct view that sends arguments once.
+
+use super::arguments::{IntoViewArgs, ViewArgs};
+use super::direct::DirectView;
+use super::error::{EngineId, Result};
+use super::namespace::Namespace;
+use super::result::AsyncResult;
+use unidist_core::{Portable, RemoteFn};
+
+/// Some engines, by number, as a [`DirectView`]; the arguments of a call are encoded and put into the object store once,
+/// and every engine reads them there. For large arguments and many engines.
+///
+/// ```
+/// use unidist::view::{Client, Result};
+///
+/// # fn main() -> Result<()> {
+/// let _session = unidist::init()?;
+/// let all = Client::new()?.broadcast_view(..)?;
+/// let sums = all.apply_sync(|data: Vec<f64>| data.iter().sum::<f64>(), (vec![0.5; 100_000],))?;
+/// assert!(sums.iter().all(|sum| *sum == 50_000.0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BroadcastView {
+    view: DirectView,
+}
+
+impl BroadcastView {
+    pub(crate) fn new(view: DirectView) -> Self {
+        BroadcastView { view: view.broadcasting() }
+    }
+
+    /// The engines.
+    pub fn targets(&self) -> &[EngineId] {
+        self.view.targets()
+    }
+
+    /// The same view, whose tasks have this label in the history.
+    #[must_use]
+    pub fn label(&self, label: impl Into<String>) -> Self {
+        BroadcastView { view: self.view.label(label) }
+    }
+
+    /// The same view, whose methods return when their tasks have ended, or at once.
+    #[must_use]
+    pub fn block(&self, block: bool) -> Self {
+        BroadcastView { view: self.view.block(block) }
+    }
+
+    /// As [`DirectView::apply`].
+    pub fn apply<F, Args>(&self, function: F, args: impl IntoViewArgs<Args>) -> AsyncResult<F::Value>
+    where
+        F: RemoteFn<Args>,
+        Args: ViewArgs,
+    {
+        self.view.apply(function, args)
+    }
+
+    /// As [`DirectView::apply_sync`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AsyncResult::get`].
+    pub fn apply_sync<F, Args>(&self, function: F, args: impl IntoViewArgs<Args>) -> Result<Vec<F::Value>>
+    where
+        F: RemoteFn<Args>,
+        Args: ViewArgs,
+    {
+        self.view.apply_sync(function, args)
+    }
+
+    /// As [`DirectView::execute`].
+    pub fn execute<F, R>(&self, function: F) -> AsyncResult<R>
+    where
+        F: Fn(&mut Namespace) -> R + Copy + Send + Sync + 'static,
+        R: Portable,
+    {
+        self.view.execute(function)
+    }
+
+    /// As [`DirectView::push`].
+    pub fn push<T: Portable + Clone>(&self, name: impl Into<String>, value: &T) -> AsyncResult<()> {
+        self.view.push(name, value)
+    }
+
+    /// As [`DirectView::pull`].
+    pub fn pull<T: Portable + Clone>(&self, name: impl Into<String>) -> AsyncResult<T> {
+        self.view.pull(name)
+    }
+
+    /// As [`DirectView::clear`].
+    pub fn clear(&self) -> AsyncResult<()> {
+        self.view.clear()
+    }
+}

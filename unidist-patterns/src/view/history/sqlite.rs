@@ -1,0 +1,190 @@
+//! A history in a file.
+
+use super::Records;
+use crate::view::error::{Result, ViewError};
+use crate::view::record::{Query, TaskId, TaskRecord, TaskStatus};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params, params_from_iter};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// How long another program may keep the file to itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Times are nanoseconds since 1970; an id is its client and its number.
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS tasks (
+        place INTEGER PRIMARY KEY,
+        client TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        function TEXT NOT NULL,
+        label TEXT,
+        engine INTEGER,
+        status TEXT NOT NULL,
+        error TEXT,
+        submitted INTEGER NOT NULL,
+        started INTEGER,
+        completed INTEGER,
+        retries INTEGER NOT NULL,
+        resubmission_of TEXT,
+        UNIQUE (client, number)
+    );
+    CREATE INDEX IF NOT EXISTS tasks_by_time ON tasks (submitted);
+    CREATE INDEX IF NOT EXISTS tasks_by_label ON tasks (label);
+";
+
+const KEEP: &str = "
+    INSERT INTO tasks (client, number, function, label, engine, status, error, submitted, started, completed, retries,
+                       resubmission_of)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+    ON CONFLICT (client, number) DO UPDATE SET
+        engine = ?5, status = ?6, error = ?7, started = ?9, completed = ?10, retries = ?11,
+        resubmission_of = ?12
+";
+
+const COLUMNS: &str = "client, number, function, label, engine, status, error, submitted, started, completed, retries, \
+                       resubmission_of";
+
+pub(super) struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Sqlite {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let open = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(PATIENCE)?;
+            // A write is there when the program dies, if not when the machine does, and readers see it at once.
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            connection.execute_batch(SCHEMA)?;
+            Ok(connection)
+        };
+        match open() {
+            Ok(connection) => Ok(Sqlite { connection, path: path.to_owned() }),
+            Err(error) => Err(failed(path, &error)),
+        }
+    }
+}
+
+fn failed(path: &Path, error: &rusqlite::Error) -> ViewError {
+    ViewError::History { place: path.display().to_string(), message: error.to_string() }
+}
+
+impl Records for Sqlite {
+    fn keep(&mut self, record: &TaskRecord) -> Result<()> {
+        let keep = || -> rusqlite::Result<usize> {
+            self.connection.prepare_cached(KEEP)?.execute(params![
+                client_text(record.id),
+                number(record.id),
+                record.function,
+                record.label,
+                record.engine.map(|engine| i64::try_from(engine).unwrap_or(i64::MAX)),
+                record.status.name(),
+                record.error,
+                nanoseconds(record.submitted),
+                record.started.map(nanoseconds),
+                record.completed.map(nanoseconds),
+                record.retries,
+                record.resubmission_of.map(|id| id.to_string()),
+            ])
+        };
+        keep().map(drop).map_err(|error| failed(&self.path, &error))
+    }
+
+    fn query(&mut self, query: &Query) -> Result<Vec<TaskRecord>> {
+        let (condition, values) = condition(query);
+        let text = format!("SELECT {COLUMNS} FROM tasks WHERE {condition} ORDER BY place");
+        let ask = || -> rusqlite::Result<Vec<TaskRecord>> {
+            let mut statement = self.connection.prepare_cached(&text)?;
+            let found = statement.query_map(params_from_iter(values), record)?;
+            // Ids may be too many for a statement.
+            let wanted = found.filter(|found| found.as_ref().map_or(true, |record| query.is_met_by(record)));
+            wanted.take(query.limit.unwrap_or(usize::MAX)).collect()
+        };
+        ask().map_err(|error| failed(&self.path, &error))
+    }
+
+    fn forget(&mut self, ids: &[TaskId]) -> Result<usize> {
+        let path = &self.path;
+        let connection = &mut self.connection;
+        let mut forget = || -> rusqlite::Result<usize> {
+            let transaction = connection.transaction()?;
+            let mut count = 0;
+            for id in ids {
+                let text = "DELETE FROM tasks WHERE client = ?1 AND number = ?2";
+                count += transaction.prepare_cached(text)?.execute(params![client_text(*id), number(*id)])?;
+            }
+            transaction.commit()?;
+            Ok(count)
+        };
+        forget().map_err(|error| failed(path, &error))
+    }
+}
+
+fn condition(query: &Query) -> (String, Vec<Value>) {
+    let mut conditions = vec!["1".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    let mut also = |condition: &str, value: Value| {
+        values.push(value);
+        conditions.push(format!("{condition} ?{}", values.len()));
+    };
+    if let Some(label) = &query.label {
+        also("label =", label.clone().into());
+    }
+    if let Some(engine) = query.engine {
+        also("engine =", i64::try_from(engine).unwrap_or(i64::MAX).into());
+    }
+    if let Some(status) = query.status {
+        also("status =", status.name().to_owned().into());
+    }
+    if let Some(time) = query.since {
+        also("submitted >=", nanoseconds(time).into());
+    }
+    if let Some(time) = query.before {
+        also("submitted <", nanoseconds(time).into());
+    }
+    (conditions.join(" AND "), values)
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<TaskRecord> {
+    let client: String = row.get(0)?;
+    let number: i64 = row.get(1)?;
+    let status: String = row.get(5)?;
+    let resubmission_of: Option<String> = row.get(11)?;
+    let unreadable = |column: usize, text: &str| {
+        let message = format!("`{text}` is not what this version writes there");
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, message.into())
+    };
+    Ok(TaskRecord {
+        id: format!("{client}-{number}").parse().map_err(|_| unreadable(0, &client))?,
+        function: row.get(2)?,
+        label: row.get(3)?,
+        engine: row.get::<_, Option<i64>>(4)?.and_then(|engine| usize::try_from(engine).ok()),
+        status: TaskStatus::of_name(&status).ok_or_else(|| unreadable(5, &status))?,
+        error: row.get(6)?,
+        submitted: time(row.get(7)?),
+        started: row.get::<_, Option<i64>>(8)?.map(time),
+        completed: row.get::<_, Option<i64>>(9)?.map(time),
+        retries: row.get(10)?,
+        resubmission_of: resubmission_of.and_then(|id| id.parse().ok()),
+    })
+}
+
+fn client_text(id: TaskId) -> String {
+    format!("{:016x}", id.client)
+}
+
+fn number(id: TaskId) -> i64 {
+    i64::try_from(id.number).unwrap_or(i64::MAX)
+}
+
+fn nanoseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn time(nanoseconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default())
+}
