@@ -3,7 +3,7 @@
 use super::Scheduler;
 use super::event::{Action, Role};
 use super::tasks::TaskState;
-use super::workers::Phase;
+use super::workers::{Phase, Worker};
 use crate::link::message::{Reply, RequestId};
 use unidist_common::{DataId, Error, ProcessId};
 use unidist_core::{CallStatus, WorkerInfo};
@@ -51,7 +51,10 @@ impl Scheduler {
             return;
         }
         let workers = self.staff();
-        let is_starting = self.hosts.iter().any(|host| host.starting > 0) && !self.ending;
+        // One that is being killed will be replaced.
+        let is_killed = |worker: &Worker| worker.role == Role::Pool && worker.phase == Phase::Killed;
+        let is_starting = !self.ending
+            && (self.hosts.iter().any(|host| host.starting > 0) || self.workers.values().any(is_killed));
         let is_due = |awaited: &Awaited| {
             workers.len() as u64 >= awaited.at_least
                 || !is_starting

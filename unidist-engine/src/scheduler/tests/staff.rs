@@ -30,6 +30,22 @@ fn workers_are_listed_and_awaited() {
 }
 
 #[test]
+fn workers_that_are_being_killed_will_be_replaced() {
+    let mut c = Cluster::new(1);
+    let hangs = c.task();
+    c.ask(ME, |request| Ask::Cancel(request, vec![hangs], Which::All));
+    let (grace, _) = c.armed.pop().expect("it has some time");
+    c.handle(Event::Expired(grace));
+    assert_eq!(c.killed, [worker(1)]);
+    let one = c.ask(ME, |request| Ask::Workers { request, at_least: 1 });
+    assert_eq!(c.reply(one), None);
+    c.handle(Event::Lost(worker(1), "it was killed".into(), vec![]));
+    assert_eq!(c.reply(one), None);
+    c.join_all();
+    assert_eq!(workers_of(c.reply(one)), [2]);
+}
+
+#[test]
 fn a_worker_ends_with_its_slot() {
     let mut c = Cluster::new(2);
     let running = c.submit(|_| {});
