@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         an_executor(&world, root);
     }
     a_root_that_is_not_there(&world, size);
+    one_that_refuses(&world, rank, size);
     parts_of_all(&world, rank);
     // MPI is the program's, and goes on.
     world.barrier();
@@ -37,10 +38,19 @@ fn a_session(world: &impl AnyCommunicator, rank: i32, root: usize, size: i32) {
         let own = std::process::id();
         let elsewhere = get(&unidist::map(|x: u64| (x * x, std::process::id()), 0..100)).unwrap();
         assert!(elsewhere.iter().zip(0..).all(|((square, process), x)| *square == x * x && *process != own));
-        assert!(init_on(world, root).unwrap_err().to_string().contains("already"));
         drop(session);
     }
     assert!(!unidist::is_initialized());
+}
+
+/// One rank that cannot take part is an error on all, and nobody waits.
+fn one_that_refuses(world: &impl AnyCommunicator, rank: i32, size: i32) {
+    let refuses = rank == size - 1;
+    unidist::config::Backend::put(unidist::config::BackendName::Pyseq).unwrap();
+    let session = refuses.then(|| unidist::init().unwrap());
+    let error = init_on(world, 0).unwrap_err().to_string();
+    assert!(error.contains("already"), "{error}");
+    drop(session);
 }
 
 /// The same as an executor.

@@ -35,23 +35,24 @@ pub use unidist_mpi::AnyCommunicator;
 ///
 /// # Errors
 ///
-/// There is a session already, there is no such root, MPI was initialised at a lower level, the ranks do not run the same
+/// On some rank there is a session already or a setting is wrong, there is no such root, MPI was initialised at a lower level, the ranks do not run the same
 /// executable, or the engine cannot start. On a rank that serves: the root was lost.
 pub fn init_on<C: AnyCommunicator>(communicator: &C, root: usize) -> Result<Option<Session>> {
     entry::serve_if_worker();
-    registry::validate()?;
-    if session::is_installed() {
-        return Err(Error::InvalidArgument {
-            call: "init_on".to_owned(),
-            message: "there is a session already: end it first, or use it".to_owned(),
-        });
-    }
-    let settings = init::resolve()?;
-    let started = unidist_mpi::start_on(communicator, root, &settings, PROGRAM);
+    let is_open = session::is_installed();
+    let taken = || Error::InvalidArgument {
+        call: "init_on".to_owned(),
+        message: "there is a session already: end it first, or use it".to_owned(),
+    };
+    // A rank that cannot take part says so to the others, which wait for it else.
+    let settings = if is_open { Err(taken()) } else { registry::validate().and_then(|()| init::resolve()) };
+    let started = unidist_mpi::start_on(communicator, root, settings, PROGRAM);
     match started {
         Ok(Some(backend)) => init::open(|| Ok(backend)).map(Some),
         ended => {
-            unidist_config::thaw();
+            if !is_open {
+                unidist_config::thaw();
+            }
             ended.map(|_| None)
         }
     }

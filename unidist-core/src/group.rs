@@ -21,6 +21,8 @@ use unidist_common::{Error, GroupSpec, Result};
 /// # }
 /// ```
 ///
+/// A group belongs to the session in which it was made.
+///
 /// Priorities go before groups: a call of a higher priority starts first, whatever group it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Group {

@@ -21,14 +21,17 @@ use unidist_engine::network::HostId;
 /// While there is a session, its threads call MPI on the root and on one rank of each other host. If the program calls MPI
 /// meanwhile there, it has to initialise MPI at the level `MPI_THREAD_MULTIPLE`; else `MPI_THREAD_SERIALIZED` is enough.
 ///
+/// A rank that cannot take part comes with the reason in place of its settings: then all ranks fail, and none waits.
+///
 /// # Errors
 ///
-/// There is no such root, MPI was initialised at a lower level, the ranks do not run the same executable, or the engine
-/// cannot start. On a rank that serves: the root is lost, or ended its process in the midst of the session.
+/// There is no such root, MPI was initialised at a lower level, a rank cannot take part, the ranks do not run the same
+/// executable, or the engine cannot start. On a rank that serves: the root is lost, or ended its process in the midst of
+/// the session.
 pub fn start_on<C: AnyCommunicator>(
     communicator: &C,
     root: usize,
-    settings: &Settings,
+    settings: Result<Settings>,
     program: Program,
 ) -> Result<Option<Arc<dyn Backend>>> {
     let mpi = Mpi::init()?;
@@ -41,9 +44,14 @@ pub fn start_on<C: AnyCommunicator>(
             ),
         }
     })?;
+    let settings = settings.and_then(|settings| session::check_store(&settings).map(|()| settings));
+    let (settings, refused) = match settings {
+        Ok(settings) => (settings, None),
+        Err(error) => (Settings::resolve_from(|_| None)?, Some(error.to_string())),
+    };
     // What one process was told holds for what it brings; the root's terms are those of all.
     let cpus = worker::unbound().len().max(1);
-    let all = introduce(mpi, &world, program, settings, &[], cpus, None)?;
+    let all = introduce(mpi, &world, program, &settings, &[], cpus, refused)?;
     let rank = world.rank();
     let (topology, terms) = match (Topology::of_guests(&all), all.first()) {
         (Ok(topology), Some(root)) => (topology, &root.terms),
@@ -67,7 +75,7 @@ pub fn start_on<C: AnyCommunicator>(
     };
     let membership = Membership::new(mpi, topology, group, Some(world), terms);
     if membership.place() == HostId::CONTROLLER {
-        return session::start_on(membership, settings, program).map(Some);
+        return session::start_on(membership, &settings, program).map(Some);
     }
     session::serve(membership, program).map(|()| None)
 }

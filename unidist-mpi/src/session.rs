@@ -49,7 +49,7 @@ pub fn serve_if_started(program: Program, install: fn(Arc<dyn Backend>)) {
 }
 
 /// What was set of the store that it cannot be.
-fn check_store(settings: &Settings) -> Result<()> {
+pub(crate) fn check_store(settings: &Settings) -> Result<()> {
     if !settings.mpi.shared_object_store {
         return Err(Error::Unsupported {
             message:

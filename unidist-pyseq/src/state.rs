@@ -236,6 +236,9 @@ impl State {
     /// What the runner needs in order to run this call, or why it cannot.
     pub(crate) fn begin(&mut self, spec: TaskSpec) -> Result<Call, TaskError> {
         let id = spec.id();
+        if let Some(worker) = spec.options.worker {
+            self.workers.check(worker)?; // it may have been ended since
+        }
         let kind = match spec.target {
             Target::Pool => CallKind::Task,
             Target::NewActor => CallKind::NewActor { max_concurrency: spec.options.max_concurrency },

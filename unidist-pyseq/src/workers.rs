@@ -24,16 +24,25 @@ impl Workers {
     pub(crate) fn choose(&mut self, spec: &TaskSpec) -> Result<Option<ProcessId>, TaskError> {
         match (spec.target, spec.options.worker) {
             (Target::NewActor | Target::Actor(_), _) => Ok(None),
-            (Target::Pool, Some(worker)) if self.names.contains(&worker) => Ok(Some(worker)),
-            (Target::Pool, Some(worker)) => {
-                let message = format!("the call is for worker {worker} alone, and there is no such worker");
-                Err(TaskError::new(ErrorKind::WorkerDied, message).on_worker(&worker.to_string()))
-            }
+            (Target::Pool, Some(worker)) => self.check(worker).map(|()| Some(worker)),
             (Target::Pool, None) => {
                 self.next = (self.next + 1) % self.names.len();
                 Ok(Some(self.names[self.next]))
             }
         }
+    }
+
+    /// Whether there is this worker.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(crate) fn check(&self, worker: ProcessId) -> Result<(), TaskError> {
+        if self.names.contains(&worker) {
+            return Ok(());
+        }
+        let message = format!("the call is for {worker} alone, and there is no such worker");
+        Err(TaskError::new(ErrorKind::WorkerDied, message).on_worker(&worker.to_string()))
     }
 
     /// Forgets a worker; `None` if it is the last.

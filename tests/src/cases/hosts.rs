@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use unidist::config::LogDir;
 use unidist::prelude::*;
-use unidist::{SharedSlice, cluster_resources, get_ip, init, num_cpus, put_slice, store_usage};
+use unidist::{
+    SharedSlice, cluster_resources, get_ip, init, num_cpus, put_slice, store_usage, wait_for_workers,
+};
 
 pub(super) const CASES: &[Case] = cases!["hosts":
     the_cluster_is_what_it_says.only(MPI).several_hosts().settings(&[CPUS_6]), every_host_runs_tasks.only(MPI).several_hosts().settings(&[CPUS_6]),
@@ -109,6 +111,7 @@ fn the_cluster_is_what_it_says() -> Result {
 
 /// As many tasks as CPUs run at once, on all hosts, and each knows where it is.
 fn every_host_runs_tasks() -> Result {
+    wait_for_workers(num_cpus()?, None)?; // one may have died just now
     let (log, signal) = (Log::remote(), Signal::remote());
     let tasks: Vec<_> = (0..num_cpus()?).map(|_| here.remote(&log, &signal)).collect();
     let said: BTreeSet<_> = get(log.said.remote(num_cpus()?))?.into_iter().collect();

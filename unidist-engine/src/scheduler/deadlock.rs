@@ -9,7 +9,7 @@ use super::Scheduler;
 use super::event::Role;
 use super::resources::{Class, Custom};
 use super::tasks::TaskState;
-use super::workers::{FrameState, Worker};
+use super::workers::{Frame, FrameState, Worker};
 use crate::link::message::RequestId;
 use rustc_hash::FxHashMap;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
@@ -153,10 +153,9 @@ impl Scheduler {
     fn calls_before(&self, process: ProcessId, call: DataId) -> Vec<Node> {
         let Some(worker) = self.workers.get(&process) else { return Vec::new() };
         let awaits = |request| self.search_awaited(process, request, |other, _| other == call).is_some();
-        match worker.blocked_on() {
-            Some(request) if awaits(request) => Vec::new(), // it can run on top of them
-            _ => worker.stack.iter().map(|frame| Node::Call(frame.task)).collect(),
-        }
+        // On top of one that waits for it, it can run.
+        let is_before = |frame: &&Frame| !matches!(frame.state, FrameState::Blocked(on) if awaits(on));
+        worker.stack.iter().rev().take_while(is_before).map(|frame| Node::Call(frame.task)).collect()
     }
 
     /// The calls that hold some of this resource. What an actor holds, its constructor does, for as long as it lives.

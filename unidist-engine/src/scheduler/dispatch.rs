@@ -47,8 +47,9 @@ impl Scheduler {
         if self.ending {
             return;
         }
+        self.end_drained();
         self.welcome_groups();
-        let mut held = HeldBack::default();
+        let mut held = self.resources.reserved();
         let mut starved: Vec<Class> = Vec::new();
         let mut aside: Vec<(Class, DataId)> = Vec::new();
         loop {
@@ -89,25 +90,24 @@ impl Scheduler {
     /// Groups that have ready calls, and had none, take their turns from now on.
     fn welcome_groups(&mut self) {
         let tasks = &self.tasks;
-        let newcomers = self
+        let mut newcomers = self
             .resources
             .newcomers(|task| tasks.get(&task).is_some_and(|task| task.state == TaskState::Ready));
         if newcomers.is_empty() {
             return;
         }
         let mut ahead: FxHashMap<GroupId, u64> = FxHashMap::default();
-        let mut busy = Vec::new();
-        for (process, worker) in
-            self.pool().filter_map(|process| Some((process, self.workers.get(&process)?)))
-        {
+        for (_, worker) in self.pool().filter_map(|process| Some((process, self.workers.get(&process)?))) {
             let classes = worker.ahead.iter().filter_map(|task| Some(self.tasks.get(task)?.class));
             classes.for_each(|class| *ahead.entry(self.resources.group(class)).or_default() += 1);
-            if !worker.ahead.is_empty() {
-                busy.push(process);
-            }
+        }
+        newcomers.retain(|group| !ahead.contains_key(group));
+        if newcomers.is_empty() {
+            return;
         }
         self.resources.groups().welcome(&newcomers, &ahead);
-        for process in busy {
+        let processes: Vec<_> = self.pool().collect();
+        for process in processes {
             let ahead = self.workers.get(&process).map(|worker| worker.ahead.iter().copied().collect());
             self.recall(process, ahead.unwrap_or_default());
         }
@@ -366,7 +366,8 @@ impl Scheduler {
 
     /// Runs on this process, which waits for the request, something ready that it waits for; the newest first.
     pub(crate) fn run_nested(&mut self, process: ProcessId, request: RequestId) -> bool {
-        let live = self.workers.get(&process).is_some_and(|worker| worker.phase == Phase::Live);
+        let runs = |worker: &Worker| matches!(worker.phase, Phase::Live | Phase::Draining);
+        let live = self.workers.get(&process).is_some_and(runs);
         if self.ending || !live || self.top_is_doomed(process) {
             return false;
         }
@@ -383,6 +384,7 @@ impl Scheduler {
             task.state == TaskState::Ready
                 && !self.resources.is_actor(task.class)
                 && self.resources.worker(task.class).is_none_or(|worker| worker == process)
+                && self.resources.has_room_in_group(task.class)
                 && self.resources.fits(task.class, host)
                 && self.may_start_on(call, host)
         };

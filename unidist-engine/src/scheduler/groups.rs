@@ -2,7 +2,7 @@
 //!
 //! Each group counts the calls of its own that were sent; of groups that have ready calls, the one with the lowest count
 //! is next. A group that comes (back) to calls starts with the count of the others, so that it is owed nothing for the time
-//! when it had none. What the others had sent ahead and has not started is asked back then, and counted back: it would
+//! when it had none, and owes nothing for a time when it was alone. What the others had sent ahead and has not started is asked back then, and counted back: it would
 //! come before the newcomer's calls else.
 
 use rustc_hash::FxHashMap;
@@ -132,19 +132,16 @@ impl Groups {
         newcomers
     }
 
-    /// Gives a newcomer the count of the group that has had least, of those that have calls; `ahead` is how many of each
-    /// were sent and have not started.
+    /// Gives newcomers the count of the group that has had most; `ahead` is how many of each were sent and have not started.
+    /// (Of groups that take turns none has had much more than another. One that has had less could not have had more: it is
+    /// at its limit, or waits for something else than its turn.)
     pub(crate) fn welcome(&mut self, newcomers: &[GroupId], ahead: &FxHashMap<GroupId, u64>) {
-        let others = self.all.iter().enumerate().map(|(place, group)| (GroupId(place as u32), group));
-        let started = others.filter_map(|(id, group)| {
-            let ahead = ahead.get(&id).copied().unwrap_or(0);
-            let counts = !newcomers.contains(&id) && (group.is_active || ahead > 0);
-            counts.then(|| group.sent.saturating_sub(ahead))
-        });
-        let Some(least) = started.min() else { return };
+        let all = self.all.iter().enumerate().map(|(place, group)| (GroupId(place as u32), group));
+        let started = all.map(|(id, group)| group.sent.saturating_sub(ahead.get(&id).copied().unwrap_or(0)));
+        let most = started.max().unwrap_or(0);
         for newcomer in newcomers {
             let group = &mut self.all[newcomer.place()];
-            group.sent = group.sent.max(least);
+            group.sent = group.sent.max(most);
         }
     }
 }
@@ -174,6 +171,20 @@ mod tests {
         assert_eq!(groups.note_active(|_| true), [GroupId::DEFAULT, new]);
         groups.welcome(&[GroupId::DEFAULT, new], &FxHashMap::default());
         assert_eq!((groups.turn(new), groups.turn(GroupId::DEFAULT)), (50, 50));
+    }
+
+    #[test]
+    fn who_was_alone_before_owes_nothing() {
+        let mut groups = Groups::default();
+        let [first, stuck, second] = [1, 2, 3].map(|number| groups.intern(Some(spec(number, 0))));
+        (0..1000).for_each(|_| groups.sent(first));
+        (0..10).for_each(|_| groups.sent(stuck));
+        assert_eq!(groups.note_active(|id| id == second || id == stuck), [stuck, second]);
+        groups.welcome(&[second], &FxHashMap::default());
+        assert_eq!(groups.turn(second), 1000, "not as little as one that could not have more");
+        groups.sent(second);
+        groups.welcome(&[first], &FxHashMap::default());
+        assert_eq!(groups.turn(first), 1001);
     }
 
     #[test]

@@ -115,6 +115,8 @@ pub(crate) struct Scheduler {
     doomed: FxHashMap<DataId, cancel::Doomed>,
     timers: timers::Timers,
     awaited_workers: Vec<staff::Awaited>,
+    /// Workers that are to end when they have done what they have begun.
+    draining: Vec<ProcessId>,
     /// Calls that were asked back in order to be cancelled.
     unwanted: unstarted::Unwanted,
     actions: Vec<Action>,
@@ -145,6 +147,7 @@ impl Scheduler {
             doomed: FxHashMap::default(),
             timers: timers::Timers::default(),
             awaited_workers: Vec::new(),
+            draining: Vec::new(),
             unwanted: unstarted::Unwanted::default(),
             actions: Vec::new(),
             ending: false,

@@ -9,7 +9,7 @@ use super::dispatch::{Placed, Site};
 use super::event::Role;
 use super::resources::{Class, HeldBack};
 use super::tasks::TaskState;
-use super::workers::Phase;
+use super::workers::{FrameState, Phase};
 use crate::link::message::RequestId;
 use crate::network::HostId;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
@@ -41,6 +41,10 @@ impl Scheduler {
             self.fail_task(task, error);
             return Placed::Yes;
         }
+        if let Some(error) = self.resources.why_hopeless(class) {
+            self.fail_task(task, error);
+            return Placed::Yes;
+        }
         let Some(site) = site else { return Placed::Busy };
         if site.absent > 0 {
             return if self.fetch(class, task, site) { Placed::Yes } else { Placed::Busy };
@@ -61,9 +65,15 @@ impl Scheduler {
             if self.run_nested(process, request) {
                 return Placed::Yes; // not necessarily this one, but the queue is looked at again
             }
-            self.look_for_deadlock(process, request, task);
+            self.look_for_deadlock(process, request);
             return Placed::Busy;
         }
+        if self.is_awaited_asynchronously(process, task) && self.resources.fits(class, site.host) {
+            self.resources.pop(class);
+            self.run_on(process, task, true);
+            return Placed::Yes;
+        }
+        let Some(worker) = self.workers.get(&process) else { return Placed::Busy };
         if worker.is_active() && self.resources.may_go_ahead(class) {
             if self.takes_more(worker) && !held.is_reserved(process) {
                 self.resources.pop(class);
@@ -79,11 +89,23 @@ impl Scheduler {
         Placed::Busy
     }
 
-    /// The call waits behind a task that waits: if that, over others, waits for the call, it is told so. Asked once for
-    /// each call that comes to wait there; whoever begins to wait later asks for itself.
-    fn look_for_deadlock(&mut self, process: ProcessId, request: RequestId, call: DataId) {
+    /// Whether the asynchronous task on top of this worker's stack, which waits, waits for this call.
+    fn is_awaited_asynchronously(&self, process: ProcessId, call: DataId) -> bool {
+        let top = self.workers.get(&process).and_then(|worker| worker.stack.last());
+        top.is_some_and(|frame| frame.state == FrameState::Yielded)
+            && self
+                .requests
+                .keys()
+                .filter(|key| key.0 == process)
+                .any(|key| self.search_awaited(process, key.1, |other, _| other == call).is_some())
+    }
+
+    /// A call waits behind a task that waits: if that, over others, waits for the call, it is told so. Asked whenever such
+    /// calls have become ready; whoever begins to wait later asks for itself.
+    fn look_for_deadlock(&mut self, process: ProcessId, request: RequestId) {
         let Some(worker) = self.workers.get_mut(&process) else { return };
-        if worker.looked_behind.replace((request, call)) == Some((request, call)) {
+        let now = (request, self.resources.pinned_arrivals());
+        if worker.looked_behind.replace(now) == Some(now) {
             return;
         }
         let Some(waiting) = worker.stack.last().map(|frame| frame.task) else { return };

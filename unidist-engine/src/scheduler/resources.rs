@@ -1,5 +1,6 @@
 //! CPU slots and custom resources: what there is, what is free, what a call asks for.
 
+mod classes;
 mod ready;
 
 pub(crate) use ready::HeldBack;
@@ -7,15 +8,13 @@ pub(crate) use ready::HeldBack;
 use super::HostLimits;
 use super::groups::{GroupId, Groups};
 use crate::network::HostId;
-use rustc_hash::{FxHashMap, FxHashSet};
+use classes::FEW_CLASSES;
+use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, VecDeque};
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskOptions};
 
 /// Amounts are counted in thousandths, so that sums are exact.
 const UNIT: f64 = 1000.0;
-
-/// With fewer classes than this, none is looked for that is of no use any more.
-const FEW_CLASSES: usize = 64;
 
 /// The name of the built-in resource.
 pub(crate) const CPU: &str = "CPU";
@@ -105,6 +104,7 @@ pub(crate) struct Resources {
     groups: Groups,
     queues: Vec<VecDeque<(u64, DataId)>>,
     arrivals: u64,
+    pinned_arrivals: u64,
     /// A host has fewer slots than in the beginning.
     has_shrunk: bool,
 }
@@ -140,6 +140,7 @@ impl Resources {
             groups: Groups::default(),
             queues: Vec::new(),
             arrivals: 0,
+            pinned_arrivals: 0,
             has_shrunk: false,
         };
         resources.intern(Request {
@@ -167,7 +168,6 @@ impl Resources {
         if !actor && asks_for_nothing && only.is_none() && options.group.is_none() {
             return Ok(Class::DEFAULT);
         }
-        let group = self.groups.intern(options.group.filter(|_| !actor));
         let cpus = options.num_cpus.unwrap_or(if actor { 0.0 } else { 1.0 });
         let mut missing = Vec::new();
         let most_cpus = self.most(|host| host.cpus);
@@ -194,7 +194,8 @@ impl Resources {
         }
         let custom = custom.into_iter().collect();
         let (worker, host) = only.unzip();
-        let request = Request { cpus: thousandths(cpus), custom, actor, priority, host, worker, group };
+        let group = GroupId::DEFAULT;
+        let mut request = Request { cpus: thousandths(cpus), custom, actor, priority, host, worker, group };
         let may_ever = |id: HostId| {
             host.is_none_or(|home| home == id) && self.hosts[id.place()].can_ever_serve(&request)
         };
@@ -202,6 +203,7 @@ impl Resources {
             missing.push(format!("{} together", self.in_words(&request)));
         }
         if missing.is_empty() {
+            request.group = self.groups.intern(options.group.filter(|_| !actor));
             return Ok(self.intern(request));
         }
         let message = format!(
@@ -313,44 +315,9 @@ impl Resources {
         self.hosts[host.place()].is_lost = true;
     }
 
-    fn intern(&mut self, request: Request) -> Class {
-        if let Some(class) = self.classes.get(&request) {
-            return *class;
-        }
-        let class = match self.unused.pop() {
-            Some(class) => {
-                self.requests[class.index()] = request.clone();
-                self.queues[class.index()].clear();
-                class
-            }
-            None => {
-                self.requests.push(request.clone());
-                self.queues.push(VecDeque::new());
-                Class(self.requests.len() as u32 - 1)
-            }
-        };
-        self.classes.insert(request, class);
-        class
-    }
-
-    /// Whether there are so many classes that some may be of no use any more.
-    pub(crate) fn is_to_be_swept(&self) -> bool {
-        self.classes.len() >= self.sweep_at
-    }
-
-    /// Forgets all classes but these, and groups that have no class.
-    pub(crate) fn sweep(&mut self, used: &FxHashSet<Class>) {
-        let unused = &mut self.unused;
-        self.classes.retain(|_, class| {
-            let stays = *class == Class::DEFAULT || used.contains(class);
-            if !stays {
-                unused.push(*class);
-            }
-            stays
-        });
-        let used: FxHashSet<GroupId> = self.classes.keys().map(|request| request.group).collect();
-        self.groups.keep(|group| used.contains(&group));
-        self.sweep_at = (2 * self.classes.len()).max(FEW_CLASSES);
+    /// Whether one more call of its group may run.
+    pub(crate) fn has_room_in_group(&self, class: Class) -> bool {
+        !self.groups.is_full(self.requests[class.index()].group)
     }
 
     pub(crate) fn group(&self, class: Class) -> GroupId {

@@ -99,13 +99,47 @@ impl Scheduler {
             }),
             Some(host) => {
                 let at_home = &mut self.hosts[host.place()];
-                at_home.cpus = at_home.cpus.saturating_sub(1);
-                self.resources.drop_cpu(host);
-                self.actions.push(Action::Slots(host, self.hosts[host.place()].cpus));
-                self.stop(worker);
+                let has_slot = at_home.cpus > 0;
+                at_home.cpus -= usize::from(has_slot);
+                self.actions.push(Action::Slots(host, at_home.cpus));
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.phase = Phase::Draining;
+                    worker.gives_slot_up = has_slot;
+                }
+                self.draining.push(worker);
                 Reply::Count(1)
             }
         };
         self.actions.push(Action::Reply(process, request, reply));
+    }
+
+    /// Ends the workers that were to end when they have done what they had begun, and have. What was sent ahead to them
+    /// comes back.
+    pub(super) fn end_drained(&mut self) {
+        if self.draining.is_empty() {
+            return; // nearly always
+        }
+        for process in std::mem::take(&mut self.draining) {
+            let Some(worker) = self.workers.get(&process).filter(|worker| worker.phase == Phase::Draining)
+            else {
+                continue; // it has ended otherwise
+            };
+            if worker.stack.is_empty() && worker.ahead.is_empty() && worker.recalling.is_none() {
+                self.give_slot_up(process);
+                self.stop(process);
+                continue;
+            }
+            let ahead = worker.ahead.iter().copied().collect();
+            self.recall(process, ahead);
+            self.draining.push(process);
+        }
+    }
+
+    fn give_slot_up(&mut self, process: ProcessId) {
+        if let Some(worker) = self.workers.get_mut(&process)
+            && std::mem::take(&mut worker.gives_slot_up)
+        {
+            self.resources.drop_cpu(worker.host);
+        }
     }
 }

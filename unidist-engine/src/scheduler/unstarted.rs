@@ -74,6 +74,9 @@ impl Scheduler {
     /// The call has not started, and would be sent somewhere else now. True if it is not wanted: then it has failed.
     pub(super) fn drop_unwanted(&mut self, call: DataId) -> bool {
         let Some(asked) = self.forget_unwanted(call) else { return false };
+        if let Some(group) = self.tasks.get(&call).map(|task| self.resources.group(task.class)) {
+            self.resources.groups().came_back(group);
+        }
         if let Some((_, ended)) = self.unwanted.requests.get_mut(&asked) {
             *ended += 1;
         }

@@ -33,8 +33,11 @@ pub(crate) struct Worker {
     pub(crate) references: FxHashMap<DataId, u32>,
     /// The failure of the call because of which it is being killed.
     pub(crate) killed_for: Option<Arc<TaskError>>,
-    /// While it waited for this request, this call came to wait behind it, and whether that can end was asked.
-    pub(crate) looked_behind: Option<(RequestId, DataId)>,
+    /// While it waited for this request, and so many calls had become ready that are for one worker alone, it was asked
+    /// whether what waits behind it can ever run.
+    pub(crate) looked_behind: Option<(RequestId, u64)>,
+    /// Its CPU slot goes with it.
+    pub(crate) gives_slot_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub(crate) enum Phase {
     Starting,
     /// It runs what it is sent.
     Live,
+    /// It is to end when it has done what it has begun, and is sent nothing more.
+    Draining,
     /// It was told to end.
     Stopping,
     /// It is being killed.
@@ -81,6 +86,7 @@ impl Worker {
             references: FxHashMap::default(),
             killed_for: None,
             looked_behind: None,
+            gives_slot_up: false,
         }
     }
 
@@ -157,7 +163,7 @@ impl Scheduler {
     /// Tells a process to finish what runs and end.
     pub(crate) fn stop(&mut self, process: ProcessId) {
         if let Some(worker) = self.workers.get_mut(&process)
-            && worker.phase == Phase::Live
+            && matches!(worker.phase, Phase::Live | Phase::Draining)
         {
             worker.phase = Phase::Stopping;
             self.actions.push(Action::Send(process, ToWorker::Stop));
@@ -356,6 +362,9 @@ impl Scheduler {
             at_home.actors -= 1;
         }
         let expected = worker.phase == Phase::Stopping;
+        if worker.gives_slot_up {
+            self.resources.drop_cpu(host);
+        }
         if worker.phase == Phase::Starting && worker.role == Role::Pool {
             at_home.starting -= 1;
             at_home.failed_starts += 1;
@@ -397,11 +406,21 @@ impl Scheduler {
             self.give_up_starting(&error);
         } else if worker.role == Role::Pool
             && !(expected || self.ending || at_home.is_lost)
-            && at_home.pool.len() < at_home.cpus
+            && self.staffed(host) < at_home.cpus
         {
             self.start_pool_worker(host);
         }
         self.tell_of_workers(None);
+    }
+
+    /// How many workers this host has that are there to stay.
+    fn staffed(&self, host: HostId) -> usize {
+        let stays = |process: &&ProcessId| {
+            self.workers
+                .get(process)
+                .is_some_and(|worker| matches!(worker.phase, Phase::Starting | Phase::Live))
+        };
+        self.hosts[host.place()].pool.iter().filter(stays).count()
     }
 
     /// No process can be started: what waits for one fails, rather than wait for ever.

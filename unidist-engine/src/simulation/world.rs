@@ -356,7 +356,8 @@ impl World {
                     self.handle(Event::Ask(ME, Ask::Hurry(request)));
                 }
             }
-            92..94 => self.cancel_some(request),
+            92..93 => self.cancel_some(request),
+            93 => self.ask_of_workers(request),
             94..96 => {
                 if !self.views.is_empty() {
                     let at = self.rng.usize(0..self.views.len());
@@ -377,6 +378,25 @@ impl World {
                     let at = self.rng.usize(0..self.actors.len());
                     let id = self.actors.swap_remove(at);
                     self.handle(Event::Ask(ME, Ask::Release(id)));
+                }
+            }
+        }
+    }
+
+    /// The program ends a worker, now and then, or waits for some.
+    fn ask_of_workers(&mut self, request: RequestId) {
+        self.next_request += 1;
+        self.open.insert(request, Vec::new());
+        let processes: Vec<_> = self.processes.keys().copied().collect();
+        match self.rng.choice(&processes) {
+            Some(process) if self.rng.u32(0..8) == 0 => {
+                self.handle(Event::Ask(ME, Ask::EndWorker(request, *process)));
+            }
+            _ => {
+                let at_least = self.rng.u64(0..6);
+                self.handle(Event::Ask(ME, Ask::Workers { request, at_least }));
+                if self.rng.bool() {
+                    self.handle(Event::Ask(ME, Ask::Hurry(request)));
                 }
             }
         }

@@ -349,7 +349,7 @@ impl Backend for Client {
     }
 
     fn current_worker(&self) -> Option<ProcessId> {
-        Some(self.end.process)
+        (!self.end.is_actor).then_some(self.end.process)
     }
 
     fn end_worker(&self, worker: ProcessId) -> Result<bool> {

@@ -24,14 +24,42 @@ impl Resources {
         }
     }
 
+    /// Nothing held back but what is for calls for one worker alone that cannot be sent ahead to it.
+    pub(crate) fn reserved(&self) -> HeldBack {
+        let mut held = HeldBack::default();
+        if self.is_anything_pinned() {
+            for (number, (request, queue)) in self.requests.iter().zip(&self.queues).enumerate() {
+                if let Some(worker) = request.worker
+                    && !queue.is_empty()
+                    && !self.groups.is_full(request.group)
+                    && !self.may_go_ahead(Class(number as u32))
+                {
+                    held.reserve(worker);
+                }
+            }
+        }
+        held
+    }
+
+    /// How many calls for one worker alone have become ready so far.
+    pub(crate) fn pinned_arrivals(&self) -> u64 {
+        self.pinned_arrivals
+    }
+
+    fn note_arrival(&mut self, class: Class) {
+        self.pinned_arrivals += u64::from(self.requests[class.index()].worker.is_some());
+    }
+
     /// Puts a call at the end of its queue.
     pub(crate) fn push(&mut self, class: Class, task: DataId) {
+        self.note_arrival(class);
         self.arrivals += 1;
         self.queues[class.index()].push_back((self.arrivals, task));
     }
 
     /// Puts a call that had its turn already back to the start of its queue.
     pub(crate) fn push_front(&mut self, class: Class, task: DataId) {
+        self.note_arrival(class);
         self.queues[class.index()].push_front((0, task));
     }
 

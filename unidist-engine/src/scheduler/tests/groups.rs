@@ -101,3 +101,23 @@ fn classes_and_groups_without_calls_are_forgotten() {
     }
     assert!(c.scheduler.resources.classes() <= 64, "{}", c.scheduler.resources.classes());
 }
+
+#[test]
+fn a_limit_holds_for_calls_that_run_on_top_of_others() {
+    let mut c = Cluster::new(2);
+    let parents = [c.task(), c.task()];
+    let children = parents.map(|parent| {
+        let at = c.where_is(parent);
+        let mut spec = c.spec(at);
+        of(1, 1)(&mut spec);
+        let child = spec.id();
+        c.handle(Event::Ask(at, Ask::Submit(Box::new(spec), None)));
+        c.get(at, &[child], Some(parent));
+        child
+    });
+    let running = c.runs().iter().filter(|(_, call)| children.contains(call)).count();
+    assert_eq!(running, 1);
+    let (at, first) = *c.runs().iter().find(|(_, call)| children.contains(call)).unwrap();
+    c.done(at, first);
+    assert!(children.iter().all(|child| c.runs().iter().any(|(_, call)| call == child)));
+}

@@ -106,3 +106,61 @@ fn a_call_of_high_priority_overtakes_what_waits_at_its_worker() {
     c.done(one, urgent);
     assert_eq!(c.last_run().1.id, ahead[1], "the others follow");
 }
+
+#[test]
+fn what_cannot_be_sent_ahead_keeps_others_from_it_once() {
+    let mut c = Cluster::new(1);
+    let one = worker(1);
+    let running = c.task();
+    let waits = c.submit(|spec| {
+        let options = TaskOptions { worker: Some(one), num_cpus: Some(0.0), ..Default::default() };
+        spec.options = Arc::new(options);
+    });
+    let later = [c.task(), c.task()];
+    assert!(
+        !c.runs().iter().any(|(_, call)| later.contains(call)),
+        "nothing is sent ahead only to be asked back"
+    );
+    assert!(!c.sent.iter().any(|(_, message)| matches!(message, ToWorker::Recall(_))));
+    c.done(one, running);
+    assert!(c.runs().contains(&(one, waits)));
+}
+
+#[test]
+fn one_that_its_host_cannot_serve_any_more_fails() {
+    let mut c = Cluster::new(2);
+    let running = c.submit(only(worker(1)));
+    let wants_two = c.submit(|spec| {
+        let options = TaskOptions { worker: Some(worker(1)), num_cpus: Some(2.0), ..Default::default() };
+        spec.options = Arc::new(options);
+    });
+    c.ask(ME, |request| Ask::EndWorker(request, worker(2)));
+    c.done(worker(1), running);
+    assert_eq!(c.error(wants_two).kind, ErrorKind::Unsatisfiable);
+}
+
+#[test]
+fn one_that_will_run_is_no_circle() {
+    let mut c = Cluster::new(2);
+    let a = c.submit(only(worker(1)));
+    let nested = c.submit_from(worker(1), |_| {});
+    let pinned = c.submit_from(worker(1), only(worker(1)));
+    c.get(worker(1), &[nested, pinned], Some(a));
+    let outside = c.submit(only(worker(2)));
+    let request = c.get(worker(2), &[pinned], Some(outside));
+    assert_eq!(c.reply(request), None, "it waits, and is not told that it waits for ever");
+}
+
+#[test]
+fn one_runs_on_top_of_an_asynchronous_task_that_waits_for_it() {
+    let mut c = Cluster::new(2);
+    let parent = c.submit(only(worker(1)));
+    let child = c.submit_from(worker(1), only(worker(1)));
+    c.get(worker(1), &[child], None);
+    c.handle(Event::Yield(worker(1), parent));
+    if let Some(ToWorker::Recall(calls)) = c.sent.iter().rev().map(|(_, message)| message.clone()).next() {
+        c.handle(Event::Returned(worker(1), calls));
+    }
+    let (at, run) = c.last_run();
+    assert_eq!((at, run.id, run.nested), (worker(1), child, true));
+}

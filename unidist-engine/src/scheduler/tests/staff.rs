@@ -55,8 +55,11 @@ fn a_worker_ends_with_its_slot() {
     });
     let end = c.ask(ME, |request| Ask::EndWorker(request, at));
     assert_eq!(c.reply(end), Some(&Reply::Count(1)));
-    assert!(matches!(c.sent.last(), Some((process, ToWorker::Stop)) if *process == at));
+    let is_stopped =
+        |c: &Cluster| c.sent.iter().any(|(process, message)| (process, message) == (&at, &ToWorker::Stop));
+    assert!(!is_stopped(&c), "it may finish");
     c.done(at, running);
+    assert!(is_stopped(&c));
     c.handle(Event::Lost(at, "it ended".into(), vec![]));
     assert_eq!((c.started.len(), c.free_cpus()), (0, 1.0));
     assert_eq!(c.error(two).kind, ErrorKind::Unsatisfiable, "there are not so many slots any more");
@@ -64,6 +67,30 @@ fn a_worker_ends_with_its_slot() {
     assert_eq!(c.reply(again), Some(&Reply::Count(0)));
     let last = c.ask(ME, |request| Ask::EndWorker(request, worker(if at == worker(1) { 2 } else { 1 })));
     assert!(matches!(c.reply(last), Some(Reply::Failed(error)) if error.to_string().contains("last worker")));
+}
+
+#[test]
+fn a_worker_that_is_to_end_gives_back_what_it_has_not_begun() {
+    let mut c = Cluster::new(2);
+    let [first, second] = [c.task(), c.task()];
+    let (at, other) = (c.where_is(first), c.where_is(second));
+    let behind: Vec<_> = (0..4).map(|_| c.task()).collect();
+    let ahead: Vec<_> = behind.iter().copied().filter(|call| c.where_is(*call) == at).collect();
+    assert!(!ahead.is_empty());
+    let end = c.ask(ME, |request| Ask::EndWorker(request, at));
+    assert_eq!(c.reply(end), Some(&Reply::Count(1)));
+    assert!(c.sent.contains(&(at, ToWorker::Recall(ahead.clone()))));
+    // The other one goes on with its own slot while this one has something to do.
+    c.done(other, second);
+    c.handle(Event::Returned(at, ahead.clone()));
+    c.done(at, first);
+    assert!(c.sent.contains(&(at, ToWorker::Stop)));
+    c.handle(Event::Lost(at, "it ended".into(), vec![]));
+    for call in &behind {
+        assert_eq!(c.where_is(*call), other);
+        c.done(other, *call);
+    }
+    assert_eq!((c.started.len(), c.free_cpus()), (0, 1.0));
 }
 
 #[test]
