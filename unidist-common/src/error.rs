@@ -73,6 +73,8 @@ pub enum ErrorKind {
     InvalidOption,
     /// The call ran longer than its `timeout`.
     TimedOut,
+    /// The one worker that the call was for was gone before the call started.
+    WorkerGone,
 }
 
 /// An error value of the user's own type, encoded.
@@ -192,6 +194,7 @@ impl ErrorKind {
             ErrorKind::Failed => "failed",
             ErrorKind::DependencyFailed => "was not run, because an argument failed",
             ErrorKind::WorkerDied => "was lost with its worker",
+            ErrorKind::WorkerGone => "did not start: its worker is gone",
             ErrorKind::ActorDied => "found its actor dead",
             ErrorKind::UnknownFunction => "is unknown to the process that should run it",
             ErrorKind::Encode => "has a value that cannot be encoded",

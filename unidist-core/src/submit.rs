@@ -76,9 +76,9 @@ macro_rules! call_options {
             self
         }
 
-        /// The worker that is to run the call, one of [`workers`](crate::workers()): no other does. If that is gone, or dies
-        /// before the call has ended, the call fails with an error of kind
-        /// [`WorkerDied`](unidist_common::ErrorKind::WorkerDied).
+        /// The worker that is to run the call, one of [`workers`](crate::workers()): no other does. If that is gone before the
+        /// call starts, the call fails with an error of kind [`WorkerGone`](unidist_common::ErrorKind::WorkerGone); if it
+        /// dies with it, of kind [`WorkerDied`](unidist_common::ErrorKind::WorkerDied).
         pub fn on_worker(mut self, worker: unidist_common::ProcessId) -> Self {
             self.chosen.worker(worker);
             self

@@ -42,7 +42,7 @@ impl Workers {
             return Ok(());
         }
         let message = format!("the call is for {worker} alone, and there is no such worker");
-        Err(TaskError::new(ErrorKind::WorkerDied, message).on_worker(&worker.to_string()))
+        Err(TaskError::new(ErrorKind::WorkerGone, message).on_worker(&worker.to_string()))
     }
 
     /// Forgets a worker; `None` if it is the last.

@@ -303,7 +303,7 @@ fn a_worker_that_died_before() -> Result {
     let [failure] = error.failures() else { panic!("{error}") };
     assert_eq!(
         (failure.place, kind(&failure.error)),
-        (FailurePlace::Worker { index: 0, id: Some(dies) }, ErrorKind::WorkerDied)
+        (FailurePlace::Worker { index: 0, id: Some(dies) }, ErrorKind::WorkerGone)
     );
     assert!(is_lost(&pool.apply(me, ()).unwrap_err(), dies));
     Ok(())

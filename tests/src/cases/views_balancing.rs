@@ -11,7 +11,7 @@ use unidist::view::{self, Client, Scheme, TaskStatus, ViewError};
 pub(super) const CASES: &[Case] = cases!["views_balancing":
     apply_on_one, map_in_order, map_in_chunks, imap_looks_ahead, imap_has_a_limit.only(PYMP), an_imap_that_is_dropped.only(PYMP),
     every_scheme, the_idle_one_is_chosen.only(PYMP), a_high_water_mark.only(PYMP), some_engines_only, tried_again, tried_in_vain,
-    a_dead_engine_is_replaced.only(PYMP).not_spmd(), a_successor_takes_part.only(PYMP).not_spmd(), died_without_retries.only(PYMP).not_spmd(), aborted_in_the_queue.only(PYMP), what_waits_in_a_client.only(PYMP),
+    a_dead_engine_is_replaced.only(PYMP).not_spmd(), a_successor_takes_part.only(PYMP).not_spmd(), all_engines_die.only(PYMP).not_spmd(), died_without_retries.only(PYMP).not_spmd(), aborted_in_the_queue.only(PYMP), what_waits_in_a_client.only(PYMP),
 ];
 
 /// Waits, and says which process it is in.
@@ -107,14 +107,26 @@ fn an_imap_that_is_dropped() -> Result {
     assert_eq!(first, []);
     get(signal.open.remote())?;
     results.next().transpose()?;
-    let never = Signal::remote();
     drop(results);
-    let mut results = view.imap(fallible(waits), std::iter::repeat_n(never.clone(), 50), 10)?;
-    let waiting = std::thread::spawn(move || results.next().map(|result| result.is_ok()));
-    get(never.waiting.remote(2_usize))?;
+    assert!(client.wait_all(Some(BOUND)));
+    // With nothing ended, all that it has handed in is aborted when it is dropped.
+    let (first, never) = (Signal::remote(), Signal::remote());
+    let signals = [first.clone()].into_iter().chain(std::iter::repeat_n(never.clone(), 50));
+    let mut results = view.label("dropped").imap(fallible(waits), signals, 10)?;
+    let one = std::thread::spawn(move || {
+        let one = results.next().map(|result| result.is_ok());
+        drop(results);
+        one
+    });
+    get(first.waiting.remote(1_usize))?;
+    get(first.open.remote())?;
+    assert_eq!(one.join().unwrap(), Some(true));
+    assert!(client.wait_all(Some(BOUND)));
+    let records = client.db_query(&view::Query::new().label("dropped"))?;
+    let aborted = records.iter().filter(|record| record.status == TaskStatus::Aborted).count();
+    assert_eq!(aborted, records.len() - 1, "{records:?}");
+    assert!(aborted >= 2);
     get(never.open.remote())?;
-    assert_eq!(waiting.join().unwrap(), Some(true));
-    assert!(client.wait_all(Some(BOUND)), "what the iterator had handed in has ended or was aborted");
     Ok(())
 }
 
@@ -203,8 +215,10 @@ fn tried_again() -> Result {
     for _ in 0..4 {
         assert_eq!(view.apply_sync(fallible(not_on_the_first), (&log,))?, 1);
     }
-    let records = client.db_query(&view::Query::new().function("not_on_the_first"))?;
-    assert!(records.is_empty() || records.iter().all(|record| record.status == TaskStatus::Completed));
+    let records = client.db_query(&view::Query::new())?;
+    let tried_again = records.iter().filter(|record| record.retries == 1).count();
+    assert!(tried_again >= 1, "{records:?}");
+    assert!(records.iter().all(|record| record.status == TaskStatus::Completed), "{records:?}");
     Ok(())
 }
 
@@ -279,6 +293,24 @@ fn died_without_retries() -> Result {
     assert!(matches!(error, ViewError::EngineDied { engine: 0, .. }), "{error:?}");
     let error = client.load_balanced_view(..)?.apply_sync(|| 1, ());
     assert_eq!(error, Ok(1));
+    Ok(())
+}
+
+/// A view goes on with other engines when all that it knew have died, also those that died unseen.
+fn all_engines_die() -> Result {
+    let client = Client::new()?;
+    let view = client.load_balanced_view(..)?;
+    let aborts = || std::process::abort();
+    let results = client.view(..)?.apply(move || -> i64 { aborts() }, ());
+    assert!(results.get(None).is_err());
+    assert_eq!(view.apply(|| 1, ()).get(Some(BOUND))?, [1]);
+    // Whoever else kills a worker does not say so here.
+    let unseen = client.load_balanced_view(..)?;
+    let dies = |(): ()| -> i64 { std::process::abort() };
+    for worker in unidist::workers()? {
+        assert!(get(dies.options().on_worker(worker.id).remote(())).is_err());
+    }
+    assert_eq!(unseen.apply(|| 2, ()).get(Some(BOUND))?, [2]);
     Ok(())
 }
 

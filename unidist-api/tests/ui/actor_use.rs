@@ -10,7 +10,7 @@ impl Counter {
         Counter(n)
     }
 
-    pub fn inc(&mut self, by: i64) -> i64 {
+    pub fn bump(&mut self, by: i64) -> i64 {
         self.0 += by;
         self.0
     }
@@ -19,9 +19,9 @@ impl Counter {
 fn main() {
     let _ = Counter::remote("x");
     let counter = Counter::remote(1);
-    let _ = counter.inc.remote("x");
-    let _ = counter.inc.remote();
-    let _ = counter.inc(3);
+    let _ = counter.bump.remote("x");
+    let _ = counter.bump.remote();
+    let _ = counter.bump(3);
     let _ = counter.dec.remote(3);
     let _: ActorHandle<String>;
 }

@@ -124,11 +124,12 @@ impl Scheduler {
         let mut left: Vec<_> =
             left.filter(|(_, task)| !matches!(task.state, TaskState::Sent(_))).map(|(id, _)| id).collect();
         left.sort_unstable();
+        let error = TaskError { kind: ErrorKind::WorkerGone, ..error.clone() };
         left.into_iter().for_each(|call| self.fail_task(call, error.clone()));
     }
 }
 
 fn gone(worker: ProcessId) -> TaskError {
     let message = format!("the call is for {worker} alone, and there is no such worker (any more)");
-    TaskError::new(ErrorKind::WorkerDied, message).on_worker(&worker.to_string())
+    TaskError::new(ErrorKind::WorkerGone, message).on_worker(&worker.to_string())
 }

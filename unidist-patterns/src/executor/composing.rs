@@ -55,14 +55,12 @@ struct Collected<T> {
 
 impl<T: Send + 'static> Collected<T> {
     fn note(collected: &Arc<Self>, place: usize, end: End) {
+        let is_first_failed = end != End::Value && collected.first_failed.set(place).is_ok();
         let is_last = collected.pending.fetch_sub(1, Ordering::AcqRel) == 1;
-        if end == End::Value {
-            if is_last {
-                collected.notice.settle(End::Value);
-            }
-            return;
+        if is_last && collected.first_failed.get().is_none() {
+            collected.notice.settle(End::Value);
         }
-        if collected.first_failed.set(place).is_ok() && collected.notice.settle(end) {
+        if is_first_failed && collected.notice.settle(end) {
             let collected = collected.clone();
             collected.callbacks.clone().run(Box::new(move || collected.cancel_sources()));
         }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use unidist_core::{
     CallSettings, ErrorKind, ObjectRef, Portable, ProcessId, RemoteFn, TaskError, current_worker, fallible,
-    get, prepare, put, workers,
+    get, is_cancelled, prepare, put_ref, workers,
 };
 
 /// What runs in each worker before the first task of an executor there: [`NoInitializer`], or the [`Initializer`] that
@@ -113,8 +113,8 @@ impl<A> Clone for Context<A> {
 
 impl<A: Portable> Context<A> {
     /// Puts the setup where workers find it.
-    pub(super) fn new(setup: Setup<A>) -> Result<Self> {
-        let setup = put(setup)?;
+    pub(super) fn new(setup: &Setup<A>) -> Result<Self> {
+        let setup = put_ref(setup)?;
         let object = setup.id().map(|id| id.to_string()).unwrap_or_default();
         // Objects of another session of this process have the same ids.
         let session = RandomState::new().build_hasher().finish();
@@ -193,7 +193,11 @@ fn ready<I: Initialize>(initializer: I, context: &Context<I::Args>) -> Result<Ar
     known.insert(key.clone(), State::Running(thread::current().id()));
     drop(known);
     let outcome = run(initializer, context);
-    lock(&KNOWN).insert(key, State::Ended(outcome.clone()));
+    match &outcome {
+        // The call was cancelled that was to make the worker ready: the next one does.
+        Err(_) if is_cancelled() => drop(lock(&KNOWN).remove(&key)),
+        _ => drop(lock(&KNOWN).insert(key, State::Ended(outcome.clone()))),
+    }
     CHANGED.notify_all();
     outcome
 }
@@ -204,14 +208,14 @@ fn run<I: Initialize>(initializer: I, context: &Context<I::Args>) -> Result<Arc<
         let failed = InitializerFailed { executor: context.executor.to_string(), cause };
         TaskError::new(ErrorKind::Failed, message).with_payload(&failed)
     };
-    let Setup { args, surroundings } = get(&context.setup).map_err(|error| failed(error.into()))?;
-    let surroundings = Arc::new(surroundings);
-    let run = || surrounded(surroundings.clone(), || initializer.__run(args));
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(())) => Ok(surroundings),
-        Ok(Err(cause)) => Err(failed(cause)),
-        Err(panic) => Err(failed(panicked(&*panic))),
-    }
+    // The program's own code decodes the arguments, too.
+    let run = || -> Result<Arc<Surroundings>, TaskError> {
+        let Setup { args, surroundings } = get(&context.setup)?;
+        let surroundings = Arc::new(surroundings);
+        surrounded(surroundings.clone(), || initializer.__run(args))?;
+        Ok(surroundings)
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic))).map_err(failed)
 }
 
 /// What is known of a panic that was caught.

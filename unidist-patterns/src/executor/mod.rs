@@ -245,8 +245,9 @@ impl<I: Initialize> Executor<I> {
             Some(group) => group.clone(),
             None => start.group.insert(self.shared.group()?).clone(),
         };
-        if let Some(setup) = start.setup.take() {
-            let context = Context::new(setup)?;
+        if let Some(setup) = &start.setup {
+            let context = Context::new(setup)?; // if it cannot be sent, each call says so
+            start.setup = None;
             let _ = self.shared.id.set(context.executor.clone());
             start.context = Some(context);
         }

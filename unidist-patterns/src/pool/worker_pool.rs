@@ -302,7 +302,10 @@ impl WorkerPool {
     /// Remembers which workers have died, if any did.
     fn note_lost(&self, failures: &[Failure]) {
         let has_died = |failure: &Failure| {
-            failure.error.as_task().is_some_and(|error| error.kind == ErrorKind::WorkerDied)
+            failure
+                .error
+                .as_task()
+                .is_some_and(|error| matches!(error.kind, ErrorKind::WorkerDied | ErrorKind::WorkerGone))
         };
         if !failures.iter().any(has_died) {
             return;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use unidist_core::{Portable, current_worker, end_worker, session, wait_for_workers};
+use unidist_core::{Portable, current_call, current_worker, end_worker, session, wait_for_workers};
 
 /// How many results are kept, unless something else is said.
 const KEPT: usize = 1024;
@@ -61,7 +61,7 @@ impl ClientBuilder {
     ///
     /// There is no session, this is code of a task, or the history cannot be opened.
     pub fn build(self) -> Result<Client> {
-        if current_worker().is_some() {
+        if current_call().is_some() || current_worker().is_some() {
             let message =
                 "a client was made in a task: views are for the program, in a task use `.remote`".to_owned();
             return Err(ViewError::WrongPlace { message });
@@ -206,20 +206,21 @@ impl Client {
         self.view(targets)?.clear().get(None).map(drop)
     }
 
-    /// Ends some engines, each when it has ended what it runs; no others take their places. To end all is to end the
-    /// session.
+    /// Ends some engines, each when it has ended what it runs; no others take their places. To end all (`..`) is to end the
+    /// session; the last one cannot be ended alone.
     ///
     /// # Errors
     ///
     /// There is no such engine, or the session has ended.
     pub fn shutdown(&self, targets: impl Into<Targets>) -> Result<()> {
-        let alive = self.ids()?;
-        let mut targets = self.hub.shared.lock().engines.resolve(&targets.into())?;
-        targets.sort_unstable();
-        targets.dedup();
-        if targets == alive {
+        self.ids()?;
+        let targets = targets.into();
+        if targets.are_all() {
             return Ok(session::close()?);
         }
+        let mut targets = self.hub.shared.lock().engines.resolve(&targets)?;
+        targets.sort_unstable();
+        targets.dedup();
         for target in targets {
             let worker = {
                 let mut state = self.hub.shared.lock();

@@ -91,7 +91,9 @@ impl Engines {
             Choice::Slice(from, to) => {
                 let place = |end: i64| match usize::try_from(end) {
                     Ok(place) => place.min(ids.len()),
-                    Err(_) => ids.len().saturating_sub(usize::try_from(-end).unwrap_or(usize::MAX)),
+                    Err(_) => {
+                        ids.len().saturating_sub(usize::try_from(end.unsigned_abs()).unwrap_or(usize::MAX))
+                    }
                 };
                 let (from, to) = (place(*from), to.map_or(ids.len(), place));
                 ids.get(from..to).unwrap_or_default().to_vec()

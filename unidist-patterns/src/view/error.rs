@@ -144,10 +144,17 @@ impl ViewError {
             return ViewError::UnmetDependency { engine };
         }
         match failure.kind {
-            ErrorKind::WorkerDied => ViewError::EngineDied { engine, cause: Box::new(failure.clone()) },
+            ErrorKind::WorkerDied | ErrorKind::WorkerGone => {
+                ViewError::EngineDied { engine, cause: Box::new(failure.clone()) }
+            }
             ErrorKind::Cancelled => ViewError::Aborted { task },
             _ => ViewError::Remote { engine: Some(engine), error },
         }
+    }
+
+    /// Whether the engine was dead before the call had started on it.
+    pub(crate) fn is_before_the_call(&self) -> bool {
+        matches!(self, ViewError::EngineDied { cause, .. } if cause.kind == ErrorKind::WorkerGone)
     }
 
     /// The engine that the error is of, if it is one engine's.

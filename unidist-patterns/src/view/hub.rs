@@ -107,6 +107,13 @@ impl Hub {
     }
 }
 
+impl State {
+    /// Whether engines have died and something waits that they could have run.
+    fn is_short(&self) -> bool {
+        self.engines.ids().len() < self.expected && self.balancer.unassigned() > 0 && !self.is_closed
+    }
+}
+
 impl Drop for Hub {
     fn drop(&mut self) {
         let (waiting, engines) = {
@@ -127,7 +134,7 @@ impl Drop for Hub {
             log::error!("the thread of a client of views has panicked");
         }
         for worker in engines {
-            let settings = CallSettings::new().on_worker(worker).priority(i32::MAX).name("clear");
+            let settings = CallSettings::new().on_worker(worker).name("clear"); // after what was sent before
             drop(prepare(namespace::forget, &settings).remote((self.shared.number,)));
         }
     }
@@ -182,6 +189,9 @@ impl Shared {
             }
         }
         self.drive();
+        if self.lock().is_short() {
+            let _ = self.events.send(Event::Deadline); // the hub looks for engines in place of dead ones
+        }
         tasks
     }
 
@@ -300,16 +310,27 @@ impl Shared {
                 None => arriving.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => arriving.recv_timeout(deadline.saturating_duration_since(Instant::now())),
             };
-            match event {
-                Ok(Event::Ended { task, engine, read }) => self.ended(&task, engine, read),
-                Ok(Event::Scout) => self.lock().has_scout = false,
-                Ok(Event::Deadline) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(Event::Close) | Err(RecvTimeoutError::Disconnected) => return,
+            if matches!(event, Ok(Event::Close) | Err(RecvTimeoutError::Disconnected)) {
+                return;
             }
-            self.expire();
-            self.replace_engines();
-            self.drive();
+            // Values of the program's are dropped in here, by code of its own: if that panics, the hub goes on.
+            let turn = std::panic::AssertUnwindSafe(|| self.turn(event.ok()));
+            if std::panic::catch_unwind(turn).is_err() {
+                log::error!("the drop of a value of the program's has panicked on the thread of a client");
+            }
         }
+    }
+
+    /// Something has happened, or the time of a task is over.
+    fn turn(&self, event: Option<Event>) {
+        match event {
+            Some(Event::Ended { task, engine, read }) => self.ended(&task, engine, read),
+            Some(Event::Scout) => self.lock().has_scout = false,
+            Some(Event::Deadline | Event::Close) | None => {}
+        }
+        self.expire();
+        self.replace_engines();
+        self.drive();
     }
 
     /// A call has ended: so has its task, unless it is to be tried again.
@@ -324,7 +345,8 @@ impl Shared {
             Err(error) => (Err(ViewError::of_call(error, task.id, engine)), None),
         };
         let died = matches!(outcome, Err(ViewError::EngineDied { .. }));
-        let is_again = {
+        let had_begun = !matches!(&outcome, Err(error) if error.is_before_the_call());
+        let (is_again, cancel) = {
             let mut state = self.lock();
             state.has_lost |= died;
             let mut disturbed = false;
@@ -336,16 +358,23 @@ impl Shared {
             let why = match &outcome {
                 Ok(_) | Err(ViewError::Aborted { .. }) => None,
                 Err(ViewError::UnmetDependency { .. }) => Some(Back::Unmet),
-                Err(ViewError::EngineDied { .. }) if disturbed => Some(Back::Unlucky),
+                Err(ViewError::EngineDied { .. }) if disturbed || !had_begun => Some(Back::Unlucky),
                 Err(_) => Some(Back::Failed),
             };
             let can_move =
                 matches!(task.placement, Placement::Balanced(_)) && !task.is_aborted() && !state.is_closed;
-            can_move && why.is_some_and(|why| state.balancer.back(task.id, engine, why))
+            match why.filter(|_| can_move) {
+                // Before anybody can send it once more.
+                Some(why) => {
+                    let cancel = task.queued_again();
+                    (state.balancer.back(task.id, engine, why), cancel)
+                }
+                None => (false, None),
+            }
         };
+        drop(cancel); // with its ref, not under the lock
         self.leave(task, engine);
         if is_again {
-            task.queued_again();
             self.note(task);
         } else {
             self.finish(task, outcome, times);
@@ -409,10 +438,7 @@ impl Shared {
 
     /// Looks for engines in place of those that have died, as long as something waits for one.
     fn replace_engines(&self) {
-        let is_short = |state: &State| {
-            state.engines.ids().len() < state.expected && state.balancer.unassigned() > 0 && !state.is_closed
-        };
-        if !is_short(&self.lock()) {
+        if !self.lock().is_short() {
             return;
         }
         if let Err(error) = self.look_for_engines() {
@@ -423,7 +449,7 @@ impl Shared {
         let wants_scout = {
             let mut state = self.lock();
             let is_due = state.has_lost || state.engines.ids().is_empty();
-            let wants_scout = is_short(&state) && is_due && !state.has_scout;
+            let wants_scout = state.is_short() && is_due && !state.has_scout;
             if wants_scout {
                 (state.has_lost, state.has_scout) = (false, true);
             }

@@ -68,13 +68,15 @@ impl Task {
         Some(state.record.retries)
     }
 
-    /// Notes that it waits for another engine.
-    pub(crate) fn queued_again(&self) {
+    /// Notes that it waits for another engine, and gives up what would cancel the call that has ended, with its ref.
+    #[must_use]
+    pub(crate) fn queued_again(&self) -> Option<Cancel> {
         let mut state = self.lock();
-        let cancel = state.cancel.take();
+        if state.outcome.is_some() {
+            return None;
+        }
         state.record.status = TaskStatus::Queued;
-        drop(state);
-        drop(cancel); // with its ref
+        state.cancel.take()
     }
 
     /// Notes how the call of this attempt is cancelled. If it was aborted meanwhile, that is to be done now.

@@ -50,13 +50,14 @@ fn without_their_worker_they_fail() {
         spec.options = Arc::new(options);
     });
     c.handle(Event::Lost(two, "it was killed".into(), vec![]));
-    for call in [running, waiting, retried] {
+    let (died, gone) = (ErrorKind::WorkerDied, ErrorKind::WorkerGone);
+    for (call, kind) in [(running, died), (waiting, gone), (retried, gone)] {
         let error = c.error(call);
-        assert_eq!((error.kind, error.worker.as_str()), (ErrorKind::WorkerDied, "worker 2 on here"));
+        assert_eq!((error.kind, error.worker.as_str()), (kind, "worker 2 on here"));
     }
-    assert_eq!(c.error(needs).root_cause().kind, ErrorKind::WorkerDied);
+    assert_eq!(c.error(needs).root_cause().kind, gone);
     let late = c.submit(only(two));
-    assert_eq!(c.error(late).kind, ErrorKind::WorkerDied);
+    assert_eq!(c.error(late).kind, gone);
     let unknown = c.submit(only(worker(77)));
     assert!(c.error(unknown).message.contains("no such worker"));
     assert_eq!(c.free_cpus(), 2.0);
