@@ -6,6 +6,8 @@
 //!
 //! Locks: `state` is held only to decide; nobody calls the session, a function of the program's or the history with it.
 
+mod successors;
+
 use super::balancing::{Action, Back, Balancer};
 use super::call::{AnyCall, AnyValue, Read};
 use super::dependencies::End;
@@ -104,13 +106,6 @@ impl Hub {
         let thread = thread.spawn(move || of_thread.serve(&arriving));
         let thread = thread.map_err(|error| Error::system("a client's thread cannot be started", error))?;
         Ok(Arc::new(Hub { shared, thread: Mutex::new(Some(thread)) }))
-    }
-}
-
-impl State {
-    /// Whether engines have died and something waits that they could have run.
-    fn is_short(&self) -> bool {
-        self.engines.ids().len() < self.expected && self.balancer.unassigned() > 0 && !self.is_closed
     }
 }
 
@@ -434,38 +429,6 @@ impl Shared {
                 self.finish_by_id(id, ViewError::DependencyTimeout { task: id, timeout });
             }
         }
-    }
-
-    /// Looks for engines in place of those that have died, as long as something waits for one.
-    fn replace_engines(&self) {
-        if !self.lock().is_short() {
-            return;
-        }
-        if let Err(error) = self.look_for_engines() {
-            let waiting = self.lock().balancer.drain();
-            waiting.into_iter().for_each(|id| self.finish_by_id(id, error.clone()));
-            return;
-        }
-        let wants_scout = {
-            let mut state = self.lock();
-            let is_due = state.has_lost || state.engines.ids().is_empty();
-            let wants_scout = state.is_short() && is_due && !state.has_scout;
-            if wants_scout {
-                (state.has_lost, state.has_scout) = (false, true);
-            }
-            wants_scout
-        };
-        if wants_scout {
-            self.send_scout();
-        }
-    }
-
-    /// Has the hub look again when a worker has time: those that there are have enough to do, so it is a new one, or one
-    /// that the next task could be given to.
-    fn send_scout(&self) {
-        let events = self.events.clone();
-        let scout = prepare(|| (), &CallSettings::new().name("scout").priority(i32::MAX)).remote(());
-        scout.when_ready(move |_| drop(events.send(Event::Scout)));
     }
 
     /// Ends tasks, wherever they are; how many had not ended.

@@ -17,8 +17,8 @@ pub enum History {
     #[default]
     Memory,
     /// In an SQLite file, made if it is not there. It survives the program, and a later one that opens it finds what is
-    /// in it. Several programs may use it at once, one
-    /// writing at a time; what cannot be written within ten seconds is lost, and the log says so.
+    /// in it. Several programs may use it at once, one writing at a time; what cannot be written within ten seconds is
+    /// lost, and the log says so.
     Sqlite(PathBuf),
 }
 
