@@ -114,8 +114,12 @@ impl Case {
     }
 }
 
-/// The table of a group: `cases!["group": a, b.only(PYMP), ..]`, where `a` and `b` are functions.
+/// The table of a group: `cases!["group": a, b.only(PYMP), ..]`, where `a` and `b` are functions. Of what stands on top of
+/// the rest, and knows of workers alone, one host tells enough: `cases!["group" on_one_host: ..]`.
 macro_rules! cases {
+    ($group:literal on_one_host: $($name:ident $(.$option:ident($($value:expr),*))*),* $(,)?) => {
+        &[$($crate::case::Case::new($group, stringify!($name), $name)$(.$option($($value),*))*.one_host()),*]
+    };
     ($group:literal: $($name:ident $(.$option:ident($($value:expr),*))*),* $(,)?) => {
         &[$($crate::case::Case::new($group, stringify!($name), $name)$(.$option($($value),*))*),*]
     };

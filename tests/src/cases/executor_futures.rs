@@ -10,7 +10,7 @@ use unidist::executor::{
 };
 use unidist::prelude::{get, put};
 
-pub(super) const CASES: &[Case] = cases!["executor_futures":
+pub(super) const CASES: &[Case] = cases!["executor_futures" on_one_host:
     waiting_for_all, waiting_for_the_first, waiting_for_a_failure, as_they_complete,
     as_they_complete_in_time, collected, collected_with_a_failure, nothing_collected,
     a_collection_is_cancelled, composed, composed_of_failures, composed_of_cancelled,

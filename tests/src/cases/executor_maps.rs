@@ -8,7 +8,7 @@ use unidist::executor::{Error, Executor};
 use unidist::prelude::{ActorHandle, get};
 use unidist::{Dep, fallible};
 
-pub(super) const CASES: &[Case] = cases!["executor_maps":
+pub(super) const CASES: &[Case] = cases!["executor_maps" on_one_host:
     a_map, a_map_in_chunks, a_starmap, impossible_options, a_failure_in_a_map, a_panic_in_a_chunk,
     a_map_out_of_time, the_time_of_a_map_counts_from_its_call, an_unordered_map, endless_items,
     dropping_the_results_cancels, leaving_a_loop_cancels, what_a_dropped_map_left_running.only(PYMP),

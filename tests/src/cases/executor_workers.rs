@@ -9,7 +9,7 @@ use unidist::executor::{self, Error, Executor, ReturnWhen, as_completed, collect
 use unidist::prelude::{ActorHandle, get};
 use unidist::{ErrorKind, current_worker, fallible, num_cpus, workers};
 
-pub(super) const CASES: &[Case] = cases!["executor_workers":
+pub(super) const CASES: &[Case] = cases!["executor_workers" on_one_host:
     an_initializer, once_in_each_worker, again_in_another_session.bare().not_spmd(), again_in_a_new_worker.only(PYMP).one_host(), a_failed_initializer,
     an_initializer_that_panics, a_failed_initializer_at_bootup, another_executor_goes_on, an_environment,
     what_cannot_be_sent, inside_a_task, waiting_inside_a_task, deeper_than_there_are_workers,

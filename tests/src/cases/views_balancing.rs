@@ -8,7 +8,7 @@ use unidist::fallible;
 use unidist::prelude::*;
 use unidist::view::{self, Client, Scheme, TaskStatus, ViewError};
 
-pub(super) const CASES: &[Case] = cases!["views_balancing":
+pub(super) const CASES: &[Case] = cases!["views_balancing" on_one_host:
     apply_on_one, map_in_order, map_in_chunks, imap_looks_ahead, imap_has_a_limit.only(PYMP), an_imap_that_is_dropped.only(PYMP),
     every_scheme, the_idle_one_is_chosen.only(PYMP), a_high_water_mark.only(PYMP), some_engines_only, tried_again, tried_in_vain,
     a_dead_engine_is_replaced.only(PYMP).not_spmd(), a_successor_takes_part.only(PYMP).not_spmd(), all_engines_die.only(PYMP).not_spmd(), died_without_retries.only(PYMP).not_spmd(), aborted_in_the_queue.only(PYMP), what_waits_in_a_client.only(PYMP),

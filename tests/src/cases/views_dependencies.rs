@@ -9,7 +9,7 @@ use unidist::fallible;
 use unidist::prelude::*;
 use unidist::view::{self, AsyncResult, Client, Dependency, Scheme, Unmet, ViewError, depend};
 
-pub(super) const CASES: &[Case] = cases!["views_dependencies":
+pub(super) const CASES: &[Case] = cases!["views_dependencies" on_one_host:
     after_others.only(PYMP), after_all_or_any, after_failures, follow_others, follow_apart, an_impossible_dependency,
     an_invalid_dependency, a_dependency_in_vain.only(PYMP), a_dependency_in_time.only(PYMP), a_check_on_the_engine,
     a_check_never_met, a_function_that_finds_out, a_check_on_a_direct_view,

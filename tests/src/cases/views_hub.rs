@@ -9,7 +9,7 @@ use unidist::fallible;
 use unidist::prelude::*;
 use unidist::view::{Client, History, Query, TaskId, TaskStatus, ViewError};
 
-pub(super) const CASES: &[Case] = cases!["views_hub":
+pub(super) const CASES: &[Case] = cases!["views_hub" on_one_host:
     a_result_by_its_id, results_are_kept_for_a_while, who_has_what.only(PYMP), which_have_ended.only(PYMP), queries_by_field, run_again,
     run_again_where_it_was, forgotten, a_history_in_a_file, a_history_of_another_program, a_file_that_is_none,
 ];

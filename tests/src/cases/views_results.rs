@@ -9,7 +9,7 @@ use unidist::prelude::*;
 use unidist::view::{self, Client, ViewError};
 use unidist::{ErrorKind, fallible};
 
-pub(super) const CASES: &[Case] = cases!["views_results":
+pub(super) const CASES: &[Case] = cases!["views_results" on_one_host:
     results_by_engine, results_are_waited_for.only(PYMP), iterate_while_running.only(PYMP), times, one_error,
     a_composite_error, an_engine_dies.only(PYMP).not_spmd(), aborted_while_it_waits.only(PYMP),
     aborted_while_it_runs.only(PYMP), told_when_aborted.only(PYMP),
