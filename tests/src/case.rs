@@ -32,6 +32,8 @@ pub(crate) struct Case {
     pub(crate) except: Option<&'static str>,
     /// Whether it starts and ends its sessions itself.
     pub(crate) is_bare: bool,
+    /// It leaves its session as it was not before.
+    pub(crate) is_alone: bool,
     /// Settings, beside the backend and two CPUs.
     pub(crate) settings: &'static [(&'static str, &'static str)],
 }
@@ -47,6 +49,7 @@ impl Case {
             is_not_spmd: false,
             except: None,
             is_bare: false,
+            is_alone: false,
             settings: &[],
         }
     }
@@ -89,9 +92,15 @@ impl Case {
         self
     }
 
+    /// It leaves its session as it was not before, for example with a worker fewer.
+    pub(crate) const fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self
+    }
+
     /// Whether it can share a session with others, one after the other.
     pub(crate) fn is_sociable(&self) -> bool {
-        !self.is_bare && self.settings.is_empty()
+        !self.is_bare && !self.is_alone && self.settings.is_empty()
     }
 
     /// It needs these settings.

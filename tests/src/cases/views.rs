@@ -9,7 +9,7 @@ use unidist::{ErrorKind, fallible};
 
 pub(super) const CASES: &[Case] = cases!["views":
     engines_are_numbered, a_view_of_some, a_wrong_id, the_same_view, a_client_in_a_task.only(PYMP), engines_waited_for,
-    an_end_keeps_its_number.only(PYMP).not_spmd(), one_engine_is_ended.not_spmd(), all_are_ended.bare().not_spmd(),
+    an_end_keeps_its_number.only(PYMP).not_spmd(), one_engine_is_ended.alone().not_spmd(), all_are_ended.bare().not_spmd(),
     apply_on_each, apply_is_at_once.only(PYMP), flags_are_of_a_copy, map_in_blocks, map_as_they_come, execute_a_function,
     names, names_of_a_client, a_wrong_name, scatter_and_gather, references, refs_as_arguments, names_overtake.only(PYMP),
     broadcasts,
