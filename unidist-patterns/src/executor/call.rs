@@ -93,7 +93,6 @@ impl<T: Portable> Source<T> for Call<T> {
             return Some(self.shared.judge_task(error.clone()));
         }
         match self.notice.end() {
-            Some(End::Value) => None,
             Some(End::Cancelled) => Some(Error::Cancelled),
             _ => self.outcome().err(),
         }

@@ -4,12 +4,15 @@ use super::Records;
 use crate::view::error::{Result, ViewError};
 use crate::view::record::{Query, TaskId, TaskRecord, TaskStatus};
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::{Connection, Row, TransactionBehavior, params, params_from_iter};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How long another program may keep the file to itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The layout of the file, as its `user_version` says.
+const VERSION: i64 = 1;
 
 /// Times are nanoseconds since 1970; an id is its client and its number.
 const SCHEMA: &str = "
@@ -52,20 +55,42 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let open = || -> rusqlite::Result<Connection> {
-            let connection = Connection::open(path)?;
-            connection.busy_timeout(PATIENCE)?;
-            // A write is there when the program dies, if not when the machine does, and readers see it at once.
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            connection.execute_batch(SCHEMA)?;
-            Ok(connection)
+        let wrong = |message: &str| ViewError::History {
+            place: path.display().to_string(),
+            message: message.to_owned(),
         };
-        match open() {
-            Ok(connection) => Ok(Sqlite { connection, path: path.to_owned() }),
-            Err(error) => Err(failed(path, &error)),
+        let failed = |error: rusqlite::Error| failed(path, &error);
+        let mut connection = Connection::open(path).map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        // Before anything in it is changed.
+        check(&connection).map_err(failed)?.map_err(wrong)?;
+        if connection.is_readonly("main").map_err(failed)? {
+            return Err(wrong("it cannot be written: choose another file, or allow it"));
         }
+        // A write is there when the program dies, if not when the machine does, and readers see it at once.
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        let making = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        // Others may have been at it meanwhile.
+        check(&making).map_err(failed)?.map_err(wrong)?;
+        making.execute_batch(SCHEMA).map_err(failed)?;
+        making.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+        making.commit().map_err(failed)?;
+        Ok(Sqlite { connection, path: path.to_owned() })
     }
+}
+
+/// Whether the file is empty, or a history of this layout.
+fn check(connection: &Connection) -> rusqlite::Result<std::result::Result<(), &'static str>> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 =
+        connection
+            .query_row("SELECT count(*) FROM sqlite_master WHERE type = 'table'", [], |row| row.get(0))?;
+    Ok(match (version, tables) {
+        (VERSION, _) | (0, 0) => Ok(()),
+        (0, _) => Err("it is the database of something else: choose another file"),
+        _ => Err("another version of unidist has made it, with another layout: choose another file"),
+    })
 }
 
 fn failed(path: &Path, error: &rusqlite::Error) -> ViewError {
@@ -187,4 +212,51 @@ fn nanoseconds(time: SystemTime) -> i64 {
 
 fn time(nanoseconds: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            Scratch(std::env::temp_dir().join(format!("unidist-history-{name}-{}", std::process::id())))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            for end in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{end}", self.0.display()));
+            }
+        }
+    }
+
+    fn refused(path: &Path) -> String {
+        match Sqlite::open(path) {
+            Ok(_) => panic!("it is opened"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_database_of_something_else_is_left_alone() {
+        let file = Scratch::new("foreign");
+        let foreign = Connection::open(&file.0).unwrap();
+        foreign.execute_batch("CREATE TABLE invoices (amount INTEGER)").unwrap();
+        assert!(refused(&file.0).contains("something else"));
+        let mode: String = foreign.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "delete", "nothing of it is changed");
+    }
+
+    #[test]
+    fn another_layout_is_told_apart() {
+        let file = Scratch::new("layout");
+        drop(Sqlite::open(&file.0).unwrap());
+        drop(Sqlite::open(&file.0).unwrap());
+        Connection::open(&file.0).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(refused(&file.0).contains("another version"));
+    }
 }
