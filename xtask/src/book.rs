@@ -145,7 +145,7 @@ fn program(workspace: &Workspace) -> Result<PathBuf> {
     let program = folder.join("bin/mdbook");
     if version(&program).is_none() {
         let mut install = process::cargo(&workspace.root);
-        install.arg("install").args(SOURCE).args(["--force", "--root"]).arg(&folder);
+        install.arg("install").args(SOURCE).args(["--debug", "--force", "--root"]).arg(&folder);
         process::run(&mut install, BUILD_LIMIT)
             .map_err(|error| format!("mdBook cannot be installed ({error}): {ADVICE}"))?;
     }

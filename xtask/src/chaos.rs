@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// The seed of the first graph and of the killing; what is hit also depends on the machine.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Build without optimizations, as tests are.
+    #[arg(long)]
+    dev: bool,
     /// The backend, as UNIDIST_BACKEND takes it. With mpi, graphs are smaller and a worker is killed every 200 ms.
     #[arg(long, value_name = "NAME", default_value = "pymp")]
     backend: String,
@@ -93,7 +96,8 @@ struct Chaos<'a> {
 impl<'a> Chaos<'a> {
     fn build(arguments: &'a Arguments) -> Result<Self> {
         let workspace = Workspace::load()?;
-        let cargo = ["build", "--release", "--package", "unidist-tests", "--bin", "chaos"];
+        let mut cargo = vec!["build", "--package", "unidist-tests", "--bin", "chaos"];
+        cargo.extend((!arguments.dev).then_some("--release"));
         let executable = artifact::build(&workspace, &cargo, "chaos")?;
         Ok(Chaos { arguments, before: Before::of(&executable), executable })
     }
