@@ -31,6 +31,7 @@ struct RunningOnMpi;
 #[doc = include_str!("../../docs/from-ipyparallel.md")]
 struct FromIpyparallel;
 
+#[cfg(feature = "patterns")]
 #[doc = include_str!("../../docs/from-mpi4py.md")]
 struct FromMpi4py;
 

@@ -35,8 +35,8 @@ pub use unidist_mpi::AnyCommunicator;
 ///
 /// # Errors
 ///
-/// On some rank there is a session already or a setting is wrong, there is no such root, MPI was initialised at a lower level, the ranks do not run the same
-/// executable, or the engine cannot start. On a rank that serves: the root was lost.
+/// On some rank there is a session already or a setting is wrong, there is no such root, MPI was initialised at a lower
+/// level, the ranks do not run the same executable, or the engine cannot start. On a rank that serves: the root was lost.
 pub fn init_on<C: AnyCommunicator>(communicator: &C, root: usize) -> Result<Option<Session>> {
     entry::serve_if_worker();
     let is_open = session::is_installed();

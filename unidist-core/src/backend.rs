@@ -117,7 +117,8 @@ pub trait Backend: Send + Sync {
     /// The session has ended.
     fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>>;
 
-    /// Waits until there are so many workers, or the time is over, and gives those that there are.
+    /// Waits until there are so many workers, none is on its way any more, or the time is over, and gives those that there
+    /// are.
     ///
     /// # Errors
     ///

@@ -9,5 +9,6 @@
 #![forbid(unsafe_code)]
 
 pub mod executor;
+mod functions;
 pub mod pool;
 pub mod view;

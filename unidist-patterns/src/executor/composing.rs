@@ -3,9 +3,9 @@
 use super::callbacks::{Callbacks, is_any_here};
 use super::error::{Error, Result};
 use super::future::{Future, Source};
-use super::initializer::panicked;
 use super::notice::{End, Notice, Then, ended, lock};
 use super::waiting;
+use crate::functions::panicked;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};

@@ -6,9 +6,9 @@
 
 use super::error::{Error, Result};
 use super::notice::lock;
+use crate::functions::panicked;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -218,13 +218,6 @@ fn run<I: Initialize>(initializer: I, context: &Context<I::Args>) -> Result<Arc<
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic))).map_err(failed)
 }
 
-/// What is known of a panic that was caught.
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> TaskError {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic whose payload is not text");
-    TaskError::new(ErrorKind::Panicked, text)
-}
-
 fn forget(executor: String) {
     lock(&KNOWN).remove(&(current_worker(), executor.into()));
 }
@@ -276,11 +269,4 @@ pub(super) fn initialized<F: RemoteFn<Args>, Args: Portable, I: Initialize>(
     };
     let prepared = prepare(fallible(task), settings);
     move |args| prepared.remote((context.clone(), args))
-}
-
-/// The name of a function as errors show it.
-pub(super) fn name_of<F>() -> &'static str {
-    let name = std::any::type_name::<F>();
-    let inner = name.strip_prefix("unidist_core::generic::Fallible<").and_then(|name| name.strip_suffix('>'));
-    inner.unwrap_or(name)
 }

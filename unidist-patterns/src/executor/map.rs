@@ -2,8 +2,9 @@
 
 use super::error::{Error, Result};
 use super::flow::{Flow, Pull, Reply};
-use super::initializer::{Initialize, name_of};
+use super::initializer::Initialize;
 use super::{Executor, flow};
+use crate::functions::name_of;
 use std::fmt;
 use std::time::{Duration, Instant};
 use unidist_core::{Portable, RemoteFn, TaskError, current_worker, session};

@@ -52,8 +52,9 @@ pub use initializer::{Initialize, Initializer, NoInitializer, env, wdir};
 pub use map::{MapOptions, Results};
 pub use waiting::{AsCompleted, ReturnWhen, Waited, as_completed, wait};
 
+use crate::functions::name_of;
 use call::Call;
-use initializer::{Context, Setup, name_of};
+use initializer::{Context, Setup};
 use notice::lock;
 use shared::Shared;
 use std::fmt;

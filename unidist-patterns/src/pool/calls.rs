@@ -3,13 +3,13 @@
 use super::arguments::{AtPlace, PoolParameters};
 use super::random;
 use super::store::Place;
+use crate::functions::{name_of, panicked};
 use serde::{Deserialize, Serialize};
-use std::any::{Any, type_name};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use unidist_core::{
-    CallSettings, Error, ErrorKind, ObjectRef, Portable, ProcessId, RemoteFn, TaskError, current_worker,
-    fallible, get, prepare, put, wait,
+    CallSettings, Error, ObjectRef, Portable, ProcessId, RemoteFn, TaskError, current_worker, fallible, get,
+    prepare, put, wait,
 };
 
 /// How one call ended.
@@ -50,7 +50,7 @@ pub(super) fn on_workers<F: RemoteFn<P>, P: PoolParameters>(
     };
     let args = put((ForWorkers { workers: workers.to_vec(), seed, args },))?;
     let calls = chosen.iter().map(|worker| {
-        let settings = CallSettings::new().name(name::<F>()).on_worker(*worker);
+        let settings = CallSettings::new().name(name_of::<F>()).on_worker(*worker);
         prepare(fallible(here), &settings).remote(&args)
     });
     Ok(gathered(calls.collect()))
@@ -63,7 +63,7 @@ pub(super) fn anywhere<F: RemoteFn<P>, P: PoolParameters>(
     seed: u64,
 ) -> Vec<Ended<F::Value>> {
     let here = move |args: P::Sent, seed: u64| run::<F, P>(function, args, Place::current(), seed);
-    let prepared = prepare(fallible(here), &CallSettings::new().name(name::<F>()));
+    let prepared = prepare(fallible(here), &CallSettings::new().name(name_of::<F>()));
     let calls = (0..).zip(calls).map(|(item, args)| prepared.remote((args, random::spawn(seed, item))));
     gathered(calls.collect())
 }
@@ -80,7 +80,7 @@ pub(super) fn on_own_workers<F: RemoteFn<P>, P: PoolParameters>(
 ) -> Result<Vec<Ended<F::Value>>, Error> {
     let here = move |args: P::Sent, seed: u64| run::<F, P>(function, args, Place::current(), seed);
     let on = |worker: &ProcessId| {
-        prepare(fallible(here), &CallSettings::new().name(name::<F>()).on_worker(*worker))
+        prepare(fallible(here), &CallSettings::new().name(name_of::<F>()).on_worker(*worker))
     };
     let own: Vec<_> = workers.iter().map(on).collect();
     let mut made: Vec<ObjectRef<F::Value>> = Vec::with_capacity(calls.len());
@@ -120,7 +120,7 @@ pub(super) fn in_this_process<F: RemoteFn<P>, P: PoolParameters>(
         let run = || run::<F, P>(function, args, Place::Here, random::spawn(seed, index));
         // As on workers, where a panic fails its call and nothing else.
         let ended = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)));
-        ended.map_err(|error| error.of_function(&name::<F>()).into())
+        ended.map_err(|error| error.of_function(name_of::<F>()).into())
     });
     calls.collect()
 }
@@ -130,34 +130,5 @@ pub(super) fn gathered<T: Portable>(calls: Vec<ObjectRef<T>>) -> Vec<Ended<T>> {
     match get(&calls) {
         Ok(values) => values.into_iter().map(Ok).collect(),
         Err(_) => calls.iter().map(get).collect(), // which of them failed?
-    }
-}
-
-/// The name of the function, as errors and logs show it.
-fn name<F>() -> String {
-    let name = type_name::<F>();
-    let fallible = type_name::<unidist_core::Fallible<()>>();
-    let inner = fallible.strip_suffix("()>").and_then(|start| name.strip_prefix(start));
-    inner.and_then(|inner| inner.strip_suffix('>')).unwrap_or(name).to_owned()
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> TaskError {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    TaskError::new(ErrorKind::Panicked, text.unwrap_or("a panic without a message"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fallible_function_is_named_as_it_is() {
-        fn name_of<F: Copy>(_: F) -> (String, String) {
-            (name::<F>(), name::<unidist_core::Fallible<F>>())
-        }
-        let (plain, fallible) = name_of(gathered::<i64>);
-        assert_eq!(plain, fallible);
-        assert!(plain.ends_with("gathered<i64>"), "{plain}");
     }
 }

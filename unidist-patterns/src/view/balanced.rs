@@ -2,7 +2,7 @@
 
 use super::arguments::{IntoViewArgs, ViewArgs};
 use super::balancing::{Job, Lane, Scheme};
-use super::call::{self, Arguments, Context, Decoder, Options, many, name_of, one};
+use super::call::{self, Arguments, Context, Decoder, Options, many, one};
 use super::dependencies::Dependency;
 use super::engines::Targets;
 use super::error::{EngineId, Result};
@@ -162,7 +162,7 @@ impl LoadBalancedView {
     {
         let arguments = Arguments::new(self.context(), args.__wire());
         let run = move |args: Args| function.call(args);
-        let call = call::call(run, arguments, one::<F::Value>, named::<F>());
+        let call = call::call(run, arguments, one::<F::Value>, Options::named::<F>());
         self.submit(vec![self.order(call)], one::<F::Value>)
     }
 
@@ -196,7 +196,7 @@ impl LoadBalancedView {
         });
         let orders = chunks.map(|chunk| {
             let arguments = Arguments::new(self.context(), (chunk,).__wire());
-            self.order(call::call(run, arguments, many::<F::Value>, named::<F>()))
+            self.order(call::call(run, arguments, many::<F::Value>, Options::named::<F>()))
         });
         self.submit(orders.collect(), many::<F::Value>)
     }
@@ -276,10 +276,6 @@ impl LoadBalancedView {
         }
         result
     }
-}
-
-fn named<F>() -> Options {
-    Options { name: Some(name_of::<F>()), priority: None }
 }
 
 /// What [`LoadBalancedView::imap`] gives.

@@ -2,6 +2,7 @@
 
 use super::arguments::Wire;
 use super::namespace;
+use crate::functions::name_of;
 use serde::{Deserialize, Serialize};
 use std::any::{Any, type_name};
 use std::marker::PhantomData;
@@ -104,6 +105,13 @@ pub(crate) struct Options {
     pub(crate) priority: Option<i32>,
 }
 
+impl Options {
+    /// The name of the function, and nothing else.
+    pub(crate) fn named<F>() -> Self {
+        Options { name: Some(name_of::<F>().to_owned()), priority: None }
+    }
+}
+
 /// Makes a call of `run`, a function that captures nothing, with these arguments; `decoder` says what its value is.
 pub(crate) fn call<W, V, T, J>(
     run: J,
@@ -203,15 +211,4 @@ fn read<V: Portable>(ready: Ready<Stamped<V>>) -> Result<Arrived> {
     let Stamped { started, completed, value } = ready.get()?;
     let value = Arc::new(Kept { decoded: Mutex::new(Some(value)), ready });
     Ok(Arrived { started, completed, value })
-}
-
-/// The name of a function as errors show it.
-pub(crate) fn name_of<F>() -> String {
-    let mut name = type_name::<F>();
-    while let Some((outer, inner)) = name.split_once('<') {
-        let is_wrapper = outer.ends_with("::Fallible") || outer.ends_with("::Depend");
-        let Some(inner) = inner.strip_suffix('>').filter(|_| is_wrapper) else { break };
-        name = inner;
-    }
-    name.to_owned()
 }

@@ -1,7 +1,7 @@
 //! [`DirectView`]: what is asked of it is done by each of its engines.
 
 use super::arguments::{IntoViewArgs, ViewArgs, failed};
-use super::call::{self, Arguments, Context, Options, many, name_of, one};
+use super::call::{self, Arguments, Context, Options, many, one};
 use super::engines::Targets;
 use super::error::{EngineId, Result};
 use super::hub::{Hub, Order};
@@ -94,7 +94,7 @@ impl DirectView {
         F: RemoteFn<Args>,
         Args: ViewArgs,
     {
-        let options = Options { name: Some(name_of::<F>()), priority: None };
+        let options = Options::named::<F>();
         self.on_all(move |args: Args| function.call(args), args, options)
     }
 
@@ -124,7 +124,7 @@ impl DirectView {
         let blocks = Distribution::Block.split(items, self.len()).into_iter();
         let blocks = self.targets.iter().zip(blocks).filter(|(_, block)| !block.is_empty());
         let orders = blocks.map(|(engine, block)| {
-            let options = Options { name: Some(name_of::<F>()), priority: None };
+            let options = Options::named::<F>();
             let arguments = Arguments::new(self.context(), (block,).__wire());
             self.order(*engine, call::call(run, arguments, many::<F::Value>, options))
         });
@@ -171,7 +171,7 @@ impl DirectView {
             let mut names = namespace::namespace().map_err(failed)?;
             Ok(function(&mut names))
         };
-        self.on_all(run, (), Options { name: Some(name_of::<F>()), priority: None })
+        self.on_all(run, (), Options::named::<F>())
     }
 
     /// Gives a value a name on each engine.
