@@ -11,20 +11,22 @@
 
 mod jobs;
 mod lock_file;
+mod names;
 mod record;
+
+pub(super) use names::check_names;
 
 use super::TaskState;
 use crate::{Error, Result};
 use jobs::{Heartbeat, Jobs, Look};
 use lock_file::LockFile;
 use record::Record;
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::ffi::{OsStrExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
@@ -42,32 +44,6 @@ pub(super) struct Directory {
     jobs: Jobs,
     /// On the rank that began.
     heartbeat: Option<Heartbeat>,
-}
-
-/// Whether these can be the names of so many tasks' folders.
-///
-/// # Errors
-///
-/// There are more or fewer, one is not a plain name, or two are the same.
-pub(super) fn check_names(names: &[String], n_tasks: usize) -> Result<()> {
-    let wrong = |reason| Err(Error::BatchOption { option: "directory", reason });
-    if names.len() != n_tasks {
-        return wrong(format!("there are {} names for {n_tasks} tasks", names.len()));
-    }
-    let mut seen = HashSet::with_capacity(n_tasks);
-    for name in names {
-        let mut parts = Path::new(name).components();
-        let plain = matches!(parts.next(), Some(Component::Normal(part)) if part == name.as_str());
-        if !plain || parts.next().is_some() || name.contains('\0') || name == OWN_FOLDER {
-            return wrong(format!(
-                "{name:?} cannot be the name of a task's folder: it must be a plain name, other than `{OWN_FOLDER}`"
-            ));
-        }
-        if !seen.insert(name) {
-            return wrong(format!("{name:?} is the name of two tasks"));
-        }
-    }
-    Ok(())
 }
 
 impl Directory {
@@ -96,7 +72,9 @@ impl Directory {
         for task in 0..directory.names.len() {
             let folder = directory.root.join(&directory.names[task]);
             match fs::create_dir(&folder) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unusable(&folder, &error)),
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(unusable(&folder, &error));
+                }
                 _ => {}
             }
             let first = initial.map_or(TaskState::Open, |initial| initial[task]);
@@ -230,7 +208,8 @@ impl Directory {
     fn check_that_there_are_no_states(&self) -> Result<()> {
         for task in 0..self.names.len() {
             if self.read(task)?.is_some() {
-                let reason = "there are states already, which count: give no initial ones, or another directory";
+                let reason =
+                    "there are states already, which count: give no initial ones, or another directory";
                 return Err(Error::StateFile { path: self.state_file(task), reason: reason.into() });
             }
         }
@@ -269,7 +248,8 @@ impl Directory {
         }
         let path = self.state_file(task);
         let unwritable = |error: io::Error| {
-            let reason = format!("the state {} cannot be written, and is what it was before: {error}", new.state);
+            let reason =
+                format!("the state {} cannot be written, and is what it was before: {error}", new.state);
             Error::StateFile { path: path.clone(), reason }
         };
         let written = write_beside(&path, new).map_err(unwritable)?;

@@ -98,9 +98,10 @@ fn a_state_that_is_not_understood_is_an_error_that_names_the_file() {
 #[test]
 fn what_a_dead_job_ran_is_open_again() {
     let folder = tempfile::tempdir().unwrap();
-    for (task, owner) in ["RUNNING\nalive\n", "RUNNING\nlong-ago\n", "RUNNING\nnever\n", "RUNNING\n", "DONE\n"]
-        .iter()
-        .enumerate()
+    for (task, owner) in
+        ["RUNNING\nalive\n", "RUNNING\nlong-ago\n", "RUNNING\nnever\n", "RUNNING\n", "DONE\n"]
+            .iter()
+            .enumerate()
     {
         write(folder.path(), task, owner);
     }
@@ -201,18 +202,4 @@ fn threads_of_several_jobs_claim_each_task_once() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(claimed, N_TASKS);
-}
-
-#[test]
-fn names_must_be_plain_different_and_as_many_as_tasks() {
-    let check = |names: &[&str], n_tasks| {
-        check_names(&names.iter().map(ToString::to_string).collect::<Vec<_>>(), n_tasks)
-    };
-    check(&["a", "b c", "..d", "ä"], 4).unwrap();
-    for name in ["", ".", "..", "a/b", "/a", "a/", "./a", "a\0b", ".unidist"] {
-        let error = check(&[name], 1).unwrap_err();
-        assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
-    }
-    assert!(check(&["a", "b", "a"], 3).unwrap_err().to_string().contains("two tasks"));
-    assert!(check(&["a"], 2).unwrap_err().to_string().contains("1 names for 2 tasks"));
 }

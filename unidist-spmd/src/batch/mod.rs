@@ -152,9 +152,9 @@ impl Batch {
 
     /// Makes all tasks open that have one of these states, and returns how many there were. One rank does it, any.
     ///
-    /// This is done once, for instance with [`TaskState::Failed`] when a batch is made; if `next_task` took failed tasks
-    /// for open ones, a task that always fails would be handed out for ever. [`TaskState::Running`] is for one who knows
-    /// that nobody runs these tasks any more.
+    /// This is done once, for instance with [`TaskState::Failed`] when a batch is made; if `next_task` took failed
+    /// tasks for open ones, a task that always fails would be handed out for ever. [`TaskState::Running`] is for one
+    /// who knows that nobody runs these tasks any more.
     ///
     /// # Errors
     ///
@@ -269,8 +269,8 @@ impl Batch {
 
     /// Finds tasks which other jobs have opened or left behind.
     ///
-    /// Only what is open goes to the cells: a task that becomes open meanwhile must not be taken from them, and one that
-    /// is taken meanwhile does no harm there.
+    /// Only what is open goes to the cells: a task that becomes open meanwhile must not be taken from them, and one
+    /// that is taken meanwhile does no harm there.
     fn look(&self, directory: &Directory) -> Result<()> {
         let mut look = directory.look()?;
         for task in (0..self.n_tasks()).rev() {

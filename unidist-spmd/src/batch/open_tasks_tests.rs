@@ -68,7 +68,10 @@ fn the_tag_of_the_top_wraps_around() {
     let tasks = tasks(&[TaskState::Open; 2]);
     let top = tasks.cells.load(tasks.top()).unwrap();
     tasks.cells[tasks.top()].store(u64::from(u32::MAX) << 32 | top, Ordering::SeqCst);
-    assert_eq!((tasks.take().unwrap(), tasks.take().unwrap(), tasks.take().unwrap()), (Some(0), Some(1), None));
+    assert_eq!(
+        (tasks.take().unwrap(), tasks.take().unwrap(), tasks.take().unwrap()),
+        (Some(0), Some(1), None)
+    );
 }
 
 #[test]
@@ -90,7 +93,8 @@ enum Step {
 fn steps() -> impl Strategy<Value = (Vec<TaskState>, Vec<Step>)> {
     let state = || prop::sample::select(TaskState::ALL.to_vec());
     prop::collection::vec(state(), 1..12).prop_flat_map(move |states| {
-        let step = prop_oneof![Just(Step::Take), (0..states.len(), state()).prop_map(|(t, s)| Step::Set(t, s))];
+        let step =
+            prop_oneof![Just(Step::Take), (0..states.len(), state()).prop_map(|(t, s)| Step::Set(t, s))];
         (Just(states), prop::collection::vec(step, 0..60))
     })
 }
@@ -162,7 +166,11 @@ fn threads_take_each_task_once_for_each_time_it_is_opened() {
         while let Some(task) = tasks.take().unwrap() {
             let times = taken[task].fetch_add(1, Ordering::SeqCst) + 1;
             let next = if times < ROUNDS { TaskState::Open } else { TaskState::Done };
-            assert_eq!(tasks.set(task, to(next)).unwrap(), TaskState::Running, "only the one who has it changes it");
+            assert_eq!(
+                tasks.set(task, to(next)).unwrap(),
+                TaskState::Running,
+                "only the one who has it changes it"
+            );
         }
     });
     assert!(taken.iter().all(|times| times.load(Ordering::SeqCst) == ROUNDS));

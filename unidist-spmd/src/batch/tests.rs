@@ -158,7 +158,10 @@ fn a_state_file_that_is_not_understood_is_an_error_and_the_task_can_be_taken_whe
     std::fs::write(&path, "no state").unwrap();
     for _ in 0..2 {
         let error = batch.next_task().unwrap_err();
-        assert!(matches!(&error, Error::StateFile { path: named, .. } if named.ends_with("0/state")), "{error}");
+        assert!(
+            matches!(&error, Error::StateFile { path: named, .. } if named.ends_with("0/state")),
+            "{error}"
+        );
     }
     assert!(batch.task_state(0).is_err());
     std::fs::remove_file(&path).unwrap();

@@ -255,6 +255,9 @@ pub fn initial_states_for_a_directory_that_has_some(world: &Communicator) {
     for time in 0..2 {
         let built = shared.batch().initial([TaskState::Failed; N_TASKS]).build(world);
         assert_eq!(built.is_ok(), time == 0);
-        built.map_or_else(|error| check_that_all_have(world, &error.to_string()), |batch| batch.close().unwrap());
+        built.map_or_else(
+            |error| check_that_all_have(world, &error.to_string()),
+            |batch| batch.close().unwrap(),
+        );
     }
 }

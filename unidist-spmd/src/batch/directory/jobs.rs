@@ -57,8 +57,8 @@ impl Jobs {
         Ok(Look { jobs: self, now, died: HashMap::new() })
     }
 
-    /// Removes the heartbeats of dead jobs: nobody else does. Such a job's tasks are taken over either way, and one that
-    /// was stopped and goes on makes its heartbeat anew.
+    /// Removes the heartbeats of dead jobs: nobody else does. Such a job's tasks are taken over either way, and one
+    /// that was stopped and goes on makes its heartbeat anew.
     pub(super) fn remove_dead(&self) -> Result<()> {
         let mut look = self.look()?;
         let listed = fs::read_dir(&self.folder).map_err(|error| unreadable(&self.folder, &error))?;
@@ -191,7 +191,8 @@ impl Drop for Heartbeat {
 }
 
 fn untouchable(path: &Path, error: &io::Error) -> Error {
-    let reason = format!("the heartbeat of this job cannot be kept, without which others take it for dead: {error}");
+    let reason =
+        format!("the heartbeat of this job cannot be kept, without which others take it for dead: {error}");
     Error::StateFile { path: path.into(), reason }
 }
 

@@ -56,7 +56,10 @@ impl LockFile {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(Errno::WOULDBLOCK) => {
-                    return Err(Error::DirectoryLocked { path: self.path.clone(), waited: started.elapsed() });
+                    return Err(Error::DirectoryLocked {
+                        path: self.path.clone(),
+                        waited: started.elapsed(),
+                    });
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => {
