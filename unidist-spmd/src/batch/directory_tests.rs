@@ -1,4 +1,5 @@
 use super::*;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const STALE_AFTER: Duration = Duration::from_secs(60);
@@ -192,12 +193,37 @@ fn a_state_is_replaced_as_a_whole() {
 }
 
 #[test]
+fn what_changes_before_the_lock_is_held_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (directory, _) = begin(folder.path(), 1);
+    let done = Record { state: TaskState::Done, owner: None };
+    let asked = Cell::new(0);
+    let replaced = directory.replace(0, &done, || {
+        let open = directory.state(0)? == TaskState::Open;
+        if asked.replace(asked.get() + 1) == 0 {
+            write(folder.path(), 0, "FAILED\n");
+        }
+        Ok(open)
+    });
+    assert!(!replaced.unwrap());
+    assert_eq!((asked.get(), read(folder.path(), 0)), (2, "FAILED\n".into()));
+}
+
+/// Each task is open or was left behind by a job that died, and one job alone takes it, or takes it over.
+#[test]
 fn threads_of_several_jobs_claim_each_task_once() {
     const N_TASKS: usize = 100;
     let folder = tempfile::tempdir().unwrap();
     let jobs: Vec<_> = (0..3).map(|_| begin(folder.path(), N_TASKS).0).collect();
+    (0..N_TASKS).step_by(2).for_each(|task| write(folder.path(), task, "RUNNING\ndead\n"));
+    let claim = |job: &Directory| {
+        let mut look = job.look().unwrap();
+        let claims = |task: &usize| {
+            job.refresh(*task, &mut look).unwrap() == TaskState::Open && job.claim(*task).unwrap()
+        };
+        (0..N_TASKS).filter(claims).count()
+    };
     let claimed: usize = std::thread::scope(|scope| {
-        let claim = |job: &Directory| (0..N_TASKS).filter(|&task| job.claim(task).unwrap()).count();
         let threads: Vec<_> = jobs.iter().map(|job| scope.spawn(move || claim(job))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });

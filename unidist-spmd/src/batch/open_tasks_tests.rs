@@ -1,6 +1,8 @@
 use super::*;
 use proptest::prelude::*;
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -82,6 +84,42 @@ fn one_looks_at_a_time_and_a_clock_set_back_does_no_harm() {
     assert!(!tasks.is_time_to_look(19, 10).unwrap());
     assert!(tasks.is_time_to_look(1_000, 10).unwrap());
     assert!(tasks.is_time_to_look(20, 10).unwrap());
+}
+
+/// Cells to which others do something after a link was first read.
+struct Interrupted<'a> {
+    cells: &'a Vec<AtomicU64>,
+    links: Range<usize>,
+    others: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
+}
+
+impl AtomicCells for Interrupted<'_> {
+    fn load(&self, at: usize) -> Result<u64> {
+        let value = self.cells.load(at);
+        let others = self.others.borrow_mut().take_if(|_| self.links.contains(&at));
+        others.into_iter().for_each(|others| others());
+        value
+    }
+
+    fn compare_and_swap(&self, at: usize, old: u64, new: u64) -> Result<u64> {
+        self.cells.compare_and_swap(at, old, new)
+    }
+}
+
+/// The same task is on top, but it was away meanwhile and has come back upon another.
+#[test]
+fn a_top_that_has_come_back_is_not_mistaken_for_the_one_that_was_read() {
+    let others = tasks(&[TaskState::Open, TaskState::Open, TaskState::Done]);
+    let come_back = || {
+        assert_eq!(others.take().unwrap(), Some(0));
+        others.open(2).unwrap();
+        others.open(0).unwrap();
+    };
+    let cells =
+        Interrupted { cells: &others.cells, links: 3..6, others: RefCell::new(Some(Box::new(come_back))) };
+    let tasks = OpenTasks::new(cells, 3);
+    let taken: Vec<_> = std::iter::from_fn(|| tasks.take().unwrap()).collect();
+    assert_eq!(taken, [0, 2, 1]);
 }
 
 #[derive(Clone, Debug)]

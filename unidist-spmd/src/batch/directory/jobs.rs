@@ -82,7 +82,7 @@ impl Jobs {
 }
 
 /// What was seen of the jobs at one moment.
-pub(super) struct Look<'a> {
+pub(in crate::batch) struct Look<'a> {
     jobs: &'a Jobs,
     now: SystemTime,
     died: HashMap<JobId, bool>,
