@@ -4,6 +4,7 @@ use super::directory::{self, Directory};
 use super::open_tasks::{self, MOST_TASKS, OpenTasks};
 use super::tell::tell;
 use super::{Batch, TaskState, now};
+use crate::call::{Call, What};
 use crate::cells::Cells;
 use crate::{Communicator, Error, Result};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -83,14 +84,13 @@ impl BatchBuilder {
     /// # Errors
     ///
     /// The same on every rank:
-    /// - [`Error::DifferentArguments`]: the ranks do not describe the same batch.
-    /// - [`Error::WorkerSize`]: the ranks cannot be divided into workers of this size.
-    /// - [`Error::BatchOption`]: too many tasks, not one initial state or name for each, names that are no plain names
-    ///   or not all different, too short an age.
+    /// - [`Error::Mismatch`]: the ranks do not describe the same batch, or one called something else.
+    /// - [`Error::Argument`]: the ranks cannot be divided into workers of this size; there are too many tasks, or not
+    ///   one initial state or name for each; names are not plain or not all different; the age is too short.
     /// - [`Error::StateFile`], [`Error::DirectoryLocked`]: the directory cannot be used, a state file is not
     ///   understood, or there are states although initial ones were given.
     ///
-    /// Or the communication fails.
+    /// Or a rank is lost, MPI refuses, or the ranks of a host cannot share memory.
     pub fn build(self, communicator: &Communicator) -> Result<Batch> {
         self.check_that_all_say_the_same(communicator)?;
         // From here on every rank comes to the same conclusions by itself.
@@ -104,9 +104,7 @@ impl BatchBuilder {
             0 => open_tasks::first_values(&states, now()),
             _ => vec![0; open_tasks::number_of_cells(n_tasks)],
         };
-        let worker_comm = communicator.split(Some(worker), rank)?;
-        #[expect(clippy::expect_used, reason = "every rank has a worker")]
-        let worker_comm = worker_comm.expect("a communicator for whom has a color");
+        let worker_comm = communicator.split(Some(worker), rank)?.unwrap_or_else(Communicator::alone);
         let tasks = OpenTasks::new(Cells::new(communicator, &first)?, n_tasks);
         Ok(Batch { tasks, directory, worker_comm, communicator: communicator.clone() })
     }
@@ -119,32 +117,39 @@ impl BatchBuilder {
             ("directory", hash(&self.directory)),
             ("stale_after", hash(&self.stale_after)),
         ];
-        let said = communicator.all_gather(arguments.map(|(_, hash)| hash))?;
-        for (rank, hashes) in said.iter().enumerate() {
-            if let Some(at) = (0..arguments.len()).find(|&at| hashes[at] != said[0][at]) {
-                return Err(Error::DifferentArguments { rank, argument: arguments[at].0 });
+        let hashes = arguments.map(|(_, hash)| hash);
+        let calls = communicator.agree(What::NewCells, communicator.next_object(), &hashes)?;
+        let first = calls.first().map_or(hashes, Call::payload);
+        for (rank, said) in calls.iter().map(Call::payload::<[u64; 5]>).enumerate() {
+            if let Some(at) = (0..arguments.len()).find(|&at| said[at] != first[at]) {
+                let argument = arguments[at].0;
+                let message = format!("rank {rank} gives another `{argument}` for a Batch than rank 0");
+                return Err(Error::Mismatch { message });
             }
         }
         Ok(())
     }
 
     fn check(&self, ranks: usize) -> Result<()> {
-        let wrong = |option, reason| Err(Error::BatchOption { option, reason });
+        let wrong = |message| Err(Error::argument("BatchBuilder::build", message));
         let n_tasks = self.n_tasks;
         if self.worker_size == 0 || !ranks.is_multiple_of(self.worker_size) {
-            return Err(Error::WorkerSize { worker_size: self.worker_size, ranks });
+            return wrong(format!(
+                "{ranks} ranks cannot be divided into workers of {}: their number must be a multiple of it",
+                self.worker_size
+            ));
         }
         if n_tasks > MOST_TASKS {
-            return wrong("n_tasks", format!("{n_tasks} tasks are more than {MOST_TASKS}"));
+            return wrong(format!("{n_tasks} tasks are more than {MOST_TASKS}"));
         }
         if let Some(states) = &self.initial
             && states.len() != n_tasks
         {
-            return wrong("initial", format!("there are {} states for {n_tasks} tasks", states.len()));
+            return wrong(format!("there are {} initial states for {n_tasks} tasks", states.len()));
         }
         if self.stale_after < SHORTEST_STALE_AFTER {
             let (given, least) = (self.stale_after, SHORTEST_STALE_AFTER);
-            return wrong("stale_after", format!("{given:?} is less than {least:?}"));
+            return wrong(format!("a `stale_after` of {given:?} is less than {least:?}"));
         }
         self.directory.as_ref().map_or(Ok(()), |(_, names)| directory::check_names(names, n_tasks))
     }

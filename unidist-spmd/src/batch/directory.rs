@@ -105,7 +105,7 @@ impl Directory {
         let mut parts = place.splitn(2, |&byte| byte == 0);
         let root = PathBuf::from(OsStr::from_bytes(parts.next().unwrap_or_default()));
         let job = String::from_utf8_lossy(parts.next().unwrap_or_default()).parse();
-        let job = job.map_err(|reason| Error::StateFile { path: root.clone(), reason })?;
+        let job = job.map_err(|message| Error::StateFile { path: root.clone(), message })?;
         Ok(Directory::new(root, names, job, stale_after))
     }
 
@@ -116,11 +116,11 @@ impl Directory {
 
     /// That this rank does not.
     pub(super) fn unseen_by(&self, rank: usize) -> Error {
-        let reason = format!(
+        let message = format!(
             "rank {rank} does not see what rank 0 has written there: the directory of a batch must be on a file \
              system that all hosts of the job share"
         );
-        Error::StateFile { path: self.jobs.own_heartbeat(), reason }
+        Error::StateFile { path: self.jobs.own_heartbeat(), message }
     }
 
     fn new(root: PathBuf, names: Vec<String>, job: record::JobId, stale_after: Duration) -> Directory {
@@ -208,9 +208,9 @@ impl Directory {
     fn check_that_there_are_no_states(&self) -> Result<()> {
         for task in 0..self.names.len() {
             if self.read(task)?.is_some() {
-                let reason =
+                let message =
                     "there are states already, which count: give no initial ones, or another directory";
-                return Err(Error::StateFile { path: self.state_file(task), reason: reason.into() });
+                return Err(Error::StateFile { path: self.state_file(task), message: message.into() });
             }
         }
         Ok(())
@@ -229,8 +229,8 @@ impl Directory {
             read => read,
         };
         let unknown = |what: String| {
-            let reason = format!("{what}. Correct the file, or remove it: a task without one is open");
-            Error::StateFile { path: path.clone(), reason }
+            let message = format!("{what}. Correct the file, or remove it: a task without one is open");
+            Error::StateFile { path: path.clone(), message }
         };
         match text {
             Ok(text) if text.is_empty() => Ok(None),
@@ -248,9 +248,9 @@ impl Directory {
         }
         let path = self.state_file(task);
         let unwritable = |error: io::Error| {
-            let reason =
+            let message =
                 format!("the state {} cannot be written, and is what it was before: {error}", new.state);
-            Error::StateFile { path: path.clone(), reason }
+            Error::StateFile { path: path.clone(), message }
         };
         let written = write_beside(&path, new).map_err(unwritable)?;
         let _held = self.lock.acquire()?;
@@ -286,7 +286,7 @@ fn state_of(record: Option<&Record>) -> TaskState {
 }
 
 fn unusable(path: &Path, error: &io::Error) -> Error {
-    Error::StateFile { path: path.into(), reason: format!("it cannot be made: {error}") }
+    Error::StateFile { path: path.into(), message: format!("it cannot be made: {error}") }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub use state::TaskState;
 use crate::cells::Cells;
 use crate::{Communicator, Error, Result};
 use directory::Directory;
-use open_tasks::{AtomicCells, OpenTasks};
+use open_tasks::OpenTasks;
 use std::fmt;
 use tell::tell;
 
@@ -80,7 +80,12 @@ use tell::tell;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # The end
+/// # Whom it waits for
+///
+/// [`next_task`](Self::next_task) waits for the ranks of its worker and for nobody else. The states are
+/// kept on the first rank; on one host in memory that all share, over several hosts by one-sided MPI, in which that
+/// rank's process has to take part over most networks, as it does while it calls MPI. If its tasks compute for long
+/// meanwhile, have it keep a [`Progress`](crate::Progress).
 ///
 /// [`close`](Self::close) and the drop are collective over all ranks of the communicator.
 pub struct Batch {
@@ -125,11 +130,11 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchTask`]; the communication fails; with a directory, the state cannot be written
+    /// There is no such task; the communication fails; with a directory, the state cannot be written
     /// ([`Error::StateFile`], [`Error::DirectoryLocked`]), for instance because the disk is full. Then the task has the
     /// state that it had.
     pub fn set_task_state(&mut self, task: usize, state: TaskState) -> Result<()> {
-        self.check(task)?;
+        self.check(task, "Batch::set_task_state")?;
         if let Some(directory) = &self.directory {
             directory.set(task, state)?;
         }
@@ -140,10 +145,10 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchTask`]; the communication fails; with a directory, the file cannot be read or is not understood
+    /// There is no such task; the communication fails; with a directory, the file cannot be read or is not understood
     /// ([`Error::StateFile`]).
     pub fn task_state(&self, task: usize) -> Result<TaskState> {
-        self.check(task)?;
+        self.check(task, "Batch::task_state")?;
         match &self.directory {
             Some(directory) => directory.state(task),
             None => self.tasks.state(task),
@@ -237,9 +242,10 @@ impl Batch {
         freed.and(closed)
     }
 
-    fn check(&self, task: usize) -> Result<()> {
+    fn check(&self, task: usize, call: &str) -> Result<()> {
         let n_tasks = self.n_tasks();
-        if task < n_tasks { Ok(()) } else { Err(Error::NoSuchTask { task, n_tasks }) }
+        let message = || format!("there is no task {task}: there are {n_tasks}, numbered from 0");
+        if task < n_tasks { Ok(()) } else { Err(Error::argument(call, message())) }
     }
 
     /// Takes an open task for this rank's worker.
@@ -284,8 +290,9 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        // There is nobody left to tell; `close` tells.
-        let _ = self.end();
+        if let Err(error) = self.end() {
+            log::error!("a batch cannot be ended: {error}");
+        }
     }
 }
 
@@ -298,16 +305,6 @@ impl fmt::Debug for Batch {
             .field("worker_rank", &self.worker_rank())
             .field("worker_size", &self.worker_size())
             .finish_non_exhaustive()
-    }
-}
-
-impl AtomicCells for Cells {
-    fn load(&self, at: usize) -> Result<u64> {
-        Cells::load(self, at)
-    }
-
-    fn compare_and_swap(&self, at: usize, old: u64, new: u64) -> Result<u64> {
-        Cells::compare_and_swap(self, at, old, new)
     }
 }
 

@@ -23,15 +23,7 @@
 
 use super::TaskState;
 use crate::Result;
-
-/// Words that all ranks read and change, one operation at a time.
-pub(super) trait AtomicCells {
-    /// The value of a cell.
-    fn load(&self, at: usize) -> Result<u64>;
-
-    /// If a cell has the value `old`, gives it the value `new`. Returns what was there.
-    fn compare_and_swap(&self, at: usize, old: u64, new: u64) -> Result<u64>;
-}
+use crate::cells::Atomics;
 
 /// In a task's cell: it is in the stack.
 const LISTED: u64 = 1 << 8;
@@ -68,7 +60,7 @@ pub(super) fn number_of_cells(n_tasks: usize) -> usize {
     2 * n_tasks + 2
 }
 
-impl<C: AtomicCells> OpenTasks<C> {
+impl<C: Atomics> OpenTasks<C> {
     /// On cells that hold the [`first_values`] of so many tasks.
     pub(super) fn new(cells: C, n_tasks: usize) -> OpenTasks<C> {
         OpenTasks { cells, n_tasks }

@@ -7,14 +7,17 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The cells of one process, for its threads.
-impl AtomicCells for Vec<AtomicU64> {
-    fn load(&self, at: usize) -> Result<u64> {
-        Ok(self[at].load(Ordering::SeqCst))
+impl Atomics for Vec<AtomicU64> {
+    fn load(&self, cell: usize) -> Result<u64> {
+        self[..].load(cell)
     }
 
-    fn compare_and_swap(&self, at: usize, old: u64, new: u64) -> Result<u64> {
-        let was = self[at].compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
-        Ok(was.unwrap_or_else(|was| was))
+    fn add(&self, cell: usize, value: u64) -> Result<u64> {
+        self[..].add(cell, value)
+    }
+
+    fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64> {
+        self[..].compare_and_swap(cell, old, new)
     }
 }
 
@@ -93,16 +96,20 @@ struct Interrupted<'a> {
     others: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
 }
 
-impl AtomicCells for Interrupted<'_> {
-    fn load(&self, at: usize) -> Result<u64> {
-        let value = self.cells.load(at);
-        let others = self.others.borrow_mut().take_if(|_| self.links.contains(&at));
+impl Atomics for Interrupted<'_> {
+    fn load(&self, cell: usize) -> Result<u64> {
+        let value = self.cells.load(cell);
+        let others = self.others.borrow_mut().take_if(|_| self.links.contains(&cell));
         others.into_iter().for_each(|others| others());
         value
     }
 
-    fn compare_and_swap(&self, at: usize, old: u64, new: u64) -> Result<u64> {
-        self.cells.compare_and_swap(at, old, new)
+    fn add(&self, cell: usize, value: u64) -> Result<u64> {
+        self.cells.add(cell, value)
+    }
+
+    fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64> {
+        self.cells.compare_and_swap(cell, old, new)
     }
 }
 

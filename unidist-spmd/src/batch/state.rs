@@ -1,6 +1,6 @@
 //! What a task of a batch can be.
 
-use crate::Error;
+use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
@@ -48,6 +48,12 @@ impl TaskState {
     }
 }
 
+/// That this is the name of no state.
+pub(super) fn no_state(text: &str) -> String {
+    let names = TaskState::ALL.map(TaskState::name).join(", ");
+    format!("{text:?} is none of {names}")
+}
+
 impl fmt::Display for TaskState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
@@ -60,9 +66,9 @@ impl FromStr for TaskState {
     /// # Errors
     ///
     /// The text is not the name of a state. Names are in capitals and have nothing around them.
-    fn from_str(text: &str) -> Result<TaskState, Error> {
+    fn from_str(text: &str) -> Result<TaskState> {
         let found = TaskState::ALL.into_iter().find(|state| state.name() == text);
-        found.ok_or_else(|| Error::UnknownTaskState { text: text.into() })
+        found.ok_or_else(|| Error::argument("TaskState::from_str", no_state(text)))
     }
 }
 

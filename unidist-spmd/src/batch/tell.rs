@@ -3,7 +3,7 @@
 use crate::{Communicator, Error, Result};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What one message of a rank holds.
@@ -17,7 +17,8 @@ mod kind {
     pub(super) const FOUND: u8 = 0;
     pub(super) const STATE_FILE: u8 = 1;
     pub(super) const DIRECTORY_LOCKED: u8 = 2;
-    pub(super) const ANOTHER_ERROR: u8 = 3;
+    pub(super) const MPI: u8 = 3;
+    pub(super) const ANOTHER_ERROR: u8 = 4;
 }
 
 /// Gives all ranks what the first one has; the others' `mine` is not looked at. Collective.
@@ -57,34 +58,56 @@ pub(super) fn tell(communicator: &Communicator, mine: Option<Result<Vec<u8>>>) -
     match (said[0], mine) {
         (_, Some(Err(error))) => Err(error),
         (kind::FOUND, _) => Ok(heard),
-        (kind, _) => Err(read(kind, &heard)),
+        (kind, _) => Err(read(kind, &heard, communicator.places().name_of(0))),
     }
 }
 
 fn written(error: &Error) -> (u8, Vec<u8>) {
+    let of_path = |path: &Path, text: &str| [path.as_os_str().as_bytes(), &[0], text.as_bytes()].concat();
     match error {
-        Error::StateFile { path, reason } => {
-            (kind::STATE_FILE, [path.as_os_str().as_bytes(), &[0], reason.as_bytes()].concat())
-        }
+        Error::StateFile { path, message } => (kind::STATE_FILE, of_path(path, message)),
         Error::DirectoryLocked { path, waited } => {
-            let waited = waited.as_millis().to_string();
-            (kind::DIRECTORY_LOCKED, [path.as_os_str().as_bytes(), &[0], waited.as_bytes()].concat())
+            (kind::DIRECTORY_LOCKED, of_path(path, &waited.as_millis().to_string()))
         }
+        Error::Mpi { message } => (kind::MPI, message.clone().into_bytes()),
         other => (kind::ANOTHER_ERROR, other.to_string().into_bytes()),
     }
 }
 
-fn read(kind: u8, text: &[u8]) -> Error {
+fn read(kind: u8, text: &[u8], first_host: &str) -> Error {
+    let message = |text| String::from_utf8_lossy(text).into_owned();
     // A path has no zero in it.
-    let mut parts = text.splitn(2, |&byte| byte == 0);
-    let path = PathBuf::from(OsStr::from_bytes(parts.next().unwrap_or_default()));
-    let reason = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+    let (path, rest) = text.split_at(text.iter().position(|&byte| byte == 0).unwrap_or(text.len()));
+    let (path, rest) = (PathBuf::from(OsStr::from_bytes(path)), message(rest.get(1..).unwrap_or_default()));
     match kind {
-        kind::STATE_FILE => Error::StateFile { path, reason },
+        kind::STATE_FILE => Error::StateFile { path, message: rest },
         kind::DIRECTORY_LOCKED => {
-            let waited = Duration::from_millis(reason.parse().unwrap_or_default());
-            Error::DirectoryLocked { path, waited }
+            Error::DirectoryLocked { path, waited: Duration::from_millis(rest.parse().unwrap_or_default()) }
         }
-        _ => Error::OtherRank { rank: 0, reason: String::from_utf8_lossy(text).into_owned() },
+        kind::MPI => Error::Mpi { message: message(text) },
+        _ => Error::Failed { rank: 0, host: first_host.to_owned(), cause: message(text) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_read_as_they_were_written() {
+        let path = PathBuf::from(OsStr::from_bytes(b"/some/where/\xff/state"));
+        for error in [
+            Error::StateFile { path: path.clone(), message: "it is full".into() },
+            Error::StateFile { path: PathBuf::new(), message: String::new() },
+            Error::DirectoryLocked { path, waited: Duration::from_millis(60_001) },
+            Error::Mpi { message: "no".into() },
+            Error::Failed { rank: 0, host: "first".into(), cause: "call: argument".into() },
+        ] {
+            let (kind, text) = match &error {
+                Error::Failed { .. } => written(&Error::argument("call", "argument")),
+                error => written(error),
+            };
+            assert_eq!(read(kind, &text, "first"), error);
+        }
     }
 }

@@ -191,13 +191,13 @@ impl Drop for Heartbeat {
 }
 
 fn untouchable(path: &Path, error: &io::Error) -> Error {
-    let reason =
+    let message =
         format!("the heartbeat of this job cannot be kept, without which others take it for dead: {error}");
-    Error::StateFile { path: path.into(), reason }
+    Error::StateFile { path: path.into(), message }
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::StateFile { path: path.into(), reason: format!("it cannot be read: {error}") }
+    Error::StateFile { path: path.into(), message: format!("it cannot be read: {error}") }
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl LockFile {
     ///
     /// The file cannot be opened, its file system knows no locks, or nobody gave the lock back for too long.
     pub(super) fn acquire(&self) -> Result<Held> {
-        let refused = |reason: String| Error::StateFile { path: self.path.clone(), reason };
+        let refused = |message: String| Error::StateFile { path: self.path.clone(), message };
         let file = OpenOptions::new().create(true).append(true).open(&self.path);
         let file = file.map_err(|error| refused(format!("the lock cannot be opened: {error}")))?;
         let started = Instant::now();

@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 ///
 /// There are more or fewer, one is not a plain name, or two are the same.
 pub(in crate::batch) fn check_names(names: &[String], n_tasks: usize) -> Result<()> {
-    let wrong = |reason| Err(Error::BatchOption { option: "directory", reason });
+    let wrong = |message: String| Err(Error::argument("BatchBuilder::directory", message));
     if names.len() != n_tasks {
         return wrong(format!("there are {} names for {n_tasks} tasks", names.len()));
     }

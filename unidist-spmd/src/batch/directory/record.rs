@@ -1,6 +1,6 @@
 //! What a state file says: the state's name in the first line, and for `RUNNING` the job that runs it in the second.
 
-use crate::TaskState;
+use crate::batch::state::{TaskState, no_state};
 use std::fmt;
 use std::str::FromStr;
 
@@ -32,7 +32,7 @@ impl FromStr for Record {
     fn from_str(text: &str) -> Result<Record, String> {
         let mut lines = text.lines().map(str::trim_end);
         let state = lines.next().unwrap_or_default();
-        let state = state.parse::<TaskState>().map_err(|error| error.to_string())?;
+        let state = state.parse::<TaskState>().map_err(|_| no_state(state))?;
         let owner = match state {
             TaskState::Running => lines.next().map(str::parse).transpose()?,
             _ => None,

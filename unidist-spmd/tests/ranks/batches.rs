@@ -1,8 +1,21 @@
 //! Batches: groups of ranks that take tasks.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use super::{Test, common_path, last, same_error};
 use std::path::{Path, PathBuf};
 use unidist_spmd::{Batch, BatchBuilder, Communicator, Error, TaskState};
+
+pub(super) const TESTS: &[Test] = &[
+    ("every task is run once", every_task_is_run_once),
+    ("tasks that are opened again", tasks_opened_again),
+    ("ranks that do not divide", ranks_that_do_not_divide),
+    ("ranks describe different batches", different_batches),
+    ("any rank sets a state", any_rank_sets_a_state),
+    ("two batches at once", two_batches_at_once),
+    ("a directory of all ranks", a_directory_of_all_ranks),
+    ("a directory of several jobs", a_directory_of_several_jobs),
+    ("a file that is not understood", a_file_that_is_not_understood),
+    ("initial states and a directory that has some", initial_states_and_a_directory),
+];
 
 const N_TASKS: usize = 10;
 
@@ -49,21 +62,12 @@ fn check_that_each_was_run_once(world: &Communicator, batch: &Batch, ran: &[usiz
     }
 }
 
-/// Checks that all ranks have the same text.
-fn check_that_all_have(world: &Communicator, text: &str) {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    let all = world.all_gather(hasher.finish()).unwrap();
-    assert!(all.iter().all(|&other| other == all[0]), "rank {} has: {text}", world.rank());
-}
-
 /// A directory of all ranks, which is gone in the end.
 struct Shared<'a>(&'a Communicator, PathBuf);
 
 impl<'a> Shared<'a> {
     fn new(world: &'a Communicator) -> Shared<'a> {
-        let process = world.all_gather(std::process::id()).unwrap()[0];
-        Shared(world, std::env::temp_dir().join(format!("unidist-batch-{process}")))
+        Shared(world, common_path(world, "batch"))
     }
 
     fn path(&self) -> &Path {
@@ -92,7 +96,7 @@ fn long_name(task: usize) -> String {
 }
 
 /// Ten tasks of differing length, for workers of every size.
-pub fn every_task_is_run_once(world: &Communicator) {
+fn every_task_is_run_once(world: &Communicator) {
     for worker_size in worker_sizes(world) {
         let mut batch = Batch::new(N_TASKS).worker_size(worker_size).build(world).unwrap();
         assert_eq!(batch.n_worker() * worker_size, world.size());
@@ -106,7 +110,7 @@ pub fn every_task_is_run_once(world: &Communicator) {
 }
 
 /// So many tasks that the ranks take them at the same time; each fails once and is opened again.
-pub fn tasks_that_are_opened_again_are_handed_out_again(world: &Communicator) {
+fn tasks_opened_again(world: &Communicator) {
     const MANY: usize = 1_000;
     let mut batch = Batch::new(MANY).build(world).unwrap();
     let mut taken = [0_u64; 2];
@@ -118,7 +122,7 @@ pub fn tasks_that_are_opened_again_are_handed_out_again(world: &Communicator) {
             batch.set_task_state(task, [TaskState::Failed, TaskState::Done][round]).unwrap();
         }
         world.barrier().unwrap();
-        if round == 0 && world.rank() == world.size() - 1 {
+        if round == 0 && world.rank() == last(world) {
             assert_eq!(batch.reopen(&[TaskState::Failed]).unwrap(), MANY);
         }
     }
@@ -128,47 +132,42 @@ pub fn tasks_that_are_opened_again_are_handed_out_again(world: &Communicator) {
 }
 
 /// Workers of no rank, of more ranks than there are, of a number that does not divide.
-pub fn ranks_that_do_not_divide_are_an_error(world: &Communicator) {
+fn ranks_that_do_not_divide(world: &Communicator) {
     let ranks = world.size();
     for worker_size in (0..=ranks + 1).filter(|&size| size == 0 || !ranks.is_multiple_of(size)) {
-        let error = Batch::new(N_TASKS).worker_size(worker_size).build(world).unwrap_err();
-        assert!(matches!(error, Error::WorkerSize { .. }), "{error}");
-        check_that_all_have(world, &error.to_string());
+        let built = Batch::new(N_TASKS).worker_size(worker_size).build(world);
+        let error = same_error(world, built, &format!("{ranks} ranks cannot be divided into workers of {worker_size}"));
+        assert!(matches!(error, Error::Argument { .. }));
     }
 }
 
 /// One rank describes another batch than the others.
-pub fn different_arguments_are_an_error(world: &Communicator) {
-    let last = world.size() - 1;
-    if last == 0 {
+fn different_batches(world: &Communicator) {
+    if world.size() == 1 {
         return;
     }
     let names = |n_tasks: usize| (0..n_tasks).map(long_name);
-    let other = world.rank() == last;
-    let builders = [
-        ("n_tasks", Batch::new(if other { 3 } else { 4 })),
-        ("worker_size", Batch::new(4).worker_size(if other { 0 } else { 1 })),
-        ("initial", if other { Batch::new(1).initial([TaskState::Done]) } else { Batch::new(1) }),
-        ("directory", Batch::new(1).directory(if other { "one" } else { "two" }, names(1))),
-        ("directory", Batch::new(1).directory("one", names(if other { 1 } else { 2 }))),
+    let is_other = world.rank() == last(world);
+    let batches = [
+        ("n_tasks", Batch::new(if is_other { 3 } else { 4 })),
+        ("worker_size", Batch::new(4).worker_size(if is_other { 0 } else { 1 })),
+        ("initial", if is_other { Batch::new(1).initial([TaskState::Done]) } else { Batch::new(1) }),
+        ("directory", Batch::new(1).directory(if is_other { "one" } else { "two" }, names(1))),
+        ("directory", Batch::new(1).directory("one", names(if is_other { 1 } else { 2 }))),
     ];
-    for (option, builder) in builders {
-        let error = builder.build(world).unwrap_err();
-        assert!(
-            matches!(error, Error::DifferentArguments { rank, argument } if rank == last && argument == option),
-            "{option}: {error}"
-        );
-        check_that_all_have(world, &error.to_string());
+    for (option, batch) in batches {
+        let word = format!("rank {} gives another `{option}` for a Batch than rank 0", last(world));
+        let error = same_error(world, batch.build(world), &word);
+        assert!(matches!(error, Error::Mismatch { .. }));
     }
 }
 
 /// States that other ranks than the worker's set.
-pub fn any_rank_sets_a_state(world: &Communicator) {
+fn any_rank_sets_a_state(world: &Communicator) {
     let mut batch = Batch::new(2).initial([TaskState::Failed; 2]).build(world).unwrap();
     assert_eq!(batch.next_task().unwrap(), None);
     world.barrier().unwrap();
-    let last = world.size() - 1;
-    if world.rank() == last {
+    if world.rank() == last(world) {
         batch.set_task_state(1, TaskState::Open).unwrap();
     }
     world.barrier().unwrap();
@@ -179,7 +178,7 @@ pub fn any_rank_sets_a_state(world: &Communicator) {
         assert_eq!(batch.reopen(&[TaskState::Failed]).unwrap(), 1);
     }
     world.barrier().unwrap();
-    if world.rank() == last {
+    if world.rank() == last(world) {
         assert_eq!(batch.next_task().unwrap(), Some(0));
         assert_eq!(batch.next_task().unwrap(), None);
     }
@@ -189,7 +188,7 @@ pub fn any_rank_sets_a_state(world: &Communicator) {
 }
 
 /// Two batches are independent, and one that is dropped leaves the other as it is.
-pub fn two_batches_at_once(world: &Communicator) {
+fn two_batches_at_once(world: &Communicator) {
     let one = Batch::new(3).build(world).unwrap();
     let mut other = Batch::new(N_TASKS).build(world).unwrap();
     drop(one);
@@ -199,7 +198,7 @@ pub fn two_batches_at_once(world: &Communicator) {
 }
 
 /// All ranks on one directory, and then again.
-pub fn a_directory_of_all_ranks(world: &Communicator) {
+fn a_directory_of_all_ranks(world: &Communicator) {
     for worker_size in worker_sizes(world) {
         let shared = Shared::new(world);
         let mut batch = shared.batch().worker_size(worker_size).build(world).unwrap();
@@ -219,7 +218,7 @@ pub fn a_directory_of_all_ranks(world: &Communicator) {
 }
 
 /// Each rank is a job of its own on the same directory.
-pub fn a_directory_of_several_jobs(world: &Communicator) {
+fn a_directory_of_several_jobs(world: &Communicator) {
     let shared = Shared::new(world);
     let alone = Communicator::alone();
     let mut batch = shared.batch().build(&alone).unwrap();
@@ -232,7 +231,7 @@ pub fn a_directory_of_several_jobs(world: &Communicator) {
 }
 
 /// What is wrong with a file is known to all ranks that wait for it.
-pub fn a_file_that_is_not_understood(world: &Communicator) {
+fn a_file_that_is_not_understood(world: &Communicator) {
     let shared = Shared::new(world);
     let state = shared.path().join(long_name(0)).join("state");
     let mut batch = shared.batch().worker_size(world.size()).build(world).unwrap();
@@ -240,24 +239,18 @@ pub fn a_file_that_is_not_understood(world: &Communicator) {
         std::fs::write(&state, "no state").unwrap();
     }
     world.barrier().unwrap();
-    let check = |error: Error| {
-        assert!(matches!(&error, Error::StateFile { path, .. } if *path == state), "{error}");
-        check_that_all_have(world, &error.to_string());
-    };
-    check(batch.next_task().unwrap_err());
+    let file = |error| matches!(error, Error::StateFile { path, .. } if path == state);
+    assert!(file(same_error(world, batch.next_task(), "no state")));
     batch.close().unwrap();
-    check(shared.batch().build(world).unwrap_err());
+    assert!(file(same_error(world, shared.batch().build(world), "no state")));
 }
 
 /// Initial states are for a directory that has none.
-pub fn initial_states_for_a_directory_that_has_some(world: &Communicator) {
+fn initial_states_and_a_directory(world: &Communicator) {
     let shared = Shared::new(world);
-    for time in 0..2 {
-        let built = shared.batch().initial([TaskState::Failed; N_TASKS]).build(world);
-        assert_eq!(built.is_ok(), time == 0);
-        built.map_or_else(
-            |error| check_that_all_have(world, &error.to_string()),
-            |batch| batch.close().unwrap(),
-        );
-    }
+    let batch = || shared.batch().initial([TaskState::Failed; N_TASKS]);
+    let mut first = batch().build(world).unwrap();
+    assert_eq!(first.next_task().unwrap(), None);
+    first.close().unwrap();
+    same_error(world, batch().build(world), "there are states already");
 }
