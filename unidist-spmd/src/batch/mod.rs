@@ -82,10 +82,8 @@ use tell::tell;
 ///
 /// # Whom it waits for
 ///
-/// [`next_task`](Self::next_task) waits for the ranks of its worker and for nobody else. The states are
-/// kept on the first rank; on one host in memory that all share, over several hosts by one-sided MPI, in which that
-/// rank's process has to take part over most networks, as it does while it calls MPI. If its tasks compute for long
-/// meanwhile, have it keep a [`Progress`](crate::Progress).
+/// [`next_task`](Self::next_task) waits for the ranks of its worker and for nobody else: as with a
+/// [`Lock`](crate::Lock), what the other ranks compute meanwhile does not matter.
 ///
 /// [`close`](Self::close) and the drop are collective over all ranks of the communicator.
 pub struct Batch {

@@ -136,7 +136,11 @@ fn ranks_that_do_not_divide(world: &Communicator) {
     let ranks = world.size();
     for worker_size in (0..=ranks + 1).filter(|&size| size == 0 || !ranks.is_multiple_of(size)) {
         let built = Batch::new(N_TASKS).worker_size(worker_size).build(world);
-        let error = same_error(world, built, &format!("{ranks} ranks cannot be divided into workers of {worker_size}"));
+        let error = same_error(
+            world,
+            built,
+            &format!("{ranks} ranks cannot be divided into workers of {worker_size}"),
+        );
         assert!(matches!(error, Error::Argument { .. }));
     }
 }
