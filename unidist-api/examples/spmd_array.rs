@@ -5,7 +5,7 @@
 //! cargo build -p unidist-api --features mpi --example spmd_array && mpiexec -n 4 target/debug/examples/spmd_array
 //! ```
 
-use unidist::spmd::ndarray::Array2;
+use unidist::spmd::ndarray::{Array2, Ix2};
 use unidist::spmd::{Communicator, Result, SharedArray};
 
 fn main() -> Result<()> {
@@ -15,17 +15,17 @@ fn main() -> Result<()> {
     if world.rank() == 0 {
         println!("{array}");
     }
-    in_turn(&world, "made", || show(&world, &array))?;
+    show("made", &array, &world)?;
 
     // All ranks call `set` together, but only what rank 0 passes counts.
     let numbers = Array2::from_shape_fn((2, 3), |(row, column)| (3 * row + column) as f64);
     array.set((world.rank() == 0).then(|| numbers.view()), (1, 1), 0)?;
-    in_turn(&world, "set", || show(&world, &array))?;
+    show("set", &array, &world)?;
 
     // With `assign`, the ranks find out which of them has the data.
     let tenfold = &numbers * 10.0;
     array.assign((1, 1), (world.rank() == 0).then(|| tenfold.view()))?;
-    in_turn(&world, "assigned", || show(&world, &array))?;
+    show("assigned", &array, &world)?;
 
     // Any rank reads its host's copy, at any time, as a view of `ndarray`.
     if world.rank() == world.size() - 1 {
@@ -35,18 +35,12 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn show(world: &Communicator, array: &SharedArray<f64, impl unidist::spmd::ndarray::Dimension>) {
-    println!("rank {} sees\n{}", world.rank(), array.view());
-}
-
-/// Has each rank say something when those before it have.
-fn in_turn(world: &Communicator, title: &str, say: impl Fn()) -> Result<()> {
+/// Has each rank say what it sees, when those before it have.
+fn show(when: &str, array: &SharedArray<f64, Ix2>, world: &Communicator) -> Result<()> {
     for rank in 0..world.size() {
         if rank == world.rank() {
-            if rank == 0 {
-                println!("\n== {title}");
-            }
-            say();
+            let text = format!("rank {rank}, {when}:\n{}\n", array.view());
+            print!("{text}"); // in one piece
         }
         world.barrier()?;
     }

@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for worker in 0..batch.n_worker() {
         if worker == batch.worker() && group.rank() == 0 {
             let done = if done.is_empty() { "nothing".to_owned() } else { done.join(", ") };
-            println!("worker {worker} of {}, {} ranks: {done}", batch.n_worker(), group.size());
+            println!("worker {worker} of {}: {done}", batch.n_worker());
         }
         world.barrier()?;
     }

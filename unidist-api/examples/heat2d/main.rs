@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use strip::Strip;
 use unidist::spmd::ndarray::{ArrayView2, Ix2};
-use unidist::spmd::{Communicator, SharedArray, exception_guard};
+use unidist::spmd::{self, Communicator, SharedArray, exception_guard};
 
 /// Compute how hot spots on a plate spread, and draw them.
 #[derive(Parser)]
@@ -56,19 +56,14 @@ impl Arguments {
     }
 }
 
-fn main() -> ExitCode {
+fn main() -> Result<ExitCode, spmd::Error> {
     let arguments = Arguments::parse();
-    let world = match Communicator::world() {
-        Ok(world) => world,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    // A rank that fails says so, and no other one waits for it.
+    let world = Communicator::world()?;
+    // No rank waits for one that has failed.
     match exception_guard(&world, || run(&arguments, &world)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(spmd::Error::Failed { .. }) => Ok(ExitCode::FAILURE), // it has said why
+        Err(error) => Err(error),
     }
 }
 
@@ -85,7 +80,8 @@ fn run(arguments: &Arguments, world: &Communicator) -> Result<(), Box<dyn Error>
     println!("temperatures from {:.6} to {:.6}, {:.6} on average", least(plate), most(plate), average(plate));
     if arguments.check {
         let alone = solve(arguments, &Communicator::alone())?;
-        let differ = plate.iter().zip(alone.view()).filter(|(one, two)| one.to_bits() != two.to_bits()).count();
+        let differ =
+            plate.iter().zip(alone.view()).filter(|(one, two)| one.to_bits() != two.to_bits()).count();
         if differ > 0 {
             return Err(format!("{differ} numbers are others than on one rank").into());
         }
@@ -94,7 +90,7 @@ fn run(arguments: &Arguments, world: &Communicator) -> Result<(), Box<dyn Error>
     picture::write(&arguments.output, plate)
         .map_err(|error| format!("{}: {error}", arguments.output.display()))?;
     println!(
-        "wrote {}: computed in {seconds:.2} s by {} ranks on {} hosts",
+        "wrote {}: computed in {seconds:.2} s, ranks: {}, hosts: {}",
         arguments.output.display(),
         world.size(),
         world.hosts()
