@@ -15,17 +15,17 @@ fn main() -> Result<()> {
     if world.rank() == 0 {
         println!("{array}");
     }
-    show("made", &array, &world)?;
+    show("made", &array)?;
 
     // All ranks call `set` together, but only what rank 0 passes counts.
     let numbers = Array2::from_shape_fn((2, 3), |(row, column)| (3 * row + column) as f64);
     array.set((world.rank() == 0).then(|| numbers.view()), (1, 1), 0)?;
-    show("set", &array, &world)?;
+    show("set", &array)?;
 
     // With `assign`, the ranks find out which of them has the data.
     let tenfold = &numbers * 10.0;
     array.assign((1, 1), (world.rank() == 0).then(|| tenfold.view()))?;
-    show("assigned", &array, &world)?;
+    show("assigned", &array)?;
 
     // Any rank reads its host's copy, at any time, as a view of `ndarray`.
     if world.rank() == world.size() - 1 {
@@ -36,7 +36,8 @@ fn main() -> Result<()> {
 }
 
 /// Has each rank say what it sees, when those before it have.
-fn show(when: &str, array: &SharedArray<f64, Ix2>, world: &Communicator) -> Result<()> {
+fn show(when: &str, array: &SharedArray<f64, Ix2>) -> Result<()> {
+    let world = array.communicator();
     for rank in 0..world.size() {
         if rank == world.rank() {
             let text = format!("rank {rank}, {when}:\n{}\n", array.view());

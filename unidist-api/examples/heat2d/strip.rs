@@ -43,7 +43,7 @@ impl Strip {
 
     /// Heats what of the spot is here.
     pub(crate) fn heat(&mut self, spot: &Spot) {
-        let mut rows = self.now.slice_mut(s![1..-1, ..]);
+        let mut rows = self.now.slice_mut(s![1..=self.range.len(), ..]);
         for ((row, column), temperature) in rows.indexed_iter_mut() {
             let (down, right) = ((self.range.start + row) as f64 - spot.row, column as f64 - spot.column);
             if down * down + right * right <= spot.radius * spot.radius {
@@ -54,7 +54,7 @@ impl Strip {
 
     /// The rows.
     pub(crate) fn rows(&self) -> ArrayView2<'_, f64> {
-        self.now.slice(s![1..-1, ..])
+        self.now.slice(s![1..=self.range.len(), ..])
     }
 
     /// The first and the last one.

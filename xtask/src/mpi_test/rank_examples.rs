@@ -34,11 +34,11 @@ pub(super) fn run(hosts: u32, workspace: &Workspace, mpi: &Mpi, arguments: &Argu
 
 /// Each rank sees each state of the array. What ranks say one after the other may arrive otherwise.
 fn array(text: &str, hosts: u32) -> Result {
-    let (head, last) =
-        (if hosts == 1 { "on 1 host (4 ranks)" } else { "on 2 hosts (2 + 2 ranks)" }, RANKS - 1);
-    let (head, last) =
-        (format!("SharedArray: [3, 5] of f64, {head}"), format!("rank {last}: element (2, 3) is 50"));
-    let mut expected = vec![(head, 1), (last, 1)];
+    let place = if hosts == 1 { "1 host (4 ranks)" } else { "2 hosts (2 + 2 ranks)" };
+    let mut expected = vec![
+        (format!("SharedArray: [3, 5] of f64, on {place}"), 1),
+        (format!("rank {}: element (2, 3) is 50", RANKS - 1), 1),
+    ];
     for when in ["made", "set", "assigned"] {
         expected.extend((0..RANKS).map(|rank| (format!("rank {rank}, {when}:"), 1)));
     }
