@@ -20,7 +20,7 @@ const MARK: &str = "BENCH_PEERS_OF";
 const FOLDER: &str = "bench-peers-";
 
 /// Runs the program: what it has printed, and how it ended. The error says the last that it complained about.
-pub(super) fn run(mut command: Command) -> Result<(String, Result)> {
+pub(crate) fn run(mut command: Command) -> Result<(String, Result)> {
     let files = Folder::new(&std::env::temp_dir())?;
     let memory = Folder::new(Path::new("/dev/shm")).ok();
     let complaints = files.0.join("stderr");
