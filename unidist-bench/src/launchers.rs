@@ -1,5 +1,5 @@
-//! The programs that start a part with MPI: `LAUNCHER PROGRAM WORD...`. `cargo xtask bench --backend mpi` makes them, and
-//! `cargo xtask bench spmd` its own.
+//! The programs that start a part with MPI: `LAUNCHER PROGRAM WORD...`. `cargo xtask bench --backend mpi` and
+//! `cargo xtask bench spmd` make them.
 
 use crate::{Result, number};
 use std::collections::BTreeMap;

@@ -46,8 +46,8 @@ pub(crate) fn run(options: &Options, peers: Option<&Peers>) -> Gathered {
     take_turns(jobs, options.rounds.unwrap_or(scale.of(3, 7)), add_fastest)
 }
 
-/// Runs all jobs so many times, in turns, and completes what each round has said. What fails is not tried again; what it
-/// said before it failed counts.
+/// Runs all jobs so many times, in turns, and completes what each round has said. What fails is not tried again; what
+/// it said before it failed counts.
 pub(crate) fn take_turns(mut jobs: Vec<Job<'_>>, count: usize, complete: impl Fn(&mut Samples)) -> Gathered {
     let mut gathered = Gathered::default();
     for round in 1..=count {
