@@ -110,7 +110,7 @@ impl Ranks<'_> {
         for sample in 0..=self.count() {
             let value = sample as f64;
             data.iter_mut().for_each(|data| data.fill(value));
-            let took = self.time(|| Ok(array.set(data.as_ref().map(Array::view), 0, 0)?))?;
+            let took = self.time(|| Ok(array.set(data.as_ref().map(|data| data.view()), 0, 0)?))?;
             if array[0] != value || array[length - 1] != value {
                 return Err(format!("{SET}: a rank does not see what was set").into());
             }
@@ -129,8 +129,10 @@ impl Ranks<'_> {
             false => None,
         };
         for _ in 0..self.count() {
-            let sets =
-                || (0..count).try_for_each(|_| Ok(array.set(data.as_ref().map(Array::view), (1, 1), 0)?));
+            let sets = || {
+                (0..count)
+                    .try_for_each(|_| Ok(array.set(data.as_ref().map(|data| data.view()), (1, 1), 0)?))
+            };
             let took = self.time(sets)?;
             self.add(SET_TINY, took / count as f64)?;
         }
