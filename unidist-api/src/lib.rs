@@ -116,6 +116,10 @@ pub use unidist_macros::remote;
 #[cfg(feature = "patterns")]
 pub use unidist_patterns::{executor, pool, view};
 
+/// A shared array, a lock and a batch for programs of which every rank runs the same code.
+#[cfg(feature = "spmd")]
+pub use unidist_spmd as spmd;
+
 /// Settings in code: a type for each `UNIDIST_*` variable, to be read with `get` and set with `put` before [`init()`].
 ///
 /// What was put wins over the environment, which wins over the default. The settings are resolved together when a
@@ -136,7 +140,7 @@ pub use unidist_patterns::{executor, pool, view};
 pub mod config {
     pub use unidist_config::{
         Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, MaxWorkers,
-        ObjectStoreMemory, Resources, Source, SpillDir, SpillLimit,
+        ObjectStoreMemory, Resources, Source, SpillDir, SpillLimit, SpmdLocal,
     };
 }
 

@@ -27,6 +27,7 @@ mod host;
 mod machine;
 mod parameters;
 mod parameters_mpi;
+mod parameters_spmd;
 mod parse;
 mod reference;
 mod settings;
@@ -39,7 +40,7 @@ pub use parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
     MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
     MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
-    SpillLimit, VARIABLES,
+    SpillLimit, SpmdLocal, VARIABLES,
 };
 pub use parameters_mpi::MpiRuntimeEnv;
 pub use reference::reference_page;

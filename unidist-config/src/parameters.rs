@@ -146,6 +146,10 @@ registry! {
     /// In the Python package, how many bytes the shared table of objects takes. With `mpi` there is none: each process
     /// has 512 KiB for messages, both ways together, and what else is needed grows and shrinks. A value changes nothing, and the log says so.
     MpiSharedServiceMemory = "UNIDIST_MPI_SHARED_SERVICE_MEMORY": Option<ByteCount>, default None, "none";
+
+    /// Whether programs of ranks (`spmd`) take each process for one alone: then they need no MPI, and run as they would
+    /// with a single rank.
+    SpmdLocal = "UNIDIST_SPMD_LOCAL": bool, default false, "false";
 }
 
 impl Backend {

@@ -77,7 +77,7 @@ impl Ranks {
     ///
     /// MPI fails.
     pub fn network(&self, timeout: Duration) -> Result<MpiNetwork> {
-        let group = self.world.split(Some(0)).map_err(failed)?;
+        let group = self.world.split(Some(0), 0).map_err(failed)?;
         let group = group.ok_or_else(|| failed(MpiError::none()))?;
         Ok(MpiNetwork::new(group, timeout, false))
     }

@@ -105,7 +105,7 @@ fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
         }
     };
     let place = topology.place_of_engine(rank);
-    let group = world.split(place.map(|_| 0)).map_err(failed)?;
+    let group = world.split(place.map(|_| 0), 0).map_err(failed)?;
     let Some(group) = group else {
         let beside = topology.host_of_sleeper(rank).map_or(0, |host| host.engine_pid);
         let awake = worker::sleep(&world, beside);

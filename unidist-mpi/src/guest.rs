@@ -62,7 +62,7 @@ pub fn start_on<C: AnyCommunicator>(
         (Ok(_), None) => return Err(Error::Launch { message: "nobody has introduced itself".into() }),
     };
     let place = topology.place_of_engine(rank);
-    let Some(group) = world.split(place.map(|_| 0)).map_err(failed)? else {
+    let Some(group) = world.split(place.map(|_| 0), 0).map_err(failed)? else {
         let beside = topology.host_of_sleeper(rank).map_or(0, |host| host.engine_pid);
         return match worker::sleep(&world, beside).map_err(failed)? {
             Awake::Shutdown => {

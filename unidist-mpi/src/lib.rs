@@ -15,12 +15,13 @@
 //!   message), `async_operations` (what is under way, and keeps its memory), `local_store` (recycled buffers),
 //!   `shared_store` (transfers of memory in pieces), `heartbeat` (who is silent for too long) and `keeper` (not to be
 //!   silent while the engine is busy).
-//! - `communication`: the one module that calls MPI.
+//! - `communication`: the one module that calls MPI. What programs of ranks need that work together is in it too.
 
 mod async_operations;
 #[cfg(feature = "bench")]
 pub mod bench;
-mod communication;
+#[doc(hidden)] // for the crates of this workspace
+pub mod communication;
 pub mod controller;
 mod farewell;
 mod guest;

@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// Only what happens when something dies or is cut off, with this in its name.
     #[arg(long, value_name = "WORD")]
     fault: Option<String>,
+    /// Only the programs of ranks with this in their names.
+    #[arg(long, value_name = "WORD")]
+    program: Option<String>,
     /// How many tests at once; as many as there are cores unless this is given.
     #[arg(long, value_name = "N")]
     jobs: Option<u32>,
@@ -89,6 +92,7 @@ pub(crate) fn mpi_tests(limit: Duration) -> Result {
         repeat: 1,
         filter: None,
         fault: None,
+        program: None,
         jobs: None,
         release: false,
         timeout: limit.as_secs(),
@@ -147,6 +151,9 @@ impl fmt::Display for Line {
 fn with(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments, report: &mut Vec<Line>) {
     if arguments.fault.is_some() {
         return report.extend(faults::run(workspace, mpi, arguments));
+    }
+    if arguments.program.is_some() {
+        return report.extend(programs::run(workspace, mpi, arguments));
     }
     let suite = match configuration::build(workspace, mpi, arguments) {
         Ok(suite) => suite,

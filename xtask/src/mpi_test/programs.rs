@@ -5,22 +5,42 @@ use super::configuration::{Place, build_test};
 use super::{Arguments, Line};
 use crate::cluster::Cluster;
 use crate::mpi::{Job, Mpi, Script};
-use crate::suite::GRACE;
+use crate::process::End;
+use crate::suite::{GRACE, Suite};
 use crate::workspace::Workspace;
 use crate::{Result, cluster, process};
+use std::time::Duration;
 
 /// The package, its test target, the number of ranks, and the number of hosts that they are spread over.
 type Program = (&'static str, &'static str, u32, u32);
 
 /// All of them.
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 12] = [
     ("unidist-mpi", "ranks", 3, 3),
     ("unidist-mpi", "ranks", 2, 2),
     ("unidist-tests", "guest", 1, 1),
     ("unidist-tests", "guest", 2, 1),
     ("unidist-tests", "guest", 4, 1),
     ("unidist-tests", "guest", 5, 3),
+    ("unidist-spmd", "ranks", 1, 1),
+    ("unidist-spmd", "ranks", 2, 1),
+    ("unidist-spmd", "ranks", 4, 1),
+    ("unidist-spmd", "ranks", 5, 1),
+    ("unidist-spmd", "ranks", 4, 2),
+    ("unidist-spmd", "ranks", 5, 3),
 ];
+
+/// How a rank of `unidist-spmd`'s program fails, and what is to be said then.
+const FAULTS: [(&str, &str); 4] = [
+    ("panic", "this is the message"),
+    ("kill", ""),
+    ("exit", ""),
+    ("guard", "has failed: this is the message; the others have not ended theirs"),
+];
+/// The number of ranks of which one fails, and the number of hosts that they are spread over.
+const FAILING: [(u32, u32); 2] = [(4, 1), (4, 2)];
+/// In this time such a job ends.
+const FAULT_LIMIT: Duration = Duration::from_secs(60);
 
 /// The feature of a package that its programs are part of.
 fn feature(package: &str) -> [&'static str; 2] {
@@ -28,21 +48,32 @@ fn feature(package: &str) -> [&'static str; 2] {
 }
 
 /// The crates that need MPI.
-pub(crate) const PACKAGES: [&str; 1] = ["unidist-mpi"];
+pub(crate) const PACKAGES: [&str; 2] = ["unidist-mpi", "unidist-spmd"];
 
-/// Runs them all.
+/// Runs them all, or those that were asked for.
 pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Vec<Line> {
     let mut report = Vec::new();
+    let mut add = |what: String, run: &dyn Fn() -> Result<String>| {
+        let what = format!("{mpi}, {what}");
+        if arguments.program.as_ref().is_none_or(|word| what.contains(word)) {
+            eprintln!("\n== {what}");
+            report.push(Line::of(what, run()));
+        }
+    };
     for package in PACKAGES {
-        let what = format!("{mpi}, {package}, tests");
-        eprintln!("\n== {what}");
-        report.push(Line::of(what, tests(package, workspace, mpi, arguments)));
+        add(format!("{package}, tests"), &|| tests(package, workspace, mpi, arguments));
     }
-    for program in &PROGRAMS {
+    for program in PROGRAMS {
         let (package, target, ranks, hosts) = program;
-        let what = format!("{mpi}, {package}, {target}, {ranks} ranks, {hosts} hosts");
-        eprintln!("\n== {what}");
-        report.push(Line::of(what, one(program, workspace, mpi, arguments)));
+        let what = format!("{package}, {target}, {ranks} ranks, {hosts} hosts");
+        add(what, &|| one(program, workspace, mpi, arguments));
+    }
+    for (ranks, hosts) in FAILING {
+        for (fault, said) in FAULTS {
+            let program = ("unidist-spmd", "ranks", ranks, hosts);
+            let what = format!("unidist-spmd, one of {ranks} ranks fails, {hosts} hosts: {fault}");
+            add(what, &|| one_fails(program, fault, said, workspace, mpi, arguments));
+        }
     }
     report
 }
@@ -56,12 +87,18 @@ fn tests(package: &str, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments)
     Ok("passed".into())
 }
 
-fn one(program: &Program, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
-    let (package, target, ranks, hosts) = *program;
+/// A program where it is to run; a reason if it cannot.
+fn prepare(
+    program: Program,
+    workspace: &Workspace,
+    mpi: &Mpi,
+    arguments: &Arguments,
+) -> Result<std::result::Result<(Suite, Place), String>> {
+    let (package, target, ranks, hosts) = program;
     if hosts > 1
         && let Err(error) = cluster::possible()
     {
-        return Ok(format!("skipped: {error}"));
+        return Ok(Err(format!("skipped: {error}")));
     }
     let suite = build_test(workspace, mpi, arguments, package, target, &feature(package))?;
     let cluster = if hosts > 1 { Some(Cluster::up(hosts as usize)?) } else { None };
@@ -69,12 +106,48 @@ fn one(program: &Program, workspace: &Workspace, mpi: &Mpi, arguments: &Argument
         Some(cluster) => Job::across(cluster, &spread(ranks, hosts)),
         None => Job::here(ranks),
     };
-    let place = Place::new(Script::new(mpi, &job, &[])?, cluster);
+    let settings = [("UNIDIST_TEST_RANKS", ranks.to_string()), ("UNIDIST_TEST_HOSTS", hosts.to_string())];
+    Ok(Ok((suite, Place::new(Script::new(mpi, &job, &settings)?, cluster))))
+}
+
+fn one(program: Program, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
+    let (suite, place) = match prepare(program, workspace, mpi, arguments)? {
+        Ok(prepared) => prepared,
+        Err(skipped) => return Ok(skipped),
+    };
     let before = place.before(&suite)?;
-    let took = suite.run(place.launched(&suite))?.check()?;
+    let run = suite.run(place.launched(&suite))?;
+    eprint!("{}", run.text);
+    let took = run.check()?;
     before.check_processes(GRACE)?;
     before.check_shared_memory_beside_mpi()?;
     Ok(format!("{:.1} s", took.as_secs_f64()))
+}
+
+/// The job ends with an exit code other than 0 and says why, and nothing is left of it.
+fn one_fails(
+    program: Program,
+    fault: &str,
+    said: &str,
+    workspace: &Workspace,
+    mpi: &Mpi,
+    arguments: &Arguments,
+) -> Result<String> {
+    let (suite, place) = match prepare(program, workspace, mpi, arguments)? {
+        Ok(prepared) => prepared,
+        Err(skipped) => return Ok(skipped),
+    };
+    let suite = Suite { filter: fault.to_owned(), limit: FAULT_LIMIT, ..suite };
+    let before = place.before(&suite)?;
+    let run = suite.run(place.launched(&suite))?;
+    before.check_processes(GRACE)?;
+    before.check_shared_memory_beside_mpi()?;
+    match run.end {
+        End::Exited(status) if !status.success() && run.text.contains(said) => {
+            Ok(format!("the job has ended with {status} after {:.1} s", run.took.as_secs_f64()))
+        }
+        _ => Err(format!("{:?}, and it says:\n{}", run.end, run.text).into()),
+    }
 }
 
 /// So many ranks on so many hosts: as even as can be, more on the first ones.

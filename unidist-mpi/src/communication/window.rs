@@ -1,0 +1,210 @@
+#![allow(unsafe_code)] // calls of a C library, and memory that it gives
+//! Numbers on the first rank of a group that all ranks read and change, without that rank's doing: one-sided MPI.
+
+use super::attendant::Attendant;
+use super::{Communicator, Mpi, MpiError, check, number};
+use mpi::ffi;
+use std::ffi::{c_int, c_void};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The rank that has the numbers.
+const HOME: c_int = 0;
+
+/// Cells of 64 bits on the first rank. Each operation is atomic, and has ended there when it returns.
+///
+/// Between hosts, most networks have the MPI of the first rank take part, which it does when that rank calls MPI: a thread
+/// there does so.
+#[derive(Debug)]
+pub struct Window {
+    raw: ffi::MPI_Win,
+    cells: usize,
+    attendant: Option<Attendant>,
+    /// It is one thread's.
+    _of_a_thread: PhantomData<*mut ()>,
+}
+
+impl Window {
+    /// As many cells as these values, with these values: those of the first rank. All ranks call this, with as many values.
+    ///
+    /// # Errors
+    ///
+    /// MPI refuses, or the first rank cannot have the thread: then, it is to be expected, on every rank.
+    pub fn new(mpi: Mpi, group: &Communicator, values: &[u64]) -> Result<Self, MpiError> {
+        let is_home = group.rank() == 0;
+        let bytes = if is_home { size_of_val(values) } else { 0 };
+        let mut base: *mut u64 = std::ptr::null_mut();
+        // SAFETY: MPI gives memory of the length that was asked for, aligned for any of its types; nobody else touches it
+        // before the others know that it is there. The epoch that begins here ends in `free`.
+        let raw = unsafe {
+            let mut raw = ffi::RSMPI_WIN_NULL;
+            let (unit, no) = (size_of::<u64>() as c_int, ffi::RSMPI_INFO_NULL);
+            let to = (&raw mut base).cast::<c_void>();
+            let size = ffi::MPI_Aint::try_from(bytes).map_err(|error| MpiError(error.to_string()))?;
+            check(ffi::MPI_Win_allocate(size, unit, no, group.raw, to, &mut raw))?;
+            check(ffi::MPI_Win_set_errhandler(raw, ffi::RSMPI_ERRORS_RETURN))?;
+            check(ffi::MPI_Win_lock_all(0, raw))?;
+            if is_home && !values.is_empty() {
+                base.copy_from_nonoverlapping(values.as_ptr(), values.len());
+                check(ffi::MPI_Win_sync(raw))?;
+            }
+            raw
+        };
+        let mut window = Window { raw, cells: values.len(), attendant: None, _of_a_thread: PhantomData };
+        let started = match is_home {
+            true => attend(mpi, base, values.len()).map(Some),
+            false => Ok(None),
+        };
+        let refused = started.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let refused = group.all_gather(refused.as_bytes())?.into_iter().find(|text| !text.is_empty());
+        if let Some(refused) = refused {
+            drop(started);
+            window.free()?;
+            return Err(MpiError(String::from_utf8_lossy(&refused).into_owned()));
+        }
+        window.attendant = started?;
+        Ok(window)
+    }
+
+    /// Adds to a cell, and gives what was there. What is too much for 64 bits is left out.
+    ///
+    /// # Errors
+    ///
+    /// There is no such cell, or MPI fails.
+    pub fn add(&self, cell: usize, value: u64) -> Result<u64, MpiError> {
+        let place = self.place(cell)?;
+        let mut was = 0_u64;
+        // SAFETY: the cell is there; both numbers live until the operation has ended, which the flush waits for.
+        unsafe {
+            check(ffi::MPI_Fetch_and_op(
+                (&raw const value).cast(),
+                (&raw mut was).cast(),
+                ffi::RSMPI_UINT64_T,
+                HOME,
+                place,
+                ffi::RSMPI_SUM,
+                self.raw,
+            ))?;
+            check(ffi::MPI_Win_flush(HOME, self.raw))?;
+        }
+        Ok(was)
+    }
+
+    /// Replaces what is in a cell if that is `old`, and gives what was there.
+    ///
+    /// # Errors
+    ///
+    /// There is no such cell, or MPI fails.
+    pub fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64, MpiError> {
+        let place = self.place(cell)?;
+        let mut was = 0_u64;
+        // SAFETY: see `add`.
+        unsafe {
+            check(ffi::MPI_Compare_and_swap(
+                (&raw const new).cast(),
+                (&raw const old).cast(),
+                (&raw mut was).cast(),
+                ffi::RSMPI_UINT64_T,
+                HOME,
+                place,
+                self.raw,
+            ))?;
+            check(ffi::MPI_Win_flush(HOME, self.raw))?;
+        }
+        Ok(was)
+    }
+
+    fn place(&self, cell: usize) -> Result<ffi::MPI_Aint, MpiError> {
+        let known = (cell < self.cells).then_some(cell).and_then(|cell| ffi::MPI_Aint::try_from(cell).ok());
+        known.ok_or_else(|| MpiError(format!("there is no cell {cell}: there are {}", self.cells)))
+    }
+
+    /// Ends the thread, which may be waiting for its turn.
+    pub fn dismiss(&mut self) {
+        drop(self.attendant.take());
+    }
+
+    /// Frees the memory. All ranks call this.
+    ///
+    /// # Errors
+    ///
+    /// MPI fails.
+    pub fn free(&mut self) -> Result<(), MpiError> {
+        self.dismiss();
+        // SAFETY: the window is there, in the epoch that began with it; MPI makes it the null window.
+        unsafe {
+            if self.raw == ffi::RSMPI_WIN_NULL {
+                return Ok(());
+            }
+            check(ffi::MPI_Win_unlock_all(self.raw))?;
+            check(ffi::MPI_Win_free(&mut self.raw))
+        }
+    }
+}
+
+/// A window that was not freed stays until the job ends, and its memory with it.
+impl Drop for Window {
+    fn drop(&mut self) {
+        std::mem::forget(self.attendant.take());
+    }
+}
+
+/// Has a thread look after the cells, of which there are so many.
+fn attend(mpi: Mpi, base: *mut u64, cells: usize) -> Result<Attendant, MpiError> {
+    /// The first cell.
+    struct Pulse(*const AtomicU64);
+    // SAFETY: it is only read, as an atomic number.
+    unsafe impl Send for Pulse {}
+    impl Pulse {
+        fn read(&self) -> u64 {
+            // SAFETY: the cell is there as long as the window, and the thread that reads ends first.
+            if self.0.is_null() { 0 } else { unsafe { (*self.0).load(Ordering::Relaxed) } }
+        }
+    }
+    if !mpi.allows_turns() {
+        return Err(MpiError(
+            "a lock or batch over several hosts has a thread of the first rank call MPI: have the program initialise it with \
+             MPI_THREAD_SERIALIZED, or more"
+                .to_owned(),
+        ));
+    }
+    let pulse = Pulse(if cells == 0 { std::ptr::null() } else { base.cast_const().cast() });
+    Attendant::start(move || pulse.read())
+        .map_err(|error| MpiError(format!("no thread can be started: {error}")))
+}
+
+/// Numbers that are handed from rank to rank.
+impl Communicator {
+    /// Sends a number. It is so short that MPI does not wait for the receiver.
+    ///
+    /// # Errors
+    ///
+    /// MPI fails.
+    pub fn send_number(&self, to: usize, tag: c_int, value: u64) -> Result<(), MpiError> {
+        let to = number(to)?;
+        // SAFETY: the number lives until the call returns.
+        check(unsafe { ffi::MPI_Send((&raw const value).cast(), 1, ffi::RSMPI_UINT64_T, to, tag, self.raw) })
+    }
+
+    /// The next number that some rank has sent, if one is there.
+    ///
+    /// # Errors
+    ///
+    /// MPI fails.
+    pub fn receive_number(&self, tag: c_int) -> Result<Option<u64>, MpiError> {
+        let mut found = 0;
+        let mut value = 0_u64;
+        // SAFETY: the message that was found is received by nobody else, and is as long as the number.
+        unsafe {
+            let (any, ignore) = (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_STATUS_IGNORE);
+            let mut message = ffi::RSMPI_MESSAGE_NULL;
+            check(ffi::MPI_Improbe(any, tag, self.raw, &mut found, &mut message, ignore))?;
+            if found == 0 {
+                return Ok(None);
+            }
+            let to = (&raw mut value).cast();
+            check(ffi::MPI_Mrecv(to, 1, ffi::RSMPI_UINT64_T, &mut message, ignore))?;
+        }
+        Ok(Some(value))
+    }
+}

@@ -1,0 +1,222 @@
+//! A rank that fails tells the others, which would wait for it else.
+
+use crate::call::{Call, What};
+use crate::hosts::Hosts;
+use crate::{Communicator, Error, Result};
+use bytemuck::{Pod, Zeroable};
+use std::any::Any;
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// For so long the others have to come to the end of theirs, when a rank has failed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs `body` on every rank, and makes a failure known to all: an error that it returns, or a panic. Collective.
+///
+/// All ranks get the value of their body, or all get the same [`Error::Failed`], with the first rank that has failed and
+/// its cause. A rank that is in a collective function meanwhile gets this error from it; one that does something else for
+/// longer than five seconds, or waits for something that never comes, has the whole job end, with the message of the rank
+/// that failed. What failed is also said on standard error, at once.
+///
+/// ```
+/// use unidist_spmd::{Communicator, Error, exception_guard};
+///
+/// # fn main() -> unidist_spmd::Result<()> {
+/// let world = Communicator::world()?;
+/// let sum = exception_guard(&world, || {
+///     let numbers = world.all_gather(world.rank())?;
+///     Ok::<_, Error>(numbers.iter().sum::<usize>())
+/// })?;
+/// println!("{sum}");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Failed`], on all ranks. [`Error::RankLost`] if a rank has ended.
+pub fn exception_guard<R, E: Display>(
+    communicator: &Communicator,
+    body: impl FnOnce() -> Result<R, E>,
+) -> Result<R> {
+    exception_guard_within(PATIENCE, communicator, body)
+}
+
+/// The same where the others have this time to come to the end of theirs.
+///
+/// # Errors
+///
+/// See [`exception_guard`].
+pub fn exception_guard_within<R, E: Display>(
+    patience: Duration,
+    communicator: &Communicator,
+    body: impl FnOnce() -> Result<R, E>,
+) -> Result<R> {
+    let guards = communicator.guards();
+    guards.depth.set(guards.depth.get() + 1);
+    let outcome = catch_unwind(AssertUnwindSafe(body));
+    guards.depth.set(guards.depth.get() - 1);
+    let was_told = guards.is_told.replace(false);
+    let outcome = match outcome {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(panic) => Err(format!("it has panicked: {}", text_of(&*panic))),
+    };
+    // Who fails because another one has failed is not the cause.
+    let own_cause = outcome.as_ref().err().filter(|_| !was_told);
+    let _watch = own_cause.map(|cause| Watch::start(patience, communicator, cause));
+    let said = Outcome::of(outcome.as_ref().err().map(String::as_str), was_told);
+    let own = Call::new(What::Guard, 0, &said);
+    loop {
+        let calls = communicator.exchange(&own)?;
+        // The others may be in some other function: now they know.
+        if calls.iter().all(|call| call.is(What::Guard)) {
+            let failed = first_failure(&calls, communicator.places());
+            let failed = failed.or_else(|| any_failure(&calls, communicator.places()));
+            return match (failed, outcome) {
+                (None, Ok(value)) => Ok(value),
+                (Some(failed), _) => Err(failed),
+                (None, Err(cause)) => Err(error(communicator.rank(), communicator.places(), cause)),
+            };
+        }
+    }
+}
+
+/// The message of a panic.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("with no message")
+}
+
+/// What a rank says at the end of its body.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Outcome {
+    state: u32,
+    len: u32,
+    text: [u8; TEXT],
+}
+
+/// As much of a cause is told.
+const TEXT: usize = 200;
+
+const FINE: u32 = 0;
+const FAILED: u32 = 1;
+/// It has failed since it was told of another's failure.
+const FOLLOWED: u32 = 2;
+
+impl Outcome {
+    fn of(cause: Option<&str>, was_told: bool) -> Self {
+        let Some(cause) = cause else { return Outcome::zeroed() };
+        let short = shortened(cause);
+        let mut text = [0; TEXT];
+        text[..short.len()].copy_from_slice(short.as_bytes());
+        Outcome { state: if was_told { FOLLOWED } else { FAILED }, len: short.len() as u32, text }
+    }
+
+    fn cause(&self) -> String {
+        let len = TEXT.min(self.len as usize);
+        String::from_utf8_lossy(&self.text[..len]).into_owned()
+    }
+}
+
+/// As much of the text as is told.
+fn shortened(text: &str) -> String {
+    const MORE: &str = "…";
+    if text.len() <= TEXT {
+        return text.to_owned();
+    }
+    let end = (0..=TEXT - MORE.len()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}{MORE}", &text[..end])
+}
+
+/// The failure of the first rank that is at the end of its guard, and has failed by itself.
+pub(crate) fn first_failure(calls: &[Call], hosts: &Hosts) -> Option<Error> {
+    failure(calls, hosts, |state| state == FAILED)
+}
+
+fn any_failure(calls: &[Call], hosts: &Hosts) -> Option<Error> {
+    failure(calls, hosts, |state| state != FINE)
+}
+
+fn failure(calls: &[Call], hosts: &Hosts, is_meant: impl Fn(u32) -> bool) -> Option<Error> {
+    let at_end = calls.iter().enumerate().filter(|(_, call)| call.is(What::Guard));
+    let mut outcomes = at_end.map(|(rank, call)| (rank, call.payload::<Outcome>()));
+    let (rank, outcome) = outcomes.find(|(_, outcome)| is_meant(outcome.state))?;
+    Some(error(rank, hosts, outcome.cause()))
+}
+
+fn error(rank: usize, hosts: &Hosts, cause: String) -> Error {
+    Error::Failed { rank, host: hosts.name_of(rank).to_owned(), cause }
+}
+
+/// Ends the job if the others do not come.
+struct Watch {
+    _has_come: mpsc::Sender<()>,
+}
+
+impl Watch {
+    fn start(patience: Duration, communicator: &Communicator, cause: &str) -> Self {
+        let (rank, size) = (communicator.rank(), communicator.size());
+        let host = communicator.places().name_of(rank);
+        let text = format!("rank {rank} of {size} on {host} has failed: {cause}");
+        eprintln!("unidist: {text}");
+        let (has_come, end) = mpsc::channel();
+        let wait = move || {
+            if end.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let seconds = patience.as_secs_f64();
+                eprintln!(
+                    "unidist: {text}; the others have not ended theirs in {seconds} s: the job is ended"
+                );
+                // This thread may not call MPI; the launcher ends the others when this process has ended so.
+                std::process::abort();
+            }
+        };
+        if size > 1 && std::thread::Builder::new().name("unidist-guard".into()).spawn(wait).is_err() {
+            log::warn!(
+                "no thread can be started: if the other ranks wait for something else, they wait for ever"
+            );
+        }
+        Watch { _has_come: has_come }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_errors_and_panics() {
+        let alone = Communicator::alone();
+        assert_eq!(exception_guard(&alone, || Ok::<_, String>(3)), Ok(3));
+        let cause = |outcome: Result<()>| match outcome {
+            Err(Error::Failed { rank: 0, cause, .. }) => cause,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(cause(exception_guard(&alone, || Err("no input"))), "no input");
+        let panicked = exception_guard(&alone, || -> Result<(), String> { panic!("at {}", 7) });
+        assert_eq!(cause(panicked), "it has panicked: at 7");
+        assert_eq!(alone.guards().depth.get(), 0);
+    }
+
+    #[test]
+    fn long_causes_are_shortened() {
+        let long = "é".repeat(TEXT);
+        let told = Outcome::of(Some(&long), false).cause();
+        assert!(told.len() <= TEXT && told.ends_with("é…"), "{told}");
+        assert_eq!(Outcome::of(Some("short"), false).cause(), "short");
+    }
+
+    #[test]
+    fn the_cause_is_named_before_what_followed() {
+        let hosts = Hosts::new(&[(0, "a".into()), (0, "a".into()), (2, "b".into())]);
+        let call = |cause, told| Call::new(What::Guard, 0, &Outcome::of(cause, told));
+        let calls = [call(Some("was told"), true), call(None, false), call(Some("no input"), false)];
+        let first = first_failure(&calls, &hosts);
+        assert_eq!(first, Some(error(2, &hosts, "no input".to_owned())));
+        assert_eq!(first.unwrap().to_string(), "rank 2 on b has failed: no input");
+        assert_eq!(first_failure(&calls[..2], &hosts), None);
+        assert!(any_failure(&calls[..2], &hosts).is_some());
+    }
+}

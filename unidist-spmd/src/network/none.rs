@@ -1,0 +1,92 @@
+//! Without MPI there are no other ranks, and so no value of these types.
+
+use crate::communicator::Guards;
+use crate::hosts::Hosts;
+use crate::memory::Offer;
+use crate::{Communicator, Result};
+use std::ops::Range;
+use std::rc::Rc;
+
+#[derive(Debug)]
+pub(crate) enum Network {}
+
+#[derive(Debug)]
+pub(crate) enum Window {}
+
+#[derive(Debug)]
+pub(crate) enum Tokens {}
+
+pub(crate) fn world() -> Result<Communicator> {
+    Ok(Communicator::alone())
+}
+
+pub(crate) fn abort(why: &str) -> ! {
+    eprintln!("unidist: {why}");
+    std::process::abort()
+}
+
+impl Network {
+    pub(crate) fn gather_offers(&self, _: &Offer) -> Result<Vec<Offer>> {
+        match *self {}
+    }
+
+    pub(crate) fn gather(&self, _: &Hosts, _: &[u8]) -> Result<Vec<u8>> {
+        match *self {}
+    }
+
+    pub(crate) fn split(&self, _: Option<usize>, _: usize, _: &Rc<Guards>) -> Result<Option<Communicator>> {
+        match *self {}
+    }
+
+    pub(crate) fn send(&self, _: usize, _: &[u8], _: impl FnMut(Range<usize>)) {
+        match *self {}
+    }
+
+    pub(crate) fn receive(&self, _: usize, _: Option<usize>, _: &mut [u8]) {
+        match *self {}
+    }
+
+    pub(crate) fn window(&self, _: &[u64]) -> Result<Window> {
+        match *self {}
+    }
+
+    pub(crate) fn tokens(&self) -> Result<Tokens> {
+        match *self {}
+    }
+
+    pub(crate) fn free(&mut self) {
+        match *self {}
+    }
+}
+
+impl Window {
+    pub(crate) fn add(&self, _: usize, _: u64) -> Result<u64> {
+        match *self {}
+    }
+
+    pub(crate) fn compare_and_swap(&self, _: usize, _: u64, _: u64) -> Result<u64> {
+        match *self {}
+    }
+
+    pub(crate) fn free(&mut self) -> Result<()> {
+        match *self {}
+    }
+}
+
+impl Tokens {
+    pub(crate) fn send(&self, _: usize, _: u64) -> Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn receive(&self) -> Result<Option<u64>> {
+        match *self {}
+    }
+
+    pub(crate) fn pause(&self, _: std::time::Instant) {
+        match *self {}
+    }
+
+    pub(crate) fn free(&mut self) {
+        match *self {}
+    }
+}

@@ -1,0 +1,51 @@
+//! One rank fails while the others are in the midst of something; the job is to end.
+
+use super::last;
+use ndarray::array;
+use std::process::ExitCode;
+use unidist_spmd::{Communicator, Lock, SharedArray, exception_guard};
+
+pub(super) fn run(fault: &str, world: &Communicator) -> ExitCode {
+    match fault {
+        "panic" => in_the_midst(world, || panic!("this is the message")),
+        "kill" => in_the_midst(world, || {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }),
+        "exit" => in_the_midst(world, || std::process::exit(7)),
+        "guard" => holds_the_lock(world),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// All set an array again and again, and one of them fails.
+fn in_the_midst(world: &Communicator, fail: impl Fn()) -> ExitCode {
+    let mut array = SharedArray::<u64, _>::new(1_000, world).unwrap();
+    let _lock = Lock::new(world).unwrap();
+    for round in 0_u64.. {
+        if world.rank() == last(world) && round == 100 {
+            fail();
+        }
+        if let Err(error) = array.set(Some(array![round].view()), 3, 0) {
+            eprintln!("rank {}: {error}", world.rank());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// One rank fails under a guard while the others wait for a lock that it does not give back.
+fn holds_the_lock(world: &Communicator) -> ExitCode {
+    let mut lock = Lock::new(world).unwrap();
+    let outcome = exception_guard(world, || {
+        if world.rank() == 0 {
+            std::mem::forget(lock.lock().map_err(|error| error.to_string())?);
+        }
+        world.barrier().map_err(|error| error.to_string())?;
+        if world.rank() == 0 {
+            return Err("this is the message".to_owned());
+        }
+        drop(lock.lock().map_err(|error| error.to_string())?);
+        Ok(())
+    });
+    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

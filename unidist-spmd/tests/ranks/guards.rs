@@ -1,0 +1,51 @@
+//! Ranks that fail under an exception guard.
+
+use super::{Test, last, same_error};
+use ndarray::array;
+use unidist_spmd::{Communicator, Error, Lock, Result, SharedArray, exception_guard};
+
+pub(super) const TESTS: &[Test] = &[
+    ("all are fine", all_are_fine),
+    ("one returns an error", one_returns_an_error),
+    ("one panics in the midst", one_panics),
+    ("several fail", several_fail),
+];
+
+fn all_are_fine(world: &Communicator) {
+    let sum = exception_guard(world, || {
+        let ranks = world.all_gather(world.rank())?;
+        Ok::<_, Error>(ranks.iter().sum::<usize>())
+    });
+    assert_eq!(sum, Ok((0..world.size()).sum()));
+}
+
+fn one_returns_an_error(world: &Communicator) {
+    let outcome = exception_guard(world, || match world.rank() == last(world) {
+        true => Err("no input"),
+        false => Ok(()),
+    });
+    let error = same_error(world, outcome, "has failed: no input");
+    assert!(matches!(error, Error::Failed { rank, .. } if rank == last(world)), "{error:?}");
+}
+
+/// The others are in functions that all call together, or wait for the one, or are about to drop what they have.
+fn one_panics(world: &Communicator) {
+    let outcome = exception_guard(world, || -> Result<()> {
+        let mut lock = Lock::new(world)?;
+        let mut array = SharedArray::<u32, _>::new(3, world)?;
+        for round in 0_u32.. {
+            assert!(world.rank() != last(world) || round < 3, "in round {round}");
+            drop(lock.lock()?);
+            array.set(Some(array![round].view()), 1, 0)?;
+        }
+        Ok(())
+    });
+    let error = same_error(world, outcome, "it has panicked: in round 3");
+    assert!(matches!(error, Error::Failed { rank, .. } if rank == last(world)), "{error:?}");
+    world.barrier().unwrap();
+}
+
+fn several_fail(world: &Communicator) {
+    let outcome = exception_guard(world, || Err::<(), _>(format!("rank {} has no input", world.rank())));
+    same_error(world, outcome, "rank 0 has no input");
+}

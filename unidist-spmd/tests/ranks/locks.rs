@@ -1,0 +1,170 @@
+//! Locks.
+
+use super::{Test, common_path, last};
+use std::path::Path;
+use std::time::Duration;
+use unidist_spmd::{Communicator, Lock, Result};
+
+pub(super) const TESTS: &[Test] = &[
+    ("one at a time", one_at_a_time),
+    ("nobody waits who does not want to", nobody_waits),
+    ("who has waited too long goes on", who_has_waited_too_long),
+    ("locks are independent", locks_are_independent),
+    ("the first rank computes", the_first_rank_computes),
+    ("a forgotten guard", a_forgotten_guard),
+    ("ended while others do something else", ended_alone),
+    ("waiting takes no CPU", waiting_takes_no_cpu),
+];
+
+/// How often each rank takes the lock.
+const ROUNDS: usize = 200;
+
+fn one_at_a_time(world: &Communicator) {
+    let mut lock = Lock::new(world).unwrap();
+    let path = common_path(world, "counter");
+    if world.rank() == 0 {
+        std::fs::write(&path, "0").unwrap();
+    }
+    world.barrier().unwrap();
+    for _ in 0..ROUNDS {
+        let _guard = lock.lock().unwrap();
+        let number: usize = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        std::fs::write(&path, (number + 1).to_string()).unwrap();
+    }
+    world.barrier().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), (ROUNDS * world.size()).to_string());
+    lock.close().unwrap();
+    if world.rank() == 0 {
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+fn nobody_waits(world: &Communicator) {
+    let mut lock = Lock::new(world).unwrap();
+    if world.rank() == 0 {
+        let guard = lock.try_lock().unwrap().unwrap();
+        world.barrier().unwrap();
+        world.barrier().unwrap();
+        guard.unlock().unwrap();
+    } else {
+        world.barrier().unwrap();
+        assert!(lock.try_lock().unwrap().is_none());
+        assert!(lock.lock_timeout(Duration::from_millis(1)).unwrap().is_none());
+        world.barrier().unwrap();
+    }
+    world.barrier().unwrap();
+    // Those that have given up are not in the way.
+    drop(lock.lock().unwrap());
+}
+
+fn who_has_waited_too_long(world: &Communicator) {
+    let mut lock = Lock::new(world).unwrap();
+    for round in 0..ROUNDS {
+        // Some get it in time, some do not, and come back or not.
+        if let Some(guard) = lock.lock_timeout(Duration::from_micros(round as u64 % 5 * 20)).unwrap() {
+            guard.unlock().unwrap();
+        }
+    }
+    drop(lock.lock().unwrap());
+    world.barrier().unwrap();
+    assert!(world.size() > 1 || lock.try_lock().unwrap().is_some());
+}
+
+fn locks_are_independent(world: &Communicator) {
+    let mut one = Lock::new(world).unwrap();
+    let mut other = Lock::new(world).unwrap();
+    let _held = (world.rank() == 0).then(|| one.lock().unwrap());
+    world.barrier().unwrap();
+    if world.rank() != 0 {
+        (0..10).for_each(|_| drop(other.lock().unwrap()));
+    }
+    world.barrier().unwrap();
+}
+
+/// The list of those that wait is on the first rank, which makes no call of MPI here until the others are through.
+fn the_first_rank_computes(world: &Communicator) {
+    let mut lock = Lock::new(world).unwrap();
+    let path = common_path(world, "through");
+    let through = |rank: usize| path.with_extension(rank.to_string());
+    world.barrier().unwrap();
+    if world.rank() == 0 {
+        (1..world.size()).for_each(|rank| compute_until(&through(rank)));
+    } else {
+        (0..50).for_each(|_| drop(lock.lock().unwrap()));
+        std::fs::write(through(world.rank()), "").unwrap();
+    }
+    world.barrier().unwrap();
+    if world.rank() != 0 {
+        std::fs::remove_file(through(world.rank())).unwrap();
+    }
+}
+
+fn compute_until(path: &Path) {
+    let mut number = 1_u64;
+    while !path.exists() {
+        (0..100_000).for_each(|_| number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        std::hint::black_box(number);
+    }
+}
+
+fn a_forgotten_guard(world: &Communicator) {
+    let part = world.split(Some(world.rank()), 0).unwrap().unwrap();
+    let mut lock = Lock::new(&part).unwrap();
+    std::mem::forget(lock.lock().unwrap());
+    let error = lock.lock().unwrap_err();
+    assert!(error.to_string().contains("forgotten"), "{error}");
+    assert!(lock.try_lock().is_err());
+}
+
+fn ended_alone(world: &Communicator) {
+    if world.size() == 1 {
+        return;
+    }
+    let lock = Lock::new(world).unwrap();
+    let check = |outcome: Result<()>, what: &str| {
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    // One is behind the others by one function, and none waits.
+    if world.rank() == last(world) {
+        check(world.barrier(), "rank 0 calls the drop of a Lock");
+        drop(lock);
+    } else {
+        check(lock.close(), &format!("rank {} calls Communicator::barrier", last(world)));
+        check(world.barrier(), "rank 0 calls Communicator::barrier");
+    }
+}
+
+/// The first rank has the lock for five seconds.
+fn waiting_takes_no_cpu(world: &Communicator) {
+    const TIME: Duration = Duration::from_secs(5);
+    let mut lock = Lock::new(world).unwrap();
+    let before;
+    if world.rank() == 0 {
+        let _guard = lock.lock().unwrap();
+        world.barrier().unwrap();
+        before = cpu_time();
+        std::thread::sleep(TIME);
+    } else {
+        world.barrier().unwrap();
+        before = cpu_time();
+        drop(lock.lock().unwrap());
+    }
+    let used = (cpu_time() - before).as_secs_f64();
+    let all: f64 = world.all_gather(used).unwrap().iter().sum();
+    let share = all / TIME.as_secs_f64();
+    if world.rank() == 0 {
+        println!(
+            "{} ranks, one with the lock, the others waiting for it: {:.2} % of a core",
+            world.size(),
+            100.0 * share
+        );
+    }
+    assert!(share < 0.05, "{share}");
+}
+
+/// What this process has used so far.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
