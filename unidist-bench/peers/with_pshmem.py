@@ -5,6 +5,8 @@ MPI4PY_LIBMPI is the library of the MPI that starts the job; another one is an e
 """
 
 import os
+import sys
+import tempfile
 import time
 
 from common import arguments, say
@@ -117,16 +119,74 @@ def lock(ranks):
 def hand_over(ranks):
     from pshmem import MPILock
 
-    count = 100 if ranks.quick else 500
-    with MPILock(ranks.comm) as mutex:
+    comm = ranks.comm
+    with MPILock(comm) as mutex:
+        at_once(ranks, mutex)
+        waited(ranks, mutex)
 
-        def take_turns():
-            for _ in range(count):
-                mutex.lock()
-                mutex.unlock()
 
-        for _ in range(ranks.samples):
-            ranks.say("hand-over on 2 cores", ranks.time(take_turns) / (count * ranks.comm.size))
+def for_a_while(ranks, once):
+    """All ranks do this for a while. What they do before all have begun does not count. Returns for how long it did."""
+    begin, window = 0.02, 0.1 if ranks.quick else 0.3
+    ranks.comm.Barrier()
+    start = time.perf_counter()
+    while True:
+        now = time.perf_counter() - start
+        if now > begin + window:
+            return window
+        once(now > begin)
+
+
+def at_once(ranks, mutex):
+    """How often the lock is taken."""
+    for _ in range(ranks.samples):
+        count = 0
+
+        def once(counts):
+            nonlocal count
+            count += counts
+            mutex.lock()
+            mutex.unlock()
+
+        window = for_a_while(ranks, once)
+        total = ranks.comm.allreduce(count)
+        if ranks.comm.rank == 0:
+            say("lock + unlock by all at once", window / total)
+
+
+def waited(ranks, mutex):
+    """How long it takes from before a rank gives the lock back until one has it that was waiting."""
+    stamp = shared_file(ranks.comm)
+    for _ in range(ranks.samples):
+        took = count = 0
+
+        def once(counts):
+            nonlocal took, count
+            called = time.monotonic_ns()
+            mutex.lock()
+            held = time.monotonic_ns()
+            given_back = int.from_bytes(os.pread(stamp, 8, 0), sys.byteorder)
+            if counts and given_back > called:
+                took += held - given_back
+                count += 1
+            os.pwrite(stamp, time.monotonic_ns().to_bytes(8, sys.byteorder), 0)
+            mutex.unlock()
+
+        for_a_while(ranks, once)
+        took, count = ranks.comm.allreduce(took), ranks.comm.allreduce(count)
+        if ranks.comm.rank == 0 and count > 0:
+            say("hand-over on 2 cores", took * 1e-9 / count)
+
+
+def shared_file(comm):
+    """A file of the ranks of a host, that has no name any more."""
+    made = tempfile.mkstemp() if comm.rank == 0 else None
+    path = comm.bcast(made and made[1])
+    file = made[0] if made else os.open(path, os.O_RDWR)
+    comm.Barrier()
+    if made:
+        os.unlink(path)
+    return file
 
 
 def tasks(ranks):

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
 
+/// How long a line of a document may be.
+const LINE: usize = 118;
+
 /// A measurement with its numbers.
 pub(crate) struct Row {
     plan: Plan,
@@ -191,6 +194,24 @@ pub(crate) fn json(rows: &[Row], gathered: &Gathered, quick: bool, place: &str) 
     })
 }
 
+/// Lines as long as the documents have them.
+pub(crate) fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let needed = word.chars().count() + 1;
+        if length + needed > LINE {
+            lines.push('\n');
+            length = 0;
+        } else if length > 0 {
+            lines.push(' ');
+        }
+        lines.push_str(word);
+        length += needed;
+    }
+    lines + "\n"
+}
+
 /// Writes what is for programs to a file.
 pub(crate) fn write_json(file: &Path, json: &Value) -> Result {
     write(file, &(serde_json::to_string_pretty(json)? + "\n"))
@@ -253,5 +274,12 @@ mod tests {
         let text = table(&rows(plans(Scale { quick: true, ..Scale::default() }), &[]));
         let widths: Vec<_> = text.lines().map(|line| line.chars().count()).collect();
         assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
+    }
+
+    #[test]
+    fn lines_are_wrapped() {
+        let text = wrapped(&"word ".repeat(100));
+        assert!(text.lines().all(|line| line.len() <= LINE) && text.lines().count() == 5, "{text}");
+        assert_eq!(wrapped("a\n b"), "a b\n");
     }
 }

@@ -7,6 +7,7 @@
 mod plans;
 mod pshmem;
 mod ranks;
+mod stamp;
 
 pub(crate) use ranks::measure as measure_in_rank;
 
@@ -137,7 +138,7 @@ fn jobs<'a>(
             Ok(())
         };
         jobs.push(Job { name: name.clone(), run: Box::new(ours) });
-        if let Some(pshmem) = pshmem {
+        if let Some(pshmem) = pshmem.filter(|_| Pshmem::can(part, hosts)) {
             let theirs = move |samples: &mut Samples| {
                 let launcher = launchers.of_spmd(hosts.count()).ok_or("no launcher")?;
                 pshmem.run(part, scale, launcher, samples, |name| pshmem::of(&hosts.of(name)))

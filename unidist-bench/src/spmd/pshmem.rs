@@ -1,6 +1,6 @@
 //! pshmem, if it is installed, and how its program is run.
 
-use super::Part;
+use super::{Hosts, Part};
 use crate::Result;
 use crate::parts::{Samples, Scale};
 use crate::peers::{self, Versions};
@@ -45,6 +45,12 @@ impl Pshmem {
         Ok(Pshmem { python, versions, library })
     }
 
+    /// Whether it can do this part. Its lock works only where MPI's one-sided operations are complete at once, as they
+    /// are in shared memory.
+    pub(super) fn can(part: Part, hosts: Hosts) -> bool {
+        (part, hosts) != (Part::Lock, Hosts::Two)
+    }
+
     /// What is installed.
     pub(super) fn versions(&self) -> &Versions {
         &self.versions
@@ -78,17 +84,16 @@ impl Pshmem {
 
 /// The file of MPI's library, from what a process has mapped: see proc_pid_maps(5).
 fn library(maps: &str) -> Option<PathBuf> {
-    let files = maps.lines().filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])));
+    let mut files = maps.lines().filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])));
     let is_mpi = |file: &&Path| {
         file.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("libmpi.so"))
     };
-    files.filter(is_mpi).next().map(Path::to_owned)
+    files.find(is_mpi).map(Path::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spmd::Hosts;
     use crate::spmd::plans::plans;
 
     #[test]
