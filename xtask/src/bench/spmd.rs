@@ -78,7 +78,7 @@ fn measure(
     if let Some(folder) = pshmem {
         bench.arg("--peers").arg(folder);
     }
-    let across = |cluster: &Cluster| Job::across(cluster, &ACROSS).from_outside(cluster);
+    let across = |cluster: &Cluster| Job::across(cluster, &ACROSS).started_outside(cluster);
     let jobs = [Some(Job::here(RANKS)), cluster.map(across)];
     // They are there as long as the program may start them.
     let mut scripts = Vec::new();

@@ -50,7 +50,7 @@ impl Job {
     }
 
     /// Started from outside of the cluster, and not on its first host.
-    pub(crate) fn from_outside(self, cluster: &Cluster) -> Self {
+    pub(crate) fn started_outside(self, cluster: &Cluster) -> Self {
         let first = self.hosts.first().map(|(host, _)| OsString::from(host));
         Job { entry: std::iter::once(cluster.entry().into_os_string()).chain(first).collect(), ..self }
     }
