@@ -1,6 +1,8 @@
 //! What can go wrong.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// The result of the functions here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -48,6 +50,20 @@ pub enum Error {
         /// Its error, or the message of its panic, shortened if it is long.
         cause: String,
     },
+    /// The state of a batch's task, or what belongs to it in the batch's directory, cannot be read, written or understood.
+    StateFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
+    /// Somebody has had the lock of a batch's directory for so long that it cannot be waited for.
+    DirectoryLocked {
+        /// The lock.
+        path: PathBuf,
+        /// How long this rank has waited for it.
+        waited: Duration,
+    },
     /// A setting is wrong.
     Setting {
         /// Which one, and what it may be.
@@ -64,6 +80,14 @@ impl fmt::Display for Error {
             Error::Memory { message } => write!(f, "the ranks of a host cannot share memory: {message}"),
             Error::Mpi { message } => write!(f, "MPI: {message}"),
             Error::Failed { rank, host, cause } => write!(f, "rank {rank} on {host} has failed: {cause}"),
+            Error::StateFile { path, message } => write!(f, "`{}`: {message}", path.display()),
+            Error::DirectoryLocked { path, waited } => write!(
+                f,
+                "`{}`: this lock was not free for {:.0} s: a process that has it is stopped or waits for its disk; \
+                 have it go on, or end it, which frees the lock",
+                path.display(),
+                waited.as_secs_f64()
+            ),
             Error::Setting { message } => f.write_str(message),
         }
     }

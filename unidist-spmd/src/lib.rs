@@ -2,6 +2,7 @@
 //!
 //! - [`SharedArray`]: an array of which each host has one copy in shared memory; all ranks together change it.
 //! - [`Lock`]: taken in turns, first come, first served, by ranks of any hosts; who waits sleeps.
+//! - [`Batch`]: tasks of varying size, handed out to groups of ranks; states in files if they are to outlive the job.
 //! - [`exception_guard`]: a failure of one rank is made known to all.
 //!
 //! They stand on a [`Communicator`]: the ranks that use them together. With the feature `mpi` these are those of an MPI job,
@@ -11,6 +12,7 @@
 //! one host goes through memory that they share, so that waiting costs no CPU; MPI carries it between hosts.
 
 mod array;
+mod batch;
 mod board;
 mod call;
 mod cells;
@@ -23,6 +25,7 @@ mod memory;
 mod network;
 
 pub use array::SharedArray;
+pub use batch::{Batch, BatchBuilder, TaskState};
 pub use communicator::Communicator;
 pub use error::{Error, Result};
 pub use guard::{exception_guard, exception_guard_within};

@@ -185,6 +185,16 @@ impl Communicator {
         }
     }
 
+    /// Has MPI look after what is under way.
+    pub(super) fn look_around(&self) {
+        let mut found = 0;
+        // SAFETY: the communicator is there; the status is not wanted.
+        unsafe {
+            let (any, tag, ignore) = (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_ANY_TAG, ffi::RSMPI_STATUS_IGNORE);
+            ffi::MPI_Iprobe(any, tag, self.raw, &mut found, ignore);
+        }
+    }
+
     /// The same ranks, as the crate `mpi` has them. All of them call this.
     ///
     /// # Errors
@@ -257,16 +267,6 @@ impl Mpi {
     /// The same, unless it is another one's.
     pub fn turn_if_free() -> Option<MutexGuard<'static, ()>> {
         TURN.try_lock().ok()
-    }
-
-    /// Has MPI look after what is under way.
-    pub(super) fn look_around() {
-        let mut found = 0;
-        // SAFETY: MPI is initialised, so the communicator is there; the status is not wanted.
-        unsafe {
-            let (any, tag, ignore) = (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_ANY_TAG, ffi::RSMPI_STATUS_IGNORE);
-            ffi::MPI_Iprobe(any, tag, ffi::RSMPI_COMM_SELF, &mut found, ignore);
-        }
     }
 
     /// Whether MPI can be called no more.

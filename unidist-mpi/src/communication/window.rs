@@ -19,7 +19,10 @@ const HOME: c_int = 0;
 pub struct Window {
     raw: ffi::MPI_Win,
     cells: usize,
+    /// On the first rank, which it looks after.
     attendant: Option<Attendant>,
+    /// What it looks at, on the others or when it has ended.
+    ranks: Option<Communicator>,
     /// It is one thread's.
     _of_a_thread: PhantomData<*mut ()>,
 }
@@ -50,10 +53,15 @@ impl Window {
             }
             raw
         };
-        let mut window = Window { raw, cells: values.len(), attendant: None, _of_a_thread: PhantomData };
+        let ranks = group.again()?;
+        let mut window =
+            Window { raw, cells: values.len(), attendant: None, ranks: None, _of_a_thread: PhantomData };
         let started = match is_home {
-            true => attend(mpi, base, values.len()).map(Some),
-            false => Ok(None),
+            true => attend(mpi, ranks, base, values.len()).map(Some),
+            false => {
+                window.ranks = Some(ranks);
+                Ok(None)
+            }
         };
         let refused = started.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let refused = group.all_gather(refused.as_bytes())?.into_iter().find(|text| !text.is_empty());
@@ -121,7 +129,9 @@ impl Window {
 
     /// Ends the thread, which may be waiting for its turn.
     pub fn dismiss(&mut self) {
-        drop(self.attendant.take());
+        if let Some(mut attendant) = self.attendant.take() {
+            self.ranks = attendant.dismiss();
+        }
     }
 
     /// Frees the memory. All ranks call this.
@@ -136,6 +146,7 @@ impl Window {
             if self.raw == ffi::RSMPI_WIN_NULL {
                 return Ok(());
             }
+            self.ranks.iter_mut().for_each(Communicator::free);
             check(ffi::MPI_Win_unlock_all(self.raw))?;
             check(ffi::MPI_Win_free(&mut self.raw))
         }
@@ -150,7 +161,7 @@ impl Drop for Window {
 }
 
 /// Has a thread look after the cells, of which there are so many.
-fn attend(mpi: Mpi, base: *mut u64, cells: usize) -> Result<Attendant, MpiError> {
+fn attend(mpi: Mpi, ranks: Communicator, base: *mut u64, cells: usize) -> Result<Attendant, MpiError> {
     /// The first cell.
     struct Pulse(*const AtomicU64);
     // SAFETY: it is only read, as an atomic number.
@@ -169,7 +180,7 @@ fn attend(mpi: Mpi, base: *mut u64, cells: usize) -> Result<Attendant, MpiError>
         ));
     }
     let pulse = Pulse(if cells == 0 { std::ptr::null() } else { base.cast_const().cast() });
-    Attendant::start(move || pulse.read())
+    Attendant::start(ranks, move || pulse.read())
         .map_err(|error| MpiError(format!("no thread can be started: {error}")))
 }
 

@@ -3,7 +3,8 @@
 use super::last;
 use ndarray::array;
 use std::process::ExitCode;
-use unidist_spmd::{Communicator, Lock, SharedArray, exception_guard};
+use std::time::Duration;
+use unidist_spmd::{Communicator, Lock, SharedArray, exception_guard_within};
 
 pub(super) fn run(fault: &str, world: &Communicator) -> ExitCode {
     match fault {
@@ -36,7 +37,7 @@ fn in_the_midst(world: &Communicator, fail: impl Fn()) -> ExitCode {
 /// One rank fails under a guard while the others wait for a lock that it does not give back.
 fn holds_the_lock(world: &Communicator) -> ExitCode {
     let mut lock = Lock::new(world).unwrap();
-    let outcome = exception_guard(world, || {
+    let outcome = exception_guard_within(Duration::from_secs(1), world, || {
         if world.rank() == 0 {
             std::mem::forget(lock.lock().map_err(|error| error.to_string())?);
         }

@@ -138,6 +138,9 @@ fn ended_alone(world: &Communicator) {
 /// The first rank has the lock for five seconds.
 fn waiting_takes_no_cpu(world: &Communicator) {
     const TIME: Duration = Duration::from_secs(5);
+    if world.size() != 4 {
+        return; // it takes long
+    }
     let mut lock = Lock::new(world).unwrap();
     let before;
     if world.rank() == 0 {

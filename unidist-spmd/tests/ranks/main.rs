@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod arrays;
+mod batches;
 mod communicators;
 mod faults;
 mod guards;
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
     if let Some(fault) = arguments.first() {
         return faults::run(fault, &world);
     }
-    let tests = communicators::TESTS.iter().chain(arrays::TESTS).chain(locks::TESTS).chain(guards::TESTS);
+    let suites = [communicators::TESTS, arrays::TESTS, locks::TESTS, batches::TESTS, guards::TESTS];
+    let tests = suites.into_iter().flatten();
     for (name, test) in tests {
         let start = Instant::now();
         test(&world);

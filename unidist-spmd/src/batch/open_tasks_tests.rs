@@ -1,0 +1,223 @@
+use super::*;
+use proptest::prelude::*;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// The cells of one process, for its threads.
+impl Atomics for Vec<AtomicU64> {
+    fn load(&self, cell: usize) -> Result<u64> {
+        self[..].load(cell)
+    }
+
+    fn add(&self, cell: usize, value: u64) -> Result<u64> {
+        self[..].add(cell, value)
+    }
+
+    fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64> {
+        self[..].compare_and_swap(cell, old, new)
+    }
+}
+
+fn tasks(states: &[TaskState]) -> OpenTasks<Vec<AtomicU64>> {
+    let cells = first_values(states, 0).into_iter().map(AtomicU64::new).collect();
+    OpenTasks::new(cells, states.len())
+}
+
+fn to(state: TaskState) -> impl Fn(TaskState) -> Option<TaskState> {
+    move |_| Some(state)
+}
+
+#[test]
+fn open_tasks_come_in_order_and_once() {
+    use TaskState::*;
+    let tasks = tasks(&[Done, Open, Invalid, Open, Running, Failed, Open]);
+    let taken: Vec<_> = std::iter::from_fn(|| tasks.take().unwrap()).collect();
+    assert_eq!(taken, [1, 3, 6]);
+    let states: Vec<_> = (0..7).map(|task| tasks.state(task).unwrap()).collect();
+    assert_eq!(states, [Done, Running, Invalid, Running, Running, Failed, Running]);
+    assert_eq!(tasks.take().unwrap(), None);
+}
+
+#[test]
+fn no_tasks_at_all() {
+    assert_eq!(tasks(&[]).take().unwrap(), None);
+}
+
+#[test]
+fn a_reopened_task_is_the_next() {
+    let tasks = tasks(&[TaskState::Open; 3]);
+    assert_eq!(tasks.take().unwrap(), Some(0));
+    assert_eq!(tasks.set(0, to(TaskState::Open)).unwrap(), TaskState::Running);
+    assert_eq!(tasks.set(0, to(TaskState::Open)).unwrap(), TaskState::Open);
+    let taken: Vec<_> = std::iter::from_fn(|| tasks.take().unwrap()).collect();
+    assert_eq!(taken, [0, 1, 2]);
+}
+
+#[test]
+fn a_task_that_is_not_open_any_more_is_passed_over_and_can_be_open_again() {
+    let tasks = tasks(&[TaskState::Open; 3]);
+    tasks.set(1, to(TaskState::Done)).unwrap();
+    tasks.set(2, to(TaskState::Failed)).unwrap();
+    tasks.set(2, to(TaskState::Open)).unwrap();
+    let taken: Vec<_> = std::iter::from_fn(|| tasks.take().unwrap()).collect();
+    assert_eq!(taken, [0, 2], "one of the two is still listed, the other is not open");
+    tasks.set(1, to(TaskState::Open)).unwrap();
+    assert_eq!(tasks.take().unwrap(), Some(1));
+}
+
+#[test]
+fn the_tag_of_the_top_wraps_around() {
+    let tasks = tasks(&[TaskState::Open; 2]);
+    let top = tasks.cells.load(tasks.top()).unwrap();
+    tasks.cells[tasks.top()].store(u64::from(u32::MAX) << 32 | top, Ordering::SeqCst);
+    assert_eq!(
+        (tasks.take().unwrap(), tasks.take().unwrap(), tasks.take().unwrap()),
+        (Some(0), Some(1), None)
+    );
+}
+
+#[test]
+fn one_looks_at_a_time_and_a_clock_set_back_does_no_harm() {
+    let tasks = tasks(&[]);
+    assert!(!tasks.is_time_to_look(9, 10).unwrap());
+    assert!(tasks.is_time_to_look(10, 10).unwrap());
+    assert!(!tasks.is_time_to_look(19, 10).unwrap());
+    assert!(tasks.is_time_to_look(1_000, 10).unwrap());
+    assert!(tasks.is_time_to_look(20, 10).unwrap());
+}
+
+/// Cells to which others do something after a link was first read.
+struct Interrupted<'a> {
+    cells: &'a Vec<AtomicU64>,
+    links: Range<usize>,
+    others: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
+}
+
+impl Atomics for Interrupted<'_> {
+    fn load(&self, cell: usize) -> Result<u64> {
+        let value = self.cells.load(cell);
+        let others = self.others.borrow_mut().take_if(|_| self.links.contains(&cell));
+        others.into_iter().for_each(|others| others());
+        value
+    }
+
+    fn add(&self, cell: usize, value: u64) -> Result<u64> {
+        self.cells.add(cell, value)
+    }
+
+    fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64> {
+        self.cells.compare_and_swap(cell, old, new)
+    }
+}
+
+/// The same task is on top, but it was away meanwhile and has come back upon another.
+#[test]
+fn a_top_that_has_come_back_is_not_mistaken_for_the_one_that_was_read() {
+    let others = tasks(&[TaskState::Open, TaskState::Open, TaskState::Done]);
+    let come_back = || {
+        assert_eq!(others.take().unwrap(), Some(0));
+        others.open(2).unwrap();
+        others.open(0).unwrap();
+    };
+    let cells =
+        Interrupted { cells: &others.cells, links: 3..6, others: RefCell::new(Some(Box::new(come_back))) };
+    let tasks = OpenTasks::new(cells, 3);
+    let taken: Vec<_> = std::iter::from_fn(|| tasks.take().unwrap()).collect();
+    assert_eq!(taken, [0, 2, 1]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Take,
+    Set(usize, TaskState),
+}
+
+fn steps() -> impl Strategy<Value = (Vec<TaskState>, Vec<Step>)> {
+    let state = || prop::sample::select(TaskState::ALL.to_vec());
+    prop::collection::vec(state(), 1..12).prop_flat_map(move |states| {
+        let step =
+            prop_oneof![Just(Step::Take), (0..states.len(), state()).prop_map(|(t, s)| Step::Set(t, s))];
+        (Just(states), prop::collection::vec(step, 0..60))
+    })
+}
+
+proptest! {
+    /// The model is the states alone: what is taken was open, and nothing is taken only if nothing is open.
+    #[test]
+    fn what_is_taken_is_open_and_nothing_open_is_lost((mut model, steps) in steps()) {
+        let tasks = tasks(&model);
+        for step in steps {
+            match step {
+                Step::Set(task, state) => {
+                    prop_assert_eq!(tasks.set(task, to(state)).unwrap(), model[task]);
+                    model[task] = state;
+                }
+                Step::Take => match tasks.take().unwrap() {
+                    Some(task) => {
+                        prop_assert_eq!(model[task], TaskState::Open);
+                        model[task] = TaskState::Running;
+                    }
+                    None => prop_assert!(!model.contains(&TaskState::Open)),
+                },
+            }
+            for (task, &state) in model.iter().enumerate() {
+                prop_assert_eq!(tasks.state(task).unwrap(), state);
+            }
+        }
+        let open = model.iter().filter(|&&state| state == TaskState::Open).count();
+        let rest: HashSet<_> = std::iter::from_fn(|| tasks.take().unwrap()).collect();
+        prop_assert_eq!(rest.len(), open);
+    }
+}
+
+/// How many threads take tasks at once.
+const TAKERS: usize = 4;
+
+fn by_threads(run: impl Fn(usize) + Sync) {
+    let start = Barrier::new(TAKERS);
+    std::thread::scope(|scope| {
+        for taker in 0..TAKERS {
+            let (run, start) = (&run, &start);
+            scope.spawn(move || {
+                start.wait();
+                run(taker);
+            });
+        }
+    });
+}
+
+#[test]
+fn threads_take_each_task_once() {
+    let tasks = tasks(&vec![TaskState::Open; 10_000]);
+    let taken: Vec<AtomicUsize> = (0..tasks.n_tasks()).map(|_| AtomicUsize::new(0)).collect();
+    by_threads(|_| {
+        while let Some(task) = tasks.take().unwrap() {
+            taken[task].fetch_add(1, Ordering::Relaxed);
+            tasks.set(task, to(TaskState::Done)).unwrap();
+        }
+    });
+    assert!(taken.iter().all(|times| times.load(Ordering::Relaxed) == 1));
+}
+
+#[test]
+fn threads_take_each_task_once_for_each_time_it_is_opened() {
+    const ROUNDS: usize = 50;
+    let tasks = tasks(&[TaskState::Open; 7]);
+    let taken: Vec<AtomicUsize> = (0..tasks.n_tasks()).map(|_| AtomicUsize::new(0)).collect();
+    by_threads(|_| {
+        while let Some(task) = tasks.take().unwrap() {
+            let times = taken[task].fetch_add(1, Ordering::SeqCst) + 1;
+            let next = if times < ROUNDS { TaskState::Open } else { TaskState::Done };
+            assert_eq!(
+                tasks.set(task, to(next)).unwrap(),
+                TaskState::Running,
+                "only the one who has it changes it"
+            );
+        }
+    });
+    assert!(taken.iter().all(|times| times.load(Ordering::SeqCst) == ROUNDS));
+    assert!((0..tasks.n_tasks()).all(|task| tasks.state(task).unwrap() == TaskState::Done));
+}
