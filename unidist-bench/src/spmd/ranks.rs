@@ -8,7 +8,7 @@ use crate::parts::{Samples, Scale};
 use ndarray::Array;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::time::{Duration, Instant};
-use unidist_spmd::{Communicator, Lock, SharedArray};
+use unidist_spmd::{Batch, Communicator, Lock, SharedArray};
 
 /// As many `f64` as 64 MiB are.
 const LENGTH: usize = 8 << 20;
@@ -221,7 +221,18 @@ impl Ranks<'_> {
 
     /// The first rank takes all tasks.
     fn tasks(&mut self) -> Result {
-        Err(format!("{NEXT_TASK}: not here yet").into())
+        let mut batch = Batch::new(TASKS).build(self.communicator)?;
+        let is_first = self.is_first();
+        let take_all = || {
+            let mut expected = if is_first { 0..TASKS } else { 0..0 };
+            expected.try_for_each(|task| match batch.next_task()? {
+                Some(given) if given == task => Ok(()),
+                other => Err(format!("{NEXT_TASK}: {other:?} is not the first open task, {task}").into()),
+            })
+        };
+        let took = self.time(take_all)?;
+        self.add(NEXT_TASK, took / TASKS as f64)?;
+        Ok(batch.close()?)
     }
 }
 
