@@ -43,7 +43,8 @@ pub(crate) fn run(mut command: Command) -> Result<(String, Result)> {
     let (said, end) = children::output(&mut command, LIMIT, || end_all(&mark()))?;
     let end = end.map_err(|error| {
         let text = std::fs::read_to_string(&complaints).unwrap_or_default();
-        let last = text.lines().rev().find(|line| line.contains("Error")).unwrap_or_default();
+        let tells = |line: &&str| line.contains("Error") || line.contains("Exception");
+        let last = text.lines().rev().find(tells).unwrap_or_default();
         format!("{error} {last}").trim().to_owned().into()
     });
     Ok((said, end))
