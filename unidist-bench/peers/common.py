@@ -64,24 +64,25 @@ def measure(peer, quick):
         _repeat("round trip to an actor", peer.actor_call, budget)
     if peer.chain:
         for _ in range(1 if quick else 2):
-            _say("step in a chain of 1,000", _time(lambda: peer.chain(CHAIN)) / CHAIN)
+            say("step in a chain of 1,000", _time(lambda: peer.chain(CHAIN)) / CHAIN)
     data = numpy.full(SIZE, 7, dtype=numpy.uint8)
     for _ in range(2 if quick else 5):
         if peer.put:
             start = time.perf_counter()
             reference = peer.put(data)
-            _say("put 64 MiB", time.perf_counter() - start)
+            say("put 64 MiB", time.perf_counter() - start)
             # Before the `get`: unidist's mpi backend cannot send what it has decoded.
-            _say("task on 64 MiB", _time(lambda: peer.task_on(reference)))
-            _say("get 64 MiB", _time(lambda: peer.get(reference)))
+            say("task on 64 MiB", _time(lambda: peer.task_on(reference)))
+            say("get 64 MiB", _time(lambda: peer.get(reference)))
             del reference
         elif peer.task_on:
-            _say("task on 64 MiB", _time(lambda: peer.task_on(data)))
+            say("task on 64 MiB", _time(lambda: peer.task_on(data)))
         if peer.result:
-            _say("64 MiB from a task", _time(lambda: peer.result(SIZE)))
+            say("64 MiB from a task", _time(lambda: peer.result(SIZE)))
 
 
-def _say(name, value):
+def say(name, value):
+    """A sample."""
     print(json.dumps({"name": name, "value": value}), flush=True)
 
 
@@ -98,7 +99,7 @@ def _rate(name, run, budget):
         count *= 2
         took = _time(lambda: run(count))
     for _ in range(3):
-        _say(name, count / _time(lambda: run(count)))
+        say(name, count / _time(lambda: run(count)))
 
 
 def _repeat(name, run, budget):
@@ -108,4 +109,4 @@ def _repeat(name, run, budget):
     for sample in range(20):
         if sample >= 3 and time.perf_counter() > end:
             break
-        _say(name, _time(lambda: [run() for _ in range(BATCH)]) / BATCH)
+        say(name, _time(lambda: [run() for _ in range(BATCH)]) / BATCH)

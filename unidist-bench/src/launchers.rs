@@ -1,4 +1,5 @@
-//! The programs that start a part with MPI. `cargo xtask bench --backend mpi` makes them: `LAUNCHER PROGRAM WORD...`.
+//! The programs that start a part with MPI: `LAUNCHER PROGRAM WORD...`. `cargo xtask bench --backend mpi` and
+//! `cargo xtask bench spmd` make them.
 
 use crate::{Result, number};
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ pub(crate) struct Launchers {
     ranks: Option<PathBuf>,
     /// For the peers, by the number of processes.
     peers: BTreeMap<usize, PathBuf>,
+    /// For programs whose ranks all do the same, by the number of hosts.
+    spmd: BTreeMap<usize, PathBuf>,
 }
 
 impl Launchers {
@@ -22,6 +25,7 @@ impl Launchers {
             "--launcher" => self.sessions.extend([numbered(option, value)?]),
             "--ranks-launcher" => self.ranks = Some(value.into()),
             "--peers-launcher" => self.peers.extend([numbered(option, value)?]),
+            "--spmd-launcher" => self.spmd.extend([numbered(option, value)?]),
             _ => return Ok(false),
         }
         Ok(true)
@@ -40,6 +44,11 @@ impl Launchers {
     /// What starts a peer with so many processes, if it is to be started so.
     pub(crate) fn of_peer(&self, processes: usize) -> Option<&Path> {
         self.peers.get(&processes).map(PathBuf::as_path)
+    }
+
+    /// What starts the ranks on so many hosts, if they are to be measured there.
+    pub(crate) fn of_spmd(&self, hosts: usize) -> Option<&Path> {
+        self.spmd.get(&hosts).map(PathBuf::as_path)
     }
 }
 
@@ -60,14 +69,18 @@ mod tests {
     #[test]
     fn each_is_found_by_what_it_starts() {
         let mut launchers = Launchers::default();
-        for (option, value) in
-            [("--launcher", "4=a"), ("--ranks-launcher", "b"), ("--peers-launcher", "6=c=d")]
-        {
+        for (option, value) in [
+            ("--launcher", "4=a"),
+            ("--ranks-launcher", "b"),
+            ("--peers-launcher", "6=c=d"),
+            ("--spmd-launcher", "2=e"),
+        ] {
             assert!(launchers.set(option, value).unwrap());
         }
         assert_eq!(launchers.of_session(4).unwrap(), Path::new("a"));
         assert_eq!(launchers.of_ranks().unwrap(), Path::new("b"));
         assert_eq!(launchers.of_peer(6), Some(Path::new("c=d")));
+        assert_eq!((launchers.of_spmd(2), launchers.of_spmd(1)), (Some(Path::new("e")), None));
         let error = launchers.of_session(3).unwrap_err().to_string();
         assert!(error.contains("3 workers"), "{error}");
         assert!(!launchers.set("--json", "a").unwrap());

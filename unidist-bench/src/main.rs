@@ -7,6 +7,7 @@
 //! - [`place`]: the backend that is measured, and where; [`launchers`]: what starts it, where that is MPI's part.
 //! - [`parts`]: what is measured. Each part runs in a process of its own, with a limit of time.
 //! - [`peers`]: other systems that do the same work, if they are installed.
+//! - [`spmd`]: the patterns for programs that are MPI programs themselves, beside pshmem.
 //! - [`rounds`]: runs all of that several times, in turns, and gathers what it says.
 //! - [`plans`]: which measurement stands beside which, and the targets; [`report`]: the table and the file.
 //! - [`processes`]: what `/proc` tells of memory and CPU time; [`children`]: other programs, bounded in time.
@@ -24,12 +25,13 @@ mod processes;
 mod ranks;
 mod report;
 mod rounds;
+mod spmd;
 
 use launchers::Launchers;
 use parts::{Samples, Scale};
 use peers::Peers;
 use place::Place;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use unidist_engine::bench::{Waiting, echo};
 
@@ -41,6 +43,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["part", name, rest @ ..] => Options::parse(rest).and_then(|options| part(name, options.scale())),
+        ["spmd", rest @ ..] => Options::parse(rest).and_then(|options| spmd::run(&options)),
+        ["spmd-rank", part, rest @ ..] => {
+            Options::parse(rest).and_then(|options| spmd::measure_in_rank(part, options.scale()))
+        }
         ["ranks", rest @ ..] => Options::parse(rest).and_then(|options| between_ranks(options.scale())),
         ["echo", parent, "spinning"] => echo(parent, Waiting::Spinning).map_err(Into::into),
         ["echo", parent, "as-workers"] => echo(parent, Waiting::AsWorkers).map_err(Into::into),
@@ -140,34 +146,35 @@ fn all(options: &Options) -> Result {
         eprintln!("left out: {peer}, since {lacks} is not installed; `cargo xtask peers` may help");
     }
     let mut gathered = rounds::run(options, peers.as_ref());
-    let mut rows = report::rows(scale, &gathered.rounds);
+    let mut rows = report::rows(plans::plans(scale), &gathered.rounds);
     if options.only.is_some() {
         rows.retain(report::Row::is_measured);
     }
     print!("{}", report::table(&rows));
-    let mut json = report::json(&rows, &gathered, scale);
+    let mut json = report::json(&rows, &gathered, scale.quick, &scale.place.to_string());
     let mut missing: Vec<_> = rows.iter().filter_map(report::Row::missing).map(str::to_owned).collect();
     if let Some(peers) = &peers {
         print!("\n{}", peers::table(options.place, &gathered.rounds));
         json["peers"] = peers::json(peers, &gathered.rounds, scale);
         missing.extend(peers::missing(peers, &gathered.rounds));
         if let Some(file) = &options.markdown {
-            write(file, &peers::markdown(peers, &gathered.rounds, scale))?;
+            report::write(file, &peers::markdown(peers, &gathered.rounds, scale))?;
         }
     }
     if let Some(file) = &options.json {
-        write(file, &(serde_json::to_string_pretty(&json)? + "\n"))?;
+        report::write_json(file, &json)?;
     }
     let missing = missing.into_iter().filter(|_| options.only.is_none());
     gathered.failures.extend(missing.map(|name| format!("{name}: no samples")));
-    match gathered.failures.as_slice() {
+    conclude(&gathered.failures)
+}
+
+/// An error if something failed.
+fn conclude(failures: &[String]) -> Result {
+    match failures {
         [] => Ok(()),
         failures => Err(format!("not everything could be measured:\n  {}", failures.join("\n  ")).into()),
     }
-}
-
-fn write(file: &Path, text: &str) -> Result {
-    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
 /// In a process of its own: measures one part, once, and prints a line for each sample.

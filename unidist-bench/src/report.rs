@@ -1,10 +1,15 @@
 //! How what was measured is shown: the table and the file.
 
-use crate::parts::{Samples, Scale, cores, median};
-use crate::plans::{Plan, Ratio, Target, Unit, plans};
+use crate::Result;
+use crate::parts::{Samples, cores, median};
+use crate::plans::{Plan, Ratio, Target, Unit};
 use crate::rounds::Gathered;
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::path::Path;
+
+/// How long a line of a document may be.
+const LINE: usize = 118;
 
 /// A measurement with its numbers.
 pub(crate) struct Row {
@@ -16,8 +21,8 @@ pub(crate) struct Row {
 }
 
 /// The rows, with what the rounds say.
-pub(crate) fn rows(scale: Scale, rounds: &[Samples]) -> Vec<Row> {
-    plans(scale).into_iter().map(|plan| Row::new(plan, rounds)).collect()
+pub(crate) fn rows(plans: Vec<Plan>, rounds: &[Samples]) -> Vec<Row> {
+    plans.into_iter().map(|plan| Row::new(plan, rounds)).collect()
 }
 
 impl Row {
@@ -165,8 +170,8 @@ pub(crate) fn columns(cells: &[Vec<String>]) -> String {
     text
 }
 
-/// The same for programs, in whole units.
-pub(crate) fn json(rows: &[Row], gathered: &Gathered, scale: Scale) -> Value {
+/// The same for programs, in whole units; `place` is where it was measured.
+pub(crate) fn json(rows: &[Row], gathered: &Gathered, quick: bool, place: &str) -> Value {
     let measurements = rows.iter().map(|row| {
         let beside = row.plan.beside.as_ref().map(|(name, _)| json!({"name": name, "value": row.companion}));
         json!({
@@ -180,8 +185,8 @@ pub(crate) fn json(rows: &[Row], gathered: &Gathered, scale: Scale) -> Value {
         })
     });
     json!({
-        "quick": scale.quick,
-        "place": scale.place.to_string(),
+        "quick": quick,
+        "place": place,
         "rounds": gathered.rounds.len(),
         "cores": cores(),
         "failures": gathered.failures,
@@ -189,9 +194,39 @@ pub(crate) fn json(rows: &[Row], gathered: &Gathered, scale: Scale) -> Value {
     })
 }
 
+/// Lines as long as the documents have them.
+pub(crate) fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let needed = word.chars().count() + 1;
+        if length + needed > LINE {
+            lines.push('\n');
+            length = 0;
+        } else if length > 0 {
+            lines.push(' ');
+        }
+        lines.push_str(word);
+        length += needed;
+    }
+    lines + "\n"
+}
+
+/// Writes what is for programs to a file.
+pub(crate) fn write_json(file: &Path, json: &Value) -> Result {
+    write(file, &(serde_json::to_string_pretty(json)? + "\n"))
+}
+
+/// Writes a file.
+pub(crate) fn write(file: &Path, text: &str) -> Result {
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parts::Scale;
+    use crate::plans::plans;
 
     fn round(value: f64, companion: f64) -> Samples {
         let mut samples = Samples::default();
@@ -236,8 +271,15 @@ mod tests {
 
     #[test]
     fn the_columns_line_up() {
-        let text = table(&rows(Scale { quick: true, ..Scale::default() }, &[]));
+        let text = table(&rows(plans(Scale { quick: true, ..Scale::default() }), &[]));
         let widths: Vec<_> = text.lines().map(|line| line.chars().count()).collect();
         assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
+    }
+
+    #[test]
+    fn lines_are_wrapped() {
+        let text = wrapped(&"word ".repeat(100));
+        assert!(text.lines().all(|line| line.len() <= LINE) && text.lines().count() == 5, "{text}");
+        assert_eq!(wrapped("a\n b"), "a b\n");
     }
 }

@@ -25,15 +25,14 @@ pub(crate) struct Gathered {
 }
 
 /// Something that is run once a round: it adds samples.
-struct Job<'a> {
-    name: String,
-    run: Box<dyn Fn(&mut Samples) -> Result + 'a>,
+pub(crate) struct Job<'a> {
+    pub(crate) name: String,
+    pub(crate) run: Box<dyn Fn(&mut Samples) -> Result + 'a>,
 }
 
-/// Runs the benchmarks. What fails is not tried again; what it said before it failed counts.
+/// Runs the benchmarks.
 pub(crate) fn run(options: &Options, peers: Option<&Peers>) -> Gathered {
     let scale = options.scale();
-    let mut gathered = Gathered::default();
     let mut jobs = jobs(scale, &options.launchers);
     jobs.retain(|job| peers.is_some() || job.name != parts::SAME_WORK);
     jobs.extend(peers.into_iter().flat_map(Peers::installed).map(|peer| Job {
@@ -41,7 +40,16 @@ pub(crate) fn run(options: &Options, peers: Option<&Peers>) -> Gathered {
         run: Box::new(move |samples| peer.run(scale, &options.launchers, samples)),
     }));
     jobs.retain(|job| options.only.as_ref().is_none_or(|word| job.name.contains(word)));
-    let count = options.rounds.unwrap_or(scale.of(3, 7));
+    let add_fastest = |samples: &mut Samples| {
+        peers.inspect(|peers| peers.add_fastest(samples));
+    };
+    take_turns(jobs, options.rounds.unwrap_or(scale.of(3, 7)), add_fastest)
+}
+
+/// Runs all jobs so many times, in turns, and completes what each round has said. What fails is not tried again; what
+/// it said before it failed counts.
+pub(crate) fn take_turns(mut jobs: Vec<Job<'_>>, count: usize, complete: impl Fn(&mut Samples)) -> Gathered {
+    let mut gathered = Gathered::default();
     for round in 1..=count {
         let mut samples = Samples::default();
         jobs.retain(|job| {
@@ -54,7 +62,7 @@ pub(crate) fn run(options: &Options, peers: Option<&Peers>) -> Gathered {
             }
             outcome.is_ok()
         });
-        peers.inspect(|peers| peers.add_fastest(&mut samples));
+        complete(&mut samples);
         gathered.rounds.push(samples);
     }
     gathered
@@ -103,7 +111,7 @@ fn run_part(name: &str, mut command: Command, scale: Scale, samples: &mut Sample
     if scale.place == Place::Pymp {
         command.env("UNIDIST_BACKEND", "pymp");
     }
-    let said = run_job(command, scale)?;
+    let said = run_job(command, scale.place.is_mpi())?;
     samples.read(&said)
 }
 
@@ -111,14 +119,14 @@ fn run_part(name: &str, mut command: Command, scale: Scale, samples: &mut Sample
 fn run_ranks(scale: Scale, launchers: &Launchers, samples: &mut Samples) -> Result {
     let mut command = launched(launchers.of_ranks()?)?;
     command.arg("ranks").args(scale.words());
-    samples.read(&run_job(command, scale)?)
+    samples.read(&run_job(command, scale.place.is_mpi())?)
 }
 
 /// Runs a job to its end. With MPI, what the launcher has started may outlive it when that was ended.
-fn run_job(mut command: Command, scale: Scale) -> Result<String> {
+pub(crate) fn run_job(mut command: Command, with_mpi: bool) -> Result<String> {
     let mut left = Ok(());
     let afterwards = || {
-        if scale.place.is_mpi() {
+        if with_mpi {
             left = processes::end_leftovers(GRACE);
         }
     };
@@ -126,4 +134,31 @@ fn run_job(mut command: Command, scale: Scale) -> Result<String> {
     end?;
     left?;
     Ok(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn jobs_take_turns_until_they_fail() {
+        let order = RefCell::new(Vec::new());
+        let job = |name: &'static str, lives: usize| {
+            let order = &order;
+            let run = move |samples: &mut Samples| {
+                samples.add(name, 1.0);
+                order.borrow_mut().push(name);
+                let times = order.borrow().iter().filter(|other| **other == name).count();
+                if times > lives { Err("too often".into()) } else { Ok(()) }
+            };
+            Job { name: name.to_owned(), run: Box::new(run) }
+        };
+        let gathered = take_turns(vec![job("a", 9), job("b", 1)], 3, |samples| samples.add("c", 2.0));
+        assert_eq!(*order.borrow(), ["a", "b", "a", "b", "a"]);
+        assert_eq!(gathered.failures, ["b: too often"]);
+        let said = |name: &str| gathered.rounds.iter().map(|round| round.median(name)).collect::<Vec<_>>();
+        assert_eq!(said("b"), [Some(1.0), Some(1.0), None]);
+        assert_eq!(said("c"), [Some(2.0); 3]);
+    }
 }

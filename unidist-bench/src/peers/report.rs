@@ -8,9 +8,6 @@ use crate::processes::cpu_model;
 use crate::report;
 use serde_json::{Value, json};
 
-/// How long a line of a document may be.
-const LINE: usize = 118;
-
 /// What was measured of one system.
 struct Cell {
     value: Option<f64>,
@@ -103,30 +100,12 @@ pub(crate) fn markdown(peers: &Peers, rounds: &[Samples], scale: Scale) -> Strin
         cpu_model().unwrap_or_else(|| "of an unknown kind".to_owned()),
         versions.collect::<Vec<_>>().join(", "),
     );
-    format!("{}\n{}", matrix(peers.place, rounds), wrapped(&told))
+    format!("{}\n{}", matrix(peers.place, rounds), report::wrapped(&told))
 }
 
 /// So many of something.
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Lines as long as the documents have them.
-fn wrapped(text: &str) -> String {
-    let mut lines = String::new();
-    let mut length = 0;
-    for word in text.split_whitespace() {
-        let needed = word.chars().count() + 1;
-        if length + needed > LINE {
-            lines.push('\n');
-            length = 0;
-        } else if length > 0 {
-            lines.push(' ');
-        }
-        lines.push_str(word);
-        length += needed;
-    }
-    lines + "\n"
 }
 
 /// The same for programs, in whole units, with every system.
@@ -183,13 +162,6 @@ mod tests {
         assert_eq!(Cell::new(tasks, "Dask", &rounds).show(Unit::PerSecond), "–");
         let table = table(Place::Pymp, &rounds);
         assert!(table.contains("| met"), "{table}");
-    }
-
-    #[test]
-    fn lines_are_wrapped() {
-        let text = wrapped(&"word ".repeat(100));
-        assert!(text.lines().all(|line| line.len() <= LINE) && text.lines().count() == 5, "{text}");
-        assert_eq!(wrapped("a\n b"), "a b\n");
     }
 
     #[test]

@@ -20,7 +20,7 @@ const MARK: &str = "BENCH_PEERS_OF";
 const FOLDER: &str = "bench-peers-";
 
 /// Runs the program: what it has printed, and how it ended. The error says the last that it complained about.
-pub(super) fn run(mut command: Command) -> Result<(String, Result)> {
+pub(crate) fn run(mut command: Command) -> Result<(String, Result)> {
     let files = Folder::new(&std::env::temp_dir())?;
     let memory = Folder::new(Path::new("/dev/shm")).ok();
     let complaints = files.0.join("stderr");
@@ -43,7 +43,8 @@ pub(super) fn run(mut command: Command) -> Result<(String, Result)> {
     let (said, end) = children::output(&mut command, LIMIT, || end_all(&mark()))?;
     let end = end.map_err(|error| {
         let text = std::fs::read_to_string(&complaints).unwrap_or_default();
-        let last = text.lines().rev().find(|line| line.contains("Error")).unwrap_or_default();
+        let tells = |line: &&str| line.contains("Error") || line.contains("Exception");
+        let last = text.lines().rev().find(tells).unwrap_or_default();
         format!("{error} {last}").trim().to_owned().into()
     });
     Ok((said, end))

@@ -26,15 +26,15 @@ impl Attendant {
         let is_over = Arc::new(AtomicBool::new(false));
         let end = is_over.clone();
         let attend = move || {
-            let (mut last, mut since) = (pulse(), Instant::now());
+            let (mut last, mut since) = (None, Instant::now());
             while !end.load(Ordering::Acquire) {
-                // Whoever else calls MPI has it look around, too.
+                // Whoever else calls MPI has it look around, too; and once MPI ends, nobody's turn comes any more.
                 if let Some(_turn) = Mpi::turn_if_free() {
                     ranks.look_around();
-                }
-                let now = pulse();
-                if now != last {
-                    (last, since) = (now, Instant::now());
+                    let now = Some(pulse());
+                    if now != last {
+                        (last, since) = (now, Instant::now());
+                    }
                 }
                 std::thread::park_timeout(Pauses::since(since).next().min(LONGEST));
             }

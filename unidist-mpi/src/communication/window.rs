@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The rank that has the numbers.
 const HOME: c_int = 0;
+/// In front of the cells is one that each operation adds to: so the thread there sees that something happens.
+const PULSE: ffi::MPI_Aint = 0;
+const AHEAD: usize = 1;
 
 /// Cells of 64 bits on the first rank. Each operation is atomic, and has ended there when it returns.
 ///
@@ -35,7 +38,7 @@ impl Window {
     /// MPI refuses, or the first rank cannot have the thread: then, it is to be expected, on every rank.
     pub fn new(mpi: Mpi, group: &Communicator, values: &[u64]) -> Result<Self, MpiError> {
         let is_home = group.rank() == 0;
-        let bytes = if is_home { size_of_val(values) } else { 0 };
+        let bytes = if is_home { size_of_val(values) + AHEAD * size_of::<u64>() } else { 0 };
         let mut base: *mut u64 = std::ptr::null_mut();
         // SAFETY: MPI gives memory of the length that was asked for, aligned for any of its types; nobody else touches it
         // before the others know that it is there. The epoch that begins here ends in `free`.
@@ -47,8 +50,9 @@ impl Window {
             check(ffi::MPI_Win_allocate(size, unit, no, group.raw, to, &mut raw))?;
             check(ffi::MPI_Win_set_errhandler(raw, ffi::RSMPI_ERRORS_RETURN))?;
             check(ffi::MPI_Win_lock_all(0, raw))?;
-            if is_home && !values.is_empty() {
-                base.copy_from_nonoverlapping(values.as_ptr(), values.len());
+            if is_home {
+                base.write(0);
+                base.add(AHEAD).copy_from_nonoverlapping(values.as_ptr(), values.len());
                 check(ffi::MPI_Win_sync(raw))?;
             }
             raw
@@ -57,7 +61,7 @@ impl Window {
         let mut window =
             Window { raw, cells: values.len(), attendant: None, ranks: None, _of_a_thread: PhantomData };
         let started = match is_home {
-            true => attend(mpi, ranks, base, values.len()).map(Some),
+            true => attend(mpi, ranks, base).map(Some),
             false => {
                 window.ranks = Some(ranks);
                 Ok(None)
@@ -93,7 +97,7 @@ impl Window {
                 ffi::RSMPI_SUM,
                 self.raw,
             ))?;
-            check(ffi::MPI_Win_flush(HOME, self.raw))?;
+            self.finish()?;
         }
         Ok(was)
     }
@@ -117,13 +121,29 @@ impl Window {
                 place,
                 self.raw,
             ))?;
-            check(ffi::MPI_Win_flush(HOME, self.raw))?;
+            self.finish()?;
         }
         Ok(was)
     }
 
+    /// Waits until what was begun has ended there.
+    ///
+    /// # Safety
+    ///
+    /// The numbers that were lent to it live until this returns.
+    unsafe fn finish(&self) -> Result<(), MpiError> {
+        let one = 1_u64;
+        // SAFETY: see above; the first cell is there.
+        unsafe {
+            let (from, kind) = ((&raw const one).cast(), ffi::RSMPI_UINT64_T);
+            check(ffi::MPI_Accumulate(from, 1, kind, HOME, PULSE, 1, kind, ffi::RSMPI_SUM, self.raw))?;
+            check(ffi::MPI_Win_flush(HOME, self.raw))
+        }
+    }
+
     fn place(&self, cell: usize) -> Result<ffi::MPI_Aint, MpiError> {
-        let known = (cell < self.cells).then_some(cell).and_then(|cell| ffi::MPI_Aint::try_from(cell).ok());
+        let known =
+            (cell < self.cells).then_some(cell + AHEAD).and_then(|cell| ffi::MPI_Aint::try_from(cell).ok());
         known.ok_or_else(|| MpiError(format!("there is no cell {cell}: there are {}", self.cells)))
     }
 
@@ -160,8 +180,8 @@ impl Drop for Window {
     }
 }
 
-/// Has a thread look after the cells, of which there are so many.
-fn attend(mpi: Mpi, ranks: Communicator, base: *mut u64, cells: usize) -> Result<Attendant, MpiError> {
+/// Has a thread look after the window that begins there.
+fn attend(mpi: Mpi, ranks: Communicator, base: *mut u64) -> Result<Attendant, MpiError> {
     /// The first cell.
     struct Pulse(*const AtomicU64);
     // SAFETY: it is only read, as an atomic number.
@@ -169,7 +189,7 @@ fn attend(mpi: Mpi, ranks: Communicator, base: *mut u64, cells: usize) -> Result
     impl Pulse {
         fn read(&self) -> u64 {
             // SAFETY: the cell is there as long as the window, and the thread that reads ends first.
-            if self.0.is_null() { 0 } else { unsafe { (*self.0).load(Ordering::Relaxed) } }
+            unsafe { (*self.0).load(Ordering::Relaxed) }
         }
     }
     if !mpi.allows_turns() {
@@ -179,7 +199,7 @@ fn attend(mpi: Mpi, ranks: Communicator, base: *mut u64, cells: usize) -> Result
                 .to_owned(),
         ));
     }
-    let pulse = Pulse(if cells == 0 { std::ptr::null() } else { base.cast_const().cast() });
+    let pulse = Pulse(base.cast_const().cast());
     Attendant::start(ranks, move || pulse.read())
         .map_err(|error| MpiError(format!("no thread can be started: {error}")))
 }

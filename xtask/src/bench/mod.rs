@@ -1,10 +1,12 @@
-//! `bench`: the benchmarks, of a backend on this machine; and [`with_mpi`].
+//! `bench`: the benchmarks, of a backend on this machine; [`with_mpi`]; and [`spmd`].
 
+mod spmd;
 mod with_mpi;
 
-use crate::mpi::{Mode, Name};
+use crate::mpi::{self, Mode, Mpi, Name};
+use crate::suite::OwnName;
 use crate::workspace::{self, Workspace};
-use crate::{Result, peers, process};
+use crate::{Result, artifact, peers, process};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -25,9 +27,22 @@ enum Backend {
     Mpi,
 }
 
+/// What is measured that is no backend.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Measure shared array, lock and batch of unidist-spmd, beside pshmem on the same MPI
+    ///
+    /// Four ranks on one host, and two virtual hosts with one each, which need root. pshmem, which is Python's, is
+    /// installed in target/peers if need be; where it cannot be, unidist-spmd is measured alone.
+    Spmd(spmd::Arguments),
+}
+
 /// The arguments of `bench`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// The backend.
     #[arg(long, value_enum, value_name = "NAME", default_value_t = Backend::Pymp)]
     backend: Backend,
@@ -41,35 +56,45 @@ pub(crate) struct Arguments {
     /// between them that is measured.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
     hosts: u8,
+    #[command(flatten)]
+    extent: Extent,
+    /// Also measure the peers, other systems that do the same work: those that `cargo xtask peers` has installed. With
+    /// the backend mpi those that use MPI, with the same MPI.
+    #[arg(long)]
+    peers: bool,
+    /// Write the comparison with the peers into README.md, in place of the one that is there. With the peers.
+    #[arg(long, conflicts_with_all = ["backend", "only"])]
+    readme: bool,
+    /// How many workers the peers have, and unidist beside them: as many as cores, up to 4, unless it is said.
+    #[arg(long, value_name = "N")]
+    workers: Option<u32>,
+    /// How many seconds it may take, once it is built.
+    #[arg(long, default_value_t = 7200)]
+    timeout: u64,
+}
+
+/// How much is measured, and for whom.
+#[derive(Debug, clap::Args)]
+struct Extent {
     /// Also write what was measured to this file, for programs to read.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Fewer rounds, smaller numbers: good for a first look.
     #[arg(long)]
     quick: bool,
-    /// Also measure the peers, other systems that do the same work: those that `cargo xtask peers` has installed. With
-    /// the backend mpi those that use MPI, with the same MPI.
-    #[arg(long)]
-    peers: bool,
-    /// Write the comparison with the peers into README.md, in place of the one that is there. With the peers.
-    #[arg(long, conflicts_with = "backend")]
-    readme: bool,
-    /// How many workers the peers have, and unidist beside them: as many as cores, up to 4, unless it is said.
-    #[arg(long, value_name = "N")]
-    workers: Option<u32>,
     /// How many rounds.
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
     /// Only the parts and peers that have this in their names.
-    #[arg(long, value_name = "WORD", conflicts_with = "readme")]
+    #[arg(long, value_name = "WORD")]
     only: Option<String>,
-    /// How many seconds it may take, once it is built.
-    #[arg(long, default_value_t = 7200)]
-    timeout: u64,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result {
+    if let Some(Other::Spmd(arguments)) = &arguments.other {
+        return spmd::run(arguments);
+    }
     if arguments.backend == Backend::Mpi {
         return with_mpi::run(arguments);
     }
@@ -89,19 +114,36 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// What the program is told as it was told here.
-fn pass_on(arguments: &Arguments, table: &Path, bench: &mut Command) -> Result {
-    bench.args(arguments.quick.then_some("--quick"));
-    if let Some(file) = &arguments.json {
-        // As seen from where the command was given.
-        bench.arg("--json").arg(std::path::absolute(file)?);
+impl Extent {
+    /// The program is told what was told here.
+    fn pass_on(&self, bench: &mut Command) -> Result {
+        bench.args(self.quick.then_some("--quick"));
+        if let Some(file) = &self.json {
+            // As seen from where the command was given.
+            bench.arg("--json").arg(std::path::absolute(file)?);
+        }
+        bench.args(self.rounds.iter().flat_map(|rounds| ["--rounds".to_owned(), rounds.to_string()]));
+        bench.args(self.only.iter().flat_map(|word| ["--only", word]));
+        Ok(())
     }
-    bench.args(arguments.rounds.iter().flat_map(|rounds| ["--rounds".to_owned(), rounds.to_string()]));
-    bench.args(arguments.only.iter().flat_map(|word| ["--only", word]));
+}
+
+/// The same, and where the peers are, if they are measured.
+fn pass_on(arguments: &Arguments, table: &Path, bench: &mut Command) -> Result {
+    arguments.extent.pass_on(bench)?;
     if arguments.peers || arguments.readme {
         bench.arg("--peers").arg(peers::folder()?).arg("--markdown").arg(table);
     }
     Ok(())
+}
+
+/// The program, built for an MPI, with a name for this run alone.
+fn build_with_mpi(workspace: &Workspace, mpi: &Mpi) -> Result<OwnName> {
+    mpi::need_libclang()?;
+    let mut cargo = process::cargo(&workspace.root);
+    cargo.args(["build", "--release", "--package", PACKAGE, "--features", "mpi"]);
+    cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
+    OwnName::of(&artifact::build_with(&mut cargo, PACKAGE)?)
 }
 
 /// The document with this table in its place.

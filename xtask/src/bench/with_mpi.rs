@@ -1,12 +1,12 @@
 //! `bench --backend mpi`: builds the program for an MPI, and gives it the launchers that it starts its parts with.
 
-use super::{Arguments, PACKAGE, pass_on};
+use super::{Arguments, build_with_mpi, pass_on};
 use crate::cluster::Cluster;
 use crate::leftovers::Before;
 use crate::mpi::{self, Job, Mode, Mpi, Script};
-use crate::suite::{GRACE, OwnName};
+use crate::suite::GRACE;
 use crate::workspace::Workspace;
-use crate::{Result, artifact, process};
+use crate::{Result, process};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -21,11 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> Result {
     }
     let workspace = Workspace::load()?;
     let mpi = mpi::find(&workspace, arguments.mpi)?;
-    mpi::need_libclang()?;
-    let mut cargo = process::cargo(&workspace.root);
-    cargo.args(["build", "--release", "--package", PACKAGE, "--features", "mpi"]);
-    cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
-    let executable = OwnName::of(&artifact::build_with(&mut cargo, PACKAGE)?)?;
+    let executable = build_with_mpi(&workspace, &mpi)?;
     let hosts = usize::from(arguments.hosts);
     let place = Place { mpi: &mpi, mode: arguments.mode, hosts: arguments.hosts.into() };
     let cluster = if hosts > 1 { Some(Cluster::up(hosts)?) } else { None };

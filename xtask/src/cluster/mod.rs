@@ -98,9 +98,14 @@ impl Cluster {
 
     /// A command on a host.
     pub(crate) fn command(&self, host: &str, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(claim::folder_of(self.letter).join("enter"));
+        let mut command = Command::new(self.entry());
         command.arg(host).arg(program);
         command
+    }
+
+    /// A program that is called with a host and a command, to run it there.
+    pub(crate) fn entry(&self) -> PathBuf {
+        claim::folder_of(self.letter).join("enter")
     }
 
     /// What takes the place of ssh: a program that is called with a host and a command.

@@ -33,18 +33,26 @@ pub(crate) struct Job {
     pub(crate) hosts: Vec<(String, u32)>,
     /// What takes the place of ssh, where there are hosts.
     pub(crate) agent: Option<PathBuf>,
+    /// The words that have a command run on the first host, where the job is started from another one.
+    pub(crate) entry: Vec<OsString>,
 }
 
 impl Job {
     /// On this machine.
     pub(crate) fn here(ranks: u32) -> Self {
-        Job { ranks, hosts: Vec::new(), agent: None }
+        Job { ranks, hosts: Vec::new(), agent: None, entry: Vec::new() }
     }
 
     /// So many ranks on each of the first virtual hosts.
     pub(crate) fn across(cluster: &Cluster, ranks: &[u32]) -> Self {
         let hosts = cluster.hosts().iter().cloned().zip(ranks.iter().copied()).collect();
-        Job { ranks: ranks.iter().sum(), hosts, agent: Some(cluster.agent()) }
+        Job { ranks: ranks.iter().sum(), hosts, agent: Some(cluster.agent()), entry: Vec::new() }
+    }
+
+    /// Started from outside of the cluster, and not on its first host.
+    pub(crate) fn started_outside(self, cluster: &Cluster) -> Self {
+        let first = self.hosts.first().map(|(host, _)| OsString::from(host));
+        Job { entry: std::iter::once(cluster.entry().into_os_string()).chain(first).collect(), ..self }
     }
 
     /// Only so many ranks at first; the hosts have room for more.
@@ -62,7 +70,8 @@ impl Job {
 impl Mpi {
     /// The words before the program. There may be more ranks than cores, and no rank is bound to one.
     pub(crate) fn mpiexec(&self, job: &Job) -> Result<Vec<OsString>> {
-        let mut words = vec![self.bin.join("mpiexec").into_os_string()];
+        let mut words = job.entry.clone();
+        words.push(self.bin.join("mpiexec").into_os_string());
         let mut add = |more: &[&str]| words.extend(more.iter().map(OsString::from));
         let (ranks, rooms) = (job.ranks.to_string(), job.rooms());
         match self.kind {

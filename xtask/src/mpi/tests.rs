@@ -16,7 +16,7 @@ fn mpi(kind: Kind) -> Mpi {
 
 fn job() -> Job {
     let hosts = vec![("a".to_owned(), 3), ("b".to_owned(), 2)];
-    Job { ranks: 5, hosts, agent: Some("/run/agent".into()) }
+    Job { ranks: 5, hosts, agent: Some("/run/agent".into()), entry: Vec::new() }
 }
 
 #[test]
@@ -60,6 +60,11 @@ fn each_has_its_own_words_for_hosts() {
     assert!(line(Kind::Mpich, &job()).join(" ").contains("-launcher-exec /run/agent"));
     assert!(line(Kind::Intel, &job()).join(" ").ends_with("-ppn 1 -hosts a,a,a,b,b"));
     assert_eq!(line(Kind::Mpich, &Job::here(3)), ["-n", "3"]);
+    let entry = vec!["/run/enter".into(), "a".into()];
+    let from_outside = Job { entry, ..job() };
+    assert!(
+        line(Kind::OpenMpi4, &from_outside).join(" ").starts_with("a /opt/m p/bin/mpiexec --oversubscribe")
+    );
     assert!(line(Kind::OpenMpi5, &job().starting_with(1)).join(" ").contains("-n 1 --host a:3,b:2"));
 }
 
