@@ -39,6 +39,10 @@ struct FromMpi4py;
 #[doc = include_str!("../../docs/from-pymor.md")]
 struct FromPymor;
 
+#[cfg(feature = "spmd")]
+#[doc = include_str!("../../docs/from-pshmem.md")]
+struct FromPshmem;
+
 #[doc = include_str!("../../docs/examples.md")]
 struct Examples;
 

@@ -111,11 +111,11 @@ fn julia() -> Vec<u8> {
     expected
 }
 
-/// The picture in a file.
-fn picture(path: &Path) -> Vec<u8> {
+/// The picture in a file, which has this width and height.
+fn picture(path: &Path, size: (u32, u32)) -> Vec<u8> {
     let decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap()));
     let mut reader = decoder.read_info().unwrap();
-    assert_eq!((reader.info().width, reader.info().height), (1280, 960));
+    assert_eq!((reader.info().width, reader.info().height), size);
     let mut picture = vec![0; reader.output_buffer_size().unwrap()];
     reader.next_frame(&mut picture).unwrap();
     picture
@@ -128,7 +128,7 @@ fn julia_is_what_one_loop_computes() {
         let output = folder(&format!("julia-{backend}")).join("picture.png");
         let text = run("julia", backend, &["--output".as_ref(), &output]).text();
         assert!(text.contains("960 tasks") && text.contains(&format!("backend {backend}")), "{text}");
-        assert!(picture(&output) == expected, "the picture of backend {backend} differs");
+        assert!(picture(&output, (1280, 960)) == expected, "the picture of backend {backend} differs");
     }
 }
 
@@ -141,7 +141,7 @@ fn so_is_that_of_the_executor() {
         let text = run("executor_julia", backend, &arguments).text();
         let calls = if chunksize == "1" { "960 calls" } else { "138 calls" };
         assert!(text.contains(calls) && text.contains(&format!("backend {backend}")), "{text}");
-        assert!(picture(&output) == expected, "the picture of backend {backend} differs");
+        assert!(picture(&output, (1280, 960)) == expected, "the picture of backend {backend} differs");
     }
 }
 
@@ -322,4 +322,63 @@ fn a_reduced_basis_is_the_same_wherever_it_is_made() {
     for backend in BACKENDS {
         assert_eq!(ran(backend, backend, &[]), (table.clone(), picture.clone()), "{backend}");
     }
+}
+
+/// Programs of ranks need no backend.
+#[cfg(feature = "spmd")]
+const RANKS: &str = "no backend is needed";
+
+#[cfg(feature = "spmd")]
+#[test]
+fn a_rank_sees_what_was_set() {
+    let text = run("spmd_array", RANKS, &[]).text();
+    let row = "[0, 0, 0, 0, 0]";
+    let zeros = format!("[{row},\n {row},\n {row}]\n");
+    let expected = [
+        format!("SharedArray: [3, 5] of f64, on 1 host (1 ranks)\n{zeros}"),
+        format!("rank 0, made:\n{zeros}"),
+        format!("rank 0, set:\n[{row},\n [0, 0, 1, 2, 0],\n [0, 3, 4, 5, 0]]\n"),
+        format!("rank 0, assigned:\n[{row},\n [0, 0, 10, 20, 0],\n [0, 30, 40, 50, 0]]\n"),
+        "rank 0: element (2, 3) is 50\nrank 0: row 1 adds up to 30\n".to_owned(),
+    ];
+    assert_eq!(text, expected.concat());
+}
+
+#[cfg(feature = "spmd")]
+#[test]
+fn a_batch_goes_on_where_it_has_stopped() {
+    let states = folder("batch").join("states");
+    let ran = || run("spmd_batch", RANKS, &[&states, "--nap".as_ref(), "1".as_ref()]).text();
+    let all: Vec<_> = (0..10).map(|task| format!("{task} DONE")).collect();
+    assert_eq!(ran(), format!("worker 0 of 1: {}\n", all.join(", ")));
+    let state = |task: &str| states.join(task).join("state");
+    for task in 0..10 {
+        assert_eq!(fs::read_to_string(state(&format!("task_{task:03}"))).unwrap(), "DONE\n");
+    }
+    assert_eq!(ran(), "worker 0 of 1: nothing\n");
+    fs::write(state("task_003"), "OPEN\n").unwrap();
+    assert_eq!(ran(), "worker 0 of 1: 3 DONE\n");
+}
+
+#[cfg(feature = "spmd")]
+#[test]
+fn heat_spreads_and_is_not_lost() {
+    let folder = folder("heat2d");
+    let ran = |steps: &str| {
+        let output = folder.join("plate.png");
+        let plate = ["--rows", "70", "--columns", "50", "--check", "--steps", steps].map(Path::new);
+        let text = run("heat2d", RANKS, &[&plate[..], &["--output".as_ref(), &output]].concat()).text();
+        assert!(text.contains("\nall numbers are those of one rank\n"), "{text}");
+        assert!(picture(&output, (50, 70)).chunks(3).any(|pixel| pixel == [255, 255, 255]), "{text}");
+        let numbers = text.split_once("temperatures from ").unwrap().1.split([' ', ',']);
+        numbers.filter_map(|word| word.parse().ok()).take(3).collect::<Vec<f64>>()
+    };
+    let (first, last) = (ran("0"), ran("400"));
+    assert!(first[0] == 0.0 && last[0] > 0.0 && last[1] < first[1], "{first:?} {last:?}");
+    assert!((first[2] - last[2]).abs() < 2e-6, "{first:?} {last:?}");
+
+    let nowhere = folder.join("no-such-folder/plate.png");
+    let ran = run("heat2d", RANKS, &["--steps".as_ref(), "1".as_ref(), "--output".as_ref(), &nowhere]);
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(ran.stderr.contains("rank 0 of 1") && ran.stderr.contains("no-such-folder"), "{}", ran.stderr);
 }

@@ -154,7 +154,30 @@ pub(super) fn build_test(
     cargo.args(["test", "--package", package, "--test", target, "--no-run"]).args(more);
     cargo.args(arguments.release.then_some("--release"));
     cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
-    let executable = OwnName::of(&artifact::build_with(&mut cargo, target)?)?;
+    build_program(workspace, arguments, cargo, target)
+}
+
+/// Builds an example for an MPI.
+pub(super) fn build_example(
+    workspace: &Workspace,
+    mpi: &Mpi,
+    arguments: &Arguments,
+    name: &str,
+) -> Result<Suite> {
+    let mut cargo = process::cargo(&workspace.root);
+    cargo.args(["build", "--package", "unidist-api", "--features", "mpi", "--example", name]);
+    cargo.args(arguments.release.then_some("--release"));
+    cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
+    build_program(workspace, arguments, cargo, name)
+}
+
+fn build_program(
+    workspace: &Workspace,
+    arguments: &Arguments,
+    mut cargo: Command,
+    name: &str,
+) -> Result<Suite> {
+    let executable = OwnName::of(&artifact::build_with(&mut cargo, name)?)?;
     Ok(Suite {
         before: Before::of(&executable.0),
         executable: executable.0.clone(),

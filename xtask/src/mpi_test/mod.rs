@@ -2,12 +2,13 @@
 //!
 //! [`configuration`] is one of the ways to run the conformance suite: an MPI, a mode, a number of hosts. [`programs`]
 //! are tests that are MPI programs themselves. [`faults`] has things die and be cut off,
-//! [`examples`] compares what the examples do with what they do without MPI.
+//! [`examples`] and [`rank_examples`] compare what the examples do with what they do without MPI.
 
 mod configuration;
 mod examples;
 pub(crate) mod faults;
 mod programs;
+mod rank_examples;
 
 use crate::mpi::{self, Mode, Mpi, Name};
 use crate::suite::{GRACE, Suite};

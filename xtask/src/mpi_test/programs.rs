@@ -2,7 +2,7 @@
 //! such programs on several hosts.
 
 use super::configuration::{Place, build_test};
-use super::{Arguments, Line};
+use super::{Arguments, Line, rank_examples};
 use crate::cluster::Cluster;
 use crate::mpi::{Job, Mpi, Script};
 use crate::process::End;
@@ -68,6 +68,10 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
         let what = format!("{package}, {target}, {ranks} ranks, {hosts} hosts");
         add(what, &|| one(program, workspace, mpi, arguments));
     }
+    for hosts in [1, 2] {
+        let what = format!("unidist-api, examples of {} ranks, {hosts} hosts", rank_examples::RANKS);
+        add(what, &|| rank_examples::run(hosts, workspace, mpi, arguments));
+    }
     for (ranks, hosts) in FAILING {
         for (fault, said) in FAULTS {
             let program = ("unidist-spmd", "ranks", ranks, hosts);
@@ -101,13 +105,18 @@ fn prepare(
         return Ok(Err(format!("skipped: {error}")));
     }
     let suite = build_test(workspace, mpi, arguments, package, target, &feature(package))?;
+    Ok(Ok((suite, place(ranks, hosts, mpi)?)))
+}
+
+/// Where so many ranks run, spread over so many hosts.
+pub(super) fn place(ranks: u32, hosts: u32, mpi: &Mpi) -> Result<Place> {
     let cluster = if hosts > 1 { Some(Cluster::up(hosts as usize)?) } else { None };
     let job = match &cluster {
         Some(cluster) => Job::across(cluster, &spread(ranks, hosts)),
         None => Job::here(ranks),
     };
     let settings = [("UNIDIST_TEST_RANKS", ranks.to_string()), ("UNIDIST_TEST_HOSTS", hosts.to_string())];
-    Ok(Ok((suite, Place::new(Script::new(mpi, &job, &settings)?, cluster))))
+    Ok(Place::new(Script::new(mpi, &job, &settings)?, cluster))
 }
 
 fn one(program: Program, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
