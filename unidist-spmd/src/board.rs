@@ -47,6 +47,8 @@ pub(crate) struct Board {
     all: usize,
     side: Cell<usize>,
     looks: bool,
+    /// One for whom this rank has waited in vain: it waits for nobody any more.
+    in_vain: Cell<Option<Lost>>,
 }
 
 impl Board {
@@ -77,6 +79,7 @@ impl Board {
             all,
             side: Cell::new(0),
             looks: host_size <= online_cores(),
+            in_vain: Cell::new(None),
         };
         board.pid(host_rank)?.store(std::process::id().into(), Ordering::Relaxed);
         Some(board)
@@ -137,6 +140,9 @@ impl Board {
 
     /// Waits until all ranks of the host are here. What each has written before is seen by all afterwards.
     pub(crate) fn barrier(&self) -> Result<(), Lost> {
+        if let Some(lost) = self.in_vain.get() {
+            return Err(lost);
+        }
         let generation = self.bell(GENERATION);
         let before = generation.load(Ordering::Acquire);
         let arrived = self.bell(ARRIVED).fetch_add(1, Ordering::AcqRel) + 1;
@@ -176,6 +182,7 @@ impl Board {
             }
         };
         self.bell(SLEEPERS).fetch_sub(1, Ordering::SeqCst);
+        self.in_vain.set(outcome.err());
         outcome
     }
 
@@ -279,7 +286,10 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         boards[0].pid(1).unwrap().store(child.id().into(), Ordering::Relaxed);
-        assert_eq!(boards[0].barrier(), Err(Lost { host_rank: 1, has_left: false }));
+        // It stays so: there is nobody who could come.
+        for _ in 0..3 {
+            assert_eq!(boards[0].barrier(), Err(Lost { host_rank: 1, has_left: false }));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a rank says when it enters a function that all ranks call together.
 
 use crate::board::RECORD;
+use crate::leftovers::TOLD;
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
@@ -22,11 +23,13 @@ pub(crate) enum What {
     DropLock,
     NewCells,
     DropCells,
+    NewBatch,
+    DropCommunicator,
     Guard,
     ToMpi,
 }
 
-const NAMES: [(What, &str); 14] = [
+const NAMES: [(What, &str); 16] = [
     (What::Barrier, "Communicator::barrier"),
     (What::Gather, "Communicator::all_gather"),
     (What::Split, "Communicator::split"),
@@ -36,9 +39,11 @@ const NAMES: [(What, &str); 14] = [
     (What::Assign, "SharedArray::assign"),
     (What::SetEach, "SharedArray::set_each"),
     (What::NewLock, "Lock::new"),
-    (What::DropLock, "the drop of a Lock"),
+    (What::DropLock, "Lock::close"),
     (What::NewCells, "the beginning of a Batch or a Lock"),
-    (What::DropCells, "the drop of a Batch or a Lock"),
+    (What::DropCells, "the end of a Batch or a Lock"),
+    (What::NewBatch, "BatchBuilder::build"),
+    (What::DropCommunicator, "the drop of a Communicator"),
     (What::Guard, "the end of exception_guard"),
     (What::ToMpi, "Communicator::to_mpi"),
 ];
@@ -55,7 +60,7 @@ impl fmt::Display for What {
 }
 
 /// The length of what a function says beside its name, in bytes.
-pub(crate) const PAYLOAD: usize = RECORD - 16;
+pub(crate) const PAYLOAD: usize = RECORD - 16 - size_of::<[u32; TOLD]>();
 
 /// What one rank says.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -67,6 +72,8 @@ pub(crate) struct Call {
     /// How many bytes of the payload are said.
     len: u32,
     _unused: u32,
+    /// The locks and batches that it has dropped, as far as these are not freed.
+    dropped: [u32; TOLD],
     payload: [u8; PAYLOAD],
 }
 
@@ -80,6 +87,14 @@ impl Call {
         call
     }
 
+    pub(crate) fn with_dropped(self, dropped: [u32; TOLD]) -> Self {
+        Call { dropped, ..self }
+    }
+
+    pub(crate) fn dropped(&self) -> [u32; TOLD] {
+        self.dropped
+    }
+
     pub(crate) fn bytes(&self) -> &[u8; RECORD] {
         bytemuck::cast_ref(self)
     }
@@ -90,6 +105,10 @@ impl Call {
 
     pub(crate) fn is(&self, what: What) -> bool {
         self.what == what as u32
+    }
+
+    pub(crate) fn object(&self) -> u32 {
+        self.object
     }
 
     /// What it says beside its name.

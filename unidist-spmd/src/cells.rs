@@ -2,6 +2,7 @@
 //! are on one host, by one-sided MPI else.
 
 use crate::call::What;
+use crate::leftovers::Leftover;
 use crate::memory::{Memory, Words};
 use crate::network::Window;
 use crate::{Communicator, Error, Result};
@@ -25,8 +26,7 @@ enum Place {
 impl Cells {
     /// As many cells as there are values, with those of the first rank. Collective, with as many values on all ranks.
     pub(crate) fn new(communicator: &Communicator, values: &[u64]) -> Result<Self> {
-        let object = communicator.next_object();
-        let lengths = communicator.agree(What::NewCells, object, &(values.len() as u64))?;
+        let (object, lengths) = communicator.agree_on_new(What::NewCells, &(values.len() as u64))?;
         check_lengths(lengths.iter().map(|call| call.payload()))?;
         let is_far = communicator.hosts() > 1;
         let place = match communicator.network() {
@@ -36,28 +36,26 @@ impl Cells {
         Ok(Cells { place, object, communicator: communicator.clone() })
     }
 
-    /// The cells are used no more. Collective; done at the drop at the latest.
+    /// Ends the cells. Collective; those that are dropped are ended later.
     ///
     /// # Errors
     ///
-    /// Other ranks do something else: then the cells stay until the job ends.
+    /// Other ranks do something else: then the cells are ended later, too.
     pub(crate) fn free(&mut self) -> Result<()> {
-        if matches!(self.place, Place::Freed) || !self.communicator.may_end_together() {
-            return Ok(());
-        }
-        let mut place = std::mem::replace(&mut self.place, Place::Freed);
         self.communicator.agree(What::DropCells, self.object, &())?;
-        if let Place::Far(window) = &mut place {
-            window.free()?;
+        match &mut std::mem::replace(&mut self.place, Place::Freed) {
+            Place::Far(window) => window.free(),
+            Place::Host(_) | Place::Freed => Ok(()),
         }
-        Ok(())
     }
 }
 
-impl Cells {
-    /// The other ranks do something else: the cells stay until the job ends.
-    pub(crate) fn forget(&mut self) {
-        std::mem::forget(std::mem::replace(&mut self.place, Place::Freed));
+/// It waits for nobody: see [`crate::leftovers`].
+impl Drop for Cells {
+    fn drop(&mut self) {
+        if let Place::Far(window) = std::mem::replace(&mut self.place, Place::Freed) {
+            self.communicator.leftovers().add(self.object, Leftover::Window(window));
+        }
     }
 }
 
@@ -125,14 +123,6 @@ impl Atomics for Cells {
             Place::Host(words) => words.numbers().compare_and_swap(cell, old, new),
             Place::Far(window) => window.compare_and_swap(cell, old, new),
             Place::Freed => Err(freed()),
-        }
-    }
-}
-
-impl Drop for Cells {
-    fn drop(&mut self) {
-        if let Err(error) = self.free() {
-            log::error!("a lock or batch cannot be freed: {error}");
         }
     }
 }

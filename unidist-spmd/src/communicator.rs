@@ -4,10 +4,11 @@ use crate::board::{Board, Lost};
 use crate::call::{Call, PAYLOAD, What, check_all_the_same};
 use crate::guard;
 use crate::hosts::Hosts;
+use crate::leftovers::Leftovers;
 use crate::memory::Memory;
 use crate::network::Network;
 use crate::{Error, Result};
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -29,6 +30,14 @@ use std::rc::Rc;
 /// # }
 /// ```
 ///
+/// # Levels of MPI
+///
+/// Over several hosts, a [`Lock`](crate::Lock) and a [`Batch`](crate::Batch) need one-sided operations, and have a thread of
+/// the first rank call MPI. Open MPI 4 has these operations over TCP only at the level `MPI_THREAD_SERIALIZED`, where
+/// threads take turns, and with `OMPI_MCA_osc=pt2pt` or the like in the environment, which [`Communicator::world`] sets
+/// unless something is set; with it, take a turn for calls of MPI of your own (`unidist_spmd::turn`). Other MPIs are used at
+/// the level `MPI_THREAD_MULTIPLE`.
+///
 /// # Ranks that fail
 ///
 /// While others wait for a rank of their host that has ended, or has dropped its communicator, they get
@@ -45,6 +54,7 @@ struct Inner {
     network: Option<Network>,
     /// How many arrays, locks and batches were made.
     objects: Cell<u32>,
+    leftovers: Leftovers,
     /// Of this communicator, and of those that it is a part of.
     guards: Rc<Guards>,
 }
@@ -66,12 +76,14 @@ impl Communicator {
             board: None,
             network: None,
             objects: Cell::new(0),
+            leftovers: Leftovers::default(),
             guards: Rc::default(),
         }))
     }
 
-    /// All ranks of the job. It initialises MPI if need be, at the level `MPI_THREAD_SERIALIZED`, and ends it when the
-    /// process ends: with an exit code other than 0, the whole job ends with it. Call it before there are other threads.
+    /// All ranks of the job. It initialises MPI if need be, for threads that call it at any time (with Open MPI 4 in turns:
+    /// [`MPI_THREAD_SERIALIZED`](Communicator#levels-of-mpi)), and ends it when the process ends: with an exit code other
+    /// than 0, the whole job ends with it. Call it before there are other threads.
     ///
     /// This process is [alone](Communicator::alone) if the program was built without MPI (the feature `mpi`), or if
     /// `UNIDIST_SPMD_LOCAL` is 1.
@@ -103,6 +115,7 @@ impl Communicator {
             board: Some(board),
             network: Some(network),
             objects: Cell::new(0),
+            leftovers: Leftovers::default(),
             guards,
         })))
     }
@@ -182,9 +195,14 @@ impl Communicator {
     ///
     /// Another rank called something else, or is lost. MPI refuses, or the ranks of a host cannot share memory.
     pub fn split(&self, color: Option<usize>, key: usize) -> Result<Option<Self>> {
-        self.agree(What::Split, 0, &())?;
+        let own =
+            Wish { named: u64::from(color.is_some()), color: color.unwrap_or(0) as u64, key: key as u64 };
+        let wishes: Vec<Wish> = self.agree(What::Split, 0, &own)?.iter().map(Call::payload).collect();
         match &self.0.network {
-            Some(network) => network.split(color, key, &self.0.guards),
+            Some(network) => {
+                let (color, place) = place_among(&wishes, self.rank());
+                network.split(color, place, &self.0.guards)
+            }
             None => Ok(color.map(|_| Communicator::alone())),
         }
     }
@@ -212,11 +230,17 @@ impl Communicator {
         &self.0.guards
     }
 
-    /// A number for the next array, lock or batch: the same on all ranks, since these are made by collective calls.
-    pub(crate) fn next_object(&self) -> u32 {
-        let number = self.0.objects.get().wrapping_add(1);
+    /// The same for a call that makes an array, a lock or a batch, which gets a number: the same on all ranks, since it
+    /// counts only what all have made together.
+    pub(crate) fn agree_on_new<P: Pod>(&self, what: What, payload: &P) -> Result<(u32, Vec<Call>)> {
+        let calls = self.agree(what, 0, payload)?;
+        let number = self.0.objects.get().wrapping_add(1).max(1);
         self.0.objects.set(number);
-        number
+        Ok((number, calls))
+    }
+
+    pub(crate) fn leftovers(&self) -> &Leftovers {
+        &self.0.leftovers
     }
 
     /// Tells all ranks what this one does, and gives what each of them has said. Collective.
@@ -236,47 +260,18 @@ impl Communicator {
 
     /// The same, whatever they do.
     pub(crate) fn exchange(&self, own: &Call) -> Result<Vec<Call>> {
-        let Some(board) = &self.0.board else { return Ok(vec![*own]) };
-        let lost = |lost| self.lost(lost);
-        let side = board.exchange(own.bytes()).map_err(lost)?;
-        let hosts = &self.0.hosts;
-        let own_host = hosts.of(self.0.rank);
-        let Some(network) = self.0.network.as_ref().filter(|_| hosts.count() > 1) else {
-            return Ok((0..own_host.size()).map(|place| Call::of(board.said(side, place))).collect());
-        };
-        if own_host.first() == self.0.rank {
-            let said: Vec<u8> = (0..own_host.size()).flat_map(|place| board.said(side, place)).collect();
-            board.tell(side, &network.gather(hosts, &said)?);
-        }
-        board.barrier().map_err(lost)?;
-        let places = (0..hosts.size()).map(|rank| hosts.place_in_order(rank));
-        Ok(places.map(|place| Call::of(board.said_by_all(side, place))).collect())
+        self.0.exchange(own)
     }
 
     /// Waits until all ranks of this host are here.
     pub(crate) fn host_barrier(&self) -> Result<()> {
-        self.0.board.as_ref().map_or(Ok(()), |board| board.barrier().map_err(|lost| self.lost(lost)))
+        self.0.board.as_ref().map_or(Ok(()), |board| board.barrier().map_err(|lost| self.0.lost(lost)))
     }
 
     /// An error if a rank of this host has ended or left.
     pub(crate) fn check_host(&self) -> Result<()> {
         let lost = self.0.board.as_ref().and_then(Board::lost);
-        lost.map_or(Ok(()), |lost| Err(self.lost(lost)))
-    }
-
-    fn lost(&self, lost: Lost) -> Error {
-        let own_host = self.0.hosts.of(self.0.rank);
-        let message = match lost.has_left {
-            true => "it has dropped its communicator while others waited for it",
-            false => "its process has ended",
-        };
-        Error::RankLost { rank: own_host.rank_at(lost.host_rank), message: message.to_owned() }
-    }
-
-    /// What is to become of something whose end is collective, when it is dropped: whether the others can be waited for. In
-    /// a panic they cannot: then the job ends, unless an exception guard is going to tell them.
-    pub(crate) fn may_end_together(&self) -> bool {
-        self.0.may_end_together()
+        lost.map_or(Ok(()), |lost| Err(self.0.lost(lost)))
     }
 
     /// Memory that the ranks of each host share. Collective.
@@ -294,6 +289,24 @@ impl Communicator {
 const MAX_VALUE: usize = 192;
 const _: () = assert!(MAX_VALUE <= PAYLOAD);
 
+/// The part that a rank wants to be in.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Wish {
+    named: u64,
+    color: u64,
+    key: u64,
+}
+
+/// Small numbers that say the same as the color and key of a rank: the first rank with that color, and its place by keys.
+fn place_among(wishes: &[Wish], rank: usize) -> (Option<usize>, usize) {
+    let own = wishes[rank];
+    let alike = |other: &Wish| other.named == own.named && other.color == own.color;
+    let color = wishes.iter().position(alike).filter(|_| own.named != 0);
+    let before = |(other, wish): &(usize, &Wish)| (wish.key, *other) < (own.key, rank);
+    (color, wishes.iter().enumerate().filter(before).count())
+}
+
 impl fmt::Debug for Communicator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -308,6 +321,39 @@ impl fmt::Debug for Communicator {
 }
 
 impl Inner {
+    /// Tells all ranks what this one does, and gives what each of them has said.
+    fn exchange(&self, own: &Call) -> Result<Vec<Call>> {
+        let Some(board) = &self.board else { return Ok(vec![*own]) };
+        let lost = |lost| self.lost(lost);
+        let own = own.with_dropped(self.leftovers.told());
+        let side = board.exchange(own.bytes()).map_err(lost)?;
+        let hosts = &self.hosts;
+        let own_host = hosts.of(self.rank);
+        let Some(network) = self.network.as_ref().filter(|_| hosts.count() > 1) else {
+            return Ok((0..own_host.size()).map(|place| Call::of(board.said(side, place))).collect());
+        };
+        if own_host.first() == self.rank {
+            let said = (0..own_host.size()).map(|place| board.said(side, place)).collect::<Vec<_>>();
+            board.tell(side, &network.gather(hosts, said.as_flattened()));
+        }
+        board.barrier().map_err(lost)?;
+        let places = (0..hosts.size()).map(|rank| hosts.place_in_order(rank));
+        let calls: Vec<Call> = places.map(|place| Call::of(board.said_by_all(side, place))).collect();
+        self.leftovers.free_what_all_have(&calls);
+        Ok(calls)
+    }
+
+    fn lost(&self, lost: Lost) -> Error {
+        let own_host = self.hosts.of(self.rank);
+        let message = match lost.has_left {
+            true => "it has dropped its communicator while others waited for it",
+            false => "its process has ended",
+        };
+        Error::RankLost { rank: own_host.rank_at(lost.host_rank), message: message.to_owned() }
+    }
+
+    /// Whether the end is one that the others will come to, too. In a panic it is not: then the job ends, unless an
+    /// exception guard is going to tell them.
     fn may_end_together(&self) -> bool {
         if !std::thread::panicking() || self.hosts.size() == 1 {
             return true;
@@ -325,11 +371,35 @@ impl Drop for Inner {
         if !self.may_end_together() {
             return;
         }
+        // In an exception guard, others may have failed and wait for nobody.
+        while !self.leftovers.is_empty() && self.guards.depth.get() == 0 {
+            let calls = self.exchange(&Call::new(What::DropCommunicator, 0, &()));
+            if !calls.is_ok_and(|calls| calls.iter().all(|call| call.is(What::DropCommunicator))) {
+                break;
+            }
+        }
         if let Some(board) = &self.board {
             board.leave();
         }
         if let Some(network) = &mut self.network {
             network.free();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_colors_and_keys_will_do() {
+        let wish =
+            |color: Option<u64>, key| Wish { named: color.is_some().into(), color: color.unwrap_or(0), key };
+        let wishes =
+            [wish(Some(u64::MAX), 9), wish(None, 0), wish(Some(0), u64::MAX), wish(Some(u64::MAX), 3)];
+        assert_eq!(place_among(&wishes, 0), (Some(0), 2));
+        assert_eq!(place_among(&wishes, 1), (None, 0));
+        assert_eq!(place_among(&wishes, 2), (Some(2), 3));
+        assert_eq!(place_among(&wishes, 3), (Some(0), 1));
     }
 }

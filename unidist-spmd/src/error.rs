@@ -8,7 +8,7 @@ use std::time::Duration;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a pattern did not do what it was asked for. What a function does with all ranks together fails on all of them, with
-/// the same error.
+/// the same error; but that a rank is lost, only those of its host are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {

@@ -16,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs `body` on every rank, and makes a failure known to all: an error that it returns, or a panic. Collective.
 ///
 /// All ranks get the value of their body, or all get the same [`Error::Failed`], with the first rank that has failed and
-/// its cause. A rank that is in a collective function meanwhile gets this error from it; one that does something else for
-/// longer than five seconds, or waits for something that never comes, has the whole job end, with the message of the rank
-/// that failed. What failed is also said on standard error, at once.
+/// its cause. A rank that is in a collective function of this communicator meanwhile gets this error from it; one that does
+/// something else for longer than five seconds, or waits for something that never comes, has the whole job end, with the
+/// message of the rank that failed. What failed is also said on standard error, at once.
 ///
 /// ```
 /// use unidist_spmd::{Communicator, Error, exception_guard};
@@ -55,9 +55,13 @@ pub fn exception_guard_within<R, E: Display>(
     body: impl FnOnce() -> Result<R, E>,
 ) -> Result<R> {
     let guards = communicator.guards();
-    guards.depth.set(guards.depth.get() + 1);
+    let depth = guards.depth.get() + 1;
+    guards.depth.set(depth);
+    if depth == 1 {
+        guards.is_told.set(false);
+    }
     let outcome = catch_unwind(AssertUnwindSafe(body));
-    guards.depth.set(guards.depth.get() - 1);
+    guards.depth.set(depth - 1);
     let was_told = guards.is_told.replace(false);
     let outcome = match outcome {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
@@ -67,11 +71,19 @@ pub fn exception_guard_within<R, E: Display>(
     let own_cause = outcome.as_ref().err().filter(|_| !was_told);
     let _watch = own_cause.map(|cause| Watch::start(patience, communicator, cause));
     let said = Outcome::of(outcome.as_ref().err().map(String::as_str), was_told);
-    let own = Call::new(What::Guard, 0, &said);
+    let own = Call::new(What::Guard, depth, &said);
     loop {
         let calls = communicator.exchange(&own)?;
-        // The others may be in some other function: now they know.
-        if calls.iter().all(|call| call.is(What::Guard)) {
+        // The others may be in some other function, or at the end of a guard inside of this one: now they know.
+        let at_end = calls.iter().filter(|call| call.is(What::Guard));
+        if at_end.clone().any(|call| call.object() < depth) {
+            guards.is_told.set(true);
+            let failed = any_failure(&calls, communicator.places());
+            let differ =
+                "some ranks are at the end of an exception_guard, others of one inside of it".to_owned();
+            return Err(failed.unwrap_or(Error::Mismatch { message: differ }));
+        }
+        if at_end.filter(|call| call.object() == depth).count() == calls.len() {
             let failed = first_failure(&calls, communicator.places());
             let failed = failed.or_else(|| any_failure(&calls, communicator.places()));
             return match (failed, outcome) {
@@ -166,11 +178,8 @@ impl Watch {
         let wait = move || {
             if end.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let seconds = patience.as_secs_f64();
-                eprintln!(
-                    "unidist: {text}; the others have not ended theirs in {seconds} s: the job is ended"
-                );
-                // This thread may not call MPI; the launcher ends the others when this process has ended so.
-                std::process::abort();
+                let late = format!("{text}; the others have not ended theirs in {seconds} s");
+                crate::network::abort_from_thread(&late);
             }
         };
         if size > 1 && std::thread::Builder::new().name("unidist-guard".into()).spawn(wait).is_err() {

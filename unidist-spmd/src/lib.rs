@@ -20,6 +20,7 @@ mod communicator;
 mod error;
 mod guard;
 mod hosts;
+mod leftovers;
 mod lock;
 mod memory;
 mod network;

@@ -70,7 +70,7 @@ impl Memory {
             _ => Ok((Memory { map: None }, None, nothing)),
         };
         let offers = gather(made.as_ref().map_or_else(|error| Offer::failed(MAKE, error), |made| made.2))?;
-        failure(&offers, len)?;
+        failure(&offers)?;
         // It cannot have failed, since this rank is among the offers.
         let Ok((memory, file, _)) = made else { return Err(Error::Memory { message: "lost".into() }) };
         let has_to_open = len > 0 && !is_alone && rank != first;
@@ -79,7 +79,7 @@ impl Memory {
             _ => Ok(memory),
         };
         let outcome = opened.as_ref().map_or_else(|failed| *failed, |_| nothing);
-        failure(&gather(outcome)?, len)?;
+        failure(&gather(outcome)?)?;
         drop(file); // all have opened it
         opened.map_err(|_| Error::Memory { message: "lost".into() })
     }
@@ -144,7 +144,7 @@ fn system() -> u64 {
 }
 
 /// The failure of the first rank that has failed.
-fn failure(offers: &[Offer], len: usize) -> Result<()> {
+fn failure(offers: &[Offer]) -> Result<()> {
     let Some((rank, offer)) = offers.iter().enumerate().find(|(_, offer)| offer.error != 0) else {
         return Ok(());
     };
@@ -158,7 +158,7 @@ fn failure(offers: &[Offer], len: usize) -> Result<()> {
         _ => "",
     };
     let error = io::Error::from_raw_os_error(offer.error);
-    Err(Error::Memory { message: format!("rank {rank} {stage} {len} bytes: {error}{advice}") })
+    Err(Error::Memory { message: format!("rank {rank} {stage} it: {error}{advice}") })
 }
 
 /// Memory as numbers that all who share it read and change at any time.
@@ -244,11 +244,10 @@ mod tests {
     #[test]
     fn the_first_failure_is_that_of_all() {
         let failed = Offer::failed(OPEN, &io::Error::from_raw_os_error(13));
-        let error = failure(&[Offer::zeroed(), failed], 100).unwrap_err();
+        let error = failure(&[Offer::zeroed(), failed]).unwrap_err();
         let text = error.to_string();
         assert!(
-            text.contains("rank 1 cannot open 100 bytes: Permission denied")
-                && text.contains("one container"),
+            text.contains("rank 1 cannot open it: Permission denied") && text.contains("one container"),
             "{text}"
         );
     }

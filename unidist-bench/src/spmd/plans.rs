@@ -73,7 +73,7 @@ pub(super) fn notes(versions: Option<&Versions>) -> String {
 }
 
 const OF_BOTH: [&str; 4] = [
-    "Four ranks on one host, or two hosts with one each. A duration is that of the rank for which it took longest, from a \
+    "Four ranks, on one host or on two hosts. A duration is that of the rank for which it took longest, from a \
      common barrier on. The ratio is how many times as fast as pshmem this was in the same round.",
     "lock + unlock: by the first rank, which has the list of those that wait, or by the last one; nobody else wants the \
      lock, and the others wait in a barrier: ours asleep.",

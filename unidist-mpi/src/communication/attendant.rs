@@ -29,7 +29,9 @@ impl Attendant {
             let (mut last, mut since) = (None, Instant::now());
             while !end.load(Ordering::Acquire) {
                 // Whoever else calls MPI has it look around, too; and once MPI ends, nobody's turn comes any more.
-                if let Some(_turn) = Mpi::turn_if_free() {
+                if let Some(_turn) = Mpi::turn_if_free()
+                    && !Mpi::is_over()
+                {
                     ranks.look_around();
                     let now = Some(pulse());
                     if now != last {

@@ -8,7 +8,7 @@ use std::ffi::c_int;
 use std::ops::Range;
 
 /// The length of a piece in bytes: long enough that starting one does not count.
-pub const PIECE: usize = 1 << 20;
+pub const PIECE: usize = 4 << 20;
 /// So many pieces are under way at once.
 const DEPTH: usize = 8;
 

@@ -8,7 +8,7 @@ use mpi::ffi;
 use mpi::raw::FromRaw;
 use mpi::topology::SimpleCommunicator;
 use std::ffi::c_int;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Whose turn it is to call MPI, in programs of ranks.
@@ -56,9 +56,9 @@ impl Pauses {
         if waited < AWAKE { Duration::ZERO } else { (waited / PART).min(LONGEST) }
     }
 
-    /// Waits for a little.
-    pub fn pause(&self) {
-        match self.next() {
+    /// Waits for a little, and not longer than this.
+    pub fn pause(&self, most: Duration) {
+        match self.next().min(most) {
             Duration::ZERO => std::hint::spin_loop(),
             time => std::thread::sleep(time),
         }
@@ -144,12 +144,12 @@ impl Communicator {
                 .checked_add(*len)
                 .ok_or_else(|| MpiError("more than 2 GiB cannot be gathered".into()))?;
         }
+        let turn = Mpi::turn();
         let fits =
             usize::try_from(total) == Ok(all.len()) && lengths.get(self.rank()) == Some(&number(own.len())?);
         if !fits || lengths.len() != self.size() {
             return Err(MpiError("what is to be gathered has other lengths".into()));
         }
-        let turn = Mpi::turn();
         // SAFETY: there is room for what each rank sends; all of it lives until the request has ended.
         let mut request = unsafe {
             let mut request = ffi::RSMPI_REQUEST_NULL;
@@ -177,7 +177,7 @@ impl Communicator {
             drop(turn);
             match tested {
                 Ok(()) if ended != 0 => return Ok(()),
-                Ok(()) => pauses.pause(),
+                Ok(()) => pauses.pause(LONGEST),
                 Err(error) => {
                     Mpi::abort(&format!("MPI failed while ranks told each other something: {error}"))
                 }
@@ -205,6 +205,8 @@ impl Communicator {
         unsafe {
             let mut raw = ffi::RSMPI_COMM_NULL;
             check(ffi::MPI_Comm_dup(self.raw, &mut raw))?;
+            // That crate does not look at what MPI returns.
+            check(ffi::MPI_Comm_set_errhandler(raw, ffi::RSMPI_ERRORS_ARE_FATAL))?;
             Ok(SimpleCommunicator::from_raw(raw))
         }
     }
@@ -266,7 +268,11 @@ impl Mpi {
 
     /// The same, unless it is another one's.
     pub fn turn_if_free() -> Option<MutexGuard<'static, ()>> {
-        TURN.try_lock().ok()
+        match TURN.try_lock() {
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(turn)) => Some(turn.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Whether MPI can be called no more.
@@ -275,6 +281,18 @@ impl Mpi {
         // SAFETY: these two may be called at any time.
         unsafe { (ffi::MPI_Initialized(&mut initialised), ffi::MPI_Finalized(&mut finalised)) };
         initialised == 0 || finalised != 0
+    }
+
+    /// The same from a thread that does not call MPI else: by MPI if no other thread is in it, else by the launcher, which
+    /// sees this process end.
+    pub fn abort_from_thread(why: &str) -> ! {
+        match Mpi::turn_if_free() {
+            Some(_turn) if !Mpi::is_over() && Mpi(()).allows_turns() => Mpi::abort(why),
+            _ => {
+                eprintln!("unidist: {why}: the job is ended");
+                std::process::abort()
+            }
+        }
     }
 
     /// Ends the whole job, and says why.

@@ -71,6 +71,7 @@ impl Window {
         let refused = group.all_gather(refused.as_bytes())?.into_iter().find(|text| !text.is_empty());
         if let Some(refused) = refused {
             drop(started);
+            window.ranks = None; // the first rank's is gone, and they are freed together
             window.free()?;
             return Err(MpiError(String::from_utf8_lossy(&refused).into_owned()));
         }
@@ -82,13 +83,13 @@ impl Window {
     ///
     /// # Errors
     ///
-    /// There is no such cell, or MPI fails.
+    /// There is no such cell. A failure of MPI ends the job.
     pub fn add(&self, cell: usize, value: u64) -> Result<u64, MpiError> {
         let place = self.place(cell)?;
         let mut was = 0_u64;
         // SAFETY: the cell is there; both numbers live until the operation has ended, which the flush waits for.
         unsafe {
-            check(ffi::MPI_Fetch_and_op(
+            lent(ffi::MPI_Fetch_and_op(
                 (&raw const value).cast(),
                 (&raw mut was).cast(),
                 ffi::RSMPI_UINT64_T,
@@ -96,8 +97,8 @@ impl Window {
                 place,
                 ffi::RSMPI_SUM,
                 self.raw,
-            ))?;
-            self.finish()?;
+            ));
+            self.finish();
         }
         Ok(was)
     }
@@ -106,13 +107,13 @@ impl Window {
     ///
     /// # Errors
     ///
-    /// There is no such cell, or MPI fails.
+    /// There is no such cell. A failure of MPI ends the job.
     pub fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64, MpiError> {
         let place = self.place(cell)?;
         let mut was = 0_u64;
         // SAFETY: see `add`.
         unsafe {
-            check(ffi::MPI_Compare_and_swap(
+            lent(ffi::MPI_Compare_and_swap(
                 (&raw const new).cast(),
                 (&raw const old).cast(),
                 (&raw mut was).cast(),
@@ -120,8 +121,8 @@ impl Window {
                 HOME,
                 place,
                 self.raw,
-            ))?;
-            self.finish()?;
+            ));
+            self.finish();
         }
         Ok(was)
     }
@@ -131,13 +132,13 @@ impl Window {
     /// # Safety
     ///
     /// The numbers that were lent to it live until this returns.
-    unsafe fn finish(&self) -> Result<(), MpiError> {
+    unsafe fn finish(&self) {
         let one = 1_u64;
         // SAFETY: see above; the first cell is there.
         unsafe {
             let (from, kind) = ((&raw const one).cast(), ffi::RSMPI_UINT64_T);
-            check(ffi::MPI_Accumulate(from, 1, kind, HOME, PULSE, 1, kind, ffi::RSMPI_SUM, self.raw))?;
-            check(ffi::MPI_Win_flush(HOME, self.raw))
+            lent(ffi::MPI_Accumulate(from, 1, kind, HOME, PULSE, 1, kind, ffi::RSMPI_SUM, self.raw));
+            lent(ffi::MPI_Win_flush(HOME, self.raw));
         }
     }
 
@@ -170,6 +171,13 @@ impl Window {
             check(ffi::MPI_Win_unlock_all(self.raw))?;
             check(ffi::MPI_Win_free(&mut self.raw))
         }
+    }
+}
+
+/// What was lent to MPI cannot be had back if it fails, so that ends the job.
+fn lent(code: c_int) {
+    if let Err(error) = check(code) {
+        Mpi::abort(&format!("MPI failed in the midst of a one-sided operation: {error}"));
     }
 }
 

@@ -16,6 +16,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Index;
 use storage::Storage;
 
+/// Elements are aligned to so many bytes at the most.
+const MOST_ALIGNED: usize = 4096;
+
 /// How much is received at once that does not lie together in the array.
 const SECTION: usize = 8 << 20;
 
@@ -110,23 +113,30 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     /// something else, or is lost.
     pub fn new(shape: impl IntoDimension<Dim = D>, communicator: &Communicator) -> Result<Self> {
         let shape = shape.into_dimension();
-        let object = communicator.next_object();
-        let calls = communicator.agree(What::NewArray, object, &Kind::of::<T>(shape.slice()))?;
+        const { assert!(align_of::<T>() <= MOST_ALIGNED, "memory is aligned to pages, and no more") }
+        let (object, calls) = communicator.agree_on_new(What::NewArray, &Kind::of::<T>(shape.slice()))?;
         check_kinds(&calls.iter().map(|call| call.payload()).collect::<Vec<_>>())?;
-        let len = shape.size_checked().and_then(|len| len.checked_mul(size_of::<T>()));
-        let len = len.filter(|len| isize::try_from(*len).is_ok()).ok_or_else(|| {
+        // Also what there would be without the axes of length 0 has to be something that can be counted.
+        let lengths = shape.slice().iter().filter(|len| **len > 0);
+        let all = lengths.copied().try_fold(size_of::<T>(), usize::checked_mul);
+        let all = all.filter(|all| isize::try_from(*all).is_ok()).ok_or_else(|| {
             let message = format!("an array of shape {:?} is larger than memory can be", shape.slice());
             Error::argument(&What::NewArray.to_string(), message)
         })?;
+        let len = if shape.slice().contains(&0) { 0 } else { all };
         let storage = Storage::new(communicator.memory(len)?);
         Ok(SharedArray { communicator: communicator.clone(), object, shape, storage })
     }
 
     /// This host's copy.
+    ///
+    /// # Panics
+    ///
+    /// A rank was lost while the array was written, which was an error then: others may still be writing.
     pub fn view(&self) -> ArrayView<'_, T, D> {
         match self.storage.view(&self.shape) {
             Some(view) => view,
-            None => unreachable!("the memory was made for the shape"),
+            None => panic!("a rank was lost while this array was written: nobody can say what is in it"),
         }
     }
 
@@ -236,12 +246,13 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         let calls = self.communicator.agree(what, self.object, &own)?;
         let (shape, size) = (self.shape.slice().to_vec(), size_of::<T>());
         let updates = updates(&Requests { what, calls: &calls, shape: &shape, size })?;
-        let data = data.as_ref().map(|data| data.as_standard_layout());
+        let is_source = updates.iter().any(|update| update.source == self.communicator.rank());
+        let data = data.as_ref().filter(|_| is_source).map(|data| data.as_standard_layout());
         let bytes = data.as_ref().and_then(|data| data.as_slice()).map(bytemuck::cast_slice::<T, u8>);
         for update in updates.iter().filter(|update| update.block.len() > 0) {
             self.carry_out(update, bytes.unwrap_or_default());
         }
-        self.communicator.host_barrier()
+        self.communicator.host_barrier().inspect_err(|_| self.storage.lose())
     }
 
     /// Does this rank's part of an update; `bytes` is what this rank gives.
@@ -257,7 +268,7 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
                 let next = next.unwrap_or_default();
                 network.send(next, bytes, |piece| self.storage.put(block, piece.clone(), &bytes[piece]));
             }
-            (None, _) => self.storage.put(block, 0..block.len(), bytes),
+            (None, _) => self.storage.put_all(block, bytes, communicator.host_size()),
             (Some(before), Some(network)) => match block.as_range() {
                 Some(place) => network.receive(before, next, self.storage.bytes(place)),
                 None => self.receive_apart(block, |section| network.receive(before, next, section)),

@@ -118,7 +118,7 @@ impl BatchBuilder {
             ("stale_after", hash(&self.stale_after)),
         ];
         let hashes = arguments.map(|(_, hash)| hash);
-        let calls = communicator.agree(What::NewCells, communicator.next_object(), &hashes)?;
+        let calls = communicator.agree(What::NewBatch, 0, &hashes)?;
         let first = calls.first().map_or(hashes, Call::payload);
         for (rank, said) in calls.iter().map(Call::payload::<[u64; 5]>).enumerate() {
             if let Some(at) = (0..arguments.len()).find(|&at| said[at] != first[at]) {

@@ -13,8 +13,9 @@ use turn::Turn;
 /// A lock over all ranks of a communicator: first come, first served. Two locks on one communicator have nothing to do with
 /// each other.
 ///
-/// It is made by all ranks together, and dropped or [closed](Lock::close) by all together; in between each rank takes it
-/// when it likes. Who waits sleeps.
+/// It is made by all ranks together, and [closed](Lock::close) by all together; in between each rank takes it when it
+/// likes. Who waits sleeps. A rank may also just drop it: what MPI holds for it over several hosts is freed when all ranks
+/// have, in the next collective function of the communicator.
 ///
 /// ```
 /// use unidist_spmd::{Communicator, Lock};
@@ -49,7 +50,6 @@ pub struct Lock {
     held: Option<Ticket>,
     /// A ticket for which this rank has waited too long, and which is perhaps still out.
     left: Option<Ticket>,
-    is_open: bool,
 }
 
 impl Lock {
@@ -63,9 +63,8 @@ impl Lock {
         if ranks > MOST_RANKS {
             return Err(Error::argument("Lock::new", format!("{ranks} ranks are more than {MOST_RANKS}")));
         }
-        let object = communicator.next_object();
-        communicator.agree(What::NewLock, object, &())?;
-        let turn = Turn::new(communicator)?;
+        let (object, _) = communicator.agree_on_new(What::NewLock, &())?;
+        let turn = Turn::new(communicator, object)?;
         Ok(Lock {
             queue: Queue::new(communicator.rank(), ranks),
             cells: Cells::new(communicator, &vec![0; Queue::cells(ranks)])?,
@@ -74,7 +73,6 @@ impl Lock {
             object,
             held: None,
             left: None,
-            is_open: true,
         })
     }
 
@@ -111,13 +109,15 @@ impl Lock {
         Ok(has_it.then(|| LockGuard { lock: self }))
     }
 
-    /// Ends the lock. Collective, as its drop is.
+    /// Ends the lock. Collective.
     ///
     /// # Errors
     ///
     /// Other ranks call something else, or one is lost.
     pub fn close(mut self) -> Result<()> {
-        self.end()
+        self.communicator.agree(What::DropLock, self.object, &())?;
+        self.turn.free()?;
+        self.cells.free()
     }
 
     /// A guard that was forgotten never gives the lock back.
@@ -139,7 +139,8 @@ impl Lock {
             }
             Entry::Waiting(ticket) => ticket,
         };
-        let waited = self.turn.wait(&self.communicator, ticket, deadline);
+        let was_passed = || self.queue.was_passed(&self.cells, ticket);
+        let waited = self.turn.wait(ticket, deadline, was_passed);
         if waited == Ok(true) || !self.queue.give_up(&self.cells, ticket)? {
             self.held = Some(ticket);
             return Ok(true);
@@ -153,26 +154,6 @@ impl Lock {
         match self.queue.leave(&self.cells, ticket)? {
             Some((rank, ticket)) => self.turn.tell(rank, ticket),
             None => Ok(()),
-        }
-    }
-
-    fn end(&mut self) -> Result<()> {
-        if !std::mem::take(&mut self.is_open) || !self.communicator.may_end_together() {
-            return Ok(());
-        }
-        if let Err(error) = self.communicator.agree(What::DropLock, self.object, &()) {
-            self.cells.forget();
-            return Err(error);
-        }
-        self.turn.free()?;
-        self.cells.free()
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        if let Err(error) = self.end() {
-            log::error!("a lock cannot be ended: {error}");
         }
     }
 }

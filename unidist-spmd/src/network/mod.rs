@@ -3,11 +3,11 @@
 #[cfg(feature = "mpi")]
 mod ranks;
 #[cfg(feature = "mpi")]
-pub(crate) use ranks::{Network, Tokens, Window, abort, world};
+pub(crate) use ranks::{Network, Tokens, Window, abort, abort_from_thread, world};
 #[cfg(feature = "mpi")]
 pub use ranks::{Turn, turn};
 
 #[cfg(not(feature = "mpi"))]
 mod none;
 #[cfg(not(feature = "mpi"))]
-pub(crate) use none::{Network, Tokens, Window, abort, world};
+pub(crate) use none::{Network, Tokens, Window, abort, abort_from_thread, world};

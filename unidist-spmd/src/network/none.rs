@@ -25,12 +25,16 @@ pub(crate) fn abort(why: &str) -> ! {
     std::process::abort()
 }
 
+pub(crate) fn abort_from_thread(why: &str) -> ! {
+    abort(why)
+}
+
 impl Network {
     pub(crate) fn gather_offers(&self, _: &Offer) -> Result<Vec<Offer>> {
         match *self {}
     }
 
-    pub(crate) fn gather(&self, _: &Hosts, _: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn gather(&self, _: &Hosts, _: &[u8]) -> Vec<u8> {
         match *self {}
     }
 
@@ -82,11 +86,11 @@ impl Tokens {
         match *self {}
     }
 
-    pub(crate) fn pause(&self, _: std::time::Instant) {
+    pub(crate) fn pause(&self, _: std::time::Instant, _: Option<std::time::Duration>) {
         match *self {}
     }
 
-    pub(crate) fn free(&mut self) {
+    pub(crate) fn free(&mut self) -> Result<()> {
         match *self {}
     }
 }

@@ -8,11 +8,14 @@ use crate::{Communicator, Error, Result};
 use bytemuck::Zeroable;
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 use unidist_mpi::AnyCommunicator;
 use unidist_mpi::communication::{Communicator as Group, Mpi, MpiError, Pauses, window};
 
 /// What the transfers of arrays are told by.
 const DATA: i32 = 1;
+/// Who waits for a token looks at least this often.
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 /// What the tokens of locks are told by.
 const TOKEN: i32 = 2;
 
@@ -31,6 +34,11 @@ fn failed(error: MpiError) -> Error {
 /// Ends the whole job.
 pub(crate) fn abort(why: &str) -> ! {
     Mpi::abort(why)
+}
+
+/// The same from a thread that does not call MPI else.
+pub(crate) fn abort_from_thread(why: &str) -> ! {
+    Mpi::abort_from_thread(why)
 }
 
 /// All ranks of the job.
@@ -111,8 +119,9 @@ const NOT_INSIDE: u64 = u64::MAX;
 fn connect(mut all: Group, members: Option<Vec<Option<usize>>>, guards: Rc<Guards>) -> Result<Communicator> {
     let turn = Mpi::turn();
     let (hosts, leaders) = places(&all, members).inspect_err(|_| all.free())?;
+    let rank = all.rank();
     drop(turn);
-    Communicator::connect(all.rank(), hosts, Network { all, leaders }, guards)
+    Communicator::connect(rank, hosts, Network { all, leaders }, guards)
 }
 
 /// Who is where, and the first ranks of all hosts, on each of them.
@@ -190,13 +199,16 @@ impl Network {
     }
 
     /// What all ranks say, host by host; the first rank of each host brings what those there say.
-    pub(crate) fn gather(&self, hosts: &Hosts, said: &[u8]) -> Result<Vec<u8>> {
+    /// A failure ends the job: the others of the host wait.
+    pub(crate) fn gather(&self, hosts: &Hosts, said: &[u8]) -> Vec<u8> {
         let lengths: Vec<usize> = hosts.sizes().map(|size| size * crate::board::RECORD).collect();
         let mut all = vec![0; lengths.iter().sum()];
-        if let Some(leaders) = &self.leaders {
-            leaders.gather_asleep(said, &lengths, &mut all).map_err(failed)?;
+        if let Some(leaders) = &self.leaders
+            && let Err(error) = leaders.gather_asleep(said, &lengths, &mut all)
+        {
+            abort(&format!("the hosts cannot exchange anything: {error}"));
         }
-        Ok(all)
+        all
     }
 
     pub(crate) fn split(
@@ -293,15 +305,18 @@ impl Tokens {
         self.0.receive_number(TOKEN).map_err(failed)
     }
 
-    /// Waits for a little, the less the shorter it was waited so far.
-    pub(crate) fn pause(&self, since: std::time::Instant) {
-        Pauses::since(since).pause();
+    /// Waits for a little, the less the shorter it was waited so far, and not longer than `most`.
+    pub(crate) fn pause(&self, since: Instant, most: Option<Duration>) {
+        Pauses::since(since).pause(most.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE));
     }
 
-    pub(crate) fn free(&mut self) {
+    /// Takes what nobody waits for any more, and ends. Collective.
+    pub(crate) fn free(&mut self) -> Result<()> {
+        while self.receive()?.is_some() {}
         let _turn = Mpi::turn();
         if !Mpi::is_over() {
             self.0.free();
         }
+        Ok(())
     }
 }

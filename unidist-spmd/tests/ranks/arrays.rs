@@ -13,6 +13,7 @@ pub(super) const TESTS: &[Test] = &[
     ("ranks name different sources", different_sources),
     ("ranks make different arrays", different_arrays),
     ("ranks set different arrays", different_arrays_set),
+    ("one rank makes no array", one_makes_none),
     ("no elements", no_elements),
     ("large parts", large_parts),
     ("large parts that lie apart", large_parts_apart),
@@ -142,6 +143,21 @@ fn different_arrays_set(world: &Communicator) {
     assert_eq!((one[0], other[0]), (1, 1));
 }
 
+/// What is made afterwards has the same number on all ranks.
+fn one_makes_none(world: &Communicator) {
+    if world.size() == 1 {
+        return;
+    }
+    let outcome = match world.rank() {
+        0 => world.barrier(),
+        _ => SharedArray::<u32, _>::new(1, world).map(drop),
+    };
+    same_error(world, outcome, "rank 0 calls Communicator::barrier, rank 1 calls SharedArray::new");
+    let mut array = SharedArray::<u32, _>::new(1, world).unwrap();
+    array.set(Some(array![1].view()), 0, 0).unwrap();
+    assert_eq!(array[0], 1);
+}
+
 fn no_elements(world: &Communicator) {
     let mut array = SharedArray::<f64, _>::new((4, 0), world).unwrap();
     assert!(array.is_empty());
@@ -153,6 +169,7 @@ fn no_elements(world: &Communicator) {
     full.set(Some(Array2::zeros((0, 3)).view()), (4, 0), 0).unwrap();
     let scalar = SharedArray::<f64, _>::new((), world).unwrap();
     assert_eq!(scalar[()], 0.0);
+    same_error(world, SharedArray::<u64, _>::new((0, usize::MAX), world), "larger than memory can be");
 }
 
 /// A number for each place, which no other place nearby has.

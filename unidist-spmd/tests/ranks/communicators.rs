@@ -42,6 +42,9 @@ fn parts_of_the_ranks(world: &Communicator) {
     assert_eq!(part.all_gather(rank).unwrap(), members);
     let one = world.split((rank == last(world)).then_some(7), 0).unwrap();
     assert_eq!(one.map(|one| one.size()), (rank == last(world)).then_some(1));
+    // Any numbers will do.
+    let part = world.split(Some(usize::MAX - rank % 2), usize::MAX - rank).unwrap().unwrap();
+    assert_eq!(part.all_gather(rank).unwrap(), members);
     let host = world.split_by_host().unwrap();
     assert_eq!((host.size(), host.rank(), host.hosts()), (world.host_size(), world.host_rank(), 1));
 }

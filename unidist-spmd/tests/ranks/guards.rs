@@ -9,6 +9,8 @@ pub(super) const TESTS: &[Test] = &[
     ("one returns an error", one_returns_an_error),
     ("one panics in the midst", one_panics),
     ("several fail", several_fail),
+    ("one fails that has a lock", one_fails_that_has_a_lock),
+    ("one fails outside of an inner guard", one_fails_outside),
 ];
 
 fn all_are_fine(world: &Communicator) {
@@ -42,6 +44,37 @@ fn one_panics(world: &Communicator) {
     });
     let error = same_error(world, outcome, "it has panicked: in round 3");
     assert!(matches!(error, Error::Failed { rank, .. } if rank == last(world)), "{error:?}");
+    world.barrier().unwrap();
+}
+
+/// It drops what it has on the way out, and says so first of all.
+fn one_fails_that_has_a_lock(world: &Communicator) {
+    let outcome = exception_guard(world, || {
+        let mut lock = Lock::new(world)?;
+        let mut array = SharedArray::<u32, _>::new(3, world)?;
+        drop(lock.lock()?);
+        if world.rank() == last(world) {
+            return Err(Error::Argument { call: "input".into(), message: "there is none".into() });
+        }
+        array.set(Some(array![1].view()), 1, 0)
+    });
+    same_error(world, outcome, &format!("rank {} on ", last(world)));
+    // Locks and arrays are made and dropped as before.
+    for _ in 0..10 {
+        let mut lock = Lock::new(world).unwrap();
+        drop(lock.lock().unwrap());
+    }
+    world.barrier().unwrap();
+}
+
+fn one_fails_outside(world: &Communicator) {
+    let outcome = exception_guard(world, || {
+        if world.rank() == last(world) {
+            return Err("no input".to_owned());
+        }
+        exception_guard(world, || world.barrier().or(Ok::<_, String>(()))).map_err(|error| error.to_string())
+    });
+    same_error(world, outcome, "has failed: no input");
     world.barrier().unwrap();
 }
 

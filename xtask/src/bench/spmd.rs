@@ -14,7 +14,7 @@ use std::time::Duration;
 /// How many ranks there are on one host.
 const RANKS: u32 = 4;
 /// How many ranks each of several hosts has.
-const ACROSS: [u32; 2] = [1, 1];
+const ACROSS: [u32; 2] = [2, 2];
 
 /// The arguments of `bench spmd`.
 #[derive(Debug, clap::Args)]
