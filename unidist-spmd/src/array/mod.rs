@@ -268,7 +268,7 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
                 let next = next.unwrap_or_default();
                 network.send(next, bytes, |piece| self.storage.put(block, piece.clone(), &bytes[piece]));
             }
-            (None, _) => self.storage.put_all(block, bytes, communicator.host_size()),
+            (None, _) => self.storage.put(block, 0..block.len(), bytes),
             (Some(before), Some(network)) => match block.as_range() {
                 Some(place) => network.receive(before, next, self.storage.bytes(place)),
                 None => self.receive_apart(block, |section| network.receive(before, next, section)),

@@ -9,9 +9,6 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
 
-/// To write so many bytes takes far longer than to start a thread.
-const WORTH_A_THREAD: usize = 8 << 20;
-
 /// Writes some bytes of a block.
 ///
 /// # Safety
@@ -23,8 +20,57 @@ unsafe fn write(memory: &Memory, block: &Block, part: Range<usize>, bytes: &[u8]
         let source = &bytes[source.start - from..source.end - from];
         assert!(place.end <= memory.len() && place.len() == source.len(), "a part is inside of its array");
         // SAFETY: the place is inside of the memory and as long as the source, which lies elsewhere.
-        unsafe { memory.start().add(place.start).copy_from_nonoverlapping(source.as_ptr(), source.len()) };
+        unsafe { copy(source, memory.start().add(place.start)) };
     });
+}
+
+/// From so many bytes on, what is written would only push other things out of the caches.
+const LARGE: usize = 4 << 20;
+
+/// Copies bytes.
+///
+/// # Safety
+///
+/// There is room for them, elsewhere, that nobody reads or writes meanwhile.
+unsafe fn copy(from: &[u8], to: *mut u8) {
+    // SAFETY: see above.
+    unsafe {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        if from.len() >= LARGE {
+            return copy_past_caches(from, to);
+        }
+        to.copy_from_nonoverlapping(from.as_ptr(), from.len());
+    }
+}
+
+/// The same for many bytes, which are not read into the caches before they are overwritten.
+///
+/// # Safety
+///
+/// As for [`copy`].
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+unsafe fn copy_past_caches(from: &[u8], to: *mut u8) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+    /// What is written at once.
+    const LINE: usize = 64;
+    const WORDS: usize = LINE / size_of::<__m128i>();
+    let (head, rest) = from.split_at(to.align_offset(LINE).min(from.len()));
+    let lines = rest.chunks_exact(LINE);
+    let tail = lines.remainder();
+    // SAFETY: each part is written where it belongs in the room; lines begin where they are aligned, and are read from
+    // wherever they are. The fence has other cores see them before whatever is written later.
+    unsafe {
+        to.copy_from_nonoverlapping(head.as_ptr(), head.len());
+        let mut place = to.add(head.len());
+        for line in lines {
+            let (source, target) = (line.as_ptr().cast::<__m128i>(), place.cast::<__m128i>());
+            let words: [__m128i; WORDS] = std::array::from_fn(|word| _mm_loadu_si128(source.add(word)));
+            words.into_iter().enumerate().for_each(|(word, value)| _mm_stream_si128(target.add(word), value));
+            place = place.add(LINE);
+        }
+        place.copy_from_nonoverlapping(tail.as_ptr(), tail.len());
+        _mm_sfence();
+    }
 }
 
 /// Elements that are zeroed at first. It is shared by the ranks of a host: `&mut self` stands for all of them, which is
@@ -71,36 +117,6 @@ impl<T: Pod> Storage<T> {
         unsafe { write(&self.memory, block, part, bytes) };
     }
 
-    /// Writes all bytes of a block. While one rank of a host does, its other ranks wait: if there is much to write, their
-    /// cores help.
-    pub(super) fn put_all(&mut self, block: &Block, bytes: &[u8], ranks: usize) {
-        assert_eq!(block.len(), bytes.len(), "a block is given whole");
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = ranks.min(cores).min(bytes.len() / WORTH_A_THREAD).max(1);
-        let share = bytes.len().div_ceil(threads).max(1);
-        let memory = &self.memory;
-        std::thread::scope(|scope| {
-            let mut shares =
-                (0..bytes.len()).step_by(share).map(|start| start..bytes.len().min(start + share));
-            let own = shares.next();
-            for part in shares {
-                let write_part = {
-                    let part = part.clone();
-                    // SAFETY: each writes another part of the block, and nobody else any of it, see above.
-                    move || unsafe { write(memory, block, part.clone(), &bytes[part]) }
-                };
-                let write_here = write_part.clone();
-                if std::thread::Builder::new().spawn_scoped(scope, write_part).is_err() {
-                    write_here();
-                }
-            }
-            if let Some(part) = own {
-                // SAFETY: see above.
-                unsafe { write(memory, block, part.clone(), &bytes[part]) };
-            }
-        });
-    }
-
     /// Bytes of the memory, which are this rank's to write.
     pub(super) fn bytes(&mut self, place: Range<usize>) -> &mut [u8] {
         assert!(place.start <= place.end && place.end <= self.memory.len(), "a part is inside of its array");
@@ -109,5 +125,25 @@ impl<T: Pod> Storage<T> {
         }
         // SAFETY: the bytes are there, and nobody else uses them meanwhile, see above.
         unsafe { std::slice::from_raw_parts_mut(self.memory.start().add(place.start), place.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_bytes_come_where_they_belong() {
+        let from: Vec<u8> = (0..LARGE + 200).map(|place| (place % 251) as u8).collect();
+        for (start, offset, len) in
+            [(0, 0, LARGE), (1, 3, LARGE + 77), (5, 64, LARGE + 1), (7, 9, 100), (0, 1, 0)]
+        {
+            let mut to = vec![255_u8; LARGE + 300];
+            let part = &from[start..start + len];
+            // SAFETY: there is room for the part behind the offset.
+            unsafe { copy(part, to.as_mut_ptr().add(offset)) };
+            assert!(to[offset..offset + len] == *part);
+            assert!(to[..offset].iter().chain(&to[offset + len..]).all(|byte| *byte == 255));
+        }
     }
 }
