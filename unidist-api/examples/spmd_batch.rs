@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let world = Communicator::world()?;
     let names = (0..arguments.tasks).map(|task| format!("task_{task:03}"));
     let mut batch = Batch::new(arguments.tasks)
-        .worker_size((world.size() / 2).max(1))
+        .worker_size(if world.size() % 2 == 0 { world.size() / 2 } else { world.size() })
         .directory(&arguments.directory, names)
         .build(&world)?;
 

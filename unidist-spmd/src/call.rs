@@ -24,12 +24,11 @@ pub(crate) enum What {
     NewCells,
     DropCells,
     NewBatch,
-    DropCommunicator,
     Guard,
     ToMpi,
 }
 
-const NAMES: [(What, &str); 16] = [
+const NAMES: [(What, &str); 15] = [
     (What::Barrier, "Communicator::barrier"),
     (What::Gather, "Communicator::all_gather"),
     (What::Split, "Communicator::split"),
@@ -43,7 +42,6 @@ const NAMES: [(What, &str); 16] = [
     (What::NewCells, "the beginning of a Batch or a Lock"),
     (What::DropCells, "the end of a Batch or a Lock"),
     (What::NewBatch, "BatchBuilder::build"),
-    (What::DropCommunicator, "the drop of a Communicator"),
     (What::Guard, "the end of exception_guard"),
     (What::ToMpi, "Communicator::to_mpi"),
 ];
@@ -131,26 +129,14 @@ pub(crate) fn check_all_the_same(calls: &[Call]) -> Result<()> {
     let message = match first.what == other.what {
         false => format!("rank 0 calls {one}, rank {rank} calls {two}"),
         true if first.object != other.object => format!(
-            "rank 0 calls {one} of the {} one made on this communicator, rank {rank} of the {} one",
-            ordinal(first.object),
-            ordinal(other.object)
+            "rank 0 calls {one} of number {} of what was made on this communicator, rank {rank} of number {}",
+            first.object, other.object
         ),
         true => {
             format!("rank 0 calls {one} with values of {} bytes, rank {rank} of {}", first.len, other.len)
         }
     };
     Err(Error::Mismatch { message })
-}
-
-fn ordinal(number: u32) -> String {
-    let end = match (number % 10, number % 100) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
-    };
-    format!("{number}{end}")
 }
 
 #[cfg(test)]
@@ -177,7 +163,7 @@ mod tests {
         );
         assert!(
             text(&[set(1), set(12)])
-                .contains("of the 1st one made on this communicator, rank 1 of the 12th one")
+                .contains("of number 1 of what was made on this communicator, rank 1 of number 12")
         );
         assert!(text(&[set(1), Call::new(What::Set, 1, &0_u8)]).contains("8 bytes, rank 1 of 1"));
     }

@@ -52,7 +52,7 @@ struct Inner {
     /// What the ranks of this host share; none if this is the only rank of all.
     board: Option<Board>,
     network: Option<Network>,
-    /// How many arrays, locks and batches were made.
+    /// How many numbers arrays, locks and batches have taken.
     objects: Cell<u32>,
     leftovers: Leftovers,
     /// Of this communicator, and of those that it is a part of.
@@ -371,13 +371,6 @@ impl Drop for Inner {
         if !self.may_end_together() {
             return;
         }
-        // In an exception guard, others may have failed and wait for nobody.
-        while !self.leftovers.is_empty() && self.guards.depth.get() == 0 {
-            let calls = self.exchange(&Call::new(What::DropCommunicator, 0, &()));
-            if !calls.is_ok_and(|calls| calls.iter().all(|call| call.is(What::DropCommunicator))) {
-                break;
-            }
-        }
         if let Some(board) = &self.board {
             board.leave();
         }
@@ -390,6 +383,15 @@ impl Drop for Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Also where the program was built with MPI, and a launcher has started several.
+    #[test]
+    fn one_process_if_that_is_set() {
+        unidist_config::SpmdLocal::put(true).unwrap();
+        let world = Communicator::world().unwrap();
+        assert_eq!((world.size(), world.hosts(), world.network().is_some()), (1, 1, false));
+        unidist_config::SpmdLocal::reset().unwrap();
+    }
 
     #[test]
     fn any_colors_and_keys_will_do() {

@@ -2,8 +2,7 @@
 //!
 //! Each rank drops its part when it likes, also on its way out of something that has failed; nobody waits for it then.
 //! Whenever all ranks call something together, each says what it has dropped, and what all of them have is freed. What is
-//! left when a rank drops the communicator is freed together then; if that cannot be, since something has failed, it stays
-//! until the job ends, and serves those that still use it.
+//! left when a rank drops the communicator stays until the job ends, and serves those that still use it.
 
 use crate::call::Call;
 use crate::network::{Tokens, Window};
@@ -54,10 +53,6 @@ impl Leftovers {
             let leftover = self.0.borrow_mut().remove(&object);
             leftover.into_iter().for_each(|mut leftover| leftover.free());
         }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
     }
 }
 

@@ -93,10 +93,13 @@ fn what_needs_mpi(root: &Path) -> Result {
         cargo.args(arguments);
         process::run(&mut cargo, LIMIT)
     };
-    let clippy = ["clippy", "--package", "unidist-mpi", "--package", "unidist-tests", "--all-targets"];
-    let features = ["--features", "unidist-mpi/bench,unidist-tests/mpi", "--", "-D", "warnings"];
-    with_mpi(&[&clippy[..], &features].concat())?;
-    with_mpi(&["doc", "--package", "unidist-mpi", "--no-deps"])
+    let packages = ["unidist-mpi", "unidist-spmd", "unidist-tests", "unidist-bench"];
+    let packages = packages.map(|package| ["--package", package]);
+    let features = "unidist-mpi/bench,unidist-spmd/mpi,unidist-tests/mpi,unidist-bench/mpi";
+    let rest = ["--all-targets", "--features", features, "--", "-D", "warnings"];
+    with_mpi(&[&["clippy"], packages.as_flattened(), &rest].concat())?;
+    let documented = ["--package", "unidist-mpi", "--package", "unidist-spmd"];
+    with_mpi(&[&["doc", "--no-deps", "--features", "unidist-spmd/mpi"], &documented[..]].concat())
 }
 
 /// Each backend alone must do; the default, which has all, is what clippy has seen already, but not by itself.

@@ -1,8 +1,8 @@
 #![allow(unsafe_code)] // calls of a C library; what it reads and writes later is kept alive by the operations
 //! MPI: this module and those in it are the only ones that name it.
 //!
-//! Of what the backend uses, nothing waits but what a session does at its beginning and end: [`Mpi::init`],
-//! [`Mpi::spawn`], [`Communicator::merge`], [`Communicator::split`], [`Communicator::all_gather`]. Sources are always
+//! Of what the backend uses, nothing waits but what a session does at its beginning and end: `Mpi::init`,
+//! `Mpi::spawn`, `Communicator::merge`, [`Communicator::split`], [`Communicator::all_gather`]. Sources are always
 //! named there: between processes that were started later, MPICH over UCX does not serve a receive from anyone.
 //!
 //! What programs of ranks need that work together (`unidist-spmd`) is in `together`, [`pieces`] and [`window`], of which

@@ -243,7 +243,12 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         updates: impl FnOnce(&Requests<'_>) -> Result<Vec<Update>>,
     ) -> Result<()> {
         let own = Request::new(from, offset.slice(), data.as_ref().map(ArrayView::shape));
-        let calls = self.communicator.agree(what, self.object, &own)?;
+        let calls = self.communicator.agree(what, self.object, &own).inspect_err(|error| {
+            // Another rank may have come last, and go on.
+            if matches!(error, Error::RankLost { .. }) {
+                self.storage.lose();
+            }
+        })?;
         let (shape, size) = (self.shape.slice().to_vec(), size_of::<T>());
         let updates = updates(&Requests { what, calls: &calls, shape: &shape, size })?;
         let is_source = updates.iter().any(|update| update.source == self.communicator.rank());

@@ -205,6 +205,11 @@ impl Directory {
         self.heartbeat.take().map_or(Ok(()), Heartbeat::stop)
     }
 
+    /// This job may still run something until its process ends.
+    pub(super) fn keep_heartbeat(&mut self) {
+        std::mem::forget(self.heartbeat.take());
+    }
+
     fn check_that_there_are_no_states(&self) -> Result<()> {
         for task in 0..self.names.len() {
             if self.read(task)?.is_some() {

@@ -85,7 +85,9 @@ use tell::tell;
 /// [`next_task`](Self::next_task) waits for the ranks of its worker and for nobody else: as with a
 /// [`Lock`](crate::Lock), what the other ranks compute meanwhile does not matter.
 ///
-/// [`close`](Self::close) and the drop are collective over all ranks of the communicator.
+/// [`close`](Self::close) is collective over all ranks of the communicator. A rank may also just drop its part, and waits
+/// for nobody then. With a directory, what is dropped and not closed counts as a living job until its first rank's process
+/// has ended, since other ranks may still run tasks.
 pub struct Batch {
     tasks: OpenTasks<Cells>,
     directory: Option<Directory>,
@@ -104,7 +106,8 @@ impl Batch {
     /// [worker](Self::worker_comm): all its ranks get the same.
     ///
     /// Tasks come in their order; those that were opened again come before the others. The time of a call does not
-    /// depend on the number of tasks.
+    /// depend on the number of tasks; but with a directory, when no task is left and some time has passed, one call looks
+    /// at all of them for what other jobs have left behind.
     ///
     /// # Errors
     ///
@@ -118,7 +121,16 @@ impl Batch {
         let taken = taken.map(|taken| {
             taken.map(|task| task.map_or(Vec::new(), |task| (task as u64).to_le_bytes().to_vec()))
         });
-        let told = tell(&self.worker_comm, taken)?;
+        let took =
+            taken.as_ref().and_then(|taken| taken.as_ref().ok().filter(|task| !task.is_empty()).cloned());
+        let told = tell(&self.worker_comm, taken).inspect_err(|_| {
+            // The others do not know of it, so nobody runs it.
+            let task =
+                took.and_then(|task| task.try_into().ok()).map(|task| u64::from_le_bytes(task) as usize);
+            if let Some(Err(error)) = task.map(|task| self.set_task_state(task, TaskState::Open)) {
+                log::error!("a task that was taken and not told of stays running: {error}");
+            }
+        })?;
         Ok(told.try_into().ok().map(|task| u64::from_le_bytes(task) as usize))
     }
 
@@ -231,10 +243,6 @@ impl Batch {
     /// The communication fails; with a directory, this job could not show that it lives ([`Error::StateFile`]), so that
     /// others may have taken over what it ran.
     pub fn close(mut self) -> Result<()> {
-        self.end()
-    }
-
-    fn end(&mut self) -> Result<()> {
         let freed = self.tasks.cells_mut().free();
         let closed = self.directory.as_mut().map_or(Ok(()), Directory::close);
         freed.and(closed)
@@ -249,6 +257,7 @@ impl Batch {
     /// Takes an open task for this rank's worker.
     fn take(&self) -> Result<Option<usize>> {
         let Some(directory) = &self.directory else { return self.tasks.take() };
+        let mut has_looked = false;
         loop {
             match self.tasks.take()? {
                 Some(task) => match directory.claim(task) {
@@ -260,7 +269,10 @@ impl Batch {
                         return Err(error);
                     }
                 },
-                None if self.is_time_to_look(directory)? => self.look(directory)?,
+                None if !has_looked && self.is_time_to_look(directory)? => {
+                    self.look(directory)?;
+                    has_looked = true;
+                }
                 None => return Ok(None),
             }
         }
@@ -288,7 +300,11 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        if let Err(error) = self.end() {
+        let Some(directory) = &mut self.directory else { return };
+        if self.communicator.size() > 1 {
+            return directory.keep_heartbeat();
+        }
+        if let Err(error) = directory.close() {
             log::error!("a batch cannot be ended: {error}");
         }
     }

@@ -14,8 +14,8 @@ use turn::Turn;
 /// each other.
 ///
 /// It is made by all ranks together, and [closed](Lock::close) by all together; in between each rank takes it when it
-/// likes. Who waits sleeps. A rank may also just drop it: what MPI holds for it over several hosts is freed when all ranks
-/// have, in the next collective function of the communicator.
+/// likes. Who waits sleeps. A rank may also just drop it, and waits for nobody then: what MPI holds for it over several
+/// hosts is freed when all ranks have, in the next collective function of the communicator, or when the job ends.
 ///
 /// ```
 /// use unidist_spmd::{Communicator, Lock};

@@ -245,7 +245,7 @@ impl Network {
         let _turn = Mpi::turn();
         window::Window::new(mpi, &self.all, first).map(Window).map_err(|error| Error::Mpi {
             message: format!(
-                "it has no one-sided operations between these hosts: {error}. Over TCP, Open MPI 4 needs OMPI_MCA_osc=pt2pt \
+                "a lock or batch cannot be made over these hosts: {error}. Over TCP, Open MPI 4 needs OMPI_MCA_osc=pt2pt \
                  in the environment, and has none for programs that initialise it with MPI_THREAD_MULTIPLE; \
                  Communicator::world sees to both"
             ),

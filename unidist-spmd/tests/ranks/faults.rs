@@ -2,6 +2,7 @@
 
 use super::last;
 use ndarray::array;
+use rustix::process::{Signal, getpid, kill_process};
 use std::process::ExitCode;
 use std::time::Duration;
 use unidist_spmd::{Communicator, Lock, SharedArray, exception_guard_within};
@@ -9,13 +10,18 @@ use unidist_spmd::{Communicator, Lock, SharedArray, exception_guard_within};
 pub(super) fn run(fault: &str, world: &Communicator) -> ExitCode {
     match fault {
         "panic" => in_the_midst(world, || panic!("this is the message")),
-        "kill" => in_the_midst(world, || {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        }),
+        "kill" => in_the_midst(world, || signal(Signal::KILL)),
+        "terminate" => in_the_midst(world, || signal(Signal::TERM)),
+        "interrupt" => in_the_midst(world, || signal(Signal::INT)),
         "exit" => in_the_midst(world, || std::process::exit(7)),
         "guard" => holds_the_lock(world),
         _ => ExitCode::FAILURE,
     }
+}
+
+/// No handler of ours is in the way.
+fn signal(signal: Signal) {
+    let _ = kill_process(getpid(), signal);
 }
 
 /// All set an array again and again, and one of them fails.

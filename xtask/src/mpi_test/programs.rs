@@ -31,9 +31,11 @@ const PROGRAMS: [Program; 12] = [
 ];
 
 /// How a rank of `unidist-spmd`'s program fails, and what is to be said then.
-const FAULTS: [(&str, &str); 4] = [
+const FAULTS: [(&str, &str); 6] = [
     ("panic", "this is the message"),
     ("kill", ""),
+    ("terminate", ""),
+    ("interrupt", ""),
     ("exit", ""),
     ("guard", "has failed: this is the message; the others have not ended theirs"),
 ];

@@ -126,7 +126,7 @@ fn last_beat(path: &Path) -> io::Result<(SystemTime, Duration)> {
 fn touch(path: &Path, stale_after: Duration) -> io::Result<SystemTime> {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     if file.metadata()?.len() == 0 {
-        writeln!(file, "{}", stale_after.as_millis())?;
+        writeln!(file, "{}", u64::try_from(stale_after.as_millis()).unwrap_or(u64::MAX))?;
     }
     let special = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     let now = Timestamps { last_access: special(UTIME_OMIT), last_modification: special(UTIME_NOW) };
