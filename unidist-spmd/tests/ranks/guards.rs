@@ -2,7 +2,7 @@
 
 use super::{Test, last, same_error};
 use ndarray::array;
-use unidist_spmd::{Communicator, Error, Lock, Result, SharedArray, exception_guard};
+use unidist_spmd::{Batch, Communicator, Error, Lock, Result, SharedArray, exception_guard};
 
 pub(super) const TESTS: &[Test] = &[
     ("all are fine", all_are_fine),
@@ -10,6 +10,7 @@ pub(super) const TESTS: &[Test] = &[
     ("one panics in the midst", one_panics),
     ("several fail", several_fail),
     ("one fails that has a lock", one_fails_that_has_a_lock),
+    ("one fails that has a batch", one_fails_that_has_a_batch),
     ("one fails outside of an inner guard", one_fails_outside),
 ];
 
@@ -64,6 +65,21 @@ fn one_fails_that_has_a_lock(world: &Communicator) {
         let mut lock = Lock::new(world).unwrap();
         drop(lock.lock().unwrap());
     }
+    world.barrier().unwrap();
+}
+
+/// The others wait for it in the communicator of their group.
+fn one_fails_that_has_a_batch(world: &Communicator) {
+    let outcome = exception_guard(world, || {
+        let mut batch =
+            Batch::new(3).worker_size(world.size()).build(world).map_err(|error| error.to_string())?;
+        let task = batch.next_task().map_err(|error| error.to_string())?;
+        match world.rank() == last(world) {
+            true => Err(format!("no input for {task:?}")),
+            false => Ok(()),
+        }
+    });
+    same_error(world, outcome, "has failed: no input for Some(0)");
     world.barrier().unwrap();
 }
 
