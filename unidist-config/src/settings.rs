@@ -4,7 +4,7 @@ use crate::parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
     MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
     MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
-    SpillLimit,
+    SpillLimit, SpmdLocal,
 };
 use crate::parameters_mpi::MpiRuntimeEnv;
 use crate::variable::{self, Definition, Raw};
@@ -43,6 +43,8 @@ pub struct Settings {
     pub host_timeout: Duration,
     /// What only the backend `mpi` reads.
     pub mpi: MpiSettings,
+    /// Whether programs of ranks take each process for one alone.
+    pub spmd_local: bool,
 }
 
 /// What the backend `mpi` is started with.
@@ -135,6 +137,7 @@ impl Settings {
                 service_memory: resolve::<MpiSharedServiceMemory>(&given)?.map(|bytes| bytes.0),
                 runtime_env: BTreeMap::new(),
             },
+            spmd_local: resolve::<SpmdLocal>(&given)?,
         })
     }
 }
@@ -216,6 +219,7 @@ mod tests {
             ("UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY", "1GiB"),
             ("UNIDIST_MPI_SHARED_OBJECT_STORE", "NO"),
             ("UNIDIST_MPI_SHARED_SERVICE_MEMORY", "1MiB"),
+            ("UNIDIST_SPMD_LOCAL", "1"),
             ("UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD", "1MiB"),
             ("UNIDIST_MPI_PICKLE_THRESHOLD", "7"),
         ]);
@@ -245,6 +249,7 @@ mod tests {
                 service_memory: Some(1 << 20),
                 runtime_env: BTreeMap::new(),
             },
+            spmd_local: true,
         };
         assert_eq!(settings, Ok(expected));
     }
