@@ -34,13 +34,15 @@ const PROGRAMS: [Program; 12] = [
 const FAULTS: [(&str, &str); 6] = [
     ("panic", "this is the message"),
     ("kill", ""),
+    ("guard", "has failed: this is the message; the others have not ended theirs"),
     ("terminate", ""),
     ("interrupt", ""),
     ("exit", ""),
-    ("guard", "has failed: this is the message; the others have not ended theirs"),
 ];
-/// The number of ranks of which one fails, and the number of hosts that they are spread over.
-const FAILING: [(u32, u32); 2] = [(4, 1), (4, 2)];
+/// On how many hosts it fails, and how many of these ways are tried there.
+const FAILING: [(u32, usize); 2] = [(1, FAULTS.len()), (2, 3)];
+/// The number of ranks of which one fails.
+const RANKS: u32 = 4;
 /// In this time such a job ends.
 const FAULT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -74,10 +76,10 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
         let what = format!("unidist-api, examples of {} ranks, {hosts} hosts", rank_examples::RANKS);
         add(what, &|| rank_examples::run(hosts, workspace, mpi, arguments));
     }
-    for (ranks, hosts) in FAILING {
-        for (fault, said) in FAULTS {
-            let program = ("unidist-spmd", "ranks", ranks, hosts);
-            let what = format!("unidist-spmd, one of {ranks} ranks fails, {hosts} hosts: {fault}");
+    for (hosts, count) in FAILING {
+        for (fault, said) in FAULTS.into_iter().take(count) {
+            let program = ("unidist-spmd", "ranks", RANKS, hosts);
+            let what = format!("unidist-spmd, one of {RANKS} ranks fails, {hosts} hosts: {fault}");
             add(what, &|| one_fails(program, fault, said, workspace, mpi, arguments));
         }
     }
