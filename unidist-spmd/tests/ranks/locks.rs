@@ -162,7 +162,9 @@ fn waiting_takes_no_cpu(world: &Communicator) {
             100.0 * share
         );
     }
-    assert!(share < 0.05, "{share}");
+    // Over several hosts there is a thread that attends the window, and who waits looks for a message now and then.
+    let most = if world.hosts() == 1 { 0.05 } else { 0.15 };
+    assert!(share < most, "{share}");
 }
 
 /// What this process has used so far.
