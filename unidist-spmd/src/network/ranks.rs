@@ -14,10 +14,13 @@ use unidist_mpi::communication::{Communicator as Group, Mpi, MpiError, Pauses, w
 
 /// What the transfers of arrays are told by.
 const DATA: i32 = 1;
-/// Who waits for a token looks at least this often.
-const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 /// What the tokens of locks are told by.
 const TOKEN: i32 = 2;
+
+/// Who waits for a token looks at least this often.
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
+/// What a rank says instead of the first rank of its host, if its host's communicator is none of this one's.
+const NOT_INSIDE: u64 = u64::MAX;
 
 /// All ranks of a communicator, apart from other uses of them.
 #[derive(Debug)]
@@ -82,9 +85,7 @@ impl Communicator {
         drop(turn);
         connect(all, Some(members), Rc::default())
     }
-}
 
-impl Communicator {
     /// A communicator of the crate `mpi` with the same ranks, for what the program does with MPI itself. Collective. There
     /// is none for a process that is [alone](Communicator::alone), without MPI.
     ///
@@ -113,9 +114,6 @@ pub struct Turn {
     _turn: std::sync::MutexGuard<'static, ()>,
 }
 
-/// What a rank says of its host: the first rank there, and how many there are; then the host's name.
-const NOT_INSIDE: u64 = u64::MAX;
-
 fn connect(mut all: Group, members: Option<Vec<Option<usize>>>, guards: Rc<Guards>) -> Result<Communicator> {
     let turn = Mpi::turn();
     let (hosts, leaders) = places(&all, members).inspect_err(|_| all.free())?;
@@ -124,7 +122,8 @@ fn connect(mut all: Group, members: Option<Vec<Option<usize>>>, guards: Rc<Guard
     Communicator::connect(rank, hosts, Network { all, leaders }, guards)
 }
 
-/// Who is where, and the first ranks of all hosts, on each of them.
+/// Who is where, and the first ranks of all hosts, on each of them. Each rank says the first rank of its host, how many
+/// there are, and the host's name.
 fn places(all: &Group, members: Option<Vec<Option<usize>>>) -> Result<(Hosts, Option<Group>)> {
     let rank = all.rank();
     let members = match members {
