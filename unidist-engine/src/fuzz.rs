@@ -2,10 +2,10 @@
 
 use crate::launch::LaunchCommand;
 use crate::link::handshake;
-use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
-use crate::link::relay::{FromMonitor, Greeting, SpillFailure, ToMonitor, Welcomed};
-use crate::link::wire::{self, MESSAGE_LIMIT};
 use crate::network::{HostId, Transfer};
+use crate::protocol::monitor::{FromMonitor, Greeting, SpillFailure, ToMonitor, Welcomed};
+use crate::protocol::wire::{self, MESSAGE_LIMIT};
+use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
 use crate::store::{Blob, Block, StoredObject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -14,7 +14,8 @@
 //! - `host`: a host's memory, the supervision of its processes.
 //! - `scheduler`: a reactor without I/O that decides everything.
 //! - `store`: shared memory for large objects.
-//! - `link`: rings in shared memory, bells, messages, the handshake.
+//! - `protocol`: the messages between the controller, workers and monitors.
+//! - `link`: rings in shared memory, doorbells, the handshake.
 //! - [`worker`]: what a worker process does, and the [`Backend`](unidist_core::Backend) that tasks see.
 //! - [`launch`]: how a worker is started.
 
@@ -31,6 +32,7 @@ pub mod logging;
 pub mod monitor;
 pub mod network;
 mod pending;
+mod protocol;
 mod scheduler;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;

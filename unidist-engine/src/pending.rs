@@ -1,6 +1,6 @@
 //! Requests of this process that have not been answered.
 
-use crate::link::message::{Reply, RequestId};
+use crate::protocol::worker::{Reply, RequestId};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

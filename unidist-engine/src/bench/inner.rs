@@ -1,7 +1,7 @@
 //! Parts of the engine by themselves, without processes, for micro-benchmarks.
 
-use crate::link::message::{Ask, FromWorker, Run, ToWorker};
-use crate::link::wire;
+use crate::protocol::wire;
+use crate::protocol::worker::{Ask, FromWorker, Run, ToWorker};
 use crate::scheduler::{Action, Event, HostLimits, Limits, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::{Blob, Block, StoredObject};

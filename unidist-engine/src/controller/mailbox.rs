@@ -1,7 +1,7 @@
 //! What other threads hand to whoever drives.
 
 use crate::host::supervisor::Notice;
-use crate::link::message::{Ask, FromWorker};
+use crate::protocol::worker::{Ask, FromWorker};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -2,8 +2,8 @@
 
 use super::driver::{Hosts, Stranger};
 use crate::launch::LaunchCommand;
-use crate::link::relay::Greeting;
 use crate::network::{HostId, Network};
+use crate::protocol::monitor::Greeting;
 use crate::scheduler::HostLimits;
 use crate::store::depot::INLINE_LIMIT;
 use std::collections::BTreeMap;

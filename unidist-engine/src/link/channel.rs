@@ -3,7 +3,7 @@
 use super::frames::Frames;
 use super::raw::RawEnd;
 use super::ring::{LinkMemory, Side};
-use super::wire::{self, WireError};
+use crate::protocol::wire::{self, WireError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;

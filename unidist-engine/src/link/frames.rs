@@ -1,6 +1,6 @@
 //! Messages out of a stream of bytes that comes in pieces.
 
-use super::wire::{self, WireError};
+use crate::protocol::wire::{self, WireError};
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 

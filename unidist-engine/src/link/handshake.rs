@@ -4,10 +4,10 @@
 //! it will not. The first bytes of both messages never change, so that any two versions can tell each other that they
 //! differ.
 
-#[cfg(any(test, feature = "fuzz"))]
-use super::relay::{Greeting, Welcomed};
 use super::ring::LinkMemory;
-use super::wire;
+#[cfg(any(test, feature = "fuzz"))]
+use crate::protocol::monitor::{Greeting, Welcomed};
+use crate::protocol::wire;
 use crate::store::segment::Segment;
 use crate::store::spill::SpillFile;
 use rustix::io::Errno;

@@ -2,7 +2,7 @@
 
 use super::flow::Corrupt;
 use super::ring::{LinkMemory, Reader, Side, Writer};
-use super::wire::WireError;
+use crate::protocol::wire::WireError;
 use std::sync::Arc;
 
 /// Both rings of a link, seen from one side, with what does not fit yet.

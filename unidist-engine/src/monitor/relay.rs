@@ -2,7 +2,7 @@
 
 use crate::link::raw::RawEnd;
 use crate::link::ring::{LinkMemory, Side};
-use crate::link::wire::WireError;
+use crate::protocol::wire::WireError;
 use std::sync::Arc;
 
 /// The rings of one process.

@@ -3,9 +3,9 @@
 use super::*;
 use crate::launch::LaunchCommand;
 use crate::link::channel::Relayed;
-use crate::link::message::{Ask, FromWorker, Reply, Run, ToWorker};
-use crate::link::relay::{SpillFailure, ToMonitor, unpack};
 use crate::memory_network::{Cutter, MemoryNetwork, mesh};
+use crate::protocol::monitor::{SpillFailure, ToMonitor, unpack};
+use crate::protocol::worker::{Ask, FromWorker, Reply, Run, ToWorker};
 use crate::store::segment::HEADER;
 use crate::store::{Blob, Block, StoredObject};
 use crate::worker::serve_if_worker;

@@ -3,9 +3,9 @@
 use super::relay::Relay;
 use super::{Monitor, lost};
 use crate::host::supervisor::Notice;
-use crate::link::relay::{FromMonitor, SpillFailure, ToMonitor, unpack};
-use crate::link::wire::WireError;
 use crate::network::{Arrival, HostId, Transfer};
+use crate::protocol::monitor::{FromMonitor, SpillFailure, ToMonitor, unpack};
+use crate::protocol::wire::WireError;
 use crate::store::spill::SpillError;
 use crate::store::{Blob, Block};
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 
 use super::tests::{Cluster, ME, limits, object, shared};
 use super::*;
-use crate::link::message::ToWorker;
+use crate::protocol::worker::ToWorker;
 use unidist_common::{Returns, Target, TaskOptions};
 use unidist_core::Which;
 

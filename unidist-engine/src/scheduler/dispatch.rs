@@ -10,8 +10,8 @@ use super::resources::{Class, HeldBack};
 use super::tasks::{Task, TaskState};
 use super::workers::{Phase, Worker};
 use super::{Limits, Scheduler};
-use crate::link::message::RequestId;
 use crate::network::HostId;
+use crate::protocol::worker::RequestId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use unidist_common::{DataId, ProcessId};
 

@@ -1,8 +1,8 @@
 //! What goes into the scheduler and what comes out.
 
 use super::timers::Timer;
-use crate::link::message::{Ask, Reply, RequestId, ToWorker, Value};
 use crate::network::{HostId, Transfer};
+use crate::protocol::worker::{Ask, Reply, RequestId, ToWorker, Value};
 use crate::store::{Block, StoredObject};
 use std::sync::Arc;
 use std::time::Duration;

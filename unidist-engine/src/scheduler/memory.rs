@@ -12,8 +12,8 @@
 use super::Scheduler;
 use super::directory::Directory;
 use super::event::Action;
-use crate::link::message::Value;
 use crate::network::HostId;
+use crate::protocol::worker::Value;
 use crate::store::{Block, StoredObject};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;

@@ -54,7 +54,7 @@ pub(crate) use event::{Action, Copy, Event, Role};
 pub(crate) use tasks::Caller;
 pub(crate) use timers::Timer;
 
-use crate::link::message::{Ask, Reply, RequestId, Value};
+use crate::protocol::worker::{Ask, Reply, RequestId, Value};
 use directory::{Directory, Waiter};
 use id_map::IdMap;
 use resources::Resources;

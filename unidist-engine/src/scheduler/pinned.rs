@@ -10,8 +10,8 @@ use super::event::Role;
 use super::resources::{Class, HeldBack};
 use super::tasks::TaskState;
 use super::workers::{FrameState, Phase};
-use crate::link::message::RequestId;
 use crate::network::HostId;
+use crate::protocol::worker::RequestId;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
 impl Scheduler {

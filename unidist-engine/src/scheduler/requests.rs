@@ -3,7 +3,7 @@
 use super::Scheduler;
 use super::directory::Waiter;
 use super::event::Action;
-use crate::link::message::{Reply, RequestId};
+use crate::protocol::worker::{Reply, RequestId};
 use unidist_common::{DataId, Error, ProcessId, TaskError};
 
 /// A request that cannot be answered yet.

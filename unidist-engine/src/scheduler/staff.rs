@@ -4,7 +4,7 @@ use super::Scheduler;
 use super::event::{Action, Role};
 use super::tasks::TaskState;
 use super::workers::{Phase, Worker};
-use crate::link::message::{Reply, RequestId};
+use crate::protocol::worker::{Reply, RequestId};
 use unidist_common::{DataId, Error, ProcessId};
 use unidist_core::{CallStatus, WorkerInfo};
 

@@ -1,7 +1,7 @@
 //! The scheduler with a fake set of links: events go in by hand, and what it sends is looked at.
 
 use super::*;
-use crate::link::message::{Run, ToWorker};
+use crate::protocol::worker::{Run, ToWorker};
 use crate::store::{Blob, Block, StoredObject};
 use bytes::Bytes;
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 use super::Scheduler;
 use super::event::Action;
 use super::tasks::TaskState;
-use crate::link::message::{Reply, RequestId};
+use crate::protocol::worker::{Reply, RequestId};
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};

@@ -2,8 +2,8 @@
 
 use super::process::Process;
 use super::world::World;
-use crate::link::message::FromWorker;
 use crate::network::HostId;
+use crate::protocol::worker::FromWorker;
 use crate::scheduler::{Copy, Event};
 use crate::store::StoredObject;
 use std::collections::BTreeSet;

@@ -2,8 +2,8 @@
 
 use super::process::View;
 use super::world::World;
-use crate::link::message::{Ask, Value};
 use crate::network::HostId;
+use crate::protocol::worker::{Ask, Value};
 use crate::scheduler::Event;
 use crate::store::{Block, StoredObject};
 use std::collections::BTreeMap;

@@ -2,8 +2,8 @@
 
 use super::program::Step;
 use super::world::World;
-use crate::link::message::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
 use crate::network::HostId;
+use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
 use crate::store::{Blob, StoredObject};
 use bytes::Bytes;
 use std::collections::VecDeque;

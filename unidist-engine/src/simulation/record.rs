@@ -1,6 +1,6 @@
 //! What was called and what has started, to be compared with what was promised.
 
-use crate::link::message::Run;
+use crate::protocol::worker::Run;
 use crate::scheduler::Caller;
 use std::collections::{BTreeMap, BTreeSet};
 use unidist_common::{DataId, ProcessId, Returns};

@@ -1,6 +1,6 @@
 //! The calls that have arrived in this process and not started.
 
-use crate::link::message::Run;
+use crate::protocol::worker::Run;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use unidist_common::DataId;

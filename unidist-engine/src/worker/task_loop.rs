@@ -2,8 +2,8 @@
 
 use super::client::Client;
 use crate::link::bell::Sleeper;
-use crate::link::message::{FromWorker, Run};
 use crate::pending::Slot;
+use crate::protocol::worker::{FromWorker, Run};
 use rustc_hash::FxHashSet;
 use std::cell::OnceCell;
 use std::rc::Rc;

@@ -2,9 +2,9 @@
 
 use super::Driver;
 use super::link::End;
-use crate::link::message::{Reply, RequestId, ToWorker};
-use crate::link::relay::ToMonitor;
 use crate::network::HostId;
+use crate::protocol::monitor::ToMonitor;
+use crate::protocol::worker::{Reply, RequestId, ToWorker};
 use crate::scheduler::{Action, Event, Role};
 use crate::store::Block;
 use unidist_common::ProcessId;

@@ -5,8 +5,8 @@
 //! any more. Each copy that the scheduler wants leads to one event.
 
 use super::Driver;
-use crate::link::relay::ToMonitor;
 use crate::network::{HostId, Transfer};
+use crate::protocol::monitor::ToMonitor;
 use crate::scheduler::{Copy, Event};
 use crate::store::{Blob, Block};
 use bytes::Bytes;

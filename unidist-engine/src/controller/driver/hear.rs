@@ -1,8 +1,8 @@
 //! What processes say, wherever they are. Nothing of it is believed before it is checked.
 
 use super::Driver;
-use crate::link::message::{Ask, FromWorker, Reply};
 use crate::network::HostId;
+use crate::protocol::worker::{Ask, FromWorker, Reply};
 use crate::scheduler::Event;
 use crate::store::StoredObject;
 use unidist_common::ProcessId;

@@ -2,9 +2,9 @@
 
 use super::remote_store::RemoteStore;
 use crate::host::pace::Pace;
-use crate::link::relay::{Batch, Greeting, ToMonitor};
-use crate::link::wire::WireError;
 use crate::network::{Arrival, HostId, Network};
+use crate::protocol::monitor::{Batch, Greeting, ToMonitor};
+use crate::protocol::wire::WireError;
 use crate::store::Block;
 use serde::Serialize;
 use std::collections::BTreeSet;

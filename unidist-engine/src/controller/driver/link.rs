@@ -1,10 +1,10 @@
 //! The engine's end of the link to one process, on this host or on another.
 
 use crate::link::channel::{Channel, Relayed};
-use crate::link::message::{FromWorker, ToWorker};
 use crate::link::ring::{LinkMemory, Side};
-use crate::link::wire::WireError;
 use crate::network::HostId;
+use crate::protocol::wire::WireError;
+use crate::protocol::worker::{FromWorker, ToWorker};
 use crate::store::Block;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;

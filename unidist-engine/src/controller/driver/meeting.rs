@@ -3,8 +3,8 @@
 use super::hosts::{Hosts, Phase, Remote, Stranger};
 use super::remote_store::RemoteStore;
 use crate::link::handshake;
-use crate::link::relay::{FromMonitor, ToMonitor, Welcomed, unpack};
 use crate::network::{Arrival, HostId, Network, Transfer};
+use crate::protocol::monitor::{FromMonitor, ToMonitor, Welcomed, unpack};
 use bytes::Bytes;
 use std::time::Instant;
 use unidist_common::{Error, Result};

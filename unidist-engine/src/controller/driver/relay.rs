@@ -2,8 +2,8 @@
 
 use super::link::{End, Link};
 use super::{Driver, MESSAGES_PER_TURN};
-use crate::link::relay::{FromMonitor, ToMonitor, unpack};
 use crate::network::{Arrival, HostId};
+use crate::protocol::monitor::{FromMonitor, ToMonitor, unpack};
 use crate::scheduler::Event;
 use unidist_common::ProcessId;
 

@@ -1,8 +1,8 @@
 //! The memory of another host, as the controller has it: it decides which block is whose; the host's monitor writes to
 //! its spill file what it is told to.
 
-use crate::link::relay::{SpillFailure, ToMonitor};
 use crate::network::HostId;
+use crate::protocol::monitor::{SpillFailure, ToMonitor};
 use crate::scheduler::Scheduler;
 use crate::store::arena::Arena;
 use crate::store::segment::HEADER;

@@ -4,8 +4,8 @@
 use super::Driver;
 use super::remote_store::Room;
 use crate::controller::storage::full;
-use crate::link::message::{Reply, RequestId};
 use crate::network::HostId;
+use crate::protocol::worker::{Reply, RequestId};
 use crate::scheduler::{Copy, Event};
 use crate::store::Block;
 use unidist_common::{Error, ErrorKind, ProcessId, Result, TaskError};

@@ -1,7 +1,7 @@
 //! What does not fit into a message fails by itself, and the link goes on.
 
 use super::*;
-use crate::link::message::ToWorker;
+use crate::protocol::worker::ToWorker;
 use crate::store::segment::HEADER;
 use crate::store::{Blob, Block};
 use crate::testing::call;

@@ -1,6 +1,6 @@
 //! What the controller and the monitor of another host say to each other: one closed set for each direction.
 //!
-//! It begins with a greeting, whose first bytes never change ([`handshake`](super::handshake)). All that goes to one
+//! It begins with a greeting, whose first bytes never change ([`handshake`](crate::link::handshake)). All that goes to one
 //! host in a turn is one message of the network, or several if it is very long, frame after frame. What processes and
 //! the scheduler say to each other passes through as bytes.
 

@@ -120,7 +120,7 @@ fn decode_within<M: DeserializeOwned, const LIMIT: usize>(body: &[u8]) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::message::FromWorker;
+    use crate::protocol::worker::FromWorker;
     use proptest::prelude::*;
 
     #[test]
