@@ -28,8 +28,10 @@ mod store;
 mod tasks;
 mod views;
 mod views_balancing;
+mod views_client;
 mod views_dependencies;
-mod views_hub;
+#[cfg(feature = "sqlite")]
+mod views_history;
 mod views_results;
 mod wait;
 
@@ -62,7 +64,9 @@ pub(crate) const ALL: &[&[Case]] = &[
     views_balancing::CASES,
     views_results::CASES,
     views_dependencies::CASES,
-    views_hub::CASES,
+    views_client::CASES,
+    #[cfg(feature = "sqlite")]
+    views_history::CASES,
     executor::CASES,
     executor_maps::CASES,
     executor_futures::CASES,
@@ -72,4 +76,9 @@ pub(crate) const ALL: &[&[Case]] = &[
 ];
 
 /// Programs that cases start.
-pub(crate) const HIDDEN: &[&[Case]] = &[crashes::PROGRAMS, store::PROGRAMS, views_hub::PROGRAMS];
+pub(crate) const HIDDEN: &[&[Case]] = &[
+    crashes::PROGRAMS,
+    store::PROGRAMS,
+    #[cfg(feature = "sqlite")]
+    views_history::PROGRAMS,
+];

@@ -62,6 +62,7 @@ impl TaskStatus {
         !matches!(self, TaskStatus::Queued | TaskStatus::Sent)
     }
 
+    #[cfg(feature = "sqlite")]
     pub(crate) fn name(self) -> &'static str {
         match self {
             TaskStatus::Queued => "queued",
@@ -72,6 +73,7 @@ impl TaskStatus {
         }
     }
 
+    #[cfg(feature = "sqlite")]
     pub(crate) fn of_name(name: &str) -> Option<Self> {
         let all = [
             TaskStatus::Queued,

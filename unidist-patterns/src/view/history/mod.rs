@@ -1,13 +1,14 @@
 //! What was asked of a client, and what became of it.
 
 mod memory;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 use super::error::Result;
 use super::record::{Query, TaskId, TaskRecord};
 use memory::Memory;
-use sqlite::Sqlite;
-use std::path::PathBuf;
+#[cfg(feature = "sqlite")]
+use {sqlite::Sqlite, std::path::PathBuf};
 
 /// Where a client keeps its history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,9 +17,10 @@ pub enum History {
     /// In memory: the last 16384 tasks.
     #[default]
     Memory,
-    /// In an SQLite file, made if it is not there. It survives the program, and a later one that opens it finds what is
-    /// in it. Several programs may use it at once, one writing at a time; what cannot be written within ten seconds is
-    /// lost, and the log says so.
+    /// In an SQLite file, which is created if it does not exist; available with the feature `sqlite`. The file outlives
+    /// the program, and a later program that opens it finds its records. Several programs may use it at once, one
+    /// writing at a time; a record that cannot be written within ten seconds is lost, with a warning in the log.
+    #[cfg(feature = "sqlite")]
     Sqlite(PathBuf),
 }
 
@@ -38,6 +40,7 @@ impl History {
     pub(crate) fn open(&self) -> Result<Box<dyn Records>> {
         match self {
             History::Memory => Ok(Box::new(Memory::default())),
+            #[cfg(feature = "sqlite")]
             History::Sqlite(path) => Ok(Box::new(Sqlite::open(path)?)),
         }
     }
@@ -113,6 +116,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "sqlite")]
     fn in_a_file() {
         let path = std::env::temp_dir().join(format!("unidist-history-{}.sqlite", std::process::id()));
         let history = History::Sqlite(path.clone());
