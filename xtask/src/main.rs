@@ -58,7 +58,7 @@ enum Command {
     /// Formatting, the reference page, tidy, clippy, each combination of features, documentation, tests.
     Ci(ci::Arguments),
     /// Check the rules of the workspace that no compiler checks
-    Tidy,
+    Tidy(tidy::Arguments),
     /// Run one backend's conformance suite, as often as you like, also on a busy machine
     ///
     /// Stops at the first failure, with its output. After each run no process of the suite may be alive, and at the
@@ -115,7 +115,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Test(arguments) => test::run(&arguments),
         Command::Ci(arguments) => ci::run(&arguments),
-        Command::Tidy => tidy::run(),
+        Command::Tidy(arguments) => tidy::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Loom(arguments) => loom::run(&arguments),

@@ -3,7 +3,10 @@
 //! Each rule is a function that returns what is wrong, one line each; the rules are a test as well.
 
 mod documents;
+mod layers;
 mod manifests;
+mod module_paths;
+mod phrases;
 mod sources;
 
 use crate::workspace::Workspace;
@@ -12,13 +15,15 @@ use crate::{Result, book, config_doc};
 /// A rule, by name.
 type Rule = (&'static str, fn(&Workspace) -> Result<Vec<String>>);
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     ("core reaches no backend", manifests::core_reaches_no_backend),
     ("no backend reaches the API", manifests::no_backend_reaches_the_api),
     ("members take the workspace's lints", manifests::members_take_the_lints),
     ("crate roots are documented", sources::crate_roots_are_documented),
     ("unsafe code stays where it is listed, with reasons", sources::unsafe_code_is_listed),
     ("files are short or listed", sources::files_are_short),
+    ("the engine's imports point downwards", layers::engine_imports_point_downwards),
+    ("the scheduler's layers point downwards", layers::scheduler_layers_point_downwards),
     ("paths in documents exist", documents::paths_exist),
     ("variables in documents are registered", documents::variables_are_registered),
     ("the book's chapters are listed, linked and tested", book::findings),
@@ -31,8 +36,16 @@ const RULES: [Rule; 10] = [
     }),
 ];
 
+/// The arguments of `tidy`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Also list each place with a phrase that `xtask/phrases.toml` replaces.
+    #[arg(long)]
+    phrases: bool,
+}
+
 /// Runs the command.
-pub(crate) fn run() -> Result {
+pub(crate) fn run(arguments: &Arguments) -> Result {
     let workspace = Workspace::load()?;
     let mut wrong = 0;
     for (name, rule) in RULES {
@@ -43,10 +56,23 @@ pub(crate) fn run() -> Result {
         }
         wrong += findings.len();
     }
+    report_phrases(&workspace, arguments.phrases)?;
     match wrong {
         0 => Ok(()),
         count => Err(format!("tidy: {count} findings").into()),
     }
+}
+
+/// Prints how often phrases occur that may not come back, by folder; does not fail yet.
+fn report_phrases(workspace: &Workspace, list: bool) -> Result {
+    let findings = phrases::phrases_stay_away(workspace)?;
+    let counts = phrases::by_folder(&findings);
+    let counts: Vec<_> = counts.iter().map(|(folder, count)| format!("{folder} {count}")).collect();
+    println!("note   phrases to replace (xtask/phrases.toml): {}: {}", findings.len(), counts.join(", "));
+    if list {
+        findings.iter().for_each(|finding| println!("         {finding}"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
