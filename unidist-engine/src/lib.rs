@@ -21,6 +21,7 @@
 
 #[cfg(feature = "bench")]
 pub mod bench;
+mod client;
 pub mod controller;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
@@ -31,7 +32,6 @@ mod link;
 pub mod logging;
 pub mod monitor;
 pub mod network;
-mod pending;
 mod protocol;
 mod scheduler;
 #[cfg(any(test, feature = "simulation"))]

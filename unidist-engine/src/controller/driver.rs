@@ -6,34 +6,34 @@
 //! `meeting` begins and ends that, `relay` deals with what their monitors say, `remote_store` has their memory,
 //! `copies` has objects copied between them.
 
-mod act;
-mod copies;
-mod hear;
-mod hosts;
+mod actions;
+mod allocation;
+mod connect;
+mod inbound;
 mod link;
-mod meeting;
-mod relay;
+mod monitor_messages;
+mod remote_hosts;
 mod remote_store;
-mod room;
+mod transfers;
 
-pub(super) use hosts::{Hosts, Stranger};
+pub(super) use remote_hosts::{MonitorSpec, RemoteHosts};
 
-use super::clock::Clock;
-use super::mailbox::{Letters, Mailbox};
-use super::storage::Storage;
+use super::inbox::{Inbox, Letters};
+use super::local_store::LocalStore;
+use super::timers::TimerQueue;
+use crate::client::pending::{Callback, PendingRequests};
 use crate::host::supervisor::{Notice, Supervisor};
 use crate::link::patience::Patience;
 use crate::network::HostId;
-use crate::pending::{Callback, Requests};
 use crate::scheduler::{Action, Event, Scheduler};
-use copies::Copies;
+use allocation::DeferredAllocation;
 use link::Link;
-use room::Postponed;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use transfers::Transfers;
 use unidist_common::{Error, ProcessId, Result};
 use unidist_core::ClusterInfo;
 
@@ -45,38 +45,38 @@ pub(crate) struct Driver {
     scheduler: Scheduler,
     links: Vec<Link>,
     by_process: FxHashMap<ProcessId, usize>,
-    mailbox: Arc<Mailbox>,
+    inbox: Arc<Inbox>,
     letters: Letters,
     actions: Vec<Action>,
     /// What came of doing what the scheduler wanted: calls that could not be sent, copies that cannot be made.
     outcomes: VecDeque<Event>,
     supervisor: Arc<Supervisor>,
-    storage: Storage,
+    local_store: LocalStore,
     /// None where there is one host.
-    hosts: Option<Hosts>,
+    hosts: Option<RemoteHosts>,
     /// A network on which there is nobody: it is kept for the end.
-    no_hosts: Option<Hosts>,
-    copies: Copies,
-    requests: Arc<Requests>,
+    no_hosts: Option<RemoteHosts>,
+    copies: Transfers,
+    requests: Arc<PendingRequests>,
     cluster: ClusterInfo,
     /// Answers that are to be called without the lock.
     callbacks: Vec<Callback>,
     /// What wants blocks of a store that were not there at once.
-    postponed: Vec<Postponed>,
+    deferred_allocations: Vec<DeferredAllocation>,
     /// How many calls have not ended, for those who do not hold the driver.
     pending: Arc<AtomicUsize>,
     /// Why the last process that could not join did not.
     last_loss: Option<String>,
-    clock: Clock,
+    timers: TimerQueue,
 }
 
 impl Driver {
     pub(crate) fn new(
         scheduler: Scheduler,
-        mailbox: Arc<Mailbox>,
+        inbox: Arc<Inbox>,
         supervisor: Arc<Supervisor>,
-        storage: Storage,
-        requests: Arc<Requests>,
+        local_store: LocalStore,
+        requests: Arc<PendingRequests>,
         cluster: ClusterInfo,
         pending: Arc<AtomicUsize>,
     ) -> Self {
@@ -84,27 +84,27 @@ impl Driver {
             scheduler,
             links: Vec::new(),
             by_process: FxHashMap::default(),
-            mailbox,
+            inbox,
             letters: Letters::default(),
             actions: Vec::new(),
             outcomes: VecDeque::new(),
             supervisor,
-            storage,
+            local_store,
             hosts: None,
             no_hosts: None,
-            copies: Copies::default(),
+            copies: Transfers::default(),
             requests,
             cluster,
             callbacks: Vec::new(),
-            postponed: Vec::new(),
+            deferred_allocations: Vec::new(),
             pending,
             last_loss: None,
-            clock: Clock::default(),
+            timers: TimerQueue::default(),
         }
     }
 
     /// The session has these other hosts, too.
-    pub(crate) fn reach(&mut self, hosts: Hosts) {
+    pub(crate) fn reach(&mut self, hosts: RemoteHosts) {
         match hosts.is_empty() {
             true => self.no_hosts = Some(hosts),
             false => self.hosts = Some(hosts),
@@ -112,7 +112,7 @@ impl Driver {
     }
 
     /// The other hosts, of which it knows no more from now on.
-    pub(crate) fn take_hosts(&mut self) -> Option<Hosts> {
+    pub(crate) fn take_hosts(&mut self) -> Option<RemoteHosts> {
         self.hosts.take().or(self.no_hosts.take())
     }
 
@@ -175,14 +175,14 @@ impl Driver {
 
     /// Whether a turn would find something to do.
     pub(crate) fn has_work(&self) -> bool {
-        self.mailbox.is_full()
+        self.inbox.is_full()
             || self.links.iter().any(|link| link.has_work() || link.has_room_for_backlog())
-            || self.clock.is_due()
+            || self.timers.is_due()
     }
 
     /// When there will be something to do even if nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.clock.next()
+        self.timers.next()
     }
 
     /// Whether there are, or were, other hosts.
@@ -192,14 +192,14 @@ impl Driver {
 
     /// How long to sleep at most before the other hosts are to be heard again, if there are any.
     pub(crate) fn next_nap(&mut self) -> Option<Duration> {
-        self.hosts.as_mut().map(Hosts::next_nap)
+        self.hosts.as_mut().map(RemoteHosts::next_nap)
     }
 
     /// Deals with everything that has happened; false if nothing had.
     pub(crate) fn turn(&mut self) -> bool {
-        let mut happened = self.read_mailbox();
+        let mut happened = self.read_inbox();
         happened |= self.read_links();
-        for timer in self.clock.take_due() {
+        for timer in self.timers.take_due() {
             happened = true;
             self.handle(Event::Expired(timer));
         }
@@ -234,7 +234,7 @@ impl Driver {
             self.scheduler.dispatch_into(&mut self.actions);
         }
         self.carry_out_all();
-        self.allocate_postponed();
+        self.retry_deferred();
         self.carry_out_all();
         self.flush(happened);
     }
@@ -245,12 +245,12 @@ impl Driver {
         }
     }
 
-    fn read_mailbox(&mut self) -> bool {
-        if !self.mailbox.is_full() {
+    fn read_inbox(&mut self) -> bool {
+        if !self.inbox.is_full() {
             return false;
         }
         let mut letters = std::mem::take(&mut self.letters);
-        self.mailbox.empty_into(&mut letters);
+        self.inbox.empty_into(&mut letters);
         for ask in letters.asks.drain(..) {
             self.handle(Event::Ask(ProcessId::CONTROLLER, ask));
         }

@@ -1,41 +1,41 @@
 //! The controller: the user's program, with the engine in it.
 //!
-//! `driver` takes the engine's turns, `driving` says on which thread, `storage` has the memory, and [`Controller`] is
+//! `driver` takes the engine's turns, `driving` says on which thread, `local_store` has the memory, and [`Controller`] is
 //! the [`Backend`] that the program calls.
 //!
 //! Whoever waits drives. A thread that waits for an answer takes the engine's turns itself, so no other thread has to
 //! be woken; a thread that hands something in takes a turn at once. While nobody does, the engine thread sleeps on the
 //! bell as its standby.
 
-mod clock;
 mod driver;
-mod driving;
-mod ending;
-mod mailbox;
+mod event_loop;
+mod inbox;
+mod local_store;
 mod settings;
-mod storage;
+mod shutdown_once;
+mod timers;
 
 pub use settings::{ControllerSettings, HostSettings, OtherHosts};
 
+use crate::client::pending::{Callback, PendingRequests};
 use crate::host::supervisor::{Staff, Supervisor};
 use crate::host::{HostMemory, allow_open_files};
 use crate::link::handshake::Welcome;
-use crate::pending::{Callback, Requests};
 use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId, Value};
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::depot::Depot;
 use crate::store::segment::HEADER;
-use clock::NextDeadline;
 use driver::Driver;
-use driving::Shared;
-use ending::Ending;
-use mailbox::Mailbox;
+use event_loop::EventLoop;
+use inbox::Inbox;
+use local_store::{LocalStore, SharedArena};
+use shutdown_once::ShutdownOnce;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use storage::{Blocks, Storage};
+use timers::NextDeadline;
 use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
 use unidist_core::{
     Backend, CallStatus, ClusterInfo, Outcome, Program, StoreUsage, Which, WorkerInfo, WritableBuffer,
@@ -43,11 +43,11 @@ use unidist_core::{
 
 /// The engine of a session, seen from the program.
 pub struct Controller {
-    shared: Arc<Shared>,
+    shared: Arc<EventLoop>,
     depot: Depot,
     settings: ControllerSettings,
     engine_thread: Mutex<Option<JoinHandle<()>>>,
-    ending: Ending,
+    shutdown_once: ShutdownOnce,
 }
 
 impl Controller {
@@ -90,11 +90,11 @@ impl Controller {
         )?;
         let HostMemory { segment, spill } = memory;
         let spill_file = spill.as_ref().map(|(_, file)| file.clone());
-        let mailbox = Arc::new(Mailbox::new());
+        let inbox = Arc::new(Inbox::new());
         let notify = {
-            let (mailbox, segment) = (mailbox.clone(), segment.clone());
+            let (inbox, segment) = (inbox.clone(), segment.clone());
             Box::new(move |notice| {
-                mailbox.notice(notice);
+                inbox.notice(notice);
                 segment.bell().ring();
             })
         };
@@ -114,8 +114,8 @@ impl Controller {
             notify,
         };
         let supervisor = Arc::new(Supervisor::start(staff)?);
-        let blocks = Blocks::new(Arena::new(HEADER, segment.len()));
-        let requests = Arc::new(Requests::default());
+        let blocks = SharedArena::new(Arena::new(HEADER, segment.len()));
+        let requests = Arc::new(PendingRequests::default());
         let scheduler = Scheduler::new(Limits {
             hosts: settings.all_limits(&others),
             cancel_grace: settings.cancel_grace,
@@ -123,25 +123,25 @@ impl Controller {
         let pending = Arc::new(AtomicUsize::new(0));
         let mut driver = Driver::new(
             scheduler,
-            mailbox.clone(),
+            inbox.clone(),
             supervisor.clone(),
-            Storage::new(segment.clone(), blocks.clone(), spill),
+            LocalStore::new(segment.clone(), blocks.clone(), spill),
             requests.clone(),
             cluster,
             pending.clone(),
         );
         if let Some(mut hosts) = hosts {
-            let met = hosts.meet(settings.strangers(&others, &(program.build_id)(), hosts.backoff()));
+            let met = hosts.meet(settings.monitor_specs(&others, &(program.build_id)(), hosts.backoff()));
             if let Err(error) = met {
                 supervisor.end();
                 return Err(error);
             }
             driver.reach(hosts);
         }
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(EventLoop {
             ids: IdSource::new(ProcessId::CONTROLLER),
             segment: segment.clone(),
-            mailbox,
+            inbox,
             requests,
             blocks,
             supervisor,
@@ -162,7 +162,7 @@ impl Controller {
             shared,
             settings,
             engine_thread: Mutex::default(),
-            ending: Ending::default(),
+            shutdown_once: ShutdownOnce::default(),
         };
         let thread = thread.map_err(|error| Error::system("starting the engine's thread", error))?;
         *controller.engine_thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
@@ -209,7 +209,7 @@ impl Controller {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.drive_until(deadline, |_| slot.is_done());
         if !slot.is_done() {
-            self.shared.mailbox.ask(Ask::Hurry(request));
+            self.shared.inbox.ask(Ask::Hurry(request));
             self.shared.drive_until(None, |_| slot.is_done());
         }
         match slot.take() {
@@ -221,7 +221,7 @@ impl Controller {
 
     /// Hands a request in, and answers it if nobody else will.
     fn ask(&self, call: &str, request: RequestId, ask: Ask) {
-        if !self.shared.mailbox.ask(ask) {
+        if !self.shared.inbox.ask(ask) {
             let callback = self.shared.requests.answer(request, Reply::Failed(ended(call)));
             callback.into_iter().for_each(Callback::call);
         }
@@ -256,7 +256,7 @@ impl Backend for Controller {
             self.shared.drive_until(None, |_| self.shared.pending.load(Ordering::Relaxed) < most);
             self.shared.throttled.fetch_sub(1, Ordering::SeqCst);
         }
-        self.shared.mailbox.ask(Ask::Submit(Box::new(task), None));
+        self.shared.inbox.ask(Ask::Submit(Box::new(task), None));
         self.shared.nudge();
     }
 
@@ -264,7 +264,7 @@ impl Backend for Controller {
         self.check_running("put")?;
         let id = self.shared.ids.reserve(1);
         self.depot.put(id, object, |stored, views| {
-            self.shared.mailbox.ask(Ask::Put(id, stored, views));
+            self.shared.inbox.ask(Ask::Put(id, stored, views));
         })?;
         Ok(id)
     }
@@ -304,11 +304,11 @@ impl Backend for Controller {
     }
 
     fn retain(&self, id: DataId) {
-        self.shared.mailbox.ask(Ask::Retain(id));
+        self.shared.inbox.ask(Ask::Retain(id));
     }
 
     fn release(&self, id: DataId) {
-        self.shared.mailbox.ask(Ask::Release(id));
+        self.shared.inbox.ask(Ask::Release(id));
     }
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
@@ -382,25 +382,25 @@ impl Backend for Controller {
     }
 
     fn shutdown(&self) -> Result<()> {
-        let Some(_end) = self.ending.begin() else {
+        let Some(_end) = self.shutdown_once.begin() else {
             return Ok(());
         };
         let Some(thread) = self.engine_thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Ok(());
         };
-        self.shared.mailbox.shutdown();
+        self.shared.inbox.shutdown();
         self.shared.drive_until(None, |driver| driver.is_some_and(Driver::is_over));
         self.shared.over.store(true, Ordering::Release);
         self.shared.segment.bell().ring();
         self.shared.supervisor.end();
         let hosts = self.shared.lock_driver().take_hosts();
         drop(hosts); // whose monitors end, without the lock
-        self.shared.mailbox.close();
+        self.shared.inbox.close();
         self.shared.requests.answer_all(&Reply::Failed(ended("get")));
         if thread.thread().id() == std::thread::current().id() {
             return Ok(()); // a callback ends the session: the thread ends when that is done
         }
-        thread.join().map_err(|_| Error::system("ending the engine's thread", "it has panicked"))
+        thread.join().map_err(|_| Error::system("shutdown_once the engine's thread", "it has panicked"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a session is made of.
 
-use super::driver::{Hosts, Stranger};
+use super::driver::{MonitorSpec, RemoteHosts};
 use crate::launch::LaunchCommand;
 use crate::network::{HostId, Network};
 use crate::protocol::monitor::Greeting;
@@ -98,9 +98,9 @@ impl OtherHosts {
 }
 
 impl OtherHosts {
-    pub(super) fn split(self) -> (Vec<HostSettings>, Hosts) {
+    pub(super) fn split(self) -> (Vec<HostSettings>, RemoteHosts) {
         let OtherHosts { hosts, network, backoff, start_timeout, end_timeout, on_end } = self;
-        let there = Hosts::new(network, hosts.len(), on_end, backoff, [start_timeout, end_timeout]);
+        let there = RemoteHosts::new(network, hosts.len(), on_end, backoff, [start_timeout, end_timeout]);
         (hosts, there)
     }
 }
@@ -147,13 +147,13 @@ impl ControllerSettings {
     }
 
     /// What the monitors of the other hosts are to be told.
-    pub(super) fn strangers(
+    pub(super) fn monitor_specs(
         &self,
         others: &[HostSettings],
         build_id: &str,
         backoff: Duration,
-    ) -> Vec<Stranger> {
-        let stranger = |(place, other): (u32, &HostSettings)| Stranger {
+    ) -> Vec<MonitorSpec> {
+        let stranger = |(place, other): (u32, &HostSettings)| MonitorSpec {
             name: other.name.clone(),
             ip: other.ip.clone(),
             greeting: Greeting {

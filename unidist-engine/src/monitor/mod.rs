@@ -7,10 +7,10 @@
 //! 2. It does what it is told and tells what happens (`work`), and sleeps while there is nothing (`Monitor::rest`).
 //! 3. When it is told to end, or the controller is lost, it kills what is left of its processes.
 
-mod relay;
+mod forward;
+mod handlers;
 #[cfg(test)]
 mod tests;
-mod work;
 
 use crate::host::pace::{Pace, SharpTimers};
 use crate::host::supervisor::{Notice, Staff, Supervisor};
@@ -21,7 +21,7 @@ use crate::network::{Arrival, HostId, Network, Transfer};
 use crate::protocol::monitor::{Batch, FromMonitor, Greeting, Welcomed};
 use crate::store::segment::Segment;
 use crate::store::spill::{SpillFile, SpillSpace};
-use relay::Relay;
+use forward::Forwarder;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -111,7 +111,7 @@ struct Monitor<'a> {
     supervisor: Supervisor,
     notices: Receiver<Notice>,
     /// The processes that have joined.
-    relays: BTreeMap<ProcessId, Relay>,
+    forwarders: BTreeMap<ProcessId, Forwarder>,
     /// What is to be sent to the controller.
     batch: Batch,
     /// What this host receives, and from where.
@@ -172,7 +172,7 @@ impl<'a> Monitor<'a> {
             spill,
             supervisor: Supervisor::start(staff)?,
             notices,
-            relays: BTreeMap::new(),
+            forwarders: BTreeMap::new(),
             batch: Batch::default(),
             receiving: FxHashMap::default(),
             lost: BTreeSet::new(),
@@ -207,7 +207,8 @@ impl<'a> Monitor<'a> {
     /// There is nothing to do: looks for a moment longer, then sleeps until it is rung or the network wants a look.
     /// True if it slept.
     fn rest(&mut self) -> bool {
-        let awake = 1 + self.relays.values().filter(|relay| relay.is_awake()).take(self.cores).count();
+        let awake =
+            1 + self.forwarders.values().filter(|forwarder| forwarder.is_awake()).take(self.cores).count();
         self.segment.patience().set_beside_network(awake, self.cores);
         if !self.pace.wait(Instant::now()).is_zero() {
             (0..32).for_each(|_| std::hint::spin_loop());

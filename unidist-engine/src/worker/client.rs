@@ -1,14 +1,14 @@
 //! The scheduler as a worker's code sees it: every call is a message, every answer one too.
 
-use super::calls::Calls;
 use super::cancelled::CancelledCalls;
-use super::link_end::LinkEnd;
+use super::engine_link::EngineLink;
 use super::task_loop;
+use super::task_queue::TaskQueue;
+use crate::client::pending::{PendingRequests, Slot};
 use crate::controller::{load_all, load_one, unexpected};
 use crate::link::bell::{Bell, Sleeper};
 use crate::link::channel::Channel;
 use crate::link::ring::{LinkMemory, Side};
-use crate::pending::{Requests, Slot};
 use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId};
 use crate::store::StoredObject;
 use crate::store::depot::{Depot, Ledger};
@@ -24,7 +24,7 @@ use unidist_core::{
 
 /// The process's end of its link, shared by its threads.
 pub(crate) struct Client {
-    end: Arc<LinkEnd>,
+    end: Arc<EngineLink>,
     depot: Depot,
 }
 
@@ -37,7 +37,7 @@ impl Client {
         spill: Option<Arc<SpillFile>>,
         inline_limit: usize,
     ) -> Self {
-        let end = Arc::new(LinkEnd {
+        let end = Arc::new(EngineLink {
             process,
             is_actor,
             actor: OnceLock::new(),
@@ -45,8 +45,8 @@ impl Client {
             channel: Mutex::new(Channel::new(&memory, Side::Worker)),
             memory,
             segment: segment.clone(),
-            calls: Calls::default(),
-            requests: Requests::default(),
+            tasks: TaskQueue::default(),
+            requests: PendingRequests::default(),
             cancelled: CancelledCalls::default(),
             stopping: AtomicBool::new(false),
             lying: AtomicU32::new(0),
@@ -73,7 +73,7 @@ impl Client {
         self.end.segment.patience().get()
     }
 
-    pub(super) fn requests(&self) -> &Requests {
+    pub(super) fn requests(&self) -> &PendingRequests {
         &self.end.requests
     }
 
@@ -86,8 +86,8 @@ impl Client {
     }
 
     /// The calls that have arrived and not started.
-    pub(super) fn calls(&self) -> &Calls {
-        &self.end.calls
+    pub(super) fn tasks(&self) -> &TaskQueue {
+        &self.end.tasks
     }
 
     pub(super) fn hosts(&self, actor: DataId) {

@@ -9,11 +9,11 @@
 //! - The *watch thread* waits for the end of the socket to the engine, which means that the program is gone, and ends
 //!   the process.
 
-mod calls;
 mod cancelled;
 mod client;
-mod link_end;
+mod engine_link;
 mod task_loop;
+mod task_queue;
 
 use crate::launch::WORKER_VARIABLE;
 use crate::link::bell::Sleeper;

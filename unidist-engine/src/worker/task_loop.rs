@@ -1,8 +1,8 @@
 //! The task thread: runs calls one after the other, and serves while it waits.
 
 use super::client::Client;
+use crate::client::pending::Slot;
 use crate::link::bell::Sleeper;
-use crate::pending::Slot;
 use crate::protocol::worker::{FromWorker, Run};
 use rustc_hash::FxHashSet;
 use std::cell::OnceCell;
@@ -75,13 +75,13 @@ impl TaskLoop {
             if self.client.cancelled().any() && self.runner.pending() == 0 {
                 self.client.cancelled().clear();
             }
-            if let Some(run) = self.client.calls().next(|_| true) {
+            if let Some(run) = self.client.tasks().next(|_| true) {
                 self.execute(run);
                 idle.reset();
             } else if happened {
                 idle.reset();
             } else {
-                let found = || self.client.calls().has(|_| true) || self.client.is_stopping();
+                let found = || self.client.tasks().has(|_| true) || self.client.is_stopping();
                 idle.wait(None, || self.has_work() || found(), &self.client);
             }
         }
@@ -95,13 +95,13 @@ impl TaskLoop {
             if done() || deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
-            if let Some(run) = self.client.calls().next(|run| makes_one_of(run, awaited)) {
+            if let Some(run) = self.client.tasks().next(|run| makes_one_of(run, awaited)) {
                 self.execute(run);
                 idle.reset();
             } else if happened {
                 idle.reset();
             } else {
-                let found = || self.client.calls().has(|run| makes_one_of(run, awaited));
+                let found = || self.client.tasks().has(|run| makes_one_of(run, awaited));
                 idle.wait(deadline, || done() || self.has_work() || found(), &self.client);
             }
         }
@@ -181,7 +181,7 @@ impl TaskLoop {
             if is_over {
                 return;
             }
-            if let Some(run) = self.client.calls().next(|_| false) {
+            if let Some(run) = self.client.tasks().next(|_| false) {
                 self.execute(run);
                 idle.reset();
             } else if happened || progressed {

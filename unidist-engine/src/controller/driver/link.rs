@@ -15,7 +15,7 @@ use unidist_common::{DataId, ProcessId};
 pub(super) struct Link {
     pub(super) process: ProcessId,
     pub(super) end: End,
-    /// Blocks that the process was given and that are not part of an object, by offset.
+    /// SharedArena that the process was given and that are not part of an object, by offset.
     pub(super) drafts: FxHashMap<u64, u64>,
     /// Calls that the process may not have seen, each with the place in the stream where it ends.
     unseen: VecDeque<(u64, DataId)>,

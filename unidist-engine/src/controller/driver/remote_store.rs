@@ -61,7 +61,7 @@ impl RemoteStore {
         }
     }
 
-    /// Blocks of these lengths, if all of them are there now.
+    /// SharedArena of these lengths, if all of them are there now.
     pub(super) fn allocate(&mut self, lens: &[u64]) -> Option<Vec<Block>> {
         let mut blocks = Vec::with_capacity(lens.len());
         for len in lens {

@@ -2,13 +2,13 @@
 
 use super::link::End;
 use super::*;
-use crate::controller::storage::Blocks;
+use crate::client::pending::Slot;
+use crate::controller::local_store::SharedArena;
 use crate::host::supervisor::Staff;
 use crate::launch::LaunchCommand;
 use crate::link::channel::Channel;
 use crate::link::handshake::Welcome;
 use crate::link::ring::{LinkMemory, Side, Writer};
-use crate::pending::Slot;
 use crate::protocol::worker::{Ask, FromWorker, MOST_RETURNS, Reply, RequestId, Run, ToWorker, Value};
 use crate::scheduler::{HostLimits, Limits};
 use crate::store::arena::Arena;
@@ -26,8 +26,8 @@ const LIMIT: usize = 1000;
 /// An engine whose processes are played by the test.
 struct Engine {
     driver: Driver,
-    mailbox: Arc<Mailbox>,
-    requests: Arc<Requests>,
+    inbox: Arc<Inbox>,
+    requests: Arc<PendingRequests>,
     ids: IdSource,
 }
 
@@ -46,7 +46,11 @@ impl Engine {
     }
 
     /// The same with these other hosts.
-    fn start_with(workers: u32, others: Vec<HostLimits>, hosts: Option<Hosts>) -> (Engine, Vec<Played>) {
+    fn start_with(
+        workers: u32,
+        others: Vec<HostLimits>,
+        hosts: Option<RemoteHosts>,
+    ) -> (Engine, Vec<Played>) {
         let segment = Segment::create("unidist-test", 1 << 20).unwrap();
         let spill = SpillSpace::create(&std::env::temp_dir(), Some(1 << 20)).unwrap();
         let process = ProcessId::CONTROLLER;
@@ -65,16 +69,20 @@ impl Engine {
             },
             notify: Box::new(drop),
         };
-        let (mailbox, requests) = (Arc::new(Mailbox::new()), Arc::new(Requests::default()));
+        let (inbox, requests) = (Arc::new(Inbox::new()), Arc::new(PendingRequests::default()));
         let scheduler = Scheduler::new(Limits {
             hosts: std::iter::once(limits(workers as usize)).chain(others).collect(),
             cancel_grace: Duration::ZERO,
         });
         let mut driver = Driver::new(
             scheduler,
-            mailbox.clone(),
+            inbox.clone(),
             Arc::new(Supervisor::start(staff).unwrap()),
-            Storage::new(segment.clone(), Blocks::new(Arena::new(HEADER, segment.len())), Some(spill)),
+            LocalStore::new(
+                segment.clone(),
+                SharedArena::new(Arena::new(HEADER, segment.len())),
+                Some(spill),
+            ),
             requests.clone(),
             ClusterInfo { local_ip: String::new(), hosts: BTreeMap::new() },
             Arc::default(),
@@ -86,7 +94,7 @@ impl Engine {
         let mut played = Vec::new();
         for number in 1..=workers {
             let (process, memory) = (ProcessId::new(number).unwrap(), LinkMemory::create().unwrap());
-            mailbox.notice(Notice::Joined(process, memory.clone()));
+            inbox.notice(Notice::Joined(process, memory.clone()));
             let channel = Channel::new(&memory, Side::Worker);
             played.push(Played { process, ids: IdSource::new(process), memory, channel });
         }
@@ -95,19 +103,19 @@ impl Engine {
             End::Here { channel, .. } => channel.set_limit(LIMIT),
             End::There { .. } => panic!("it is on this host"),
         });
-        (Engine { driver, mailbox, requests, ids: IdSource::new(process) }, played)
+        (Engine { driver, inbox, requests, ids: IdSource::new(process) }, played)
     }
 
     fn submit(&self, argument: usize) -> DataId {
         let spec = call(self.ids.reserve(1), argument);
         let id = spec.id();
-        self.mailbox.ask(Ask::Submit(Box::new(spec), None));
+        self.inbox.ask(Ask::Submit(Box::new(spec), None));
         id
     }
 
     fn get(&self, id: DataId) -> Arc<Slot> {
         let (request, slot) = self.requests.open();
-        self.mailbox.ask(Ask::Get(request, vec![id], None));
+        self.inbox.ask(Ask::Get(request, vec![id], None));
         slot
     }
 
@@ -128,7 +136,7 @@ impl Engine {
 
     /// The process has been killed.
     fn lose(&mut self, process: ProcessId) {
-        self.mailbox.notice(Notice::Lost(process, "killed".into()));
+        self.inbox.notice(Notice::Lost(process, "killed".into()));
         self.driver.turn();
     }
 }

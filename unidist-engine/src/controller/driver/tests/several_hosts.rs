@@ -48,13 +48,22 @@ impl Session {
             monitor.network.send(HostId::CONTROLLER, handshake::first_words(&ready).unwrap());
             let (greeting, _) = crate::fuzz::greetings();
             let greeting = Greeting { build_id: "b".into(), host: monitor.host, ..greeting };
-            Stranger { name: format!("node{}", monitor.host.place()), ip: monitor.host.to_string(), greeting }
+            MonitorSpec {
+                name: format!("node{}", monitor.host.place()),
+                ip: monitor.host.to_string(),
+                greeting,
+            }
         };
-        let strangers = monitors.iter_mut().map(stranger).collect();
+        let monitor_specs = monitors.iter_mut().map(stranger).collect();
         let network = Box::new(ends.pop().unwrap());
-        let mut hosts =
-            Hosts::new(network, 2, Box::new(drop), Duration::from_millis(1), [Duration::from_secs(50); 2]);
-        hosts.meet(strangers).unwrap();
+        let mut hosts = RemoteHosts::new(
+            network,
+            2,
+            Box::new(drop),
+            Duration::from_millis(1),
+            [Duration::from_secs(50); 2],
+        );
+        hosts.meet(monitor_specs).unwrap();
         for monitor in &mut monitors {
             let greeted = monitor.poll().remove(0);
             assert!(matches!(greeted, Arrival::Message(HostId::CONTROLLER, _)));
@@ -78,7 +87,7 @@ impl Session {
     }
 
     /// A process of the first other host: one that the scheduler wants, if it wants any.
-    fn process(&mut self, number: u32) -> Remote {
+    fn process(&mut self, number: u32) -> RemoteHost {
         self.turn();
         let started = self.first().find(|message| matches!(message, ToMonitor::Start { .. }));
         let process = match started {
@@ -97,11 +106,11 @@ impl Session {
         let memory = LinkMemory::create().unwrap();
         let channel = Channel::new(&memory, Side::Worker);
         let end = RawEnd::new(&memory, Side::Engine);
-        Remote { process, channel, end, ids: IdSource::new(process) }
+        RemoteHost { process, channel, end, ids: IdSource::new(process) }
     }
 
     /// What the process is told next, after turns.
-    fn answer(&mut self, remote: &mut Remote) -> ToWorker {
+    fn answer(&mut self, remote: &mut RemoteHost) -> ToWorker {
         for _ in 0..10 {
             self.turn();
             while let Some(message) =
@@ -119,13 +128,13 @@ impl Session {
         panic!("no answer; {:?}", self.first().heard)
     }
 
-    fn say(&mut self, remote: &mut Remote, message: &FromWorker) {
+    fn say(&mut self, remote: &mut RemoteHost, message: &FromWorker) {
         let said = remote.say(message);
         self.first().say(&[said]);
     }
 
     /// Has the process make an object of one block, of which nobody has a view.
-    fn put(&mut self, remote: &mut Remote, len: u64) -> (DataId, Block) {
+    fn put(&mut self, remote: &mut RemoteHost, len: u64) -> (DataId, Block) {
         self.say(remote, &FromWorker::Allocate(RequestId(9), len));
         let block = match self.answer(remote) {
             ToWorker::Reply(RequestId(9), Reply::Allocated(block)) => block,
@@ -191,14 +200,14 @@ impl Monitor {
 }
 
 /// A process of another host, played.
-struct Remote {
+struct RemoteHost {
     process: ProcessId,
     ids: IdSource,
     channel: Channel<FromWorker, ToWorker>,
     end: RawEnd,
 }
 
-impl Remote {
+impl RemoteHost {
     fn say(&mut self, message: &FromWorker) -> FromMonitor {
         self.channel.send(message).unwrap();
         self.channel.flush().unwrap();
@@ -230,7 +239,7 @@ fn a_process_elsewhere_is_served_as_one_here() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(session.engine.driver.storage.usage().used, 0);
+    assert_eq!(session.engine.driver.local_store.usage().used, 0);
     // A draft of a process that is lost is freed; what it said before counts.
     session.say(&mut remote, &FromWorker::Allocate(RequestId(3), 64));
     session.answer(&mut remote);
@@ -296,7 +305,7 @@ fn a_monitor_that_says_nonsense_is_given_up() {
 
 /// A process of the first host has made an object, and asks for more than there is room for beside it; its monitor has
 /// looked whether something is free after all.
-fn short_of_room() -> (Session, Remote, DataId, Block) {
+fn short_of_room() -> (Session, RemoteHost, DataId, Block) {
     let mut session = Session::start();
     let mut remote = session.process(1000);
     let (id, block) = session.put(&mut remote, 150_000);
@@ -357,13 +366,13 @@ fn what_cannot_be_spilled_elsewhere_stays() {
 
 /// An object of this host in two parts, one of them spilled, with their bytes.
 fn object_here(session: &mut Session) -> (Arc<StoredObject>, Vec<Bytes>) {
-    let storage = &mut session.engine.driver.storage;
-    let blocks = [storage.allocate(1000).unwrap(), storage.allocate(5000).unwrap()];
+    let local_store = &mut session.engine.driver.local_store;
+    let blocks = [local_store.allocate(1000).unwrap(), local_store.allocate(5000).unwrap()];
     for (n, block) in (1..).zip(blocks) {
-        storage.writable(block).unwrap().fill(n);
+        local_store.writable(block).unwrap().fill(n);
     }
     let mut object = outside(&[blocks[0]]);
-    let spilled = storage.spill_for_tests(blocks[1]);
+    let spilled = local_store.spill_for_tests(blocks[1]);
     object.buffers.push(Blob::Spilled(spilled));
     (Arc::new(object), vec![vec![1; 1000].into(), vec![2; 5000].into()])
 }
@@ -393,7 +402,7 @@ fn an_object_is_copied_there_and_back() {
     let found: Vec<_> = blocks.iter().map(|block| segment.view(*block, ()).unwrap()).collect();
     assert_eq!(found, bytes);
 
-    let used = session.engine.driver.storage.usage().used;
+    let used = session.engine.driver.local_store.usage().used;
     session.engine.driver.copy(copy(2, FIRST, HostId::CONTROLLER, Arc::new(there.clone())));
     session.engine.driver.flush(true);
     let parts = there.outside().cloned().collect();
@@ -403,16 +412,16 @@ fn an_object_is_copied_there_and_back() {
     session.first().say(&[FromMonitor::Sends(Transfer(2), Ok(()))]);
     let outcomes = session.outcomes();
     let [Event::Copied(Transfer(2), Ok(back))] = &outcomes[..] else { panic!("{outcomes:?}") };
-    let storage = &session.engine.driver.storage;
-    let found: Vec<_> = back.outside().map(|part| storage.read(part).unwrap()).collect();
-    assert_eq!((found, storage.usage().used), (bytes, used + 1024 + 5056));
+    let local_store = &session.engine.driver.local_store;
+    let found: Vec<_> = back.outside().map(|part| local_store.read(part).unwrap()).collect();
+    assert_eq!((found, local_store.usage().used), (bytes, used + 1024 + 5056));
 }
 
 #[test]
 fn a_copy_that_fails_frees_what_it_filled_when_nobody_fills_it() {
     let mut session = Session::start();
     let (object, _) = object_here(&mut session);
-    let used = session.engine.driver.storage.usage().used;
+    let used = session.engine.driver.local_store.usage().used;
     // The source cannot read it.
     session.engine.driver.copy(copy(1, FIRST, SECOND, object.clone()));
     let failed = Err("bad disk".to_owned());
@@ -438,7 +447,7 @@ fn a_copy_that_fails_frees_what_it_filled_when_nobody_fills_it() {
         failed
     };
     assert_eq!(failed(session.outcomes()), [2, 3, 4]);
-    assert_eq!(session.engine.driver.storage.usage().used, used);
+    assert_eq!(session.engine.driver.local_store.usage().used, used);
     assert_eq!(session.engine.driver.store_usage(SECOND).used, 1024 + 5056);
     session.monitors[1].say(&[FromMonitor::Received(Transfer(2), Err("it is lost".into()))]);
     assert!(session.outcomes().is_empty(), "it is known to have failed");
@@ -454,12 +463,12 @@ fn a_copy_for_which_there_is_no_room_fails() {
     let mut session = Session::start();
     let block = Block { offset: HEADER, len: STORE + 1 };
     session.engine.driver.copy(copy(1, SECOND, FIRST, Arc::new(outside(&[block]))));
-    session.engine.driver.allocate_postponed();
+    session.engine.driver.retry_deferred();
     session.engine.driver.flush(true);
     assert_eq!(session.first().hear_of_memory(), ToMonitor::Look);
     session.first().say(&[FromMonitor::Looked]);
     session.engine.driver.hear_hosts();
-    session.engine.driver.allocate_postponed();
+    session.engine.driver.retry_deferred();
     let outcomes = session.outcomes();
     let [Event::Copied(Transfer(1), Err(error))] = &outcomes[..] else { panic!("{outcomes:?}") };
     assert_eq!(error.kind, ErrorKind::StoreFull);

@@ -1,13 +1,13 @@
 //! A process's end of its link: what goes out and what comes in.
 
-use super::calls::Calls;
 use super::cancelled::CancelledCalls;
 use super::client::answer;
 use super::task_loop;
+use super::task_queue::TaskQueue;
+use crate::client::pending::{Callback, PendingRequests};
 use crate::controller::unexpected;
 use crate::link::channel::Channel;
 use crate::link::ring::LinkMemory;
-use crate::pending::{Callback, Requests};
 use crate::protocol::wire::WireError;
 use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId, ToWorker};
 use crate::store::Block;
@@ -22,7 +22,7 @@ use unidist_common::{DataId, Error, IdSource, Object, Payload, ProcessId, Result
 const ENOUGH: usize = 8;
 
 /// The process's end of its link, with what has come over it. The depot needs it, too.
-pub(super) struct LinkEnd {
+pub(super) struct EngineLink {
     pub(super) process: ProcessId,
     pub(super) is_actor: bool,
     /// The actor of this process, once its constructor has arrived.
@@ -31,8 +31,8 @@ pub(super) struct LinkEnd {
     pub(super) memory: Arc<LinkMemory>,
     pub(super) segment: Arc<Segment>,
     pub(super) channel: Mutex<Channel<FromWorker, ToWorker>>,
-    pub(super) calls: Calls,
-    pub(super) requests: Requests,
+    pub(super) tasks: TaskQueue,
+    pub(super) requests: PendingRequests,
     pub(super) cancelled: CancelledCalls,
     pub(super) stopping: AtomicBool,
     /// How many results lie in the link for which the engine was not rung.
@@ -43,7 +43,7 @@ pub(super) struct LinkEnd {
     pub(super) inline_limit: usize,
 }
 
-impl Ledger for LinkEnd {
+impl Ledger for EngineLink {
     fn allocate(&self, len: u64) -> Result<Block> {
         let (request, slot) = self.requests.open();
         self.send(&FromWorker::Allocate(request, len));
@@ -67,7 +67,7 @@ impl Ledger for LinkEnd {
     }
 }
 
-impl LinkEnd {
+impl EngineLink {
     pub(super) fn send(&self, message: &FromWorker) {
         if let Err(error) = self.try_send(message) {
             self.give_up(&error);
@@ -85,7 +85,7 @@ impl LinkEnd {
     pub(super) fn send_result(&self, message: &FromWorker) -> Result<(), WireError> {
         self.write(message)?;
         let lying = self.lying.load(Ordering::Relaxed) + 1;
-        if lying < self.segment.batch().get() && self.calls.len() > ENOUGH {
+        if lying < self.segment.batch().get() && self.tasks.len() > ENOUGH {
             self.lying.store(lying, Ordering::Relaxed);
         } else {
             self.lying.store(0, Ordering::Relaxed);
@@ -155,12 +155,12 @@ impl LinkEnd {
                 Ok(Some(message)) => {
                     happened = true;
                     match message {
-                        ToWorker::Run(run) => self.calls.push(run),
+                        ToWorker::Run(run) => self.tasks.push(run),
                         ToWorker::Recall(tasks) => {
-                            let returned = self.calls.take_back(&tasks);
+                            let returned = self.tasks.take_back(&tasks);
                             self.append(&mut channel, &FromWorker::Returned(returned));
                         }
-                        ToWorker::Cancel(call, why) => match self.calls.remove(call) {
+                        ToWorker::Cancel(call, why) => match self.tasks.remove(call) {
                             true => {
                                 let ended = FromWorker::Done(call, Err((*why).clone()));
                                 self.append(&mut channel, &ended);
@@ -169,7 +169,7 @@ impl LinkEnd {
                         },
                         ToWorker::Reply(request, reply) => answers.push((request, reply)),
                         ToWorker::Stop => {
-                            self.calls.clear();
+                            self.tasks.clear();
                             self.stopping.store(true, Ordering::Release);
                         }
                     }

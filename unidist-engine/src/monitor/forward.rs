@@ -6,7 +6,7 @@ use crate::protocol::wire::WireError;
 use std::sync::Arc;
 
 /// The rings of one process.
-pub(super) struct Relay {
+pub(super) struct Forwarder {
     memory: Arc<LinkMemory>,
     end: RawEnd,
     /// The process waits for something that was written and may be asleep.
@@ -15,10 +15,10 @@ pub(super) struct Relay {
     broken: bool,
 }
 
-impl Relay {
+impl Forwarder {
     pub(super) fn new(memory: Arc<LinkMemory>) -> Self {
         let end = RawEnd::new(&memory, Side::Engine);
-        Relay { memory, end, urgent: false, broken: false }
+        Forwarder { memory, end, urgent: false, broken: false }
     }
 
     /// Writes bytes into the ring, or later what does not fit.

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use unidist_common::ProcessId;
 
 /// The other hosts and the way to them.
-pub(crate) struct Hosts {
+pub(crate) struct RemoteHosts {
     pub(super) network: Box<dyn Network>,
     /// How many there are, greeted or not.
     pub(super) count: usize,
-    pub(super) remote: Vec<Remote>,
+    pub(super) remote: Vec<RemoteHost>,
     pub(super) arrivals: Vec<Arrival>,
     pub(super) pace: Pace,
     last_look: Instant,
@@ -33,7 +33,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(10);
 type OnEnd = Box<dyn FnOnce(Box<dyn Network>) + Send>;
 
 /// What is to be known of another host before anything is said to it.
-pub(crate) struct Stranger {
+pub(crate) struct MonitorSpec {
     /// What it is called in messages to people.
     pub(crate) name: String,
     /// Its address.
@@ -43,11 +43,11 @@ pub(crate) struct Stranger {
 }
 
 /// Another host.
-pub(super) struct Remote {
+pub(super) struct RemoteHost {
     pub(super) host: HostId,
     pub(super) name: String,
     ip: String,
-    pub(super) phase: Phase,
+    pub(super) phase: HostPhase,
     batch: Batch,
     pub(super) store: RemoteStore,
     /// Processes that were to be started there and have not joined.
@@ -55,7 +55,7 @@ pub(super) struct Remote {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum HostPhase {
     /// It has not answered.
     Greeted,
     Ready,
@@ -63,7 +63,7 @@ pub(super) enum Phase {
     Lost,
 }
 
-impl Hosts {
+impl RemoteHosts {
     /// So many hosts, which have not been greeted. When this is dropped, all their monitors are told to end, and `on_end`
     /// is called with the network. The `timeouts` are those of the start and of the end.
     pub(crate) fn new(
@@ -73,7 +73,7 @@ impl Hosts {
         backoff: Duration,
         timeouts: [Duration; 2],
     ) -> Self {
-        Hosts {
+        RemoteHosts {
             network,
             count,
             remote: Vec::new(),
@@ -101,13 +101,13 @@ impl Hosts {
     }
 
     /// A host that is not lost.
-    pub(super) fn get(&mut self, host: HostId) -> Option<&mut Remote> {
-        self.remote.get_mut(host.place().checked_sub(1)?).filter(|remote| remote.phase == Phase::Ready)
+    pub(super) fn get(&mut self, host: HostId) -> Option<&mut RemoteHost> {
+        self.remote.get_mut(host.place().checked_sub(1)?).filter(|remote| remote.phase == HostPhase::Ready)
     }
 
     /// Whether the host is another one and not lost.
     pub(super) fn has(&self, host: HostId) -> bool {
-        self.place(host).is_some_and(|at| self.remote[at].phase == Phase::Ready)
+        self.place(host).is_some_and(|at| self.remote[at].phase == HostPhase::Ready)
     }
 
     /// The address of another host.
@@ -154,7 +154,7 @@ impl Hosts {
     /// Tells all monitors but that of this host.
     pub(super) fn tell_others(&mut self, but: HostId, message: &ToMonitor) {
         for remote in &mut self.remote {
-            if remote.host != but && remote.phase == Phase::Ready {
+            if remote.host != but && remote.phase == HostPhase::Ready {
                 remote.add(message);
             }
         }
@@ -173,7 +173,7 @@ impl Hosts {
     pub(super) fn lose(&mut self, host: HostId) -> bool {
         match self.get(host) {
             Some(remote) => {
-                remote.phase = Phase::Lost;
+                remote.phase = HostPhase::Lost;
                 (remote.batch, remote.store) = (Batch::default(), RemoteStore::new(0, 0));
                 remote.starting.clear();
                 true
@@ -221,11 +221,11 @@ impl Hosts {
     }
 }
 
-impl Remote {
+impl RemoteHost {
     /// One that was just greeted.
     pub(super) fn greeted(host: HostId, name: String, ip: String) -> Self {
         let (batch, store) = (Batch::default(), RemoteStore::new(0, 0));
-        Remote { host, name, ip, phase: Phase::Greeted, batch, store, starting: BTreeSet::new() }
+        RemoteHost { host, name, ip, phase: HostPhase::Greeted, batch, store, starting: BTreeSet::new() }
     }
 
     pub(super) fn add<M: Serialize>(&mut self, message: &M) {

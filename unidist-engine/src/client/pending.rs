@@ -1,4 +1,4 @@
-//! Requests of this process that have not been answered.
+//! PendingRequests of this process that have not been answered.
 
 use crate::protocol::worker::{Reply, RequestId};
 use rustc_hash::FxHashMap;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Hands out request numbers and keeps who waits for the answers.
 #[derive(Default)]
-pub(crate) struct Requests {
+pub(crate) struct PendingRequests {
     next: AtomicU64,
     answered: AtomicU64,
     open: Mutex<FxHashMap<RequestId, Waiting>>,
@@ -52,7 +52,7 @@ impl Slot {
     }
 }
 
-impl Requests {
+impl PendingRequests {
     /// A new request of this thread, which is unparked when the answer is there.
     pub(crate) fn open(&self) -> (RequestId, Arc<Slot>) {
         let slot = Arc::new(Slot {
@@ -125,9 +125,9 @@ impl Requests {
     }
 }
 
-impl std::fmt::Debug for Requests {
+impl std::fmt::Debug for PendingRequests {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Requests").field("open", &self.lock().len()).finish_non_exhaustive()
+        f.debug_struct("PendingRequests").field("open", &self.lock().len()).finish_non_exhaustive()
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_nobody_waits_for_goes_to_who_takes_it_back() {
-        let (requests, taken) = (Requests::default(), Arc::new(AtomicUsize::new(0)));
+        let (requests, taken) = (PendingRequests::default(), Arc::new(AtomicUsize::new(0)));
         let late = || {
             let taken = taken.clone();
             Box::new(move |_| _ = taken.fetch_add(1, Ordering::SeqCst))

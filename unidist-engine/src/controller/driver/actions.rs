@@ -39,8 +39,8 @@ impl Driver {
                 Action::FreeSpilled(host, block) => self.free_spilled(host, block),
                 Action::Copy(copy) => self.copy(copy),
                 Action::Kill(process) => self.kill(process),
-                Action::Arm(timer, time) => self.clock.arm(timer, time),
-                Action::Disarm(timer) => self.clock.disarm(timer),
+                Action::Arm(timer, time) => self.timers.arm(timer, time),
+                Action::Disarm(timer) => self.timers.disarm(timer),
                 Action::Unobserved(error) => log::error!("nobody can see this failure: {error}"),
             }
         }
@@ -76,14 +76,14 @@ impl Driver {
     pub(super) fn free(&mut self, host: HostId, block: Block) {
         match &mut self.hosts {
             Some(hosts) if host != HostId::CONTROLLER => hosts.free(host, block),
-            _ => self.storage.free(block),
+            _ => self.local_store.free(block),
         }
     }
 
     fn free_spilled(&mut self, host: HostId, block: Block) {
         match &mut self.hosts {
             Some(hosts) if host != HostId::CONTROLLER => hosts.free_spilled(host, block),
-            _ => self.storage.free_spilled(block),
+            _ => self.local_store.free_spilled(block),
         }
     }
 

@@ -141,7 +141,7 @@ impl Driver {
         self.links.retain(|link| link.host() != host);
         self.by_process = self.links.iter().enumerate().map(|(at, link)| (link.process, at)).collect();
         self.handle(Event::HostLost(host, format!("host {name} was lost: {why}")));
-        self.drop_postponed(host);
+        self.drop_deferred(host);
         self.lose_copies(host, &name);
     }
 }

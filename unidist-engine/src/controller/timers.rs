@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 /// What is to be told when. It costs nothing while nothing is.
 #[derive(Debug, Default)]
-pub(crate) struct Clock {
+pub(crate) struct TimerQueue {
     due: BTreeSet<(Instant, Timer)>,
     armed: FxHashMap<Timer, Instant>,
 }
 
-impl Clock {
+impl TimerQueue {
     /// A time too far to be told never comes.
     pub(crate) fn arm(&mut self, timer: Timer, time: Duration) {
         if let Some(at) = Instant::now().checked_add(time) {
@@ -101,23 +101,23 @@ mod tests {
 
     #[test]
     fn those_that_are_over_come_in_order_and_once() {
-        let mut clock = Clock::default();
-        assert!(!clock.is_due() && clock.next().is_none());
-        clock.arm(timer(1), Duration::from_nanos(2));
-        clock.arm(timer(2), Duration::ZERO);
-        clock.arm(timer(3), Duration::from_secs(3600));
-        clock.arm(timer(4), Duration::MAX); // never
-        clock.arm(timer(5), Duration::ZERO);
-        clock.disarm(timer(5));
+        let mut timers = TimerQueue::default();
+        assert!(!timers.is_due() && timers.next().is_none());
+        timers.arm(timer(1), Duration::from_nanos(2));
+        timers.arm(timer(2), Duration::ZERO);
+        timers.arm(timer(3), Duration::from_secs(3600));
+        timers.arm(timer(4), Duration::MAX); // never
+        timers.arm(timer(5), Duration::ZERO);
+        timers.disarm(timer(5));
         let mut over = Vec::new();
         while over.len() < 2 {
-            over.extend(clock.take_due());
+            over.extend(timers.take_due());
         }
         over.sort_unstable();
         assert_eq!(over, [timer(1), timer(2)]);
-        assert!(clock.next().is_some_and(|at| at > Instant::now()) && clock.take_due().is_empty());
-        clock.disarm(timer(3));
-        assert!(clock.next().is_none() && clock.armed.is_empty());
+        assert!(timers.next().is_some_and(|at| at > Instant::now()) && timers.take_due().is_empty());
+        timers.disarm(timer(3));
+        assert!(timers.next().is_none() && timers.armed.is_empty());
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Who drives: the turns of the engine are taken by whichever thread waits for something.
 
-use super::clock::NextDeadline;
 use super::driver::Driver;
-use super::mailbox::Mailbox;
-use super::storage::Blocks;
+use super::inbox::Inbox;
+use super::local_store::SharedArena;
+use super::timers::NextDeadline;
+use crate::client::pending::{Callback, PendingRequests};
 use crate::host::pace::SharpTimers;
 use crate::host::supervisor::Supervisor;
 use crate::link::bell::Sleeper;
-use crate::pending::{Callback, Requests};
 use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId};
 use crate::store::Block;
 use crate::store::depot::Ledger;
@@ -24,12 +24,12 @@ const LONGEST_NAP: Duration = Duration::from_millis(100);
 const FIRST_NAP: Duration = Duration::from_millis(1);
 
 /// What the threads of the controller share.
-pub(super) struct Shared {
+pub(super) struct EventLoop {
     pub(super) ids: IdSource,
     pub(super) segment: Arc<Segment>,
-    pub(super) mailbox: Arc<Mailbox>,
-    pub(super) requests: Arc<Requests>,
-    pub(super) blocks: Blocks,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) requests: Arc<PendingRequests>,
+    pub(super) blocks: SharedArena,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) driver: Mutex<Driver>,
     /// Threads of the program that wait while another one drives.
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     pub(super) deaf_for: AtomicU64,
 }
 
-impl Ledger for Shared {
+impl Ledger for EventLoop {
     fn allocate(&self, len: u64) -> Result<Block> {
         if let Some(block) = self.blocks.allocate(len) {
             return Ok(block);
@@ -64,15 +64,15 @@ impl Ledger for Shared {
     }
 
     fn map(&self, id: DataId) {
-        self.mailbox.ask(Ask::Map(id));
+        self.inbox.ask(Ask::Map(id));
     }
 
     fn unmap(&self, id: DataId) {
-        self.mailbox.ask(Ask::Unmap(id));
+        self.inbox.ask(Ask::Unmap(id));
     }
 }
 
-impl Shared {
+impl EventLoop {
     /// Asks whoever drives about the store, as processes do.
     pub(super) fn ask_store(
         &self,
@@ -80,7 +80,7 @@ impl Shared {
         message: impl FnOnce(RequestId) -> FromWorker,
     ) -> Result<Reply> {
         let (request, slot) = self.requests.open();
-        self.mailbox.ask_store(message(request));
+        self.inbox.ask_store(message(request));
         self.drive_until(None, |_| slot.is_done());
         match slot.take() {
             Some(Reply::Failed(error)) => Err(error),
@@ -101,7 +101,7 @@ impl Shared {
         }
     }
 
-    /// Has what was put into the mailbox looked at: by this thread, unless another one drives.
+    /// Has what was put into the inbox looked at: by this thread, unless another one drives.
     pub(super) fn nudge(&self) {
         match self.try_lock_driver() {
             Some(mut driver) => {
@@ -134,7 +134,7 @@ impl Shared {
                 }
                 continue;
             }
-            // Whoever drives may be asleep, and what this thread waits for in the mailbox.
+            // Whoever drives may be asleep, and what this thread waits for in the inbox.
             self.segment.bell().ring();
             let nap = deadline
                 .map_or(LONGEST_NAP, |at| at.saturating_duration_since(Instant::now()).min(LONGEST_NAP));
@@ -238,7 +238,7 @@ impl Shared {
         let work_left = driver.has_work();
         drop(driver);
         // What was put in after that look found the standby awake and the lock still taken.
-        let work_left = work_left || self.mailbox.is_full();
+        let work_left = work_left || self.inbox.is_full();
         match self.parked().first() {
             Some(thread) => thread.unpark(),
             None if work_left || sooner => bell.ring(),

@@ -1,6 +1,6 @@
 //! The beginning and the end of a session on several hosts.
 
-use super::hosts::{Hosts, Phase, Remote, Stranger};
+use super::remote_hosts::{HostPhase, MonitorSpec, RemoteHost, RemoteHosts};
 use super::remote_store::RemoteStore;
 use crate::link::handshake;
 use crate::network::{Arrival, HostId, Network, Transfer};
@@ -10,26 +10,26 @@ use std::time::Instant;
 use unidist_common::{Error, Result};
 use unidist_core::WritableBuffer;
 
-impl Hosts {
+impl RemoteHosts {
     /// Greets the monitors of these hosts, which are the second and so on of the session, and waits until all are
     /// ready.
     ///
     /// # Errors
     ///
     /// One of them is not.
-    pub(crate) fn meet(&mut self, strangers: Vec<Stranger>) -> Result<()> {
-        let builds = self.greet(strangers)?;
+    pub(crate) fn meet(&mut self, monitor_specs: Vec<MonitorSpec>) -> Result<()> {
+        let builds = self.greet(monitor_specs)?;
         self.await_ready(&builds)
     }
 
     /// The builds that the monitors should have.
-    fn greet(&mut self, strangers: Vec<Stranger>) -> Result<Vec<String>> {
+    fn greet(&mut self, monitor_specs: Vec<MonitorSpec>) -> Result<Vec<String>> {
         let mut builds = Vec::new();
-        for Stranger { name, ip, greeting } in strangers {
+        for MonitorSpec { name, ip, greeting } in monitor_specs {
             let words = handshake::first_words(&greeting);
             let words = words.map_err(|why| Error::system(format!("greeting the monitor on {name}"), why))?;
             self.network.send(greeting.host, words);
-            self.remote.push(Remote::greeted(greeting.host, name, ip));
+            self.remote.push(RemoteHost::greeted(greeting.host, name, ip));
             builds.push(greeting.build_id);
         }
         Ok(builds)
@@ -37,7 +37,7 @@ impl Hosts {
 
     fn await_ready(&mut self, builds: &[String]) -> Result<()> {
         let deadline = Instant::now() + self.timeouts[0];
-        while let Some(late) = self.remote.iter().position(|remote| remote.phase != Phase::Ready) {
+        while let Some(late) = self.remote.iter().position(|remote| remote.phase != HostPhase::Ready) {
             if deadline <= Instant::now() {
                 return Err(self.failed(late, "its monitor did not answer in time"));
             }
@@ -47,17 +47,17 @@ impl Hosts {
                         let Some(at) = self.place(from) else { continue };
                         match ready(&bytes, &builds[at]) {
                             Ok(store) => {
-                                (self.remote[at].store, self.remote[at].phase) = (store, Phase::Ready);
+                                (self.remote[at].store, self.remote[at].phase) = (store, HostPhase::Ready);
                             }
                             Err(why) => {
-                                self.remote[at].phase = Phase::Ended;
+                                self.remote[at].phase = HostPhase::Ended;
                                 return Err(self.failed(at, &why));
                             }
                         }
                     }
                     Arrival::Lost(host, why) => {
                         if let Some(at) = self.place(host) {
-                            self.remote[at].phase = Phase::Lost;
+                            self.remote[at].phase = HostPhase::Lost;
                             return Err(self.failed(at, &why));
                         }
                     }
@@ -86,7 +86,7 @@ impl Hosts {
 
     /// Has the monitors end what is left and waits until they have, with a limit.
     fn part(&mut self) {
-        let is_open = |remote: &Remote| matches!(remote.phase, Phase::Greeted | Phase::Ready);
+        let is_open = |remote: &RemoteHost| matches!(remote.phase, HostPhase::Greeted | HostPhase::Ready);
         self.remote
             .iter_mut()
             .filter(|remote| is_open(remote))
@@ -107,12 +107,12 @@ impl Hosts {
                         if let Some(at) = self.place(from)
                             && messages.any(|message| matches!(message, Ok(FromMonitor::Ended)))
                         {
-                            self.remote[at].phase = Phase::Ended;
+                            self.remote[at].phase = HostPhase::Ended;
                         }
                     }
                     Arrival::Lost(host, _) => {
                         if let Some(at) = self.place(host) {
-                            self.remote[at].phase = Phase::Lost;
+                            self.remote[at].phase = HostPhase::Lost;
                         }
                     }
                     Arrival::Received(_) | Arrival::Sent(_) | Arrival::Stuck(_) => {}
@@ -136,10 +136,10 @@ fn ready(bytes: &[u8], build: &str) -> std::result::Result<RemoteStore, String> 
     }
 }
 
-impl Drop for Hosts {
+impl Drop for RemoteHosts {
     fn drop(&mut self) {
         self.part();
-        let network = std::mem::replace(&mut self.network, Box::new(Nowhere));
+        let network = std::mem::replace(&mut self.network, Box::new(NullNetwork));
         if let Some(on_end) = self.on_end.take() {
             on_end(network);
         }
@@ -147,9 +147,9 @@ impl Drop for Hosts {
 }
 
 /// What is left when the network was handed back.
-struct Nowhere;
+struct NullNetwork;
 
-impl Network for Nowhere {
+impl Network for NullNetwork {
     fn send(&mut self, _: HostId, _: Vec<u8>) {}
 
     fn send_memory(&mut self, _: HostId, _: Transfer, _: Vec<Bytes>) {}

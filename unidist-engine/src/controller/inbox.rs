@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the driver shares with the other threads of the controller.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
+pub(crate) struct Inbox {
     letters: Mutex<Letters>,
     /// Whether there are letters, readable without the lock.
     full: AtomicBool,
@@ -24,9 +24,9 @@ pub(super) struct Letters {
     closed: bool,
 }
 
-impl Mailbox {
+impl Inbox {
     pub(crate) fn new() -> Self {
-        Mailbox { letters: Mutex::default(), full: AtomicBool::new(false) }
+        Inbox { letters: Mutex::default(), full: AtomicBool::new(false) }
     }
 
     /// False if nobody will read it, as the session is over.
@@ -93,14 +93,14 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_after_the_end() {
-        let (mailbox, id) = (Mailbox::new(), DataId::new(ProcessId::CONTROLLER, 1));
-        assert!(mailbox.ask(Ask::Retain(id)) && mailbox.is_full());
+        let (inbox, id) = (Inbox::new(), DataId::new(ProcessId::CONTROLLER, 1));
+        assert!(inbox.ask(Ask::Retain(id)) && inbox.is_full());
         let mut letters = Letters::default();
-        mailbox.empty_into(&mut letters);
-        assert_eq!((letters.asks.len(), mailbox.is_full()), (1, false));
-        assert!(mailbox.ask(Ask::Release(id)));
-        mailbox.close();
-        assert!(!mailbox.ask(Ask::Release(id)) && !mailbox.is_full());
-        assert!(mailbox.lock().asks.is_empty());
+        inbox.empty_into(&mut letters);
+        assert_eq!((letters.asks.len(), inbox.is_full()), (1, false));
+        assert!(inbox.ask(Ask::Release(id)));
+        inbox.close();
+        assert!(!inbox.ask(Ask::Release(id)) && !inbox.is_full());
+        assert!(inbox.lock().asks.is_empty());
     }
 }

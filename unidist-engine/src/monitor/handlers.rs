@@ -1,6 +1,6 @@
 //! What a monitor does in a turn: what has come is done, what has happened is told.
 
-use super::relay::Relay;
+use super::forward::Forwarder;
 use super::{Monitor, lost};
 use crate::host::supervisor::Notice;
 use crate::network::{Arrival, HostId, Transfer};
@@ -99,8 +99,8 @@ impl Monitor<'_> {
             ToMonitor::Start { process, actor } => self.supervisor.launch(process, actor),
             ToMonitor::Deliver { process, urgent, bytes } => {
                 // One that is gone hears nothing; that it is gone was told.
-                if let Some(relay) = self.relays.get_mut(&process) {
-                    let delivered = relay.deliver(&bytes, urgent);
+                if let Some(forwarder) = self.forwarders.get_mut(&process) {
+                    let delivered = forwarder.deliver(&bytes, urgent);
                     self.break_off_on_error(process, delivered);
                 }
             }
@@ -141,16 +141,16 @@ impl Monitor<'_> {
     fn pass_on_everything(&mut self) -> bool {
         let mut happened = false;
         let mut broken = Vec::new();
-        for (process, relay) in &mut self.relays {
-            if relay.can_go_on() {
+        for (process, forwarder) in &mut self.forwarders {
+            if forwarder.can_go_on() {
                 happened = true;
-                broken.extend(relay.go_on().err().map(|error| (*process, error)));
+                broken.extend(forwarder.go_on().err().map(|error| (*process, error)));
             }
-            match relay.read() {
+            match forwarder.read() {
                 Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => {
                     happened = true;
-                    let (process, taken) = (*process, relay.taken());
+                    let (process, taken) = (*process, forwarder.taken());
                     let said = |bytes| FromMonitor::Said { process, bytes, taken };
                     let added = self.batch.add_stream(Bytes::from(bytes), said);
                     broken.extend(added.err().map(|error| (process, error)));
@@ -168,8 +168,8 @@ impl Monitor<'_> {
     fn break_off_on_error(&mut self, process: ProcessId, result: Result<(), WireError>) {
         let Err(error) = result else { return };
         log::error!("{process}: {error}: its link is closed and its process killed");
-        if let Some(relay) = self.relays.get_mut(&process) {
-            relay.break_off();
+        if let Some(forwarder) = self.forwarders.get_mut(&process) {
+            forwarder.break_off();
         }
         self.supervisor.kill(process);
     }
@@ -177,13 +177,13 @@ impl Monitor<'_> {
     fn noticed(&mut self, notice: Notice) {
         match notice {
             Notice::Joined(process, memory) => {
-                self.relays.insert(process, Relay::new(memory));
+                self.forwarders.insert(process, Forwarder::new(memory));
                 self.tell(&FromMonitor::Joined(process));
             }
             Notice::Lost(process, why) => {
                 // What it said before it ended still counts.
                 self.pass_on_everything();
-                let taken = self.relays.remove(&process).map_or(0, |relay| relay.taken());
+                let taken = self.forwarders.remove(&process).map_or(0, |forwarder| forwarder.taken());
                 self.tell(&FromMonitor::Lost { process, why, taken });
             }
         }

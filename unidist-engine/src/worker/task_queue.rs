@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use unidist_common::DataId;
 
 #[derive(Debug, Default)]
-pub(super) struct Calls(Mutex<Queues>);
+pub(super) struct TaskQueue(Mutex<Queues>);
 
 #[derive(Debug, Default)]
 struct Queues {
@@ -15,7 +15,7 @@ struct Queues {
     queued: VecDeque<Run>,
 }
 
-impl Calls {
+impl TaskQueue {
     pub(super) fn push(&self, run: Run) {
         let mut queues = self.lock();
         if run.nested { queues.nested.push_back(run) } else { queues.queued.push_back(run) }
@@ -32,7 +32,7 @@ impl Calls {
         queues.queued.remove(at)
     }
 
-    /// Whether there is a call that [`next`](Calls::next) would give.
+    /// Whether there is a call that [`next`](TaskQueue::next) would give.
     pub(super) fn has(&self, wanted: impl Fn(&Run) -> bool) -> bool {
         let queues = self.lock();
         !queues.nested.is_empty() || queues.queued.iter().any(wanted)

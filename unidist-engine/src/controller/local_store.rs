@@ -16,11 +16,11 @@ use unidist_core::StoreUsage;
 
 /// The blocks of the segment, shared by the threads of the controller.
 #[derive(Clone, Debug)]
-pub(crate) struct Blocks(Arc<Mutex<Arena>>);
+pub(crate) struct SharedArena(Arc<Mutex<Arena>>);
 
-impl Blocks {
+impl SharedArena {
     pub(crate) fn new(arena: Arena) -> Self {
-        Blocks(Arc::new(Mutex::new(arena)))
+        SharedArena(Arc::new(Mutex::new(arena)))
     }
 
     /// A block, if there is one now.
@@ -46,20 +46,20 @@ impl Blocks {
 
 /// What the driver has of the store.
 #[derive(Debug)]
-pub(crate) struct Storage {
+pub(crate) struct LocalStore {
     segment: Arc<Segment>,
-    blocks: Blocks,
+    blocks: SharedArena,
     /// None where nothing is spilled.
     spill: Option<(SpillSpace, Arc<SpillFile>)>,
 }
 
-impl Storage {
+impl LocalStore {
     pub(crate) fn new(
         segment: Arc<Segment>,
-        blocks: Blocks,
+        blocks: SharedArena,
         spill: Option<(SpillSpace, Arc<SpillFile>)>,
     ) -> Self {
-        Storage { segment, blocks, spill }
+        LocalStore { segment, blocks, spill }
     }
 
     /// A block, if there is one now.
@@ -163,7 +163,7 @@ impl Storage {
 }
 
 #[cfg(test)]
-impl Storage {
+impl LocalStore {
     /// Has a block in the spill file instead.
     pub(super) fn spill_for_tests(&mut self, block: Block) -> Block {
         let (spill, _) = self.spill.as_mut().unwrap();

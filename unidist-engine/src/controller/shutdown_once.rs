@@ -5,7 +5,7 @@ use std::thread::ThreadId;
 
 /// Where a session is with its end.
 #[derive(Debug, Default)]
-pub(super) struct Ending {
+pub(super) struct ShutdownOnce {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -21,19 +21,19 @@ enum State {
 
 /// Held by who ends the session; dropped at its end.
 #[derive(Debug)]
-pub(super) struct End<'a>(&'a Ending);
+pub(super) struct ShutdownGuard<'a>(&'a ShutdownOnce);
 
-impl Ending {
-    /// For the first who asks, the task of ending the session. Whoever asks later waits for that end, but for code
+impl ShutdownOnce {
+    /// For the first who asks, the task of shutdown_once the session. Whoever asks later waits for that end, but for code
     /// that the first one runs meanwhile.
-    pub(super) fn begin(&self) -> Option<End<'_>> {
+    pub(super) fn begin(&self) -> Option<ShutdownGuard<'_>> {
         let me = std::thread::current().id();
         let mut state = self.lock();
         loop {
             match *state {
                 State::NotBegun => {
                     *state = State::Begun(me);
-                    return Some(End(self));
+                    return Some(ShutdownGuard(self));
                 }
                 State::Begun(by) if by == me => return None,
                 State::Begun(_) => {
@@ -49,7 +49,7 @@ impl Ending {
     }
 }
 
-impl Drop for End<'_> {
+impl Drop for ShutdownGuard<'_> {
     fn drop(&mut self) {
         *self.0.lock() = State::Ended;
         self.0.changed.notify_all();
@@ -64,20 +64,20 @@ mod tests {
 
     #[test]
     fn the_second_waits_for_the_first() {
-        let (ending, over) = (Ending::default(), AtomicBool::new(false));
-        let end = ending.begin().expect("it is the first");
-        assert!(ending.begin().is_none(), "the same thread does not wait for itself");
+        let (shutdown_once, over) = (ShutdownOnce::default(), AtomicBool::new(false));
+        let end = shutdown_once.begin().expect("it is the first");
+        assert!(shutdown_once.begin().is_none(), "the same thread does not wait for itself");
         let (asks, asked) = channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 asks.send(()).unwrap();
-                assert!(ending.begin().is_none());
+                assert!(shutdown_once.begin().is_none());
                 assert!(over.load(Ordering::SeqCst));
             });
             asked.recv().unwrap();
             over.store(true, Ordering::SeqCst);
             drop(end);
         });
-        assert!(ending.begin().is_none());
+        assert!(shutdown_once.begin().is_none());
     }
 }

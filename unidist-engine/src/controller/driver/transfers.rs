@@ -16,10 +16,10 @@ use unidist_core::WritableBuffer;
 
 /// The copies that are under way.
 #[derive(Debug, Default)]
-pub(super) struct Copies(FxHashMap<Transfer, Moving>);
+pub(super) struct Transfers(FxHashMap<Transfer, ActiveTransfer>);
 
 #[derive(Debug)]
-struct Moving {
+struct ActiveTransfer {
     copy: Copy,
     /// What is being filled.
     blocks: Vec<Block>,
@@ -32,7 +32,7 @@ struct Moving {
 }
 
 #[cfg(test)]
-impl Copies {
+impl Transfers {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -88,7 +88,7 @@ impl Driver {
                 hosts.tell(from, &ToMonitor::Send(transfer, to, parts));
             }
         }
-        self.copies.0.insert(transfer, Moving { copy, blocks, sent, received: None, told: false });
+        self.copies.0.insert(transfer, ActiveTransfer { copy, blocks, sent, received: None, told: false });
     }
 
     /// What this host has to give, and what it gets, if it is one of the two.
@@ -99,10 +99,10 @@ impl Driver {
         blocks: &[Block],
     ) -> Result<(Option<Vec<Bytes>>, Option<Vec<Box<dyn WritableBuffer>>>), String> {
         let memory = (copy.from == HostId::CONTROLLER)
-            .then(|| copy.object.outside().map(|part| self.storage.read(part)).collect())
+            .then(|| copy.object.outside().map(|part| self.local_store.read(part)).collect())
             .transpose()?;
         let writable = |block: &Block| {
-            let writable = self.storage.writable(*block).ok_or("a block is out of bounds")?;
+            let writable = self.local_store.writable(*block).ok_or("a block is out of bounds")?;
             Ok::<_, String>(Box::new(writable) as Box<dyn WritableBuffer>)
         };
         let targets =
@@ -150,7 +150,7 @@ impl Driver {
         let Some(moving) = self.copies.0.get(&transfer) else { return };
         let (Some(sent), Some(received)) = (&moving.sent, &moving.received) else { return };
         let result = sent.clone().and(received.clone());
-        let Some(Moving { copy, blocks, told, .. }) = self.copies.0.remove(&transfer) else { return };
+        let Some(ActiveTransfer { copy, blocks, told, .. }) = self.copies.0.remove(&transfer) else { return };
         let failed = match result {
             Ok(()) => {
                 let mut blocks = blocks.into_iter();
@@ -188,7 +188,8 @@ impl Driver {
 
     /// The network writes nothing any more that comes from this host.
     pub(super) fn nothing_comes_from(&mut self, host: HostId) {
-        let coming = |moving: &Moving| moving.copy.from == host && moving.copy.to == HostId::CONTROLLER;
+        let coming =
+            |moving: &ActiveTransfer| moving.copy.from == host && moving.copy.to == HostId::CONTROLLER;
         let coming: Vec<_> =
             self.copies.0.iter().filter(|(_, moving)| coming(moving)).map(|(id, _)| *id).collect();
         for transfer in coming {

@@ -3,7 +3,7 @@
 
 use super::Driver;
 use super::remote_store::Room;
-use crate::controller::storage::full;
+use crate::controller::local_store::full;
 use crate::network::HostId;
 use crate::protocol::worker::{Reply, RequestId};
 use crate::scheduler::{Copy, Event};
@@ -12,7 +12,7 @@ use unidist_common::{Error, ErrorKind, ProcessId, Result, TaskError};
 use unidist_core::StoreUsage;
 
 /// Something that wants blocks of a store which were not there at once.
-pub(super) struct Postponed {
+pub(super) struct DeferredAllocation {
     host: HostId,
     wants: Wants,
     /// For how many turns it has waited.
@@ -41,7 +41,7 @@ impl Driver {
         match self.room_at_once(host, &[len]) {
             Some(blocks) => self.hand_out(process, request, &blocks),
             // First, everything is read that may free something.
-            None => self.postpone(host, Wants::Block(process, request, len)),
+            None => self.defer_allocation(host, Wants::Block(process, request, len)),
         }
     }
 
@@ -50,25 +50,25 @@ impl Driver {
         let lens: Vec<_> = copy.lens().collect();
         match self.room_at_once(copy.to, &lens) {
             Some(blocks) => self.begin_copy(copy, blocks),
-            None => self.postpone(copy.to, Wants::Copy(copy)),
+            None => self.defer_allocation(copy.to, Wants::Copy(copy)),
         }
     }
 
-    fn postpone(&mut self, host: HostId, wants: Wants) {
-        self.postponed.push(Postponed { host, wants, turns: 0 });
+    fn defer_allocation(&mut self, host: HostId, wants: Wants) {
+        self.deferred_allocations.push(DeferredAllocation { host, wants, turns: 0 });
     }
 
-    /// Blocks of these lengths, if all of them are there now.
+    /// SharedArena of these lengths, if all of them are there now.
     fn room_at_once(&mut self, host: HostId, lens: &[u64]) -> Option<Vec<Block>> {
         if host != HostId::CONTROLLER {
             return self.hosts.as_mut()?.get(host)?.store.allocate(lens);
         }
         let mut blocks = Vec::with_capacity(lens.len());
         for len in lens {
-            match self.storage.allocate(*len) {
+            match self.local_store.allocate(*len) {
                 Some(block) => blocks.push(block),
                 None => {
-                    blocks.into_iter().for_each(|block| self.storage.free(block));
+                    blocks.into_iter().for_each(|block| self.local_store.free(block));
                     return None;
                 }
             }
@@ -76,10 +76,10 @@ impl Driver {
         Some(blocks)
     }
 
-    pub(super) fn allocate_postponed(&mut self) {
+    pub(super) fn retry_deferred(&mut self) {
         // Only the first of those that wait for room on another host has some made.
         let mut waiting_for = Vec::new();
-        for mut waiting in std::mem::take(&mut self.postponed) {
+        for mut waiting in std::mem::take(&mut self.deferred_allocations) {
             let host = waiting.host;
             let is_first = !waiting_for.contains(&host);
             if let Wants::Block(process, ..) = waiting.wants
@@ -92,7 +92,7 @@ impl Driver {
             if more_may_be_free && waiting.turns == 0 {
                 waiting.turns = 1;
                 waiting_for.push(host);
-                self.postponed.push(waiting);
+                self.deferred_allocations.push(waiting);
                 continue;
             }
             let lens = waiting.wants.lens();
@@ -114,7 +114,7 @@ impl Driver {
                 }
                 Ok(None) | Err(_) => {
                     waiting_for.push(host);
-                    self.postponed.push(waiting);
+                    self.deferred_allocations.push(waiting);
                 }
             }
         }
@@ -126,16 +126,16 @@ impl Driver {
         }
     }
 
-    /// Blocks of these lengths on this host, for which others are spilled if they have to.
+    /// SharedArena of these lengths on this host, for which others are spilled if they have to.
     fn make_room_here(&mut self, lens: &[u64]) -> Result<Vec<Block>> {
         let mut blocks = Vec::with_capacity(lens.len());
         for len in lens {
             let drafts = self.links.iter().filter(|link| link.host() == HostId::CONTROLLER);
             let drafts = drafts.flat_map(|link| link.drafts());
-            match self.storage.make_room(*len, &mut self.scheduler, drafts) {
+            match self.local_store.make_room(*len, &mut self.scheduler, drafts) {
                 Ok(block) => blocks.push(block),
                 Err(error) => {
-                    blocks.into_iter().for_each(|block| self.storage.free(block));
+                    blocks.into_iter().for_each(|block| self.local_store.free(block));
                     return Err(error);
                 }
             }
@@ -186,9 +186,9 @@ impl Driver {
     }
 
     /// Nobody waits for room on this host any more, nor for room for copies from it.
-    pub(super) fn drop_postponed(&mut self, lost: HostId) {
+    pub(super) fn drop_deferred(&mut self, lost: HostId) {
         let outcomes = &mut self.outcomes;
-        self.postponed.retain(|waiting| match &waiting.wants {
+        self.deferred_allocations.retain(|waiting| match &waiting.wants {
             Wants::Block(..) => waiting.host != lost,
             Wants::Copy(copy) if copy.to == lost || copy.from == lost => {
                 let text = format!("{lost} was lost before object {} was copied", copy.id);
@@ -203,6 +203,6 @@ impl Driver {
     /// How full the store of a host is.
     pub(super) fn store_usage(&mut self, host: HostId) -> StoreUsage {
         let remote = self.hosts.as_mut().and_then(|hosts| hosts.get(host));
-        remote.map_or_else(|| self.storage.usage(), |remote| remote.store.usage())
+        remote.map_or_else(|| self.local_store.usage(), |remote| remote.store.usage())
     }
 }

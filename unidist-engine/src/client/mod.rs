@@ -1,0 +1,3 @@
+//! Requests of a process to the engine.
+
+pub(crate) mod pending;
