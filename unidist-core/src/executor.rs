@@ -264,8 +264,7 @@ impl<T: Clone, O> Executor<T, O> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("unidist-tokio")
-            .enable_time()
-            .enable_io()
+            .enable_all() // also sockets, where the program enables tokio's feature `net`
             .build()?;
         let _ = self.tokio.set(Tokio {
             runtime: Some(runtime),

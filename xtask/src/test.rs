@@ -29,8 +29,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
 fn everything_else(arguments: &Arguments, limit: Duration, root: &Path) -> Result {
     let nextest = !arguments.no_nextest && has_nextest(root);
     if !nextest {
-        // With nothing selected, cargo runs everything, builds the examples that tests run, and does the
-        // documentation's tests last.
+        // With nothing selected, cargo runs all tests of the default members, documentation tests last.
         return process::run(process::cargo(root).args(["test", "--no-fail-fast"]), limit);
     }
     process::run(process::cargo(root).args(["nextest", "run"]), limit)?;

@@ -157,15 +157,16 @@ pub(super) fn build_test(
     build_program(workspace, arguments, cargo, target)
 }
 
-/// Builds an example for an MPI.
-pub(super) fn build_example(
+/// Builds a binary of a package for an MPI.
+pub(super) fn build_binary(
     workspace: &Workspace,
     mpi: &Mpi,
     arguments: &Arguments,
+    package: &str,
     name: &str,
 ) -> Result<Suite> {
     let mut cargo = process::cargo(&workspace.root);
-    cargo.args(["build", "--package", "unidist-api", "--features", "mpi", "--example", name]);
+    cargo.args(["build", "--package", package, "--features", "mpi", "--bin", name]);
     cargo.args(arguments.release.then_some("--release"));
     cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
     build_program(workspace, arguments, cargo, name)

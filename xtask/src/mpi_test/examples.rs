@@ -8,6 +8,9 @@ use crate::{Result, artifact, process};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// The package of the examples.
+const PACKAGE: &str = "unidist-examples";
+
 /// Runs them in every way that is asked for.
 pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Vec<Line> {
     let examples = match Examples::build(workspace, mpi, arguments) {
@@ -40,7 +43,7 @@ impl Examples {
     fn build(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<Self> {
         let build = |name| {
             let mut cargo = process::cargo(&workspace.root);
-            cargo.args(["build", "--package", "unidist-api", "--features", "mpi", "--example", name]);
+            cargo.args(["build", "--package", PACKAGE, "--features", "mpi", "--bin", name]);
             cargo.args(arguments.release.then_some("--release"));
             cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
             artifact::build_with(&mut cargo, name)

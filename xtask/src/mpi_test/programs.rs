@@ -73,7 +73,7 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
         add(what, &|| one(program, workspace, mpi, arguments));
     }
     for hosts in [1, 2] {
-        let what = format!("unidist-api, examples of {} ranks, {hosts} hosts", rank_examples::RANKS);
+        let what = format!("examples of {} ranks, {hosts} hosts", rank_examples::RANKS);
         add(what, &|| rank_examples::run(hosts, workspace, mpi, arguments));
     }
     for (hosts, count) in FAILING {

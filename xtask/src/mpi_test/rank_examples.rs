@@ -1,6 +1,6 @@
 //! The examples that are programs of ranks: with several ranks they say, and draw, what one of them does alone.
 
-use super::configuration::{Place, build_example};
+use super::configuration::{Place, build_binary};
 use super::{Arguments, programs};
 use crate::mpi::Mpi;
 use crate::suite::Suite;
@@ -9,6 +9,8 @@ use crate::{Result, cluster};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// The package of these examples.
+const PACKAGE: &str = "unidist-examples-numeric";
 /// How many ranks each has.
 pub(super) const RANKS: u32 = 4;
 
@@ -20,7 +22,7 @@ pub(super) fn run(hosts: u32, workspace: &Workspace, mpi: &Mpi, arguments: &Argu
         return Ok(format!("skipped: {error}"));
     }
     let place = programs::place(RANKS, hosts, mpi)?;
-    let build = |name| build_example(workspace, mpi, arguments, name);
+    let build = |name| build_binary(workspace, mpi, arguments, PACKAGE, name);
     let folder = Folder::new()?;
     array(&said(&build("spmd_array")?, &place, &[])?, hosts)?;
     let batch = build("spmd_batch")?;

@@ -1,4 +1,4 @@
-//! The whole of the API in one program: `cargo run --example tour`, with any `UNIDIST_BACKEND`.
+//! The whole API in one program: `cargo run -p unidist-examples --bin tour`, with any `UNIDIST_BACKEND`.
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "code as it stands in a library or a test")]
 #![cfg_attr(rustfmt, rustfmt_skip)]
 

@@ -1,8 +1,8 @@
 //! The Julia set of mpi4py.futures' documentation, one task a line of the picture, written as a PNG file.
 //!
 //! ```sh
-//! cargo run --release -p unidist-api --example julia
-//! UNIDIST_BACKEND=pyseq cargo run --release -p unidist-api --example julia -- --output sequential.png
+//! cargo run --release -p unidist-examples --bin julia
+//! UNIDIST_BACKEND=pyseq cargo run --release -p unidist-examples --bin julia -- --output sequential.png
 //! ```
 
 use clap::Parser;

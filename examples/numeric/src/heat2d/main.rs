@@ -1,9 +1,9 @@
 //! The equation of heat on a plate whose rim lets no heat through, by explicit finite differences.
 //!
 //! ```sh
-//! cargo run --release -p unidist-api --example heat2d -- --check
-//! cargo build --release -p unidist-api --features mpi --example heat2d
-//! mpiexec -n 4 target/release/examples/heat2d --rows 2000 --columns 2000
+//! cargo run --release -p unidist-examples-numeric --bin heat2d -- --check
+//! cargo build --release -p unidist-examples-numeric --features mpi --bin heat2d
+//! mpiexec -n 4 target/release/heat2d --rows 2000 --columns 2000
 //! ```
 //!
 //! Each rank has a strip of rows to itself. What its neighbours need of it, its first and its last row, goes through an

@@ -1,8 +1,8 @@
 //! Counts the words in every text file below a folder: map tasks over batches of files, then a reduction.
 //!
 //! ```sh
-//! cargo run --release -p unidist-api --example wordcount -- unidist-core
-//! cargo run --release -p unidist-api --example wordcount -- unidist-core --sequential
+//! cargo run --release -p unidist-examples --bin wordcount -- unidist-core
+//! cargo run --release -p unidist-examples --bin wordcount -- unidist-core --sequential
 //! ```
 //!
 //! What makes the parallel version worth its while: the workers read the files, so that only paths travel to them;

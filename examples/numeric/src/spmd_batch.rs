@@ -2,9 +2,9 @@
 //! tasks is kept in files, so that a second run has nothing to do.
 //!
 //! ```sh
-//! cargo run -p unidist-api --example spmd_batch -- batch
-//! cargo build -p unidist-api --features mpi --example spmd_batch
-//! mpiexec -n 4 target/debug/examples/spmd_batch batch
+//! cargo run -p unidist-examples-numeric --bin spmd_batch -- batch
+//! cargo build -p unidist-examples-numeric --features mpi --bin spmd_batch
+//! mpiexec -n 4 target/debug/spmd_batch batch
 //! cat batch/*/state
 //! ```
 

@@ -2,8 +2,8 @@
 //! and `map` gives the lines in order.
 //!
 //! ```sh
-//! cargo run --release -p unidist-api --example executor_julia
-//! UNIDIST_MAX_WORKERS=1 cargo run --release -p unidist-api --example executor_julia -- --chunksize 8
+//! cargo run --release -p unidist-examples --bin executor_julia
+//! UNIDIST_MAX_WORKERS=1 cargo run --release -p unidist-examples --bin executor_julia -- --chunksize 8
 //! ```
 
 use clap::Parser;

@@ -1,8 +1,8 @@
 //! An array that the ranks of a job share: one of them sets a part, all of them see it.
 //!
 //! ```sh
-//! cargo run -p unidist-api --example spmd_array
-//! cargo build -p unidist-api --features mpi --example spmd_array && mpiexec -n 4 target/debug/examples/spmd_array
+//! cargo run -p unidist-examples-numeric --bin spmd_array
+//! cargo build -p unidist-examples-numeric --features mpi --bin spmd_array && mpiexec -n 4 target/debug/spmd_array
 //! ```
 
 use unidist::spmd::ndarray::{Array2, Ix2};

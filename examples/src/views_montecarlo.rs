@@ -1,8 +1,8 @@
 //! π by throwing darts, with the views of ipyparallel: once with a part of the seeds on each engine, once balanced.
 //!
 //! ```sh
-//! cargo run --release -p unidist-api --example views_montecarlo
-//! UNIDIST_BACKEND=pyseq cargo run --release -p unidist-api --example views_montecarlo -- --darts 1000000
+//! cargo run --release -p unidist-examples --bin views_montecarlo
+//! UNIDIST_BACKEND=pyseq cargo run --release -p unidist-examples --bin views_montecarlo -- --darts 1000000
 //! ```
 
 use clap::Parser;

@@ -1,8 +1,8 @@
 //! Puts, reads and drops objects, very many of them, in the program and in tasks: memory stays as it is.
 //!
 //! ```sh
-//! cargo run --release -p unidist-api --example churn
-//! UNIDIST_OBJECT_STORE_MEMORY=16MiB cargo run --release -p unidist-api --example churn -- --held 400
+//! cargo run --release -p unidist-examples --bin churn
+//! UNIDIST_OBJECT_STORE_MEMORY=16MiB cargo run --release -p unidist-examples --bin churn -- --held 400
 //! ```
 
 use clap::Parser;

@@ -1,8 +1,8 @@
 //! A reduced basis for a heated rod of two materials, made and checked by a worker pool.
 //!
 //! ```sh
-//! cargo run --release -p unidist-api --example pool_reduced_basis
-//! cargo run --release -p unidist-api --example pool_reduced_basis -- --sequential
+//! cargo run --release -p unidist-examples-numeric --bin pool_reduced_basis
+//! cargo run --release -p unidist-examples-numeric --bin pool_reduced_basis -- --sequential
 //! ```
 //!
 //! 1. The full model is solved for a grid of parameters: `map`, an item of the grid a call.
