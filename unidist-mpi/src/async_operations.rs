@@ -1,8 +1,8 @@
 //! What is under way in MPI, and keeps its memory.
 
-use crate::communication::{MpiError, Operation};
 use crate::local_store::LocalStore;
 use std::collections::VecDeque;
+use unidist_mpi_comm::{MpiError, Operation};
 
 /// Operations that end in the order in which they began, or are looked at as if they did.
 #[derive(Default)]

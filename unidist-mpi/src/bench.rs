@@ -1,9 +1,9 @@
 //! What MPI does without unidist, and what the network does alone, between the ranks of a job.
 
-use crate::communication::{Communicator, Mpi, MpiError};
 use crate::network::MpiNetwork;
 use std::time::{Duration, Instant};
 use unidist_common::{Error, Result};
+use unidist_mpi_comm::{Communicator, Mpi, MpiError};
 
 /// The processes that a launcher has started.
 #[derive(Debug)]
@@ -56,12 +56,12 @@ impl Ranks {
             let start = Instant::now();
             match self.rank() {
                 0 => {
-                    self.world.send_and_wait(other, &memory).map_err(failed)?;
-                    self.world.wait_and_receive(other, &mut memory).map_err(failed)?;
+                    self.world.blocking_send(other, &memory).map_err(failed)?;
+                    self.world.blocking_receive(other, &mut memory).map_err(failed)?;
                 }
                 1 => {
-                    self.world.wait_and_receive(other, &mut memory).map_err(failed)?;
-                    self.world.send_and_wait(other, &memory).map_err(failed)?;
+                    self.world.blocking_receive(other, &mut memory).map_err(failed)?;
+                    self.world.blocking_send(other, &memory).map_err(failed)?;
                 }
                 _ => {}
             }
@@ -77,8 +77,7 @@ impl Ranks {
     ///
     /// MPI fails.
     pub fn network(&self, timeout: Duration) -> Result<MpiNetwork> {
-        let group = self.world.split(Some(0), 0).map_err(failed)?;
-        let group = group.ok_or_else(|| failed(MpiError::none()))?;
+        let group = self.world.duplicate().map_err(failed)?;
         Ok(MpiNetwork::new(group, timeout, false))
     }
 

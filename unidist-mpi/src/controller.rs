@@ -1,8 +1,6 @@
 //! How the user's program comes into a session.
 
-use crate::communication::{AtExit, Mpi, MpiError};
 use crate::launch;
-use crate::library::{self, Library};
 use crate::membership::{Membership, introduce, own_cpus};
 use crate::topology::Topology;
 use crate::worker::{self, Awake};
@@ -10,6 +8,7 @@ use std::time::Duration;
 use unidist_common::{Error, Result};
 use unidist_config::{HostName, Settings};
 use unidist_core::Program;
+use unidist_mpi_comm::{ExitAction, Library, Mpi, MpiError};
 
 /// How long the program has to write why there is no session.
 const TIME_TO_SAY_WHY: Duration = Duration::from_secs(1);
@@ -32,7 +31,7 @@ pub enum Joined {
 /// MPI cannot start what is needed, or those that were started do not go together; in SPMD mode only rank 0 says so, and
 /// all others end their process with exit code 1.
 pub fn join(settings: &Settings, program: Program) -> Result<Joined> {
-    if !settings.mpi.spawn || launch::size().is_some_and(|size| size > 1) {
+    if !settings.mpi.spawn || launch::job_size().is_some_and(|size| size > 1) {
         return join_ranks(settings, program).map(Joined::Session);
     }
     let hosts = launch::hosts(&settings.mpi.hosts)?;
@@ -47,10 +46,10 @@ fn spawn(settings: &Settings, program: Program, hosts: &launch::Hosts) -> Result
     let launched = launch::under_launcher(); // some MPIs, when they are initialised, set what a launcher sets
     let mpi = Mpi::init()?;
     let monitors = launch::start_monitors(mpi, hosts, launched)?;
-    let _watch = launch::say_when_long(format!(
+    let _watch = launch::warn_when_slow(format!(
         "MPI has started the monitors on {}, but they are not heard yet; what it takes: {}",
         hosts.names(),
-        library::network_advice(Library::loaded())
+        launch::network_advice(Library::loaded())
     ));
     let failed = |error: MpiError| Error::system("cannot join the monitors", error);
     let mut group = monitors.merge(false).map_err(failed)?;
@@ -70,16 +69,16 @@ fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
     let failed = |error: MpiError| Error::system("cannot join the ranks of the job", error);
     let mut world = mpi.world().map_err(failed)?;
     let rank = world.rank();
-    if let Some(started) = launch::size().filter(|started| *started > 1 && world.size() == 1) {
+    if let Some(started) = launch::job_size().filter(|started| *started > 1 && world.size() == 1) {
         world.free();
         mpi.finalize();
-        return Err(Error::Launch { message: library::alone_advice(Library::loaded(), started) });
+        return Err(Error::Launch { message: launch::alone_advice(Library::loaded(), started) });
     }
     let watch = (rank == 0).then(|| {
-        launch::say_when_long(format!(
+        launch::warn_when_slow(format!(
             "the {} processes of this job do not hear each other yet; what it takes: {}",
             world.size(),
-            library::network_advice(Library::loaded())
+            launch::network_advice(Library::loaded())
         ))
     });
     let all = introduce(mpi, &world, program, settings, &settings.mpi.hosts, own_cpus(settings, true), None)?;
@@ -113,16 +112,16 @@ fn join_ranks(settings: &Settings, program: Program) -> Result<Membership> {
         let (end, code) = match awake {
             Ok(Awake::Shutdown) => {
                 world.free();
-                (AtExit::Finalize, 0)
+                (ExitAction::Finalize, 0)
             }
             Ok(Awake::Leave) => {
                 worker::outlast_session(beside);
-                (AtExit::Abort, 0)
+                (ExitAction::Abort, 0)
             }
-            Ok(Awake::Alone) if launch::survives_death() => (AtExit::Abort, 0),
-            Ok(Awake::Alone) | Err(_) => (AtExit::Leave, 1),
+            Ok(Awake::Alone) if launch::survives_process_death() => (ExitAction::Abort, 0),
+            Ok(Awake::Alone) | Err(_) => (ExitAction::Skip, 1),
         };
-        mpi.at_exit(end);
+        mpi.set_exit_action(end);
         std::process::exit(code);
     };
     Ok(Membership::new(mpi, topology, group, Some(world), terms))

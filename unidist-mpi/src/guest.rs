@@ -4,7 +4,6 @@
 //! has ended: on each host one is the end of the network there, if the host is not the root's, and the rest sleep while
 //! workers do the work. There is a worker for each rank but the root.
 
-use crate::communication::{AnyCommunicator, Communicator, Mpi, MpiError};
 use crate::membership::{Membership, introduce};
 use crate::session;
 use crate::topology::Topology;
@@ -14,6 +13,7 @@ use unidist_common::{Error, Result};
 use unidist_config::Settings;
 use unidist_core::{Backend, Program};
 use unidist_engine::network::HostId;
+use unidist_mpi_comm::{AnyCommunicator, Communicator, Mpi, MpiError};
 
 /// Starts a session on a communicator, of which all ranks call this with the same root. It returns the session to the root
 /// at once, and nothing to each other rank when the session has ended.
@@ -36,7 +36,7 @@ pub fn start_on<C: AnyCommunicator>(
 ) -> Result<Option<Arc<dyn Backend>>> {
     let mpi = Mpi::init()?;
     let failed = |error: MpiError| Error::system("cannot begin a session on this communicator", error);
-    let mut world = Communicator::from_first(communicator, root).map_err(failed)?.ok_or_else(|| {
+    let mut world = Communicator::with_root_first(communicator, root).map_err(failed)?.ok_or_else(|| {
         Error::InvalidArgument {
             call: "init_on".to_owned(),
             message: format!(

@@ -1,81 +1,81 @@
-//! Who is silent for too long, and whom this host has to tell that it is alive.
+//! Heartbeats: which host has been silent for too long, and which one needs a sign of life from this host.
 //!
-//! The clock is that of whoever polls: between two looks that are far apart this host was not there, so what others
-//! have said meanwhile may be waiting. Such a gap is not silence of theirs.
+//! Time counts only while this host polls. A long gap between two polls means that this host was suspended or busy; what
+//! the others sent meanwhile may still be queued, so the gap does not count as their silence.
 
 use std::time::{Duration, Instant};
 
-/// One host, as seen from another.
+/// The heartbeat state of one remote host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heartbeat {
-    heard: Instant,
-    said: Instant,
+    last_received: Instant,
+    last_sent: Instant,
 }
 
 impl Heartbeat {
     pub(crate) fn new(now: Instant) -> Self {
-        Heartbeat { heard: now, said: now }
+        Heartbeat { last_received: now, last_sent: now }
     }
 
-    /// Something came from the host.
-    pub(crate) fn hear(&mut self, now: Instant) {
-        self.heard = now;
+    /// Something arrived from the host.
+    pub(crate) fn record_received(&mut self, now: Instant) {
+        self.last_received = now;
     }
 
-    /// Something was sent to it.
-    pub(crate) fn say(&mut self, now: Instant) {
-        self.said = now;
+    /// Something was sent to the host.
+    pub(crate) fn record_sent(&mut self, now: Instant) {
+        self.last_sent = now;
     }
 
-    /// This host was not there for so long.
-    pub(crate) fn pause(&mut self, gap: Duration) {
-        self.heard += gap;
+    /// Discounts a gap in which this host did not poll.
+    pub(crate) fn discount(&mut self, gap: Duration) {
+        self.last_received += gap;
     }
 
-    /// For how long it was silent.
+    /// The time since something arrived.
     pub(crate) fn silence(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.heard)
+        now.saturating_duration_since(self.last_received)
     }
 
-    /// For how long nothing was sent to it.
-    pub(crate) fn own_silence(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.said)
+    /// The time since something was sent.
+    pub(crate) fn send_idle_time(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_sent)
     }
 }
 
-/// When to look at the clock of all hosts.
+/// When to check the heartbeats of all hosts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Watch {
+pub(crate) struct HeartbeatTimer {
     timeout: Duration,
-    last_look: Instant,
+    last_check: Instant,
 }
 
-impl Watch {
-    /// Nothing has been said for this part of the time-out: it is time to.
-    const PARTS: u32 = 8;
+impl HeartbeatTimer {
+    /// Heartbeats for each time-out.
+    const PER_TIMEOUT: u32 = 8;
 
     pub(crate) fn new(timeout: Duration, now: Instant) -> Self {
-        Watch { timeout, last_look: now }
+        HeartbeatTimer { timeout, last_check: now }
     }
 
-    /// How long a host may be silent.
+    /// The silence after which a host is lost.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// How long this host may be silent itself.
+    /// The time between two heartbeats of this host.
     pub(crate) fn interval(&self) -> Duration {
-        self.timeout / Self::PARTS
+        self.timeout / Self::PER_TIMEOUT
     }
 
-    /// Whether it is time to look, and then how long this host was not there besides.
-    pub(crate) fn look(&mut self, now: Instant) -> Option<Duration> {
-        let since = now.saturating_duration_since(self.last_look);
+    /// Whether a check is due, and then the length of the gap in which this host did not poll.
+    pub(crate) fn check_due(&mut self, now: Instant) -> Option<Duration> {
+        let since = now.saturating_duration_since(self.last_check);
         let interval = self.interval() / 4;
         if since < interval {
             return None;
         }
-        self.last_look = now;
+        self.last_check = now;
         Some(since.saturating_sub(2 * interval))
     }
 }
@@ -87,25 +87,25 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn silence_is_counted_from_the_last_word() {
+    fn silence_counts_from_the_last_arrival() {
         let start = Instant::now();
         let mut host = Heartbeat::new(start);
         assert_eq!(host.silence(start + SECOND), SECOND);
-        host.hear(start + SECOND);
+        host.record_received(start + SECOND);
         assert_eq!(host.silence(start + 3 * SECOND), 2 * SECOND);
-        assert_eq!(host.own_silence(start + 3 * SECOND), 3 * SECOND);
+        assert_eq!(host.send_idle_time(start + 3 * SECOND), 3 * SECOND);
     }
 
     #[test]
-    fn absence_is_no_silence_of_others() {
+    fn gap_without_polls_is_no_silence_of_others() {
         let start = Instant::now();
-        let (mut watch, mut host) = (Watch::new(32 * SECOND, start), Heartbeat::new(start));
-        assert_eq!(watch.look(start + SECOND / 2), None);
-        assert_eq!(watch.look(start + SECOND), Some(Duration::ZERO));
+        let (mut timer, mut host) = (HeartbeatTimer::new(32 * SECOND, start), Heartbeat::new(start));
+        assert_eq!(timer.check_due(start + SECOND / 2), None);
+        assert_eq!(timer.check_due(start + SECOND), Some(Duration::ZERO));
         let late = start + 101 * SECOND;
-        let gap = watch.look(late).unwrap();
+        let gap = timer.check_due(late).unwrap();
         assert_eq!(gap, 98 * SECOND);
-        host.pause(gap);
-        assert!(host.silence(late) < watch.timeout());
+        host.discount(gap);
+        assert!(host.silence(late) < timer.timeout());
     }
 }

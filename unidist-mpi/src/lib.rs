@@ -20,15 +20,11 @@
 mod async_operations;
 #[cfg(feature = "bench")]
 pub mod bench;
-#[doc(hidden)] // for the crates of this workspace
-pub mod communication;
 pub mod controller;
-mod farewell;
 mod guest;
 mod heartbeat;
-mod keeper;
+mod heartbeat_thread;
 pub mod launch;
-mod library;
 mod local_store;
 mod membership;
 pub mod monitor;
@@ -36,13 +32,14 @@ pub mod network;
 mod serialization;
 mod session;
 mod shared_store;
+mod shutdown;
 pub mod topology;
 pub mod worker;
 
-pub use communication::AnyCommunicator;
 pub use guest::start_on;
 pub use membership::Membership;
 pub use session::{serve_if_started, start};
+pub use unidist_mpi_comm::AnyCommunicator;
 
 /// The value of `UNIDIST_BACKEND` that chooses this backend.
 pub const NAME: &str = "mpi";

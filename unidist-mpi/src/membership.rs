@@ -1,11 +1,9 @@
-//! A process's part in a session on several hosts, from when all know each other until it leaves (`farewell`).
+//! A process's part in a session on several hosts, from when all know each other until it leaves (`shutdown`).
 
-use crate::communication::{AtExit, Communicator, Mpi, MpiError};
-use crate::farewell::{self, Parting};
-use crate::keeper::Keeper;
+use crate::heartbeat_thread::HeartbeatThread;
 use crate::launch;
-use crate::library::Library;
 use crate::network::MpiNetwork;
+use crate::shutdown::{self, ShutdownMode};
 use crate::topology::{Introduction, Log, Terms, Topology};
 use crate::worker;
 use bytes::Bytes;
@@ -17,6 +15,7 @@ use unidist_core::{Program, WritableBuffer};
 use unidist_engine::host::{host_address, host_name};
 use unidist_engine::logging;
 use unidist_engine::network::{Arrival, HostId, Network, Transfer};
+use unidist_mpi_comm::{Communicator, ExitAction, Library, Mpi, MpiError};
 
 /// A process's part in a session on several hosts. The engine's [`Network`] comes from [`network`](Self::network); when
 /// it has done with that, [`leave`](Self::leave) ends the session's use of MPI.
@@ -27,7 +26,7 @@ pub struct Membership {
     place: HostId,
     topology: Arc<Topology>,
     network: Arc<Mutex<MpiNetwork>>,
-    keeper: Keeper,
+    heartbeats: HeartbeatThread,
     /// In SPMD mode, all processes of the job.
     world: Option<Arc<Mutex<Communicator>>>,
 }
@@ -48,13 +47,13 @@ impl Membership {
         start_log(&terms.log, place, group.rank());
         // A program without a launcher has only itself to end: what it has started ends when MPI sees that.
         let is_launched = place == HostId::CONTROLLER && mpi.was_launched();
-        mpi.at_exit(if is_launched { AtExit::Abort } else { AtExit::Leave });
+        mpi.set_exit_action(if is_launched { ExitAction::Abort } else { ExitAction::Skip });
         let network = Arc::new(Mutex::new(MpiNetwork::new(group, terms.host_timeout, terms.log.network)));
         let world = world.map(|world| Arc::new(Mutex::new(world)));
-        let keeper = Keeper::new(&network);
-        let membership = Membership { mpi, place, topology: Arc::new(topology), network, keeper, world };
+        let heartbeats = HeartbeatThread::start(&network);
+        let membership = Membership { mpi, place, topology: Arc::new(topology), network, heartbeats, world };
         if place == HostId::CONTROLLER {
-            mpi.before_exit(Some(membership.say_at_exit()));
+            mpi.set_exit_hook(Some(membership.say_at_exit()));
         }
         membership
     }
@@ -81,34 +80,35 @@ impl Membership {
     ///
     /// The controller is lost, or gives no word. MPI is then left as it is.
     pub fn leave(self, in_order: bool) -> Result<()> {
-        let Membership { mpi, place, topology, network, keeper, world } = self;
-        drop(keeper);
-        mpi.before_exit(None);
+        let Membership { mpi, place, topology, network, heartbeats, world } = self;
+        drop(heartbeats);
+        mpi.set_exit_hook(None);
         let timeout = lock(&network).timeout();
-        let parting = match place {
+        let mode = match place {
             HostId::CONTROLLER => {
                 let (mut network, world) = (lock(&network), world.as_deref().map(lock));
-                let parting = farewell::dismiss(&mut network, &topology, world.as_deref(), 2 * timeout);
+                let mode =
+                    shutdown::coordinate_shutdown(&mut network, &topology, world.as_deref(), 2 * timeout);
                 say_who_is_lost(&network, &topology);
-                parting
+                mode
             }
-            _ => farewell::take_leave(&mut lock(&network), (!in_order).then_some(SHORT_WAIT))?,
+            _ => shutdown::await_shutdown(&mut lock(&network), (!in_order).then_some(SHORT_WAIT))?,
         };
         // If the engine still has the network, MPI must not be ended under it.
         let Some(mut network) = Arc::into_inner(network).map(into_inner) else { return Ok(()) };
-        if parting == Parting::Leave && place == HostId::CONTROLLER {
-            if launch::survives_death() {
+        if mode == ShutdownMode::SkipFinalize && place == HostId::CONTROLLER {
+            if launch::survives_process_death() {
                 return Ok(()); // nobody waits
             }
-            mpi.before_exit(Some(Box::new(move || {
-                farewell::release(&mut network);
+            mpi.set_exit_hook(Some(Box::new(move || {
+                shutdown::notify_exit(&mut network);
                 false
             })));
             return Ok(());
         }
-        if parting == Parting::Leave {
-            farewell::outlast(&mut network);
-            mpi.at_exit(AtExit::Abort);
+        if mode == ShutdownMode::SkipFinalize {
+            shutdown::wait_for_exit(&mut network);
+            mpi.set_exit_action(ExitAction::Abort);
             return Ok(());
         }
         network.free();
@@ -117,7 +117,7 @@ impl Membership {
                 world.free();
                 mpi.finalize();
             }
-            None => mpi.at_exit(AtExit::Finalize),
+            None => mpi.set_exit_action(ExitAction::Finalize),
         }
         Ok(())
     }
@@ -130,14 +130,14 @@ impl Membership {
             let mut network = lock(&network);
             let mut world = world.as_deref().map(lock);
             let limit = network.timeout().min(LIMIT_AT_EXIT);
-            let parting = farewell::dismiss(&mut network, &topology, world.as_deref(), limit);
+            let mode = shutdown::coordinate_shutdown(&mut network, &topology, world.as_deref(), limit);
             say_who_is_lost(&network, &topology);
-            if parting == Parting::Finalize {
+            if mode == ShutdownMode::Finalize {
                 network.free();
                 world.as_deref_mut().into_iter().for_each(Communicator::free);
             }
             std::mem::forget((network, world)); // from now on nobody calls MPI but who ends it
-            parting == Parting::Finalize
+            mode == ShutdownMode::Finalize
         })
     }
 }

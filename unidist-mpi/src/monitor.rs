@@ -1,6 +1,5 @@
 //! How a process that MPI has started becomes the monitor of its host.
 
-use crate::communication::{Mpi, MpiError};
 use crate::membership::{Membership, introduce};
 use crate::topology::Topology;
 use crate::worker;
@@ -8,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use unidist_common::{Error, Result};
 use unidist_config::Settings;
 use unidist_core::Program;
+use unidist_mpi_comm::{Mpi, MpiError};
 
 /// The first argument of a monitor. The arguments of the program follow.
 pub const ARGUMENT: &str = "--unidist-monitor";

@@ -5,10 +5,9 @@
 //! host sends that cannot be understood, and too long a silence (`heartbeat`), loses the host and nothing else.
 
 use crate::async_operations::{Abandoned, InOrder};
-use crate::communication::{Communicator, MpiError};
-use crate::heartbeat::{Heartbeat, Watch};
+use crate::heartbeat::{Heartbeat, HeartbeatTimer};
 use crate::local_store::LocalStore;
-use crate::serialization::{self, Malformed, Operation, SharedDataRequest};
+use crate::serialization::{self, Malformed, MessageKind, SharedDataRequest};
 use crate::shared_store::{Receiving, Sending};
 use bytes::Bytes;
 use std::ffi::c_int;
@@ -16,6 +15,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 use unidist_core::WritableBuffer;
 use unidist_engine::network::{Arrival, HostId, Network, Transfer};
+use unidist_mpi_comm::{Communicator, MpiError};
 
 const MESSAGES: c_int = 1;
 /// So many messages of a host are taken in at once, so that others get their turn.
@@ -30,9 +30,9 @@ pub struct MpiNetwork {
     group: Communicator,
     /// This host and the others, by place; this one has no peer.
     peers: Vec<Option<Peer>>,
-    watch: Watch,
+    timer: HeartbeatTimer,
     /// Silence is nothing to it any more.
-    is_patient: bool,
+    timeouts_disabled: bool,
     last_progress: Instant,
     store: LocalStore,
     abandoned: Abandoned,
@@ -56,7 +56,7 @@ struct Peer {
     receiving: Receiving,
     heartbeat: Heartbeat,
     /// The last word about the end of the session that came from it.
-    farewell: Option<Operation>,
+    shutdown_message: Option<MessageKind>,
     lost: bool,
 }
 
@@ -98,14 +98,14 @@ impl MpiNetwork {
             sending: Sending::default(),
             receiving: Receiving::default(),
             heartbeat: Heartbeat::new(now),
-            farewell: None,
+            shutdown_message: None,
             lost: false,
         };
         MpiNetwork {
             peers: (0..group.size()).map(|rank| (rank != own).then(|| peer(rank))).collect(),
             group,
-            watch: Watch::new(timeout, now),
-            is_patient: false,
+            timer: HeartbeatTimer::new(timeout, now),
+            timeouts_disabled: false,
             last_progress: now,
             store: LocalStore::default(),
             abandoned: Abandoned::default(),
@@ -116,15 +116,15 @@ impl MpiNetwork {
 
     /// How long a host may be silent.
     pub(crate) fn timeout(&self) -> Duration {
-        self.watch.timeout()
+        self.timer.timeout()
     }
 
     /// The other hosts that are not lost, each with the last word about the end of the session that came from it.
-    pub(crate) fn living(&self) -> Vec<(HostId, Option<Operation>)> {
+    pub(crate) fn living(&self) -> Vec<(HostId, Option<MessageKind>)> {
         let peers = (0..).zip(&self.peers).filter_map(|(place, peer)| Some((place, peer.as_ref()?)));
         peers
             .filter(|(_, peer)| !peer.lost)
-            .map(|(place, peer)| (HostId::new(place), peer.farewell))
+            .map(|(place, peer)| (HostId::new(place), peer.shutdown_message))
             .collect()
     }
 
@@ -134,8 +134,8 @@ impl MpiNetwork {
     }
 
     /// Says something without a body.
-    pub(crate) fn tell(&mut self, to: HostId, operation: Operation) {
-        self.say(to, operation, Vec::new());
+    pub(crate) fn send_signal(&mut self, to: HostId, operation: MessageKind) {
+        self.send_frame(to, operation, Vec::new());
     }
 
     /// The hosts that were lost.
@@ -145,8 +145,8 @@ impl MpiNetwork {
     }
 
     /// From now on no host is lost because it is silent.
-    pub(crate) fn be_patient(&mut self) {
-        self.is_patient = true;
+    pub(crate) fn disable_timeouts(&mut self) {
+        self.timeouts_disabled = true;
     }
 
     /// Frees the group. Nothing is under way in it any more, and nothing follows.
@@ -158,7 +158,7 @@ impl MpiNetwork {
         self.peers.get_mut(host.place())?.as_mut().filter(|peer| !peer.lost)
     }
 
-    fn say(&mut self, to: HostId, operation: Operation, body: Vec<u8>) {
+    fn send_frame(&mut self, to: HostId, operation: MessageKind, body: Vec<u8>) {
         let log = self.log;
         let Some(peer) = self.peers.get_mut(to.place()).and_then(Option::as_mut).filter(|peer| !peer.lost)
         else {
@@ -167,7 +167,7 @@ impl MpiNetwork {
         if log {
             log::info!("to {to}: {operation:?}, {} bytes", body.len());
         }
-        peer.heartbeat.say(Instant::now());
+        peer.heartbeat.record_sent(Instant::now());
         let frame = serialization::frame(operation, body);
         match self.group.send(peer.rank, MESSAGES, frame) {
             Ok(operation) => peer.sent.push(operation),
@@ -193,12 +193,12 @@ impl MpiNetwork {
     /// Asks for the data of transfers that are to be received.
     fn request_data(&mut self, from: HostId) {
         while let Some(request) = self.peer(from).and_then(|peer| peer.receiving.next_request()) {
-            self.say(from, Operation::RequestSharedData, request.encode());
+            self.send_frame(from, MessageKind::RequestSharedData, request.encode());
         }
     }
 
     /// Goes on with everything with one host; says whether something has arrived.
-    fn go_on(&mut self, host: HostId, now: Instant) -> Result<bool, Loss> {
+    fn poll_host(&mut self, host: HostId, now: Instant) -> Result<bool, Loss> {
         let Some(peer) = self.peers.get_mut(host.place()).and_then(Option::as_mut).filter(|peer| !peer.lost)
         else {
             return Ok(false);
@@ -206,27 +206,30 @@ impl MpiNetwork {
         let before = self.seen.len();
         for _ in 0..TURN {
             let store = &mut self.store;
-            match self.group.receive(peer.rank, MESSAGES, |len| store.take(len))? {
+            match self.group.try_receive(peer.rank, MESSAGES, |len| store.take(len))? {
                 Some(operation) => peer.arriving.push(operation),
                 None => break,
             }
         }
         while let Some(ended) = peer.arriving.next_ended()? {
-            peer.heartbeat.hear(now);
+            peer.heartbeat.record_received(now);
             let (operation, body) = serialization::open(ended.into_message().unwrap_or_default())?;
             if self.log {
                 log::info!("from {host}: {operation:?}, {} bytes", body.len());
             }
             match operation {
-                Operation::Message => self.seen.push(Arrival::Message(host, body)),
-                Operation::Heartbeat => {}
-                Operation::RequestSharedData => {
+                MessageKind::Message => self.seen.push(Arrival::Message(host, body)),
+                MessageKind::Heartbeat => {}
+                MessageKind::RequestSharedData => {
                     peer.sending.request(SharedDataRequest::decode(&body)?)?;
                     self.store.give(body);
                 }
-                Operation::Cancel | Operation::ReadyToShutdown | Operation::Shutdown | Operation::Leave => {
-                    peer.farewell = Some(operation);
-                    if operation == Operation::Cancel {
+                MessageKind::Cancel
+                | MessageKind::ReadyToShutdown
+                | MessageKind::Shutdown
+                | MessageKind::ShutdownWithoutFinalize => {
+                    peer.shutdown_message = Some(operation);
+                    if operation == MessageKind::Cancel {
                         // To an engine that is still at work, this is its end.
                         self.seen.push(Arrival::Lost(host, DISMISSED.into()));
                     }
@@ -241,21 +244,21 @@ impl MpiNetwork {
             .poll(&self.group, peer.rank, &mut |transfer| seen.push(Arrival::Received(transfer)))?;
         // Behind large pieces, a word that the host is alive would come late.
         if received {
-            peer.heartbeat.hear(now);
+            peer.heartbeat.record_received(now);
         }
         Ok(seen.len() > before)
     }
 
-    fn look_at_clock(&mut self, now: Instant) {
-        let Some(gap) = self.watch.look(now).filter(|_| !self.is_patient) else { return };
-        let (timeout, interval) = (self.watch.timeout(), self.watch.interval());
+    fn check_heartbeats(&mut self, now: Instant) {
+        let Some(gap) = self.timer.check_due(now).filter(|_| !self.timeouts_disabled) else { return };
+        let (timeout, interval) = (self.timer.timeout(), self.timer.interval());
         for (host, _) in self.living() {
             let Some(peer) = self.peer(host) else { continue };
-            peer.heartbeat.pause(gap);
+            peer.heartbeat.discount(gap);
             if peer.heartbeat.silence(now) > timeout {
                 self.lose(host, format!("nothing was heard from it for {} s", timeout.as_secs_f64()));
-            } else if peer.heartbeat.own_silence(now) > interval {
-                self.tell(host, Operation::Heartbeat);
+            } else if peer.heartbeat.send_idle_time(now) > interval {
+                self.send_signal(host, MessageKind::Heartbeat);
             }
         }
     }
@@ -266,7 +269,7 @@ impl MpiNetwork {
         for _ in 0..LOOKS {
             let mut some = false;
             for host in (0..self.peers.len() as u32).map(HostId::new) {
-                match self.go_on(host, now) {
+                match self.poll_host(host, now) {
                     Ok(arrived) => some |= arrived,
                     Err(loss) => self.lose(host, loss.to_string()),
                 }
@@ -276,7 +279,7 @@ impl MpiNetwork {
                 break;
             }
         }
-        self.look_at_clock(now);
+        self.check_heartbeats(now);
         self.abandoned.sweep();
     }
 
@@ -284,20 +287,20 @@ impl MpiNetwork {
     /// arrived waits for it.
     pub(crate) fn keep_alive(&mut self) {
         let now = Instant::now();
-        if now.saturating_duration_since(self.last_progress) >= self.watch.interval() {
+        if now.saturating_duration_since(self.last_progress) >= self.timer.interval() {
             self.progress(now);
         }
     }
 
     /// How long this host may be silent.
     pub(crate) fn interval(&self) -> Duration {
-        self.watch.interval()
+        self.timer.interval()
     }
 }
 
 impl Network for MpiNetwork {
     fn send(&mut self, to: HostId, message: Vec<u8>) {
-        self.say(to, Operation::Message, message);
+        self.send_frame(to, MessageKind::Message, message);
     }
 
     fn send_memory(&mut self, to: HostId, transfer: Transfer, memory: Vec<Bytes>) {

@@ -16,7 +16,7 @@ pub(crate) const VERSION: u8 = 2;
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Operation {
+pub(crate) enum MessageKind {
     /// Something for the engine.
     Message = 1,
     /// The receiver of a transfer is ready: the body is a [`SharedDataRequest`].
@@ -30,22 +30,22 @@ pub(crate) enum Operation {
     /// All are ready: MPI is to be finalised.
     Shutdown = 6,
     /// All are ready that are left: MPI would wait for the others, and is to be left alone.
-    Leave = 7,
+    ShutdownWithoutFinalize = 7,
 }
 
-impl Operation {
-    const ALL: [Operation; 7] = [
-        Operation::Message,
-        Operation::RequestSharedData,
-        Operation::Heartbeat,
-        Operation::Cancel,
-        Operation::ReadyToShutdown,
-        Operation::Shutdown,
-        Operation::Leave,
+impl MessageKind {
+    const ALL: [MessageKind; 7] = [
+        MessageKind::Message,
+        MessageKind::RequestSharedData,
+        MessageKind::Heartbeat,
+        MessageKind::Cancel,
+        MessageKind::ReadyToShutdown,
+        MessageKind::Shutdown,
+        MessageKind::ShutdownWithoutFinalize,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
-        Operation::ALL.into_iter().find(|operation| *operation as u8 == byte)
+        MessageKind::ALL.into_iter().find(|operation| *operation as u8 == byte)
     }
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for Malformed {
 }
 
 /// Makes a frame of a body.
-pub(crate) fn frame(operation: Operation, mut body: Vec<u8>) -> Vec<u8> {
+pub(crate) fn frame(operation: MessageKind, mut body: Vec<u8>) -> Vec<u8> {
     let len = body.len() as u64;
     body.reserve_exact(FRAME);
     body.extend_from_slice(&MAGIC);
@@ -70,7 +70,7 @@ pub(crate) fn frame(operation: Operation, mut body: Vec<u8>) -> Vec<u8> {
 }
 
 /// The body of a frame, and what it is.
-pub(crate) fn open(mut frame: Vec<u8>) -> Result<(Operation, Vec<u8>), Malformed> {
+pub(crate) fn open(mut frame: Vec<u8>) -> Result<(MessageKind, Vec<u8>), Malformed> {
     let wrong = |what: &str| Malformed(what.to_owned());
     let body = frame.len().checked_sub(FRAME).ok_or_else(|| wrong("a message without a frame"))?;
     let end: [u8; FRAME] = frame[body..].try_into().map_err(|_| wrong("a message without a frame"))?;
@@ -81,7 +81,7 @@ pub(crate) fn open(mut frame: Vec<u8>) -> Result<(Operation, Vec<u8>), Malformed
     if version != VERSION {
         return Err(Malformed(format!("a message of version {version}, not {VERSION}")));
     }
-    let operation = Operation::from_byte(operation)
+    let operation = MessageKind::from_byte(operation)
         .ok_or_else(|| Malformed(format!("an operation of number {operation}")))?;
     if number(&end[8..]) != Some(body as u64) {
         return Err(wrong("a message of another length than it says"));
@@ -136,8 +136,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_framed_is_opened(body: Vec<u8>, operation in 0..Operation::ALL.len()) {
-            let operation = Operation::ALL[operation];
+        fn what_is_framed_is_opened(body: Vec<u8>, operation in 0..MessageKind::ALL.len()) {
+            let operation = MessageKind::ALL[operation];
             prop_assert_eq!(open(frame(operation, body.clone())), Ok((operation, body)));
         }
 
@@ -145,7 +145,7 @@ mod tests {
         fn anything_else_is_refused(bytes: Vec<u8>, at: prop::sample::Index, byte: u8) {
             let _ = open(bytes.clone());
             let _ = SharedDataRequest::decode(&bytes);
-            let mut damaged = frame(Operation::Message, bytes.clone());
+            let mut damaged = frame(MessageKind::Message, bytes.clone());
             let at = bytes.len() + at.index(FRAME);
             if damaged[at] != byte {
                 damaged[at] = byte;
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn another_version_says_so() {
-        let mut frame = frame(Operation::Heartbeat, Vec::new());
+        let mut frame = frame(MessageKind::Heartbeat, Vec::new());
         frame[2] = VERSION + 1;
         assert!(open(frame).unwrap_err().to_string().contains("version 3, not 2"));
     }

@@ -6,13 +6,13 @@
 //! receiver's memory; where the sender's is divided elsewhere, a piece that lies on both sides is put together first.
 
 use crate::async_operations::InOrder;
-use crate::communication::{Communicator, MpiError, Operation, Part};
 use crate::serialization::{Malformed, SharedDataRequest};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_int;
 use unidist_core::WritableBuffer;
 use unidist_engine::network::Transfer;
+use unidist_mpi_comm::{BufferPart, Communicator, MpiError, Operation};
 
 /// How long a piece is.
 pub(crate) const PIECE: usize = 2 << 20;
@@ -27,20 +27,20 @@ const TAGS: std::ops::Range<u16> = 16..16_384;
 pub(crate) struct Receiving {
     active: BTreeMap<u16, Incoming>,
     /// Those that wait for a tag.
-    queued: VecDeque<(Transfer, Vec<Part>)>,
+    queued: VecDeque<(Transfer, Vec<BufferPart>)>,
     next_tag: u16,
 }
 
 struct Incoming {
     transfer: Transfer,
-    parts: VecDeque<Part>,
+    parts: VecDeque<BufferPart>,
     operations: InOrder,
 }
 
 impl Receiving {
     /// Receives into this memory. One that has no bytes has been received.
     pub(crate) fn begin(&mut self, transfer: Transfer, memory: Vec<Box<dyn WritableBuffer>>) -> bool {
-        let parts: Vec<_> = memory.into_iter().flat_map(|buffer| Part::all_of(buffer, PIECE)).collect();
+        let parts: Vec<_> = memory.into_iter().flat_map(|buffer| BufferPart::split(buffer, PIECE)).collect();
         let some = !parts.is_empty();
         if some {
             self.queued.push_back((transfer, parts));

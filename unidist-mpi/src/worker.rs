@@ -1,6 +1,5 @@
 //! What workers get from MPI, which is nothing, and the ranks that stand for them in SPMD mode.
 
-use crate::communication::{Communicator, MpiError};
 use crate::launch;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -9,6 +8,7 @@ use rustix::thread::CpuSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
+use unidist_mpi_comm::{Communicator, MpiError};
 
 /// The tag of what the controller says to ranks that sleep.
 pub(crate) const SLEEPERS: i32 = 2;
@@ -88,7 +88,7 @@ pub(crate) enum Awake {
 }
 
 /// What a rank that sleeps is told: nothing at all if it is to finalise MPI.
-pub(crate) fn last_word(finalize: bool) -> Vec<u8> {
+pub(crate) fn wake_message(finalize: bool) -> Vec<u8> {
     if finalize { Vec::new() } else { vec![1] }
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn sleep(world: &Communicator, beside: u32) -> Result<Awake, MpiError
     };
     let mut nap = SHORTEST_NAP;
     loop {
-        if let Some(mut word) = world.receive(0, SLEEPERS, Vec::with_capacity)? {
+        if let Some(mut word) = world.try_receive(0, SLEEPERS, Vec::with_capacity)? {
             while !word.test()? {
                 std::thread::sleep(SHORTEST_NAP);
             }
@@ -118,7 +118,7 @@ pub(crate) fn sleep(world: &Communicator, beside: u32) -> Result<Awake, MpiError
 /// Stays where it may not go before the program: a launcher that does not let a job survive a process's death takes a
 /// process that ends without finalising MPI for a dead one, and ends the program. When that ends, MPI ends the rest.
 pub(crate) fn outlast_session(beside: u32) {
-    if launch::survives_death() {
+    if launch::survives_process_death() {
         return;
     }
     match watch(beside) {

@@ -1,7 +1,7 @@
 //! What a rank says when it enters a function that all ranks call together.
 
-use crate::board::RECORD;
-use crate::leftovers::TOLD;
+use crate::deferred_free::TOLD;
+use crate::host_exchange::RECORD;
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use std::fmt;

@@ -2,7 +2,7 @@
 //! are on one host, by one-sided MPI else.
 
 use crate::call::What;
-use crate::leftovers::Leftover;
+use crate::deferred_free::DeferredFree;
 use crate::memory::{Memory, Words};
 use crate::network::Window;
 use crate::{Communicator, Error, Result};
@@ -50,11 +50,11 @@ impl Cells {
     }
 }
 
-/// It waits for nobody: see [`crate::leftovers`].
+/// It waits for nobody: see [`crate::deferred_free`].
 impl Drop for Cells {
     fn drop(&mut self) {
         if let Place::Far(window) = std::mem::replace(&mut self.place, Place::Freed) {
-            self.communicator.leftovers().add(self.object, Leftover::Window(window));
+            self.communicator.deferred_frees().add(self.object, DeferredFree::Window(window));
         }
     }
 }

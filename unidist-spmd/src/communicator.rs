@@ -1,10 +1,10 @@
 //! The ranks that use a pattern together.
 
-use crate::board::{Board, Lost};
 use crate::call::{Call, PAYLOAD, What, check_all_the_same};
+use crate::deferred_free::DeferredFrees;
 use crate::guard;
+use crate::host_exchange::{HostExchange, Lost};
 use crate::hosts::Hosts;
-use crate::leftovers::Leftovers;
 use crate::memory::Memory;
 use crate::network::Network;
 use crate::{Error, Result};
@@ -50,11 +50,11 @@ struct Inner {
     rank: usize,
     hosts: Hosts,
     /// What the ranks of this host share; none if this is the only rank of all.
-    board: Option<Board>,
+    host_exchange: Option<HostExchange>,
     network: Option<Network>,
     /// How many numbers arrays, locks and batches have taken.
     objects: Cell<u32>,
-    leftovers: Leftovers,
+    deferred_frees: DeferredFrees,
     /// Of this communicator, and of those that it is a part of.
     guards: Rc<Guards>,
 }
@@ -73,10 +73,10 @@ impl Communicator {
         Communicator(Rc::new(Inner {
             rank: 0,
             hosts: Hosts::alone(),
-            board: None,
+            host_exchange: None,
             network: None,
             objects: Cell::new(0),
-            leftovers: Leftovers::default(),
+            deferred_frees: DeferredFrees::default(),
             guards: Rc::default(),
         }))
     }
@@ -108,26 +108,27 @@ impl Communicator {
         mut network: Network,
         guards: Rc<Guards>,
     ) -> Result<Self> {
-        let board = Communicator::board(rank, &hosts, &network).inspect_err(|_| network.free())?;
+        let host_exchange =
+            Communicator::host_exchange(rank, &hosts, &network).inspect_err(|_| network.free())?;
         Ok(Communicator(Rc::new(Inner {
             rank,
             hosts,
-            board: Some(board),
+            host_exchange: Some(host_exchange),
             network: Some(network),
             objects: Cell::new(0),
-            leftovers: Leftovers::default(),
+            deferred_frees: DeferredFrees::default(),
             guards,
         })))
     }
 
-    fn board(rank: usize, hosts: &Hosts, network: &Network) -> Result<Board> {
+    fn host_exchange(rank: usize, hosts: &Hosts, network: &Network) -> Result<HostExchange> {
         let far = if hosts.count() > 1 { hosts.size() } else { 0 };
         let own = hosts.of(rank);
         let too_many = || Error::Memory { message: format!("{} ranks are too many", hosts.size()) };
-        let len = Board::len(own.size(), far).ok_or_else(too_many)?;
+        let len = HostExchange::len(own.size(), far).ok_or_else(too_many)?;
         let gather = |offer| network.gather_offers(&offer);
         let memory = Memory::of_host(len, rank, own.first(), own.size() == 1, gather)?;
-        Board::new(memory, own.place_of(rank), own.size(), far).ok_or_else(too_many)
+        HostExchange::new(memory, own.place_of(rank), own.size(), far).ok_or_else(too_many)
     }
 
     /// This process's number, from 0.
@@ -239,8 +240,8 @@ impl Communicator {
         Ok((number, calls))
     }
 
-    pub(crate) fn leftovers(&self) -> &Leftovers {
-        &self.0.leftovers
+    pub(crate) fn deferred_frees(&self) -> &DeferredFrees {
+        &self.0.deferred_frees
     }
 
     /// Tells all ranks what this one does, and gives what each of them has said. Collective.
@@ -265,12 +266,15 @@ impl Communicator {
 
     /// Waits until all ranks of this host are here.
     pub(crate) fn host_barrier(&self) -> Result<()> {
-        self.0.board.as_ref().map_or(Ok(()), |board| board.barrier().map_err(|lost| self.0.lost(lost)))
+        self.0
+            .host_exchange
+            .as_ref()
+            .map_or(Ok(()), |host_exchange| host_exchange.barrier().map_err(|lost| self.0.lost(lost)))
     }
 
     /// An error if a rank of this host has ended or left.
     pub(crate) fn check_host(&self) -> Result<()> {
-        let lost = self.0.board.as_ref().and_then(Board::lost);
+        let lost = self.0.host_exchange.as_ref().and_then(HostExchange::lost);
         lost.map_or(Ok(()), |lost| Err(self.0.lost(lost)))
     }
 
@@ -323,23 +327,23 @@ impl fmt::Debug for Communicator {
 impl Inner {
     /// Tells all ranks what this one does, and gives what each of them has said.
     fn exchange(&self, own: &Call) -> Result<Vec<Call>> {
-        let Some(board) = &self.board else { return Ok(vec![*own]) };
+        let Some(host_exchange) = &self.host_exchange else { return Ok(vec![*own]) };
         let lost = |lost| self.lost(lost);
-        let own = own.with_dropped(self.leftovers.told());
-        let side = board.exchange(own.bytes()).map_err(lost)?;
+        let own = own.with_dropped(self.deferred_frees.told());
+        let side = host_exchange.exchange(own.bytes()).map_err(lost)?;
         let hosts = &self.hosts;
         let own_host = hosts.of(self.rank);
         let Some(network) = self.network.as_ref().filter(|_| hosts.count() > 1) else {
-            return Ok((0..own_host.size()).map(|place| Call::of(board.said(side, place))).collect());
+            return Ok((0..own_host.size()).map(|place| Call::of(host_exchange.said(side, place))).collect());
         };
         if own_host.first() == self.rank {
-            let said = (0..own_host.size()).map(|place| board.said(side, place)).collect::<Vec<_>>();
-            board.tell(side, &network.gather(hosts, said.as_flattened()));
+            let said = (0..own_host.size()).map(|place| host_exchange.said(side, place)).collect::<Vec<_>>();
+            host_exchange.tell(side, &network.gather(hosts, said.as_flattened()));
         }
-        board.barrier().map_err(lost)?;
+        host_exchange.barrier().map_err(lost)?;
         let places = (0..hosts.size()).map(|rank| hosts.place_in_order(rank));
-        let calls: Vec<Call> = places.map(|place| Call::of(board.said_by_all(side, place))).collect();
-        self.leftovers.free_what_all_have(&calls);
+        let calls: Vec<Call> = places.map(|place| Call::of(host_exchange.said_by_all(side, place))).collect();
+        self.deferred_frees.free_what_all_have(&calls);
         Ok(calls)
     }
 
@@ -371,8 +375,8 @@ impl Drop for Inner {
         if !self.may_end_together() {
             return;
         }
-        if let Some(board) = &self.board {
-            board.leave();
+        if let Some(host_exchange) = &self.host_exchange {
+            host_exchange.leave();
         }
         if let Some(network) = &mut self.network {
             network.free();

@@ -13,14 +13,14 @@
 
 mod array;
 mod batch;
-mod board;
 mod call;
 mod cells;
 mod communicator;
+mod deferred_free;
 mod error;
 mod guard;
+mod host_exchange;
 mod hosts;
-mod leftovers;
 mod lock;
 mod memory;
 mod network;
@@ -33,10 +33,10 @@ pub use guard::{exception_guard, exception_guard_within};
 pub use lock::{Lock, LockGuard};
 pub use {bytemuck, ndarray};
 
-/// The crate whose communicators [`Communicator::of`] takes.
-#[cfg(feature = "mpi")]
-pub use mpi;
 #[cfg(feature = "mpi")]
 pub use network::{Turn, turn};
 #[cfg(feature = "mpi")]
-pub use unidist_mpi::AnyCommunicator;
+pub use unidist_mpi_comm::AnyCommunicator;
+/// The crate whose communicators [`Communicator::of`] takes.
+#[cfg(feature = "mpi")]
+pub use unidist_mpi_comm::mpi;

@@ -93,13 +93,14 @@ fn what_needs_mpi(root: &Path) -> Result {
         cargo.args(arguments);
         process::run(&mut cargo, LIMIT)
     };
-    let packages = ["unidist-mpi", "unidist-spmd", "unidist-tests", "unidist-bench"];
+    let packages = ["unidist-mpi", "unidist-mpi-comm", "unidist-spmd", "unidist-tests", "unidist-bench"];
     let packages = packages.map(|package| ["--package", package]);
     let features = "unidist-mpi/bench,unidist-spmd/mpi,unidist-tests/mpi,unidist-bench/mpi";
     let rest = ["--all-targets", "--features", features, "--", "-D", "warnings"];
     with_mpi(&[&["clippy"], packages.as_flattened(), &rest].concat())?;
-    let documented = ["--package", "unidist-mpi", "--package", "unidist-spmd"];
-    with_mpi(&[&["doc", "--no-deps", "--features", "unidist-spmd/mpi"], &documented[..]].concat())
+    let documented =
+        ["unidist-mpi", "unidist-mpi-comm", "unidist-spmd"].map(|package| ["--package", package]);
+    with_mpi(&[&["doc", "--no-deps", "--features", "unidist-spmd/mpi"], documented.as_flattened()].concat())
 }
 
 /// Each backend alone must do; the default, which has all, is what clippy has seen already, but not by itself.

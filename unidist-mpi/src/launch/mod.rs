@@ -4,10 +4,11 @@
 //! found among the processes above this one, since no MPI hands its list on to the processes that it starts; those of
 //! the batch system (Slurm, PBS, LSF, SGE). The program's own host always comes first, listed or not.
 
+mod advice;
 mod batch;
 mod command_line;
 mod lists;
-mod patience;
+mod slow_start_warning;
 mod start;
 
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
@@ -15,8 +16,11 @@ use unidist_common::{Error, Result};
 use unidist_config::HostName;
 use unidist_engine::host::{host_address, host_name};
 
-pub(crate) use patience::say_when_long;
+pub(crate) use advice::{alone_advice, network_advice};
+pub(crate) use slow_start_warning::warn_when_slow;
 pub(crate) use start::{check_before_init, start_monitors};
+pub use unidist_mpi_comm::launcher::under_launcher;
+pub(crate) use unidist_mpi_comm::launcher::{job_size, survives_process_death};
 
 /// The hosts of a session to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,28 +40,6 @@ impl Hosts {
     pub(crate) fn names(&self) -> String {
         self.further.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(",")
     }
-}
-
-/// Whether an MPI launcher has started this process. Batch systems alone are none: their variables are there for
-/// whatever they start.
-pub fn under_launcher() -> bool {
-    const SAY_SO: [&str; 6] =
-        ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_FD", "PMI_PORT", "PMIX_RANK", "MPI_LOCALNRANKS"];
-    SAY_SO.iter().any(|name| std::env::var_os(name).is_some())
-}
-
-/// Whether the launcher lets a job go on when one of its processes dies, as far as it says so.
-pub fn survives_death() -> bool {
-    let given = std::env::var("OMPI_MCA_orte_enable_recovery").unwrap_or_default();
-    matches!(given.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "t" | "y")
-}
-
-/// How many processes the launcher has started, where it says so.
-pub fn size() -> Option<usize> {
-    const SAY_SO: [&str; 4] =
-        ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
-    let read = |name: &&str| std::env::var(name).ok()?.parse().ok();
-    under_launcher().then(|| SAY_SO.iter().find_map(read)).flatten()
 }
 
 /// The hosts, of which the settings give these.

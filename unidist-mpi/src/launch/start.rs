@@ -1,8 +1,6 @@
 //! How MPI starts the monitors.
 
-use super::{Hosts, patience, under_launcher};
-use crate::communication::{Communicator, Mpi, library_version};
-use crate::library::{self, Library};
+use super::{Hosts, advice, slow_start_warning, under_launcher};
 use crate::monitor::ARGUMENT;
 use std::ffi::OsString;
 use std::net::ToSocketAddrs;
@@ -10,10 +8,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use unidist_common::{Error, Result};
+use unidist_mpi_comm::{Communicator, Library, Mpi, library};
 
 /// Sees what would make MPI hang, or end the job, rather than say what is wrong.
 pub(crate) fn check_before_init(hosts: &Hosts) -> Result<()> {
-    library::check(&library_version())?; // what follows is about the right one
+    library::check_loaded()?; // what follows is about the right one
     let launch = |message| Err(Error::Launch { message });
     for host in &hosts.further {
         if let Err(error) = (host.name.as_str(), 0).to_socket_addrs() {
@@ -24,7 +23,9 @@ pub(crate) fn check_before_init(hosts: &Hosts) -> Result<()> {
             ));
         }
     }
-    if let Some(message) = library::missing_to_spawn(&library_version(), |name| std::env::var(name).ok()) {
+    if let Some(message) =
+        advice::missing_to_spawn(&library::loaded_version(), |name| std::env::var(name).ok())
+    {
         return launch(message);
     }
     if under_launcher() {
@@ -97,11 +98,11 @@ pub(crate) fn start_monitors(mpi: Mpi, hosts: &Hosts, launched: bool) -> Result<
     let names = hosts.names();
     let path = program.display().to_string();
     let info = keys(Library::loaded(), &names, hosts.of_launcher);
-    let _watch = patience::say_when_long(not_started(&names, &path) + surer(launched));
+    let _watch = slow_start_warning::warn_when_slow(not_started(&names, &path) + surer(launched));
     mpi.spawn(&program, &arguments, hosts.further.len(), &info).map_err(|error| Error::Launch {
         message: format!(
             "MPI could not start monitors on {names}: {error}. {}{}",
-            advice(Library::loaded(), &path),
+            failure_advice(Library::loaded(), &path),
             surer(launched)
         ),
     })
@@ -133,7 +134,7 @@ fn keys(library: Library, names: &str, of_launcher: bool) -> Vec<(&'static str, 
     keys
 }
 
-fn advice(library: Library, program: &str) -> String {
+fn failure_advice(library: Library, program: &str) -> String {
     let daemon = match library {
         Library::OpenMpi(..5) => "`orted` must be found there (`mpiexec --prefix`, or the same installation)",
         Library::OpenMpi(_) => "`prted` must be found there (`mpiexec --prefix` or OPAL_PREFIX)",
@@ -143,7 +144,7 @@ fn advice(library: Library, program: &str) -> String {
         "See what MPI has written above. The hosts must be reached by ssh without a password (if ssh speaks of an \
          OpenSSL version mismatch, LD_LIBRARY_PATH has another OpenSSL in it), {daemon}, {program} must exist there \
          under the same path, and the hosts must reach each other: {}",
-        library::network_advice(library)
+        advice::network_advice(library)
     )
 }
 
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn advice_names_what_must_be_there() {
-        let text = advice(Library::OpenMpi(4), "/x/app") + surer(false);
+        let text = failure_advice(Library::OpenMpi(4), "/x/app") + surer(false);
         for word in ["orted", "/x/app", "firewall", "mpiexec -n 1"] {
             assert!(text.contains(word), "{word}: {text}");
         }

@@ -1,8 +1,8 @@
 //! How a batch is described, checked and made.
 
+use super::broadcast_result::broadcast_result;
 use super::directory::{self, Directory};
 use super::open_tasks::{self, MOST_TASKS, OpenTasks};
-use super::tell::tell;
 use super::{Batch, TaskState, now};
 use crate::call::{Call, What};
 use crate::cells::Cells;
@@ -166,7 +166,7 @@ impl BatchBuilder {
             let begun = begun.insert(Directory::begin(&root, names.clone(), initial, self.stale_after)?);
             Ok(begun.0.place())
         });
-        let place = tell(communicator, place)?;
+        let place = broadcast_result(communicator, place)?;
         let (directory, states) = match begun {
             Some(begun) => begun,
             None => (Directory::join(&place, names, self.stale_after)?, Vec::new()),

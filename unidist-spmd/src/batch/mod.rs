@@ -2,26 +2,26 @@
 //!
 //! - `open_tasks`: the states of all tasks, in cells that all ranks share, and which of them are open.
 //! - `directory`: the states as files, which outlive the job and which several jobs may use at once.
-//! - `builder`: how a batch is described, checked and made; `tell`: how what one rank finds is known to others.
+//! - `builder`: how a batch is described, checked and made; `broadcast_result`: how what one rank finds is known to others.
 //!
 //! With a directory, the files are the truth. The cells then say only which tasks are worth a try: whoever takes one
 //! from them claims it in its file, and if that says otherwise, goes on with the next one.
 
+mod broadcast_result;
 mod builder;
 mod directory;
 mod open_tasks;
 mod state;
-mod tell;
 
 pub use builder::BatchBuilder;
 pub use state::TaskState;
 
 use crate::cells::Cells;
 use crate::{Communicator, Error, Result};
+use broadcast_result::broadcast_result;
 use directory::Directory;
 use open_tasks::OpenTasks;
 use std::fmt;
-use tell::tell;
 
 /// Tasks, numbered from 0, that groups of ranks take one after the other until none is open.
 ///
@@ -123,7 +123,7 @@ impl Batch {
         });
         let took =
             taken.as_ref().and_then(|taken| taken.as_ref().ok().filter(|task| !task.is_empty()).cloned());
-        let told = tell(&self.worker_comm, taken).inspect_err(|_| {
+        let told = broadcast_result(&self.worker_comm, taken).inspect_err(|_| {
             // The others do not know of it, so nobody runs it.
             let task =
                 took.and_then(|task| task.try_into().ok()).map(|task| u64::from_le_bytes(task) as usize);

@@ -1,14 +1,14 @@
 //! A lock that ranks take in turns.
 
+mod grant;
 mod queue;
-mod turn;
 
 use crate::call::What;
 use crate::cells::Cells;
 use crate::{Communicator, Error, Result};
+use grant::GrantChannel;
 use queue::{Entry, MOST_RANKS, Queue, Ticket};
 use std::time::{Duration, Instant};
-use turn::Turn;
 
 /// A lock over all ranks of a communicator: first come, first served. Two locks on one communicator have nothing to do with
 /// each other.
@@ -46,7 +46,7 @@ pub struct Lock {
     object: u32,
     queue: Queue,
     cells: Cells,
-    turn: Turn,
+    grants: GrantChannel,
     held: Option<Ticket>,
     /// A ticket for which this rank has waited too long, and which is perhaps still out.
     left: Option<Ticket>,
@@ -64,11 +64,11 @@ impl Lock {
             return Err(Error::argument("Lock::new", format!("{ranks} ranks are more than {MOST_RANKS}")));
         }
         let (object, _) = communicator.agree_on_new(What::NewLock, &())?;
-        let turn = Turn::new(communicator, object)?;
+        let grants = GrantChannel::new(communicator, object)?;
         Ok(Lock {
             queue: Queue::new(communicator.rank(), ranks),
             cells: Cells::new(communicator, &vec![0; Queue::cells(ranks)])?,
-            turn,
+            grants,
             communicator: communicator.clone(),
             object,
             held: None,
@@ -116,7 +116,7 @@ impl Lock {
     /// Other ranks call something else, or one is lost.
     pub fn close(mut self) -> Result<()> {
         self.communicator.agree(What::DropLock, self.object, &())?;
-        self.turn.free()?;
+        self.grants.free()?;
         self.cells.free()
     }
 
@@ -140,7 +140,7 @@ impl Lock {
             Entry::Waiting(ticket) => ticket,
         };
         let was_passed = || self.queue.was_passed(&self.cells, ticket);
-        let waited = self.turn.wait(ticket, deadline, was_passed);
+        let waited = self.grants.wait(ticket, deadline, was_passed);
         if waited == Ok(true) || !self.queue.give_up(&self.cells, ticket)? {
             self.held = Some(ticket);
             return Ok(true);
@@ -152,7 +152,7 @@ impl Lock {
     fn release(&mut self) -> Result<()> {
         let Some(ticket) = self.held.take() else { return Ok(()) };
         match self.queue.leave(&self.cells, ticket)? {
-            Some((rank, ticket)) => self.turn.tell(rank, ticket),
+            Some((rank, ticket)) => self.grants.notify(rank, ticket),
             None => Ok(()),
         }
     }

@@ -1,13 +1,13 @@
 //! The ranks of other hosts: MPI, in programs that were built with it.
 
 #[cfg(feature = "mpi")]
-mod ranks;
+mod mpi_network;
 #[cfg(feature = "mpi")]
-pub(crate) use ranks::{Network, Tokens, Window, abort, abort_from_thread, world};
+pub(crate) use mpi_network::{Network, Tokens, Window, abort, abort_from_thread, world};
 #[cfg(feature = "mpi")]
-pub use ranks::{Turn, turn};
+pub use mpi_network::{Turn, turn};
 
 #[cfg(not(feature = "mpi"))]
-mod none;
+mod no_mpi;
 #[cfg(not(feature = "mpi"))]
-pub(crate) use none::{Network, Tokens, Window, abort, abort_from_thread, world};
+pub(crate) use no_mpi::{Network, Tokens, Window, abort, abort_from_thread, world};

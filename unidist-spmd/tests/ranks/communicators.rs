@@ -1,8 +1,8 @@
 //! Who is there.
 
 use super::{Test, last, same_error};
-use mpi::topology::{Color, Communicator as _, SimpleCommunicator};
-use mpi::traits::CommunicatorCollectives;
+use unidist_spmd::mpi::topology::{Color, Communicator as _, SimpleCommunicator};
+use unidist_spmd::mpi::traits::CommunicatorCollectives;
 use unidist_spmd::{Communicator, Lock, SharedArray};
 
 pub(super) const TESTS: &[Test] = &[

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     if arguments.iter().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
     }
-    if !unidist_mpi::launch::under_launcher() {
+    if !unidist_mpi_comm::launcher::under_launcher() {
         return support::start_myself(&[1, 4], &[]);
     }
     let world = Communicator::world().unwrap();

@@ -47,12 +47,16 @@ const RANKS: u32 = 4;
 const FAULT_LIMIT: Duration = Duration::from_secs(60);
 
 /// The feature of a package that its programs are part of.
-fn feature(package: &str) -> [&'static str; 2] {
-    ["--features", if package == "unidist-mpi" { "bench" } else { "mpi" }]
+fn feature(package: &str) -> &'static [&'static str] {
+    match package {
+        "unidist-mpi" => &["--features", "bench"],
+        "unidist-mpi-comm" => &[],
+        _ => &["--features", "mpi"],
+    }
 }
 
 /// The crates that need MPI.
-pub(crate) const PACKAGES: [&str; 2] = ["unidist-mpi", "unidist-spmd"];
+pub(crate) const PACKAGES: [&str; 3] = ["unidist-mpi-comm", "unidist-mpi", "unidist-spmd"];
 
 /// Runs them all, or those that were asked for.
 pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Vec<Line> {
@@ -108,7 +112,7 @@ fn prepare(
     {
         return Ok(Err(format!("skipped: {error}")));
     }
-    let suite = build_test(workspace, mpi, arguments, package, target, &feature(package))?;
+    let suite = build_test(workspace, mpi, arguments, package, target, feature(package))?;
     Ok(Ok((suite, place(ranks, hosts, mpi)?)))
 }
 

@@ -15,9 +15,10 @@ use crate::{Result, book, config_doc};
 /// A rule, by name.
 type Rule = (&'static str, fn(&Workspace) -> Result<Vec<String>>);
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     ("core reaches no backend", manifests::core_reaches_no_backend),
     ("no backend reaches the API", manifests::no_backend_reaches_the_api),
+    ("programs of ranks reach no engine", manifests::programs_of_ranks_reach_no_engine),
     ("members take the workspace's lints", manifests::members_take_the_lints),
     ("crate roots are documented", sources::crate_roots_are_documented),
     ("unsafe code stays where it is listed, with reasons", sources::unsafe_code_is_listed),

@@ -39,7 +39,7 @@ pub(crate) struct Lost {
 
 /// The memory of a host, seen by one of its ranks.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct HostExchange {
     words: Words,
     host_rank: usize,
     host_size: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Board {
     in_vain: Cell<Option<Lost>>,
 }
 
-impl Board {
+impl HostExchange {
     fn sizes(host_size: usize, all: usize) -> Option<(usize, usize)> {
         let records = host_size.checked_add(all)?.checked_mul(SIDES * RECORD_WORDS)?;
         Some((host_size.checked_add(records)?, LEFT.checked_add(host_size)?))
@@ -59,7 +59,7 @@ impl Board {
 
     /// The length of its memory, in bytes.
     pub(crate) fn len(host_size: usize, all: usize) -> Option<usize> {
-        let (numbers, bells) = Board::sizes(host_size, all)?;
+        let (numbers, bells) = HostExchange::sizes(host_size, all)?;
         Words::len(numbers, bells)
     }
 
@@ -70,9 +70,9 @@ impl Board {
         host_size: usize,
         all: usize,
     ) -> Option<Self> {
-        let (numbers, bells) = Board::sizes(host_size, all)?;
+        let (numbers, bells) = HostExchange::sizes(host_size, all)?;
         let words = Words::new(memory, numbers, bells)?;
-        let board = Board {
+        let board = HostExchange {
             words,
             host_rank,
             host_size,
@@ -241,13 +241,13 @@ mod tests {
     use crate::memory::Memory;
 
     /// The boards of so many ranks, which are threads here.
-    fn boards(ranks: usize) -> Vec<Board> {
-        let len = Board::len(ranks, 0).unwrap();
+    fn boards(ranks: usize) -> Vec<HostExchange> {
+        let len = HostExchange::len(ranks, 0).unwrap();
         let (made, _file, offer) = Memory::make(len).unwrap();
         let mut memories = vec![made];
         memories.extend((1..ranks).map(|_| Memory::open(&offer, len).unwrap()));
         let boards = memories.into_iter().enumerate();
-        boards.map(|(rank, memory)| Board::new(memory, rank, ranks, 0).unwrap()).collect()
+        boards.map(|(rank, memory)| HostExchange::new(memory, rank, ranks, 0).unwrap()).collect()
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How a rank that waits for a lock sleeps, and is told that it has it.
 
 use super::queue::Ticket;
-use crate::board::wake_all;
-use crate::leftovers::Leftover;
+use crate::deferred_free::DeferredFree;
+use crate::host_exchange::wake_all;
 use crate::memory::Words;
 use crate::network::Tokens;
 use crate::{Communicator, Error, Result};
@@ -18,14 +18,14 @@ const TICKET_BITS: u32 = 40;
 
 /// What ranks are told through.
 #[derive(Debug)]
-pub(super) struct Turn {
-    way: Way,
+pub(super) struct GrantChannel {
+    transport: Transport,
     object: u32,
     communicator: Communicator,
 }
 
 #[derive(Debug)]
-enum Way {
+enum Transport {
     /// Memory of the one host: for each rank, a bell to sleep on. It looks for itself whether it has the lock.
     Bells(Words),
     /// Messages from host to host.
@@ -33,33 +33,33 @@ enum Way {
     Ended,
 }
 
-impl Turn {
+impl GrantChannel {
     /// Of the lock with this number. Collective.
     pub(super) fn new(communicator: &Communicator, object: u32) -> Result<Self> {
-        let way = match communicator.network().filter(|_| communicator.hosts() > 1) {
-            Some(network) => Way::Messages(network.tokens()?),
+        let transport = match communicator.network().filter(|_| communicator.hosts() > 1) {
+            Some(network) => Transport::Messages(network.tokens()?),
             None => {
                 let ranks = communicator.size();
                 let too_many = || Error::Memory { message: format!("{ranks} ranks are too many") };
                 let memory = communicator.memory(Words::len(0, ranks).ok_or_else(too_many)?)?;
-                Way::Bells(Words::new(memory, 0, ranks).ok_or_else(too_many)?)
+                Transport::Bells(Words::new(memory, 0, ranks).ok_or_else(too_many)?)
             }
         };
-        Ok(Turn { way, object, communicator: communicator.clone() })
+        Ok(GrantChannel { transport, object, communicator: communicator.clone() })
     }
 
     /// Tells a rank that the lock is its own.
-    pub(super) fn tell(&self, rank: usize, ticket: Ticket) -> Result<()> {
-        match &self.way {
-            Way::Bells(words) => {
+    pub(super) fn notify(&self, rank: usize, ticket: Ticket) -> Result<()> {
+        match &self.transport {
+            Transport::Bells(words) => {
                 if let Some(bell) = words.bells().get(rank) {
                     bell.fetch_add(1, Ordering::Release);
                     wake_all(bell);
                 }
                 Ok(())
             }
-            Way::Messages(tokens) => tokens.send(rank, self.token(ticket)),
-            Way::Ended => Ok(()),
+            Transport::Messages(tokens) => tokens.send(rank, self.token(ticket)),
+            Transport::Ended => Ok(()),
         }
     }
 
@@ -75,10 +75,10 @@ impl Turn {
         deadline: Option<Instant>,
         was_passed: impl Fn() -> Result<bool>,
     ) -> Result<bool> {
-        match &self.way {
-            Way::Bells(words) => self.sleep(words, deadline, was_passed),
-            Way::Messages(tokens) => self.look_for_token(tokens, self.token(ticket), deadline),
-            Way::Ended => Ok(false),
+        match &self.transport {
+            Transport::Bells(words) => self.sleep(words, deadline, was_passed),
+            Transport::Messages(tokens) => self.look_for_token(tokens, self.token(ticket), deadline),
+            Transport::Ended => Ok(false),
         }
     }
 
@@ -131,18 +131,18 @@ impl Turn {
 
     /// Takes what nobody waits for any more, and ends. All ranks call this.
     pub(super) fn free(&mut self) -> Result<()> {
-        match &mut std::mem::replace(&mut self.way, Way::Ended) {
-            Way::Messages(tokens) => tokens.free(),
-            Way::Bells(_) | Way::Ended => Ok(()),
+        match &mut std::mem::replace(&mut self.transport, Transport::Ended) {
+            Transport::Messages(tokens) => tokens.free(),
+            Transport::Bells(_) | Transport::Ended => Ok(()),
         }
     }
 }
 
-/// It waits for nobody: see [`crate::leftovers`].
-impl Drop for Turn {
+/// It waits for nobody: see [`crate::deferred_free`].
+impl Drop for GrantChannel {
     fn drop(&mut self) {
-        if let Way::Messages(tokens) = std::mem::replace(&mut self.way, Way::Ended) {
-            self.communicator.leftovers().add(self.object, Leftover::Tokens(tokens));
+        if let Transport::Messages(tokens) = std::mem::replace(&mut self.transport, Transport::Ended) {
+            self.communicator.deferred_frees().add(self.object, DeferredFree::Tokens(tokens));
         }
     }
 }

@@ -14,16 +14,16 @@ pub(crate) const TOLD: usize = 8;
 
 /// Something that is freed by all ranks together.
 #[derive(Debug)]
-pub(crate) enum Leftover {
+pub(crate) enum DeferredFree {
     Window(Window),
     Tokens(Tokens),
 }
 
-impl Leftover {
+impl DeferredFree {
     fn free(&mut self) {
         let freed = match self {
-            Leftover::Window(window) => window.free(),
-            Leftover::Tokens(tokens) => tokens.free(),
+            DeferredFree::Window(window) => window.free(),
+            DeferredFree::Tokens(tokens) => tokens.free(),
         };
         if let Err(error) = freed {
             log::error!("what a lock or batch has used cannot be freed: {error}");
@@ -33,10 +33,10 @@ impl Leftover {
 
 /// By the numbers of what they belonged to.
 #[derive(Debug, Default)]
-pub(crate) struct Leftovers(RefCell<BTreeMap<u32, Leftover>>);
+pub(crate) struct DeferredFrees(RefCell<BTreeMap<u32, DeferredFree>>);
 
-impl Leftovers {
-    pub(crate) fn add(&self, object: u32, leftover: Leftover) {
+impl DeferredFrees {
+    pub(crate) fn add(&self, object: u32, leftover: DeferredFree) {
         self.0.borrow_mut().insert(object, leftover);
     }
 

@@ -9,8 +9,8 @@ use bytemuck::Zeroable;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use unidist_mpi::AnyCommunicator;
-use unidist_mpi::communication::{Communicator as Group, Mpi, MpiError, Pauses, window};
+use unidist_mpi_comm::AnyCommunicator;
+use unidist_mpi_comm::{self as comm, Backoff, Communicator as Group, Mpi, MpiError};
 
 /// What the transfers of arrays are told by.
 const DATA: i32 = 1;
@@ -46,10 +46,10 @@ pub(crate) fn abort_from_thread(why: &str) -> ! {
 
 /// All ranks of the job.
 pub(crate) fn world() -> Result<Communicator> {
-    let mpi = Mpi::for_ranks().map_err(|error| Error::Mpi { message: error.to_string() })?;
-    let turn = Mpi::turn();
+    let mpi = Mpi::init_for_ranks().map_err(|error| Error::Mpi { message: error.to_string() })?;
+    let guard = Mpi::lock_calls();
     let all = mpi.world().map_err(failed)?;
-    drop(turn);
+    drop(guard);
     connect(all, None, Rc::default())
 }
 
@@ -66,9 +66,9 @@ impl Communicator {
     ///
     /// MPI refuses, or the ranks of a host cannot share memory.
     pub fn of<C: AnyCommunicator>(communicator: &C) -> Result<Self> {
-        let turn = Mpi::turn();
-        let all = Group::duplicate(communicator).map_err(failed)?;
-        drop(turn);
+        let guard = Mpi::lock_calls();
+        let all = Group::duplicate_of(communicator).map_err(failed)?;
+        drop(guard);
         connect(all, None, Rc::default())
     }
 
@@ -79,10 +79,10 @@ impl Communicator {
     /// [`Error::Argument`] on all ranks if the communicators of the hosts do not divide this one, else those of
     /// [`Communicator::of`].
     pub fn with_hosts<C: AnyCommunicator, H: AnyCommunicator>(communicator: &C, host: &H) -> Result<Self> {
-        let turn = Mpi::turn();
-        let all = Group::duplicate(communicator).map_err(failed)?;
-        let members = all.ranks_of(host).map_err(failed)?;
-        drop(turn);
+        let guard = Mpi::lock_calls();
+        let all = Group::duplicate_of(communicator).map_err(failed)?;
+        let members = all.translate_ranks_of(host).map_err(failed)?;
+        drop(guard);
         connect(all, Some(members), Rc::default())
     }
 
@@ -92,9 +92,9 @@ impl Communicator {
     /// # Errors
     ///
     /// MPI refuses; or another rank called something else, or is lost.
-    pub fn to_mpi(&self) -> Result<Option<mpi::topology::SimpleCommunicator>> {
+    pub fn to_mpi(&self) -> Result<Option<comm::mpi::topology::SimpleCommunicator>> {
         self.agree(What::ToMpi, 0, &())?;
-        let _turn = Mpi::turn();
+        let _guard = Mpi::lock_calls();
         self.network().map(|network| network.all.to_simple().map_err(failed)).transpose()
     }
 }
@@ -104,21 +104,21 @@ impl Communicator {
 /// time (`MPI_THREAD_MULTIPLE`, which [`Communicator::world`] asks for except with Open MPI 4). The functions of this crate
 /// take their turns themselves, and must not be called with it.
 pub fn turn() -> Turn {
-    Turn { _turn: Mpi::turn() }
+    Turn { _turn: Mpi::lock_calls() }
 }
 
 /// See [`turn`].
 #[derive(Debug)]
 #[must_use = "the turn is over when it is dropped"]
 pub struct Turn {
-    _turn: std::sync::MutexGuard<'static, ()>,
+    _turn: comm::CallGuard,
 }
 
 fn connect(mut all: Group, members: Option<Vec<Option<usize>>>, guards: Rc<Guards>) -> Result<Communicator> {
-    let turn = Mpi::turn();
+    let guard = Mpi::lock_calls();
     let (hosts, leaders) = places(&all, members).inspect_err(|_| all.free())?;
     let rank = all.rank();
-    drop(turn);
+    drop(guard);
     Communicator::connect(rank, hosts, Network { all, leaders }, guards)
 }
 
@@ -191,7 +191,7 @@ fn hosts_of(said: &[Vec<u8>]) -> Result<Hosts> {
 impl Network {
     /// What each rank says of memory, by rank, while there is no board yet. Collective.
     pub(crate) fn gather_offers(&self, own: &Offer) -> Result<Vec<Offer>> {
-        let _turn = Mpi::turn();
+        let _guard = Mpi::lock_calls();
         let said = self.all.all_gather(bytemuck::bytes_of(own)).map_err(failed)?;
         let read = |said: &Vec<u8>| bytemuck::try_pod_read_unaligned(said).unwrap_or(Offer::zeroed());
         Ok(said.iter().map(read).collect())
@@ -200,10 +200,10 @@ impl Network {
     /// What all ranks say, host by host; the first rank of each host brings what those there say.
     /// A failure ends the job: the others of the host wait.
     pub(crate) fn gather(&self, hosts: &Hosts, said: &[u8]) -> Vec<u8> {
-        let lengths: Vec<usize> = hosts.sizes().map(|size| size * crate::board::RECORD).collect();
+        let lengths: Vec<usize> = hosts.sizes().map(|size| size * crate::host_exchange::RECORD).collect();
         let mut all = vec![0; lengths.iter().sum()];
         if let Some(leaders) = &self.leaders
-            && let Err(error) = leaders.gather_asleep(said, &lengths, &mut all)
+            && let Err(error) = leaders.all_gather_asleep(said, &lengths, &mut all)
         {
             abort(&format!("the hosts cannot exchange anything: {error}"));
         }
@@ -216,33 +216,33 @@ impl Network {
         key: usize,
         guards: &Rc<Guards>,
     ) -> Result<Option<Communicator>> {
-        let turn = Mpi::turn();
+        let guard = Mpi::lock_calls();
         let part = self.all.split(color, key).map_err(failed)?;
-        drop(turn);
+        drop(guard);
         part.map(|part| connect(part, None, guards.clone())).transpose()
     }
 
     /// Sends bytes to a rank, which receives them. A failure ends the job: the others are in the midst of it.
     pub(crate) fn send(&self, to: usize, bytes: &[u8], meanwhile: impl FnMut(Range<usize>)) {
-        let _turn = Mpi::turn();
-        if let Err(error) = self.all.send_pieces(to, DATA, bytes, meanwhile) {
+        let _guard = Mpi::lock_calls();
+        if let Err(error) = self.all.send_pipelined(to, DATA, bytes, meanwhile) {
             abort(&format!("cannot send to rank {to}: {error}"));
         }
     }
 
     /// Receives bytes that a rank sends, and passes them on.
     pub(crate) fn receive(&self, from: usize, pass_on_to: Option<usize>, bytes: &mut [u8]) {
-        let _turn = Mpi::turn();
-        if let Err(error) = self.all.receive_pieces(from, pass_on_to, DATA, bytes) {
+        let _guard = Mpi::lock_calls();
+        if let Err(error) = self.all.receive_pipelined(from, pass_on_to, DATA, bytes) {
             abort(&format!("cannot receive from rank {from}: {error}"));
         }
     }
 
     /// Numbers on the first rank. Collective.
     pub(crate) fn window(&self, first: &[u64]) -> Result<Window> {
-        let mpi = Mpi::for_ranks().map_err(|error| Error::Mpi { message: error.to_string() })?;
-        let _turn = Mpi::turn();
-        window::Window::new(mpi, &self.all, first).map(Window).map_err(|error| Error::Mpi {
+        let mpi = Mpi::init_for_ranks().map_err(|error| Error::Mpi { message: error.to_string() })?;
+        let _guard = Mpi::lock_calls();
+        comm::Window::new(mpi, &self.all, first).map(Window).map_err(|error| Error::Mpi {
             message: format!(
                 "a lock or batch cannot be made over these hosts: {error}. Over TCP, Open MPI 4 needs OMPI_MCA_osc=pt2pt \
                  in the environment, and has none for programs that initialise it with MPI_THREAD_MULTIPLE; \
@@ -253,14 +253,14 @@ impl Network {
 
     /// Tokens that are passed from rank to rank. Collective.
     pub(crate) fn tokens(&self) -> Result<Tokens> {
-        let _turn = Mpi::turn();
-        self.all.again().map(Tokens).map_err(failed)
+        let _guard = Mpi::lock_calls();
+        self.all.duplicate().map(Tokens).map_err(failed)
     }
 
     /// Nobody uses it any more. Collective.
     pub(crate) fn free(&mut self) {
-        let _turn = Mpi::turn();
-        if !Mpi::is_over() {
+        let _guard = Mpi::lock_calls();
+        if Mpi::is_active() {
             self.leaders.iter_mut().for_each(Group::free);
             self.all.free();
         }
@@ -269,23 +269,23 @@ impl Network {
 
 /// Numbers on the first rank.
 #[derive(Debug)]
-pub(crate) struct Window(window::Window);
+pub(crate) struct Window(comm::Window);
 
 impl Window {
     pub(crate) fn add(&self, cell: usize, value: u64) -> Result<u64> {
-        let _turn = Mpi::turn();
+        let _guard = Mpi::lock_calls();
         self.0.add(cell, value).map_err(failed)
     }
 
     pub(crate) fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64> {
-        let _turn = Mpi::turn();
+        let _guard = Mpi::lock_calls();
         self.0.compare_and_swap(cell, old, new).map_err(failed)
     }
 
     pub(crate) fn free(&mut self) -> Result<()> {
-        self.0.dismiss();
-        let _turn = Mpi::turn();
-        if Mpi::is_over() { Ok(()) } else { self.0.free().map_err(failed) }
+        self.0.stop_progress();
+        let _guard = Mpi::lock_calls();
+        if !Mpi::is_active() { Ok(()) } else { self.0.free().map_err(failed) }
     }
 }
 
@@ -295,25 +295,25 @@ pub(crate) struct Tokens(Group);
 
 impl Tokens {
     pub(crate) fn send(&self, to: usize, token: u64) -> Result<()> {
-        let _turn = Mpi::turn();
-        self.0.send_number(to, TOKEN, token).map_err(failed)
+        let _guard = Mpi::lock_calls();
+        self.0.send_u64(to, TOKEN, token).map_err(failed)
     }
 
     pub(crate) fn receive(&self) -> Result<Option<u64>> {
-        let _turn = Mpi::turn();
-        self.0.receive_number(TOKEN).map_err(failed)
+        let _guard = Mpi::lock_calls();
+        self.0.try_receive_u64(TOKEN).map_err(failed)
     }
 
     /// Waits for a little, the less the shorter it was waited so far, and not longer than `most`.
     pub(crate) fn pause(&self, since: Instant, most: Option<Duration>) {
-        Pauses::since(since).pause(most.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE));
+        Backoff::since(since).pause(most.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE));
     }
 
     /// Takes what nobody waits for any more, and ends. Collective.
     pub(crate) fn free(&mut self) -> Result<()> {
         while self.receive()?.is_some() {}
-        let _turn = Mpi::turn();
-        if !Mpi::is_over() {
+        let _guard = Mpi::lock_calls();
+        if Mpi::is_active() {
             self.0.free();
         }
         Ok(())

@@ -26,7 +26,10 @@ mod kind {
 /// # Errors
 ///
 /// The first rank's, on all ranks; or that of the communication.
-pub(super) fn tell(communicator: &Communicator, mine: Option<Result<Vec<u8>>>) -> Result<Vec<u8>> {
+pub(super) fn broadcast_result(
+    communicator: &Communicator,
+    mine: Option<Result<Vec<u8>>>,
+) -> Result<Vec<u8>> {
     if communicator.size() == 1 {
         return mine.unwrap_or_else(|| Ok(Vec::new()));
     }
