@@ -18,6 +18,14 @@ pub(crate) struct Timer {
     serial: u64,
 }
 
+#[cfg(any(test, feature = "simulation"))]
+impl Timer {
+    /// The timer as numbers.
+    pub(crate) fn to_numbers(self) -> [u64; 2] {
+        [self.call.to_bits(), self.serial]
+    }
+}
+
 /// The timers that are armed.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {

@@ -15,6 +15,7 @@
 //!   was freed; and when the last reference is gone, all have been freed;
 //! - slots and resources are all free in the end.
 
+mod digest;
 mod hosts;
 mod memory;
 mod process;
@@ -22,7 +23,8 @@ mod program;
 mod record;
 mod world;
 
-pub use world::{Options, Violation, simulate};
+pub use digest::Digest;
+pub use world::{Options, Summary, Violation, simulate};
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! The simulated session: what happens next is drawn, then the promises are checked.
 
+use super::digest::Digest;
 use super::hosts::Network;
 use super::memory::Memory;
 use super::process::{Process, Stepped, View, object};
@@ -65,15 +66,33 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Runs the simulation that this seed stands for, to its end; returns the number of its steps.
+/// What a simulation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// How many steps it took.
+    pub steps: u64,
+    /// A digest of all events and actions.
+    pub digest: u64,
+}
+
+/// Runs the simulation that this seed stands for, to its end.
 ///
 /// # Errors
 ///
 /// A promise was broken.
-pub fn simulate(seed: u64, options: &Options) -> Result<u64, Violation> {
+pub fn simulate(seed: u64, options: &Options) -> Result<Summary, Violation> {
     let mut world = World::new(seed, options);
     let outcome = world.run();
-    outcome.map(|()| world.steps).map_err(|what| Violation { seed, step: world.steps, what })
+    let summary = Summary { steps: world.steps, digest: world.digest.value() };
+    outcome.map(|()| summary).map_err(|what| Violation { seed, step: world.steps, what })
+}
+
+/// All actions of a simulation, in order.
+#[cfg(test)]
+pub(super) fn recorded(seed: u64, options: &Options) -> Vec<Action> {
+    let mut world = World::new(seed, options);
+    world.run().expect("the simulation keeps its promises");
+    world.recorded
 }
 
 pub(super) struct World {
@@ -110,6 +129,9 @@ pub(super) struct World {
     counts: BTreeMap<RequestId, u64>,
     parents: BTreeMap<DataId, DataId>,
     pub(super) broken: Option<String>,
+    digest: Digest,
+    #[cfg(test)]
+    recorded: Vec<Action>,
 }
 
 impl World {
@@ -151,6 +173,9 @@ impl World {
             counts: BTreeMap::new(),
             parents: BTreeMap::new(),
             broken: None,
+            digest: Digest::default(),
+            #[cfg(test)]
+            recorded: Vec::new(),
         }
     }
 
@@ -547,6 +572,7 @@ impl World {
         if let Some(trace) = self.options.trace {
             trace(format_args!("{} {event:?}", self.steps));
         }
+        self.digest.event(&event);
         let mut actions = Vec::new();
         self.scheduler.handle(event, &mut actions);
         self.scheduler.dispatch_into(&mut actions);
@@ -558,6 +584,9 @@ impl World {
             if let Some(trace) = self.options.trace {
                 trace(format_args!("    {action:?}"));
             }
+            self.digest.action(&action);
+            #[cfg(test)]
+            self.recorded.push(action.clone());
             match action {
                 Action::Start(process, role, host) => {
                     self.processes.insert(process, Process::new(host));

@@ -1,0 +1,467 @@
+//! A digest of everything that goes into the scheduler and comes out of it, to show that a change of the code leaves
+//! its decisions as they were.
+//!
+//! It is taken over explicit numbers: a tag for each variant, ids, counts and blocks. Names of types, their `Debug`
+//! output and the texts of errors do not enter it, so it survives renames and better wording. A tag, once given, keeps
+//! its number; a new variant gets a new one.
+
+use crate::protocol::worker::{Ask, Reply, Run, ToWorker, Value};
+use crate::scheduler::{Action, Event, Role, Timer};
+use crate::store::{Blob, Block, StoredObject};
+use std::time::Duration;
+use unidist_common::{Arg, DataId, ErrorKind, ProcessId, Target, TaskError, TaskOptions, TaskSpec};
+use unidist_core::{CallKind, CallStatus, Which};
+
+/// A hash over a sequence of numbers, which depends on their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Digest(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Digest {
+    /// Adds a number.
+    pub fn add(&mut self, number: u64) {
+        // The mixing step of SplitMix64 (Steele, Lea and Flood, 2014).
+        let mut mixed = self.0.rotate_left(7) ^ number;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.0 = mixed ^ (mixed >> 31);
+    }
+
+    /// The hash of what was added so far.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Ask(process, ask) => {
+                self.all([1, process.to_number()]);
+                self.ask(ask);
+            }
+            Event::Joined(process) => self.all([2, process.to_number()]),
+            Event::Lost(process, _, unseen) => {
+                self.all([3, process.to_number()]);
+                self.ids(unseen);
+            }
+            Event::Done(process, task, result) => {
+                self.all([4, process.to_number(), task.to_number()]);
+                self.result(result, |digest, objects| digest.list(objects, Self::object));
+            }
+            Event::Returned(process, tasks) => {
+                self.all([5, process.to_number()]);
+                self.ids(tasks);
+            }
+            Event::Yield(process, task) => self.all([6, process.to_number(), task.to_number()]),
+            Event::Unanswered(process, values) => {
+                self.all([7, process.to_number()]);
+                self.list(values, Self::value_of_object);
+            }
+            Event::Spilled(host, id, object) => {
+                self.all([8, host.place() as u64, id.to_number()]);
+                self.object(object);
+            }
+            Event::Copied(transfer, result) => {
+                self.all([9, transfer.0]);
+                self.result(result, Self::object);
+            }
+            Event::HostLost(host, _) => self.all([10, host.place() as u64]),
+            Event::Started(process, call) => self.all([11, process.to_number(), call.to_number()]),
+            Event::Expired(timer) => {
+                self.add(12);
+                self.timer(*timer);
+            }
+            Event::Shutdown => self.add(13),
+        }
+    }
+
+    pub(super) fn action(&mut self, action: &Action) {
+        match action {
+            Action::Start(process, role, host) => {
+                self.all([101, process.to_number(), host.place() as u64]);
+                match role {
+                    Role::Pool => self.add(1),
+                    Role::Actor(actor) => self.all([2, actor.to_number()]),
+                }
+            }
+            Action::Send(process, message) => {
+                self.all([102, process.to_number()]);
+                self.message(message);
+            }
+            Action::Reply(process, request, reply) => {
+                self.all([103, process.to_number(), request.0]);
+                self.reply(reply);
+            }
+            Action::Kill(process) => self.all([104, process.to_number()]),
+            Action::Arm(timer, time) => {
+                self.add(105);
+                self.timer(*timer);
+                self.time(*time);
+            }
+            Action::Disarm(timer) => {
+                self.add(106);
+                self.timer(*timer);
+            }
+            Action::Slots(host, slots) => self.all([107, host.place() as u64, *slots as u64]),
+            Action::Free(host, block) => {
+                self.all([108, host.place() as u64]);
+                self.block(*block);
+            }
+            Action::FreeSpilled(host, block) => {
+                self.all([109, host.place() as u64]);
+                self.block(*block);
+            }
+            Action::Copy(copy) => {
+                self.all([110, copy.transfer.0, copy.id.to_number()]);
+                self.all([copy.from.place() as u64, copy.to.place() as u64]);
+                self.object(&copy.object);
+            }
+            Action::Unobserved(error) => {
+                self.add(111);
+                self.error(error);
+            }
+        }
+    }
+
+    fn ask(&mut self, ask: &Ask) {
+        match ask {
+            Ask::Submit(spec, caller) => {
+                self.add(1);
+                self.option(caller.map(Number::to_number));
+                self.spec(spec);
+            }
+            Ask::Refuse(spec, caller, error) => {
+                self.add(2);
+                self.option(caller.map(Number::to_number));
+                self.spec(spec);
+                self.error(error);
+            }
+            Ask::Put(id, object, views) => {
+                self.all([3, id.to_number(), u64::from(*views)]);
+                self.object(object);
+            }
+            Ask::Get(request, ids, blocks) => {
+                self.all([4, request.0]);
+                self.ids(ids);
+                self.option(blocks.map(Number::to_number));
+            }
+            Ask::Wait { request, ids, count, timed, blocks } => {
+                self.all([5, request.0, *count, u64::from(*timed)]);
+                self.ids(ids);
+                self.option(blocks.map(Number::to_number));
+            }
+            Ask::Hurry(request) => self.all([6, request.0]),
+            Ask::Retain(id) => self.all([7, id.to_number()]),
+            Ask::Release(id) => self.all([8, id.to_number()]),
+            Ask::Map(id) => self.all([9, id.to_number()]),
+            Ask::Unmap(id) => self.all([10, id.to_number()]),
+            Ask::LiveObjects(request) => self.all([11, request.0]),
+            Ask::Cancel(request, ids, which) => {
+                let which = match which {
+                    Which::All => 1,
+                    Which::Unstarted => 2,
+                };
+                self.all([12, request.0, which]);
+                self.ids(ids);
+            }
+            Ask::Status(request, ids) => {
+                self.all([13, request.0]);
+                self.ids(ids);
+            }
+            Ask::Workers { request, at_least } => self.all([14, request.0, *at_least]),
+            Ask::EndWorker(request, worker) => self.all([15, request.0, worker.to_number()]),
+        }
+    }
+
+    fn message(&mut self, message: &ToWorker) {
+        match message {
+            ToWorker::Run(run) => {
+                self.add(1);
+                self.run(run);
+            }
+            ToWorker::Recall(tasks) => {
+                self.add(2);
+                self.ids(tasks);
+            }
+            ToWorker::Cancel(call, error) => {
+                self.all([3, call.to_number()]);
+                self.error(error);
+            }
+            ToWorker::Reply(request, reply) => {
+                self.all([4, request.0]);
+                self.reply(reply);
+            }
+            ToWorker::Stop => self.add(5),
+        }
+    }
+
+    fn run(&mut self, run: &Run) {
+        let Run { id, function, body, kind, args, objects, returns, nested, timed } = run;
+        self.all([id.to_number(), function.0 as u64, u64::from(*returns)]);
+        self.all([u64::from(*nested), u64::from(*timed)]);
+        self.option(body.as_ref().map(|body| body.len() as u64));
+        match kind {
+            CallKind::Task => self.add(1),
+            CallKind::NewActor { max_concurrency } => {
+                self.add(2);
+                self.option(max_concurrency.map(u64::from));
+            }
+            CallKind::Method { actor } => self.all([3, actor.to_number()]),
+        }
+        self.list(args, Self::arg);
+        self.list(objects, |digest, (id, object)| {
+            digest.add(id.to_number());
+            digest.object(object);
+        });
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Values(values) => {
+                self.add(1);
+                self.list(values, Self::value_of_object);
+            }
+            Reply::Ready(positions) => {
+                self.add(2);
+                self.list(positions, |digest, position| digest.add(*position));
+            }
+            Reply::Allocated(block) => {
+                self.add(3);
+                self.block(*block);
+            }
+            Reply::Cluster(_) => self.add(4),
+            Reply::StoreUsage(_) => self.add(5),
+            Reply::Count(count) => self.all([6, *count]),
+            Reply::Status(all) => {
+                self.add(7);
+                self.list(all, |digest, status| match status {
+                    CallStatus::Waiting => digest.add(1),
+                    CallStatus::Running(process) => digest.all([2, process.to_number()]),
+                    CallStatus::Ended => digest.add(3),
+                });
+            }
+            Reply::Workers(workers) => {
+                self.add(8);
+                self.list(workers, |digest, worker| digest.add(worker.id.to_number()));
+            }
+            Reply::Failed(_) => self.add(9),
+        }
+    }
+
+    fn spec(&mut self, spec: &TaskSpec) {
+        let TaskSpec { function, body, name: _, target, args, dependencies, borrowed, returns, options } =
+            spec;
+        self.all([function.0 as u64, returns.first.to_number(), u64::from(returns.count)]);
+        self.option(body.as_ref().map(|body| body.len() as u64));
+        match target {
+            Target::Pool => self.add(1),
+            Target::NewActor => self.add(2),
+            Target::Actor(actor) => self.all([3, actor.to_number()]),
+        }
+        self.list(args, Self::arg);
+        self.ids(dependencies);
+        self.ids(borrowed);
+        let TaskOptions { num_cpus, resources, name: _, max_retries, priority, .. } = &**options;
+        let TaskOptions { max_concurrency, timeout, max_restarts, worker, group, .. } = &**options;
+        self.option(num_cpus.map(f64::to_bits));
+        self.list(resources, |digest, (_, amount)| digest.add(amount.to_bits()));
+        self.option(max_retries.map(u64::from));
+        self.option(priority.map(|priority| priority as u64));
+        self.option(max_concurrency.map(u64::from));
+        self.option(timeout.map(|time| time.as_nanos() as u64));
+        self.option(max_restarts.map(u64::from));
+        self.option(worker.map(Number::to_number));
+        self.option(group.map(|group| group.id.to_number()));
+        self.option(group.and_then(|group| group.limit).map(|limit| u64::from(limit.get())));
+    }
+
+    fn arg(&mut self, arg: &Arg) {
+        match arg {
+            Arg::Value(bytes) => self.all([1, bytes.len() as u64]),
+            Arg::Ref(id) => self.all([2, id.to_number()]),
+            Arg::List(ids) => {
+                self.add(3);
+                self.ids(ids);
+            }
+        }
+    }
+
+    fn value_of_object(&mut self, value: &Value) {
+        match value {
+            Value::Ready(object) => {
+                self.add(1);
+                self.object(object);
+            }
+            Value::Failed(error) => {
+                self.add(2);
+                self.error(error);
+            }
+        }
+    }
+
+    fn object(&mut self, object: &StoredObject) {
+        let StoredObject { header, buffers, borrowed } = object;
+        self.blob(header);
+        self.list(buffers, Self::blob);
+        self.ids(borrowed);
+    }
+
+    fn blob(&mut self, blob: &Blob) {
+        match blob {
+            Blob::Inline(bytes) => self.all([1, bytes.len() as u64]),
+            Blob::Shared(block) => {
+                self.add(2);
+                self.block(*block);
+            }
+            Blob::Spilled(block) => {
+                self.add(3);
+                self.block(*block);
+            }
+        }
+    }
+
+    fn block(&mut self, block: Block) {
+        self.all([block.offset, block.len]);
+    }
+
+    fn error(&mut self, error: &TaskError) {
+        self.add(kind_number(error.kind));
+        match &error.cause {
+            None => self.add(0),
+            Some(cause) => {
+                self.add(1);
+                self.error(cause);
+            }
+        }
+    }
+
+    fn timer(&mut self, timer: Timer) {
+        self.all(timer.to_numbers());
+    }
+
+    fn time(&mut self, time: Duration) {
+        self.add(time.as_nanos() as u64);
+    }
+
+    fn result<T>(&mut self, result: &Result<T, TaskError>, add: impl FnOnce(&mut Self, &T)) {
+        match result {
+            Ok(value) => {
+                self.add(1);
+                add(self, value);
+            }
+            Err(error) => {
+                self.add(2);
+                self.error(error);
+            }
+        }
+    }
+
+    fn option(&mut self, number: Option<u64>) {
+        match number {
+            None => self.add(0),
+            Some(number) => self.all([1, number]),
+        }
+    }
+
+    fn ids(&mut self, ids: &[DataId]) {
+        self.list(ids, |digest, id| digest.add(id.to_number()));
+    }
+
+    /// The number of the items, then each.
+    fn list<T>(&mut self, items: &[T], mut add: impl FnMut(&mut Self, &T)) {
+        self.add(items.len() as u64);
+        items.iter().for_each(|item| add(self, item));
+    }
+
+    fn all<const N: usize>(&mut self, numbers: [u64; N]) {
+        numbers.into_iter().for_each(|number| self.add(number));
+    }
+}
+
+/// What is known by a number.
+trait Number {
+    fn to_number(self) -> u64;
+}
+
+impl Number for ProcessId {
+    fn to_number(self) -> u64 {
+        self.number().into()
+    }
+}
+
+impl Number for DataId {
+    fn to_number(self) -> u64 {
+        self.to_bits()
+    }
+}
+
+fn kind_number(kind: ErrorKind) -> u64 {
+    match kind {
+        ErrorKind::Panicked => 1,
+        ErrorKind::Failed => 2,
+        ErrorKind::DependencyFailed => 3,
+        ErrorKind::WorkerDied => 4,
+        ErrorKind::ActorDied => 5,
+        ErrorKind::UnknownFunction => 6,
+        ErrorKind::Encode => 7,
+        ErrorKind::Decode => 8,
+        ErrorKind::Unsatisfiable => 9,
+        ErrorKind::ObjectLost => 10,
+        ErrorKind::StoreFull => 11,
+        ErrorKind::Deadlock => 12,
+        ErrorKind::SessionEnded => 13,
+        ErrorKind::NotInitialized => 14,
+        ErrorKind::Cancelled => 15,
+        ErrorKind::InvalidOption => 16,
+        ErrorKind::TimedOut => 17,
+        ErrorKind::WorkerGone => 18,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{Options, recorded};
+    use super::*;
+
+    fn digest_of<'a>(actions: impl Iterator<Item = &'a Action>) -> u64 {
+        let mut digest = Digest::default();
+        actions.for_each(|action| digest.action(action));
+        digest.value()
+    }
+
+    /// All actions of a few real simulations, each dropped and each swapped with the next one.
+    #[test]
+    fn digest_changes_with_each_dropped_and_each_swapped_action() {
+        let mut kinds = std::collections::BTreeSet::new();
+        for seed in 0..5 {
+            let actions = recorded(seed, &Options::default());
+            let whole = digest_of(actions.iter());
+            assert!(actions.len() > 50, "seed {seed} does too little");
+            for at in 0..actions.len() {
+                let dropped = actions[..at].iter().chain(&actions[at + 1..]);
+                assert_ne!(digest_of(dropped), whole, "seed {seed}: {:?} was dropped", actions[at]);
+                if let Some(next) = actions.get(at + 1).filter(|next| **next != actions[at]) {
+                    let swapped = [next, &actions[at]];
+                    let swapped = actions[..at].iter().chain(swapped).chain(&actions[at + 2..]);
+                    assert_ne!(digest_of(swapped), whole, "seed {seed}: {:?} was swapped", actions[at]);
+                }
+            }
+            kinds.extend(actions.iter().map(|action| format!("{:?}", std::mem::discriminant(action))));
+        }
+        assert!(kinds.len() >= 6, "too few kinds of actions: {kinds:?}");
+    }
+
+    #[test]
+    fn digest_does_not_depend_on_texts() {
+        let digest = |text: &str| {
+            let error = TaskError::new(ErrorKind::Failed, text);
+            digest_of([Action::Unobserved(error)].iter())
+        };
+        assert_eq!(digest("one"), digest("another"));
+    }
+}
