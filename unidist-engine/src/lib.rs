@@ -27,6 +27,7 @@ pub mod controller;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod host;
+pub mod hosts;
 pub mod launch;
 mod link;
 pub mod logging;

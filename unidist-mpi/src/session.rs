@@ -14,6 +14,7 @@ use unidist_config::{CpuCount, MpiSharedObjectStoreMemory, ObjectStoreMemory, Se
 use unidist_core::{Backend, Program};
 use unidist_engine::controller::{Controller, ControllerSettings, HostSettings, OtherHosts};
 use unidist_engine::host::host_address;
+use unidist_engine::hosts::{forwarded_environment, spread_cpus};
 use unidist_engine::launch::LaunchCommand;
 use unidist_engine::network::HostId;
 
@@ -147,13 +148,8 @@ fn slots(hosts: &[Host], settings: &Settings) -> Vec<usize> {
     }
     match CpuCount::source() {
         Source::Default => hosts.iter().map(|host| host.cpus).collect(),
-        _ => spread(settings.cpus.get(), hosts.len()),
+        _ => spread_cpus(settings.cpus.get(), hosts.len()),
     }
-}
-
-/// So many of these, as evenly as possible, the first ones having more.
-fn spread(slots: usize, hosts: usize) -> Vec<usize> {
-    (0..hosts).map(|place| slots / hosts + usize::from(place < slots % hosts)).collect()
 }
 
 /// The sets of CPUs that the workers of a host get: in SPMD mode those of the ranks that they stand for, else all that
@@ -215,10 +211,7 @@ fn launch_here() -> LaunchCommand {
 /// On another host, workers find this program under the same path; and they get what has been said to unidist and to
 /// the log here.
 fn launch_elsewhere(settings: &Settings, bindings: Vec<Vec<usize>>) -> LaunchCommand {
-    let ours = |name: &OsString| {
-        ["UNIDIST_", "RUST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix))
-    };
-    let mut envs: Vec<_> = std::env::vars_os().filter(|(name, _)| ours(name)).collect();
+    let mut envs = forwarded_environment();
     envs.extend(runtime_env(settings));
     LaunchCommand { envs, dir: std::env::current_dir().ok(), affinities: bindings, ..launch_here() }
 }
@@ -236,12 +229,5 @@ mod tests {
         assert_eq!(check_store(&settings("yes")), Ok(()));
         let text = check_store(&settings("no")).unwrap_err().to_string();
         assert!(text.contains("UNIDIST_MPI_SHARED_OBJECT_STORE=false"), "{text}");
-    }
-
-    #[test]
-    fn slots_are_spread_evenly() {
-        assert_eq!(spread(8, 3), [3, 3, 2]);
-        assert_eq!(spread(2, 3), [1, 1, 0]);
-        assert_eq!(spread(6, 3), [2, 2, 2]);
     }
 }

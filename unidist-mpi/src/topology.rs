@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 use unidist_common::{Error, Result, codec};
+use unidist_engine::hosts::{is_same_host, make_addresses_distinct};
 
 /// What a process says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -299,26 +300,11 @@ impl Topology {
             .find(|host| host.monitor == Some(rank) || host.workers.iter().any(|(worker, _)| *worker == rank))
     }
 
-    /// Where hosts do not know their address, all have that of the loopback; their names tell them apart.
+    /// The addresses tell the hosts apart, as the engine lists hosts by address.
     fn with_distinct_addresses(mut self) -> Self {
-        let mut seen = BTreeMap::new();
-        for host in &self.hosts {
-            *seen.entry(host.ip.clone()).or_insert(0) += 1;
-        }
-        for host in &mut self.hosts {
-            if seen[&host.ip] > 1 {
-                host.ip.clone_from(&host.name);
-            }
-        }
+        make_addresses_distinct(self.hosts.iter_mut().map(|host| (host.name.as_str(), &mut host.ip)));
         self
     }
-}
-
-/// Whether a list means this host: by its address, its name, or its name without the domain.
-pub(crate) fn is_same_host(named: &str, name: &str, ip: &str) -> bool {
-    let short = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let whole = named.contains('.') && name.contains('.');
-    named == ip || named.eq_ignore_ascii_case(name) || (!whole && short(named) == short(name))
 }
 
 #[cfg(test)]
@@ -427,13 +413,5 @@ mod tests {
         all.iter_mut().for_each(|one| one.ip = "127.0.0.1".into());
         let topology = Topology::of_spawned(&all).unwrap();
         assert_eq!(topology.hosts.iter().map(|host| host.ip.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    }
-
-    #[test]
-    fn hosts_by_many_names() {
-        assert!(is_same_host("node1", "node1.example.org", "10.0.0.1"));
-        assert!(is_same_host("10.0.0.1", "node1", "10.0.0.1"));
-        assert!(!is_same_host("node1.a", "node1.b", ""));
-        assert!(!is_same_host("node2", "node1", ""));
     }
 }

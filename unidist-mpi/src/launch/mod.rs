@@ -64,7 +64,7 @@ pub fn hosts(set: &[HostName]) -> Result<Hosts> {
 
 /// Whether a name is one of this host: its own, or one with an address of it.
 fn is_own(other: &str, name: &str) -> bool {
-    if crate::topology::is_same_host(other, name, &host_address()) {
+    if unidist_engine::hosts::is_same_host(other, name, &host_address()) {
         return true;
     }
     let local = |address: SocketAddr| UdpSocket::bind(SocketAddr::new(address.ip(), 0)).is_ok();
