@@ -1,4 +1,4 @@
-//! Names of objects and of the processes that make them.
+//! Ids: of processes, hosts, objects and requests.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -92,6 +92,35 @@ impl fmt::Display for DataId {
         write!(f, "{}.{}", self.origin().0, self.sequence())
     }
 }
+
+/// A host of the session, by its place in the list of all. The controller's is the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HostId(u32);
+
+impl HostId {
+    /// The host of the controller.
+    pub const CONTROLLER: HostId = HostId(0);
+
+    /// The host at this place.
+    pub const fn new(place: u32) -> Self {
+        HostId(place)
+    }
+
+    /// Its place.
+    pub const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host {}", self.0)
+    }
+}
+
+/// A request of a process to the engine, unique among the open requests of the process. The reply repeats it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
 
 /// Makes the ids of one process.
 #[derive(Debug)]

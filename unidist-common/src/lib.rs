@@ -25,7 +25,7 @@ mod task;
 
 pub use error::{Error, ErrorKind, ErrorPayload, Result, TaskError};
 pub use function::FunctionKey;
-pub use ids::{DataId, IdSource, ProcessId};
+pub use ids::{DataId, HostId, IdSource, ProcessId, RequestId};
 pub use payload::{Object, Payload};
 pub use store_full::{HeldBy, StoreFull, StoreHolder};
 pub use task::{Arg, GroupSpec, Returns, Target, TaskOptions, TaskSpec};

@@ -5,7 +5,7 @@ use crate::link::handshake;
 use crate::network::{HostId, Transfer};
 use crate::protocol::monitor::{FromMonitor, Greeting, SpillFailure, ToMonitor, Welcomed};
 use crate::protocol::wire::{self, MESSAGE_LIMIT};
-use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::store::{Blob, Block, StoredObject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -161,7 +161,7 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
         ToWorker::Run(Run { kind: CallKind::Task, body: None, nested: false, ..run.clone() }),
         ToWorker::Run(Run { kind: CallKind::Method { actor: id }, ..run.clone() }),
         ToWorker::Run(run),
-        ToWorker::Recall(vec![id, id.nth(1)]),
+        ToWorker::RetractTasks(vec![id, id.nth(1)]),
         ToWorker::Stop,
     ];
     messages.extend(replies.map(|reply| ToWorker::Reply(request, reply)));
@@ -172,33 +172,33 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
 pub(crate) fn from_worker() -> Vec<FromWorker> {
     let (id, request) = (spec().id(), RequestId(3));
     let asks = [
-        Ask::Submit(Box::new(spec()), Some(id)),
-        Ask::Refuse(Box::new(spec()), None, error()),
-        Ask::Put(id, object(), 1),
-        Ask::Map(id),
-        Ask::Unmap(id),
-        Ask::Get(request, vec![id], Some(id)),
-        Ask::Wait { request, ids: vec![id, id.nth(1)], count: 1, timed: true, blocks: None },
-        Ask::Hurry(request),
-        Ask::Retain(id),
-        Ask::Release(id),
-        Ask::LiveObjects(request),
-        Ask::Cancel(request, vec![id], Which::Unstarted),
-        Ask::Status(request, vec![id]),
-        Ask::Workers { request, at_least: 2 },
-        Ask::EndWorker(request, ProcessId::CONTROLLER),
+        Request::Submit { spec: Box::new(spec()), caller: Some(id) },
+        Request::SubmitFailed { spec: Box::new(spec()), caller: None, error: error() },
+        Request::Put { id, object: object(), views: 1 },
+        Request::PinView(id),
+        Request::UnpinView(id),
+        Request::Get { request, ids: vec![id], blocks: Some(id) },
+        Request::Wait { request, ids: vec![id, id.nth(1)], count: 1, timed: true, blocks: None },
+        Request::Expire { request },
+        Request::Retain(id),
+        Request::Release(id),
+        Request::LiveObjects { request },
+        Request::Cancel { request, ids: vec![id], which: Which::Unstarted },
+        Request::Status { request, ids: vec![id] },
+        Request::Workers { request, at_least: 2 },
+        Request::EndWorker { request, worker: ProcessId::CONTROLLER },
     ];
     let mut messages = vec![
         FromWorker::Done(id, Ok(vec![object(), object()])),
         FromWorker::Done(id, Err(error())),
-        FromWorker::Returned(vec![id]),
+        FromWorker::Retracted(vec![id]),
         FromWorker::Yield(id),
         FromWorker::Allocate(request, 1 << 20),
         FromWorker::GiveBack(Block { offset: 4096, len: 64 }),
         FromWorker::Cluster(request),
         FromWorker::StoreUsage(request),
     ];
-    messages.extend(asks.map(FromWorker::Ask));
+    messages.extend(asks.map(FromWorker::Request));
     messages
 }
 

@@ -4,35 +4,9 @@
 //! It is polled by one thread at a time: on the controller's host by whoever drives, elsewhere by the monitor.
 
 use bytes::Bytes;
-use std::fmt;
 use unidist_core::WritableBuffer;
 
-/// A host of the session, by its place in the list of all. The controller's is the first.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-pub struct HostId(u32);
-
-impl HostId {
-    /// The host of the controller.
-    pub const CONTROLLER: HostId = HostId(0);
-
-    /// The host at this place.
-    pub const fn new(place: u32) -> Self {
-        HostId(place)
-    }
-
-    /// Its place.
-    pub const fn place(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl fmt::Display for HostId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "host {}", self.0)
-    }
-}
+pub use unidist_common::HostId;
 
 /// The number of a transfer of memory, made by the controller. No two that are under way have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

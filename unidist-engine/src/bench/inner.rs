@@ -1,7 +1,7 @@
 //! Parts of the engine by themselves, without processes, for micro-benchmarks.
 
 use crate::protocol::wire;
-use crate::protocol::worker::{Ask, FromWorker, Run, ToWorker};
+use crate::protocol::worker::{FromWorker, Request, Run, ToWorker};
 use crate::scheduler::{Action, Event, HostLimits, Limits, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::{Blob, Block, StoredObject};
@@ -41,7 +41,13 @@ pub fn messages() -> Vec<(&'static str, Message)> {
     };
     let id = spec.id();
     vec![
-        ("submit", Message(Direction::Up(FromWorker::Ask(Ask::Submit(Box::new(spec), None))))),
+        (
+            "submit",
+            Message(Direction::Up(FromWorker::Request(Request::Submit {
+                spec: Box::new(spec),
+                caller: None,
+            }))),
+        ),
         ("run", Message(Direction::Down(ToWorker::Run(run)))),
         ("done", Message(Direction::Up(FromWorker::Done(id, Ok(vec![result()]))))),
     ]
@@ -113,12 +119,12 @@ pub struct Reactor {
 
 /// Calls that can be submitted to a [`Reactor`].
 #[derive(Debug)]
-pub struct Calls(Vec<Ask>);
+pub struct Calls(Vec<Request>);
 
 impl Calls {
     /// So many calls of a function without arguments.
     pub fn new(count: usize) -> Calls {
-        let submit = |number| Ask::Submit(Box::new(call(number, Vec::new())), None);
+        let submit = |number| Request::Submit { spec: Box::new(call(number, Vec::new())), caller: None };
         Calls((1..=count as u64).map(submit).collect())
     }
 }
@@ -144,7 +150,7 @@ impl Reactor {
         reactor.scheduler.start_workers(&mut reactor.actions);
         let starting: Vec<_> = reactor.actions.drain(..).collect();
         for action in starting {
-            if let Action::Start(process, ..) = action {
+            if let Action::StartProcess { process, .. } = action {
                 reactor.scheduler.handle(Event::Joined(process), &mut reactor.actions);
             }
         }
@@ -155,14 +161,18 @@ impl Reactor {
     /// call. No call is done before the last has been submitted.
     pub fn run(&mut self, calls: Calls) -> usize {
         let ids = (1..=calls.0.len() as u64).map(|number| DataId::new(ProcessId::CONTROLLER, number));
-        let ask = |ask| Event::Ask(ProcessId::CONTROLLER, ask);
+        let ask = |ask| Event::Request { process: ProcessId::CONTROLLER, request: ask };
         let mut events = self.feed(calls.0.into_iter().map(ask));
         while !self.sent.is_empty() {
             let sent: Vec<_> = self.sent.drain(..).collect();
-            let done = sent.into_iter().map(|(process, id)| Event::Done(process, id, Ok(vec![result()])));
+            let done = sent.into_iter().map(|(process, id)| Event::Done {
+                process,
+                task: id,
+                result: Ok(vec![result()]),
+            });
             events += self.feed(done);
         }
-        events + self.feed(ids.map(|id| ask(Ask::Release(id))))
+        events + self.feed(ids.map(|id| ask(Request::Release(id))))
     }
 
     /// Whether nothing is left of what was run.
@@ -188,8 +198,8 @@ impl Reactor {
         self.scheduler.dispatch_into(&mut self.actions);
         for action in self.actions.drain(..) {
             match action {
-                Action::Send(process, ToWorker::Run(run)) => self.sent.push_back((process, run.id)),
-                Action::Reply(..) => self.replies += 1,
+                Action::Run { process, run } => self.sent.push_back((process, run.id)),
+                Action::Reply { .. } => self.replies += 1,
                 _ => {}
             }
         }

@@ -252,7 +252,7 @@ impl Driver {
         let mut letters = std::mem::take(&mut self.letters);
         self.inbox.empty_into(&mut letters);
         for ask in letters.asks.drain(..) {
-            self.handle(Event::Ask(ProcessId::CONTROLLER, ask));
+            self.handle(Event::Request { process: ProcessId::CONTROLLER, request: ask });
         }
         for message in letters.store.drain(..) {
             self.hear_of_store(ProcessId::CONTROLLER, message);
@@ -299,7 +299,7 @@ impl Driver {
                 self.last_loss = Some(why.clone());
             }
         }
-        self.handle(Event::Lost(process, why, unseen));
+        self.handle(Event::Lost { process, cause: why, undelivered: unseen });
     }
 
     /// The host of a process that has joined, and that of the controller.

@@ -8,7 +8,7 @@ use crate::client::pending::{Callback, PendingRequests};
 use crate::host::pace::SharpTimers;
 use crate::host::supervisor::Supervisor;
 use crate::link::bell::Sleeper;
-use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId};
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::Block;
 use crate::store::depot::Ledger;
 use crate::store::segment::Segment;
@@ -64,11 +64,11 @@ impl Ledger for EventLoop {
     }
 
     fn map(&self, id: DataId) {
-        self.inbox.ask(Ask::Map(id));
+        self.inbox.ask(Request::PinView(id));
     }
 
     fn unmap(&self, id: DataId) {
-        self.inbox.ask(Ask::Unmap(id));
+        self.inbox.ask(Request::UnpinView(id));
     }
 }
 

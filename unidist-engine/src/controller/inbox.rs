@@ -1,7 +1,7 @@
 //! What other threads hand to whoever drives.
 
 use crate::host::supervisor::Notice;
-use crate::protocol::worker::{Ask, FromWorker};
+use crate::protocol::worker::{FromWorker, Request};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 pub(super) struct Letters {
-    pub(super) asks: Vec<Ask>,
+    pub(super) asks: Vec<Request>,
     pub(super) notices: Vec<Notice>,
     /// What concerns the store, of which the scheduler knows nothing.
     pub(super) store: Vec<FromWorker>,
@@ -30,7 +30,7 @@ impl Inbox {
     }
 
     /// False if nobody will read it, as the session is over.
-    pub(crate) fn ask(&self, ask: Ask) -> bool {
+    pub(crate) fn ask(&self, ask: Request) -> bool {
         self.deliver(ask, |letters| &mut letters.asks)
     }
 
@@ -94,13 +94,13 @@ mod tests {
     #[test]
     fn nothing_is_kept_after_the_end() {
         let (inbox, id) = (Inbox::new(), DataId::new(ProcessId::CONTROLLER, 1));
-        assert!(inbox.ask(Ask::Retain(id)) && inbox.is_full());
+        assert!(inbox.ask(Request::Retain(id)) && inbox.is_full());
         let mut letters = Letters::default();
         inbox.empty_into(&mut letters);
         assert_eq!((letters.asks.len(), inbox.is_full()), (1, false));
-        assert!(inbox.ask(Ask::Release(id)));
+        assert!(inbox.ask(Request::Release(id)));
         inbox.close();
-        assert!(!inbox.ask(Ask::Release(id)) && !inbox.is_full());
+        assert!(!inbox.ask(Request::Release(id)) && !inbox.is_full());
         assert!(inbox.lock().asks.is_empty());
     }
 }

@@ -104,10 +104,11 @@ impl LocalStore {
             match self.move_out(&object) {
                 Ok(moved) => {
                     let mut actions = Vec::new();
-                    scheduler.handle(Event::Spilled(HostId::CONTROLLER, id, moved), &mut actions);
+                    scheduler
+                        .handle(Event::Spilled { host: HostId::CONTROLLER, id, object: moved }, &mut actions);
                     actions.into_iter().for_each(|action| match action {
-                        Action::Free(_, block) => self.free(block),
-                        Action::FreeSpilled(_, block) => self.free_spilled(block),
+                        Action::Free { block, .. } => self.free(block),
+                        Action::FreeSpilled { block, .. } => self.free_spilled(block),
                         other => log::error!("moving an object to disk led to {other:?}"),
                     });
                 }

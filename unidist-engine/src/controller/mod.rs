@@ -21,7 +21,7 @@ use crate::client::pending::{Callback, PendingRequests};
 use crate::host::supervisor::{Staff, Supervisor};
 use crate::host::{HostMemory, allow_open_files};
 use crate::link::handshake::Welcome;
-use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId, Value};
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Value};
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::depot::Depot;
@@ -186,7 +186,7 @@ impl Controller {
         }
     }
 
-    fn request(&self, call: &str, ask: impl FnOnce(RequestId) -> Ask) -> Result<Reply> {
+    fn request(&self, call: &str, ask: impl FnOnce(RequestId) -> Request) -> Result<Reply> {
         let (request, slot) = self.shared.requests.open();
         self.ask(call, request, ask(request));
         self.shared.drive_until(None, |_| slot.is_done());
@@ -202,14 +202,14 @@ impl Controller {
         &self,
         call: &str,
         timeout: Option<Duration>,
-        ask: impl FnOnce(RequestId) -> Ask,
+        ask: impl FnOnce(RequestId) -> Request,
     ) -> Result<Reply> {
         let (request, slot) = self.shared.requests.open();
         self.ask(call, request, ask(request));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.drive_until(deadline, |_| slot.is_done());
         if !slot.is_done() {
-            self.shared.inbox.ask(Ask::Hurry(request));
+            self.shared.inbox.ask(Request::Expire { request });
             self.shared.drive_until(None, |_| slot.is_done());
         }
         match slot.take() {
@@ -220,7 +220,7 @@ impl Controller {
     }
 
     /// Hands a request in, and answers it if nobody else will.
-    fn ask(&self, call: &str, request: RequestId, ask: Ask) {
+    fn ask(&self, call: &str, request: RequestId, ask: Request) {
         if !self.shared.inbox.ask(ask) {
             let callback = self.shared.requests.answer(request, Reply::Failed(ended(call)));
             callback.into_iter().for_each(Callback::call);
@@ -256,7 +256,7 @@ impl Backend for Controller {
             self.shared.drive_until(None, |_| self.shared.pending.load(Ordering::Relaxed) < most);
             self.shared.throttled.fetch_sub(1, Ordering::SeqCst);
         }
-        self.shared.inbox.ask(Ask::Submit(Box::new(task), None));
+        self.shared.inbox.ask(Request::Submit { spec: Box::new(task), caller: None });
         self.shared.nudge();
     }
 
@@ -264,14 +264,14 @@ impl Backend for Controller {
         self.check_running("put")?;
         let id = self.shared.ids.reserve(1);
         self.depot.put(id, object, |stored, views| {
-            self.shared.inbox.ask(Ask::Put(id, stored, views));
+            self.shared.inbox.ask(Request::Put { id, object: stored, views });
         })?;
         Ok(id)
     }
 
     fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>> {
         self.check_running("get")?;
-        match self.request("get", |request| Ask::Get(request, ids.to_vec(), None))? {
+        match self.request("get", |request| Request::Get { request, ids: ids.to_vec(), blocks: None })? {
             Reply::Values(values) => Ok(load_all(&self.depot, ids, &values)),
             _ => Err(unexpected("get")),
         }
@@ -279,7 +279,7 @@ impl Backend for Controller {
 
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         self.check_running("wait")?;
-        let ask = |request| Ask::Wait {
+        let ask = |request| Request::Wait {
             request,
             ids: ids.to_vec(),
             count: num_returns as u64,
@@ -299,16 +299,16 @@ impl Backend for Controller {
         let depot = self.depot.clone();
         let request =
             self.shared.requests.open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
-        self.ask("await", request, Ask::Get(request, vec![id], None));
+        self.ask("await", request, Request::Get { request, ids: vec![id], blocks: None });
         self.shared.nudge();
     }
 
     fn retain(&self, id: DataId) {
-        self.shared.inbox.ask(Ask::Retain(id));
+        self.shared.inbox.ask(Request::Retain(id));
     }
 
     fn release(&self, id: DataId) {
-        self.shared.inbox.ask(Ask::Release(id));
+        self.shared.inbox.ask(Request::Release(id));
     }
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
@@ -326,7 +326,7 @@ impl Backend for Controller {
 
     fn live_objects(&self) -> Result<usize> {
         self.check_running("live_objects")?;
-        match self.request("live_objects", Ask::LiveObjects)? {
+        match self.request("live_objects", |request| Request::LiveObjects { request })? {
             Reply::Count(count) => Ok(count as usize),
             _ => Err(unexpected("live_objects")),
         }
@@ -342,7 +342,7 @@ impl Backend for Controller {
 
     fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize> {
         self.check_running("cancel")?;
-        match self.request("cancel", |request| Ask::Cancel(request, ids.to_vec(), which))? {
+        match self.request("cancel", |request| Request::Cancel { request, ids: ids.to_vec(), which })? {
             Reply::Count(count) => Ok(count as usize),
             _ => Err(unexpected("cancel")),
         }
@@ -350,7 +350,7 @@ impl Backend for Controller {
 
     fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>> {
         self.check_running("status")?;
-        match self.request("status", |request| Ask::Status(request, ids.to_vec()))? {
+        match self.request("status", |request| Request::Status { request, ids: ids.to_vec() })? {
             Reply::Status(found) if found.len() == ids.len() => Ok(found),
             _ => Err(unexpected("status")),
         }
@@ -358,7 +358,7 @@ impl Backend for Controller {
 
     fn workers(&self, at_least: usize, timeout: Option<Duration>) -> Result<Vec<WorkerInfo>> {
         self.check_running("workers")?;
-        let ask = |request| Ask::Workers { request, at_least: at_least as u64 };
+        let ask = |request| Request::Workers { request, at_least: at_least as u64 };
         match self.request_until("workers", timeout, ask)? {
             Reply::Workers(workers) => Ok(workers),
             _ => Err(unexpected("workers")),
@@ -371,7 +371,7 @@ impl Backend for Controller {
 
     fn end_worker(&self, worker: ProcessId) -> Result<bool> {
         self.check_running("end_worker")?;
-        match self.request("end_worker", |request| Ask::EndWorker(request, worker))? {
+        match self.request("end_worker", |request| Request::EndWorker { request, worker })? {
             Reply::Count(count) => Ok(count > 0),
             _ => Err(unexpected("end_worker")),
         }

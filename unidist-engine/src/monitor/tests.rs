@@ -5,7 +5,7 @@ use crate::launch::LaunchCommand;
 use crate::link::channel::Relayed;
 use crate::memory_network::{Cutter, MemoryNetwork, mesh};
 use crate::protocol::monitor::{SpillFailure, ToMonitor, unpack};
-use crate::protocol::worker::{Ask, FromWorker, Reply, Run, ToWorker};
+use crate::protocol::worker::{FromWorker, Reply, Request, Run, ToWorker};
 use crate::store::segment::HEADER;
 use crate::store::{Blob, Block, StoredObject};
 use crate::worker::serve_if_worker;
@@ -319,7 +319,7 @@ fn memory_comes_goes_and_is_spilled() {
     worker.call(&mut session, id(2), Arg::Ref(id(2)), Some(object));
     let mut answer = worker.hear(&mut session);
     // It asks for room for its result.
-    while let FromWorker::Ask(Ask::Map(_) | Ask::Unmap(_)) = answer {
+    while let FromWorker::Request(Request::PinView(_) | Request::UnpinView(_)) = answer {
         answer = worker.hear(&mut session);
     }
     let FromWorker::Allocate(request, 50_000) = answer else { panic!("{answer:?}") };
@@ -328,7 +328,7 @@ fn memory_comes_goes_and_is_spilled() {
     worker.flush(&mut session);
     let answer = loop {
         match worker.hear(&mut session) {
-            FromWorker::Ask(Ask::Map(_) | Ask::Unmap(_)) => {}
+            FromWorker::Request(Request::PinView(_) | Request::UnpinView(_)) => {}
             other => break other,
         }
     };

@@ -9,11 +9,11 @@
 
 use super::Scheduler;
 use super::event::{Action, Role};
+use super::request::{Reply, RequestId, Value};
 use super::resources::Class;
 use super::tasks::TaskState;
 use super::workers::{FrameState, Phase};
 use crate::network::HostId;
-use crate::protocol::worker::{Reply, RequestId, ToWorker, Value};
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskSpec};
 use unidist_core::Which;
@@ -43,7 +43,7 @@ impl Scheduler {
                 ended += 1;
             }
         }
-        self.actions.push(Action::Reply(process, request, Reply::Count(ended)));
+        self.actions.push(Action::Reply { process, request, reply: Reply::Count(ended) });
     }
 
     /// The call's results fail now, wherever it is.
@@ -66,7 +66,7 @@ impl Scheduler {
         for result in task.spec.returns.ids() {
             self.settle(result, HostId::CONTROLLER, Value::Failed(error.clone()));
         }
-        self.actions.push(Action::Send(process, ToWorker::Cancel(id, error.clone())));
+        self.actions.push(Action::CancelTask { process, task: id, error: error.clone() });
         let actor = match task.spec.target {
             Target::Actor(actor) => Some(actor),
             Target::Pool | Target::NewActor => None,

@@ -1,8 +1,7 @@
 //! Calls that end early, limits of time, and actors that are started again.
 
-use super::tests::{Cluster, ME, limits, object, shared};
+use super::tests::{Cluster, ME, Sent, limits, object, shared};
 use super::*;
-use crate::protocol::worker::ToWorker;
 use unidist_common::{Returns, Target, TaskOptions};
 use unidist_core::Which;
 
@@ -22,7 +21,8 @@ impl Cluster {
     }
 
     fn cancel_from(&mut self, process: ProcessId, id: DataId) -> u64 {
-        let request = self.ask(process, |request| Ask::Cancel(request, vec![id], Which::All));
+        let request =
+            self.ask(process, |request| Request::Cancel { request, ids: vec![id], which: Which::All });
         match self.reply(request) {
             Some(Reply::Count(count)) => *count,
             other => panic!("{other:?}"),
@@ -39,11 +39,15 @@ impl Cluster {
     fn was_told(&self, process: ProcessId, call: DataId) -> bool {
         self.sent
             .iter()
-            .any(|(to, message)| matches!(message, ToWorker::Cancel(id, _) if *to == process && *id == call))
+            .any(|(to, message)| matches!(message, Sent::Cancel(id) if *to == process && *id == call))
     }
 
     fn lose(&mut self, process: ProcessId, unseen: &[DataId]) {
-        self.handle(Event::Lost(process, "signal: 9 (SIGKILL)".into(), unseen.to_vec()));
+        self.handle(Event::Lost {
+            process,
+            cause: "signal: 9 (SIGKILL)".into(),
+            undelivered: unseen.to_vec(),
+        });
     }
 
     /// What nobody refers to any more is gone, and nothing is taken.
@@ -89,8 +93,8 @@ fn a_running_call_keeps_its_slot_until_it_is_gone() {
     assert_eq!(c.cancel(task), 1);
     assert_eq!(c.error(task).kind, ErrorKind::Cancelled);
     assert!(c.was_told(w, task));
-    assert!(c.sent.contains(&(w, ToWorker::Recall(vec![behind]))), "nothing waits behind it");
-    c.handle(Event::Returned(w, vec![behind]));
+    assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![behind]))), "nothing waits behind it");
+    c.handle(Event::Retracted { process: w, tasks: vec![behind] });
     assert_eq!(c.free_cpus(), 0.0);
     c.done(w, task);
     assert_eq!((c.runs().last().copied(), c.free_cpus()), (Some((w, behind)), 0.0));
@@ -103,12 +107,15 @@ fn a_running_call_keeps_its_slot_until_it_is_gone() {
 fn what_a_cancelled_call_returns_is_freed_and_its_arguments_stay_until_then() {
     let mut c = Cluster::new(1);
     let argument = DataId::new(ME, 5);
-    c.handle(Event::Ask(ME, Ask::Put(argument, shared(4096), 0)));
+    c.handle(Event::Request {
+        process: ME,
+        request: Request::Put { id: argument, object: shared(4096), views: 0 },
+    });
     let task = c.task_on(argument);
     c.release(argument);
     c.cancel(task);
     assert!(c.freed.is_empty(), "the call may be reading it");
-    c.handle(Event::Done(c.where_is(task), task, Ok(vec![shared(8192)])));
+    c.handle(Event::Done { process: c.where_is(task), task, result: Ok(vec![shared(8192)]) });
     assert_eq!(c.freed.len(), 2);
     c.end(&[task]);
 }
@@ -172,8 +179,8 @@ fn what_was_to_run_on_top_and_has_not_started_runs_elsewhere() {
     assert_eq!(c.where_is(child), w);
     c.cancel(parent);
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
-    assert!(c.sent.contains(&(w, ToWorker::Recall(vec![child]))));
-    c.handle(Event::Returned(w, vec![child])); // the parent went on first
+    assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![child]))));
+    c.handle(Event::Retracted { process: w, tasks: vec![child] }); // the parent went on first
     assert_ne!(c.where_is(child), w);
     c.expire();
     assert_eq!(c.killed, [w]);
@@ -192,13 +199,13 @@ fn what_its_worker_may_have_started_comes_back_before_a_wait_is_cut_short() {
     c.cancel(parent);
     assert_eq!(c.reply(request), None, "the second may run by now");
     let recalled = c.sent.iter().rev().find_map(|(to, message)| match message {
-        ToWorker::Recall(tasks) if *to == w => Some(tasks.clone()),
+        Sent::RetractTasks(tasks) if *to == w => Some(tasks.clone()),
         _ => None,
     });
     assert_eq!(recalled.as_deref(), Some(&own[..]));
-    c.handle(Event::Done(w, own[0], Ok(vec![object(vec![])])));
+    c.handle(Event::Done { process: w, task: own[0], result: Ok(vec![object(vec![])]) });
     assert_eq!(c.reply(request), None);
-    c.handle(Event::Returned(w, own[2..].to_vec()));
+    c.handle(Event::Retracted { process: w, tasks: own[2..].to_vec() });
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
     let stack: Vec<_> = c.scheduler.workers[&w].stack.iter().map(|frame| frame.task).collect();
     assert_eq!(stack, [parent, own[1]], "the one that had started");
@@ -305,9 +312,9 @@ fn a_method_has_time_once_its_process_says_that_it_started() {
     });
     let process = c.where_is(call);
     assert!(c.last_run().1.timed && c.armed.is_empty());
-    c.handle(Event::Started(ProcessId::new(77).unwrap(), call));
+    c.handle(Event::Started { process: ProcessId::new(77).unwrap(), task: call });
     assert!(c.armed.is_empty(), "another process cannot say so");
-    c.handle(Event::Started(process, call));
+    c.handle(Event::Started { process, task: call });
     c.expire();
     assert_eq!(c.error(call).kind, ErrorKind::TimedOut);
     assert!(c.killed.is_empty() && c.armed.is_empty());
@@ -383,7 +390,10 @@ fn retried_calls_go_before_later_ones() {
 fn the_arguments_of_a_constructor_are_kept_while_it_may_run_again() {
     let mut c = Cluster::new(1);
     let argument = DataId::new(ME, 5);
-    c.handle(Event::Ask(ME, Ask::Put(argument, object(vec![]), 0)));
+    c.handle(Event::Request {
+        process: ME,
+        request: Request::Put { id: argument, object: object(vec![]), views: 0 },
+    });
     let actor = c.submit(|spec| {
         spec.target = Target::NewActor;
         spec.dependencies.push(argument);
@@ -445,8 +455,11 @@ fn several_results_count_as_one_call() {
     let mut c = Cluster::new(1);
     let first = DataId::new(ME, 900);
     c.submit(|spec| spec.returns = Returns { first, count: 3 });
-    let request =
-        c.ask(ME, |request| Ask::Cancel(request, vec![first.nth(2), first, first.nth(1)], Which::All));
+    let request = c.ask(ME, |request| Request::Cancel {
+        request,
+        ids: vec![first.nth(2), first, first.nth(1)],
+        which: Which::All,
+    });
     assert_eq!(c.reply(request), Some(&Reply::Count(1)));
     assert_eq!(c.error(first.nth(1)).kind, ErrorKind::Cancelled);
 }

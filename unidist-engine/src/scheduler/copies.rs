@@ -7,9 +7,9 @@
 use super::Scheduler;
 use super::directory::Waiter;
 use super::event::{Action, Copy};
+use super::request::Value;
 use super::tasks::TaskState;
 use crate::network::{HostId, Transfer};
-use crate::protocol::worker::Value;
 use crate::store::StoredObject;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;

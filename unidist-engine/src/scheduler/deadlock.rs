@@ -7,10 +7,10 @@
 
 use super::Scheduler;
 use super::event::Role;
+use super::request::RequestId;
 use super::resources::{Class, Custom};
 use super::tasks::TaskState;
 use super::workers::{Frame, FrameState, Worker};
-use crate::protocol::worker::RequestId;
 use rustc_hash::FxHashMap;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
 

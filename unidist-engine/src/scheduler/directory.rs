@@ -4,8 +4,8 @@ use super::Scheduler;
 use super::event::Action;
 use super::id_map::IdMap;
 use super::makers::Makers;
+use super::request::{RequestId, Value};
 use crate::network::HostId;
-use crate::protocol::worker::{RequestId, Value};
 use crate::store::StoredObject;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
@@ -260,8 +260,8 @@ impl Scheduler {
     }
 
     pub(crate) fn free(&mut self, host: HostId, object: &StoredObject) {
-        self.actions.extend(object.blocks().map(|block| Action::Free(host, block)));
-        self.actions.extend(object.spilled().map(|block| Action::FreeSpilled(host, block)));
+        self.actions.extend(object.blocks().map(|block| Action::Free { host, block }));
+        self.actions.extend(object.spilled().map(|block| Action::FreeSpilled { host, block }));
     }
 
     /// A reference of a process, which is given back if the process is lost.

@@ -6,12 +6,12 @@
 use super::copies::NoRoom;
 use super::event::Role;
 use super::groups::GroupId;
+use super::request::RequestId;
 use super::resources::{Class, HeldBack};
 use super::tasks::{Task, TaskState};
 use super::workers::{Phase, Worker};
 use super::{Limits, Scheduler};
 use crate::network::HostId;
-use crate::protocol::worker::RequestId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use unidist_common::{DataId, ProcessId};
 

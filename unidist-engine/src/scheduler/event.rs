@@ -1,71 +1,209 @@
-//! What goes into the scheduler and what comes out.
+//! The scheduler's input and output: events and actions.
 
+use super::request::{Reply, Request, RequestId, Value};
 use super::timers::Timer;
 use crate::network::{HostId, Transfer};
-use crate::protocol::worker::{Ask, Reply, RequestId, ToWorker, Value};
 use crate::store::{Block, StoredObject};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use unidist_common::{DataId, ProcessId, TaskError};
+use unidist_common::{Arg, DataId, FunctionKey, ProcessId, TaskError};
+use unidist_core::CallKind;
 
-/// Something happened.
+/// Something that happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// A client asks: the controller or a process.
-    Ask(ProcessId, Ask),
-    /// A process that was to be started has joined.
+    /// A client, the controller or a process, makes a request.
+    Request {
+        /// The client.
+        process: ProcessId,
+        /// Its request.
+        request: Request,
+    },
+    /// A process that was started has joined.
     Joined(ProcessId),
-    /// A process has ended (or could not be started), with what is known of why, and calls that were sent to it and
-    /// that it has never seen.
-    Lost(ProcessId, String, Vec<DataId>),
-    /// A call has ended on this process.
-    Done(ProcessId, DataId, Result<Vec<StoredObject>, TaskError>),
-    /// The process gives these calls back, which it has not started.
-    Returned(ProcessId, Vec<DataId>),
-    /// The asynchronous call waits for requests made earlier.
-    Yield(ProcessId, DataId),
-    /// The answer with these values could not be sent to this process.
-    Unanswered(ProcessId, Vec<Value>),
-    /// The copy of this object on this host, of which nobody there has a view, was moved to the spill file; its parts
-    /// are there now.
-    Spilled(HostId, DataId, StoredObject),
-    /// A copy that was wanted is there, with these parts, or cannot be made.
-    Copied(Transfer, Result<StoredObject, TaskError>),
-    /// A host cannot be reached any more, and this is why: its processes and its memory are gone.
-    HostLost(HostId, String),
-    /// This call of a method, whose time is limited, has started on this process.
-    Started(ProcessId, DataId),
-    /// The time of this timer is over.
+    /// A process has ended, or could not be started.
+    Lost {
+        /// The process.
+        process: ProcessId,
+        /// How it ended, as far as known.
+        cause: String,
+        /// Calls that were sent to the process and that it has not received.
+        undelivered: Vec<DataId>,
+    },
+    /// A call has ended.
+    Done {
+        /// Where it ran.
+        process: ProcessId,
+        /// The call.
+        task: DataId,
+        /// Its results, or why it failed.
+        result: Result<Vec<StoredObject>, TaskError>,
+    },
+    /// The reply to [`Action::RetractTasks`].
+    Retracted {
+        /// The process.
+        process: ProcessId,
+        /// The calls that had not started and will not start there.
+        tasks: Vec<DataId>,
+    },
+    /// An asynchronous call waits for requests that it made earlier.
+    Yield {
+        /// Where it runs.
+        process: ProcessId,
+        /// The call.
+        task: DataId,
+    },
+    /// A reply with values could not be sent to a process.
+    ReplyUndelivered {
+        /// The process.
+        process: ProcessId,
+        /// The values in the reply.
+        values: Vec<Value>,
+    },
+    /// An unused copy of an object was moved to the spill file of its host.
+    Spilled {
+        /// The host.
+        host: HostId,
+        /// The object.
+        id: DataId,
+        /// Its parts, now in the spill file.
+        object: StoredObject,
+    },
+    /// A transfer has ended.
+    Copied {
+        /// Which one.
+        transfer: Transfer,
+        /// The parts of the new copy, or why there is none.
+        result: Result<StoredObject, TaskError>,
+    },
+    /// A host is unreachable: its processes and its memory are gone.
+    HostLost {
+        /// The host.
+        host: HostId,
+        /// Why.
+        cause: String,
+    },
+    /// A method call with a time limit has started.
+    Started {
+        /// Where it runs.
+        process: ProcessId,
+        /// The call.
+        task: DataId,
+    },
+    /// A timer has expired.
     Expired(Timer),
-    /// The session is to end: what runs may finish, nothing else starts.
+    /// The session ends: running calls may finish, nothing else starts.
     Shutdown,
 }
 
-/// Something is to be done, in this order.
+/// Something to do. Actions are carried out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Start a process on this host.
-    Start(ProcessId, Role, HostId),
-    /// Send a message.
-    Send(ProcessId, ToWorker),
-    /// Answer a request of the controller or of a process.
-    Reply(ProcessId, RequestId, Reply),
-    /// Kill a process. Its loss is an event, as any other.
+    /// Start a process.
+    StartProcess {
+        /// Its number.
+        process: ProcessId,
+        /// Its role.
+        role: Role,
+        /// Where to start it.
+        host: HostId,
+    },
+    /// Send a call to a process.
+    Run {
+        /// The process.
+        process: ProcessId,
+        /// The call.
+        run: Run,
+    },
+    /// Ask a process to give back these calls, unless they have started. [`Event::Retracted`] follows.
+    RetractTasks {
+        /// The process.
+        process: ProcessId,
+        /// The calls.
+        tasks: Vec<DataId>,
+    },
+    /// Cancel a call whose results have failed: the process drops it if it has not started and interrupts it if it has.
+    /// [`Event::Done`] follows when the call has left the process.
+    CancelTask {
+        /// The process.
+        process: ProcessId,
+        /// The call.
+        task: DataId,
+        /// The error of its results.
+        error: Arc<TaskError>,
+    },
+    /// Tell a process to finish what it runs, then exit.
+    Stop(ProcessId),
+    /// Reply to a request.
+    Reply {
+        /// The client.
+        process: ProcessId,
+        /// Its request.
+        request: RequestId,
+        /// The reply.
+        reply: Reply,
+    },
+    /// Kill a process. [`Event::Lost`] follows.
     Kill(ProcessId),
-    /// Tell when this time is over.
-    Arm(Timer, Duration),
-    /// This timer is not needed any more.
+    /// Start a timer: [`Event::Expired`] follows after this time.
+    Arm {
+        /// The timer.
+        timer: Timer,
+        /// The time.
+        after: Duration,
+    },
+    /// Stop a timer.
     Disarm(Timer),
-    /// This host has so many CPU slots from now on.
-    Slots(HostId, usize),
-    /// Free a block of this host's store, if the host is not lost.
-    Free(HostId, Block),
-    /// Free a block of this host's spill file, if the host is not lost.
-    FreeSpilled(HostId, Block),
-    /// Copy an object to another host. What becomes of it is an event.
+    /// A host has this many CPU slots from now on.
+    SetCpus {
+        /// The host.
+        host: HostId,
+        /// Its slots.
+        cpus: usize,
+    },
+    /// Free a block of a host's segment, unless the host is lost.
+    Free {
+        /// The host.
+        host: HostId,
+        /// The block.
+        block: Block,
+    },
+    /// Free a block of a host's spill file, unless the host is lost.
+    FreeSpilled {
+        /// The host.
+        host: HostId,
+        /// The block.
+        block: Block,
+    },
+    /// Copy an object to another host. [`Event::Copied`] follows.
     Copy(Copy),
-    /// Tell the user of a failed call whose failure nobody can see, because it has no results.
+    /// Report the failure of a call that has no results, so no `get` can return the error.
     Unobserved(TaskError),
+}
+
+/// A call whose dependencies have values, as it is sent to a process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// The call: the id of its first return.
+    pub(crate) id: DataId,
+    /// The function.
+    pub(crate) function: FunctionKey,
+    /// The function's body, for front ends whose functions are not part of the executable.
+    pub(crate) body: Option<Bytes>,
+    /// Function, constructor or method.
+    pub(crate) kind: CallKind,
+    /// The arguments.
+    pub(crate) args: Vec<Arg>,
+    /// The values of the dependencies.
+    pub(crate) objects: Vec<(DataId, Arc<StoredObject>)>,
+    /// The number of results.
+    pub(crate) returns: u32,
+    /// Run it now, on top of the blocked task that waits for it.
+    pub(crate) nested: bool,
+    /// Report its start: see [`Event::Started`].
+    pub(crate) timed: bool,
 }
 
 /// What a process is for.
@@ -77,17 +215,17 @@ pub(crate) enum Role {
     Actor(DataId),
 }
 
-/// An object that is to be copied from one host to another.
+/// The copy of an object from one host to another.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Copy {
-    /// The number of the copy, which the event repeats.
+    /// The number of the transfer, repeated in [`Event::Copied`].
     pub(crate) transfer: Transfer,
-    /// What is copied.
+    /// The object.
     pub(crate) id: DataId,
-    /// Where it is.
+    /// The source.
     pub(crate) from: HostId,
-    /// Where it is wanted.
+    /// The destination.
     pub(crate) to: HostId,
-    /// Its parts where it is; they stay there until the copy is made.
+    /// Its parts at the source, which stay there until the copy has been made.
     pub(crate) object: Arc<StoredObject>,
 }

@@ -12,8 +12,8 @@
 use super::Scheduler;
 use super::directory::Directory;
 use super::event::Action;
+use super::request::Value;
 use crate::network::HostId;
-use crate::protocol::worker::Value;
 use crate::store::{Block, StoredObject};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -319,14 +319,14 @@ impl Scheduler {
         let may_leave = self.memory.find(id, host).is_some_and(|copy| copy.idle_since.is_some());
         if !may_leave {
             // It came into use or was freed meanwhile: it stays what it was.
-            return self.actions.extend(moved.spilled().map(|block| Action::FreeSpilled(host, block)));
+            return self.actions.extend(moved.spilled().map(|block| Action::FreeSpilled { host, block }));
         }
         let moved = Arc::new(moved);
         let old = self.memory.remove_copy(id, host);
         self.memory.add(id, host, &moved);
         self.objects.replace(id, &moved);
         if let Some(old) = old {
-            self.actions.extend(old.blocks().map(|block| Action::Free(host, block)));
+            self.actions.extend(old.blocks().map(|block| Action::Free { host, block }));
         }
     }
 

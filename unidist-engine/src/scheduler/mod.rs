@@ -37,6 +37,7 @@ mod id_map;
 mod makers;
 mod memory;
 mod pinned;
+mod request;
 mod requests;
 mod resources;
 mod restart;
@@ -49,12 +50,12 @@ mod timers;
 mod unstarted;
 mod workers;
 
-pub(crate) use event::{Action, Copy, Event, Role};
+pub(crate) use event::{Action, Copy, Event, Role, Run};
+pub(crate) use request::{Reply, Request, RequestId, Value};
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use tasks::Caller;
 pub(crate) use timers::Timer;
 
-use crate::protocol::worker::{Ask, Reply, RequestId, Value};
 use directory::{Directory, Waiter};
 use id_map::IdMap;
 use resources::Resources;
@@ -103,7 +104,7 @@ pub(crate) struct Scheduler {
     next_process: u32,
     /// How many calls have been submitted.
     arrivals: u64,
-    requests: FxHashMap<(ProcessId, RequestId), requests::Request>,
+    requests: FxHashMap<(ProcessId, RequestId), requests::OpenRequest>,
     resources: Resources,
     memory: memory::Memory,
     copies: copies::Copies,
@@ -165,17 +166,17 @@ impl Scheduler {
     /// Takes note of an event and appends what is to be done about it.
     pub(crate) fn handle(&mut self, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Ask(process, ask) => self.ask(process, ask),
+            Event::Request { process, request: ask } => self.ask(process, ask),
             Event::Joined(process) => self.joined(process),
-            Event::Lost(process, why, unseen) => self.lost(process, &why, &unseen),
-            Event::Done(process, task, result) => self.done(process, task, result),
-            Event::Returned(process, tasks) => self.returned(process, tasks),
-            Event::Yield(process, task) => self.block(process, task, None),
-            Event::Unanswered(process, values) => self.take_views_back(process, &values),
-            Event::Spilled(host, id, object) => self.spilled(host, id, object),
-            Event::Copied(transfer, result) => self.copied(transfer, result),
-            Event::HostLost(host, why) => self.host_lost(host, &why),
-            Event::Started(process, call) => self.started(process, call),
+            Event::Lost { process, cause: why, undelivered: unseen } => self.lost(process, &why, &unseen),
+            Event::Done { process, task, result } => self.done(process, task, result),
+            Event::Retracted { process, tasks } => self.returned(process, tasks),
+            Event::Yield { process, task } => self.block(process, task, None),
+            Event::ReplyUndelivered { process, values } => self.take_views_back(process, &values),
+            Event::Spilled { host, id, object } => self.spilled(host, id, object),
+            Event::Copied { transfer, result } => self.copied(transfer, result),
+            Event::HostLost { host, cause: why } => self.host_lost(host, &why),
+            Event::Started { process, task: call } => self.started(process, call),
             Event::Expired(timer) => self.expired(timer),
             Event::Shutdown => self.shutdown(),
         }
@@ -248,11 +249,11 @@ impl Scheduler {
         self.tasks.contains_key(&id)
     }
 
-    fn ask(&mut self, process: ProcessId, ask: Ask) {
+    fn ask(&mut self, process: ProcessId, ask: Request) {
         match ask {
-            Ask::Submit(spec, caller) => self.submit(process, spec, caller, None),
-            Ask::Refuse(spec, caller, error) => self.submit(process, spec, caller, Some(error)),
-            Ask::Put(id, object, views) => {
+            Request::Submit { spec, caller } => self.submit(process, spec, caller, None),
+            Request::SubmitFailed { spec, caller, error } => self.submit(process, spec, caller, Some(error)),
+            Request::Put { id, object, views } => {
                 let Some(host) = self.host_of(process) else { return };
                 if self.objects.declare(id, id) {
                     self.note_reference(process, id);
@@ -262,23 +263,23 @@ impl Scheduler {
                     self.free(host, &object); // the id is taken: nothing of it is believed
                 }
             }
-            Ask::Get(request, ids, blocks) => self.get(process, request, ids, blocks),
-            Ask::Wait { request, ids, count, timed, blocks } => {
+            Request::Get { request, ids, blocks } => self.get(process, request, ids, blocks),
+            Request::Wait { request, ids, count, timed, blocks } => {
                 self.wait(process, request, ids, count, timed, blocks)
             }
-            Ask::Hurry(request) => self.hurry(process, request),
-            Ask::Retain(id) => self.retain_for(process, id),
-            Ask::Release(id) => self.release_for(process, id),
-            Ask::Map(id) => self.add_view(process, id),
-            Ask::Unmap(id) => self.drop_view(process, id),
-            Ask::LiveObjects(request) => {
+            Request::Expire { request } => self.hurry(process, request),
+            Request::Retain(id) => self.retain_for(process, id),
+            Request::Release(id) => self.release_for(process, id),
+            Request::PinView(id) => self.add_view(process, id),
+            Request::UnpinView(id) => self.drop_view(process, id),
+            Request::LiveObjects { request } => {
                 let count = Reply::Count(self.objects.len() as u64);
-                self.actions.push(Action::Reply(process, request, count));
+                self.actions.push(Action::Reply { process, request, reply: count });
             }
-            Ask::Cancel(request, ids, which) => self.cancel(process, request, &ids, which),
-            Ask::Status(request, ids) => self.status(process, request, &ids),
-            Ask::Workers { request, at_least } => self.list_workers(process, request, at_least),
-            Ask::EndWorker(request, worker) => self.end_worker(process, request, worker),
+            Request::Cancel { request, ids, which } => self.cancel(process, request, &ids, which),
+            Request::Status { request, ids } => self.status(process, request, &ids),
+            Request::Workers { request, at_least } => self.list_workers(process, request, at_least),
+            Request::EndWorker { request, worker } => self.end_worker(process, request, worker),
         }
     }
 

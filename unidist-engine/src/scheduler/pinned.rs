@@ -7,11 +7,11 @@
 use super::Scheduler;
 use super::dispatch::{Placed, Site};
 use super::event::Role;
+use super::request::RequestId;
 use super::resources::{Class, HeldBack};
 use super::tasks::TaskState;
 use super::workers::{FrameState, Phase};
 use crate::network::HostId;
-use crate::protocol::worker::RequestId;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
 impl Scheduler {

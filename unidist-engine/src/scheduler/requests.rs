@@ -3,12 +3,12 @@
 use super::Scheduler;
 use super::directory::Waiter;
 use super::event::Action;
-use crate::protocol::worker::{Reply, RequestId};
+use super::request::{Reply, RequestId};
 use unidist_common::{DataId, Error, ProcessId, TaskError};
 
 /// A request that cannot be answered yet.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub(crate) struct OpenRequest {
     pub(crate) ids: Vec<DataId>,
     kind: Kind,
     /// How many more values are needed before the answer; then, how many copies.
@@ -25,7 +25,7 @@ enum Kind {
     Wait { timed: bool },
 }
 
-impl Request {
+impl OpenRequest {
     /// What a worker that is blocked by this request runs by itself if it finds it among what was sent ahead. Not for a
     /// `wait`: that may be answered while some of it has not started, and the worker would go by an older state.
     pub(crate) fn run_by_itself(&self) -> &[DataId] {
@@ -56,7 +56,7 @@ impl Scheduler {
     /// How many results each worker may let lie before the engine hears of them: some, if nobody waits but the program,
     /// for many at once, and no worker has nothing to do.
     pub(crate) fn results_may_lie(&self) -> usize {
-        let waits_for = |(key, open): (&(ProcessId, RequestId), &Request)| match open.kind {
+        let waits_for = |(key, open): (&(ProcessId, RequestId), &OpenRequest)| match open.kind {
             Kind::Get if key.0 == ProcessId::CONTROLLER => open.missing,
             Kind::Get | Kind::Wait { .. } => 0,
         };
@@ -79,7 +79,11 @@ impl Scheduler {
         blocks: Option<DataId>,
     ) {
         let missing = ids.iter().filter(|id| self.objects.is_pending(**id)).count();
-        self.open(process, request, Request { ids, kind: Kind::Get, missing, is_fetching: false, blocks });
+        self.open(
+            process,
+            request,
+            OpenRequest { ids, kind: Kind::Get, missing, is_fetching: false, blocks },
+        );
     }
 
     pub(crate) fn wait(
@@ -96,7 +100,7 @@ impl Scheduler {
         self.open(
             process,
             request,
-            Request {
+            OpenRequest {
                 ids,
                 kind: Kind::Wait { timed },
                 missing: wanted.saturating_sub(ready),
@@ -132,7 +136,7 @@ impl Scheduler {
     }
 
     /// Has the objects come that are to be read by this process and lie on other hosts; false if there are none.
-    fn want_for_request(&mut self, process: ProcessId, request: RequestId, open: &mut Request) -> bool {
+    fn want_for_request(&mut self, process: ProcessId, request: RequestId, open: &mut OpenRequest) -> bool {
         if self.hosts.len() == 1 || open.kind != Kind::Get || open.is_fetching {
             return false;
         }
@@ -146,7 +150,7 @@ impl Scheduler {
         !absent.is_empty()
     }
 
-    fn remember(&mut self, process: ProcessId, request: RequestId, open: Request) {
+    fn remember(&mut self, process: ProcessId, request: RequestId, open: OpenRequest) {
         if open.blocks.is_some()
             && let Some(worker) = self.workers.get_mut(&process)
         {
@@ -155,13 +159,13 @@ impl Scheduler {
         self.requests.insert((process, request), open);
     }
 
-    fn open(&mut self, process: ProcessId, request: RequestId, mut open: Request) {
+    fn open(&mut self, process: ProcessId, request: RequestId, mut open: OpenRequest) {
         if open.missing == 0 && !self.want_for_request(process, request, &mut open) {
             return self.answer(process, request, open);
         }
         if let Some(error) = self.refusal(process, open.blocks) {
             let reply = Reply::Failed(Error::from(error));
-            return self.actions.push(Action::Reply(process, request, reply));
+            return self.actions.push(Action::Reply { process, request, reply });
         }
         for id in &open.ids {
             if self.objects.is_pending(*id) {
@@ -179,7 +183,7 @@ impl Scheduler {
     }
 
     /// Forgets a request and everything that was to tell it something.
-    pub(crate) fn close(&mut self, process: ProcessId, request: RequestId) -> Option<Request> {
+    pub(crate) fn close(&mut self, process: ProcessId, request: RequestId) -> Option<OpenRequest> {
         let open = self.requests.remove(&(process, request))?;
         if let Some(worker) = self.workers.get_mut(&process) {
             worker.blocking.retain(|other| *other != request);
@@ -199,12 +203,12 @@ impl Scheduler {
     pub(crate) fn refuse(&mut self, process: ProcessId, request: RequestId, error: &TaskError) {
         if let Some(open) = self.close(process, request) {
             let reply = Reply::Failed(Error::from(error.clone()));
-            self.actions.push(Action::Reply(process, request, reply));
+            self.actions.push(Action::Reply { process, request, reply });
             self.unblock(process, open.blocks, request);
         }
     }
 
-    fn answer(&mut self, process: ProcessId, request: RequestId, open: Request) {
+    fn answer(&mut self, process: ProcessId, request: RequestId, open: OpenRequest) {
         let reply = match open.kind {
             Kind::Get => {
                 // The process has views as soon as the answer is on its way.
@@ -217,7 +221,7 @@ impl Scheduler {
                 Reply::Ready(open.ids.iter().enumerate().filter_map(ready).collect())
             }
         };
-        self.actions.push(Action::Reply(process, request, reply));
+        self.actions.push(Action::Reply { process, request, reply });
         self.unblock(process, open.blocks, request);
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Custom {
 
 /// What a class asks for, in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Request {
+struct ResourceRequest {
     cpus: i64,
     custom: Vec<(usize, i64)>,
     actor: bool,
@@ -53,7 +53,7 @@ struct Request {
     group: GroupId,
 }
 
-impl Request {
+impl ResourceRequest {
     /// One CPU on whatever host and nothing else.
     fn is_plain(&self) -> bool {
         self.cpus == thousandths(1.0) && self.custom.is_empty() && !self.actor && self.priority == 0
@@ -78,14 +78,14 @@ struct Host {
 
 impl Host {
     /// Whether it has, when all is free, what is asked for.
-    fn can_ever_serve(&self, request: &Request) -> bool {
+    fn can_ever_serve(&self, request: &ResourceRequest) -> bool {
         !self.is_lost
             && self.total.cpus >= request.cpus
             && request.custom.iter().all(|&(at, amount)| self.total.custom[at] >= amount)
     }
 
     /// Whether it may come to that: actors bring a process of their own, all else needs a worker.
-    fn may_serve(&self, request: &Request) -> bool {
+    fn may_serve(&self, request: &ResourceRequest) -> bool {
         (request.actor || !self.has_no_workers) && self.can_ever_serve(request)
     }
 }
@@ -95,8 +95,8 @@ impl Host {
 pub(crate) struct Resources {
     names: Vec<String>,
     hosts: Vec<Host>,
-    requests: Vec<Request>,
-    classes: FxHashMap<Request, Class>,
+    requests: Vec<ResourceRequest>,
+    classes: FxHashMap<ResourceRequest, Class>,
     /// Classes of which there are no calls.
     unused: Vec<Class>,
     /// With so many classes, those are looked for of which there are no calls.
@@ -143,7 +143,7 @@ impl Resources {
             pinned_arrivals: 0,
             has_shrunk: false,
         };
-        resources.intern(Request {
+        resources.intern(ResourceRequest {
             cpus: thousandths(1.0),
             custom: Vec::new(),
             actor: false,
@@ -195,7 +195,8 @@ impl Resources {
         let custom = custom.into_iter().collect();
         let (worker, host) = only.unzip();
         let group = GroupId::DEFAULT;
-        let mut request = Request { cpus: thousandths(cpus), custom, actor, priority, host, worker, group };
+        let mut request =
+            ResourceRequest { cpus: thousandths(cpus), custom, actor, priority, host, worker, group };
         let may_ever = |id: HostId| {
             host.is_none_or(|home| home == id) && self.hosts[id.place()].can_ever_serve(&request)
         };
@@ -218,7 +219,7 @@ impl Resources {
         self.hosts.iter().filter(|host| !host.is_lost).map(|host| of(&host.total)).max().unwrap_or(0)
     }
 
-    fn in_words(&self, request: &Request) -> String {
+    fn in_words(&self, request: &ResourceRequest) -> String {
         let custom = request.custom.iter().map(|(at, amount)| (self.names[*at].as_str(), *amount));
         let all = std::iter::once((CPU, request.cpus)).chain(custom).filter(|(_, amount)| *amount > 0);
         all.map(|(name, amount)| format!("{name}={}", amount as f64 / UNIT)).collect::<Vec<_>>().join(" and ")
@@ -226,7 +227,7 @@ impl Resources {
 
     /// The same class, for this host alone.
     pub(crate) fn pinned(&mut self, class: Class, host: HostId) -> Class {
-        let request = Request { host: Some(host), ..self.requests[class.index()].clone() };
+        let request = ResourceRequest { host: Some(host), ..self.requests[class.index()].clone() };
         self.intern(request)
     }
 
@@ -234,7 +235,7 @@ impl Resources {
     pub(crate) fn unpinned(&mut self, class: Class) -> Class {
         match self.home(class) {
             Some(_) if self.worker(class).is_none() => {
-                let request = Request { host: None, ..self.requests[class.index()].clone() };
+                let request = ResourceRequest { host: None, ..self.requests[class.index()].clone() };
                 self.intern(request)
             }
             _ => class,
@@ -390,7 +391,8 @@ impl Resources {
 
     /// Whether its calls may be sent to a busy worker, to wait there.
     pub(crate) fn may_go_ahead(&self, class: Class) -> bool {
-        let is_free = |request: &Request| request.is_plain() && !self.groups.is_limited(request.group);
+        let is_free =
+            |request: &ResourceRequest| request.is_plain() && !self.groups.is_limited(request.group);
         class == Class::DEFAULT || is_free(&self.requests[class.index()])
     }
 
@@ -451,7 +453,7 @@ impl Resources {
     }
 }
 
-fn has_custom(free: &Amounts, request: &Request) -> bool {
+fn has_custom(free: &Amounts, request: &ResourceRequest) -> bool {
     request.custom.iter().all(|&(at, amount)| free.custom[at] >= amount)
 }
 

@@ -5,8 +5,8 @@
 
 use super::Scheduler;
 use super::actors::ActorState;
+use super::request::Value;
 use super::tasks::{Task, TaskState};
-use crate::protocol::worker::Value;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskSpec};
 
 /// What an actor is started again with. It holds a reference to each dependency and each borrowed object.

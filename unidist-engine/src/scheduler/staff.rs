@@ -2,9 +2,9 @@
 
 use super::Scheduler;
 use super::event::{Action, Role};
+use super::request::{Reply, RequestId};
 use super::tasks::TaskState;
 use super::workers::{Phase, Worker};
-use crate::protocol::worker::{Reply, RequestId};
 use unidist_common::{DataId, Error, ProcessId};
 use unidist_core::{CallStatus, WorkerInfo};
 
@@ -20,7 +20,7 @@ impl Scheduler {
     /// How far the calls are that make these objects.
     pub(crate) fn status(&mut self, process: ProcessId, request: RequestId, ids: &[DataId]) {
         let found = ids.iter().map(|id| self.status_of(*id)).collect();
-        self.actions.push(Action::Reply(process, request, Reply::Status(found)));
+        self.actions.push(Action::Reply { process, request, reply: Reply::Status(found) });
     }
 
     fn status_of(&self, id: DataId) -> CallStatus {
@@ -63,10 +63,11 @@ impl Scheduler {
         let (due, kept) = std::mem::take(&mut self.awaited_workers).into_iter().partition(is_due);
         self.awaited_workers = kept;
         let due: Vec<Awaited> = due;
-        self.actions.extend(
-            due.into_iter()
-                .map(|asked| Action::Reply(asked.process, asked.request, Reply::Workers(workers.clone()))),
-        );
+        self.actions.extend(due.into_iter().map(|asked| Action::Reply {
+            process: asked.process,
+            request: asked.request,
+            reply: Reply::Workers(workers.clone()),
+        }));
     }
 
     /// The workers that are there to stay: of each host as many as it has slots, oldest first.
@@ -101,7 +102,7 @@ impl Scheduler {
                 let at_home = &mut self.hosts[host.place()];
                 let has_slot = at_home.cpus > 0;
                 at_home.cpus -= usize::from(has_slot);
-                self.actions.push(Action::Slots(host, at_home.cpus));
+                self.actions.push(Action::SetCpus { host, cpus: at_home.cpus });
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.phase = Phase::Draining;
                     worker.gives_slot_up = has_slot;
@@ -110,7 +111,7 @@ impl Scheduler {
                 Reply::Count(1)
             }
         };
-        self.actions.push(Action::Reply(process, request, reply));
+        self.actions.push(Action::Reply { process, request, reply });
     }
 
     /// Ends the workers that were to end when they have done what they had begun, and have. What was sent ahead to them

@@ -2,10 +2,11 @@
 
 use super::Scheduler;
 use super::directory::{Known, Waiter};
+use super::event::Run;
 use super::event::{Action, Role};
+use super::request::Value;
 use super::resources::Class;
 use crate::network::HostId;
-use crate::protocol::worker::{Run, ToWorker, Value};
 use crate::store::StoredObject;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskOptions, TaskSpec};
@@ -280,7 +281,7 @@ impl Scheduler {
             nested,
             timed: spec.options.timeout.is_some(),
         };
-        self.actions.push(Action::Send(process, ToWorker::Run(run)));
+        self.actions.push(Action::Run { process, run });
     }
 
     /// A call has ended.
@@ -296,7 +297,7 @@ impl Scheduler {
         if !self.tasks.get(&id).is_some_and(sent_here) {
             // It has failed already, because it was cancelled or the session ends.
             for object in result.into_iter().flatten() {
-                self.actions.extend(object.blocks().map(|block| Action::Free(host, block)));
+                self.actions.extend(object.blocks().map(|block| Action::Free { host, block }));
             }
             return self.doomed_left(process, id);
         }
@@ -327,7 +328,7 @@ impl Scheduler {
             objects
                 .iter()
                 .flat_map(StoredObject::blocks)
-                .for_each(|block| self.actions.push(Action::Free(host, block)));
+                .for_each(|block| self.actions.push(Action::Free { host, block }));
             let error = Arc::new(TaskError::new(ErrorKind::Decode, text).of_function(&task.spec.name));
             returns.ids().for_each(|id| self.settle(id, host, Value::Failed(error.clone())));
         }

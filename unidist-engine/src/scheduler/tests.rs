@@ -1,7 +1,6 @@
 //! The scheduler with a fake set of links: events go in by hand, and what it sends is looked at.
 
 use super::*;
-use crate::protocol::worker::{Run, ToWorker};
 use crate::store::{Blob, Block, StoredObject};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -16,13 +15,22 @@ mod staff;
 
 pub(super) const ME: ProcessId = ProcessId::CONTROLLER;
 
+/// What was sent to a process.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Sent {
+    Run(Run),
+    RetractTasks(Vec<DataId>),
+    Cancel(DataId),
+    Stop,
+}
+
 /// Processes that exist as a list of what they were sent.
 pub(super) struct Cluster {
     pub(super) scheduler: Scheduler,
     pub(super) killed: Vec<ProcessId>,
     pub(super) armed: Vec<(Timer, Duration)>,
     pub(super) started: Vec<(ProcessId, Role)>,
-    pub(super) sent: Vec<(ProcessId, ToWorker)>,
+    pub(super) sent: Vec<(ProcessId, Sent)>,
     pub(super) replies: Vec<(ProcessId, RequestId, Reply)>,
     pub(super) freed: Vec<Block>,
     pub(super) copies: Vec<Copy>,
@@ -66,15 +74,20 @@ impl Cluster {
     pub(super) fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Start(process, role, _) => self.started.push((process, role)),
-                Action::Send(process, message) => self.sent.push((process, message)),
-                Action::Reply(process, request, reply) => self.replies.push((process, request, reply)),
-                Action::Free(_, block) | Action::FreeSpilled(_, block) => self.freed.push(block),
+                Action::StartProcess { process, role, .. } => self.started.push((process, role)),
+                Action::Run { process, run } => self.sent.push((process, Sent::Run(run))),
+                Action::RetractTasks { process, tasks } => {
+                    self.sent.push((process, Sent::RetractTasks(tasks)))
+                }
+                Action::CancelTask { process, task, .. } => self.sent.push((process, Sent::Cancel(task))),
+                Action::Stop(process) => self.sent.push((process, Sent::Stop)),
+                Action::Reply { process, request, reply } => self.replies.push((process, request, reply)),
+                Action::Free { block, .. } | Action::FreeSpilled { block, .. } => self.freed.push(block),
                 Action::Copy(copy) => self.copies.push(copy),
                 Action::Unobserved(error) => self.unobserved.push(error),
-                Action::Slots(..) => {}
+                Action::SetCpus { .. } => {}
                 Action::Kill(process) => self.killed.push(process),
-                Action::Arm(timer, time) => self.armed.push((timer, time)),
+                Action::Arm { timer, after: time } => self.armed.push((timer, time)),
                 Action::Disarm(timer) => self.armed.retain(|(other, _)| *other != timer),
             }
         }
@@ -94,7 +107,10 @@ impl Cluster {
         let mut spec = self.spec(process);
         make(&mut spec);
         let id = spec.id();
-        self.handle(Event::Ask(process, Ask::Submit(Box::new(spec), None)));
+        self.handle(Event::Request {
+            process,
+            request: Request::Submit { spec: Box::new(spec), caller: None },
+        });
         id
     }
 
@@ -137,22 +153,22 @@ impl Cluster {
     }
 
     pub(super) fn done(&mut self, process: ProcessId, task: DataId) {
-        self.handle(Event::Done(process, task, Ok(vec![object(vec![])])));
+        self.handle(Event::Done { process, task, result: Ok(vec![object(vec![])]) });
     }
 
     pub(super) fn fail(&mut self, process: ProcessId, task: DataId) {
-        self.handle(Event::Done(process, task, Err(TaskError::new(ErrorKind::Failed, "no"))));
+        self.handle(Event::Done { process, task, result: Err(TaskError::new(ErrorKind::Failed, "no")) });
     }
 
-    pub(super) fn ask(&mut self, process: ProcessId, ask: impl FnOnce(RequestId) -> Ask) -> RequestId {
+    pub(super) fn ask(&mut self, process: ProcessId, ask: impl FnOnce(RequestId) -> Request) -> RequestId {
         let request = RequestId(self.next);
         self.next += 1;
-        self.handle(Event::Ask(process, ask(request)));
+        self.handle(Event::Request { process, request: ask(request) });
         request
     }
 
     pub(super) fn get(&mut self, process: ProcessId, ids: &[DataId], blocks: Option<DataId>) -> RequestId {
-        self.ask(process, |request| Ask::Get(request, ids.to_vec(), blocks))
+        self.ask(process, |request| Request::Get { request, ids: ids.to_vec(), blocks })
     }
 
     /// A task that waits for one that it has made, with where they run.
@@ -165,7 +181,7 @@ impl Cluster {
     }
 
     pub(super) fn release(&mut self, id: DataId) {
-        self.handle(Event::Ask(ME, Ask::Release(id)));
+        self.handle(Event::Request { process: ME, request: Request::Release(id) });
     }
 
     pub(super) fn reply(&self, request: RequestId) -> Option<&Reply> {
@@ -187,15 +203,15 @@ impl Cluster {
     pub(super) fn runs(&self) -> Vec<(ProcessId, DataId)> {
         self.sent
             .iter()
-            .filter_map(|(p, m)| if let ToWorker::Run(run) = m { Some((*p, run.id)) } else { None })
+            .filter_map(|(p, m)| if let Sent::Run(run) = m { Some((*p, run.id)) } else { None })
             .collect()
     }
 
     pub(super) fn last_run(&self) -> (ProcessId, &Run) {
-        let run = |(p, m): &'_ (ProcessId, ToWorker)| matches!(m, ToWorker::Run(_)).then_some(*p);
+        let run = |(p, m): &'_ (ProcessId, Sent)| matches!(m, Sent::Run(_)).then_some(*p);
         let at = self.sent.iter().rposition(|sent| run(sent).is_some()).expect("something runs");
         match &self.sent[at] {
-            (process, ToWorker::Run(run)) => (*process, run),
+            (process, Sent::Run(run)) => (*process, run),
             _ => unreachable!(),
         }
     }
@@ -235,8 +251,8 @@ pub(super) fn shared(offset: u64) -> StoredObject {
     }
 }
 
-fn wait_for(request: RequestId, ids: &[DataId], count: u64) -> Ask {
-    Ask::Wait { request, ids: ids.to_vec(), count, timed: false, blocks: None }
+fn wait_for(request: RequestId, ids: &[DataId], count: u64) -> Request {
+    Request::Wait { request, ids: ids.to_vec(), count, timed: false, blocks: None }
 }
 
 fn worker(number: u32) -> ProcessId {
@@ -297,8 +313,14 @@ fn the_last_reference_frees_and_frees_what_it_held() {
     let mut c = Cluster::new(1);
     let inner = DataId::new(ME, 1);
     let outer = DataId::new(ME, 2);
-    c.handle(Event::Ask(ME, Ask::Put(inner, shared(4096), 0)));
-    c.handle(Event::Ask(ME, Ask::Put(outer, object(vec![inner]), 0)));
+    c.handle(Event::Request {
+        process: ME,
+        request: Request::Put { id: inner, object: shared(4096), views: 0 },
+    });
+    c.handle(Event::Request {
+        process: ME,
+        request: Request::Put { id: outer, object: object(vec![inner]), views: 0 },
+    });
     c.release(inner);
     assert_eq!((c.live(), c.freed.len()), (2, 0), "the outer object holds the inner one");
     c.release(outer);
@@ -309,13 +331,16 @@ fn the_last_reference_frees_and_frees_what_it_held() {
 fn a_running_task_keeps_its_arguments_and_a_dropped_result_is_freed() {
     let mut c = Cluster::new(1);
     let arg = DataId::new(ME, 1);
-    c.handle(Event::Ask(ME, Ask::Put(arg, shared(4096), 0)));
+    c.handle(Event::Request {
+        process: ME,
+        request: Request::Put { id: arg, object: shared(4096), views: 0 },
+    });
     c.next = 100;
     let task = c.task_on(arg);
     c.release(arg);
     c.release(task);
     assert_eq!(c.freed.len(), 0);
-    c.handle(Event::Done(c.where_is(task), task, Ok(vec![shared(8192)])));
+    c.handle(Event::Done { process: c.where_is(task), task, result: Ok(vec![shared(8192)]) });
     assert_eq!((c.live(), c.freed.len()), (0, 2));
 }
 
@@ -328,7 +353,7 @@ fn get_answers_when_all_are_there_and_wait_when_enough_are() {
     let hurried = c.ask(ME, |request| wait_for(request, &[a, b], 2));
     c.fail(c.where_is(b), b);
     assert_eq!(c.reply(wait), Some(&Reply::Ready(vec![1])), "a failure counts as ready");
-    c.handle(Event::Ask(ME, Ask::Hurry(hurried)));
+    c.handle(Event::Request { process: ME, request: Request::Expire { request: hurried } });
     assert_eq!(c.reply(hurried), Some(&Reply::Ready(vec![1])));
     assert_eq!(c.reply(get), None);
     c.done(c.where_is(a), a);
@@ -379,7 +404,7 @@ fn a_grandchild_that_is_ready_runs_nested_too() {
     let child = c.submit_from(w, |spec| spec.dependencies.push(grandchild));
     // taken back from the queue of the worker, which is about to block
     c.get(w, &[child], Some(parent));
-    c.handle(Event::Returned(w, vec![grandchild]));
+    c.handle(Event::Retracted { process: w, tasks: vec![grandchild] });
     let (process, run) = c.last_run();
     assert_eq!((process, run.id, run.nested), (w, grandchild, true));
 }
@@ -409,8 +434,8 @@ fn what_was_sent_ahead_comes_back_when_its_worker_blocks() {
     assert_eq!(c.where_is(behind), w);
     let signal = c.call(actor);
     c.get(w, &[signal], Some(parent));
-    assert!(c.sent.contains(&(w, ToWorker::Recall(vec![behind]))));
-    c.handle(Event::Returned(w, vec![behind]));
+    assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![behind]))));
+    c.handle(Event::Retracted { process: w, tasks: vec![behind] });
     let spare = c.join_all()[0];
     assert_eq!(c.where_is(behind), spare);
 }
@@ -429,13 +454,13 @@ fn an_idle_worker_takes_over_what_waits_behind_a_long_task() {
         .sent
         .iter()
         .filter_map(|(p, m)| match m {
-            ToWorker::Recall(tasks) if *p == long => Some(tasks.clone()),
+            Sent::RetractTasks(tasks) if *p == long => Some(tasks.clone()),
             _ => None,
         })
         .flatten()
         .collect();
     assert!(!recalled.is_empty());
-    c.handle(Event::Returned(long, recalled.clone()));
+    c.handle(Event::Retracted { process: long, tasks: recalled.clone() });
     assert!(recalled.iter().all(|task| c.where_is(*task) == short));
 }
 
@@ -515,7 +540,7 @@ fn calls_wait_for_the_constructor_and_fail_with_it() {
     c.fail(process, id);
     let error = c.error(call);
     assert_eq!((error.kind, error.root_cause().kind), (ErrorKind::ActorDied, ErrorKind::Failed));
-    assert!(c.sent.contains(&(process, ToWorker::Stop)));
+    assert!(c.sent.contains(&(process, Sent::Stop)));
     let later = c.call(id);
     assert_eq!(c.error(later).kind, ErrorKind::ActorDied);
 }
@@ -527,10 +552,10 @@ fn an_actor_ends_with_its_last_handle_but_not_before_its_calls() {
     let call = c.call(actor);
     let process = c.where_is(call);
     c.release(actor);
-    assert!(!c.sent.contains(&(process, ToWorker::Stop)));
+    assert!(!c.sent.contains(&(process, Sent::Stop)));
     c.done(process, call);
-    assert!(c.sent.contains(&(process, ToWorker::Stop)));
-    c.handle(Event::Lost(process, "exit status: 0".into(), vec![]));
+    assert!(c.sent.contains(&(process, Sent::Stop)));
+    c.handle(Event::Lost { process, cause: "exit status: 0".into(), undelivered: vec![] });
     c.release(call);
     assert_eq!((c.live(), c.scheduler.actors.len()), (0, 0));
 }
@@ -540,7 +565,11 @@ fn a_lost_actor_fails_its_calls_with_the_cause() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let call = c.call(actor);
-    c.handle(Event::Lost(c.where_is(call), "signal: 9 (SIGKILL)".into(), vec![]));
+    c.handle(Event::Lost {
+        process: c.where_is(call),
+        cause: "signal: 9 (SIGKILL)".into(),
+        undelivered: vec![],
+    });
     let error = c.error(call);
     assert_eq!((error.kind, error.root_cause().kind), (ErrorKind::ActorDied, ErrorKind::WorkerDied));
     assert!(error.root_cause().message.contains("SIGKILL"));
@@ -550,7 +579,11 @@ fn a_lost_actor_fails_its_calls_with_the_cause() {
 fn a_lost_worker_fails_what_ran_and_nothing_else() {
     let mut c = Cluster::new(1);
     let (ran, queued) = (c.task(), c.task());
-    c.handle(Event::Lost(c.where_is(ran), "signal: 11 (SIGSEGV)".into(), vec![]));
+    c.handle(Event::Lost {
+        process: c.where_is(ran),
+        cause: "signal: 11 (SIGSEGV)".into(),
+        undelivered: vec![],
+    });
     let error = c.error(ran);
     assert_eq!((error.kind, error.function.as_str()), (ErrorKind::WorkerDied, "f"));
     let replacement = c.join_all()[0];
@@ -564,9 +597,12 @@ fn references_of_a_lost_worker_are_given_back() {
     let mut c = Cluster::new(1);
     let task = c.task();
     let w = c.where_is(task);
-    c.handle(Event::Ask(w, Ask::Put(DataId::new(w, 1), shared(4096), 0)));
-    c.handle(Event::Ask(w, Ask::Retain(DataId::new(w, 1))));
-    c.handle(Event::Lost(w, "gone".into(), vec![]));
+    c.handle(Event::Request {
+        process: w,
+        request: Request::Put { id: DataId::new(w, 1), object: shared(4096), views: 0 },
+    });
+    c.handle(Event::Request { process: w, request: Request::Retain(DataId::new(w, 1)) });
+    c.handle(Event::Lost { process: w, cause: "gone".into(), undelivered: vec![] });
     c.release(task);
     assert_eq!((c.live(), c.freed.len()), (0, 1));
 }
@@ -575,18 +611,22 @@ fn references_of_a_lost_worker_are_given_back() {
 fn a_process_cannot_give_back_more_than_it_has() {
     let mut c = Cluster::new(1);
     let id = DataId::new(ME, 1);
-    c.handle(Event::Ask(ME, Ask::Put(id, object(vec![]), 0)));
-    c.handle(Event::Ask(worker(1), Ask::Release(id)));
+    c.handle(Event::Request { process: ME, request: Request::Put { id, object: object(vec![]), views: 0 } });
+    c.handle(Event::Request { process: worker(1), request: Request::Release(id) });
     assert_eq!(c.live(), 1);
 }
 
 #[test]
 fn workers_that_never_join_fail_what_waits_for_them() {
     let mut c = Cluster::with(limits(1));
-    c.handle(Event::Lost(worker(1), "gone".into(), vec![]));
+    c.handle(Event::Lost { process: worker(1), cause: "gone".into(), undelivered: vec![] });
     let task = c.task();
     for number in 2..=4 {
-        c.handle(Event::Lost(worker(number), "exec format error".into(), vec![]));
+        c.handle(Event::Lost {
+            process: worker(number),
+            cause: "exec format error".into(),
+            undelivered: vec![],
+        });
     }
     assert_eq!(c.error(task).kind, ErrorKind::WorkerDied);
     assert_eq!(c.scheduler.workers_started(), Some(false));
@@ -603,7 +643,7 @@ fn shutdown_lets_what_runs_finish_and_fails_the_rest() {
     assert_eq!(c.error(late).kind, ErrorKind::SessionEnded);
     c.done(w, running);
     assert!(!c.scheduler.is_over());
-    c.handle(Event::Lost(w, "exit status: 0".into(), vec![]));
+    c.handle(Event::Lost { process: w, cause: "exit status: 0".into(), undelivered: vec![] });
     assert!(c.scheduler.is_over());
     let request = c.get(ME, &[running], None);
     assert!(matches!(c.reply(request), Some(Reply::Values(v)) if matches!(v[0], Value::Ready(_))));
@@ -626,10 +666,10 @@ fn an_actor_that_is_still_starting_ends_with_the_session() {
     let call = c.call(held);
     c.handle(Event::Shutdown);
     let processes = c.join_all();
-    assert!(processes.iter().all(|process| c.sent.contains(&(*process, ToWorker::Stop))));
+    assert!(processes.iter().all(|process| c.sent.contains(&(*process, Sent::Stop))));
     assert_eq!(c.error(call).root_cause().kind, ErrorKind::SessionEnded);
     for process in processes.into_iter().chain([worker(1)]) {
-        c.handle(Event::Lost(process, "exit status: 0".into(), vec![]));
+        c.handle(Event::Lost { process, cause: "exit status: 0".into(), undelivered: vec![] });
     }
     assert!(c.scheduler.is_over());
 }
@@ -652,7 +692,11 @@ fn what_is_not_there_any_more_is_told_by_who_made_it() {
 fn what_a_dead_worker_never_saw_runs_elsewhere() {
     let mut c = Cluster::new(1);
     let task = c.task();
-    c.handle(Event::Lost(c.where_is(task), "signal: 9 (SIGKILL)".into(), vec![task]));
+    c.handle(Event::Lost {
+        process: c.where_is(task),
+        cause: "signal: 9 (SIGKILL)".into(),
+        undelivered: vec![task],
+    });
     let replacement = c.join_all()[0];
     assert_eq!(c.where_is(task), replacement);
 }
@@ -675,13 +719,21 @@ fn a_task_is_run_again_as_often_as_it_may_be() {
     let mut c = Cluster::new(1);
     let with = |max_retries| Arc::new(TaskOptions { max_retries: Some(max_retries), ..Default::default() });
     let task = c.submit(|spec| spec.options = with(1));
-    c.handle(Event::Lost(c.where_is(task), "signal: 9 (SIGKILL)".into(), vec![]));
+    c.handle(Event::Lost {
+        process: c.where_is(task),
+        cause: "signal: 9 (SIGKILL)".into(),
+        undelivered: vec![],
+    });
     let second = c.join_all()[0];
     assert_eq!(c.where_is(task), second);
     c.done(second, task);
     let stubborn = c.submit(|spec| spec.options = with(1000));
     for _ in 0..3 {
-        c.handle(Event::Lost(c.where_is(stubborn), "signal: 9 (SIGKILL)".into(), vec![]));
+        c.handle(Event::Lost {
+            process: c.where_is(stubborn),
+            cause: "signal: 9 (SIGKILL)".into(),
+            undelivered: vec![],
+        });
         c.join_all();
     }
     let error = c.error(stubborn);
@@ -711,8 +763,8 @@ fn what_a_blocked_task_waits_for_comes_back_from_behind_a_stranger() {
     let elsewhere = c.where_is(child);
     c.get(w, &[child], Some(parent));
     if elsewhere == busy {
-        assert!(c.sent.contains(&(busy, ToWorker::Recall(vec![child]))));
-        c.handle(Event::Returned(busy, vec![child]));
+        assert!(c.sent.contains(&(busy, Sent::RetractTasks(vec![child]))));
+        c.handle(Event::Retracted { process: busy, tasks: vec![child] });
     }
     assert_eq!(c.where_is(child), w);
 }
@@ -721,9 +773,15 @@ fn what_a_blocked_task_waits_for_comes_back_from_behind_a_stranger() {
 fn a_reference_that_could_not_be_taken_is_not_given_back() {
     let mut c = Cluster::new(1);
     let (later, outer) = (DataId::new(ME, 5), DataId::new(worker(1), 1));
-    c.handle(Event::Ask(worker(1), Ask::Put(outer, object(vec![later]), 0)));
-    c.handle(Event::Ask(ME, Ask::Put(later, object(vec![]), 0)));
-    c.handle(Event::Ask(worker(1), Ask::Release(outer)));
+    c.handle(Event::Request {
+        process: worker(1),
+        request: Request::Put { id: outer, object: object(vec![later]), views: 0 },
+    });
+    c.handle(Event::Request {
+        process: ME,
+        request: Request::Put { id: later, object: object(vec![]), views: 0 },
+    });
+    c.handle(Event::Request { process: worker(1), request: Request::Release(outer) });
     assert_eq!(c.live(), 1, "the later object has its own reference still");
 }
 

@@ -54,7 +54,7 @@ impl Scheduler {
         self.timers.serial += 1;
         let serial = self.timers.serial;
         self.timers.armed.insert(call, serial);
-        self.actions.push(Action::Arm(Timer { call, serial }, time));
+        self.actions.push(Action::Arm { timer: Timer { call, serial }, after: time });
     }
 
     /// Whether the call ends by its time, if not before.

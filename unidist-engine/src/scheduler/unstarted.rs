@@ -5,8 +5,8 @@
 
 use super::Scheduler;
 use super::event::Action;
+use super::request::{Reply, RequestId};
 use super::tasks::TaskState;
-use crate::protocol::worker::{Reply, RequestId};
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
@@ -52,7 +52,7 @@ impl Scheduler {
             }
         }
         if open == 0 {
-            return self.actions.push(Action::Reply(process, request, Reply::Count(ended)));
+            return self.actions.push(Action::Reply { process, request, reply: Reply::Count(ended) });
         }
         self.unwanted.requests.insert((process, request), (open, ended));
         to_recall.sort_unstable();
@@ -106,7 +106,11 @@ impl Scheduler {
     fn answer_unwanted(&mut self, asked: Asked) {
         if let Some(&(0, ended)) = self.unwanted.requests.get(&asked) {
             self.unwanted.requests.remove(&asked);
-            self.actions.push(Action::Reply(asked.0, asked.1, Reply::Count(ended)));
+            self.actions.push(Action::Reply {
+                process: asked.0,
+                request: asked.1,
+                reply: Reply::Count(ended),
+            });
         }
     }
 }

@@ -8,9 +8,9 @@
 use super::Scheduler;
 use super::event::{Action, Role};
 use super::hosts::Host;
+use super::request::RequestId;
 use super::resources::Class;
 use crate::network::HostId;
-use crate::protocol::worker::{RequestId, ToWorker};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -130,7 +130,7 @@ impl Scheduler {
         let process = ProcessId::new(self.next_process)?;
         self.next_process += 1;
         self.workers.insert(process, Worker::new(role, host));
-        self.actions.push(Action::Start(process, role, host));
+        self.actions.push(Action::StartProcess { process, role, host });
         if role != Role::Pool {
             self.hosts[host.place()].actors += 1;
         }
@@ -166,7 +166,7 @@ impl Scheduler {
             && matches!(worker.phase, Phase::Live | Phase::Draining)
         {
             worker.phase = Phase::Stopping;
-            self.actions.push(Action::Send(process, ToWorker::Stop));
+            self.actions.push(Action::Stop(process));
         }
     }
 
@@ -315,7 +315,7 @@ impl Scheduler {
         let Some(worker) = self.workers.get_mut(&process) else { return };
         if !tasks.is_empty() && worker.recalling.is_none() {
             worker.recalling = Some(tasks.clone());
-            self.actions.push(Action::Send(process, ToWorker::Recall(tasks)));
+            self.actions.push(Action::RetractTasks { process, tasks });
         }
     }
 

@@ -5,8 +5,7 @@
 //! output and the texts of errors do not enter it, so it survives renames and better wording. A tag, once given, keeps
 //! its number; a new variant gets a new one.
 
-use crate::protocol::worker::{Ask, Reply, Run, ToWorker, Value};
-use crate::scheduler::{Action, Event, Role, Timer};
+use crate::scheduler::{Action, Event, Reply, Request, Role, Run, Timer, Value};
 use crate::store::{Blob, Block, StoredObject};
 use std::time::Duration;
 use unidist_common::{Arg, DataId, ErrorKind, ProcessId, Target, TaskError, TaskOptions, TaskSpec};
@@ -39,38 +38,38 @@ impl Digest {
 
     pub(super) fn event(&mut self, event: &Event) {
         match event {
-            Event::Ask(process, ask) => {
+            Event::Request { process, request } => {
                 self.all([1, process.to_number()]);
-                self.ask(ask);
+                self.request(request);
             }
             Event::Joined(process) => self.all([2, process.to_number()]),
-            Event::Lost(process, _, unseen) => {
+            Event::Lost { process, undelivered: unseen, .. } => {
                 self.all([3, process.to_number()]);
                 self.ids(unseen);
             }
-            Event::Done(process, task, result) => {
+            Event::Done { process, task, result } => {
                 self.all([4, process.to_number(), task.to_number()]);
                 self.result(result, |digest, objects| digest.list(objects, Self::object));
             }
-            Event::Returned(process, tasks) => {
+            Event::Retracted { process, tasks } => {
                 self.all([5, process.to_number()]);
                 self.ids(tasks);
             }
-            Event::Yield(process, task) => self.all([6, process.to_number(), task.to_number()]),
-            Event::Unanswered(process, values) => {
+            Event::Yield { process, task } => self.all([6, process.to_number(), task.to_number()]),
+            Event::ReplyUndelivered { process, values } => {
                 self.all([7, process.to_number()]);
                 self.list(values, Self::value_of_object);
             }
-            Event::Spilled(host, id, object) => {
+            Event::Spilled { host, id, object } => {
                 self.all([8, host.place() as u64, id.to_number()]);
                 self.object(object);
             }
-            Event::Copied(transfer, result) => {
+            Event::Copied { transfer, result } => {
                 self.all([9, transfer.0]);
                 self.result(result, Self::object);
             }
-            Event::HostLost(host, _) => self.all([10, host.place() as u64]),
-            Event::Started(process, call) => self.all([11, process.to_number(), call.to_number()]),
+            Event::HostLost { host, .. } => self.all([10, host.place() as u64]),
+            Event::Started { process, task: call } => self.all([11, process.to_number(), call.to_number()]),
             Event::Expired(timer) => {
                 self.add(12);
                 self.timer(*timer);
@@ -81,23 +80,32 @@ impl Digest {
 
     pub(super) fn action(&mut self, action: &Action) {
         match action {
-            Action::Start(process, role, host) => {
+            Action::StartProcess { process, role, host } => {
                 self.all([101, process.to_number(), host.place() as u64]);
                 match role {
                     Role::Pool => self.add(1),
                     Role::Actor(actor) => self.all([2, actor.to_number()]),
                 }
             }
-            Action::Send(process, message) => {
-                self.all([102, process.to_number()]);
-                self.message(message);
+            Action::Run { process, run } => {
+                self.all([102, process.to_number(), 1]);
+                self.run(run);
             }
-            Action::Reply(process, request, reply) => {
+            Action::RetractTasks { process, tasks } => {
+                self.all([102, process.to_number(), 2]);
+                self.ids(tasks);
+            }
+            Action::CancelTask { process, task, error } => {
+                self.all([102, process.to_number(), 3, task.to_number()]);
+                self.error(error);
+            }
+            Action::Stop(process) => self.all([102, process.to_number(), 5]),
+            Action::Reply { process, request, reply } => {
                 self.all([103, process.to_number(), request.0]);
                 self.reply(reply);
             }
             Action::Kill(process) => self.all([104, process.to_number()]),
-            Action::Arm(timer, time) => {
+            Action::Arm { timer, after: time } => {
                 self.add(105);
                 self.timer(*timer);
                 self.time(*time);
@@ -106,12 +114,12 @@ impl Digest {
                 self.add(106);
                 self.timer(*timer);
             }
-            Action::Slots(host, slots) => self.all([107, host.place() as u64, *slots as u64]),
-            Action::Free(host, block) => {
+            Action::SetCpus { host, cpus: slots } => self.all([107, host.place() as u64, *slots as u64]),
+            Action::Free { host, block } => {
                 self.all([108, host.place() as u64]);
                 self.block(*block);
             }
-            Action::FreeSpilled(host, block) => {
+            Action::FreeSpilled { host, block } => {
                 self.all([109, host.place() as u64]);
                 self.block(*block);
             }
@@ -127,40 +135,40 @@ impl Digest {
         }
     }
 
-    fn ask(&mut self, ask: &Ask) {
-        match ask {
-            Ask::Submit(spec, caller) => {
+    fn request(&mut self, request: &Request) {
+        match request {
+            Request::Submit { spec, caller } => {
                 self.add(1);
                 self.option(caller.map(Number::to_number));
                 self.spec(spec);
             }
-            Ask::Refuse(spec, caller, error) => {
+            Request::SubmitFailed { spec, caller, error } => {
                 self.add(2);
                 self.option(caller.map(Number::to_number));
                 self.spec(spec);
                 self.error(error);
             }
-            Ask::Put(id, object, views) => {
+            Request::Put { id, object, views } => {
                 self.all([3, id.to_number(), u64::from(*views)]);
                 self.object(object);
             }
-            Ask::Get(request, ids, blocks) => {
+            Request::Get { request, ids, blocks } => {
                 self.all([4, request.0]);
                 self.ids(ids);
                 self.option(blocks.map(Number::to_number));
             }
-            Ask::Wait { request, ids, count, timed, blocks } => {
+            Request::Wait { request, ids, count, timed, blocks } => {
                 self.all([5, request.0, *count, u64::from(*timed)]);
                 self.ids(ids);
                 self.option(blocks.map(Number::to_number));
             }
-            Ask::Hurry(request) => self.all([6, request.0]),
-            Ask::Retain(id) => self.all([7, id.to_number()]),
-            Ask::Release(id) => self.all([8, id.to_number()]),
-            Ask::Map(id) => self.all([9, id.to_number()]),
-            Ask::Unmap(id) => self.all([10, id.to_number()]),
-            Ask::LiveObjects(request) => self.all([11, request.0]),
-            Ask::Cancel(request, ids, which) => {
+            Request::Expire { request } => self.all([6, request.0]),
+            Request::Retain(id) => self.all([7, id.to_number()]),
+            Request::Release(id) => self.all([8, id.to_number()]),
+            Request::PinView(id) => self.all([9, id.to_number()]),
+            Request::UnpinView(id) => self.all([10, id.to_number()]),
+            Request::LiveObjects { request } => self.all([11, request.0]),
+            Request::Cancel { request, ids, which } => {
                 let which = match which {
                     Which::All => 1,
                     Which::Unstarted => 2,
@@ -168,34 +176,12 @@ impl Digest {
                 self.all([12, request.0, which]);
                 self.ids(ids);
             }
-            Ask::Status(request, ids) => {
+            Request::Status { request, ids } => {
                 self.all([13, request.0]);
                 self.ids(ids);
             }
-            Ask::Workers { request, at_least } => self.all([14, request.0, *at_least]),
-            Ask::EndWorker(request, worker) => self.all([15, request.0, worker.to_number()]),
-        }
-    }
-
-    fn message(&mut self, message: &ToWorker) {
-        match message {
-            ToWorker::Run(run) => {
-                self.add(1);
-                self.run(run);
-            }
-            ToWorker::Recall(tasks) => {
-                self.add(2);
-                self.ids(tasks);
-            }
-            ToWorker::Cancel(call, error) => {
-                self.all([3, call.to_number()]);
-                self.error(error);
-            }
-            ToWorker::Reply(request, reply) => {
-                self.all([4, request.0]);
-                self.reply(reply);
-            }
-            ToWorker::Stop => self.add(5),
+            Request::Workers { request, at_least } => self.all([14, request.0, *at_least]),
+            Request::EndWorker { request, worker } => self.all([15, request.0, worker.to_number()]),
         }
     }
 

@@ -35,7 +35,7 @@ impl World {
         } else {
             Ok(self.copied(&copy))
         };
-        self.handle(Event::Copied(copy.transfer, result));
+        self.handle(Event::Copied { transfer: copy.transfer, result });
     }
 
     /// The object as it is where it was wanted.
@@ -69,7 +69,7 @@ impl World {
         }
         self.memory.lose(host);
         self.network.lost.insert(host);
-        self.handle(Event::HostLost(host, "it was drawn".into()));
+        self.handle(Event::HostLost { host, cause: "it was drawn".into() });
         let (record, scheduler) = (&mut self.record, &self.scheduler);
         record.expect_again(lost.into_iter().filter(|call: &DataId| scheduler.has_task(*call)));
     }

@@ -3,7 +3,7 @@
 use super::process::View;
 use super::world::World;
 use crate::network::HostId;
-use crate::protocol::worker::{Ask, Value};
+use crate::protocol::worker::{Request, Value};
 use crate::scheduler::Event;
 use crate::store::{Block, StoredObject};
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ impl World {
     /// The program drops a view.
     pub(super) fn drop_view(&mut self, view: View) {
         self.end_view(&view);
-        self.handle(Event::Ask(ProcessId::CONTROLLER, Ask::Unmap(view.0)));
+        self.handle(Event::Request { process: ProcessId::CONTROLLER, request: Request::UnpinView(view.0) });
     }
 
     /// Memory is short: something that the scheduler offers is moved to the disk, or cannot be.
@@ -116,7 +116,7 @@ impl World {
             if self.rng.bool() {
                 let moved = object.moved(|_| Ok::<_, ()>(self.memory.allocate(host)));
                 let Ok(moved) = moved else { return };
-                self.handle(Event::Spilled(host, id, moved));
+                self.handle(Event::Spilled { host, id, object: moved });
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::program::Step;
 use super::world::World;
 use crate::network::HostId;
-use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::store::{Blob, StoredObject};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -67,10 +67,10 @@ impl Process {
         match self.inbox.pop_front() {
             None => {}
             Some(ToWorker::Run(run)) => self.queue.push_back(run),
-            Some(ToWorker::Recall(tasks)) => {
+            Some(ToWorker::RetractTasks(tasks)) => {
                 let returned = self.queue.iter().map(|run| run.id).filter(|id| tasks.contains(id)).collect();
                 self.queue.retain(|run| !tasks.contains(&run.id));
-                self.outbox.push_back(FromWorker::Returned(returned));
+                self.outbox.push_back(FromWorker::Retracted(returned));
             }
             Some(ToWorker::Reply(request, reply)) => self.answer(request, &reply, world),
             Some(ToWorker::Cancel(call, why)) => {
@@ -127,7 +127,7 @@ impl Process {
         let mut views = Vec::new();
         for (id, object) in &run.objects {
             if let Some(view) = world.view(self.host, *id, object) {
-                self.outbox.push_back(FromWorker::Ask(Ask::Map(*id)));
+                self.outbox.push_back(FromWorker::Request(Request::PinView(*id)));
                 views.push(view);
             }
         }
@@ -176,7 +176,11 @@ impl Process {
                 };
                 let request = self.new_request();
                 let ids = id.into_iter().collect();
-                self.outbox.push_back(FromWorker::Ask(Ask::Cancel(request, ids, Which::All)));
+                self.outbox.push_back(FromWorker::Request(Request::Cancel {
+                    request,
+                    ids,
+                    which: Which::All,
+                }));
                 frame.waiting = Some((request, Vec::new()));
             }
             // What a cancelled call asks for is refused in its own process.
@@ -197,7 +201,10 @@ impl Process {
                         borrows,
                         Some(task),
                     );
-                    self.outbox.push_back(FromWorker::Ask(Ask::Submit(Box::new(spec), Some(task))));
+                    self.outbox.push_back(FromWorker::Request(Request::Submit {
+                        spec: Box::new(spec),
+                        caller: Some(task),
+                    }));
                     frame.held.push(id);
                     frame.results.push(id);
                 }
@@ -214,7 +221,10 @@ impl Process {
                         Some(task),
                     );
                     world.note_call(actor, (me, Some(task)), id);
-                    self.outbox.push_back(FromWorker::Ask(Ask::Submit(Box::new(spec), Some(task))));
+                    self.outbox.push_back(FromWorker::Request(Request::Submit {
+                        spec: Box::new(spec),
+                        caller: Some(task),
+                    }));
                     frame.held.push(id);
                     frame.results.push(id);
                 }
@@ -222,14 +232,18 @@ impl Process {
             Some(Step::GetAll) => {
                 let request = self.new_request();
                 let ids = frame.results.clone();
-                self.outbox.push_back(FromWorker::Ask(Ask::Get(request, ids.clone(), Some(task))));
+                self.outbox.push_back(FromWorker::Request(Request::Get {
+                    request,
+                    ids: ids.clone(),
+                    blocks: Some(task),
+                }));
                 frame.waiting = Some((request, ids));
             }
             Some(Step::WaitSome { percent, hurry }) => {
                 let request = self.new_request();
                 let ids = frame.results.clone();
                 let count = ids.len() as u64 * percent / 100;
-                self.outbox.push_back(FromWorker::Ask(Ask::Wait {
+                self.outbox.push_back(FromWorker::Request(Request::Wait {
                     request,
                     ids: ids.clone(),
                     count,
@@ -237,7 +251,7 @@ impl Process {
                     blocks: Some(task),
                 }));
                 if hurry {
-                    self.outbox.push_back(FromWorker::Ask(Ask::Hurry(request)));
+                    self.outbox.push_back(FromWorker::Request(Request::Expire { request }));
                 }
                 frame.waiting = Some((request, Vec::new()));
             }
@@ -245,7 +259,11 @@ impl Process {
                 let id = self.new_id(me);
                 let object = object(world, self.host, world_borrow(&frame));
                 let view = world.rng.bool().then(|| world.view(self.host, id, &object)).flatten();
-                self.outbox.push_back(FromWorker::Ask(Ask::Put(id, object, view.is_some().into())));
+                self.outbox.push_back(FromWorker::Request(Request::Put {
+                    id,
+                    object,
+                    views: view.is_some().into(),
+                }));
                 frame.views.extend(view);
                 frame.held.push(id);
             }
@@ -255,7 +273,7 @@ impl Process {
                 }
                 if let Some(id) = frame.held.pop() {
                     frame.results.retain(|result| *result != id);
-                    self.outbox.push_back(FromWorker::Ask(Ask::Release(id)));
+                    self.outbox.push_back(FromWorker::Request(Request::Release(id)));
                 }
             }
         }
@@ -278,13 +296,13 @@ impl Process {
         self.outbox.push_back(FromWorker::Done(frame.run.id, result));
         after.into_iter().for_each(|view| self.drop_view(view, world));
         for id in frame.held {
-            self.outbox.push_back(FromWorker::Ask(Ask::Release(id)));
+            self.outbox.push_back(FromWorker::Request(Request::Release(id)));
         }
     }
 
     fn drop_view(&mut self, view: View, world: &mut World) {
         world.end_view(&view);
-        self.outbox.push_back(FromWorker::Ask(Ask::Unmap(view.0)));
+        self.outbox.push_back(FromWorker::Request(Request::UnpinView(view.0)));
     }
 
     /// The views that there are in this process.

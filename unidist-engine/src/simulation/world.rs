@@ -7,7 +7,7 @@ use super::process::{Process, Stepped, View, object};
 use super::program::{self, Step};
 use super::record::Record;
 use crate::network::HostId;
-use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId, Run, ToWorker, Value};
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::scheduler::{Action, Caller, Event, HostLimits, Limits, Role, Scheduler, Timer};
 use crate::store::StoredObject;
 use fastrand::Rng;
@@ -194,7 +194,7 @@ impl World {
         }
         self.check_all_ended()?;
         for id in std::mem::take(&mut self.held).into_iter().chain(std::mem::take(&mut self.actors)) {
-            self.handle(Event::Ask(ME, Ask::Release(id)));
+            self.handle(Event::Request { process: ME, request: Request::Release(id) });
         }
         while let Some(view) = self.views.pop() {
             self.drop_view(view);
@@ -253,7 +253,11 @@ impl World {
                 Stepped::Ended => {
                     self.to_kill.remove(&process);
                     self.deliver_all(process, &mut state);
-                    return self.handle(Event::Lost(process, "it ended".into(), Vec::new()));
+                    return self.handle(Event::Lost {
+                        process,
+                        cause: "it ended".into(),
+                        undelivered: Vec::new(),
+                    });
                 }
             },
             _ => {
@@ -278,7 +282,7 @@ impl World {
                 lost.push(*call); // for all that the scheduler knows, it was still running
             }
             let objects: Vec<StoredObject> = match message {
-                FromWorker::Ask(Ask::Put(_, object, _)) => vec![object],
+                FromWorker::Request(Request::Put { object, .. }) => vec![object],
                 FromWorker::Done(_, Ok(objects)) => objects,
                 _ => Vec::new(),
             };
@@ -293,7 +297,7 @@ impl World {
         });
         let unseen = unseen.collect();
         self.record.lost(process, &lost);
-        self.handle(Event::Lost(process, "it was killed".into(), unseen));
+        self.handle(Event::Lost { process, cause: "it was killed".into(), undelivered: unseen });
         let (record, scheduler) = (&mut self.record, &self.scheduler);
         record.expect_again(lost.into_iter().filter(|call| scheduler.has_task(*call)));
     }
@@ -306,16 +310,16 @@ impl World {
 
     fn deliver(&mut self, process: ProcessId, message: FromWorker) {
         match message {
-            FromWorker::Ask(ask) => self.handle(Event::Ask(process, ask)),
+            FromWorker::Request(ask) => self.handle(Event::Request { process, request: ask }),
             FromWorker::Done(task, result) => {
                 self.completions += 1;
                 if self.options.lose_completion != Some(self.completions) {
-                    self.handle(Event::Done(process, task, result));
+                    self.handle(Event::Done { process, task, result });
                 }
             }
-            FromWorker::Returned(tasks) => self.handle(Event::Returned(process, tasks)),
-            FromWorker::Yield(task) => self.handle(Event::Yield(process, task)),
-            FromWorker::Started(call) => self.handle(Event::Started(process, call)),
+            FromWorker::Retracted(tasks) => self.handle(Event::Retracted { process, tasks }),
+            FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
+            FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
             FromWorker::Allocate(..)
             | FromWorker::GiveBack(_)
             | FromWorker::Cluster(_)
@@ -334,7 +338,10 @@ impl World {
                 let depends = self.pick(&self.held.clone()).into_iter().collect();
                 let borrows = self.pick(&self.held.clone()).into_iter().collect();
                 let spec = self.spec(Returns { first, count }, Target::Pool, depends, borrows, None);
-                self.handle(Event::Ask(ME, Ask::Submit(Box::new(spec), None)));
+                self.handle(Event::Request {
+                    process: ME,
+                    request: Request::Submit { spec: Box::new(spec), caller: None },
+                });
                 self.held.extend((Returns { first, count }).ids());
             }
             45..52 => {
@@ -342,7 +349,10 @@ impl World {
                 let depends = self.pick(&self.held.clone()).into_iter().collect();
                 let borrows = self.pick(&self.held.clone()).into_iter().collect();
                 let spec = self.spec(Returns { first, count: 1 }, Target::NewActor, depends, borrows, None);
-                self.handle(Event::Ask(ME, Ask::Submit(Box::new(spec), None)));
+                self.handle(Event::Request {
+                    process: ME,
+                    request: Request::Submit { spec: Box::new(spec), caller: None },
+                });
                 self.actors.push(first);
             }
             52..70 => {
@@ -352,7 +362,10 @@ impl World {
                 let spec =
                     self.spec(Returns { first, count: 1 }, Target::Actor(actor), depends, vec![], None);
                 self.note_call(actor, (ME, None), first);
-                self.handle(Event::Ask(ME, Ask::Submit(Box::new(spec), None)));
+                self.handle(Event::Request {
+                    process: ME,
+                    request: Request::Submit { spec: Box::new(spec), caller: None },
+                });
                 self.held.push(first);
             }
             70..78 => {
@@ -360,7 +373,10 @@ impl World {
                 let borrows = self.pick(&self.held.clone()).into_iter().collect();
                 let object = object(self, HostId::CONTROLLER, borrows);
                 let view = self.rng.bool().then(|| self.view(HostId::CONTROLLER, first, &object)).flatten();
-                self.handle(Event::Ask(ME, Ask::Put(first, object, view.is_some().into())));
+                self.handle(Event::Request {
+                    process: ME,
+                    request: Request::Put { id: first, object, views: view.is_some().into() },
+                });
                 self.views.extend(view);
                 self.held.push(first);
             }
@@ -368,7 +384,10 @@ impl World {
                 self.next_request += 1;
                 let ids = self.held.clone();
                 self.open.insert(request, ids.clone());
-                self.handle(Event::Ask(ME, Ask::Get(request, ids, None)));
+                self.handle(Event::Request {
+                    process: ME,
+                    request: Request::Get { request, ids, blocks: None },
+                });
             }
             86..92 => {
                 self.next_request += 1;
@@ -376,9 +395,12 @@ impl World {
                 let count = self.rng.u64(0..=ids.len() as u64);
                 self.open.insert(request, ids.clone());
                 let timed = self.rng.bool();
-                self.handle(Event::Ask(ME, Ask::Wait { request, ids, count, timed, blocks: None }));
+                self.handle(Event::Request {
+                    process: ME,
+                    request: Request::Wait { request, ids, count, timed, blocks: None },
+                });
                 if timed {
-                    self.handle(Event::Ask(ME, Ask::Hurry(request)));
+                    self.handle(Event::Request { process: ME, request: Request::Expire { request } });
                 }
             }
             92..93 => self.cancel_some(request),
@@ -395,14 +417,14 @@ impl World {
                 if self.open.is_empty() && !self.held.is_empty() {
                     let at = self.rng.usize(0..self.held.len());
                     let id = self.held.swap_remove(at);
-                    self.handle(Event::Ask(ME, Ask::Release(id)));
+                    self.handle(Event::Request { process: ME, request: Request::Release(id) });
                 }
             }
             _ => {
                 if !self.actors.is_empty() {
                     let at = self.rng.usize(0..self.actors.len());
                     let id = self.actors.swap_remove(at);
-                    self.handle(Event::Ask(ME, Ask::Release(id)));
+                    self.handle(Event::Request { process: ME, request: Request::Release(id) });
                 }
             }
         }
@@ -415,13 +437,16 @@ impl World {
         let processes: Vec<_> = self.processes.keys().copied().collect();
         match self.rng.choice(&processes) {
             Some(process) if self.rng.u32(0..8) == 0 => {
-                self.handle(Event::Ask(ME, Ask::EndWorker(request, *process)));
+                self.handle(Event::Request {
+                    process: ME,
+                    request: Request::EndWorker { request, worker: *process },
+                });
             }
             _ => {
                 let at_least = self.rng.u64(0..6);
-                self.handle(Event::Ask(ME, Ask::Workers { request, at_least }));
+                self.handle(Event::Request { process: ME, request: Request::Workers { request, at_least } });
                 if self.rng.bool() {
-                    self.handle(Event::Ask(ME, Ask::Hurry(request)));
+                    self.handle(Event::Request { process: ME, request: Request::Expire { request } });
                 }
             }
         }
@@ -432,7 +457,10 @@ impl World {
         let named: Vec<_> = (0..self.rng.usize(1..5)).filter_map(|_| self.pick(&self.held.clone())).collect();
         self.next_request += 1;
         self.open.insert(request, Vec::new());
-        self.handle(Event::Ask(ME, Ask::Cancel(request, named, Which::Unstarted)));
+        self.handle(Event::Request {
+            process: ME,
+            request: Request::Cancel { request, ids: named, which: Which::Unstarted },
+        });
     }
 
     /// The program cancels some of what it has submitted: the results of what had not ended are errors at once.
@@ -447,11 +475,14 @@ impl World {
         self.next_request += 2;
         self.open.insert(request, Vec::new());
         self.counts.insert(request, calls.len() as u64);
-        self.handle(Event::Ask(ME, Ask::Cancel(request, named, Which::All)));
+        self.handle(Event::Request {
+            process: ME,
+            request: Request::Cancel { request, ids: named, which: Which::All },
+        });
         let request = RequestId(request.0 + 1);
         self.open.insert(request, ids.clone());
         self.cancelled.insert(request);
-        self.handle(Event::Ask(ME, Ask::Get(request, ids, None)));
+        self.handle(Event::Request { process: ME, request: Request::Get { request, ids, blocks: None } });
         if self.open.contains_key(&request) {
             self.broken.get_or_insert("a cancelled call has no result".into());
         }
@@ -588,7 +619,7 @@ impl World {
             #[cfg(test)]
             self.recorded.push(action.clone());
             match action {
-                Action::Start(process, role, host) => {
+                Action::StartProcess { process, role, host } => {
                     self.processes.insert(process, Process::new(host));
                     if let Role::Actor(actor) = role
                         && let Err(broken) = self.record.actor_starts(process, actor)
@@ -601,7 +632,7 @@ impl World {
                         self.to_kill.insert(process);
                     }
                 }
-                Action::Arm(timer, _) => {
+                Action::Arm { timer, .. } => {
                     self.timers.insert(timer);
                 }
                 Action::Disarm(timer) => {
@@ -609,26 +640,31 @@ impl World {
                         self.broken.get_or_insert(format!("{timer:?} is disarmed in vain"));
                     }
                 }
-                Action::Send(process, message) => {
-                    if let Some(process) = self.processes.get_mut(&process) {
-                        process.inbox.push_back(message);
-                    }
+                Action::Run { process, run } => self.send(process, ToWorker::Run(run)),
+                Action::RetractTasks { process, tasks } => self.send(process, ToWorker::RetractTasks(tasks)),
+                Action::CancelTask { process, task, error } => {
+                    self.send(process, ToWorker::Cancel(task, error))
                 }
-                Action::Reply(ME, request, reply) => self.reply(request, &reply),
-                Action::Reply(process, request, reply) => {
-                    if let Some(process) = self.processes.get_mut(&process) {
-                        process.inbox.push_back(ToWorker::Reply(request, reply));
-                    }
+                Action::Stop(process) => self.send(process, ToWorker::Stop),
+                Action::Reply { process: ME, request, reply } => self.reply(request, &reply),
+                Action::Reply { process, request, reply } => {
+                    self.send(process, ToWorker::Reply(request, reply))
                 }
-                Action::Free(host, _) | Action::FreeSpilled(host, _) if self.network.lost.contains(&host) => {
-                }
-                Action::Free(host, block) | Action::FreeSpilled(host, block) => {
+                Action::Free { host, .. } | Action::FreeSpilled { host, .. }
+                    if self.network.lost.contains(&host) => {}
+                Action::Free { host, block } | Action::FreeSpilled { host, block } => {
                     let broken = &mut self.broken;
                     self.memory.free(host, block, |what| _ = broken.get_or_insert(what));
                 }
                 Action::Copy(copy) => self.network.copies.push(copy),
-                Action::Unobserved(_) | Action::Slots(..) => {}
+                Action::Unobserved(_) | Action::SetCpus { .. } => {}
             }
+        }
+    }
+
+    fn send(&mut self, process: ProcessId, message: ToWorker) {
+        if let Some(process) = self.processes.get_mut(&process) {
+            process.inbox.push_back(message);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::controller::{load_all, load_one, unexpected};
 use crate::link::bell::{Bell, Sleeper};
 use crate::link::channel::Channel;
 use crate::link::ring::{LinkMemory, Side};
-use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId};
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::StoredObject;
 use crate::store::depot::{Depot, Ledger};
 use crate::store::segment::Segment;
@@ -194,15 +194,15 @@ impl Client {
         &self,
         call: &str,
         timeout: Option<Duration>,
-        ask: impl FnOnce(RequestId) -> Ask,
+        ask: impl FnOnce(RequestId) -> Request,
     ) -> Result<Reply> {
         let (request, slot) = self.end.requests.open();
-        self.end.ask(request, call, &FromWorker::Ask(ask(request)));
+        self.end.ask(request, call, &FromWorker::Request(ask(request)));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Only the engine knows what a `wait` still needs: it says what to run meanwhile.
         self.await_answer(&slot, deadline, &[]);
         if !slot.is_done() {
-            self.send(&FromWorker::Ask(Ask::Hurry(request)));
+            self.send(&FromWorker::Request(Request::Expire { request }));
             self.await_answer(&slot, None, &[]);
         }
         self.answer(call, &slot)
@@ -236,13 +236,13 @@ impl Backend for Client {
 
     fn submit(&self, task: TaskSpec) {
         let caller = self.end.actor.get().copied().or_else(current_call);
-        let message = FromWorker::Ask(Ask::Submit(Box::new(task), caller));
+        let message = FromWorker::Request(Request::Submit { spec: Box::new(task), caller });
         let Err(error) = self.end.try_send(&message) else { return };
-        if let FromWorker::Ask(Ask::Submit(task, caller)) = message {
+        if let FromWorker::Request(Request::Submit { spec: task, caller }) = message {
             let error = error.of_call("its arguments").of_function(&task.name);
             let (args, dependencies, borrowed) = Default::default();
             let task = TaskSpec { body: None, args, dependencies, borrowed, ..*task };
-            self.send(&FromWorker::Ask(Ask::Refuse(Box::new(task), caller, error)));
+            self.send(&FromWorker::Request(Request::SubmitFailed { spec: Box::new(task), caller, error }));
         }
     }
 
@@ -250,8 +250,9 @@ impl Backend for Client {
         self.end.cancelled.check()?;
         self.end.check_length(&object)?;
         let id = self.end.ids.reserve(1);
-        self.depot
-            .put(id, object, |stored, views| self.send(&FromWorker::Ask(Ask::Put(id, stored, views))))?;
+        self.depot.put(id, object, |stored, views| {
+            self.send(&FromWorker::Request(Request::Put { id, object: stored, views }))
+        })?;
         Ok(id)
     }
 
@@ -259,7 +260,7 @@ impl Backend for Client {
         self.end.cancelled.check()?;
         // The task that waits, if this thread runs one, gives its slot back meanwhile.
         let blocks = current_call();
-        let ask = |request| FromWorker::Ask(Ask::Get(request, ids.to_vec(), blocks));
+        let ask = |request| FromWorker::Request(Request::Get { request, ids: ids.to_vec(), blocks });
         match self.request("get", ids, ask)? {
             Reply::Values(values) if values.len() == ids.len() => Ok(load_all(&self.depot, ids, &values)),
             _ => Err(unexpected("get")),
@@ -268,7 +269,7 @@ impl Backend for Client {
 
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         self.end.cancelled.check()?;
-        let ask = |request| Ask::Wait {
+        let ask = |request| Request::Wait {
             request,
             ids: ids.to_vec(),
             count: num_returns as u64,
@@ -284,15 +285,15 @@ impl Backend for Client {
     fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>) {
         let depot = self.depot.clone();
         let request = self.end.requests.open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
-        self.send(&FromWorker::Ask(Ask::Get(request, vec![id], None)));
+        self.send(&FromWorker::Request(Request::Get { request, ids: vec![id], blocks: None }));
     }
 
     fn retain(&self, id: DataId) {
-        self.end.post(&FromWorker::Ask(Ask::Retain(id)));
+        self.end.post(&FromWorker::Request(Request::Retain(id)));
     }
 
     fn release(&self, id: DataId) {
-        self.end.post(&FromWorker::Ask(Ask::Release(id)));
+        self.end.post(&FromWorker::Request(Request::Release(id)));
     }
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
@@ -308,7 +309,9 @@ impl Backend for Client {
     }
 
     fn live_objects(&self) -> Result<usize> {
-        match self.request("live_objects", &[], |request| FromWorker::Ask(Ask::LiveObjects(request)))? {
+        match self
+            .request("live_objects", &[], |request| FromWorker::Request(Request::LiveObjects { request }))?
+        {
             Reply::Count(count) => Ok(count as usize),
             _ => Err(unexpected("live_objects")),
         }
@@ -324,7 +327,7 @@ impl Backend for Client {
     /// A call that is to end may still cancel others.
     fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize> {
         let (request, slot) = self.end.requests.open();
-        self.send(&FromWorker::Ask(Ask::Cancel(request, ids.to_vec(), which)));
+        self.send(&FromWorker::Request(Request::Cancel { request, ids: ids.to_vec(), which }));
         task_loop::await_slot(&slot);
         match answer("cancel", slot.take())? {
             Reply::Count(count) => Ok(count as usize),
@@ -333,7 +336,7 @@ impl Backend for Client {
     }
 
     fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>> {
-        let ask = |request| FromWorker::Ask(Ask::Status(request, ids.to_vec()));
+        let ask = |request| FromWorker::Request(Request::Status { request, ids: ids.to_vec() });
         match self.request("status", &[], ask)? {
             Reply::Status(found) if found.len() == ids.len() => Ok(found),
             _ => Err(unexpected("status")),
@@ -341,7 +344,7 @@ impl Backend for Client {
     }
 
     fn workers(&self, at_least: usize, timeout: Option<Duration>) -> Result<Vec<WorkerInfo>> {
-        let ask = |request| Ask::Workers { request, at_least: at_least as u64 };
+        let ask = |request| Request::Workers { request, at_least: at_least as u64 };
         match self.request_until("workers", timeout, ask)? {
             Reply::Workers(workers) => Ok(workers),
             _ => Err(unexpected("workers")),
@@ -353,7 +356,9 @@ impl Backend for Client {
     }
 
     fn end_worker(&self, worker: ProcessId) -> Result<bool> {
-        match self.request("end_worker", &[], |request| FromWorker::Ask(Ask::EndWorker(request, worker)))? {
+        match self.request("end_worker", &[], |request| {
+            FromWorker::Request(Request::EndWorker { request, worker })
+        })? {
             Reply::Count(count) => Ok(count > 0),
             _ => Err(unexpected("end_worker")),
         }

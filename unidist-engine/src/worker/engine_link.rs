@@ -9,7 +9,7 @@ use crate::controller::unexpected;
 use crate::link::channel::Channel;
 use crate::link::ring::LinkMemory;
 use crate::protocol::wire::WireError;
-use crate::protocol::worker::{Ask, FromWorker, Reply, RequestId, ToWorker};
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, ToWorker};
 use crate::store::Block;
 use crate::store::depot::Ledger;
 use crate::store::segment::Segment;
@@ -59,11 +59,11 @@ impl Ledger for EngineLink {
     }
 
     fn map(&self, id: DataId) {
-        self.post(&FromWorker::Ask(Ask::Map(id)));
+        self.post(&FromWorker::Request(Request::PinView(id)));
     }
 
     fn unmap(&self, id: DataId) {
-        self.post(&FromWorker::Ask(Ask::Unmap(id)));
+        self.post(&FromWorker::Request(Request::UnpinView(id)));
     }
 }
 
@@ -156,9 +156,9 @@ impl EngineLink {
                     happened = true;
                     match message {
                         ToWorker::Run(run) => self.tasks.push(run),
-                        ToWorker::Recall(tasks) => {
+                        ToWorker::RetractTasks(tasks) => {
                             let returned = self.tasks.take_back(&tasks);
-                            self.append(&mut channel, &FromWorker::Returned(returned));
+                            self.append(&mut channel, &FromWorker::Retracted(returned));
                         }
                         ToWorker::Cancel(call, why) => match self.tasks.remove(call) {
                             true => {

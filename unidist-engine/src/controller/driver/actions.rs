@@ -31,15 +31,20 @@ impl Driver {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
-                Action::Start(process, role, host) => self.start(process, role != Role::Pool, host),
-                Action::Send(process, message) => self.send(process, &message),
-                Action::Reply(process, request, reply) => self.reply(process, request, reply),
-                Action::Slots(host, cpus) => self.set_slots(host, cpus),
-                Action::Free(host, block) => self.free(host, block),
-                Action::FreeSpilled(host, block) => self.free_spilled(host, block),
+                Action::StartProcess { process, role, host } => self.start(process, role != Role::Pool, host),
+                Action::Run { process, run } => self.send(process, &ToWorker::Run(run)),
+                Action::RetractTasks { process, tasks } => self.send(process, &ToWorker::RetractTasks(tasks)),
+                Action::CancelTask { process, task, error } => {
+                    self.send(process, &ToWorker::Cancel(task, error))
+                }
+                Action::Stop(process) => self.send(process, &ToWorker::Stop),
+                Action::Reply { process, request, reply } => self.reply(process, request, reply),
+                Action::SetCpus { host, cpus } => self.set_slots(host, cpus),
+                Action::Free { host, block } => self.free(host, block),
+                Action::FreeSpilled { host, block } => self.free_spilled(host, block),
                 Action::Copy(copy) => self.copy(copy),
                 Action::Kill(process) => self.kill(process),
-                Action::Arm(timer, time) => self.timers.arm(timer, time),
+                Action::Arm { timer, after: time } => self.timers.arm(timer, time),
                 Action::Disarm(timer) => self.timers.disarm(timer),
                 Action::Unobserved(error) => log::error!("nobody can see this failure: {error}"),
             }
@@ -103,11 +108,11 @@ impl Driver {
         match message {
             ToWorker::Run(run) => {
                 let error = error.of_call("the call with the values it needs");
-                self.outcomes.push_back(Event::Done(process, run.id, Err(error)));
+                self.outcomes.push_back(Event::Done { process, task: run.id, result: Err(error) });
             }
             ToWorker::Reply(request, reply) if !matches!(reply, Reply::Failed(_)) => {
                 let call = if let Reply::Values(values) = reply {
-                    self.outcomes.push_back(Event::Unanswered(process, values.clone()));
+                    self.outcomes.push_back(Event::ReplyUndelivered { process, values: values.clone() });
                     "get"
                 } else {
                     "wait"

@@ -172,7 +172,9 @@ impl Driver {
     fn refuse(&mut self, wants: Wants, error: Error) {
         match wants {
             Wants::Block(process, request, _) => self.reply(process, request, Reply::Failed(error)),
-            Wants::Copy(copy) => self.outcomes.push_back(Event::Copied(copy.transfer, Err(error.into()))),
+            Wants::Copy(copy) => {
+                self.outcomes.push_back(Event::Copied { transfer: copy.transfer, result: Err(error.into()) })
+            }
         }
     }
 
@@ -193,7 +195,7 @@ impl Driver {
             Wants::Copy(copy) if copy.to == lost || copy.from == lost => {
                 let text = format!("{lost} was lost before object {} was copied", copy.id);
                 let error = TaskError::new(ErrorKind::ObjectLost, text);
-                outcomes.push_back(Event::Copied(copy.transfer, Err(error)));
+                outcomes.push_back(Event::Copied { transfer: copy.transfer, result: Err(error) });
                 false
             }
             Wants::Copy(_) => true,

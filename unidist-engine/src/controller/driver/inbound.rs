@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::network::HostId;
-use crate::protocol::worker::{Ask, FromWorker, Reply};
+use crate::protocol::worker::{FromWorker, Reply, Request};
 use crate::scheduler::Event;
 use crate::store::StoredObject;
 use unidist_common::ProcessId;
@@ -30,23 +30,23 @@ impl Driver {
             return self.break_link(at, "it names new objects that are not its own");
         }
         match message {
-            FromWorker::Ask(Ask::Put(id, object, views)) => {
+            FromWorker::Request(Request::Put { id, object, views }) => {
                 if views as usize > 1 + object.buffers.len() {
                     return self.break_link(at, "it claims more views of an object than that has parts");
                 }
                 if self.accept(at, std::slice::from_ref(&object)) {
-                    self.handle(Event::Ask(process, Ask::Put(id, object, views)));
+                    self.handle(Event::Request { process, request: Request::Put { id, object, views } });
                 }
             }
-            FromWorker::Ask(ask) => self.handle(Event::Ask(process, ask)),
+            FromWorker::Request(ask) => self.handle(Event::Request { process, request: ask }),
             FromWorker::Done(task, result) => {
                 if result.as_ref().map_or(true, |objects| self.accept(at, objects)) {
-                    self.handle(Event::Done(process, task, result));
+                    self.handle(Event::Done { process, task, result });
                 }
             }
-            FromWorker::Returned(tasks) => self.handle(Event::Returned(process, tasks)),
-            FromWorker::Yield(task) => self.handle(Event::Yield(process, task)),
-            FromWorker::Started(call) => self.handle(Event::Started(process, call)),
+            FromWorker::Retracted(tasks) => self.handle(Event::Retracted { process, tasks }),
+            FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
+            FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
             FromWorker::Allocate(..) | FromWorker::StoreUsage(_) => self.hear_of_store(process, message),
             FromWorker::GiveBack(block) => match self.links[at].drafts.remove(&block.offset) {
                 Some(len) if len == block.len => self.free(self.links[at].host(), block),

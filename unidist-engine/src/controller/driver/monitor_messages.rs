@@ -74,7 +74,7 @@ impl Driver {
                 let remote = self.hosts.as_mut().and_then(|hosts| hosts.get(from));
                 let spilled = remote.map_or(Ok(None), |remote| remote.store.spilled(id, result))?;
                 if let Some(moved) = spilled {
-                    self.handle(Event::Spilled(from, id, moved));
+                    self.handle(Event::Spilled { host: from, id, object: moved });
                 }
             }
             FromMonitor::Looked => {
@@ -140,7 +140,7 @@ impl Driver {
         hosts.tell_others(host, &ToMonitor::Forget(host));
         self.links.retain(|link| link.host() != host);
         self.by_process = self.links.iter().enumerate().map(|(at, link)| (link.process, at)).collect();
-        self.handle(Event::HostLost(host, format!("host {name} was lost: {why}")));
+        self.handle(Event::HostLost { host, cause: format!("host {name} was lost: {why}") });
         self.drop_deferred(host);
         self.lose_copies(host, &name);
     }

@@ -9,7 +9,7 @@ use crate::launch::LaunchCommand;
 use crate::link::channel::Channel;
 use crate::link::handshake::Welcome;
 use crate::link::ring::{LinkMemory, Side, Writer};
-use crate::protocol::worker::{Ask, FromWorker, MOST_RETURNS, Reply, RequestId, Run, ToWorker, Value};
+use crate::protocol::worker::{FromWorker, MOST_RETURNS, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::scheduler::{HostLimits, Limits};
 use crate::store::arena::Arena;
 use crate::store::segment::{HEADER, Segment};
@@ -109,13 +109,13 @@ impl Engine {
     fn submit(&self, argument: usize) -> DataId {
         let spec = call(self.ids.reserve(1), argument);
         let id = spec.id();
-        self.inbox.ask(Ask::Submit(Box::new(spec), None));
+        self.inbox.ask(Request::Submit { spec: Box::new(spec), caller: None });
         id
     }
 
     fn get(&self, id: DataId) -> Arc<Slot> {
         let (request, slot) = self.requests.open();
-        self.inbox.ask(Ask::Get(request, vec![id], None));
+        self.inbox.ask(Request::Get { request, ids: vec![id], blocks: None });
         slot
     }
 
@@ -201,12 +201,12 @@ fn an_answer_that_cannot_be_sent_is_an_error() {
     let ids: Vec<_> = (0..LIMIT / 10)
         .map(|_| {
             let id = workers[0].ids.reserve(1);
-            workers[0].say(&FromWorker::Ask(Ask::Put(id, small(), 0)));
+            workers[0].say(&FromWorker::Request(Request::Put { id, object: small(), views: 0 }));
             id
         })
         .collect();
     let request = RequestId(3);
-    workers[0].say(&FromWorker::Ask(Ask::Get(request, ids.clone(), None)));
+    workers[0].say(&FromWorker::Request(Request::Get { request, ids: ids.clone(), blocks: None }));
     engine.driver.turn();
     match workers[0].channel.receive() {
         Ok(Some(ToWorker::Reply(RequestId(3), Reply::Failed(Error::InvalidArgument { call, message })))) => {
@@ -215,7 +215,7 @@ fn an_answer_that_cannot_be_sent_is_an_error() {
         }
         other => panic!("{other:?}"),
     }
-    workers[0].say(&FromWorker::Ask(Ask::Get(request, ids[..3].to_vec(), None)));
+    workers[0].say(&FromWorker::Request(Request::Get { request, ids: ids[..3].to_vec(), blocks: None }));
     engine.driver.turn();
     let reply = workers[0].channel.receive();
     assert!(matches!(reply, Ok(Some(ToWorker::Reply(_, Reply::Values(values)))) if values.len() == 3));
@@ -226,8 +226,12 @@ fn a_call_that_its_caller_could_not_send_fails() {
     let (mut engine, mut workers) = Engine::start(1);
     let spec = call(workers[0].ids.reserve(1), 0);
     let (id, error) = (spec.id(), TaskError::new(ErrorKind::Encode, "too long"));
-    workers[0].say(&FromWorker::Ask(Ask::Refuse(Box::new(spec), None, error.clone())));
-    workers[0].say(&FromWorker::Ask(Ask::Get(RequestId(1), vec![id], None)));
+    workers[0].say(&FromWorker::Request(Request::SubmitFailed {
+        spec: Box::new(spec),
+        caller: None,
+        error: error.clone(),
+    }));
+    workers[0].say(&FromWorker::Request(Request::Get { request: RequestId(1), ids: vec![id], blocks: None }));
     engine.driver.turn();
     match workers[0].channel.receive() {
         Ok(Some(ToWorker::Reply(_, Reply::Values(values)))) => match &values[..] {
@@ -280,15 +284,32 @@ fn what_is_not_its_own_breaks_the_link() {
     let foreign = Block { offset: HEADER, len: 64 };
     let stolen = StoredObject { header: Blob::Shared(foreign), buffers: vec![], borrowed: vec![] };
     is_cast_out(|worker, _| worker.say(&FromWorker::GiveBack(foreign)));
-    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Put(worker.ids.reserve(1), stolen.clone(), 0))));
+    is_cast_out(|worker, _| {
+        worker.say(&FromWorker::Request(Request::Put {
+            id: worker.ids.reserve(1),
+            object: stolen.clone(),
+            views: 0,
+        }))
+    });
     is_cast_out(|worker, other| worker.say(&FromWorker::Done(other, Ok(vec![stolen.clone()]))));
     let theirs = IdSource::new(ProcessId::CONTROLLER);
     let error = TaskError::new(ErrorKind::Encode, "too long");
-    is_cast_out(|worker, _| worker.say(&FromWorker::Ask(Ask::Put(theirs.reserve(1), small(), 0))));
     is_cast_out(|worker, _| {
-        worker.say(&FromWorker::Ask(Ask::Submit(Box::new(call(theirs.reserve(1), 0)), None)))
+        worker.say(&FromWorker::Request(Request::Put { id: theirs.reserve(1), object: small(), views: 0 }))
     });
-    let refuse = |spec, error: &TaskError| FromWorker::Ask(Ask::Refuse(Box::new(spec), None, error.clone()));
+    is_cast_out(|worker, _| {
+        worker.say(&FromWorker::Request(Request::Submit {
+            spec: Box::new(call(theirs.reserve(1), 0)),
+            caller: None,
+        }))
+    });
+    let refuse = |spec, error: &TaskError| {
+        FromWorker::Request(Request::SubmitFailed {
+            spec: Box::new(spec),
+            caller: None,
+            error: error.clone(),
+        })
+    };
     is_cast_out(|worker, _| worker.say(&refuse(call(theirs.reserve(1), 0), &error)));
     is_cast_out(|worker, _| {
         let mut spec = call(worker.ids.reserve(1), 0);

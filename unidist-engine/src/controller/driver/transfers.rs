@@ -46,7 +46,7 @@ impl Copy {
 
     fn failure(&self, why: &str) -> Event {
         let text = format!("object {} cannot be copied from {} to {}: {why}", self.id, self.from, self.to);
-        Event::Copied(self.transfer, Err(TaskError::new(ErrorKind::ObjectLost, text)))
+        Event::Copied { transfer: self.transfer, result: Err(TaskError::new(ErrorKind::ObjectLost, text)) }
     }
 }
 
@@ -58,7 +58,7 @@ impl Driver {
             self.outcomes.push_back(copy.failure("one of the two is not part of the session"));
         } else if copy.lens().next().is_none() {
             let object = (*copy.object).clone();
-            self.outcomes.push_back(Event::Copied(copy.transfer, Ok(object)));
+            self.outcomes.push_back(Event::Copied { transfer: copy.transfer, result: Ok(object) });
         } else {
             self.allocate_for_copy(copy);
         }
@@ -155,7 +155,7 @@ impl Driver {
             Ok(()) => {
                 let mut blocks = blocks.into_iter();
                 let object = copy.object.placed(|block| blocks.next().unwrap_or(block));
-                return self.outcomes.push_back(Event::Copied(transfer, Ok(object)));
+                return self.outcomes.push_back(Event::Copied { transfer, result: Ok(object) });
             }
             Err(why) => copy.failure(&why),
         };

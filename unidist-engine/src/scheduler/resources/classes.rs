@@ -1,6 +1,6 @@
 //! Which classes of calls there are.
 
-use super::{Class, Request, Resources};
+use super::{Class, ResourceRequest, Resources};
 use crate::scheduler::groups::GroupId;
 use rustc_hash::FxHashSet;
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 pub(super) const FEW_CLASSES: usize = 64;
 
 impl Resources {
-    pub(super) fn intern(&mut self, request: Request) -> Class {
+    pub(super) fn intern(&mut self, request: ResourceRequest) -> Class {
         if let Some(class) = self.classes.get(&request) {
             return *class;
         }

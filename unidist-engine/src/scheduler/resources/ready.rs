@@ -1,6 +1,6 @@
 //! The calls that are ready, in line for resources.
 
-use super::{Class, Request, Resources};
+use super::{Class, ResourceRequest, Resources};
 use crate::network::HostId;
 use crate::scheduler::groups::GroupId;
 use rustc_hash::FxHashSet;
@@ -150,7 +150,7 @@ impl HeldBack {
         self.cpus_of.contains(&host)
     }
 
-    fn holds(&self, class: Class, request: &Request) -> bool {
+    fn holds(&self, class: Class, request: &ResourceRequest) -> bool {
         let needs_held = |host: HostId| self.cpus_of.contains(&host);
         self.classes.contains(&class)
             || request.cpus > 0 && (self.all_cpus || request.host.is_some_and(needs_held))

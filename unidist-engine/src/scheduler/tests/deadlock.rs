@@ -73,7 +73,7 @@ fn a_wait_without_a_limit_closes_a_circle_too() {
     let w = c.where_is(task);
     let mut wait = |ids: &[DataId], count, timed| {
         let blocks = Some(task);
-        c.ask(w, |request| Ask::Wait { request, ids: ids.to_vec(), count, timed, blocks })
+        c.ask(w, |request| Request::Wait { request, ids: ids.to_vec(), count, timed, blocks })
     };
     let limited = wait(&behind, 1, true);
     let one_may_end = wait(&[behind[0], other, behind[1]], 1, false);
@@ -90,7 +90,7 @@ fn a_cancelled_holder_waits_for_what_runs_on_top_of_it() {
     let on_top = c.submit_from(w, |_| {});
     c.get(w, &[on_top], Some(holder));
     assert_eq!(c.last_run().1.id, on_top);
-    c.ask(ME, |request| Ask::Cancel(request, vec![holder], Which::All));
+    c.ask(ME, |request| Request::Cancel { request, ids: vec![holder], which: Which::All });
     let starved = c.submit_from(w, needs_gpu);
     let request = c.get(w, &[starved], Some(on_top));
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))), "{:?}", c.reply(request));

@@ -15,13 +15,13 @@ fn run_all(c: &mut Cluster) -> Vec<DataId> {
     let mut order = Vec::new();
     loop {
         let recalls = c.sent.iter().filter_map(|(process, message)| match message {
-            ToWorker::Recall(calls) => Some((*process, calls.clone())),
+            Sent::RetractTasks(calls) => Some((*process, calls.clone())),
             _ => None,
         });
         let recalls: Vec<_> = recalls.collect();
-        c.sent.retain(|(_, message)| !matches!(message, ToWorker::Recall(_)));
+        c.sent.retain(|(_, message)| !matches!(message, Sent::RetractTasks(_)));
         for (process, calls) in recalls {
-            c.handle(Event::Returned(process, calls));
+            c.handle(Event::Retracted { process, tasks: calls });
         }
         let running = c
             .scheduler
@@ -111,7 +111,10 @@ fn a_limit_holds_for_calls_that_run_on_top_of_others() {
         let mut spec = c.spec(at);
         of(1, 1)(&mut spec);
         let child = spec.id();
-        c.handle(Event::Ask(at, Ask::Submit(Box::new(spec), None)));
+        c.handle(Event::Request {
+            process: at,
+            request: Request::Submit { spec: Box::new(spec), caller: None },
+        });
         c.get(at, &[child], Some(parent));
         child
     });

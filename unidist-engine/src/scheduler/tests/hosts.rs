@@ -16,7 +16,10 @@ fn cluster(hosts: usize, cpus: usize) -> Cluster {
 fn put(c: &mut Cluster) -> DataId {
     let id = DataId::new(ME, c.next);
     c.next += 10;
-    c.handle(Event::Ask(ME, Ask::Put(id, shared(64 * c.next), 0)));
+    c.handle(Event::Request {
+        process: ME,
+        request: Request::Put { id, object: shared(64 * c.next), views: 0 },
+    });
     id
 }
 
@@ -38,7 +41,7 @@ fn busy(c: &mut Cluster, host: HostId) -> DataId {
 fn arrive(c: &mut Cluster) -> Copy {
     let copy = c.copies.remove(0);
     let object = shared(1 << 20 | copy.transfer.0 << 8);
-    c.handle(Event::Copied(copy.transfer, Ok(object)));
+    c.handle(Event::Copied { transfer: copy.transfer, result: Ok(object) });
     copy
 }
 
@@ -107,7 +110,7 @@ fn a_result_comes_to_the_program_when_it_asks() {
     let mut c = cluster(2, 1);
     let near = busy(&mut c, HERE);
     let far = busy(&mut c, THERE);
-    c.handle(Event::Done(c.where_is(far), far, Ok(vec![shared(4096)])));
+    c.handle(Event::Done { process: c.where_is(far), task: far, result: Ok(vec![shared(4096)]) });
     let ready = c.ask(ME, |request| wait_for(request, &[far], 1));
     assert!(c.reply(ready).is_some() && c.copies.is_empty(), "to wait is not to read");
     let [one, two] = [c.get(ME, &[far, near, far], None), c.get(ME, &[far], None)];
@@ -126,7 +129,7 @@ fn a_call_for_which_there_is_no_room_runs_elsewhere() {
     let far = c.task_on(argument);
     let full = || TaskError::from(unidist_common::Error::from(StoreFull::new(64, 1, 1)));
     let copy = c.copies.remove(0);
-    c.handle(Event::Copied(copy.transfer, Err(full())));
+    c.handle(Event::Copied { transfer: copy.transfer, result: Err(full()) });
     assert_eq!(host_of(&c, far), HERE, "it waits where its argument is");
     let again = c.task_on(argument);
     assert_eq!(ways(&c), [(HERE, THERE)], "there may be room later");
@@ -142,7 +145,7 @@ fn a_call_for_which_there_is_no_room_runs_elsewhere() {
     let mut tried = 0;
     while let Some(copy) = c.copies.pop() {
         tried += 1;
-        c.handle(Event::Copied(copy.transfer, Err(full())));
+        c.handle(Event::Copied { transfer: copy.transfer, result: Err(full()) });
     }
     assert_eq!((tried, c.error(stuck).kind), (3, ErrorKind::StoreFull));
 }
@@ -175,7 +178,7 @@ fn a_lost_host_takes_what_was_there_alone() {
     let inner = c.task();
     let mut result = shared(4096);
     result.borrowed.push(inner);
-    c.handle(Event::Done(c.where_is(lost_result), lost_result, Ok(vec![result])));
+    c.handle(Event::Done { process: c.where_is(lost_result), task: lost_result, result: Ok(vec![result]) });
     let retried = c.submit(|spec| spec.options = options);
     assert_eq!(host_of(&c, retried), THERE);
     let waits = c.submit(|spec| {
@@ -184,7 +187,7 @@ fn a_lost_host_takes_what_was_there_alone() {
     });
     let unlucky = c.task_on(lost_result);
     let copied = put(&mut c);
-    c.handle(Event::HostLost(THERE, "no sign of it for 30 s".into()));
+    c.handle(Event::HostLost { host: THERE, cause: "no sign of it for 30 s".into() });
     let error = c.error(lost_result);
     assert_eq!(error.kind, ErrorKind::ObjectLost);
     assert!(error.message.contains("`f` made") && error.message.contains("no sign of it"), "{error}");
@@ -204,12 +207,12 @@ fn a_copy_elsewhere_is_enough() {
     let mut c = cluster(3, 1);
     let _near = busy(&mut c, HERE);
     let far = busy(&mut c, THERE);
-    c.handle(Event::Done(c.where_is(far), far, Ok(vec![shared(4096)])));
+    c.handle(Event::Done { process: c.where_is(far), task: far, result: Ok(vec![shared(4096)]) });
     let request = c.get(ME, &[far], None);
     let copy = c.copies.remove(0);
-    c.handle(Event::HostLost(THERE, "cut".into()));
+    c.handle(Event::HostLost { host: THERE, cause: "cut".into() });
     assert!(c.reply(request).is_none(), "the copy may have come through");
-    c.handle(Event::Copied(copy.transfer, Ok(shared(8192))));
+    c.handle(Event::Copied { transfer: copy.transfer, result: Ok(shared(8192)) });
     assert!(matches!(c.reply(request), Some(Reply::Values(values)) if matches!(values[0], Value::Ready(_))));
     let other = c.task_on(far);
     assert_eq!(ways(&c), [(HERE, HostId::new(2))]);
@@ -235,7 +238,7 @@ fn what_is_asked_for_must_be_on_one_host() {
     let waits = c.submit(|spec| spec.options = disk());
     let free = c.task();
     assert_eq!(host_of(&c, free), HERE, "it does not wait for another's resource");
-    c.handle(Event::HostLost(THERE, "cut".into()));
+    c.handle(Event::HostLost { host: THERE, cause: "cut".into() });
     assert_eq!(c.error(waits).kind, ErrorKind::Unsatisfiable);
 }
 
@@ -253,14 +256,14 @@ fn an_idle_host_takes_over_what_it_may_run() {
     );
     end(&mut c, far);
     let (_, message) = c.sent.last().unwrap();
-    let ToWorker::Recall(calls) = message else { panic!("{message:?}") };
+    let Sent::RetractTasks(calls) = message else { panic!("{message:?}") };
     assert_eq!(calls.len(), 2, "as many as may fetch what they need");
 }
 
 /// The workers of a host end, and no process can be started there any more.
 fn start_nothing_more(c: &mut Cluster, host: HostId) {
     while let Some(process) = c.scheduler.hosts[host.place()].pool.first().copied() {
-        c.handle(Event::Lost(process, "it ended".into(), vec![]));
+        c.handle(Event::Lost { process, cause: "it ended".into(), undelivered: vec![] });
     }
     assert!(c.scheduler.hosts[host.place()].failed_starts >= MAX_FAILED_STARTS);
 }

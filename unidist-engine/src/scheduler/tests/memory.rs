@@ -7,7 +7,7 @@ use unidist_common::{HeldBy, StoreHolder};
 fn put(c: &mut Cluster, offset: u64) -> DataId {
     let id = DataId::new(ME, c.next);
     c.next += 10;
-    c.handle(Event::Ask(ME, Ask::Put(id, shared(offset), 0)));
+    c.handle(Event::Request { process: ME, request: Request::Put { id, object: shared(offset), views: 0 } });
     id
 }
 
@@ -19,11 +19,11 @@ fn victims(c: &Cluster) -> Vec<DataId> {
 
 fn spill(c: &mut Cluster, id: DataId, to: u64) {
     let moved = StoredObject { header: Blob::Spilled(Block { offset: to, len: 64 }), ..object(vec![]) };
-    c.handle(Event::Spilled(HostId::CONTROLLER, id, moved));
+    c.handle(Event::Spilled { host: HostId::CONTROLLER, id, object: moved });
 }
 
 fn unmap(c: &mut Cluster, process: ProcessId, id: DataId) {
-    c.handle(Event::Ask(process, Ask::Unmap(id)));
+    c.handle(Event::Request { process, request: Request::UnpinView(id) });
 }
 
 fn assert_nothing_is_left(c: &Cluster) {
@@ -36,7 +36,10 @@ fn what_was_used_the_longest_ago_leaves_first() {
     let mut c = Cluster::new(1);
     let [a, b] = [put(&mut c, 4096), put(&mut c, 8192)];
     let small = DataId::new(ME, 1000);
-    c.handle(Event::Ask(ME, Ask::Put(small, object(vec![]), 0)));
+    c.handle(Event::Request {
+        process: ME,
+        request: Request::Put { id: small, object: object(vec![]), views: 0 },
+    });
     assert_eq!(victims(&c), [a, b], "what travels in messages takes no memory");
     c.get(ME, &[a], None);
     assert_eq!(victims(&c), [b], "a view keeps it where it is, from the answer on");
@@ -92,7 +95,7 @@ fn a_call_keeps_its_arguments_until_its_process_is_done_with_it() {
     assert_eq!(victims(&c), []);
     c.release(argument);
     // The worker has a view before it says that the call has ended.
-    c.handle(Event::Ask(w, Ask::Map(argument)));
+    c.handle(Event::Request { process: w, request: Request::PinView(argument) });
     c.done(w, call);
     assert!(victims(&c).is_empty() && c.freed.is_empty());
     unmap(&mut c, w, argument);
@@ -114,7 +117,7 @@ fn a_call_that_has_failed_already_keeps_them_too() {
     assert_eq!(c.error(call).kind, ErrorKind::ActorDied);
     [argument, call, actor].into_iter().for_each(|id| c.release(id));
     assert!(victims(&c).is_empty() && c.freed.is_empty(), "the process may come to it still");
-    c.handle(Event::Lost(w, "it ended".into(), vec![]));
+    c.handle(Event::Lost { process: w, cause: "it ended".into(), undelivered: vec![] });
     assert_eq!(c.freed, [Block { offset: 4096, len: 64 }]);
     assert_nothing_is_left(&c);
 }
@@ -129,7 +132,7 @@ fn what_comes_back_unstarted_is_in_use_no_more() {
     let signal = c.call(actor);
     c.get(w, &[signal], Some(parent));
     assert_eq!((c.where_is(call), victims(&c)), (w, vec![]));
-    c.handle(Event::Returned(w, vec![call]));
+    c.handle(Event::Retracted { process: w, tasks: vec![call] });
     assert_eq!(victims(&c), [argument]);
     let spare = c.join_all()[0];
     assert_eq!((c.where_is(call), victims(&c)), (spare, vec![]));
@@ -142,8 +145,8 @@ fn a_lost_process_gives_its_views_back() {
     let call = c.task_on(id);
     let w = c.where_is(call);
     c.get(w, &[id, id], None);
-    c.handle(Event::Ask(w, Ask::Map(id)));
-    c.handle(Event::Lost(w, "killed".into(), vec![]));
+    c.handle(Event::Request { process: w, request: Request::PinView(id) });
+    c.handle(Event::Lost { process: w, cause: "killed".into(), undelivered: vec![] });
     assert_eq!(victims(&c), [id]);
     c.get(w, &[id], None); // from beyond the grave
     assert_eq!(victims(&c), [id]);
@@ -161,7 +164,7 @@ fn views_that_a_process_does_not_have_are_not_given_back() {
     unmap(&mut c, ME, id);
     unmap(&mut c, ME, id);
     assert_eq!(victims(&c), [id]);
-    c.handle(Event::Ask(ME, Ask::Map(DataId::new(ME, 999)))); // of nothing
+    c.handle(Event::Request { process: ME, request: Request::PinView(DataId::new(ME, 999)) }); // of nothing
     c.release(id);
     assert_nothing_is_left(&c);
 }
@@ -170,9 +173,9 @@ fn views_that_a_process_does_not_have_are_not_given_back() {
 fn a_put_comes_with_its_views_and_one_that_is_refused_leaves_nothing() {
     let mut c = Cluster::new(1);
     let id = DataId::new(ME, 500);
-    c.handle(Event::Ask(ME, Ask::Put(id, shared(4096), 2)));
+    c.handle(Event::Request { process: ME, request: Request::Put { id, object: shared(4096), views: 2 } });
     assert_eq!(victims(&c), []);
-    c.handle(Event::Ask(ME, Ask::Put(id, shared(8192), 0)));
+    c.handle(Event::Request { process: ME, request: Request::Put { id, object: shared(8192), views: 0 } });
     assert_eq!(c.freed, [Block { offset: 8192, len: 64 }], "the id was taken");
     unmap(&mut c, ME, id);
     c.release(id);
@@ -190,9 +193,12 @@ fn holders_are_named_by_what_they_do() {
     let w = c.where_is(running);
     c.get(w, &[ids[1]], None);
     let outer = DataId::new(ME, 700);
-    c.handle(Event::Ask(ME, Ask::Put(outer, object(vec![ids[2]]), 0)));
+    c.handle(Event::Request {
+        process: ME,
+        request: Request::Put { id: outer, object: object(vec![ids[2]]), views: 0 },
+    });
     c.release(ids[2]);
-    c.handle(Event::Ask(w, Ask::Retain(ids[3])));
+    c.handle(Event::Request { process: w, request: Request::Retain(ids[3]) });
     c.release(ids[3]);
     spill(&mut c, ids[3], 0);
     let mut holders = c.scheduler.memory_holders(HostId::CONTROLLER);
@@ -215,7 +221,7 @@ fn an_answer_that_could_not_be_sent_brings_no_views() {
     c.get(w, &[b], None);
     let request = c.get(w, &[a, b, a], None);
     let Some(Reply::Values(values)) = c.reply(request).cloned() else { panic!("no answer") };
-    c.handle(Event::Unanswered(w, values));
+    c.handle(Event::ReplyUndelivered { process: w, values });
     assert_eq!(victims(&c), [a], "the view that it had before stays");
     unmap(&mut c, w, b);
     [a, b].into_iter().for_each(|id| c.release(id));

@@ -9,11 +9,11 @@ fn only(worker: ProcessId) -> impl FnOnce(&mut TaskSpec) {
 /// The calls that this worker was asked for and gives back, as it has started none of them.
 fn give_back(c: &mut Cluster, worker: ProcessId) -> Vec<DataId> {
     let recalled = c.sent.iter().rev().find_map(|(process, message)| match message {
-        ToWorker::Recall(calls) if *process == worker => Some(calls.clone()),
+        Sent::RetractTasks(calls) if *process == worker => Some(calls.clone()),
         _ => None,
     });
     let recalled = recalled.expect("calls are asked back");
-    c.handle(Event::Returned(worker, recalled.clone()));
+    c.handle(Event::Retracted { process: worker, tasks: recalled.clone() });
     recalled
 }
 
@@ -25,7 +25,7 @@ fn they_go_to_their_worker_and_stay_there() {
     let second = c.submit(only(two));
     assert_eq!((c.where_is(first), c.where_is(second)), (two, two));
     assert!(
-        !c.sent.iter().any(|(_, message)| matches!(message, ToWorker::Recall(_))),
+        !c.sent.iter().any(|(_, message)| matches!(message, Sent::RetractTasks(_))),
         "the idle one takes none"
     );
     let free = c.task();
@@ -49,7 +49,7 @@ fn without_their_worker_they_fail() {
         let options = TaskOptions { worker: Some(two), max_retries: Some(2), ..Default::default() };
         spec.options = Arc::new(options);
     });
-    c.handle(Event::Lost(two, "it was killed".into(), vec![]));
+    c.handle(Event::Lost { process: two, cause: "it was killed".into(), undelivered: vec![] });
     let (died, gone) = (ErrorKind::WorkerDied, ErrorKind::WorkerGone);
     for (call, kind) in [(running, died), (waiting, gone), (retried, gone)] {
         let error = c.error(call);
@@ -122,7 +122,7 @@ fn what_cannot_be_sent_ahead_keeps_others_from_it_once() {
         !c.runs().iter().any(|(_, call)| later.contains(call)),
         "nothing is sent ahead only to be asked back"
     );
-    assert!(!c.sent.iter().any(|(_, message)| matches!(message, ToWorker::Recall(_))));
+    assert!(!c.sent.iter().any(|(_, message)| matches!(message, Sent::RetractTasks(_))));
     c.done(one, running);
     assert!(c.runs().contains(&(one, waits)));
 }
@@ -135,7 +135,7 @@ fn one_that_its_host_cannot_serve_any_more_fails() {
         let options = TaskOptions { worker: Some(worker(1)), num_cpus: Some(2.0), ..Default::default() };
         spec.options = Arc::new(options);
     });
-    c.ask(ME, |request| Ask::EndWorker(request, worker(2)));
+    c.ask(ME, |request| Request::EndWorker { request, worker: worker(2) });
     c.done(worker(1), running);
     assert_eq!(c.error(wants_two).kind, ErrorKind::Unsatisfiable);
 }
@@ -158,9 +158,9 @@ fn one_runs_on_top_of_an_asynchronous_task_that_waits_for_it() {
     let parent = c.submit(only(worker(1)));
     let child = c.submit_from(worker(1), only(worker(1)));
     c.get(worker(1), &[child], None);
-    c.handle(Event::Yield(worker(1), parent));
-    if let Some(ToWorker::Recall(calls)) = c.sent.iter().rev().map(|(_, message)| message.clone()).next() {
-        c.handle(Event::Returned(worker(1), calls));
+    c.handle(Event::Yield { process: worker(1), task: parent });
+    if let Some(Sent::RetractTasks(calls)) = c.sent.iter().rev().map(|(_, message)| message.clone()).next() {
+        c.handle(Event::Retracted { process: worker(1), tasks: calls });
     }
     let (at, run) = c.last_run();
     assert_eq!((at, run.id, run.nested), (worker(1), child, true));

@@ -13,19 +13,19 @@ fn workers_of(reply: Option<&Reply>) -> Vec<u32> {
 #[test]
 fn workers_are_listed_and_awaited() {
     let mut c = Cluster::new(2);
-    let now = c.ask(ME, |request| Ask::Workers { request, at_least: 0 });
+    let now = c.ask(ME, |request| Request::Workers { request, at_least: 0 });
     assert_eq!(workers_of(c.reply(now)), [1, 2]);
-    c.handle(Event::Lost(worker(1), "it was killed".into(), vec![]));
-    let now = c.ask(ME, |request| Ask::Workers { request, at_least: 1 });
+    c.handle(Event::Lost { process: worker(1), cause: "it was killed".into(), undelivered: vec![] });
+    let now = c.ask(ME, |request| Request::Workers { request, at_least: 1 });
     assert_eq!(workers_of(c.reply(now)), [2]);
-    let both = c.ask(ME, |request| Ask::Workers { request, at_least: 2 });
-    let hurried = c.ask(ME, |request| Ask::Workers { request, at_least: 2 });
+    let both = c.ask(ME, |request| Request::Workers { request, at_least: 2 });
+    let hurried = c.ask(ME, |request| Request::Workers { request, at_least: 2 });
     assert_eq!((c.reply(both), c.reply(hurried)), (None, None));
-    c.handle(Event::Ask(ME, Ask::Hurry(hurried)));
+    c.handle(Event::Request { process: ME, request: Request::Expire { request: hurried } });
     assert_eq!(workers_of(c.reply(hurried)), [2]);
     c.join_all();
     assert_eq!(workers_of(c.reply(both)), [2, 3]);
-    let never = c.ask(ME, |request| Ask::Workers { request, at_least: 9 });
+    let never = c.ask(ME, |request| Request::Workers { request, at_least: 9 });
     assert_eq!(workers_of(c.reply(never)), [2, 3], "no more are on their way");
 }
 
@@ -33,13 +33,13 @@ fn workers_are_listed_and_awaited() {
 fn workers_that_are_being_killed_will_be_replaced() {
     let mut c = Cluster::new(1);
     let hangs = c.task();
-    c.ask(ME, |request| Ask::Cancel(request, vec![hangs], Which::All));
+    c.ask(ME, |request| Request::Cancel { request, ids: vec![hangs], which: Which::All });
     let (grace, _) = c.armed.pop().expect("it has some time");
     c.handle(Event::Expired(grace));
     assert_eq!(c.killed, [worker(1)]);
-    let one = c.ask(ME, |request| Ask::Workers { request, at_least: 1 });
+    let one = c.ask(ME, |request| Request::Workers { request, at_least: 1 });
     assert_eq!(c.reply(one), None);
-    c.handle(Event::Lost(worker(1), "it was killed".into(), vec![]));
+    c.handle(Event::Lost { process: worker(1), cause: "it was killed".into(), undelivered: vec![] });
     assert_eq!(c.reply(one), None);
     c.join_all();
     assert_eq!(workers_of(c.reply(one)), [2]);
@@ -53,19 +53,22 @@ fn a_worker_ends_with_its_slot() {
     let two = c.submit(|spec| {
         spec.options = Arc::new(TaskOptions { num_cpus: Some(2.0), ..Default::default() });
     });
-    let end = c.ask(ME, |request| Ask::EndWorker(request, at));
+    let end = c.ask(ME, |request| Request::EndWorker { request, worker: at });
     assert_eq!(c.reply(end), Some(&Reply::Count(1)));
     let is_stopped =
-        |c: &Cluster| c.sent.iter().any(|(process, message)| (process, message) == (&at, &ToWorker::Stop));
+        |c: &Cluster| c.sent.iter().any(|(process, message)| (process, message) == (&at, &Sent::Stop));
     assert!(!is_stopped(&c), "it may finish");
     c.done(at, running);
     assert!(is_stopped(&c));
-    c.handle(Event::Lost(at, "it ended".into(), vec![]));
+    c.handle(Event::Lost { process: at, cause: "it ended".into(), undelivered: vec![] });
     assert_eq!((c.started.len(), c.free_cpus()), (0, 1.0));
     assert_eq!(c.error(two).kind, ErrorKind::Unsatisfiable, "there are not so many slots any more");
-    let again = c.ask(ME, |request| Ask::EndWorker(request, at));
+    let again = c.ask(ME, |request| Request::EndWorker { request, worker: at });
     assert_eq!(c.reply(again), Some(&Reply::Count(0)));
-    let last = c.ask(ME, |request| Ask::EndWorker(request, worker(if at == worker(1) { 2 } else { 1 })));
+    let last = c.ask(ME, |request| Request::EndWorker {
+        request,
+        worker: worker(if at == worker(1) { 2 } else { 1 }),
+    });
     assert!(matches!(c.reply(last), Some(Reply::Failed(error)) if error.to_string().contains("last worker")));
 }
 
@@ -77,15 +80,15 @@ fn a_worker_that_is_to_end_gives_back_what_it_has_not_begun() {
     let behind: Vec<_> = (0..4).map(|_| c.task()).collect();
     let ahead: Vec<_> = behind.iter().copied().filter(|call| c.where_is(*call) == at).collect();
     assert!(!ahead.is_empty());
-    let end = c.ask(ME, |request| Ask::EndWorker(request, at));
+    let end = c.ask(ME, |request| Request::EndWorker { request, worker: at });
     assert_eq!(c.reply(end), Some(&Reply::Count(1)));
-    assert!(c.sent.contains(&(at, ToWorker::Recall(ahead.clone()))));
+    assert!(c.sent.contains(&(at, Sent::RetractTasks(ahead.clone()))));
     // The other one goes on with its own slot while this one has something to do.
     c.done(other, second);
-    c.handle(Event::Returned(at, ahead.clone()));
+    c.handle(Event::Retracted { process: at, tasks: ahead.clone() });
     c.done(at, first);
-    assert!(c.sent.contains(&(at, ToWorker::Stop)));
-    c.handle(Event::Lost(at, "it ended".into(), vec![]));
+    assert!(c.sent.contains(&(at, Sent::Stop)));
+    c.handle(Event::Lost { process: at, cause: "it ended".into(), undelivered: vec![] });
     for call in &behind {
         assert_eq!(c.where_is(*call), other);
         c.done(other, *call);
@@ -99,12 +102,12 @@ fn calls_say_how_far_they_are() {
     let (running, ahead) = (c.task(), c.task());
     let needs = c.task_on(ahead);
     let ids = [running, ahead, needs];
-    let request = c.ask(ME, |request| Ask::Status(request, ids.to_vec()));
+    let request = c.ask(ME, |request| Request::Status { request, ids: ids.to_vec() });
     let (waiting, one) = (CallStatus::Waiting, worker(1));
     let expected = Reply::Status(vec![CallStatus::Running(one), waiting, waiting]);
     assert_eq!(c.reply(request), Some(&expected));
     ids.iter().for_each(|call| c.done(one, *call));
-    let request = c.ask(ME, |request| Ask::Status(request, ids.to_vec()));
+    let request = c.ask(ME, |request| Request::Status { request, ids: ids.to_vec() });
     assert_eq!(c.reply(request), Some(&Reply::Status(vec![CallStatus::Ended; 3])));
 }
 
@@ -115,12 +118,12 @@ fn what_has_not_started_is_cancelled_and_nothing_else() {
     let [running, first, second] = [c.task(), c.task(), c.task()];
     let waiting = c.task_on(running);
     let all = vec![running, first, second, waiting];
-    let request = c.ask(ME, |request| Ask::Cancel(request, all, Which::Unstarted));
+    let request = c.ask(ME, |request| Request::Cancel { request, ids: all, which: Which::Unstarted });
     assert_eq!(c.error(waiting).kind, ErrorKind::Cancelled);
     assert_eq!(c.reply(request), None, "the worker is asked first");
     // It had started the first of them.
     c.done(one, running);
-    c.handle(Event::Returned(one, vec![second]));
+    c.handle(Event::Retracted { process: one, tasks: vec![second] });
     assert_eq!(c.reply(request), Some(&Reply::Count(2)));
     assert_eq!(c.error(second).kind, ErrorKind::Cancelled);
     c.done(one, first);
@@ -134,9 +137,9 @@ fn what_has_not_started_is_cancelled_and_nothing_else() {
 fn a_worker_that_dies_has_started_nothing_that_it_was_sent_ahead() {
     let mut c = Cluster::new(1);
     let (_running, ahead) = (c.task(), c.task());
-    let request = c.ask(ME, |request| Ask::Cancel(request, vec![ahead], Which::Unstarted));
+    let request = c.ask(ME, |request| Request::Cancel { request, ids: vec![ahead], which: Which::Unstarted });
     assert_eq!(c.reply(request), None);
-    c.handle(Event::Lost(worker(1), "it was killed".into(), vec![]));
+    c.handle(Event::Lost { process: worker(1), cause: "it was killed".into(), undelivered: vec![] });
     assert_eq!(c.reply(request), Some(&Reply::Count(1)));
     assert_eq!(c.error(ahead).kind, ErrorKind::Cancelled);
 }

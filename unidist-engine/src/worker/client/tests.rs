@@ -37,14 +37,17 @@ fn a_call_that_is_too_long_becomes_one_that_fails() {
     client.submit(long.clone());
     client.submit(short.clone());
     match engine.receive() {
-        Ok(Some(FromWorker::Ask(Ask::Refuse(spec, None, error)))) => {
+        Ok(Some(FromWorker::Request(Request::SubmitFailed { spec, caller: None, error }))) => {
             assert_eq!((spec.returns, spec.args.len()), (long.returns, 0));
             assert_eq!((error.kind, error.function.as_str()), (ErrorKind::Encode, "big"));
             assert!(error.message.contains("more than 1000 bytes"), "{error}");
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(engine.receive(), Ok(Some(FromWorker::Ask(Ask::Submit(Box::new(short), None)))));
+    assert_eq!(
+        engine.receive(),
+        Ok(Some(FromWorker::Request(Request::Submit { spec: Box::new(short), caller: None })))
+    );
     assert_eq!(engine.receive(), Ok(None));
 }
 
@@ -104,5 +107,5 @@ fn an_object_of_too_many_small_parts_is_refused() {
     }
     assert_eq!(engine.receive(), Ok(None));
     client.put(Payload::inline(vec![1; 100]).into()).unwrap();
-    assert!(matches!(engine.receive(), Ok(Some(FromWorker::Ask(Ask::Put(..))))));
+    assert!(matches!(engine.receive(), Ok(Some(FromWorker::Request(Request::Put { .. })))));
 }

@@ -141,7 +141,7 @@ impl Session {
             other => panic!("{other:?}"),
         };
         let id = remote.ids.reserve(1);
-        self.say(remote, &FromWorker::Ask(Ask::Put(id, outside(&[block]), 0)));
+        self.say(remote, &FromWorker::Request(Request::Put { id, object: outside(&[block]), views: 0 }));
         self.turn();
         (id, block)
     }
@@ -261,7 +261,11 @@ fn a_process_elsewhere_that_says_nonsense_is_killed_alone() {
         let said = match n {
             0 => FromMonitor::Said { process, bytes: vec![0xff; 9].into(), taken: 0 },
             1 => remote.say(&FromWorker::GiveBack(foreign)),
-            _ => remote.say(&FromWorker::Ask(Ask::Put(remote.ids.reserve(1), outside(&[foreign]), 0))),
+            _ => remote.say(&FromWorker::Request(Request::Put {
+                id: remote.ids.reserve(1),
+                object: outside(&[foreign]),
+                views: 0,
+            })),
         };
         session.first().say(&[said]);
         session.turn();
@@ -344,7 +348,7 @@ fn room_elsewhere_is_made_by_its_monitor() {
         other => panic!("{other:?}"),
     }
     // What is on disk is freed there.
-    session.say(&mut remote, &FromWorker::Ask(Ask::Release(id)));
+    session.say(&mut remote, &FromWorker::Request(Request::Release(id)));
     session.turn();
     session.turn();
     let freed = session.first().find(|told| *told == ToMonitor::FreeSpilled(moved));
@@ -397,7 +401,9 @@ fn an_object_is_copied_there_and_back() {
     assert!(session.outcomes().is_empty(), "the monitor has not said that it is there");
     session.first().say(&[FromMonitor::Received(Transfer(1), Ok(()))]);
     let outcomes = session.outcomes();
-    let [Event::Copied(Transfer(1), Ok(there))] = &outcomes[..] else { panic!("{outcomes:?}") };
+    let [Event::Copied { transfer: Transfer(1), result: Ok(there) }] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
     assert_eq!((&there.header, there.blocks().collect::<Vec<_>>()), (&object.header, blocks.clone()));
     let found: Vec<_> = blocks.iter().map(|block| segment.view(*block, ()).unwrap()).collect();
     assert_eq!(found, bytes);
@@ -411,7 +417,9 @@ fn an_object_is_copied_there_and_back() {
     assert!(session.outcomes().is_empty(), "what came may be anything");
     session.first().say(&[FromMonitor::Sends(Transfer(2), Ok(()))]);
     let outcomes = session.outcomes();
-    let [Event::Copied(Transfer(2), Ok(back))] = &outcomes[..] else { panic!("{outcomes:?}") };
+    let [Event::Copied { transfer: Transfer(2), result: Ok(back) }] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
     let local_store = &session.engine.driver.local_store;
     let found: Vec<_> = back.outside().map(|part| local_store.read(part).unwrap()).collect();
     assert_eq!((found, local_store.usage().used), (bytes, used + 1024 + 5056));
@@ -429,7 +437,9 @@ fn a_copy_that_fails_frees_what_it_filled_when_nobody_fills_it() {
     assert!(session.outcomes().is_empty());
     session.monitors[1].say(&[FromMonitor::Received(Transfer(1), Ok(()))]);
     let outcomes = session.outcomes();
-    let [Event::Copied(Transfer(1), Err(error))] = &outcomes[..] else { panic!("{outcomes:?}") };
+    let [Event::Copied { transfer: Transfer(1), result: Err(error) }] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
     assert!(error.kind == ErrorKind::ObjectLost && error.message.contains("bad disk"), "{error}");
     assert_eq!(session.engine.driver.store_usage(SECOND).used, 0);
     // The source is lost: the target is filled no more only when it has said so.
@@ -439,7 +449,7 @@ fn a_copy_that_fails_frees_what_it_filled_when_nobody_fills_it() {
     session.cutters[0].cut(FIRST);
     let failed = |outcomes: Vec<Event>| {
         let failed = outcomes.into_iter().map(|event| match event {
-            Event::Copied(Transfer(number), Err(_)) => number,
+            Event::Copied { transfer: Transfer(number), result: Err(_) } => number,
             other => panic!("{other:?}"),
         });
         let mut failed: Vec<_> = failed.collect();
@@ -470,6 +480,8 @@ fn a_copy_for_which_there_is_no_room_fails() {
     session.engine.driver.hear_hosts();
     session.engine.driver.retry_deferred();
     let outcomes = session.outcomes();
-    let [Event::Copied(Transfer(1), Err(error))] = &outcomes[..] else { panic!("{outcomes:?}") };
+    let [Event::Copied { transfer: Transfer(1), result: Err(error) }] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
     assert_eq!(error.kind, ErrorKind::StoreFull);
 }

@@ -1,0 +1,142 @@
+//! The scheduler's requests and replies: what the controller's threads and the calls in worker processes ask of it.
+
+use crate::store::{Block, StoredObject};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use unidist_common::{DataId, Error, ProcessId, TaskError, TaskSpec};
+use unidist_core::{CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
+
+pub(crate) use unidist_common::RequestId;
+
+/// A request of a client: the controller or a worker process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Run this call.
+    Submit {
+        /// The call.
+        spec: Box<TaskSpec>,
+        /// The task or actor that makes the call; `None` for the program.
+        caller: Option<DataId>,
+    },
+    /// Fail this call, which the caller could not send as it is: its arguments are left out.
+    SubmitFailed {
+        /// The call, without its arguments.
+        spec: Box<TaskSpec>,
+        /// As in `Submit`.
+        caller: Option<DataId>,
+        /// The error of its results.
+        error: TaskError,
+    },
+    /// Add this object.
+    Put {
+        /// Its id, made by the process.
+        id: DataId,
+        /// Its parts.
+        object: StoredObject,
+        /// How many views of it the process has.
+        views: u32,
+    },
+    /// Reply with the values of these objects when all of them have one.
+    Get {
+        /// The number of the request.
+        request: RequestId,
+        /// The objects.
+        ids: Vec<DataId>,
+        /// The task that is blocked until the reply.
+        blocks: Option<DataId>,
+    },
+    /// Reply when `count` of these objects have a value.
+    Wait {
+        /// The number of the request.
+        request: RequestId,
+        /// The objects.
+        ids: Vec<DataId>,
+        /// How many of them.
+        count: u64,
+        /// Whether an [`Expire`](Request::Expire) follows when the time limit has passed.
+        timed: bool,
+        /// The task that is blocked until the reply.
+        blocks: Option<DataId>,
+    },
+    /// The time limit of this `Wait` or `Workers` has passed: reply now, with what is ready.
+    Expire {
+        /// The number of the request.
+        request: RequestId,
+    },
+    /// Add a reference to this object.
+    Retain(DataId),
+    /// Drop a reference to this object.
+    Release(DataId),
+    /// The process has a view of this object: the object stays where it is. Values in the reply to a `Get` need no such
+    /// message: each counts as a view from the start.
+    PinView(DataId),
+    /// The process has one view fewer of this object.
+    UnpinView(DataId),
+    /// Reply with the number of objects.
+    LiveObjects {
+        /// The number of the request.
+        request: RequestId,
+    },
+    /// Cancel the calls that make these objects, unless they have ended; reply with how many were canceled.
+    Cancel {
+        /// The number of the request.
+        request: RequestId,
+        /// The objects.
+        ids: Vec<DataId>,
+        /// All of the calls or only those that have not started.
+        which: Which,
+    },
+    /// Reply with the status of the calls that make these objects.
+    Status {
+        /// The number of the request.
+        request: RequestId,
+        /// The objects.
+        ids: Vec<DataId>,
+    },
+    /// Reply with the workers once there are this many, or no more are starting.
+    Workers {
+        /// The number of the request.
+        request: RequestId,
+        /// How many workers to wait for.
+        at_least: u64,
+    },
+    /// Drain this worker and remove its CPU slot; reply with 1, or with 0 if there is no such worker.
+    EndWorker {
+        /// The number of the request.
+        request: RequestId,
+        /// The worker.
+        worker: ProcessId,
+    },
+}
+
+/// The reply to a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// To `Get`: the values, in order.
+    Values(Vec<Value>),
+    /// To `Wait`: the positions of the objects that have a value, ascending.
+    Ready(Vec<u64>),
+    /// To the request for a block of the store.
+    Allocated(Block),
+    /// To the request for the cluster's resources.
+    Cluster(ClusterInfo),
+    /// To the request for the store's usage.
+    StoreUsage(StoreUsage),
+    /// To `LiveObjects`, `Cancel` and `EndWorker`.
+    Count(u64),
+    /// To `Status`, in order.
+    Status(Vec<CallStatus>),
+    /// To `Workers`.
+    Workers(Vec<WorkerInfo>),
+    /// The request failed.
+    Failed(Error),
+}
+
+/// The value of an object, or the error in place of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Value {
+    /// The object's parts.
+    Ready(Arc<StoredObject>),
+    /// The call that makes it failed, or the value is lost.
+    Failed(Arc<TaskError>),
+}
