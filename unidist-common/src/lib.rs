@@ -20,6 +20,7 @@ mod error;
 mod function;
 mod ids;
 mod payload;
+mod stable_hash;
 mod store_full;
 mod task;
 
@@ -27,5 +28,6 @@ pub use error::{Error, ErrorKind, ErrorPayload, Result, TaskError};
 pub use function::FunctionKey;
 pub use ids::{DataId, HostId, IdSource, ProcessId, RequestId};
 pub use payload::{Object, Payload};
+pub use stable_hash::StableHasher;
 pub use store_full::{HeldBy, StoreFull, StoreHolder};
 pub use task::{Arg, GroupSpec, Returns, Target, TaskOptions, TaskSpec};

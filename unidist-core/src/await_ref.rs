@@ -1,6 +1,5 @@
 //! `.await` on a ref, on any executor.
 
-use crate::backend::Outcome;
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
 use crate::reference::RefCore;
@@ -9,6 +8,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use unidist_backend::Outcome;
 use unidist_common::Result;
 
 /// The future of a ref's value, made by `.await` or [`IntoFuture::into_future`].

@@ -1,9 +1,9 @@
 //! [`cancel`]: calls that are not wanted any more.
 
-use crate::backend::Which;
-use crate::current::current_call;
 use crate::object_ref::ObjectRef;
 use crate::session::{self, BackendProxy};
+use unidist_backend::Which;
+use unidist_backend::current_call;
 use unidist_common::{DataId, Result};
 
 /// Cancels the calls that these refs (one ref, a slice, an array or a `Vec`) are results of, as far as they have not

@@ -1,10 +1,10 @@
 //! [`get`]: from refs to values.
 
-use crate::backend::Outcome;
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
 use crate::reference::RefCore;
 use crate::session::BackendProxy;
+use unidist_backend::Outcome;
 use unidist_common::{DataId, Error, Result};
 
 /// Waits for the value of a ref, or of all refs in a slice, array, `Vec` or tuple (of up to six of these).

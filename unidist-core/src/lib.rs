@@ -1,17 +1,15 @@
-//! The contract between unidist's API and its backends, and everything that is typed.
+//! unidist's front end for Rust: typed refs, remote functions and actors over the contract of `unidist-backend`, and the
+//! runner that calls Rust functions in workers.
 mod actor;
 mod args;
 #[cfg(feature = "ndarray")]
 mod array_view;
 mod await_ref;
-mod backend;
-mod build_id;
 mod call;
 mod cancel;
 mod capture;
 mod closure;
 mod conjure;
-mod current;
 mod definition;
 mod dep;
 mod executor;
@@ -26,7 +24,6 @@ mod portable;
 mod put;
 mod reference;
 pub mod registry;
-mod runner;
 mod rust_runner;
 pub mod session;
 mod shared_slice;
@@ -45,12 +42,9 @@ mod workers;
 pub use actor::{Actor, ActorHandle, ActorMethod, ActorOptions, MethodOptions};
 pub use args::IntoArg;
 pub use await_ref::Fetch;
-pub use backend::{Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer};
-pub use build_id::build_id;
 pub use call::{CallOptions, map};
 pub use cancel::{cancel, cancel_unstarted, is_cancelled};
 pub use closure::Bound;
-pub use current::{current_call, within_call};
 pub use definition::FunctionOptions;
 pub use dep::Dep;
 pub use generic::{Fallible, Prepared, RemoteFn, fallible, prepare};
@@ -59,12 +53,12 @@ pub use group::Group;
 pub use object_ref::{ObjectRef, is_object_ref};
 pub use portable::Portable;
 pub use put::{put, put_ref};
-pub use runner::{Call, CallKind, CallResult, OnStart, Program, RunnerFactory, TaskRunner};
 pub use rust_runner::{PROGRAM, RustRunner};
 pub use session::BackendProxy;
 pub use shared_slice::{SharedSlice, put_slice};
 pub use status::status;
 pub use submit::CallSettings;
+pub use unidist_backend::{Backend, CallStatus, Program, StoreUsage, WorkerInfo, build_id, current_call};
 pub use unidist_common::{Error, ErrorKind, HeldBy, ProcessId, Result, StoreFull, StoreHolder, TaskError};
 pub use wait::{Waited, wait};
 pub use when_ready::Ready;

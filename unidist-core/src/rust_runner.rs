@@ -6,14 +6,11 @@
 //! order in which they are given. While as many asynchronous calls are in flight as there may be, the next one waits,
 //! and all that come after it wait behind it; the end of a call starts as many as may start.
 
-use crate::build_id::build_id;
 use crate::capture;
-use crate::current;
 use crate::executor::Executor;
 use crate::inputs::Inputs;
 use crate::panics::guarded;
 use crate::registry::{self, Registered, Shim};
-use crate::runner::{Call, CallKind, CallResult, Program, TaskRunner};
 use crate::started::{LocalFuture, Started};
 use rustc_hash::FxHashMap;
 use std::any::Any;
@@ -22,6 +19,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use unidist_backend::build_id;
+use unidist_backend::within_call;
+use unidist_backend::{Call, CallKind, CallResult, Program, TaskRunner};
 use unidist_common::{DataId, ErrorKind, Object, TaskError};
 
 /// What backends must know of a Rust program: give it to their `start`.
@@ -112,7 +112,7 @@ impl RustRunner {
     }
 
     fn guarded<R>(&self, call: DataId, code: impl FnOnce() -> R) -> Result<R, TaskError> {
-        guarded(|| current::within_call(call, code))
+        guarded(|| within_call(call, code))
     }
 
     fn add_actor(&self, id: DataId, state: Rc<dyn Any>, max_concurrency: Option<u32>) -> Vec<Object> {
@@ -268,7 +268,7 @@ impl std::fmt::Debug for RustRunner {
 
 /// One poll of a call's future: as that call, and a panic is its end.
 fn step(tag: &Tag, future: &mut LocalFuture<Vec<Object>>, context: &mut Context<'_>) -> Poll<CallResult> {
-    guarded(|| current::within_call(tag.call, || future.as_mut().poll(context)))
+    guarded(|| within_call(tag.call, || future.as_mut().poll(context)))
         .unwrap_or_else(|panic| Poll::Ready(Err(panic)))
 }
 

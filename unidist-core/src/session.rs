@@ -8,10 +8,10 @@
 //! lock serialises all four; the backend itself is behind a second lock, which is held for a clone only, so that code
 //! that runs while a session starts or ends can still see it.
 
-use crate::backend::Backend;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use unidist_backend::Backend;
 use unidist_common::{Error, Result};
 
 /// A backend in use: cheap to clone.

@@ -1,8 +1,8 @@
 //! How far calls are.
 
-use crate::backend::CallStatus;
 use crate::object_ref::ObjectRef;
 use crate::session::BackendProxy;
+use unidist_backend::CallStatus;
 use unidist_common::{DataId, Result};
 
 /// How far the calls are that these refs (one ref, a slice, an array or a `Vec`) are results of, in order.

@@ -1,7 +1,5 @@
 //! A session in memory, for tests: it keeps objects and counts references, and runs calls when it is told to.
 
-use crate::backend::{Backend, CallStatus, ClusterInfo, Outcome, Which, WorkerInfo, WritableBuffer};
-use crate::runner::{Call, CallKind, CallResult, OnStart, TaskRunner};
 use crate::rust_runner::RustRunner;
 use crate::session;
 use bytes::Bytes;
@@ -9,6 +7,8 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use unidist_backend::{Backend, CallStatus, ClusterInfo, Outcome, Which, WorkerInfo, WritableBuffer};
+use unidist_backend::{Call, CallKind, CallResult, OnStart, TaskRunner};
 use unidist_common::{
     DataId, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, Target, TaskError, TaskSpec,
 };

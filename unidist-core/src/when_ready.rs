@@ -1,12 +1,12 @@
 //! Being told of a value instead of waiting for it.
 
-use crate::backend::Outcome;
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
 use crate::reference::RefCore;
 use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
+use unidist_backend::Outcome;
 use unidist_common::{Error, Result, TaskError};
 
 /// The outcome of a call that has ended, not decoded yet.

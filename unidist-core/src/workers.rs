@@ -1,8 +1,8 @@
 //! The worker processes of the session.
 
-use crate::backend::WorkerInfo;
 use crate::session;
 use std::time::Duration;
+use unidist_backend::WorkerInfo;
 use unidist_common::{ProcessId, Result};
 
 /// The processes that run tasks now, ordered by host and age.

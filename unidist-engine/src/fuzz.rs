@@ -1,6 +1,5 @@
 //! What the fuzz targets need: each function takes any bytes, and panics if something is wrong. `cargo xtask fuzz`.
 
-use crate::launch::LaunchCommand;
 use crate::link::handshake;
 use crate::network::{HostId, Transfer};
 use crate::protocol::monitor::{FromMonitor, Greeting, SpillFailure, ToMonitor, Welcomed};
@@ -13,11 +12,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+use unidist_backend::LaunchCommand;
+use unidist_backend::{CallKind, CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
 use unidist_common::{
     Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Payload, ProcessId, Returns, Target,
     TaskError, TaskOptions, TaskSpec, codec,
 };
-use unidist_core::{CallKind, CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
 
 /// The targets, by name, each with examples of what it reads.
 pub fn targets() -> [(&'static str, Vec<Vec<u8>>); 3] {

@@ -9,15 +9,14 @@
 //!    └──── answers ───────────┴──────── link ◀─────────┘ results; large ones lie in the shared store
 //! ```
 //!
-//! - [`controller`]: the engine's turns and the [`Backend`](unidist_core::Backend) that the program sees.
+//! - [`controller`]: the engine's turns and the [`Backend`](unidist_backend::Backend) that the program sees.
 //! - [`monitor`]: the controller's long arm on another host; between them is a [`network`].
 //! - `host`: a host's memory, the supervision of its processes.
 //! - `scheduler`: a reactor without I/O that decides everything.
 //! - `store`: shared memory for large objects.
 //! - `protocol`: the messages between the controller, workers and monitors.
 //! - `link`: rings in shared memory, doorbells, the handshake.
-//! - [`worker`]: what a worker process does, and the [`Backend`](unidist_core::Backend) that tasks see.
-//! - [`launch`]: how a worker is started.
+//! - [`worker`]: what a worker process does, and the [`Backend`](unidist_backend::Backend) that tasks see.
 
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -28,7 +27,6 @@ pub mod controller;
 pub mod fuzz;
 pub mod host;
 pub mod hosts;
-pub mod launch;
 mod link;
 pub mod logging;
 pub mod monitor;

@@ -4,7 +4,7 @@
 //! It is polled by one thread at a time: on the controller's host by whoever drives, elsewhere by the monitor.
 
 use bytes::Bytes;
-use unidist_core::WritableBuffer;
+use unidist_backend::WritableBuffer;
 
 pub use unidist_common::HostId;
 

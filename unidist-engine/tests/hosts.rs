@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use unidist_backend::Backend;
+use unidist_backend::LaunchCommand;
 use unidist_common::{
     Arg, DataId, Error, ErrorKind, FunctionKey, Result, Returns, Target, TaskOptions, TaskSpec,
 };
-use unidist_core::Backend;
 use unidist_engine::controller::{Controller, ControllerSettings, HostSettings, OtherHosts};
-use unidist_engine::launch::LaunchCommand;
 use unidist_engine::monitor::serve;
 use unidist_engine::network::{HostId, Network};
 use unidist_engine::worker::serve_if_worker;

@@ -9,10 +9,10 @@ use numbers::{
     settings, submit, submit_with,
 };
 use std::path::PathBuf;
+use unidist_backend::LaunchCommand;
+use unidist_backend::{Backend, Program};
 use unidist_common::{Arg, Error, ErrorKind, FunctionKey, Object, Payload};
-use unidist_core::{Backend, Program};
 use unidist_engine::controller::{Controller, ControllerSettings};
-use unidist_engine::launch::LaunchCommand;
 use unidist_engine::worker::serve_if_worker;
 
 fn session() -> Controller {

@@ -5,9 +5,9 @@ use crate::membership::{Membership, introduce, own_cpus};
 use crate::topology::Topology;
 use crate::worker::{self, Awake};
 use std::time::Duration;
+use unidist_backend::Program;
 use unidist_common::{Error, Result};
 use unidist_config::{HostName, Settings};
-use unidist_core::Program;
 use unidist_mpi_comm::{ExitAction, Library, Mpi, MpiError};
 
 /// How long the program has to write why there is no session.

@@ -9,9 +9,9 @@ use crate::session;
 use crate::topology::Topology;
 use crate::worker::{self, Awake};
 use std::sync::Arc;
+use unidist_backend::{Backend, Program};
 use unidist_common::{Error, Result};
 use unidist_config::Settings;
-use unidist_core::{Backend, Program};
 use unidist_engine::network::HostId;
 use unidist_mpi_comm::{AnyCommunicator, Communicator, Mpi, MpiError};
 

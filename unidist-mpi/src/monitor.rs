@@ -4,9 +4,9 @@ use crate::membership::{Membership, introduce};
 use crate::topology::Topology;
 use crate::worker;
 use std::ffi::{OsStr, OsString};
+use unidist_backend::Program;
 use unidist_common::{Error, Result};
 use unidist_config::Settings;
-use unidist_core::Program;
 use unidist_mpi_comm::{Mpi, MpiError};
 
 /// The first argument of a monitor. The arguments of the program follow.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::ffi::c_int;
 use std::fmt;
 use std::time::{Duration, Instant};
-use unidist_core::WritableBuffer;
+use unidist_backend::WritableBuffer;
 use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 use unidist_mpi_comm::{Communicator, MpiError};
 

@@ -9,13 +9,13 @@ use crate::topology::Host;
 use crate::worker;
 use std::ffi::OsString;
 use std::sync::Arc;
+use unidist_backend::LaunchCommand;
+use unidist_backend::{Backend, Program};
 use unidist_common::{Error, Result};
 use unidist_config::{CpuCount, MpiSharedObjectStoreMemory, ObjectStoreMemory, Settings, Source};
-use unidist_core::{Backend, Program};
 use unidist_engine::controller::{Controller, ControllerSettings, HostSettings, OtherHosts};
 use unidist_engine::host::host_address;
 use unidist_engine::hosts::{forwarded_environment, spread_cpus};
-use unidist_engine::launch::LaunchCommand;
 use unidist_engine::network::HostId;
 
 /// Starts a session on all hosts of the job.

@@ -10,7 +10,7 @@ use crate::serialization::{Malformed, SharedDataRequest};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_int;
-use unidist_core::WritableBuffer;
+use unidist_backend::WritableBuffer;
 use unidist_engine::network::Transfer;
 use unidist_mpi_comm::{BufferPart, Communicator, MpiError, Operation};
 

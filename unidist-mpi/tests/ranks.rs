@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use unidist_core::WritableBuffer;
+use unidist_backend::WritableBuffer;
 use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 use unidist_mpi::bench::Ranks;
 use unidist_mpi::network::MpiNetwork;

@@ -4,12 +4,12 @@
 //! session; [`serve_if_worker`] is what a process calls first that may have been started as a worker.
 
 use std::sync::Arc;
+use unidist_backend::LaunchCommand;
+use unidist_backend::{Backend, Program};
 use unidist_common::Result;
 use unidist_config::Settings;
-use unidist_core::{Backend, Program};
 use unidist_engine::controller::{Controller, ControllerSettings};
 pub use unidist_engine::host::host_address;
-use unidist_engine::launch::LaunchCommand;
 
 /// The value of `UNIDIST_BACKEND` that chooses this backend.
 pub const NAME: &str = "pymp";

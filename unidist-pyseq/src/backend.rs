@@ -9,13 +9,13 @@ use crate::thread::{self, Seat};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use unidist_backend::{
+    Backend, CallStatus, ClusterInfo, Outcome, Program, Which, WorkerInfo, WritableBuffer, current_call,
+};
 use unidist_common::{
     DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, TaskError, TaskSpec,
 };
 use unidist_config::Settings;
-use unidist_core::{
-    Backend, CallStatus, ClusterInfo, Outcome, Program, Which, WorkerInfo, WritableBuffer, current_call,
-};
 
 /// A session in this process.
 pub(crate) struct Pyseq {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use std::ops::{Deref, DerefMut};
-use unidist_core::WritableBuffer;
+use unidist_backend::WritableBuffer;
 
 const ALIGNMENT: usize = 64;
 

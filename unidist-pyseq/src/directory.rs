@@ -2,8 +2,8 @@
 
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
+use unidist_backend::Outcome;
 use unidist_common::{DataId, Object};
-use unidist_core::Outcome;
 
 /// What is to be told once an object is settled.
 pub(crate) type Then = Box<dyn FnOnce(Outcome) + Send>;

@@ -1,6 +1,6 @@
 //! The sequential backend: every call runs in the caller's process, in order. For debugging and for small inputs.
 //!
-//! A session has one *sequential thread*. It owns the [`TaskRunner`](unidist_core::TaskRunner) and runs everything: a
+//! A session has one *sequential thread*. It owns the [`TaskRunner`](unidist_backend::TaskRunner) and runs everything: a
 //! breakpoint, a panic's backtrace or a print comes in the order in which the program made its calls.
 //!
 //! - A call from a thread of the program is handed over, and the thread waits until it was run (or blocks, for something
@@ -18,7 +18,7 @@
 //!
 //! ```
 //! # use unidist_config::Settings;
-//! # use unidist_core::{Backend, Program, TaskRunner};
+//! # use unidist_backend::{Backend, Program, TaskRunner};
 //! # fn demo(program: Program) -> unidist_common::Result<()> {
 //! let backend = unidist_pyseq::start(&Settings::resolve()?, program)?;
 //! assert_eq!(backend.name(), "pyseq");
@@ -41,9 +41,9 @@ mod thread;
 mod workers;
 
 use std::sync::Arc;
+use unidist_backend::{Backend, Program};
 use unidist_common::Result;
 use unidist_config::Settings;
-use unidist_core::{Backend, Program};
 
 /// Starts a session whose calls run in this process, on one thread.
 ///

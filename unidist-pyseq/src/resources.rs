@@ -1,9 +1,9 @@
 //! What the machine has, and whether a call can ever be satisfied.
 
 use std::collections::BTreeMap;
+use unidist_backend::ClusterInfo;
 use unidist_common::{ErrorKind, Target, TaskError, TaskSpec};
 use unidist_config::Settings;
-use unidist_core::ClusterInfo;
 
 pub(crate) const LOCAL_IP: &str = "127.0.0.1";
 const CPU: &str = "CPU";

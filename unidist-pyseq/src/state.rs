@@ -17,8 +17,8 @@ use crate::workers::Workers;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashSet;
 use std::sync::Arc;
+use unidist_backend::{Call, CallKind, CallResult, CallStatus, OnStart, Outcome, WorkerInfo};
 use unidist_common::{DataId, ErrorKind, Object, ProcessId, Returns, Target, TaskError, TaskSpec};
-use unidist_core::{Call, CallKind, CallResult, CallStatus, OnStart, Outcome, WorkerInfo};
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

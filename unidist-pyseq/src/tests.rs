@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::thread::ThreadId;
 use std::time::Duration;
+use unidist_backend::{Backend, Call, CallKind, CallResult, Outcome, Program, TaskRunner};
 use unidist_common::{
     Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskOptions,
     TaskSpec,
 };
 use unidist_config::Settings;
-use unidist_core::{Backend, Call, CallKind, CallResult, Outcome, Program, TaskRunner};
 
 type Code = Arc<dyn Fn(&Fake, &Call) -> Option<CallResult> + Send + Sync>;
 

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
+use unidist_backend::{CallResult, OnStart, Program, TaskRunner, current_call};
 use unidist_common::{DataId, Error, ErrorKind, Result, TaskError, TaskSpec};
-use unidist_core::{CallResult, OnStart, Program, TaskRunner, current_call};
 
 /// Address space, not memory: deep recursion of remote functions is the stack of one thread here.
 const STACK: usize = 256 << 20;

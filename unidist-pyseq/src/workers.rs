@@ -1,7 +1,7 @@
 //! The workers of a session, which differ in name alone: all are the sequential thread.
 
+use unidist_backend::WorkerInfo;
 use unidist_common::{ErrorKind, ProcessId, Result, Target, TaskError, TaskSpec};
-use unidist_core::WorkerInfo;
 
 /// As many as there are CPU slots, so that what is spread over workers is spread here too.
 #[derive(Debug)]

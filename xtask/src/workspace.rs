@@ -31,6 +31,15 @@ impl Workspace {
 
     /// The members that `start` depends on in any way, and those that these need in turn to be used.
     pub(crate) fn reach(&self, start: &str) -> BTreeSet<String> {
+        self.reached_from(start, true)
+    }
+
+    /// The members that `start` depends on in any way, its tests and benchmarks left out.
+    pub(crate) fn reach_without_tests(&self, start: &str) -> BTreeSet<String> {
+        self.reached_from(start, false)
+    }
+
+    fn reached_from(&self, start: &str, with_own_tests: bool) -> BTreeSet<String> {
         let members: BTreeMap<&str, &Package> =
             self.members().into_iter().map(|package| (package.name.as_str(), package)).collect();
         let mut reached = BTreeSet::new();
@@ -41,7 +50,8 @@ impl Workspace {
             };
             let used = package.dependencies.iter().filter(|dependency| {
                 let own_tests_only = dependency.kind == cargo_metadata::DependencyKind::Development;
-                members.contains_key(dependency.name.as_str()) && (name == start || !own_tests_only)
+                members.contains_key(dependency.name.as_str())
+                    && (!own_tests_only || with_own_tests && name == start)
             });
             for dependency in used {
                 if reached.insert(dependency.name.clone()) {

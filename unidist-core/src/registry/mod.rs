@@ -7,7 +7,6 @@
 mod key;
 mod table;
 
-pub(crate) use key::Fnv;
 pub(crate) use table::{enter_callable, enter_metadata};
 
 use crate::inputs::Inputs;

@@ -1,11 +1,11 @@
 //! What a call site hands to the backend.
 
 use crate::args::INLINE_LIMIT;
-use crate::backend::Backend;
 use crate::remote_traits::*;
 use crate::testing::{runner, with_session, without_session};
 use crate::{Dep, ObjectRef, closure, get, put};
 use serde::{Deserialize, Serialize, Serializer};
+use unidist_backend::Backend;
 use unidist_common::{Arg, DataId, Error, ErrorKind, Target};
 
 fn double(x: i64) -> i64 {
@@ -41,7 +41,7 @@ fn a_large_argument_becomes_an_object() {
         let [Arg::Ref(id)] = spec.args[..] else { panic!() };
         assert_eq!(spec.dependencies, [id]);
         assert_eq!(memory.references(id), 1, "only the call holds it");
-        let ended = crate::TaskRunner::start(&runner(), memory.call(&spec)).unwrap();
+        let ended = unidist_backend::TaskRunner::start(&runner(), memory.call(&spec)).unwrap();
         memory.finish(&spec, ended);
         assert_eq!(get(&result), Ok(large.len()));
         drop(result);
@@ -60,7 +60,7 @@ fn refs_become_dependencies_and_are_counted() {
         assert_eq!(spec.args, [Arg::List(ids.to_vec()), Arg::Ref(ids[1])]);
         assert_eq!(spec.dependencies, [ids[0], ids[1], ids[1]]);
         drop((a, b));
-        let ended = crate::TaskRunner::start(&runner(), memory.call(&spec)).unwrap();
+        let ended = unidist_backend::TaskRunner::start(&runner(), memory.call(&spec)).unwrap();
         memory.finish(&spec, ended);
         assert_eq!(get(&sum), Ok(5));
         drop(sum);
@@ -81,9 +81,9 @@ fn refs_inside_a_value_are_borrowed_and_deps_are_dependencies() {
         assert_eq!(spec.borrowed, [number.id().unwrap()]);
         assert_eq!(spec.dependencies, [text.id().unwrap()]);
         let runner = runner();
-        let ended = crate::TaskRunner::start(&runner, memory.call(&spec)).unwrap();
+        let ended = unidist_backend::TaskRunner::start(&runner, memory.call(&spec)).unwrap();
         memory.finish(&spec, ended);
-        crate::TaskRunner::turn(&runner, &mut Vec::new()); // lets go of what the result refers to
+        unidist_backend::TaskRunner::turn(&runner, &mut Vec::new()); // lets go of what the result refers to
         drop((number, text));
         let (len, number) = get(&result).unwrap();
         assert_eq!((len, get(&number)), (4, Ok(1)));
@@ -159,7 +159,7 @@ fn a_bound_closure_encodes_its_values_once() {
         let refs = bound.map(0..2);
         for spec in memory.take_submitted() {
             assert_eq!((spec.args.len(), &spec.borrowed[..]), (2, &[id][..]));
-            let ended = crate::TaskRunner::start(&runner(), memory.call(&spec)).unwrap();
+            let ended = unidist_backend::TaskRunner::start(&runner(), memory.call(&spec)).unwrap();
             memory.finish(&spec, ended);
         }
         assert_eq!(get(&refs), Ok(vec![12, 13]));
@@ -174,7 +174,7 @@ fn no_returns_need_no_reference() {
         double.options().num_returns::<0>().remote(1);
         let spec = memory.take_submitted().remove(0);
         assert_eq!(spec.returns.count, 0);
-        let ended = crate::TaskRunner::start(&runner(), memory.call(&spec));
+        let ended = unidist_backend::TaskRunner::start(&runner(), memory.call(&spec));
         assert_eq!(ended, Some(Ok(Vec::new())));
     });
 }

@@ -1,14 +1,15 @@
 //! The runner: functions, actors, failures.
 
 use crate::actor::{Actor, ActorHandle, ActorMethod, ActorOptions, ActorRef, Constructor, Method, State};
+use crate::get;
 use crate::inputs::Inputs;
 use crate::remote_traits::*;
 use crate::started::Started;
 use crate::testing::{Memory, runner, with_session};
-use crate::{CallKind, TaskRunner, current_call, get};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
+use unidist_backend::{CallKind, TaskRunner, current_call};
 use unidist_common::{ErrorKind, FunctionKey, TaskError, TaskOptions};
 
 /// What `#[remote]` makes of `impl Log { #[new] fn new(limit: u32); async fn wait(&self, n: u32) -> u32; fn add(&self,

@@ -1,10 +1,10 @@
 //! Values with refs and shared slices inside, and what `get` and `wait` make of them.
 
-use crate::backend::Backend;
 use crate::testing::with_session;
 use crate::{SharedSlice, get, is_object_ref, put, put_slice, wait};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use unidist_backend::Backend;
 use unidist_common::{Error, Object, Payload, codec};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

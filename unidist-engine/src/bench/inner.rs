@@ -9,8 +9,8 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use unidist_backend::CallKind;
 use unidist_common::{Arg, DataId, FunctionKey, ProcessId, Returns, Target, TaskSpec};
-use unidist_core::CallKind;
 
 /// How many events the engine handles before it hands out calls, when it has much to do.
 const TURN: usize = 256;

@@ -34,8 +34,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use transfers::Transfers;
+use unidist_backend::ClusterInfo;
 use unidist_common::{Error, ProcessId, Result};
-use unidist_core::ClusterInfo;
 
 /// How many messages one link may deliver in a turn, so that none starves the others.
 const MESSAGES_PER_TURN: usize = 512;

@@ -11,8 +11,8 @@ use crate::store::spill::{SpillError, SpillFile, SpillSpace};
 use crate::store::{Blob, Block, StoredObject};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use unidist_backend::StoreUsage;
 use unidist_common::{HeldBy, ProcessId, Result, StoreFull, StoreHolder};
-use unidist_core::StoreUsage;
 
 /// The blocks of the segment, shared by the threads of the controller.
 #[derive(Clone, Debug)]

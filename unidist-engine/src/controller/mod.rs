@@ -36,10 +36,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use timers::NextDeadline;
-use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
-use unidist_core::{
+use unidist_backend::{
     Backend, CallStatus, ClusterInfo, Outcome, Program, StoreUsage, Which, WorkerInfo, WritableBuffer,
 };
+use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
 
 /// The engine of a session, seen from the program.
 pub struct Controller {

@@ -1,7 +1,6 @@
 //! What a session is made of.
 
 use super::driver::{MonitorSpec, RemoteHosts};
-use crate::launch::LaunchCommand;
 use crate::network::{HostId, Network};
 use crate::protocol::monitor::Greeting;
 use crate::scheduler::HostLimits;
@@ -10,7 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
-use unidist_core::ClusterInfo;
+use unidist_backend::ClusterInfo;
+use unidist_backend::LaunchCommand;
 
 /// What a session is made of.
 #[derive(Clone, Debug)]

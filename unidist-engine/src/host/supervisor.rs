@@ -5,8 +5,7 @@
 
 use super::affinity::{Place, Places};
 use super::memory_killer::MemoryKiller;
-use crate::launch::{LaunchCommand, WORKER_VARIABLE};
-use crate::link::handshake::{self, Reception, Welcome};
+use crate::link::handshake::{self, Reception, WORKER_VARIABLE, Welcome};
 use crate::link::ring::LinkMemory;
 use crate::store::segment::Segment;
 use crate::store::spill::SpillFile;
@@ -22,6 +21,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use unidist_backend::LaunchCommand;
 use unidist_common::{Error, ProcessId};
 
 /// A process has this long to join.

@@ -26,6 +26,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use unidist_common::ProcessId;
 
+/// The variable that marks a process started as a worker. Its value is the process id of its parent.
+pub(crate) const WORKER_VARIABLE: &str = "UNIDIST_WORKER";
 const MAGIC: [u8; 8] = *b"unidist\n";
 /// Changes whenever a message or a layout in shared memory does.
 pub(crate) const VERSION: u32 = 5;

@@ -10,8 +10,8 @@ use crate::store::spill::SpillError;
 use crate::store::{Blob, Block};
 use bytes::Bytes;
 use std::time::Instant;
+use unidist_backend::WritableBuffer;
 use unidist_common::{DataId, ProcessId};
-use unidist_core::WritableBuffer;
 
 /// What the controller said that cannot be.
 type Nonsense = String;

@@ -38,7 +38,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(1);
 /// before this returns, and at the latest with this process; they are children of a thread of this process.
 ///
 /// `host` is this host's place in the session, `build_id` names the build of this executable, as
-/// [`Program::build_id`](unidist_core::Program::build_id) does. The network is only used from the calling thread, and
+/// [`Program::build_id`](unidist_backend::Program::build_id) does. The network is only used from the calling thread, and
 /// can be finished when this returns.
 ///
 /// # Errors

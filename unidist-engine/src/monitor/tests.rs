@@ -1,7 +1,6 @@
 //! A monitor with real worker processes; the test plays the controller.
 
 use super::*;
-use crate::launch::LaunchCommand;
 use crate::link::channel::Relayed;
 use crate::memory_network::{Cutter, MemoryNetwork, mesh};
 use crate::protocol::monitor::{SpillFailure, ToMonitor, unpack};
@@ -11,8 +10,9 @@ use crate::store::{Blob, Block, StoredObject};
 use crate::worker::serve_if_worker;
 use bytes::Bytes;
 use std::thread::JoinHandle;
+use unidist_backend::LaunchCommand;
+use unidist_backend::{Backend, Call, CallKind, CallResult, Program, TaskRunner, WritableBuffer};
 use unidist_common::{Arg, DataId, FunctionKey, Object, Payload};
-use unidist_core::{Backend, Call, CallKind, CallResult, Program, TaskRunner, WritableBuffer};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(50);

@@ -5,7 +5,6 @@
 //! the scheduler say to each other passes through as bytes.
 
 use super::wire::{self, MESSAGE_LIMIT, WireError};
-use crate::launch::LaunchCommand;
 use crate::network::{HostId, Transfer};
 use crate::store::{Blob, Block};
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
+use unidist_backend::LaunchCommand;
 use unidist_common::{DataId, Error, ProcessId};
 
 /// So many bytes of a process's stream are in one message at most.

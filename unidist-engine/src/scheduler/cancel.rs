@@ -15,8 +15,8 @@ use super::tasks::TaskState;
 use super::workers::{FrameState, Phase};
 use crate::network::HostId;
 use std::sync::Arc;
+use unidist_backend::Which;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskSpec};
-use unidist_core::Which;
 
 /// A call whose results have failed and that may still be with its process.
 #[derive(Debug)]

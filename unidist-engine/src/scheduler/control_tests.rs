@@ -2,8 +2,8 @@
 
 use super::tests::{Cluster, ME, Sent, limits, object, shared};
 use super::*;
+use unidist_backend::Which;
 use unidist_common::{Returns, Target, TaskOptions};
-use unidist_core::Which;
 
 fn with(make: impl FnOnce(&mut TaskOptions)) -> Arc<TaskOptions> {
     let mut options = TaskOptions::default();

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+use unidist_backend::CallKind;
 use unidist_common::{Arg, DataId, FunctionKey, ProcessId, TaskError};
-use unidist_core::CallKind;
 
 /// Something that happened.
 #[derive(Clone, Debug)]

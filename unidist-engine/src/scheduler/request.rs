@@ -3,8 +3,8 @@
 use crate::store::{Block, StoredObject};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use unidist_backend::{CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
 use unidist_common::{DataId, Error, ProcessId, TaskError, TaskSpec};
-use unidist_core::{CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
 
 pub(crate) use unidist_common::RequestId;
 

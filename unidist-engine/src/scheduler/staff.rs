@@ -5,8 +5,8 @@ use super::event::{Action, Role};
 use super::request::{Reply, RequestId};
 use super::tasks::TaskState;
 use super::workers::{Phase, Worker};
+use unidist_backend::{CallStatus, WorkerInfo};
 use unidist_common::{DataId, Error, ProcessId};
-use unidist_core::{CallStatus, WorkerInfo};
 
 /// Who waits for how many workers.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use super::resources::Class;
 use crate::network::HostId;
 use crate::store::StoredObject;
 use std::sync::Arc;
+use unidist_backend::CallKind;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskOptions, TaskSpec};
-use unidist_core::CallKind;
 
 /// A call that has not ended.
 #[derive(Debug)]

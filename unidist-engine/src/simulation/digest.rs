@@ -8,8 +8,8 @@
 use crate::scheduler::{Action, Event, Reply, Request, Role, Run, Timer, Value};
 use crate::store::{Blob, Block, StoredObject};
 use std::time::Duration;
+use unidist_backend::{CallKind, CallStatus, Which};
 use unidist_common::{Arg, DataId, ErrorKind, ProcessId, Target, TaskError, TaskOptions, TaskSpec};
-use unidist_core::{CallKind, CallStatus, Which};
 
 /// A hash over a sequence of numbers, which depends on their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWork
 use crate::store::{Blob, StoredObject};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use unidist_backend::CallKind;
+use unidist_backend::Which;
 use unidist_common::{DataId, ErrorKind, ProcessId, Returns, Target, TaskError};
-use unidist_core::CallKind;
-use unidist_core::Which;
 
 #[derive(Debug, Default)]
 pub(super) struct Process {

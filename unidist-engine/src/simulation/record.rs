@@ -3,8 +3,8 @@
 use crate::protocol::worker::Run;
 use crate::scheduler::Caller;
 use std::collections::{BTreeMap, BTreeSet};
+use unidist_backend::CallKind;
 use unidist_common::{DataId, ProcessId, Returns};
-use unidist_core::CallKind;
 
 #[derive(Debug, Default)]
 pub(super) struct Record {

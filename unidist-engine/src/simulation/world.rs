@@ -16,10 +16,10 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+use unidist_backend::Which;
 use unidist_common::{
     Arg, DataId, ErrorKind, FunctionKey, GroupSpec, ProcessId, Returns, Target, TaskOptions, TaskSpec,
 };
-use unidist_core::Which;
 
 const ME: ProcessId = ProcessId::CONTROLLER;
 

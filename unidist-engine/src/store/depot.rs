@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use unidist_backend::{Outcome, WritableBuffer};
 use unidist_common::{DataId, Error, ErrorKind, Object, Payload, Result, TaskError};
-use unidist_core::{Outcome, WritableBuffer};
 
 /// Unless a session says otherwise, up to this many bytes travel inside messages; more goes through the segment.
 pub(crate) const INLINE_LIMIT: usize = 32 * 1024;

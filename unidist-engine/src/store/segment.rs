@@ -15,7 +15,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use unidist_core::WritableBuffer;
+use unidist_backend::WritableBuffer;
 
 /// The first page holds the bell of the engine and how long to wait for one; blocks start after it.
 pub(crate) const HEADER: u64 = 4096;

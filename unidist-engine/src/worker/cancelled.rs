@@ -3,8 +3,8 @@
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use unidist_backend::current_call;
 use unidist_common::{DataId, Error, Result, TaskError};
-use unidist_core::current_call;
 
 /// The calls that the engine has said are to end, until they have. It costs next to nothing while there are none.
 #[derive(Debug, Default)]

@@ -17,10 +17,10 @@ use crate::store::spill::SpillFile;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
-use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskError, TaskSpec};
-use unidist_core::{
+use unidist_backend::{
     Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer, current_call,
 };
+use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskError, TaskSpec};
 
 /// The process's end of its link, shared by its threads.
 pub(crate) struct Client {

@@ -15,9 +15,8 @@ mod engine_link;
 mod task_loop;
 mod task_queue;
 
-use crate::launch::WORKER_VARIABLE;
 use crate::link::bell::Sleeper;
-use crate::link::handshake::{self, Joined};
+use crate::link::handshake::{self, Joined, WORKER_VARIABLE};
 use crate::logging;
 use client::Client;
 use rustix::process::{Pid, Signal};
@@ -28,7 +27,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 use task_loop::TaskLoop;
-use unidist_core::{Backend, Program};
+use unidist_backend::{Backend, Program};
 
 /// The exit code of a process that could not join its session.
 const CANNOT_JOIN: i32 = 70;

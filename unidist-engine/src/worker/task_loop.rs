@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use unidist_backend::{Backend, Call, CallKind, CallResult, OnStart, Program, TaskRunner, within_call};
 use unidist_common::{DataId, TaskError};
-use unidist_core::{Backend, Call, CallKind, CallResult, OnStart, Program, TaskRunner, within_call};
 
 const LONGEST_NAP: Duration = Duration::from_millis(100);
 

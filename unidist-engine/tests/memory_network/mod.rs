@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use unidist_core::WritableBuffer;
+use unidist_backend::WritableBuffer;
 use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 
 /// One host's end of the network. When it is dropped, the others lose this host.

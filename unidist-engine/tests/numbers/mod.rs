@@ -5,12 +5,12 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use unidist_backend::LaunchCommand;
+use unidist_backend::{Backend, Call, CallResult, Outcome, Program, TaskRunner};
 use unidist_common::{
     Arg, DataId, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskSpec,
 };
-use unidist_core::{Backend, Call, CallResult, Outcome, Program, TaskRunner};
 use unidist_engine::controller::ControllerSettings;
-use unidist_engine::launch::LaunchCommand;
 
 pub(crate) const SUM: FunctionKey = FunctionKey(1);
 pub(crate) const EXIT: FunctionKey = FunctionKey(2);

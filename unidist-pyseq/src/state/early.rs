@@ -6,8 +6,8 @@
 use super::{After, Progress, State};
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
+use unidist_backend::{CallResult, Which};
 use unidist_common::{DataId, ErrorKind, Target, TaskError};
-use unidist_core::{CallResult, Which};
 
 #[derive(Default)]
 pub(super) struct Early {

@@ -2,18 +2,29 @@
 
 use crate::Result;
 use crate::workspace::{self, Workspace};
+use std::collections::BTreeSet;
 
 const CORE: &str = "unidist-core";
 const API: &str = "unidist-api";
+const CONTRACT: &str = "unidist-backend";
 const SPMD: &str = "unidist-spmd";
 const MPI_COMM: &str = "unidist-mpi-comm";
 const BACKENDS: [&str; 4] = ["unidist-engine", "unidist-mpi", "unidist-pymp", "unidist-pyseq"];
 
-/// Backends know core; core knows no backend.
-pub(super) fn core_reaches_no_backend(workspace: &Workspace) -> Result<Vec<String>> {
-    let reached = workspace.reach(CORE);
-    let wrong = BACKENDS.into_iter().chain([API]).filter(|name| reached.contains(*name));
-    Ok(wrong.map(|name| format!("{CORE} depends on {name}")).collect())
+/// Core and backends know the contract only: neither depends on the other, the contract on none of them.
+pub(super) fn core_and_backends_meet_in_the_contract(workspace: &Workspace) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut check = |package: &str, reached: &BTreeSet<String>, forbidden: &[&str]| {
+        let found = forbidden.iter().filter(|name| reached.contains(**name));
+        wrong.extend(found.map(|name| format!("{package} depends on {name}")));
+    };
+    let above_contract: Vec<&str> = BACKENDS.into_iter().chain([CORE, API]).collect();
+    check(CONTRACT, &workspace.reach(CONTRACT), &above_contract);
+    check(CORE, &workspace.reach(CORE), &[&BACKENDS[..], &[API]].concat());
+    for backend in BACKENDS {
+        check(backend, &workspace.reach_without_tests(backend), &[CORE]);
+    }
+    Ok(wrong)
 }
 
 /// Only the facade names the backends; none of them names the facade.
@@ -58,7 +69,7 @@ mod tests {
     #[test]
     fn the_facade_reaches_what_it_offers() {
         let reached = Workspace::load().unwrap().reach(API);
-        for name in [CORE, "unidist-common", "unidist-pyseq", "unidist-pymp", "unidist-engine"] {
+        for name in [CORE, CONTRACT, "unidist-common", "unidist-pyseq", "unidist-pymp", "unidist-engine"] {
             assert!(reached.contains(name), "{name}");
         }
     }

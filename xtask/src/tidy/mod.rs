@@ -16,7 +16,7 @@ use crate::{Result, book, config_doc};
 type Rule = (&'static str, fn(&Workspace) -> Result<Vec<String>>);
 
 const RULES: [Rule; 13] = [
-    ("core reaches no backend", manifests::core_reaches_no_backend),
+    ("core and backends meet in the contract", manifests::core_and_backends_meet_in_the_contract),
     ("no backend reaches the API", manifests::no_backend_reaches_the_api),
     ("programs of ranks reach no engine", manifests::programs_of_ranks_reach_no_engine),
     ("members take the workspace's lints", manifests::members_take_the_lints),

@@ -8,8 +8,8 @@ use crate::network::HostId;
 use crate::protocol::worker::{Reply, RequestId};
 use crate::scheduler::{Copy, Event};
 use crate::store::Block;
+use unidist_backend::StoreUsage;
 use unidist_common::{Error, ErrorKind, ProcessId, Result, TaskError};
-use unidist_core::StoreUsage;
 
 /// Something that wants blocks of a store which were not there at once.
 pub(super) struct DeferredAllocation {

@@ -7,8 +7,8 @@ use crate::network::{Arrival, HostId, Network, Transfer};
 use crate::protocol::monitor::{FromMonitor, ToMonitor, Welcomed, unpack};
 use bytes::Bytes;
 use std::time::Instant;
+use unidist_backend::WritableBuffer;
 use unidist_common::{Error, Result};
-use unidist_core::WritableBuffer;
 
 impl RemoteHosts {
     /// Greets the monitors of these hosts, which are the second and so on of the session, and waits until all are

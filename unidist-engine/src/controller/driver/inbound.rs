@@ -5,8 +5,8 @@ use crate::network::HostId;
 use crate::protocol::worker::{FromWorker, Reply, Request};
 use crate::scheduler::Event;
 use crate::store::StoredObject;
+use unidist_backend::ClusterInfo;
 use unidist_common::ProcessId;
-use unidist_core::ClusterInfo;
 
 impl Driver {
     pub(super) fn read_link(&mut self, at: usize, limit: usize) {

@@ -10,8 +10,8 @@ use crate::store::spill::size_in_file;
 use crate::store::{Block, StoredObject};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use unidist_backend::StoreUsage;
 use unidist_common::DataId;
-use unidist_core::StoreUsage;
 
 /// The blocks of a host's segment and of its spill file.
 #[derive(Debug)]

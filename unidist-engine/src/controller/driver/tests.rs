@@ -5,7 +5,6 @@ use super::*;
 use crate::client::pending::Slot;
 use crate::controller::local_store::SharedArena;
 use crate::host::supervisor::Staff;
-use crate::launch::LaunchCommand;
 use crate::link::channel::Channel;
 use crate::link::handshake::Welcome;
 use crate::link::ring::{LinkMemory, Side, Writer};
@@ -17,6 +16,7 @@ use crate::store::spill::SpillSpace;
 use crate::store::{Blob, Block, StoredObject};
 use crate::testing::call;
 use std::collections::BTreeMap;
+use unidist_backend::LaunchCommand;
 use unidist_common::{DataId, ErrorKind, IdSource, TaskError};
 
 mod several_hosts;

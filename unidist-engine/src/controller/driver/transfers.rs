@@ -11,8 +11,8 @@ use crate::scheduler::{Copy, Event};
 use crate::store::{Blob, Block};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
+use unidist_backend::WritableBuffer;
 use unidist_common::{ErrorKind, TaskError};
-use unidist_core::WritableBuffer;
 
 /// The copies that are under way.
 #[derive(Debug, Default)]

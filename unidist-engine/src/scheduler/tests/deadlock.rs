@@ -1,7 +1,7 @@
 //! Waits that can never end.
 
 use super::*;
-use unidist_core::Which;
+use unidist_backend::Which;
 
 fn needs_gpu(spec: &mut TaskSpec) {
     spec.options = Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });

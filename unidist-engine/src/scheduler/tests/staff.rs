@@ -1,7 +1,7 @@
 //! What clients are told of workers and calls; and calls that are cancelled only if they have not started.
 
 use super::*;
-use unidist_core::{CallStatus, Which};
+use unidist_backend::{CallStatus, Which};
 
 fn workers_of(reply: Option<&Reply>) -> Vec<u32> {
     match reply {

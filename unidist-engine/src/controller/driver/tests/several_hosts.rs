@@ -10,8 +10,8 @@ use crate::protocol::monitor::{Batch, FromMonitor, Greeting, SpillFailure, ToMon
 use crate::scheduler::{Copy, Event};
 use crate::store::segment::HEADER;
 use bytes::Bytes;
+use unidist_backend::{StoreUsage, WritableBuffer};
 use unidist_common::HeldBy;
-use unidist_core::{StoreUsage, WritableBuffer};
 
 const FIRST: HostId = HostId::new(1);
 const SECOND: HostId = HostId::new(2);

@@ -1,11 +1,11 @@
 //! The name of this build of the executable.
 
-use crate::registry::Fnv;
 use std::fs::File;
 use std::hash::Hasher;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use unidist_common::StableHasher;
 
 /// Names the build of the image (executable or shared library) that holds this code: its GNU build id, or else a hash
 /// of its file. Processes of one session must agree on it.
@@ -18,7 +18,7 @@ pub fn build_id() -> String {
             if let Some(id) = gnu_build_id(&start) {
                 return Some(id.iter().fold("gnu:".to_owned(), |text, byte| text + &format!("{byte:02x}")));
             }
-            let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+            let mut hash = StableHasher::with_seed(0);
             hash.write(&read(&path, u64::MAX).ok()?);
             Some(format!("hash:{:016x}", hash.finish()))
         });
