@@ -1,9 +1,8 @@
-//! Numbers on the first rank that all ranks read and change, each operation at once: in memory that all share where they
-//! are on one host, by one-sided MPI else.
+//! Numbers that all ranks read and change by atomic operations: in shared memory on one host, by one-sided MPI on several.
 
-use crate::call::What;
+use crate::call::CallKind;
 use crate::deferred_free::DeferredFree;
-use crate::memory::{Memory, Words};
+use crate::memory::AtomicWords;
 use crate::network::Window;
 use crate::{Communicator, Error, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,118 +10,119 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Cells of 64 bits.
 #[derive(Debug)]
 pub(crate) struct Cells {
-    place: Place,
+    location: Location,
     object: u32,
     communicator: Communicator,
 }
 
 #[derive(Debug)]
-enum Place {
-    Host(Words),
-    Far(Window),
+enum Location {
+    SharedMemory(AtomicWords),
+    Window(Window),
     Freed,
 }
 
 impl Cells {
-    /// As many cells as there are values, with those of the first rank. Collective, with as many values on all ranks.
+    /// Creates one cell for each value, with the values of the first rank. Collective; all ranks pass the same number of
+    /// values.
     pub(crate) fn new(communicator: &Communicator, values: &[u64]) -> Result<Self> {
-        let (object, lengths) = communicator.agree_on_new(What::NewCells, &(values.len() as u64))?;
+        let (object, lengths) = communicator.agree_on_new(CallKind::NewCells, &(values.len() as u64))?;
         check_lengths(lengths.iter().map(|call| call.payload()))?;
-        let is_far = communicator.hosts() > 1;
-        let place = match communicator.network() {
-            Some(network) if is_far => Place::Far(network.window(values)?),
-            _ => Place::Host(on_host(communicator, values)?),
+        let crosses_hosts = communicator.hosts() > 1;
+        let location = match communicator.network() {
+            Some(network) if crosses_hosts => Location::Window(network.window(values)?),
+            _ => Location::SharedMemory(in_shared_memory(communicator, values)?),
         };
-        Ok(Cells { place, object, communicator: communicator.clone() })
+        Ok(Cells { location, object, communicator: communicator.clone() })
     }
 
-    /// Ends the cells. Collective; those that are dropped are ended later.
+    /// Frees the cells. Collective; cells that are dropped instead are freed later.
     ///
     /// # Errors
     ///
-    /// Other ranks do something else: then the cells are ended later, too.
+    /// Other ranks call something else: then the cells are freed later, too.
     pub(crate) fn free(&mut self) -> Result<()> {
-        self.communicator.agree(What::DropCells, self.object, &())?;
-        match &mut std::mem::replace(&mut self.place, Place::Freed) {
-            Place::Far(window) => window.free(),
-            Place::Host(_) | Place::Freed => Ok(()),
+        self.communicator.agree(CallKind::FreeCells, self.object, &())?;
+        match &mut std::mem::replace(&mut self.location, Location::Freed) {
+            Location::Window(window) => window.free(),
+            Location::SharedMemory(_) | Location::Freed => Ok(()),
         }
     }
 }
 
-/// It waits for nobody: see [`crate::deferred_free`].
+/// Does not wait for other ranks: see [`crate::deferred_free`].
 impl Drop for Cells {
     fn drop(&mut self) {
-        if let Place::Far(window) = std::mem::replace(&mut self.place, Place::Freed) {
+        if let Location::Window(window) = std::mem::replace(&mut self.location, Location::Freed) {
             self.communicator.deferred_frees().add(self.object, DeferredFree::Window(window));
         }
     }
 }
 
-/// Numbers that many change, each operation at once.
-pub(crate) trait Atomics {
-    /// What is in a cell.
+/// Atomic operations on numbered cells.
+pub(crate) trait AtomicCells {
+    /// The value of a cell.
     fn load(&self, cell: usize) -> Result<u64>;
 
-    /// Adds to a cell, and gives what was there. What is too much for 64 bits is left out.
+    /// Adds to a cell, modulo 2^64, and returns the previous value.
     fn add(&self, cell: usize, value: u64) -> Result<u64>;
 
-    /// Replaces what is in a cell if that is `old`, and gives what was there.
+    /// Replaces the value of a cell with `new` if it is `old`, and returns the previous value.
     fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64>;
 
-    /// Replaces what is in a cell, and gives what was there.
+    /// Replaces the value of a cell, and returns the previous value.
     fn swap(&self, cell: usize, new: u64) -> Result<u64> {
         let mut expected = self.load(cell)?;
         loop {
             match self.compare_and_swap(cell, expected, new)? {
-                was if was == expected => return Ok(was),
-                was => expected = was,
+                previous if previous == expected => return Ok(previous),
+                previous => expected = previous,
             }
         }
     }
 }
 
-impl Atomics for [AtomicU64] {
+impl AtomicCells for [AtomicU64] {
     fn load(&self, cell: usize) -> Result<u64> {
-        Ok(one(self, cell)?.load(Ordering::SeqCst))
+        Ok(get(self, cell)?.load(Ordering::SeqCst))
     }
 
     fn add(&self, cell: usize, value: u64) -> Result<u64> {
-        Ok(one(self, cell)?.fetch_add(value, Ordering::SeqCst))
+        Ok(get(self, cell)?.fetch_add(value, Ordering::SeqCst))
     }
 
     fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64> {
-        let was = one(self, cell)?.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
-        Ok(was.unwrap_or_else(|was| was))
+        let previous = get(self, cell)?.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
+        Ok(previous.unwrap_or_else(|previous| previous))
     }
 }
 
-fn one(cells: &[AtomicU64], cell: usize) -> Result<&AtomicU64> {
+fn get(cells: &[AtomicU64], cell: usize) -> Result<&AtomicU64> {
     cells.get(cell).ok_or_else(|| Error::argument("Cells", format!("there is no cell {cell}")))
 }
 
-impl Atomics for Cells {
+impl AtomicCells for Cells {
     fn load(&self, cell: usize) -> Result<u64> {
-        match &self.place {
-            Place::Host(words) => words.numbers().load(cell),
-            Place::Far(window) => window.add(cell, 0),
-            Place::Freed => Err(freed()),
+        match &self.location {
+            Location::SharedMemory(words) => words.numbers().load(cell),
+            Location::Window(window) => window.add(cell, 0),
+            Location::Freed => Err(freed()),
         }
     }
 
     fn add(&self, cell: usize, value: u64) -> Result<u64> {
-        match &self.place {
-            Place::Host(words) => words.numbers().add(cell, value),
-            Place::Far(window) => window.add(cell, value),
-            Place::Freed => Err(freed()),
+        match &self.location {
+            Location::SharedMemory(words) => words.numbers().add(cell, value),
+            Location::Window(window) => window.add(cell, value),
+            Location::Freed => Err(freed()),
         }
     }
 
     fn compare_and_swap(&self, cell: usize, old: u64, new: u64) -> Result<u64> {
-        match &self.place {
-            Place::Host(words) => words.numbers().compare_and_swap(cell, old, new),
-            Place::Far(window) => window.compare_and_swap(cell, old, new),
-            Place::Freed => Err(freed()),
+        match &self.location {
+            Location::SharedMemory(words) => words.numbers().compare_and_swap(cell, old, new),
+            Location::Window(window) => window.compare_and_swap(cell, old, new),
+            Location::Freed => Err(freed()),
         }
     }
 }
@@ -139,11 +139,11 @@ fn check_lengths(lengths: impl Iterator<Item = u64>) -> Result<()> {
     other.map_or(Ok(()), |other| Err(Error::Mismatch { message: message(other) }))
 }
 
-fn on_host(communicator: &Communicator, values: &[u64]) -> Result<Words> {
+fn in_shared_memory(communicator: &Communicator, values: &[u64]) -> Result<AtomicWords> {
     let too_many = || Error::Memory { message: format!("{} cells are too many", values.len()) };
-    let len = Words::len(values.len(), 0).ok_or_else(too_many)?;
-    let memory: Memory = communicator.memory(len)?;
-    let words = Words::new(memory, values.len(), 0).ok_or_else(too_many)?;
+    let len = AtomicWords::len(values.len(), 0).ok_or_else(too_many)?;
+    let memory = communicator.shared_memory(len)?;
+    let words = AtomicWords::new(memory, values.len(), 0).ok_or_else(too_many)?;
     if communicator.rank() == 0 {
         for (cell, value) in words.numbers().iter().zip(values) {
             cell.store(*value, Ordering::Relaxed);
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_of_one_process() {
+    fn cells_work_in_one_process() {
         let mut cells = Cells::new(&Communicator::alone(), &[5, u64::MAX]).unwrap();
         assert_eq!((cells.load(0), cells.add(1, 2), cells.load(1)), (Ok(5), Ok(u64::MAX), Ok(1)));
         assert_eq!((cells.compare_and_swap(0, 4, 9), cells.compare_and_swap(0, 5, 9)), (Ok(5), Ok(5)));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lengths_are_refused() {
+    fn unequal_lengths_are_refused() {
         assert_eq!(check_lengths([3, 3].into_iter()), Ok(()));
         let error = check_lengths([3, 3, 4].into_iter()).unwrap_err().to_string();
         assert!(error.contains("rank 0 has 3 values, rank 2 has 4"), "{error}");

@@ -1,18 +1,18 @@
-//! What MPI holds for locks and batches that were dropped, until all ranks have dropped them.
+//! MPI resources of dropped locks and batches, kept until all ranks have dropped them.
 //!
-//! Each rank drops its part when it likes, also on its way out of something that has failed; nobody waits for it then.
-//! Whenever all ranks call something together, each says what it has dropped, and what all of them have is freed. What is
-//! left when a rank drops the communicator stays until the job ends, and serves those that still use it.
+//! Freeing is collective, but each rank drops its part whenever it likes, also while it unwinds, and no rank waits for it
+//! then. In every collective call, each rank reports what it has dropped, and what all ranks have dropped is freed. When a
+//! rank drops the communicator, the rest stays until the job ends, and serves the ranks that still use it.
 
 use crate::call::Call;
 use crate::network::{Tokens, Window};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// So many are told of in one call.
-pub(crate) const TOLD: usize = 8;
+/// The number of objects that one call reports.
+pub(crate) const MAX_REPORTED: usize = 8;
 
-/// Something that is freed by all ranks together.
+/// A resource that all ranks free together.
 #[derive(Debug)]
 pub(crate) enum DeferredFree {
     Window(Window),
@@ -26,38 +26,38 @@ impl DeferredFree {
             DeferredFree::Tokens(tokens) => tokens.free(),
         };
         if let Err(error) = freed {
-            log::error!("what a lock or batch has used cannot be freed: {error}");
+            log::error!("MPI cannot free the memory of a dropped lock or batch: {error}");
         }
     }
 }
 
-/// By the numbers of what they belonged to.
+/// By the numbers of the objects that they belonged to.
 #[derive(Debug, Default)]
 pub(crate) struct DeferredFrees(RefCell<BTreeMap<u32, DeferredFree>>);
 
 impl DeferredFrees {
-    pub(crate) fn add(&self, object: u32, leftover: DeferredFree) {
-        self.0.borrow_mut().insert(object, leftover);
+    pub(crate) fn add(&self, object: u32, resource: DeferredFree) {
+        self.0.borrow_mut().insert(object, resource);
     }
 
-    /// The first ones, and zeros.
-    pub(crate) fn told(&self) -> [u32; TOLD] {
-        let mut told = [0; TOLD];
-        told.iter_mut().zip(self.0.borrow().keys()).for_each(|(to, object)| *to = *object);
-        told
+    /// What to report in the next call: the lowest numbers, padded with zeros.
+    pub(crate) fn report(&self) -> [u32; MAX_REPORTED] {
+        let mut report = [0; MAX_REPORTED];
+        report.iter_mut().zip(self.0.borrow().keys()).for_each(|(to, object)| *to = *object);
+        report
     }
 
-    /// Frees what all ranks have told of. All of them call this, after the same call.
-    pub(crate) fn free_what_all_have(&self, calls: &[Call]) {
+    /// Frees what all ranks have reported. All of them call this, after the same call.
+    pub(crate) fn free_common(&self, calls: &[Call]) {
         for object in common(calls.iter().map(Call::dropped)) {
-            let leftover = self.0.borrow_mut().remove(&object);
-            leftover.into_iter().for_each(|mut leftover| leftover.free());
+            let resource = self.0.borrow_mut().remove(&object);
+            resource.into_iter().for_each(|mut resource| resource.free());
         }
     }
 }
 
-/// What is in all lists, in order.
-fn common(mut lists: impl Iterator<Item = [u32; TOLD]>) -> Vec<u32> {
+/// The numbers that are in all lists, in order.
+fn common(mut lists: impl Iterator<Item = [u32; MAX_REPORTED]>) -> Vec<u32> {
     let mut common: Vec<u32> = lists.next().into_iter().flatten().filter(|object| *object != 0).collect();
     lists.for_each(|list| common.retain(|object| list.contains(object)));
     common
@@ -68,9 +68,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_all_have_dropped() {
+    fn objects_dropped_by_all_ranks_are_common() {
         let list = |objects: &[u32]| {
-            let mut list = [0; TOLD];
+            let mut list = [0; MAX_REPORTED];
             list[..objects.len()].copy_from_slice(objects);
             list
         };

@@ -1,7 +1,7 @@
 //! A rank that fails tells the others, which would wait for it else.
 
-use crate::call::{Call, What};
-use crate::hosts::Hosts;
+use crate::call::{Call, CallKind};
+use crate::hosts::HostLayout;
 use crate::{Communicator, Error, Result};
 use bytemuck::{Pod, Zeroable};
 use std::any::Any;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// All ranks get the value of their body, or all get the same [`Error::Failed`], with the first rank that has failed and
 /// its cause. A rank that is in a collective function of this communicator meanwhile gets this error from it; one that does
 /// something else for longer than five seconds, or waits for something that never comes, has the whole job end, with the
-/// message of the rank that failed. What failed is also said on standard error, at once.
+/// message of the rank that failed. CallKind failed is also said on standard error, at once.
 ///
 /// ```
 /// use unidist_spmd::{Communicator, Error, exception_guard};
@@ -58,11 +58,11 @@ pub fn exception_guard_within<R, E: Display>(
     let depth = guards.depth.get() + 1;
     guards.depth.set(depth);
     if depth == 1 {
-        guards.is_told.set(false);
+        guards.is_notified.set(false);
     }
     let outcome = catch_unwind(AssertUnwindSafe(body));
     guards.depth.set(depth - 1);
-    let was_told = guards.is_told.replace(false);
+    let was_told = guards.is_notified.replace(false);
     let outcome = match outcome {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("it has panicked: {}", text_of(&*panic))),
@@ -71,25 +71,25 @@ pub fn exception_guard_within<R, E: Display>(
     let own_cause = outcome.as_ref().err().filter(|_| !was_told);
     let _watch = own_cause.map(|cause| Watch::start(patience, communicator, cause));
     let said = Outcome::of(outcome.as_ref().err().map(String::as_str), was_told);
-    let own = Call::new(What::Guard, depth, &said);
+    let own = Call::new(CallKind::Guard, depth, &said);
     loop {
         let calls = communicator.exchange(&own)?;
         // The others may be in some other function, or at the end of a guard inside of this one: now they know.
-        let at_end = calls.iter().filter(|call| call.is(What::Guard));
+        let at_end = calls.iter().filter(|call| call.is(CallKind::Guard));
         if at_end.clone().any(|call| call.object() < depth) {
-            guards.is_told.set(true);
-            let failed = any_failure(&calls, communicator.places());
+            guards.is_notified.set(true);
+            let failed = any_failure(&calls, communicator.layout());
             let differ =
                 "some ranks are at the end of an exception_guard, others of one inside of it".to_owned();
             return Err(failed.unwrap_or(Error::Mismatch { message: differ }));
         }
         if at_end.filter(|call| call.object() == depth).count() == calls.len() {
-            let failed = first_failure(&calls, communicator.places());
-            let failed = failed.or_else(|| any_failure(&calls, communicator.places()));
+            let failed = first_failure(&calls, communicator.layout());
+            let failed = failed.or_else(|| any_failure(&calls, communicator.layout()));
             return match (failed, outcome) {
                 (None, Ok(value)) => Ok(value),
                 (Some(failed), _) => Err(failed),
-                (None, Err(cause)) => Err(error(communicator.rank(), communicator.places(), cause)),
+                (None, Err(cause)) => Err(error(communicator.rank(), communicator.layout(), cause)),
             };
         }
     }
@@ -101,7 +101,7 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("with no message")
 }
 
-/// What a rank says at the end of its body.
+/// CallKind a rank says at the end of its body.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Outcome {
@@ -144,23 +144,23 @@ fn shortened(text: &str) -> String {
 }
 
 /// The failure of the first rank that is at the end of its guard, and has failed by itself.
-pub(crate) fn first_failure(calls: &[Call], hosts: &Hosts) -> Option<Error> {
+pub(crate) fn first_failure(calls: &[Call], hosts: &HostLayout) -> Option<Error> {
     failure(calls, hosts, |state| state == FAILED)
 }
 
-fn any_failure(calls: &[Call], hosts: &Hosts) -> Option<Error> {
+fn any_failure(calls: &[Call], hosts: &HostLayout) -> Option<Error> {
     failure(calls, hosts, |state| state != FINE)
 }
 
-fn failure(calls: &[Call], hosts: &Hosts, is_meant: impl Fn(u32) -> bool) -> Option<Error> {
-    let at_end = calls.iter().enumerate().filter(|(_, call)| call.is(What::Guard));
+fn failure(calls: &[Call], hosts: &HostLayout, is_meant: impl Fn(u32) -> bool) -> Option<Error> {
+    let at_end = calls.iter().enumerate().filter(|(_, call)| call.is(CallKind::Guard));
     let mut outcomes = at_end.map(|(rank, call)| (rank, call.payload::<Outcome>()));
     let (rank, outcome) = outcomes.find(|(_, outcome)| is_meant(outcome.state))?;
     Some(error(rank, hosts, outcome.cause()))
 }
 
-fn error(rank: usize, hosts: &Hosts, cause: String) -> Error {
-    Error::Failed { rank, host: hosts.name_of(rank).to_owned(), cause }
+fn error(rank: usize, hosts: &HostLayout, cause: String) -> Error {
+    Error::Failed { rank, host: hosts.host_name(rank).to_owned(), cause }
 }
 
 /// Ends the job if the others do not come.
@@ -171,7 +171,7 @@ struct Watch {
 impl Watch {
     fn start(patience: Duration, communicator: &Communicator, cause: &str) -> Self {
         let (rank, size) = (communicator.rank(), communicator.size());
-        let host = communicator.places().name_of(rank);
+        let host = communicator.layout().host_name(rank);
         let text = format!("rank {rank} of {size} on {host} has failed: {cause}");
         eprintln!("unidist: {text}");
         let (has_come, end) = mpsc::channel();
@@ -219,8 +219,8 @@ mod tests {
 
     #[test]
     fn the_cause_is_named_before_what_followed() {
-        let hosts = Hosts::new(&[(0, "a".into()), (0, "a".into()), (2, "b".into())]);
-        let call = |cause, told| Call::new(What::Guard, 0, &Outcome::of(cause, told));
+        let hosts = HostLayout::new(&[(0, "a".into()), (0, "a".into()), (2, "b".into())]);
+        let call = |cause, told| Call::new(CallKind::Guard, 0, &Outcome::of(cause, told));
         let calls = [call(Some("was told"), true), call(None, false), call(Some("no input"), false)];
         let first = first_failure(&calls, &hosts);
         assert_eq!(first, Some(error(2, &hosts, "no input".to_owned())));

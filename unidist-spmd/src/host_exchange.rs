@@ -1,9 +1,9 @@
-//! What the ranks of a host write for each other: a place for what each has to say, and a barrier.
+//! Exchange of records between the ranks of a host, and their barrier, in shared memory.
 //!
-//! Who waits looks for a moment and then sleeps on a word of the memory; the last one to come wakes them. So waiting
-//! costs no CPU, and no call of MPI is needed on one host.
+//! A rank that waits spins for a moment, then sleeps on a futex; the last rank to arrive wakes the others. So waiting costs
+//! no CPU time, and one host needs no call of MPI.
 
-use crate::memory::Words;
+use crate::memory::{AtomicWords, SharedMemory};
 use rustix::process::{Pid, test_kill_process};
 use rustix::thread::futex;
 use rustix::time::Timespec;
@@ -11,214 +11,215 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The length of what a rank says, in bytes.
+/// The length of a record in bytes.
 pub(crate) const RECORD: usize = 256;
 const RECORD_WORDS: usize = RECORD / size_of::<u64>();
-/// What is said next does not overwrite what some still read.
-const SIDES: usize = 2;
+/// Records are double-buffered: the next exchange does not overwrite what some ranks still read.
+const BUFFERS: usize = 2;
 
-/// For so long it is looked for the others, where all have a core of their own.
-const AWAKE: Duration = Duration::from_micros(20);
-/// Who sleeps looks this often whether the others are alive.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+/// Spin this long before sleeping, if each rank can have a core of its own.
+const SPIN: Duration = Duration::from_micros(20);
+/// How often a sleeping rank checks whether the others are alive.
+const LIVENESS_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
-/// The places of the bells; behind them there is one for each rank of the host, which says whether it has left.
+/// The futex words. One word for each rank of the host follows, which says whether the rank has left.
 const GENERATION: usize = 0;
 const ARRIVED: usize = 1;
 const SLEEPERS: usize = 2;
 const LEFT: usize = 3;
 
-/// A rank of the host that does not come.
+/// A rank of the host that does not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lost {
-    /// Its place among those of the host.
+pub(crate) struct LostRank {
+    /// Its index among the ranks of the host.
     pub(crate) host_rank: usize,
-    /// Whether it has left by itself.
+    /// Whether it has dropped its communicator; else its process has ended.
     pub(crate) has_left: bool,
 }
 
-/// The memory of a host, seen by one of its ranks.
+/// The exchange memory of a host, as one of its ranks sees it.
 #[derive(Debug)]
 pub(crate) struct HostExchange {
-    words: Words,
+    words: AtomicWords,
     host_rank: usize,
     host_size: usize,
-    /// How many ranks there are on all hosts; 0 if there is no other host.
-    all: usize,
-    side: Cell<usize>,
-    looks: bool,
-    /// One for whom this rank has waited in vain: it waits for nobody any more.
-    in_vain: Cell<Option<Lost>>,
+    /// The number of ranks on all hosts; 0 if there is no other host.
+    global_size: usize,
+    buffer: Cell<usize>,
+    spins: bool,
+    /// The rank for which a barrier has failed: later barriers fail at once.
+    failed: Cell<Option<LostRank>>,
 }
 
 impl HostExchange {
-    fn sizes(host_size: usize, all: usize) -> Option<(usize, usize)> {
-        let records = host_size.checked_add(all)?.checked_mul(SIDES * RECORD_WORDS)?;
+    fn sizes(host_size: usize, global_size: usize) -> Option<(usize, usize)> {
+        let records = host_size.checked_add(global_size)?.checked_mul(BUFFERS * RECORD_WORDS)?;
         Some((host_size.checked_add(records)?, LEFT.checked_add(host_size)?))
     }
 
-    /// The length of its memory, in bytes.
-    pub(crate) fn len(host_size: usize, all: usize) -> Option<usize> {
-        let (numbers, bells) = HostExchange::sizes(host_size, all)?;
-        Words::len(numbers, bells)
+    /// The length of its memory in bytes.
+    pub(crate) fn len(host_size: usize, global_size: usize) -> Option<usize> {
+        let (numbers, futexes) = HostExchange::sizes(host_size, global_size)?;
+        AtomicWords::len(numbers, futexes)
     }
 
-    /// In memory of this length, zeroed, of all ranks of a host.
+    /// In zeroed memory of this length that all ranks of a host share.
     pub(crate) fn new(
-        memory: crate::memory::Memory,
+        memory: SharedMemory,
         host_rank: usize,
         host_size: usize,
-        all: usize,
+        global_size: usize,
     ) -> Option<Self> {
-        let (numbers, bells) = HostExchange::sizes(host_size, all)?;
-        let words = Words::new(memory, numbers, bells)?;
-        let board = HostExchange {
+        let (numbers, futexes) = HostExchange::sizes(host_size, global_size)?;
+        let words = AtomicWords::new(memory, numbers, futexes)?;
+        let exchange = HostExchange {
             words,
             host_rank,
             host_size,
-            all,
-            side: Cell::new(0),
-            looks: host_size <= online_cores(),
-            in_vain: Cell::new(None),
+            global_size,
+            buffer: Cell::new(0),
+            spins: host_size <= online_cores(),
+            failed: Cell::new(None),
         };
-        board.pid(host_rank)?.store(std::process::id().into(), Ordering::Relaxed);
-        Some(board)
+        exchange.pid(host_rank)?.store(std::process::id().into(), Ordering::Relaxed);
+        Some(exchange)
     }
 
-    fn bell(&self, place: usize) -> &AtomicU32 {
-        &self.words.bells()[place]
+    fn futex(&self, index: usize) -> &AtomicU32 {
+        &self.words.futexes()[index]
     }
 
     fn pid(&self, host_rank: usize) -> Option<&AtomicU64> {
         self.words.numbers().get(host_rank)
     }
 
-    fn record(&self, place: usize) -> &[AtomicU64] {
-        let start = self.host_size + place * RECORD_WORDS;
+    fn record(&self, index: usize) -> &[AtomicU64] {
+        let start = self.host_size + index * RECORD_WORDS;
         &self.words.numbers()[start..start + RECORD_WORDS]
     }
 
-    /// What all ranks of the host have said, this one `own`. It is there until the call after the next one.
-    pub(crate) fn exchange(&self, own: &[u8; RECORD]) -> Result<usize, Lost> {
-        let side = self.side.get();
-        self.side.set(1 - side);
-        self.write(side * self.host_size + self.host_rank, own);
+    /// Writes this rank's record and waits for those of all ranks of the host. Returns the buffer in which they are until
+    /// the call after the next one.
+    pub(crate) fn exchange(&self, own: &[u8; RECORD]) -> Result<usize, LostRank> {
+        let buffer = self.buffer.get();
+        self.buffer.set(1 - buffer);
+        self.write(buffer * self.host_size + self.host_rank, own);
         self.barrier()?;
-        Ok(side)
+        Ok(buffer)
     }
 
-    /// What a rank of this host has said.
-    pub(crate) fn said(&self, side: usize, host_rank: usize) -> [u8; RECORD] {
-        self.read(side * self.host_size + host_rank)
+    /// The record of a rank of this host.
+    pub(crate) fn host_record(&self, buffer: usize, host_rank: usize) -> [u8; RECORD] {
+        self.read(buffer * self.host_size + host_rank)
     }
 
-    /// What was said on all hosts, in the order in which it is written by the first rank of this one.
-    pub(crate) fn said_by_all(&self, side: usize, place: usize) -> [u8; RECORD] {
-        self.read(SIDES * self.host_size + side * self.all + place)
+    /// A record of those of all hosts, in the order in which the first rank of this host has published them.
+    pub(crate) fn global_record(&self, buffer: usize, index: usize) -> [u8; RECORD] {
+        self.read(BUFFERS * self.host_size + buffer * self.global_size + index)
     }
 
-    /// Writes what was said on all hosts; the others read it behind a barrier.
-    pub(crate) fn tell(&self, side: usize, records: &[u8]) {
-        for (place, record) in records.as_chunks().0.iter().enumerate().take(self.all) {
-            self.write(SIDES * self.host_size + side * self.all + place, record);
+    /// Writes the records of all hosts; the other ranks read them after a barrier.
+    pub(crate) fn publish(&self, buffer: usize, records: &[u8]) {
+        for (index, record) in records.as_chunks().0.iter().enumerate().take(self.global_size) {
+            self.write(BUFFERS * self.host_size + buffer * self.global_size + index, record);
         }
     }
 
-    fn write(&self, place: usize, record: &[u8; RECORD]) {
-        for (word, bytes) in self.record(place).iter().zip(record.as_chunks().0) {
+    fn write(&self, index: usize, record: &[u8; RECORD]) {
+        for (word, bytes) in self.record(index).iter().zip(record.as_chunks().0) {
             word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
         }
     }
 
-    fn read(&self, place: usize) -> [u8; RECORD] {
+    fn read(&self, index: usize) -> [u8; RECORD] {
         let mut record = [0; RECORD];
-        for (word, bytes) in self.record(place).iter().zip(record.as_chunks_mut().0) {
+        for (word, bytes) in self.record(index).iter().zip(record.as_chunks_mut().0) {
             *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
         }
         record
     }
 
-    /// Waits until all ranks of the host are here. What each has written before is seen by all afterwards.
-    pub(crate) fn barrier(&self) -> Result<(), Lost> {
-        if let Some(lost) = self.in_vain.get() {
+    /// Waits until all ranks of the host have arrived. What each has written before is visible to all afterwards.
+    pub(crate) fn barrier(&self) -> Result<(), LostRank> {
+        if let Some(lost) = self.failed.get() {
             return Err(lost);
         }
-        let generation = self.bell(GENERATION);
+        let generation = self.futex(GENERATION);
         let before = generation.load(Ordering::Acquire);
-        let arrived = self.bell(ARRIVED).fetch_add(1, Ordering::AcqRel) + 1;
+        let arrived = self.futex(ARRIVED).fetch_add(1, Ordering::AcqRel) + 1;
         if usize::try_from(arrived) == Ok(self.host_size) {
-            self.bell(ARRIVED).store(0, Ordering::Relaxed);
+            self.futex(ARRIVED).store(0, Ordering::Relaxed);
             generation.store(before.wrapping_add(1), Ordering::SeqCst);
-            if self.bell(SLEEPERS).load(Ordering::SeqCst) > 0 {
+            if self.futex(SLEEPERS).load(Ordering::SeqCst) > 0 {
                 wake_all(generation);
             }
             return Ok(());
         }
-        if self.looks {
+        if self.spins {
             let start = Instant::now();
-            while start.elapsed() < AWAKE {
+            while start.elapsed() < SPIN {
                 if generation.load(Ordering::Acquire) != before {
                     return Ok(());
                 }
                 std::hint::spin_loop();
             }
         }
-        self.bell(SLEEPERS).fetch_add(1, Ordering::SeqCst);
+        self.futex(SLEEPERS).fetch_add(1, Ordering::SeqCst);
         let outcome = loop {
             if generation.load(Ordering::SeqCst) != before {
                 break Ok(());
             }
-            let slept = futex::wait(generation, futex::Flags::empty(), before, Some(&LOOK));
+            let slept = futex::wait(generation, futex::Flags::empty(), before, Some(&LIVENESS_INTERVAL));
             if slept == Err(rustix::io::Errno::TIMEDOUT)
-                && let Some(lost) = self.lost()
+                && let Some(lost) = self.lost_rank()
                 && generation.load(Ordering::SeqCst) == before
             {
                 break Err(lost);
             }
-            if let Some(host_rank) = self.left()
+            if let Some(host_rank) = self.rank_that_left()
                 && generation.load(Ordering::SeqCst) == before
             {
-                break Err(Lost { host_rank, has_left: true });
+                break Err(LostRank { host_rank, has_left: true });
             }
         };
-        self.bell(SLEEPERS).fetch_sub(1, Ordering::SeqCst);
-        self.in_vain.set(outcome.err());
+        self.futex(SLEEPERS).fetch_sub(1, Ordering::SeqCst);
+        self.failed.set(outcome.err());
         outcome
     }
 
-    /// Says that this rank will come no more.
+    /// Announces that this rank takes part in no further barrier.
     pub(crate) fn leave(&self) {
-        self.bell(LEFT + self.host_rank).store(1, Ordering::SeqCst);
-        wake_all(self.bell(GENERATION));
+        self.futex(LEFT + self.host_rank).store(1, Ordering::SeqCst);
+        wake_all(self.futex(GENERATION));
     }
 
-    fn left(&self) -> Option<usize> {
-        (0..self.host_size).find(|rank| self.bell(LEFT + rank).load(Ordering::SeqCst) != 0)
+    fn rank_that_left(&self) -> Option<usize> {
+        (0..self.host_size).find(|rank| self.futex(LEFT + rank).load(Ordering::SeqCst) != 0)
     }
 
     /// A rank of the host that has ended or left.
-    pub(crate) fn lost(&self) -> Option<Lost> {
-        if let Some(host_rank) = self.left() {
-            return Some(Lost { host_rank, has_left: true });
+    pub(crate) fn lost_rank(&self) -> Option<LostRank> {
+        if let Some(host_rank) = self.rank_that_left() {
+            return Some(LostRank { host_rank, has_left: true });
         }
         let is_alive = |host_rank: &usize| {
             let pid = self.pid(*host_rank).map_or(0, |pid| pid.load(Ordering::Relaxed));
             let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            // One that has not written its number yet is about to.
+            // A rank that has not written its process id yet is starting.
             pid.is_none_or(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
         };
         let host_rank = (0..self.host_size).find(|rank| !is_alive(rank))?;
-        Some(Lost { host_rank, has_left: false })
+        Some(LostRank { host_rank, has_left: false })
     }
 }
 
-/// Wakes all that sleep on a word.
+/// Wakes all ranks that sleep on a word.
 pub(crate) fn wake_all(word: &AtomicU32) {
-    // It fails for no word of memory that is there.
+    // It cannot fail for mapped memory.
     let _ = futex::wake(word, futex::Flags::empty(), i32::MAX.unsigned_abs());
 }
 
-/// How many cores the host has, whatever a launcher has bound this process to.
+/// The number of cores of the host, whatever the launcher has bound this process to.
 fn online_cores() -> usize {
     let list = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     cores_in(&list).unwrap_or(1)
@@ -238,32 +239,31 @@ fn cores_in(list: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Memory;
 
-    /// The boards of so many ranks, which are threads here.
-    fn boards(ranks: usize) -> Vec<HostExchange> {
+    /// The exchanges of this many ranks, which are threads here.
+    fn exchanges(ranks: usize) -> Vec<HostExchange> {
         let len = HostExchange::len(ranks, 0).unwrap();
-        let (made, _file, offer) = Memory::make(len).unwrap();
-        let mut memories = vec![made];
-        memories.extend((1..ranks).map(|_| Memory::open(&offer, len).unwrap()));
-        let boards = memories.into_iter().enumerate();
-        boards.map(|(rank, memory)| HostExchange::new(memory, rank, ranks, 0).unwrap()).collect()
+        let (created, _file, handle) = SharedMemory::create(len).unwrap();
+        let mut memories = vec![created];
+        memories.extend((1..ranks).map(|_| SharedMemory::open(&handle, len).unwrap()));
+        let exchanges = memories.into_iter().enumerate();
+        exchanges.map(|(rank, memory)| HostExchange::new(memory, rank, ranks, 0).unwrap()).collect()
     }
 
     #[test]
-    fn what_is_said_is_heard_by_all() {
+    fn exchange_gives_all_ranks_all_records() {
         const RANKS: usize = 4;
         const ROUNDS: usize = 2_000;
-        let ranks = boards(RANKS).into_iter().enumerate().map(|(rank, board)| {
+        let ranks = exchanges(RANKS).into_iter().enumerate().map(|(rank, exchange)| {
             std::thread::spawn(move || {
                 for round in 0..ROUNDS {
                     let mut own = [rank as u8; RECORD];
                     own[..8].copy_from_slice(&(round as u64).to_ne_bytes());
-                    let side = board.exchange(&own).unwrap();
+                    let buffer = exchange.exchange(&own).unwrap();
                     for other in 0..RANKS {
-                        let said = board.said(side, other);
-                        assert_eq!(said[..8], (round as u64).to_ne_bytes());
-                        assert!(said[8..].iter().all(|byte| *byte == other as u8));
+                        let record = exchange.host_record(buffer, other);
+                        assert_eq!(record[..8], (round as u64).to_ne_bytes());
+                        assert!(record[8..].iter().all(|byte| *byte == other as u8));
                     }
                 }
             })
@@ -272,28 +272,28 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_one_that_has_left() {
-        let mut boards = boards(2);
-        let other = boards.pop().unwrap();
+    fn barrier_fails_for_a_rank_that_left() {
+        let mut exchanges = exchanges(2);
+        let other = exchanges.pop().unwrap();
         let waiting = std::thread::spawn(move || other.barrier());
-        boards[0].leave();
-        assert_eq!(waiting.join().unwrap(), Err(Lost { host_rank: 0, has_left: true }));
+        exchanges[0].leave();
+        assert_eq!(waiting.join().unwrap(), Err(LostRank { host_rank: 0, has_left: true }));
     }
 
     #[test]
-    fn nobody_waits_for_one_that_has_ended() {
-        let boards = boards(2);
+    fn barrier_fails_for_a_rank_that_ended() {
+        let exchanges = exchanges(2);
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
-        boards[0].pid(1).unwrap().store(child.id().into(), Ordering::Relaxed);
-        // It stays so: there is nobody who could come.
+        exchanges[0].pid(1).unwrap().store(child.id().into(), Ordering::Relaxed);
+        // Later barriers fail, too.
         for _ in 0..3 {
-            assert_eq!(boards[0].barrier(), Err(Lost { host_rank: 1, has_left: false }));
+            assert_eq!(exchanges[0].barrier(), Err(LostRank { host_rank: 1, has_left: false }));
         }
     }
 
     #[test]
-    fn lists_of_cores() {
+    fn core_lists_are_counted() {
         assert_eq!(cores_in("0-3,8\n"), Some(5));
         assert_eq!(cores_in("0"), Some(1));
         assert_eq!(cores_in(""), None);

@@ -1,15 +1,15 @@
-//! Patterns for programs of which every rank runs the same code (SPMD), on an MPI job: what pshmem gives Python.
+//! Patterns for programs of which every rank runs the same code (SPMD), on an MPI job: what pshmem offers in Python.
 //!
-//! - [`SharedArray`]: an array of which each host has one copy in shared memory; all ranks together change it.
-//! - [`Lock`]: taken in turns, first come, first served, by ranks of any hosts; who waits sleeps.
-//! - [`Batch`]: tasks of varying size, handed out to groups of ranks; states in files if they are to outlive the job.
-//! - [`exception_guard`]: a failure of one rank is made known to all.
+//! - [`SharedArray`]: an array with one copy in the shared memory of each host; all ranks together change it.
+//! - [`Lock`]: a fair lock across ranks of any hosts; a rank that waits sleeps.
+//! - [`Batch`]: tasks of varying size, handed out to groups of ranks; their states can be kept in files that outlive the job.
+//! - [`exception_guard`]: makes the failure of one rank known to all.
 //!
-//! They stand on a [`Communicator`]: the ranks that use them together. With the feature `mpi` these are those of an MPI job,
-//! on any number of hosts; without, or with `UNIDIST_SPMD_LOCAL=1`, one process, for which the same program runs.
+//! They use a [`Communicator`]: a group of ranks. With the feature `mpi` these are the ranks of an MPI job, on any number of
+//! hosts; without it, or with `UNIDIST_SPMD_LOCAL=1`, the same program runs as one process.
 //!
-//! Unlike the rest of unidist, nothing here has workers or tasks: the program is the ranks. What they say to each other on
-//! one host goes through memory that they share, so that waiting costs no CPU; MPI carries it between hosts.
+//! Unlike the rest of unidist, this crate has no workers and no tasks: the ranks are the program. The ranks of a host exchange
+//! data through shared memory, so that waiting costs no CPU time; MPI connects the hosts.
 
 mod array;
 mod batch;

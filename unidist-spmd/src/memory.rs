@@ -1,8 +1,8 @@
 #![allow(unsafe_code)] // views of mapped memory
-//! Memory that the ranks of a host share: an anonymous file that each of them maps.
+//! Memory that the ranks of a host share: an anonymous file (memfd) that each of them maps.
 //!
-//! It has no name, so nothing of it is left however the ranks end. The first rank of a host makes it, and the others
-//! open it among that one's files in `/proc`.
+//! It has no name, so nothing of it is left however the ranks end. The first rank of a host creates it, and the others
+//! open it through that rank's `/proc/PID/fd`.
 
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
@@ -15,110 +15,116 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// Zeroed memory.
+/// Zeroed memory, shared or private.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct SharedMemory {
     /// None if it is empty.
     map: Option<MmapRaw>,
 }
 
-/// Where the other ranks of a host find the memory, or that there is none.
+/// Where the other ranks of a host find the memory, or why there is none.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct Offer {
+pub(crate) struct MemoryHandle {
     pid: u32,
     descriptor: i32,
     device: u64,
     inode: u64,
-    /// Which running system it is.
+    /// Identifies the running system (the boot id, hashed).
     system: u64,
-    /// What the system has said when it failed; 0 if it did not.
-    error: i32,
-    stage: u32,
+    /// The error number if a step failed, else 0.
+    errno: i32,
+    /// The step that failed.
+    step: u32,
 }
 
-/// What fails, where something does.
-const STAGES: [&str; 3] = ["cannot make", "cannot open", "cannot map"];
-const MAKE: u32 = 0;
+/// What fails, by step.
+const STEPS: [&str; 3] = ["cannot create", "cannot open", "cannot map"];
+const CREATE: u32 = 0;
 const OPEN: u32 = 1;
 const MAP: u32 = 2;
 
-impl Memory {
+impl SharedMemory {
     /// Memory of this process alone.
     pub(crate) fn private(len: usize) -> io::Result<Self> {
         let map = match len {
             0 => None,
             _ => Some(MmapRaw::from(MmapOptions::new().len(len).map_anon()?)),
         };
-        Ok(Memory { map })
+        Ok(SharedMemory { map })
     }
 
-    /// Memory that each host's ranks share. `gather` tells all ranks what each says; `first` is the first rank on this
-    /// rank's host, and `is_alone` whether there is no other one.
-    pub(crate) fn of_host(
+    /// Memory that the ranks of each host share. Collective. `gather` exchanges one handle of each rank; `first` is the
+    /// first rank on this rank's host, and `is_alone` says that the host has no other rank.
+    pub(crate) fn on_host(
         len: usize,
         rank: usize,
         first: usize,
         is_alone: bool,
-        mut gather: impl FnMut(Offer) -> Result<Vec<Offer>>,
+        mut gather: impl FnMut(MemoryHandle) -> Result<Vec<MemoryHandle>>,
     ) -> Result<Self> {
-        let nothing = Offer::zeroed();
-        let made = match (len, is_alone) {
-            (0, _) => Ok((Memory { map: None }, None, nothing)),
-            (_, true) => Memory::private(len).map(|memory| (memory, None, nothing)),
-            _ if rank == first => Memory::make(len).map(|(memory, file, offer)| (memory, Some(file), offer)),
-            _ => Ok((Memory { map: None }, None, nothing)),
+        let none = MemoryHandle::zeroed();
+        let created = match (len, is_alone) {
+            (0, _) => Ok((SharedMemory { map: None }, None, none)),
+            (_, true) => SharedMemory::private(len).map(|memory| (memory, None, none)),
+            _ if rank == first => {
+                SharedMemory::create(len).map(|(memory, file, handle)| (memory, Some(file), handle))
+            }
+            _ => Ok((SharedMemory { map: None }, None, none)),
         };
-        let offers = gather(made.as_ref().map_or_else(|error| Offer::failed(MAKE, error), |made| made.2))?;
-        failure(&offers)?;
-        // It cannot have failed, since this rank is among the offers.
-        let Ok((memory, file, _)) = made else { return Err(Error::Memory { message: "lost".into() }) };
-        let has_to_open = len > 0 && !is_alone && rank != first;
-        let opened = match offers.get(first) {
-            Some(offer) if has_to_open => Memory::open(offer, len),
+        let own =
+            created.as_ref().map_or_else(|error| MemoryHandle::failed(CREATE, error), |created| created.2);
+        let handles = gather(own)?;
+        check_all(&handles)?;
+        // An error of this rank is among the handles and was returned above.
+        let Ok((memory, file, _)) = created else { return Err(Error::Memory { message: "lost".into() }) };
+        let must_open = len > 0 && !is_alone && rank != first;
+        let opened = match handles.get(first) {
+            Some(handle) if must_open => SharedMemory::open(handle, len),
             _ => Ok(memory),
         };
-        let outcome = opened.as_ref().map_or_else(|failed| *failed, |_| nothing);
-        failure(&gather(outcome)?)?;
+        let outcome = opened.as_ref().map_or_else(|failed| *failed, |_| none);
+        check_all(&gather(outcome)?)?;
         drop(file); // all have opened it
         opened.map_err(|_| Error::Memory { message: "lost".into() })
     }
 
-    pub(crate) fn make(len: usize) -> io::Result<(Self, File, Offer)> {
+    pub(crate) fn create(len: usize) -> io::Result<(Self, File, MemoryHandle)> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = File::from(rustix::fs::memfd_create("unidist-spmd", flags)?);
         file.set_len(u64::try_from(len).map_err(io::Error::other)?)?;
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let metadata = file.metadata()?;
-        let offer = Offer {
+        let handle = MemoryHandle {
             pid: std::process::id(),
             descriptor: file.as_raw_fd(),
             device: metadata.dev(),
             inode: metadata.ino(),
-            system: system(),
-            ..Offer::zeroed()
+            system: system_id(),
+            ..MemoryHandle::zeroed()
         };
-        Ok((Memory { map: Some(MmapOptions::new().len(len).map_raw(&file)?) }, file, offer))
+        Ok((SharedMemory { map: Some(MmapOptions::new().len(len).map_raw(&file)?) }, file, handle))
     }
 
-    pub(crate) fn open(offer: &Offer, len: usize) -> Result<Self, Offer> {
-        let path = format!("/proc/{}/fd/{}", offer.pid, offer.descriptor);
+    pub(crate) fn open(handle: &MemoryHandle, len: usize) -> Result<Self, MemoryHandle> {
+        let path = format!("/proc/{}/fd/{}", handle.pid, handle.descriptor);
         let open = || {
             let file = OpenOptions::new().read(true).write(true).open(path)?;
             let metadata = file.metadata()?;
-            let is_it =
-                (metadata.dev(), metadata.ino(), system()) == (offer.device, offer.inode, offer.system);
+            let is_same =
+                (metadata.dev(), metadata.ino(), system_id()) == (handle.device, handle.inode, handle.system);
             let is_long_enough = metadata.len() >= u64::try_from(len).map_err(io::Error::other)?;
-            // Another process can have that number where processes are counted for each rank.
-            let other = || io::Error::from_raw_os_error(rustix::io::Errno::STALE.raw_os_error());
-            if is_it && is_long_enough { Ok(file) } else { Err(other()) }
+            // In a PID namespace of its own, a rank sees another process under this number.
+            let stale = || io::Error::from_raw_os_error(rustix::io::Errno::STALE.raw_os_error());
+            if is_same && is_long_enough { Ok(file) } else { Err(stale()) }
         };
-        let file = open().map_err(|error| Offer::failed(OPEN, &error))?;
-        let map = MmapOptions::new().len(len).map_raw(&file).map_err(|error| Offer::failed(MAP, &error))?;
-        Ok(Memory { map: Some(map) })
+        let file = open().map_err(|error| MemoryHandle::failed(OPEN, &error))?;
+        let map =
+            MmapOptions::new().len(len).map_raw(&file).map_err(|error| MemoryHandle::failed(MAP, &error))?;
+        Ok(SharedMemory { map: Some(map) })
     }
 
-    /// Where it is; dangling if it is empty.
+    /// The address; dangling if the memory is empty.
     pub(crate) fn start(&self) -> *mut u8 {
         self.map.as_ref().map_or(std::ptr::dangling_mut::<u128>().cast(), MmapRaw::as_mut_ptr)
     }
@@ -128,70 +134,73 @@ impl Memory {
     }
 }
 
-impl Offer {
-    fn failed(stage: u32, error: &io::Error) -> Self {
+impl MemoryHandle {
+    fn failed(step: u32, error: &io::Error) -> Self {
         let unknown = rustix::io::Errno::IO.raw_os_error();
-        Offer { error: error.raw_os_error().unwrap_or(unknown), stage, ..Offer::zeroed() }
+        MemoryHandle { errno: error.raw_os_error().unwrap_or(unknown), step, ..MemoryHandle::zeroed() }
     }
 }
 
-/// A number that this host has since it was started, and no other one.
-fn system() -> u64 {
+/// A number that differs between hosts, and between boots of a host.
+fn system_id() -> u64 {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let mut number = DefaultHasher::new();
-    id.hash(&mut number);
-    number.finish()
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
-/// The failure of the first rank that has failed.
-fn failure(offers: &[Offer]) -> Result<()> {
-    let Some((rank, offer)) = offers.iter().enumerate().find(|(_, offer)| offer.error != 0) else {
+/// The error of the first rank that has failed.
+fn check_all(handles: &[MemoryHandle]) -> Result<()> {
+    let Some((rank, handle)) = handles.iter().enumerate().find(|(_, handle)| handle.errno != 0) else {
         return Ok(());
     };
-    let stage =
-        usize::try_from(offer.stage).ok().and_then(|stage| STAGES.get(stage)).unwrap_or(&"cannot share");
-    let advice = match offer.stage {
+    let step = usize::try_from(handle.step).ok().and_then(|step| STEPS.get(step)).unwrap_or(&"cannot share");
+    let advice = match handle.step {
         OPEN => {
-            " (the ranks of a host have to see each other's processes: start them in one container, if in any; ranks of other hosts \
-                 are not among them)"
+            " (the ranks of a host must see each other's processes: start all of them in one container, or all outside; a \
+             communicator of a host must contain no rank of another host)"
         }
         _ => "",
     };
-    let error = io::Error::from_raw_os_error(offer.error);
-    Err(Error::Memory { message: format!("rank {rank} {stage} it: {error}{advice}") })
+    let error = io::Error::from_raw_os_error(handle.errno);
+    Err(Error::Memory { message: format!("rank {rank} {step} it: {error}{advice}") })
 }
 
-/// Memory as numbers that all who share it read and change at any time.
+/// Memory as atomic numbers, which all ranks that share it may read and change at any time.
 #[derive(Debug)]
-pub(crate) struct Words {
-    memory: Memory,
+pub(crate) struct AtomicWords {
+    memory: SharedMemory,
     numbers: usize,
-    bells: usize,
+    futexes: usize,
 }
 
-impl Words {
-    /// The length of the memory that so many are in.
-    pub(crate) fn len(numbers: usize, bells: usize) -> Option<usize> {
+impl AtomicWords {
+    /// The length in bytes of memory with this many words.
+    pub(crate) fn len(numbers: usize, futexes: usize) -> Option<usize> {
         let numbers = numbers.checked_mul(size_of::<AtomicU64>())?;
-        numbers.checked_add(bells.checked_mul(size_of::<AtomicU32>())?)
+        numbers.checked_add(futexes.checked_mul(size_of::<AtomicU32>())?)
     }
 
-    /// So many numbers, and so many that can be slept on; `memory` is as long as [`Words::len`] says.
-    pub(crate) fn new(memory: Memory, numbers: usize, bells: usize) -> Option<Self> {
-        (Words::len(numbers, bells)? <= memory.len()).then_some(Words { memory, numbers, bells })
+    /// Numbers of 64 bits, and words of 32 bits for futexes; `None` if `memory` is shorter than [`AtomicWords::len`].
+    pub(crate) fn new(memory: SharedMemory, numbers: usize, futexes: usize) -> Option<Self> {
+        (AtomicWords::len(numbers, futexes)? <= memory.len()).then_some(AtomicWords {
+            memory,
+            numbers,
+            futexes,
+        })
     }
 
     pub(crate) fn numbers(&self) -> &[AtomicU64] {
-        // SAFETY: so many are in the memory, which begins at a page, is zeroed at first, lives as long as `self` and is
+        // SAFETY: this many are in the memory, which begins at a page, is zeroed at first, lives as long as `self` and is
         // used in no other way.
         unsafe { std::slice::from_raw_parts(self.memory.start().cast(), self.numbers) }
     }
 
-    pub(crate) fn bells(&self) -> &[AtomicU32] {
+    pub(crate) fn futexes(&self) -> &[AtomicU32] {
         // SAFETY: see above; they begin where the numbers end.
         unsafe {
             let start = self.memory.start().add(self.numbers * size_of::<AtomicU64>());
-            std::slice::from_raw_parts(start.cast(), self.bells)
+            std::slice::from_raw_parts(start.cast(), self.futexes)
         }
     }
 }
@@ -202,49 +211,49 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     #[test]
-    fn numbers_and_bells_are_apart() {
-        let len = Words::len(3, 5).unwrap();
-        let words = Words::new(Memory::private(len).unwrap(), 3, 5).unwrap();
+    fn numbers_and_futexes_do_not_overlap() {
+        let len = AtomicWords::len(3, 5).unwrap();
+        let words = AtomicWords::new(SharedMemory::private(len).unwrap(), 3, 5).unwrap();
         words.numbers().iter().for_each(|number| number.store(u64::MAX, Ordering::Relaxed));
-        assert!(words.bells().iter().all(|bell| bell.load(Ordering::Relaxed) == 0));
-        words.bells()[4].store(7, Ordering::Relaxed);
+        assert!(words.futexes().iter().all(|futex| futex.load(Ordering::Relaxed) == 0));
+        words.futexes()[4].store(7, Ordering::Relaxed);
         assert_eq!(words.numbers()[2].load(Ordering::Relaxed), u64::MAX);
-        assert!(Words::new(Memory::private(len - 1).unwrap(), 3, 5).is_none());
-        assert_eq!(Words::len(usize::MAX, 1), None);
+        assert!(AtomicWords::new(SharedMemory::private(len - 1).unwrap(), 3, 5).is_none());
+        assert_eq!(AtomicWords::len(usize::MAX, 1), None);
     }
 
     #[test]
-    fn no_memory_is_no_mapping() {
-        let empty = Memory::private(0).unwrap();
+    fn empty_memory_is_not_mapped() {
+        let empty = SharedMemory::private(0).unwrap();
         assert_eq!((empty.len(), empty.start().is_null()), (0, false));
     }
 
     #[test]
-    fn a_file_of_this_process_is_opened_as_by_another() {
-        let (made, file, offer) = Memory::make(10_000).unwrap();
-        let opened = Memory::open(&offer, 10_000).unwrap();
+    fn memory_is_shared_through_its_handle() {
+        let (made, file, handle) = SharedMemory::create(10_000).unwrap();
+        let opened = SharedMemory::open(&handle, 10_000).unwrap();
         drop(file);
-        // SAFETY: both are mapped, and nobody else uses them.
+        // SAFETY: both are mapped, and nothing else uses them.
         unsafe {
             made.start().add(9_999).write(7);
             assert_eq!(opened.start().add(9_999).read(), 7);
         }
-        let closed = Memory::open(&offer, 10_000).unwrap_err();
-        assert_ne!((closed.error, closed.stage), (0, MAKE), "its file is closed");
+        let closed = SharedMemory::open(&handle, 10_000).unwrap_err();
+        assert_ne!((closed.errno, closed.step), (0, CREATE), "the file is closed");
     }
 
     #[test]
-    fn what_another_host_offers_is_not_opened() {
-        let (_made, _file, offer) = Memory::make(100).unwrap();
-        assert!(Memory::open(&Offer { system: offer.system ^ 1, ..offer }, 100).is_err());
-        assert!(Memory::open(&Offer { inode: offer.inode + 1, ..offer }, 100).is_err());
-        assert!(Memory::open(&offer, 101).is_err());
+    fn handle_of_another_host_is_refused() {
+        let (_made, _file, handle) = SharedMemory::create(100).unwrap();
+        assert!(SharedMemory::open(&MemoryHandle { system: handle.system ^ 1, ..handle }, 100).is_err());
+        assert!(SharedMemory::open(&MemoryHandle { inode: handle.inode + 1, ..handle }, 100).is_err());
+        assert!(SharedMemory::open(&handle, 101).is_err());
     }
 
     #[test]
-    fn the_first_failure_is_that_of_all() {
-        let failed = Offer::failed(OPEN, &io::Error::from_raw_os_error(13));
-        let error = failure(&[Offer::zeroed(), failed]).unwrap_err();
+    fn first_failure_is_the_error_of_all_ranks() {
+        let failed = MemoryHandle::failed(OPEN, &io::Error::from_raw_os_error(13));
+        let error = check_all(&[MemoryHandle::zeroed(), failed]).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("rank 1 cannot open it: Permission denied") && text.contains("one container"),

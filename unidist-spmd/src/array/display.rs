@@ -1,4 +1,4 @@
-//! What is shown of an array.
+//! CallKind is shown of an array.
 
 use super::SharedArray;
 use bytemuck::Pod;
@@ -9,9 +9,9 @@ use std::fmt;
 /// On which hosts and ranks it is, its shape and elements, and its values, of which many are left out if there are many.
 impl<T: Pod + fmt::Display, D: Dimension> fmt::Display for SharedArray<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = self.communicator().places();
-        let ranks: Vec<String> = places.sizes().map(|size| size.to_string()).collect();
-        let (hosts, ranks) = (plural(places.count(), "host"), ranks.join(" + "));
+        let places = self.communicator().layout();
+        let ranks: Vec<String> = places.host_sizes().map(|size| size.to_string()).collect();
+        let (hosts, ranks) = (plural(places.host_count(), "host"), ranks.join(" + "));
         let elements = type_name::<T>();
         writeln!(f, "SharedArray: {:?} of {elements}, on {hosts} ({ranks} ranks)", self.shape())?;
         fmt::Display::fmt(&self.view(), f)

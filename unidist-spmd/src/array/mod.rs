@@ -5,19 +5,19 @@ mod display;
 mod request;
 mod storage;
 
-use crate::call::What;
+use crate::call::CallKind;
 use crate::{Communicator, Error, Result};
 use block::Block;
 use bytemuck::{Pod, Zeroable};
 use ndarray::{ArrayView, Dimension, IndexLonger, IntoDimension, NdIndex};
-use request::{MOST_AXES, Request, Requests, Update};
+use request::{MAX_AXES, Request, Requests, Update};
 use std::any::type_name;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Index;
 use storage::Storage;
 
 /// Elements are aligned to so many bytes at the most.
-const MOST_ALIGNED: usize = 4096;
+const MAX_ALIGN: usize = 4096;
 
 /// How much is received at once that does not lie together in the array.
 const SECTION: usize = 8 << 20;
@@ -59,19 +59,19 @@ pub struct SharedArray<T, D> {
     storage: Storage<T>,
 }
 
-/// What a rank says of the array that it makes.
+/// CallKind a rank says of the array that it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 struct Kind {
     axes: u64,
-    shape: [u64; MOST_AXES],
+    shape: [u64; MAX_AXES],
     size: u64,
     name: u64,
 }
 
 impl Kind {
     fn of<T>(shape: &[usize]) -> Self {
-        let mut lengths = [0; MOST_AXES];
+        let mut lengths = [0; MAX_AXES];
         lengths.iter_mut().zip(shape).for_each(|(to, from)| *to = *from as u64);
         let mut name = DefaultHasher::new();
         type_name::<T>().hash(&mut name);
@@ -79,7 +79,7 @@ impl Kind {
     }
 
     fn shape(&self) -> &[u64] {
-        &self.shape[..MOST_AXES.min(self.axes as usize)]
+        &self.shape[..MAX_AXES.min(self.axes as usize)]
     }
 }
 
@@ -97,9 +97,9 @@ fn check_kinds(kinds: &[Kind]) -> Result<()> {
             return mismatch(format!("rank 0 makes a SharedArray of other elements than rank {rank}"));
         }
     }
-    if first.axes > MOST_AXES as u64 {
-        let message = format!("{} axes are more than {MOST_AXES}", first.axes);
-        return Err(Error::argument(&What::NewArray.to_string(), message));
+    if first.axes > MAX_AXES as u64 {
+        let message = format!("{} axes are more than {MAX_AXES}", first.axes);
+        return Err(Error::argument(&CallKind::NewArray.to_string(), message));
     }
     Ok(())
 }
@@ -113,18 +113,18 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     /// something else, or is lost.
     pub fn new(shape: impl IntoDimension<Dim = D>, communicator: &Communicator) -> Result<Self> {
         let shape = shape.into_dimension();
-        const { assert!(align_of::<T>() <= MOST_ALIGNED, "memory is aligned to pages, and no more") }
-        let (object, calls) = communicator.agree_on_new(What::NewArray, &Kind::of::<T>(shape.slice()))?;
+        const { assert!(align_of::<T>() <= MAX_ALIGN, "memory is aligned to pages, and no more") }
+        let (object, calls) = communicator.agree_on_new(CallKind::NewArray, &Kind::of::<T>(shape.slice()))?;
         check_kinds(&calls.iter().map(|call| call.payload()).collect::<Vec<_>>())?;
         // Also what there would be without the axes of length 0 has to be something that can be counted.
         let lengths = shape.slice().iter().filter(|len| **len > 0);
         let all = lengths.copied().try_fold(size_of::<T>(), usize::checked_mul);
         let all = all.filter(|all| isize::try_from(*all).is_ok()).ok_or_else(|| {
             let message = format!("an array of shape {:?} is larger than memory can be", shape.slice());
-            Error::argument(&What::NewArray.to_string(), message)
+            Error::argument(&CallKind::NewArray.to_string(), message)
         })?;
         let len = if shape.slice().contains(&0) { 0 } else { all };
-        let storage = Storage::new(communicator.memory(len)?);
+        let storage = Storage::new(communicator.shared_memory(len)?);
         Ok(SharedArray { communicator: communicator.clone(), object, shape, storage })
     }
 
@@ -176,7 +176,9 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         offset: impl IntoDimension<Dim = D>,
         from: usize,
     ) -> Result<()> {
-        self.ask(What::Set, data, &offset.into_dimension(), from, |requests| Ok(vec![requests.of_named()?]))
+        self.ask(CallKind::Set, data, &offset.into_dimension(), from, |requests| {
+            Ok(vec![requests.of_named()?])
+        })
     }
 
     /// The same where the ranks do not know which of them gives the data: exactly one does. Collective.
@@ -203,7 +205,7 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         offset: impl IntoDimension<Dim = D>,
         data: Option<ArrayView<'_, T, D>>,
     ) -> Result<()> {
-        self.ask(What::Assign, data, &offset.into_dimension(), 0, |requests| Ok(vec![requests.of_one()?]))
+        self.ask(CallKind::Assign, data, &offset.into_dimension(), 0, |requests| Ok(vec![requests.of_one()?]))
     }
 
     /// Each rank that gives data sets a part of its own, all at once. Collective. No two parts have an element in common.
@@ -231,12 +233,12 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
         data: Option<ArrayView<'_, T, D>>,
         offset: impl IntoDimension<Dim = D>,
     ) -> Result<()> {
-        self.ask(What::SetEach, data, &offset.into_dimension(), 0, |requests| requests.of_each())
+        self.ask(CallKind::SetEach, data, &offset.into_dimension(), 0, |requests| requests.of_each())
     }
 
     fn ask(
         &mut self,
-        what: What,
+        what: CallKind,
         data: Option<ArrayView<'_, T, D>>,
         offset: &D,
         from: usize,
@@ -264,7 +266,7 @@ impl<T: Pod, D: Dimension> SharedArray<T, D> {
     fn carry_out(&mut self, update: &Update, bytes: &[u8]) {
         let Update { source, block } = update;
         let communicator = self.communicator.clone();
-        let writers: Vec<usize> = communicator.places().writers(*source).collect();
+        let writers: Vec<usize> = communicator.layout().writers(*source).collect();
         let Some(place) = writers.iter().position(|writer| *writer == communicator.rank()) else { return };
         let next = writers.get(place + 1).copied();
         let before = place.checked_sub(1).map(|place| writers[place]);

@@ -1,14 +1,14 @@
-//! What ranks ask for when they set parts of an array, and whether it is possible: all find the same.
+//! CallKind ranks ask for when they set parts of an array, and whether it is possible: all find the same.
 
 use super::block::{Block, overlap};
-use crate::call::{Call, What};
+use crate::call::{Call, CallKind};
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 
 /// An array has at most so many dimensions.
-pub(super) const MOST_AXES: usize = 8;
+pub(super) const MAX_AXES: usize = 8;
 
-/// What a rank says.
+/// CallKind a rank says.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Request {
@@ -18,8 +18,8 @@ pub(super) struct Request {
     axes: u16,
     /// Of the offset, which has as many.
     offset_axes: u16,
-    offset: [u64; MOST_AXES],
-    extent: [u64; MOST_AXES],
+    offset: [u64; MAX_AXES],
+    extent: [u64; MAX_AXES],
 }
 
 impl Request {
@@ -36,13 +36,13 @@ impl Request {
     }
 
     fn part(&self) -> (Vec<usize>, Vec<usize>) {
-        let axes = (self.axes as usize).min(MOST_AXES);
-        let numbers = |all: &[u64; MOST_AXES]| all[..axes].iter().map(|one| *one as usize).collect();
+        let axes = (self.axes as usize).min(MAX_AXES);
+        let numbers = |all: &[u64; MAX_AXES]| all[..axes].iter().map(|one| *one as usize).collect();
         (numbers(&self.offset), numbers(&self.extent))
     }
 }
 
-fn copy(to: &mut [u64; MOST_AXES], from: &[usize]) {
+fn copy(to: &mut [u64; MAX_AXES], from: &[usize]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from as u64);
 }
 
@@ -53,9 +53,9 @@ pub(super) struct Update {
     pub(super) block: Block,
 }
 
-/// What all ranks have asked for.
+/// CallKind all ranks have asked for.
 pub(super) struct Requests<'a> {
-    pub(super) what: What,
+    pub(super) what: CallKind,
     pub(super) calls: &'a [Call],
     pub(super) shape: &'a [usize],
     /// Of an element, in bytes.
@@ -154,11 +154,11 @@ mod tests {
     use super::*;
 
     fn calls(requests: &[Request]) -> Vec<Call> {
-        requests.iter().map(|request| Call::new(What::Set, 1, request)).collect()
+        requests.iter().map(|request| Call::new(CallKind::Set, 1, request)).collect()
     }
 
     fn requests(calls: &[Call]) -> Requests<'_> {
-        Requests { what: What::Set, calls, shape: &[3, 5], size: 8 }
+        Requests { what: CallKind::Set, calls, shape: &[3, 5], size: 8 }
     }
 
     fn given(source: usize, offset: [usize; 2], extent: [usize; 2]) -> Request {

@@ -2,7 +2,7 @@
 //! The elements of an array, in the memory of a host.
 
 use super::block::Block;
-use crate::memory::Memory;
+use crate::memory::SharedMemory;
 use bytemuck::Pod;
 use ndarray::{ArrayView, Dimension};
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 /// # Safety
 ///
 /// Nobody reads or writes that part of the block meanwhile.
-unsafe fn write(memory: &Memory, block: &Block, part: Range<usize>, bytes: &[u8]) {
+unsafe fn write(memory: &SharedMemory, block: &Block, part: Range<usize>, bytes: &[u8]) {
     let from = part.start;
     block.places(part, |place, source| {
         let source = &bytes[source.start - from..source.end - from];
@@ -51,7 +51,7 @@ unsafe fn copy(from: &[u8], to: *mut u8) {
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 unsafe fn copy_past_caches(from: &[u8], to: *mut u8) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
-    /// What is written at once.
+    /// CallKind is written at once.
     const LINE: usize = 64;
     const WORDS: usize = LINE / size_of::<__m128i>();
     let (head, rest) = from.split_at(to.align_offset(LINE).min(from.len()));
@@ -78,7 +78,7 @@ unsafe fn copy_past_caches(from: &[u8], to: *mut u8) {
 /// ranks write parts that do not meet, and nobody reads.
 #[derive(Debug)]
 pub(super) struct Storage<T> {
-    memory: Memory,
+    memory: SharedMemory,
     /// Others may write at any time.
     is_lost: bool,
     _elements: PhantomData<T>,
@@ -86,7 +86,7 @@ pub(super) struct Storage<T> {
 
 impl<T: Pod> Storage<T> {
     /// The memory is as long as the elements.
-    pub(super) fn new(memory: Memory) -> Self {
+    pub(super) fn new(memory: SharedMemory) -> Self {
         Storage { memory, is_lost: false, _elements: PhantomData }
     }
 

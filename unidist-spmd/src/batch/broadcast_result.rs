@@ -1,4 +1,4 @@
-//! What the first rank of a communicator found out, known to all of its ranks: bytes, or an error.
+//! CallKind the first rank of a communicator found out, known to all of its ranks: bytes, or an error.
 
 use crate::{Communicator, Error, Result};
 use std::ffi::OsStr;
@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What one message of a rank holds.
+/// CallKind one message of a rank holds.
 const PIECE: usize = 192;
 
 /// In the first one, before the text: what it is, and its length.
 const HEAD: usize = 1 + size_of::<u64>();
 
-/// What the text is.
+/// CallKind the text is.
 mod kind {
     pub(super) const FOUND: u8 = 0;
     pub(super) const STATE_FILE: u8 = 1;
@@ -61,7 +61,7 @@ pub(super) fn broadcast_result(
     match (said[0], mine) {
         (_, Some(Err(error))) => Err(error),
         (kind::FOUND, _) => Ok(heard),
-        (kind, _) => Err(read(kind, &heard, communicator.places().name_of(0))),
+        (kind, _) => Err(read(kind, &heard, communicator.layout().host_name(0))),
     }
 }
 

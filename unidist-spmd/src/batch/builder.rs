@@ -2,9 +2,9 @@
 
 use super::broadcast_result::broadcast_result;
 use super::directory::{self, Directory};
-use super::open_tasks::{self, MOST_TASKS, OpenTasks};
+use super::open_tasks::{self, MAX_TASKS, OpenTasks};
 use super::{Batch, TaskState, now};
-use crate::call::{Call, What};
+use crate::call::{Call, CallKind};
 use crate::cells::Cells;
 use crate::{Communicator, Error, Result};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,7 +17,7 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 /// Less than this cannot be told from a busy file system.
 const SHORTEST_STALE_AFTER: Duration = Duration::from_secs(1);
 
-/// What a batch is to be. Every rank describes the same, and [`build`](Self::build) makes it.
+/// CallKind a batch is to be. Every rank describes the same, and [`build`](Self::build) makes it.
 ///
 /// ```
 /// use unidist_spmd::{Batch, Communicator, TaskState};
@@ -118,7 +118,7 @@ impl BatchBuilder {
             ("stale_after", hash(&self.stale_after)),
         ];
         let hashes = arguments.map(|(_, hash)| hash);
-        let calls = communicator.agree(What::NewBatch, 0, &hashes)?;
+        let calls = communicator.agree(CallKind::NewBatch, 0, &hashes)?;
         let first = calls.first().map_or(hashes, Call::payload);
         for (rank, said) in calls.iter().map(Call::payload::<[u64; 5]>).enumerate() {
             if let Some(at) = (0..arguments.len()).find(|&at| said[at] != first[at]) {
@@ -139,8 +139,8 @@ impl BatchBuilder {
                 self.worker_size
             ));
         }
-        if n_tasks > MOST_TASKS {
-            return wrong(format!("{n_tasks} tasks are more than {MOST_TASKS}"));
+        if n_tasks > MAX_TASKS {
+            return wrong(format!("{n_tasks} tasks are more than {MAX_TASKS}"));
         }
         if let Some(states) = &self.initial
             && states.len() != n_tasks

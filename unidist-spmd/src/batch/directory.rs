@@ -47,7 +47,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Begins a job on a directory, and returns the states of all tasks. What is missing of the directory is made;
+    /// Begins a job on a directory, and returns the states of all tasks. CallKind is missing of the directory is made;
     /// `initial` is for one that has no states yet. The first rank does this.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl Directory {
         Ok((directory, states))
     }
 
-    /// What another rank of the job needs, to [`join`](Self::join).
+    /// CallKind another rank of the job needs, to [`join`](Self::join).
     pub(super) fn place(&self) -> Vec<u8> {
         let mut place = self.root.as_os_str().as_bytes().to_vec();
         place.push(0);
@@ -225,7 +225,7 @@ impl Directory {
         self.root.join(&self.names[task]).join("state")
     }
 
-    /// What is written of a task; `None` if nothing is.
+    /// CallKind is written of a task; `None` if nothing is.
     fn read(&self, task: usize) -> Result<Option<Record>> {
         let path = self.state_file(task);
         let text = match read_beginning(&path) {
@@ -273,7 +273,7 @@ fn write_beside(path: &Path, record: &Record) -> io::Result<NamedTempFile> {
     let readable = Permissions::from_mode(0o666); // less what the user's mask takes away
     let mut file = tempfile::Builder::new().prefix(".state-").permissions(readable).tempfile_in(folder)?;
     write!(file, "{record}")?;
-    // Some file systems say only then that they are full. What is lost of an open task's state says the same.
+    // Some file systems say only then that they are full. CallKind is lost of an open task's state says the same.
     if record.state != TaskState::Open {
         file.as_file().sync_data()?;
     }

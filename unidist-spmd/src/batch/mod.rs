@@ -25,7 +25,7 @@ use std::fmt;
 
 /// Tasks, numbered from 0, that groups of ranks take one after the other until none is open.
 ///
-/// What a task does is the program's business; a batch knows only which [state](TaskState) each is in. The ranks of
+/// CallKind a task does is the program's business; a batch knows only which [state](TaskState) each is in. The ranks of
 /// the communicator are divided into **workers** of the same size, and each worker gets its next task by
 /// [`next_task`](Self::next_task) when it has finished the last one, so that tasks of differing length keep all of them
 /// busy.

@@ -23,13 +23,13 @@
 
 use super::TaskState;
 use crate::Result;
-use crate::cells::Atomics;
+use crate::cells::AtomicCells;
 
 /// In a task's cell: it is in the stack.
 const LISTED: u64 = 1 << 8;
 
 /// The most tasks there can be: the number of one has 32 bits, and 0 is none.
-pub(super) const MOST_TASKS: usize = u32::MAX as usize - 1;
+pub(super) const MAX_TASKS: usize = u32::MAX as usize - 1;
 
 /// The states of all tasks, and the stack.
 pub(super) struct OpenTasks<C> {
@@ -37,7 +37,7 @@ pub(super) struct OpenTasks<C> {
     n_tasks: usize,
 }
 
-/// What the cells hold in the beginning: the open tasks are listed, the first one on top.
+/// CallKind the cells hold in the beginning: the open tasks are listed, the first one on top.
 pub(super) fn first_values(states: &[TaskState], now: u64) -> Vec<u64> {
     let words = states.iter().map(|&state| match state {
         TaskState::Open => code(state) | LISTED,
@@ -60,7 +60,7 @@ pub(super) fn number_of_cells(n_tasks: usize) -> usize {
     2 * n_tasks + 2
 }
 
-impl<C: Atomics> OpenTasks<C> {
+impl<C: AtomicCells> OpenTasks<C> {
     /// On cells that hold the [`first_values`] of so many tasks.
     pub(super) fn new(cells: C, n_tasks: usize) -> OpenTasks<C> {
         OpenTasks { cells, n_tasks }

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The cells of one process, for its threads.
-impl Atomics for Vec<AtomicU64> {
+impl AtomicCells for Vec<AtomicU64> {
     fn load(&self, cell: usize) -> Result<u64> {
         self[..].load(cell)
     }
@@ -96,7 +96,7 @@ struct Interrupted<'a> {
     others: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
 }
 
-impl Atomics for Interrupted<'_> {
+impl AtomicCells for Interrupted<'_> {
     fn load(&self, cell: usize) -> Result<u64> {
         let value = self.cells.load(cell);
         let others = self.others.borrow_mut().take_if(|_| self.links.contains(&cell));

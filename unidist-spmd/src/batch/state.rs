@@ -1,10 +1,10 @@
-//! What a task of a batch can be.
+//! CallKind a task of a batch can be.
 
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// What has become of a task.
+/// CallKind has become of a task.
 ///
 /// Its name, in capitals, is what it is displayed as, what it is parsed from, and what a state file has in its first
 /// line.

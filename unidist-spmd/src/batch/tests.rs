@@ -1,7 +1,7 @@
-//! One process. What several ranks do is tested where there are several.
+//! One process. CallKind several ranks do is tested where there are several.
 
 use super::*;
-use crate::cells::Atomics;
+use crate::cells::AtomicCells;
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! How a rank that waits for a lock sleeps, and is told that it has it.
+//! How a rank that waits for a lock sleeps, and how it is notified that it holds the lock.
 
 use super::queue::Ticket;
 use crate::deferred_free::DeferredFree;
 use crate::host_exchange::wake_all;
-use crate::memory::Words;
+use crate::memory::AtomicWords;
 use crate::network::Tokens;
 use crate::{Communicator, Error, Result};
 use rustix::thread::futex;
@@ -11,12 +11,12 @@ use rustix::time::Timespec;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Who sleeps looks this often whether the other ranks of its host are alive.
-const LOOK: Duration = Duration::from_millis(500);
-/// The numbers of tickets have so many bits; above them, a token has some of its lock's number.
+/// How often a waiting rank checks whether the other ranks of its host are alive.
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
+/// The bits of a ticket number; above them, a token has some bits of the lock's number.
 const TICKET_BITS: u32 = 40;
 
-/// What ranks are told through.
+/// Carries the notification from the rank that releases a lock to the next one.
 #[derive(Debug)]
 pub(super) struct GrantChannel {
     transport: Transport,
@@ -26,11 +26,11 @@ pub(super) struct GrantChannel {
 
 #[derive(Debug)]
 enum Transport {
-    /// Memory of the one host: for each rank, a bell to sleep on. It looks for itself whether it has the lock.
-    Bells(Words),
-    /// Messages from host to host.
+    /// On one host: a futex for each rank. A rank that wakes checks the queue.
+    Futexes(AtomicWords),
+    /// Between hosts: MPI messages.
     Messages(Tokens),
-    Ended,
+    Closed,
 }
 
 impl GrantChannel {
@@ -41,79 +41,81 @@ impl GrantChannel {
             None => {
                 let ranks = communicator.size();
                 let too_many = || Error::Memory { message: format!("{ranks} ranks are too many") };
-                let memory = communicator.memory(Words::len(0, ranks).ok_or_else(too_many)?)?;
-                Transport::Bells(Words::new(memory, 0, ranks).ok_or_else(too_many)?)
+                let memory = communicator.shared_memory(AtomicWords::len(0, ranks).ok_or_else(too_many)?)?;
+                Transport::Futexes(AtomicWords::new(memory, 0, ranks).ok_or_else(too_many)?)
             }
         };
         Ok(GrantChannel { transport, object, communicator: communicator.clone() })
     }
 
-    /// Tells a rank that the lock is its own.
+    /// Notifies a rank that it holds the lock.
     pub(super) fn notify(&self, rank: usize, ticket: Ticket) -> Result<()> {
         match &self.transport {
-            Transport::Bells(words) => {
-                if let Some(bell) = words.bells().get(rank) {
-                    bell.fetch_add(1, Ordering::Release);
-                    wake_all(bell);
+            Transport::Futexes(words) => {
+                if let Some(futex) = words.futexes().get(rank) {
+                    futex.fetch_add(1, Ordering::Release);
+                    wake_all(futex);
                 }
                 Ok(())
             }
             Transport::Messages(tokens) => tokens.send(rank, self.token(ticket)),
-            Transport::Ended => Ok(()),
+            Transport::Closed => Ok(()),
         }
     }
 
-    /// A token for another lock, or for a ticket that was given up, may still come.
+    /// Tells this lock and ticket from others, whose tokens may still arrive.
     fn token(&self, ticket: Ticket) -> u64 {
         u64::from(self.object) << TICKET_BITS | ticket.0
     }
 
-    /// Waits until this rank has the lock, at most until the deadline; `was_passed` says whether it has. Whether it has it.
+    /// Waits until this rank holds the lock, at most until the deadline. `is_granted` checks the queue. False after a
+    /// time-out.
     pub(super) fn wait(
         &self,
         ticket: Ticket,
         deadline: Option<Instant>,
-        was_passed: impl Fn() -> Result<bool>,
+        is_granted: impl Fn() -> Result<bool>,
     ) -> Result<bool> {
         match &self.transport {
-            Transport::Bells(words) => self.sleep(words, deadline, was_passed),
-            Transport::Messages(tokens) => self.look_for_token(tokens, self.token(ticket), deadline),
-            Transport::Ended => Ok(false),
+            Transport::Futexes(words) => self.wait_on_futex(words, deadline, is_granted),
+            Transport::Messages(tokens) => self.wait_for_token(tokens, self.token(ticket), deadline),
+            Transport::Closed => Ok(false),
         }
     }
 
-    fn sleep(
+    fn wait_on_futex(
         &self,
-        words: &Words,
+        words: &AtomicWords,
         deadline: Option<Instant>,
-        was_passed: impl Fn() -> Result<bool>,
+        is_granted: impl Fn() -> Result<bool>,
     ) -> Result<bool> {
-        let bell = &words.bells()[self.communicator.rank()];
+        let futex = &words.futexes()[self.communicator.rank()];
         loop {
-            let rung = bell.load(Ordering::Acquire);
-            if was_passed()? {
+            let before = futex.load(Ordering::Acquire);
+            if is_granted()? {
                 return Ok(true);
             }
-            let left = deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
-            let time = left.min(LOOK);
+            let left = deadline
+                .map_or(LIVENESS_INTERVAL, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let time = left.min(LIVENESS_INTERVAL);
             if time.is_zero() {
                 return Ok(false);
             }
             // It is at most half a second.
             let time = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
-            let slept = futex::wait(bell, futex::Flags::empty(), rung, Some(&time));
+            let slept = futex::wait(futex, futex::Flags::empty(), before, Some(&time));
             if slept == Err(rustix::io::Errno::TIMEDOUT) {
-                self.communicator.check_host()?;
+                self.communicator.check_host_alive()?;
             }
         }
     }
 
-    fn look_for_token(&self, tokens: &Tokens, wanted: u64, deadline: Option<Instant>) -> Result<bool> {
+    fn wait_for_token(&self, tokens: &Tokens, expected: u64, deadline: Option<Instant>) -> Result<bool> {
         let start = Instant::now();
-        let mut looked = start;
+        let mut last_check = start;
         loop {
-            while let Some(token) = tokens.receive()? {
-                if token == wanted {
+            while let Some(token) = tokens.try_receive()? {
+                if token == expected {
                     return Ok(true);
                 }
             }
@@ -121,27 +123,27 @@ impl GrantChannel {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(false);
             }
-            if now - looked > LOOK {
-                self.communicator.check_host()?;
-                looked = now;
+            if now - last_check > LIVENESS_INTERVAL {
+                self.communicator.check_host_alive()?;
+                last_check = now;
             }
             tokens.pause(start, deadline.map(|deadline| deadline - now));
         }
     }
 
-    /// Takes what nobody waits for any more, and ends. All ranks call this.
+    /// Receives stale tokens, then frees the channel. Collective.
     pub(super) fn free(&mut self) -> Result<()> {
-        match &mut std::mem::replace(&mut self.transport, Transport::Ended) {
+        match &mut std::mem::replace(&mut self.transport, Transport::Closed) {
             Transport::Messages(tokens) => tokens.free(),
-            Transport::Bells(_) | Transport::Ended => Ok(()),
+            Transport::Futexes(_) | Transport::Closed => Ok(()),
         }
     }
 }
 
-/// It waits for nobody: see [`crate::deferred_free`].
+/// Does not wait for other ranks: see [`crate::deferred_free`].
 impl Drop for GrantChannel {
     fn drop(&mut self) {
-        if let Transport::Messages(tokens) = std::mem::replace(&mut self.transport, Transport::Ended) {
+        if let Transport::Messages(tokens) = std::mem::replace(&mut self.transport, Transport::Closed) {
             self.communicator.deferred_frees().add(self.object, DeferredFree::Tokens(tokens));
         }
     }

@@ -1,21 +1,20 @@
-//! A lock that ranks take in turns.
+//! A fair lock across ranks.
 
 mod grant;
 mod queue;
 
-use crate::call::What;
+use crate::call::CallKind;
 use crate::cells::Cells;
 use crate::{Communicator, Error, Result};
 use grant::GrantChannel;
-use queue::{Entry, MOST_RANKS, Queue, Ticket};
+use queue::{Enqueued, MAX_RANKS, Queue, Ticket};
 use std::time::{Duration, Instant};
 
-/// A lock over all ranks of a communicator: first come, first served. Two locks on one communicator have nothing to do with
-/// each other.
+/// A lock over all ranks of a communicator: first come, first served. Locks on one communicator are independent.
 ///
-/// It is made by all ranks together, and [closed](Lock::close) by all together; in between each rank takes it when it
-/// likes. Who waits sleeps. A rank may also just drop it, and waits for nobody then: what MPI holds for it over several
-/// hosts is freed when all ranks have, in the next collective function of the communicator, or when the job ends.
+/// [`Lock::new`] and [`Lock::close`] are collective; in between, each rank takes the lock when it likes. A rank that waits
+/// sleeps. A rank may also drop its part, which waits for no other rank: over several hosts, the MPI resources are then
+/// freed when all ranks have dropped it, in the next collective function of the communicator, or when the job ends.
 ///
 /// ```
 /// use unidist_spmd::{Communicator, Lock};
@@ -31,14 +30,14 @@ use std::time::{Duration, Instant};
 /// # }
 /// ```
 ///
-/// # Whom it waits for
+/// # Which ranks it waits for
 ///
-/// For no rank but the one that has it. On one host, taking the lock and giving it back are operations on memory that the
-/// ranks share. Over several hosts the list of those that wait is kept on the first rank, and is changed by one-sided MPI;
-/// over most networks that rank's MPI has to take part in it, which a thread of it has it do, whatever the program does
-/// there. That thread takes less than a hundredth of a core while nobody uses the lock.
+/// Only for the rank that holds it. On one host, taking and releasing the lock are operations on shared memory. Over several
+/// hosts the queue is kept on the first rank, and is changed by one-sided MPI. Over most networks that rank's MPI must make
+/// progress, which a thread of it does, whatever the program does there. While the lock is idle, that thread takes less than
+/// a hundredth of a core.
 ///
-/// If a rank ends while it has the lock, ranks of its host that wait get [`Error::RankLost`]; mostly the launcher ends the
+/// If a rank ends while it holds the lock, waiting ranks of its host get [`Error::RankLost`]; usually the launcher ends the
 /// whole job.
 #[derive(Debug)]
 pub struct Lock {
@@ -48,22 +47,22 @@ pub struct Lock {
     cells: Cells,
     grants: GrantChannel,
     held: Option<Ticket>,
-    /// A ticket for which this rank has waited too long, and which is perhaps still out.
-    left: Option<Ticket>,
+    /// A ticket that this rank has abandoned after a time-out, and that may still be in the queue.
+    abandoned: Option<Ticket>,
 }
 
 impl Lock {
-    /// A lock that nobody has. Collective.
+    /// A lock that no rank holds. Collective.
     ///
     /// # Errors
     ///
-    /// Another rank called something else, or is lost; MPI refuses, or the ranks of a host cannot share memory.
+    /// Another rank called something else, or is lost; MPI fails, or the ranks of a host cannot share memory.
     pub fn new(communicator: &Communicator) -> Result<Self> {
         let ranks = communicator.size();
-        if ranks > MOST_RANKS {
-            return Err(Error::argument("Lock::new", format!("{ranks} ranks are more than {MOST_RANKS}")));
+        if ranks > MAX_RANKS {
+            return Err(Error::argument("Lock::new", format!("{ranks} ranks are more than {MAX_RANKS}")));
         }
-        let (object, _) = communicator.agree_on_new(What::NewLock, &())?;
+        let (object, _) = communicator.agree_on_new(CallKind::NewLock, &())?;
         let grants = GrantChannel::new(communicator, object)?;
         Ok(Lock {
             queue: Queue::new(communicator.rank(), ranks),
@@ -72,7 +71,7 @@ impl Lock {
             communicator: communicator.clone(),
             object,
             held: None,
-            left: None,
+            abandoned: None,
         })
     }
 
@@ -80,93 +79,96 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// A rank of this host is lost; MPI fails; or this rank has the lock, whose guard it has forgotten.
+    /// A rank of this host is lost; MPI fails; or this rank holds the lock, because a guard was leaked.
     pub fn lock(&mut self) -> Result<LockGuard<'_>> {
         while !self.acquire("Lock::lock", None)? {}
         Ok(LockGuard { lock: self })
     }
 
-    /// Takes the lock if nobody has it.
+    /// Takes the lock if no rank holds it.
     ///
     /// # Errors
     ///
     /// See [`Lock::lock`].
     pub fn try_lock(&mut self) -> Result<Option<LockGuard<'_>>> {
-        self.check_free("Lock::try_lock")?;
-        self.held = self.queue.try_enter(&self.cells)?;
+        self.check_not_held("Lock::try_lock")?;
+        self.held = self.queue.try_acquire(&self.cells)?;
         Ok(self.held.map(|_| LockGuard { lock: self }))
     }
 
-    /// Waits for the lock for this time. `None` if it was not long enough.
+    /// Waits for the lock at most for `time`; `None` after a time-out.
     ///
-    /// Who tries again soon has still its old place in the queue, unless its turn has come meanwhile.
+    /// A rank that tries again soon keeps its place in the queue, unless the lock has passed it meanwhile.
     ///
     /// # Errors
     ///
     /// See [`Lock::lock`].
     pub fn lock_timeout(&mut self, time: Duration) -> Result<Option<LockGuard<'_>>> {
-        let has_it = self.acquire("Lock::lock_timeout", Instant::now().checked_add(time))?;
-        Ok(has_it.then(|| LockGuard { lock: self }))
+        let acquired = self.acquire("Lock::lock_timeout", Instant::now().checked_add(time))?;
+        Ok(acquired.then(|| LockGuard { lock: self }))
     }
 
-    /// Ends the lock. Collective.
+    /// Frees the lock. Collective.
     ///
     /// # Errors
     ///
     /// Other ranks call something else, or one is lost.
     pub fn close(mut self) -> Result<()> {
-        self.communicator.agree(What::DropLock, self.object, &())?;
+        self.communicator.agree(CallKind::FreeLock, self.object, &())?;
         self.grants.free()?;
         self.cells.free()
     }
 
-    /// A guard that was forgotten never gives the lock back.
-    fn check_free(&self, call: &str) -> Result<()> {
-        let message = "this rank has the lock, and has forgotten its guard: nobody else can ever take it";
+    /// A leaked guard never releases the lock.
+    fn check_not_held(&self, call: &str) -> Result<()> {
+        let message = "this rank holds the lock and has leaked its guard, so no rank can take it again: do not call \
+                       `mem::forget` on a guard";
         if self.held.is_some() { Err(Error::argument(call, message)) } else { Ok(()) }
     }
 
     fn acquire(&mut self, call: &str, deadline: Option<Instant>) -> Result<bool> {
-        self.check_free(call)?;
-        let old = match self.left.take() {
-            Some(ticket) if self.queue.come_back(&self.cells, ticket)? => Some(ticket),
+        self.check_not_held(call)?;
+        let old = match self.abandoned.take() {
+            Some(ticket) if self.queue.rejoin(&self.cells, ticket)? => Some(ticket),
             _ => None,
         };
-        let ticket = match old.map_or_else(|| self.queue.enter(&self.cells), |old| Ok(Entry::Waiting(old)))? {
-            Entry::Held(ticket) => {
+        let enqueued =
+            old.map_or_else(|| self.queue.enqueue(&self.cells), |old| Ok(Enqueued::Waiting(old)))?;
+        let ticket = match enqueued {
+            Enqueued::Held(ticket) => {
                 self.held = Some(ticket);
                 return Ok(true);
             }
-            Entry::Waiting(ticket) => ticket,
+            Enqueued::Waiting(ticket) => ticket,
         };
-        let was_passed = || self.queue.was_passed(&self.cells, ticket);
-        let waited = self.grants.wait(ticket, deadline, was_passed);
-        if waited == Ok(true) || !self.queue.give_up(&self.cells, ticket)? {
+        let is_granted = || self.queue.is_granted(&self.cells, ticket);
+        let waited = self.grants.wait(ticket, deadline, is_granted);
+        if waited == Ok(true) || !self.queue.abandon(&self.cells, ticket)? {
             self.held = Some(ticket);
             return Ok(true);
         }
-        self.left = Some(ticket);
+        self.abandoned = Some(ticket);
         waited
     }
 
     fn release(&mut self) -> Result<()> {
         let Some(ticket) = self.held.take() else { return Ok(()) };
-        match self.queue.leave(&self.cells, ticket)? {
+        match self.queue.release(&self.cells, ticket)? {
             Some((rank, ticket)) => self.grants.notify(rank, ticket),
             None => Ok(()),
         }
     }
 }
 
-/// The lock is this rank's until this is dropped.
+/// This rank holds the lock until this is dropped.
 #[derive(Debug)]
-#[must_use = "the lock is given back when it is dropped"]
+#[must_use = "the lock is released when the guard is dropped"]
 pub struct LockGuard<'a> {
     lock: &'a mut Lock,
 }
 
 impl LockGuard<'_> {
-    /// Gives the lock back, as the drop does; and says whether that could be done.
+    /// Releases the lock, as dropping the guard does, and returns errors.
     ///
     /// # Errors
     ///
@@ -179,7 +181,7 @@ impl LockGuard<'_> {
 impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.lock.release() {
-            log::error!("a lock cannot be given back: {error}");
+            log::error!("a lock cannot be released, so other ranks wait for it: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The ranks of other hosts: MPI, in programs that were built with it.
+//! Communication with the ranks of other hosts: MPI, in programs that are built with it.
 
 #[cfg(feature = "mpi")]
 mod mpi_network;

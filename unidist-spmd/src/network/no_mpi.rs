@@ -1,8 +1,8 @@
-//! Without MPI there are no other ranks, and so no value of these types.
+//! Without MPI there are no other ranks, so these types have no values.
 
 use crate::communicator::Guards;
-use crate::hosts::Hosts;
-use crate::memory::Offer;
+use crate::hosts::HostLayout;
+use crate::memory::MemoryHandle;
 use crate::{Communicator, Result};
 use std::ops::Range;
 use std::rc::Rc;
@@ -30,11 +30,11 @@ pub(crate) fn abort_from_thread(why: &str) -> ! {
 }
 
 impl Network {
-    pub(crate) fn gather_offers(&self, _: &Offer) -> Result<Vec<Offer>> {
+    pub(crate) fn gather_handles(&self, _: &MemoryHandle) -> Result<Vec<MemoryHandle>> {
         match *self {}
     }
 
-    pub(crate) fn gather(&self, _: &Hosts, _: &[u8]) -> Vec<u8> {
+    pub(crate) fn gather(&self, _: &HostLayout, _: &[u8]) -> Vec<u8> {
         match *self {}
     }
 
@@ -82,7 +82,7 @@ impl Tokens {
         match *self {}
     }
 
-    pub(crate) fn receive(&self) -> Result<Option<u64>> {
+    pub(crate) fn try_receive(&self) -> Result<Option<u64>> {
         match *self {}
     }
 

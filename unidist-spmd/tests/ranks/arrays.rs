@@ -136,10 +136,7 @@ fn different_arrays_set(world: &Communicator) {
     let data = array![1];
     let array = if world.rank() == 0 { &mut one } else { &mut other };
     let outcome = array.set(Some(data.view()), 0, 0);
-    assert!(matches!(
-        same_error(world, outcome, "of what was made on this communicator"),
-        Error::Mismatch { .. }
-    ));
+    assert!(matches!(same_error(world, outcome, "of this communicator"), Error::Mismatch { .. }));
     // Both go on.
     one.set(Some(data.view()), 0, 0).unwrap();
     other.set(Some(data.view()), 0, last(world)).unwrap();

@@ -112,7 +112,7 @@ fn a_forgotten_guard(world: &Communicator) {
     let mut lock = Lock::new(&part).unwrap();
     std::mem::forget(lock.lock().unwrap());
     let error = lock.lock().unwrap_err();
-    assert!(error.to_string().contains("forgotten"), "{error}");
+    assert!(error.to_string().contains("leaked its guard"), "{error}");
     assert!(lock.try_lock().is_err());
 }
 

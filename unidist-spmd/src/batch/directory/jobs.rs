@@ -81,7 +81,7 @@ impl Jobs {
     }
 }
 
-/// What was seen of the jobs at one moment.
+/// CallKind was seen of the jobs at one moment.
 pub(in crate::batch) struct Look<'a> {
     jobs: &'a Jobs,
     now: SystemTime,

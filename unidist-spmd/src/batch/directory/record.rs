@@ -1,10 +1,10 @@
-//! What a state file says: the state's name in the first line, and for `RUNNING` the job that runs it in the second.
+//! CallKind a state file says: the state's name in the first line, and for `RUNNING` the job that runs it in the second.
 
 use crate::batch::state::{TaskState, no_state};
 use std::fmt;
 use std::str::FromStr;
 
-/// What is known of a task in a directory.
+/// CallKind is known of a task in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) state: TaskState,
