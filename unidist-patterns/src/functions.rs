@@ -1,10 +1,9 @@
-//! What all dialects say of the functions that they are given.
+//! Names and panics of user functions, as the three APIs report them.
 
 use std::any::{Any, type_name};
 use unidist_core::{ErrorKind, TaskError};
 
-/// The name of a function as errors and logs show it: without what [`fallible`](unidist_core::fallible) and its like put
-/// around it.
+/// The name of a function as errors and logs show it, without wrappers such as [`fallible`](unidist_core::fallible).
 pub(crate) fn name_of<F>() -> &'static str {
     let mut name = type_name::<F>();
     while let Some((outer, inner)) = name.split_once('<') {
@@ -15,10 +14,11 @@ pub(crate) fn name_of<F>() -> &'static str {
     name
 }
 
-/// What is known of a panic that was caught.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> TaskError {
+/// The error for a caught panic.
+pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> TaskError {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic whose payload is not text");
+    let text =
+        text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic with a payload that is not text");
     TaskError::new(ErrorKind::Panicked, text)
 }
 
@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fallible_function_is_named_as_it_is() {
+    fn fallible_function_keeps_its_name() {
         fn of<F: Copy>(_: F) -> (&'static str, &'static str) {
             (name_of::<F>(), name_of::<unidist_core::Fallible<F>>())
         }

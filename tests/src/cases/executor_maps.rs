@@ -110,7 +110,7 @@ fn a_map_out_of_time() -> Result {
     assert_eq!(ordered.next(), Some(Ok(1)));
     assert_eq!(
         ordered.next(),
-        Some(Err(Error::TimedOut { what: "the results of the map are", limit: 5 * MOMENT }))
+        Some(Err(Error::TimedOut { what: "the results of the map", limit: 5 * MOMENT }))
     );
     assert_eq!(ordered.next(), None);
     let mut unordered = executor.options().timeout(5 * MOMENT).unordered().starmap(behind, items())?;

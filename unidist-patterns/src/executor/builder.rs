@@ -1,19 +1,19 @@
-//! How an executor is made.
+//! [`Builder`]: options of an executor.
 
 use super::Executor;
 use super::error::{Error, Result};
-use super::initializer::{Initialize, Initializer, NoInitializer, Setup, Surroundings};
+use super::initializer::{Initialize, Initializer, NoInitializer, Setup, TaskEnvironment};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use unidist_config::MaxWorkers;
 use unidist_core::{Portable, RemoteFn};
 
-/// What an executor is to be like: made by [`Executor::builder`].
-#[must_use = "nothing is made until `.build()`"]
+/// Options of an executor: made by [`Executor::builder`].
+#[must_use = "no executor is made until `.build()`"]
 pub struct Builder<I: Initialize = NoInitializer> {
     max_workers: Option<usize>,
-    surroundings: Surroundings,
+    environment: TaskEnvironment,
     initializer: I,
     args: I::Args,
 }
@@ -22,17 +22,16 @@ impl Builder {
     pub(super) fn new() -> Self {
         Builder {
             max_workers: None,
-            surroundings: Surroundings::default(),
+            environment: TaskEnvironment::default(),
             initializer: NoInitializer,
             args: (),
         }
     }
 
-    /// A function that each worker process calls with these arguments, a tuple, before the first task of this executor
-    /// there.
+    /// A function that each worker process calls with these arguments, a tuple, before its first task of this executor.
     ///
-    /// If it panics, or, being [`fallible`](unidist_core::fallible), returns an error, the executor is broken: every pending
-    /// and later call fails with [`Error::Broken`].
+    /// If it panics, or if it is [`fallible`](unidist_core::fallible) and returns an error, the executor is broken:
+    /// every pending and later call fails with [`Error::Broken`].
     ///
     /// ```
     /// use std::sync::OnceLock;
@@ -61,7 +60,7 @@ impl Builder {
     {
         Builder {
             max_workers: self.max_workers,
-            surroundings: self.surroundings,
+            environment: self.environment,
             initializer: Initializer::new(function),
             args,
         }
@@ -69,39 +68,38 @@ impl Builder {
 }
 
 impl<I: Initialize> Builder<I> {
-    /// How many calls of this executor run at once, at most. Unless it is said here or by `UNIDIST_MAX_WORKERS`, there are
-    /// as many as the session has workers. A call that waits for others (in `get`, `wait`, `result`) does not count
-    /// meanwhile.
+    /// The most calls of this executor that run at once. The default is `UNIDIST_MAX_WORKERS`, or else the number of
+    /// the session's workers. A call that waits for others (in `get`, `wait`, `result`) does not count meanwhile.
     pub fn max_workers(mut self, count: usize) -> Self {
         self.max_workers = Some(count);
         self
     }
 
-    /// An environment variable for the tasks, which ask for it with [`executor::env`](super::env()).
+    /// An environment variable for the tasks, which read it with [`executor::env`](super::env()).
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.surroundings.env.insert(name.into(), value.into());
+        self.environment.env.insert(name.into(), value.into());
         self
     }
 
-    /// A working directory for the tasks, which ask for it with [`executor::wdir`](super::wdir()). That of the worker
-    /// process stays what it is, since the process serves others too.
+    /// A working directory for the tasks, which read it with [`executor::wdir`](super::wdir()). The working directory
+    /// of the worker process does not change, since the process serves other executors too.
     pub fn wdir(mut self, path: impl Into<PathBuf>) -> Self {
-        self.surroundings.wdir = Some(path.into());
+        self.environment.wdir = Some(path.into());
         self
     }
 
-    /// The executor. Nothing is done on workers yet, and there need not be a session.
+    /// Makes the executor. This needs no session, and runs nothing on workers.
     ///
     /// # Errors
     ///
-    /// `max_workers` is 0, or `UNIDIST_MAX_WORKERS` is no number above 0.
+    /// `max_workers` is 0, or `UNIDIST_MAX_WORKERS` is not a number above 0.
     pub fn build(self) -> Result<Executor<I>> {
         let limit = match self.max_workers {
             Some(count) => Some(NonZeroUsize::new(count).ok_or_else(no_workers)?),
             None => MaxWorkers::get().map_err(unidist_core::Error::from)?,
         };
-        let has_setup = I::IS_SOME || !self.surroundings.env.is_empty() || self.surroundings.wdir.is_some();
-        let setup = has_setup.then_some(Setup { args: self.args, surroundings: self.surroundings });
+        let has_setup = I::IS_SOME || !self.environment.env.is_empty() || self.environment.wdir.is_some();
+        let setup = has_setup.then_some(Setup { args: self.args, environment: self.environment });
         Ok(Executor::make(limit, self.initializer, setup))
     }
 }
@@ -114,7 +112,7 @@ impl<I: Initialize> fmt::Debug for Builder<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("max_workers", &self.max_workers)
-            .field("surroundings", &self.surroundings)
+            .field("environment", &self.environment)
             .finish_non_exhaustive()
     }
 }

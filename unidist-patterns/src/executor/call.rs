@@ -1,9 +1,9 @@
-//! A call that was submitted.
+//! A submitted call.
 
 use super::callbacks::Callbacks;
+use super::completion::{Completion, EndStatus, OnEnd};
 use super::error::{Error, Result};
 use super::future::Source;
-use super::notice::{End, Notice, Then};
 use super::shared::{Outstanding, Shared};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -14,104 +14,106 @@ use unidist_core::{
 pub(super) struct Call<T> {
     shared: Arc<Shared>,
     reference: ObjectRef<T>,
-    notice: Notice,
+    completion: Completion,
     failure: OnceLock<TaskError>,
 }
 
 impl<T: Portable> Call<T> {
-    /// Enters a call into the executor's ledger, until it has ended.
-    pub(super) fn enter(shared: &Arc<Shared>, reference: ObjectRef<T>) -> Arc<Self> {
+    /// Registers a call with the executor until it has ended.
+    pub(super) fn register(shared: &Arc<Shared>, reference: ObjectRef<T>) -> Arc<Self> {
         let call = Arc::new(Call {
             shared: shared.clone(),
             reference,
-            notice: Notice::default(),
+            completion: Completion::default(),
             failure: OnceLock::new(),
         });
-        let key = shared.enter(call.clone());
-        let told = call.clone();
+        let key = shared.register(call.clone());
+        let this = call.clone();
         call.reference.when_ready(move |ready| {
-            told.settle(&ready);
-            told.shared.leave(key);
+            this.complete(&ready);
+            this.shared.unregister(key);
         });
         call
     }
 
-    fn settle(&self, ready: &Ready<T>) {
+    fn complete(&self, ready: &Ready<T>) {
         let Some(error) = ready.error() else {
-            self.notice.settle(End::Value);
+            self.completion.complete(EndStatus::Value);
             return;
         };
-        self.shared.notice_failure(error);
+        self.shared.record_failure(error);
         let _ = self.failure.set(error.clone());
-        self.notice.settle(self.end_of(Some(error)));
+        self.completion.complete(self.end_of(Some(error)));
     }
 
-    fn end_of(&self, error: Option<&TaskError>) -> End {
+    fn end_of(&self, error: Option<&TaskError>) -> EndStatus {
         match error {
-            Some(error) if error.kind == ErrorKind::Cancelled && !self.shared.is_broken() => End::Cancelled,
-            _ => End::Failed,
+            Some(error) if error.kind == ErrorKind::Cancelled && !self.shared.is_broken() => {
+                EndStatus::Cancelled
+            }
+            _ => EndStatus::Failed,
         }
     }
 }
 
 impl<T: Portable> Source<T> for Call<T> {
     fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
-        if self.notice.end().is_some() {
+        if self.completion.end().is_some() {
             return Ok(true);
         }
-        // Not for the notice: in a task this gives the CPU slot back, and outside it takes the engine's turns.
+        // Not on the completion: `wait` releases the CPU slot in a task, and runs the event loop elsewhere.
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let waited = wait(&self.reference, 1, timeout).map_err(|error| self.shared.judge(error))?;
+        let waited = wait(&self.reference, 1, timeout).map_err(|error| self.shared.classify(error))?;
         Ok(!waited.ready.is_empty())
     }
 
     fn outcome(&self) -> Result<T> {
-        get(&self.reference).map_err(|error| self.shared.judge(error))
+        get(&self.reference).map_err(|error| self.shared.classify(error))
     }
 
-    fn end(&self) -> Option<End> {
-        if let Some(end) = self.notice.end() {
+    fn end(&self) -> Option<EndStatus> {
+        if let Some(end) = self.completion.end() {
             return Some(end);
         }
-        // It may have ended without that having been told yet.
+        // It may have ended without a report yet.
         match status(&self.reference).as_deref() {
             Ok([CallStatus::Ended]) => {
                 let end = match get(&self.reference) {
-                    Ok(_) => End::Value,
+                    Ok(_) => EndStatus::Value,
                     Err(error) => self.end_of(error.as_task()),
                 };
-                self.notice.settle(end);
-                self.notice.end()
+                self.completion.complete(end);
+                self.completion.end()
             }
             Ok(_) => None,
-            Err(_) => Some(End::Failed), // the session has ended
+            Err(_) => Some(EndStatus::Failed), // the session has ended
         }
     }
 
     fn failure(&self) -> Option<Error> {
         if let Some(error) = self.failure.get() {
-            return Some(self.shared.judge_task(error.clone()));
+            return Some(self.shared.classify_task(error.clone()));
         }
-        match self.notice.end() {
-            Some(End::Cancelled) => Some(Error::Cancelled),
+        match self.completion.end() {
+            Some(EndStatus::Cancelled) => Some(Error::Cancelled),
             _ => self.outcome().err(),
         }
     }
 
     fn is_running(&self) -> bool {
-        self.notice.end().is_none()
+        self.completion.end().is_none()
             && matches!(status(&self.reference).as_deref(), Ok([CallStatus::Running(_)]))
     }
 
     fn cancel(&self) -> bool {
-        if self.notice.end().is_none() && cancel_unstarted(&self.reference).is_ok_and(|count| count > 0) {
-            self.notice.settle(End::Cancelled);
+        if self.completion.end().is_none() && cancel_unstarted(&self.reference).is_ok_and(|count| count > 0) {
+            self.completion.complete(EndStatus::Cancelled);
         }
-        self.notice.end() == Some(End::Cancelled)
+        self.completion.end() == Some(EndStatus::Cancelled)
     }
 
-    fn tell(&self, then: Then) {
-        self.notice.tell(then);
+    fn on_end(&self, then: OnEnd) {
+        self.completion.on_end(then);
     }
 
     fn reference(&self) -> Option<&ObjectRef<T>> {
@@ -125,7 +127,7 @@ impl<T: Portable> Source<T> for Call<T> {
 
 impl<T: Portable> Outstanding for Call<T> {
     fn wait(&self) -> unidist_core::Result<()> {
-        if self.notice.end().is_none() {
+        if self.completion.end().is_none() {
             wait(&self.reference, 1, None)?;
         }
         Ok(())

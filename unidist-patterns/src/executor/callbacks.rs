@@ -1,6 +1,6 @@
-//! The thread on which an executor runs its users' callbacks, so that they may wait and fail as they like.
+//! The thread on which an executor runs user callbacks, so that they may block and panic.
 
-use super::notice::lock;
+use super::completion::lock;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -9,17 +9,17 @@ use std::thread::{self, JoinHandle};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs jobs one after the other, on a thread that is started for the first of them, and ends when this is dropped.
+/// Runs jobs one after the other on a thread, which starts with the first job and ends when this is dropped.
 #[derive(Default)]
-pub(super) struct Callbacks(Mutex<Option<Running>>);
+pub(super) struct Callbacks(Mutex<Option<CallbackThread>>);
 
-struct Running {
+struct CallbackThread {
     sender: Sender<Job>,
     thread: JoinHandle<()>,
 }
 
 impl Callbacks {
-    /// Hands a job in. It never waits.
+    /// Queues a job. It never blocks.
     pub(super) fn run(&self, job: Job) {
         let mut running = lock(&self.0);
         if running.is_none() {
@@ -27,23 +27,25 @@ impl Callbacks {
                 Ok(started) => *running = Some(started),
                 Err(error) => {
                     drop(running);
-                    log::error!("no thread for an executor's callbacks could be started: {error}");
-                    return guarded(job); // better here than never
+                    log::error!(
+                        "cannot start an executor's callback thread: {error}; the callback runs on this thread"
+                    );
+                    return run_guarded(job);
                 }
             }
         }
         if let Some(running) = &*running {
-            // The thread takes what is sent for as long as there is a sender.
+            // The thread receives as long as there is a sender.
             let _ = running.sender.send(job);
         }
     }
 
-    /// Whether this is their thread: what waits here for a job waits for ever.
+    /// Whether this is the callback thread, on which waiting for a job would never end.
     pub(super) fn is_here(&self) -> bool {
-        is_any_here() && lock(&self.0).as_ref().is_some_and(Running::is_here)
+        is_callback_thread() && lock(&self.0).as_ref().is_some_and(CallbackThread::is_here)
     }
 
-    /// Waits until all that were handed in have run. On their own thread it does not wait.
+    /// Waits until all queued jobs have run; on the callback thread, returns at once.
     pub(super) fn drain(&self) {
         let (done, waits) = mpsc::channel::<()>();
         {
@@ -55,36 +57,36 @@ impl Callbacks {
                 _ => return,
             }
         }
-        let _ = waits.recv(); // an error: the sender was dropped, by the job
+        let _ = waits.recv(); // an error is expected: the job has dropped the sender
     }
 }
 
-impl Running {
+impl CallbackThread {
     fn is_here(&self) -> bool {
         self.thread.thread().id() == thread::current().id()
     }
 }
 
 thread_local! {
-    static IS_HERE: Cell<bool> = const { Cell::new(false) };
+    static IS_CALLBACK_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this is the thread of some executor's callbacks.
-pub(super) fn is_any_here() -> bool {
-    IS_HERE.get()
+/// Whether this is the callback thread of any executor.
+pub(super) fn is_callback_thread() -> bool {
+    IS_CALLBACK_THREAD.get()
 }
 
-fn start() -> std::io::Result<Running> {
+fn start() -> std::io::Result<CallbackThread> {
     let (sender, jobs) = mpsc::channel::<Job>();
     let thread = thread::Builder::new().name("unidist-executor".to_owned()).spawn(move || {
-        IS_HERE.set(true);
-        jobs.into_iter().for_each(guarded);
+        IS_CALLBACK_THREAD.set(true);
+        jobs.into_iter().for_each(run_guarded);
     })?;
-    Ok(Running { sender, thread })
+    Ok(CallbackThread { sender, thread })
 }
 
-fn guarded(job: Job) {
+fn run_guarded(job: Job) {
     if catch_unwind(AssertUnwindSafe(job)).is_err() {
-        log::error!("a callback of an executor's future panicked; the message is above");
+        log::error!("a callback of an executor's future panicked: see the panic message above");
     }
 }

@@ -1,40 +1,40 @@
-//! What an executor's calls can fail with.
+//! The errors of executors.
 
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::time::Duration;
 use unidist_core::{Error as CoreError, ErrorKind, TaskError};
 
-/// The result of the functions of an executor.
+/// The result of an executor's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a future, or a call of an executor's functions, gives no value.
+/// The failure of a future or of an operation of an executor.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The call failed: it panicked, it returned an error ([`downcast`](Error::downcast) brings that back), its worker
+    /// The call failed: it panicked, it returned an error (which [`downcast`](Error::downcast) restores), or its worker
     /// died.
     Task(Box<TaskError>),
     /// The call was cancelled.
     Cancelled,
-    /// It took longer than the caller wanted to wait. The calls go on.
+    /// The time-out passed. The calls continue.
     TimedOut {
-        /// What was waited for.
+        /// What the caller waited for.
         what: &'static str,
-        /// How long.
+        /// The time-out.
         limit: Duration,
     },
-    /// The initializer failed in a worker, so that the executor is of no use any more.
+    /// The initializer failed in a worker, so the executor cannot be used any more.
     Broken {
         /// The failure of the initializer.
         cause: Box<TaskError>,
     },
     /// The executor was shut down before.
     ShutDown {
-        /// What was asked of it.
+        /// The refused operation.
         call: &'static str,
     },
-    /// Whatever else: there is no session, an argument is wrong, a value cannot be encoded.
+    /// Any other error: there is no session, an argument is wrong, a value cannot be encoded.
     Other(CoreError),
 }
 
@@ -48,7 +48,7 @@ impl Error {
         }
     }
 
-    /// The error that the function returned ([`fallible`](unidist_core::fallible)), where it is an `E` that could be sent.
+    /// The error that a [`fallible`](unidist_core::fallible) function returned, if it is an `E` that could be sent.
     pub fn downcast<E: DeserializeOwned>(&self) -> Option<E> {
         self.as_task()?.downcast()
     }
@@ -64,16 +64,19 @@ impl fmt::Display for Error {
             Error::Task(error) => error.fmt(f),
             Error::Cancelled => f.write_str("the call was cancelled"),
             Error::TimedOut { what, limit } => {
-                write!(f, "{what} not there after {limit:?}: the calls go on, wait again or cancel them")
+                write!(
+                    f,
+                    "timed out after {limit:?} waiting for {what}: the calls continue, wait again or cancel them"
+                )
             }
             Error::Broken { cause } => {
                 write!(
                     f,
-                    "the executor is broken, because its initializer failed: {cause}: make a new executor"
+                    "the executor is broken because its initializer failed: {cause}; make a new executor"
                 )
             }
             Error::ShutDown { call } => {
-                write!(f, "`{call}` was called after the executor was shut down: make a new executor")
+                write!(f, "`{call}` was called after the shutdown of the executor: make a new executor")
             }
             Error::Other(error) => error.fmt(f),
         }
@@ -110,7 +113,7 @@ impl From<CoreError> for Error {
 }
 
 impl From<Error> for CoreError {
-    /// So that `?` works where a program returns `unidist::Result`.
+    /// Makes `?` work in functions that return `unidist::Result`.
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {

@@ -1,9 +1,9 @@
-//! [`Future`]: the result of a call that was submitted, or of what was made of such results.
+//! [`Future`]: the result of a submitted call, or of a combination of futures.
 
 use super::call::Call;
 use super::callbacks::Callbacks;
+use super::completion::{EndStatus, OnEnd, lock};
 use super::error::{Error, Result};
-use super::notice::{End, Then, lock};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -11,26 +11,26 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use unidist_core::ObjectRef;
 
-/// What is behind a future.
+/// The implementation behind a future.
 pub(super) trait Source<T>: Send + Sync {
-    /// Waits for the end: whether it came in time.
+    /// Waits for the end. Returns whether it came before the deadline.
     fn wait(&self, deadline: Option<Instant>) -> Result<bool>;
-    /// What came of it. Waits for that.
+    /// The outcome; waits for it.
     fn outcome(&self) -> Result<T>;
     /// How it ended, if it has.
-    fn end(&self) -> Option<End>;
+    fn end(&self) -> Option<EndStatus>;
     /// Why there is no value, once it has ended.
     fn failure(&self) -> Option<Error>;
     fn is_running(&self) -> bool;
-    /// Whether it is cancelled now.
+    /// Cancels it if it has not started. Returns whether it is cancelled.
     fn cancel(&self) -> bool;
-    fn tell(&self, then: Then);
-    /// The ref, if it is a call.
+    fn on_end(&self, then: OnEnd);
+    /// The ref, if it is a single call.
     fn reference(&self) -> Option<&ObjectRef<T>>;
     fn callbacks(&self) -> &Arc<Callbacks>;
 }
 
-/// What a submitted call will give. All clones are the same future.
+/// The result of a submitted call. All clones are the same future.
 ///
 /// ```
 /// use unidist::executor::Executor;
@@ -45,8 +45,8 @@ pub(super) trait Source<T>: Send + Sync {
 /// # }
 /// ```
 ///
-/// It can be awaited on any executor of asynchronous code.
-#[must_use = "the call runs all the same, and its failure is seen by nobody"]
+/// It can be awaited in any async runtime.
+#[must_use = "the call runs in any case, but its result and failure are only available here"]
 pub struct Future<T>(pub(super) Arc<dyn Source<T>>);
 
 impl<T: Send + 'static> Future<T> {
@@ -57,23 +57,23 @@ impl<T: Send + 'static> Future<T> {
         Future(call)
     }
 
-    /// The value, which is waited for no longer than `timeout`; each call gives it.
+    /// The value; waits for it, at most for `timeout`. May be called repeatedly.
     ///
     /// # Errors
     ///
     /// [`Error::TimedOut`], [`Error::Cancelled`], [`Error::Broken`], or the failure of the call.
     pub fn result(&self, timeout: Option<Duration>) -> Result<T> {
-        self.wait_in_time(timeout)?;
+        self.wait_until_deadline(timeout)?;
         self.0.outcome()
     }
 
-    /// The failure of the call, which is waited for no longer than `timeout`; none if it has a value.
+    /// The failure of the call, or `None` if it has a value; waits for the end, at most for `timeout`.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`], or, as Python has it, [`Error::Cancelled`].
+    /// [`Error::TimedOut`], or, as in Python, [`Error::Cancelled`].
     pub fn exception(&self, timeout: Option<Duration>) -> Result<Option<Error>> {
-        self.wait_in_time(timeout)?;
+        self.wait_until_deadline(timeout)?;
         self.0.wait(None)?;
         match self.0.failure() {
             Some(Error::Cancelled) => Err(Error::Cancelled),
@@ -81,47 +81,46 @@ impl<T: Send + 'static> Future<T> {
         }
     }
 
-    /// Whether it has ended, in whatever way.
+    /// Whether it has ended: with a value, failed or cancelled.
     pub fn done(&self) -> bool {
         self.0.end().is_some()
     }
 
-    /// Whether the call runs on a worker, as far as is known.
+    /// Whether the call is running on a worker.
     pub fn running(&self) -> bool {
         self.0.is_running()
     }
 
     /// Whether it was cancelled.
     pub fn cancelled(&self) -> bool {
-        self.0.end() == Some(End::Cancelled)
+        self.0.end() == Some(EndStatus::Cancelled)
     }
 
-    /// Cancels the call if it has not started: whether it is cancelled now.
+    /// Cancels the call if it has not started. Returns whether it is cancelled.
     ///
-    /// To stop a call that runs is not the way of executors; [`cancel`](unidist_core::cancel()) of plain refs does it.
+    /// Executors do not stop running calls; [`cancel`](unidist_core::cancel()) of plain refs does.
     pub fn cancel(&self) -> bool {
         self.0.cancel()
     }
 
-    /// Calls `then` with this future once it has ended: soon, if it has already.
+    /// Calls `then` with this future when it has ended, or soon if it has already ended.
     ///
-    /// Callbacks run one after the other on a thread of the executor. They may do what they like; while one waits, the next
-    /// ones do. A panic is logged.
+    /// Callbacks run one after the other on a thread of the executor. A callback may block, which delays the next ones.
+    /// A panic is logged.
     pub fn add_done_callback(&self, then: impl FnOnce(Future<T>) + Send + 'static) {
         let (future, callbacks) = (self.clone(), self.0.callbacks().clone());
-        self.0.tell(Box::new(move |_| callbacks.run(Box::new(move || then(future)))));
+        self.0.on_end(Box::new(move |_| callbacks.run(Box::new(move || then(future)))));
     }
 
-    /// The ref of the call, for what takes refs: an argument of another call, for example. None for a future that was made of
-    /// others.
+    /// The ref of the call, for example as an argument of another call; `None` for a combined future.
     pub fn object_ref(&self) -> Option<&ObjectRef<T>> {
         self.0.reference()
     }
 
-    fn wait_in_time(&self, timeout: Option<Duration>) -> Result<()> {
+    fn wait_until_deadline(&self, timeout: Option<Duration>) -> Result<()> {
         match timeout {
             Some(limit) if !self.0.wait(Instant::now().checked_add(limit))? => {
-                Err(Error::TimedOut { what: "the result is", limit })
+                Err(Error::TimedOut { what: "the result", limit })
             }
             _ => Ok(()),
         }
@@ -158,7 +157,7 @@ impl<T> fmt::Debug for Future<T> {
 /// A future that is being awaited.
 pub struct Awaiting<T> {
     future: Future<T>,
-    /// None before the first poll.
+    /// `None` before the first poll.
     waker: Option<Arc<Mutex<Option<Waker>>>>,
 }
 
@@ -171,7 +170,7 @@ impl<T: Send + 'static> std::future::Future for Awaiting<T> {
             None => {
                 let waker = Arc::new(Mutex::new(Some(context.waker().clone())));
                 self.waker = Some(waker.clone());
-                self.future.0.tell(Box::new(move |_| {
+                self.future.0.on_end(Box::new(move |_| {
                     let waker = lock(&waker).take();
                     waker.into_iter().for_each(Waker::wake);
                 }));

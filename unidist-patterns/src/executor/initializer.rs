@@ -1,12 +1,12 @@
-//! What an executor's tasks find in the worker: its initializer has run there, and its environment can be asked for.
+//! Initializers and environments of executors, on the worker's side.
 //!
-//! A worker process serves several executors, and may be replaced by another; so each keeps, for every executor that it
-//! has worked for, whether the initializer has run there and what came of it. This table is the only state of this module
-//! that belongs to a process.
+//! A worker process serves several executors, and may be replaced by another process. Each process therefore has a
+//! table with, for every executor that it has worked for, whether the initializer has run and its outcome. The table is
+//! the only per-process state of this module.
 
+use super::completion::lock;
 use super::error::{Error, Result};
-use super::notice::lock;
-use crate::functions::panicked;
+use crate::functions::panic_error;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -23,10 +23,10 @@ use unidist_core::{
     get, is_cancelled, prepare, put_ref, workers,
 };
 
-/// What runs in each worker before the first task of an executor there: [`NoInitializer`], or the [`Initializer`] that
-/// [`Builder::initializer`](super::Builder::initializer) makes.
+/// The code that runs in each worker before an executor's first task there: [`NoInitializer`], or the [`Initializer`]
+/// made by [`Builder::initializer`](super::Builder::initializer).
 pub trait Initialize: Copy + Send + Sync + 'static {
-    /// What it is called with.
+    /// The arguments of the initializer.
     type Args: Portable;
     #[doc(hidden)]
     const IS_SOME: bool;
@@ -34,7 +34,7 @@ pub trait Initialize: Copy + Send + Sync + 'static {
     fn __run(self, args: Self::Args) -> Result<(), TaskError>;
 }
 
-/// Nothing.
+/// No initializer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoInitializer;
 
@@ -47,7 +47,7 @@ impl Initialize for NoInitializer {
     }
 }
 
-/// A function that is called with `Args`.
+/// An initializer: a function and the type of its arguments.
 pub struct Initializer<F, Args> {
     function: F,
     args: PhantomData<fn(Args)>,
@@ -82,22 +82,22 @@ impl<F: RemoteFn<Args, Value = ()>, Args: Portable> Initialize for Initializer<F
     }
 }
 
-/// What tasks of an executor can ask for.
+/// The environment of an executor's tasks.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Surroundings {
+pub(super) struct TaskEnvironment {
     pub(super) env: BTreeMap<String, String>,
     pub(super) wdir: Option<PathBuf>,
 }
 
-/// What a worker needs once, to work for an executor.
+/// What a worker needs once per executor.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "A: Serialize + DeserializeOwned")]
 pub(super) struct Setup<A> {
     pub(super) args: A,
-    pub(super) surroundings: Surroundings,
+    pub(super) environment: TaskEnvironment,
 }
 
-/// What travels with each call of an executor that has a setup.
+/// Sent with each call of an executor that has a setup.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) struct Context<A> {
@@ -112,16 +112,16 @@ impl<A> Clone for Context<A> {
 }
 
 impl<A: Portable> Context<A> {
-    /// Puts the setup where workers find it.
+    /// Puts the setup into the object store.
     pub(super) fn new(setup: &Setup<A>) -> Result<Self> {
         let setup = put_ref(setup)?;
         let object = setup.id().map(|id| id.to_string()).unwrap_or_default();
-        // Objects of another session of this process have the same ids.
+        // Objects of another session of this process may have the same id.
         let session = RandomState::new().build_hasher().finish();
         Ok(Context { executor: format!("{object}-{session:x}").into(), setup })
     }
 
-    /// Has all workers forget the executor. Nobody waits for it.
+    /// Removes the executor's state from all workers, without waiting.
     pub(super) fn forget(&self) -> Result<()> {
         for worker in workers()? {
             let forget = prepare(forget, &CallSettings::new().on_worker(worker.id).num_cpus(0));
@@ -131,101 +131,109 @@ impl<A: Portable> Context<A> {
     }
 }
 
-/// Why a task could not even begin.
+/// The error of a task whose executor's initializer failed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct InitializerFailed {
     pub(super) executor: String,
     pub(super) cause: TaskError,
 }
 
-/// `pyseq` has workers in name alone, so that the worker is part of the key.
+/// With `pyseq` all workers share one process, so the worker is part of the key.
 type Key = (Option<ProcessId>, Arc<str>);
 
-enum State {
+enum InitState {
     Running(ThreadId),
-    Ended(Result<Arc<Surroundings>, TaskError>),
+    Ended(Result<Arc<TaskEnvironment>, TaskError>),
 }
 
-static KNOWN: LazyLock<Mutex<HashMap<Key, State>>> = LazyLock::new(Mutex::default);
+static INITIALIZERS: LazyLock<Mutex<HashMap<Key, InitState>>> = LazyLock::new(Mutex::default);
 static CHANGED: Condvar = Condvar::new();
 
 thread_local! {
-    static CURRENT: RefCell<Option<Arc<Surroundings>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Arc<TaskEnvironment>>> = const { RefCell::new(None) };
 }
 
-/// Runs a task of an executor, after the initializer if it is the first one here.
-pub(super) fn within<I: Initialize, R>(
+/// Runs a task of an executor; before the first one in this process, runs the initializer.
+pub(super) fn run_task<I: Initialize, R>(
     initializer: I,
     context: &Context<I::Args>,
     task: impl FnOnce() -> Result<R, TaskError>,
 ) -> Result<R, TaskError> {
-    let surroundings = ready(initializer, context)?;
-    surrounded(surroundings, task)
+    let environment = ensure_initialized(initializer, context)?;
+    with_environment(environment, task)
 }
 
-fn surrounded<R>(surroundings: Arc<Surroundings>, code: impl FnOnce() -> R) -> R {
-    struct Restore(Option<Arc<Surroundings>>);
+fn with_environment<R>(environment: Arc<TaskEnvironment>, code: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Arc<TaskEnvironment>>);
     impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.0.take());
         }
     }
-    let _outer = Restore(CURRENT.replace(Some(surroundings)));
+    let _outer = Restore(CURRENT.replace(Some(environment)));
     code()
 }
 
-fn ready<I: Initialize>(initializer: I, context: &Context<I::Args>) -> Result<Arc<Surroundings>, TaskError> {
+fn ensure_initialized<I: Initialize>(
+    initializer: I,
+    context: &Context<I::Args>,
+) -> Result<Arc<TaskEnvironment>, TaskError> {
     let key = (current_worker(), context.executor.clone());
-    let mut known = lock(&KNOWN);
+    let mut initializers = lock(&INITIALIZERS);
     loop {
-        match known.get(&key) {
+        match initializers.get(&key) {
             None => break,
-            Some(State::Ended(outcome)) => return outcome.clone(),
-            Some(State::Running(thread)) if *thread == thread::current().id() => {
-                let message = "the initializer of an executor waits for a call of that executor";
+            Some(InitState::Ended(outcome)) => return outcome.clone(),
+            Some(InitState::Running(thread)) if *thread == thread::current().id() => {
+                let message = "the initializer of an executor waits for a call of the same executor";
                 return Err(TaskError::new(ErrorKind::Deadlock, message));
             }
-            Some(State::Running(_)) => {
-                known = CHANGED.wait(known).unwrap_or_else(PoisonError::into_inner);
+            Some(InitState::Running(_)) => {
+                initializers = CHANGED.wait(initializers).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
-    known.insert(key.clone(), State::Running(thread::current().id()));
-    drop(known);
-    let outcome = run(initializer, context);
+    initializers.insert(key.clone(), InitState::Running(thread::current().id()));
+    drop(initializers);
+    let outcome = run_initializer(initializer, context);
     match &outcome {
-        // The call was cancelled that was to make the worker ready: the next one does.
-        Err(_) if is_cancelled() => drop(lock(&KNOWN).remove(&key)),
-        _ => drop(lock(&KNOWN).insert(key, State::Ended(outcome.clone()))),
+        // The call that ran the initializer was cancelled: the next call runs it again.
+        Err(_) if is_cancelled() => drop(lock(&INITIALIZERS).remove(&key)),
+        _ => drop(lock(&INITIALIZERS).insert(key, InitState::Ended(outcome.clone()))),
     }
     CHANGED.notify_all();
     outcome
 }
 
-fn run<I: Initialize>(initializer: I, context: &Context<I::Args>) -> Result<Arc<Surroundings>, TaskError> {
+fn run_initializer<I: Initialize>(
+    initializer: I,
+    context: &Context<I::Args>,
+) -> Result<Arc<TaskEnvironment>, TaskError> {
     let failed = |cause: TaskError| {
         let message = format!("the initializer of the executor failed: {cause}");
         let failed = InitializerFailed { executor: context.executor.to_string(), cause };
         TaskError::new(ErrorKind::Failed, message).with_payload(&failed)
     };
-    // The program's own code decodes the arguments, too.
-    let run = || -> Result<Arc<Surroundings>, TaskError> {
-        let Setup { args, surroundings } = get(&context.setup)?;
-        let surroundings = Arc::new(surroundings);
-        surrounded(surroundings.clone(), || initializer.__run(args))?;
-        Ok(surroundings)
+    // Decoding the arguments runs user code, too.
+    let initialize = || -> Result<Arc<TaskEnvironment>, TaskError> {
+        let Setup { args, environment } = get(&context.setup)?;
+        let environment = Arc::new(environment);
+        with_environment(environment.clone(), || initializer.__run(args))?;
+        Ok(environment)
     };
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic))).map_err(failed)
+    catch_unwind(AssertUnwindSafe(initialize))
+        .unwrap_or_else(|panic| Err(panic_error(&*panic)))
+        .map_err(failed)
 }
 
 fn forget(executor: String) {
-    lock(&KNOWN).remove(&(current_worker(), executor.into()));
+    lock(&INITIALIZERS).remove(&(current_worker(), executor.into()));
 }
 
-/// The value of an environment variable that the executor whose task this is was given
-/// ([`Builder::env`](super::Builder::env)); otherwise that of the process.
+/// The value of an environment variable of the current task's executor ([`Builder::env`](super::Builder::env)), or else
+/// of the process.
 ///
-/// A worker process serves several executors, so no variable of the process can belong to one of them.
+/// A worker process serves several executors, so an executor's variables are not set in the process.
 ///
 /// ```
 /// use unidist::executor::{self, Executor};
@@ -243,21 +251,22 @@ pub fn env(name: &str) -> Option<String> {
     given.or_else(|| std::env::var(name).ok())
 }
 
-/// The working directory that the executor whose task this is was given ([`Builder::wdir`](super::Builder::wdir));
-/// otherwise that of the process.
+/// The working directory of the current task's executor ([`Builder::wdir`](super::Builder::wdir)), or else of the
+/// process.
 ///
 /// # Errors
 ///
-/// The process has none, or may not see it.
+/// The process has no working directory, or no permission to read it.
 pub fn wdir() -> Result<PathBuf> {
     match CURRENT.with_borrow(|current| current.as_ref()?.wdir.clone()) {
         Some(given) => Ok(given),
-        None => std::env::current_dir()
-            .map_err(|error| Error::Other(unidist_core::Error::system("the working directory", error))),
+        None => std::env::current_dir().map_err(|error| {
+            Error::Other(unidist_core::Error::system("cannot read the working directory", error))
+        }),
     }
 }
 
-/// A task of an executor that has a setup: what is sent is this function's type, `f` and `initializer` have no size.
+/// Calls of an executor that has a setup. The type of the closure is sent; `f` and `initializer` have no size.
 pub(super) fn initialized<F: RemoteFn<Args>, Args: Portable, I: Initialize>(
     f: F,
     initializer: I,
@@ -265,7 +274,7 @@ pub(super) fn initialized<F: RemoteFn<Args>, Args: Portable, I: Initialize>(
     settings: &CallSettings,
 ) -> impl Fn(Args) -> ObjectRef<F::Value> + Send + use<F, Args, I> {
     let task = move |context: Context<I::Args>, args: Args| -> Result<F::Value, TaskError> {
-        within(initializer, &context, || f.call(args))
+        run_task(initializer, &context, || f.call(args))
     };
     let prepared = prepare(fallible(task), settings);
     move |args| prepared.remote((context.clone(), args))

@@ -1,15 +1,15 @@
 //! `map` and `starmap`: one function, many arguments.
 
 use super::error::{Error, Result};
-use super::flow::{Flow, Pull, Reply};
 use super::initializer::Initialize;
-use super::{Executor, flow};
+use super::map_calls::{MapCalls, MapReply, NextCall};
+use super::{Executor, map_calls};
 use crate::functions::name_of;
 use std::fmt;
 use std::time::{Duration, Instant};
 use unidist_core::{Portable, RemoteFn, TaskError, current_worker, session};
 
-/// How a map is to be run: made by [`Executor::options`].
+/// Options of a map: made by [`Executor::options`].
 #[derive(Debug)]
 #[must_use = "nothing runs until `.map(..)` or `.starmap(..)`"]
 pub struct MapOptions<'e, I: Initialize> {
@@ -25,29 +25,29 @@ impl<'e, I: Initialize> MapOptions<'e, I> {
         MapOptions { executor, chunksize: 1, timeout: None, is_unordered: false, buffersize: None }
     }
 
-    /// How many items a call takes at once; 1 unless said otherwise. Where an item takes microseconds, hundreds of them are
-    /// a good size. If one of them panics, the results of its whole chunk are that failure; an error that a
-    /// [`fallible`](unidist_core::fallible) function returns is that of its item alone.
+    /// The number of items per call, 1 by default. For items of a few microseconds, chunks of hundreds are a good size.
+    /// If an item panics, all results of its chunk fail; an error returned by a [`fallible`](unidist_core::fallible)
+    /// function fails only its item.
     pub fn chunksize(mut self, items: usize) -> Self {
         self.chunksize = items;
         self
     }
 
-    /// How long after the call of `map` its results have to be there. Then the iterator gives [`Error::TimedOut`], cancels
-    /// what has not started, and ends.
+    /// How long after the call of `map` its results have to be there. OnEnd the iterator gives [`Error::TimedOut`],
+    /// cancels what has not started, and ends.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// The results are given as they come.
+    /// Gives the results as they arrive.
     pub fn unordered(mut self) -> Self {
         self.is_unordered = true;
         self
     }
 
-    /// How many calls there are at most whose results have not been taken from the iterator. Items are taken from theirs as
-    /// that falls, so there may be infinitely many.
+    /// The most calls whose results have not been taken from the iterator. Items are consumed as results are taken, so
+    /// there may be infinitely many.
     ///
     /// ```
     /// use unidist::executor::Executor;
@@ -66,7 +66,7 @@ impl<'e, I: Initialize> MapOptions<'e, I> {
         self
     }
 
-    /// [`Executor::map`], like this.
+    /// [`Executor::map`] with these options.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl<'e, I: Initialize> MapOptions<'e, I> {
         self.run("map", f, items.into_iter().map(|item| (item,)))
     }
 
-    /// [`Executor::starmap`], like this.
+    /// [`Executor::starmap`] with these options.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl<'e, I: Initialize> MapOptions<'e, I> {
         self.check(call)?;
         let executor = self.executor;
         executor.check(call)?;
-        let plan = flow::Plan {
+        let config = map_calls::MapConfig {
             shared: executor.shared().clone(),
             call,
             buffersize: self.buffersize.unwrap_or(usize::MAX),
@@ -113,20 +113,20 @@ impl<'e, I: Initialize> MapOptions<'e, I> {
         };
         if self.chunksize == 1 {
             let submit = executor.calls(f, None)?;
-            let pull: Pull<'a, F::Value> = Box::new(move || Some((submit(items.next()?), 1)));
-            return Ok(Results(Box::new(Flow::start(plan, pull))));
+            let next_call: NextCall<'a, F::Value> = Box::new(move || Some((submit(items.next()?), 1)));
+            return Ok(Results(Box::new(MapCalls::start(config, next_call))));
         }
         let chunk = move |chunk: Vec<Args>| -> Vec<Result<F::Value, TaskError>> {
-            chunk.into_iter().map(|args| f.call(args).map_err(|error| as_if_alone::<F>(error))).collect()
+            chunk.into_iter().map(|args| f.call(args).map_err(|error| as_single_call::<F>(error))).collect()
         };
         let submit = executor.calls::<_, (Vec<Args>,)>(chunk, Some(name_of::<F>()))?;
         let chunksize = self.chunksize;
-        let pull: Pull<'a, Vec<Result<F::Value, TaskError>>> = Box::new(move || {
+        let next_call: NextCall<'a, Vec<Result<F::Value, TaskError>>> = Box::new(move || {
             let chunk: Vec<Args> = items.by_ref().take(chunksize).collect();
             let len = chunk.len();
             (len > 0).then(|| (submit((chunk,)), len))
         });
-        Ok(Results(Box::new(Flow::start(plan, pull))))
+        Ok(Results(Box::new(MapCalls::start(config, next_call))))
     }
 
     fn check(&self, call: &'static str) -> Result<()> {
@@ -140,8 +140,8 @@ impl<'e, I: Initialize> MapOptions<'e, I> {
     }
 }
 
-/// The failure of an item, as that of a call of its own.
-fn as_if_alone<F>(error: TaskError) -> TaskError {
+/// The failure of an item in a chunk, described like that of a single call.
+fn as_single_call<F>(error: TaskError) -> TaskError {
     let place = |worker| {
         let host =
             session::current("map").and_then(|session| session.cluster()).map(|cluster| cluster.local_ip);
@@ -151,16 +151,16 @@ fn as_if_alone<F>(error: TaskError) -> TaskError {
     error.of_function(name_of::<F>()).on_worker(&worker)
 }
 
-impl<T: Portable> Reply<T> for Vec<Result<T, TaskError>> {
-    fn spread(self, mut give: impl FnMut(Result<T, TaskError>)) {
+impl<T: Portable> MapReply<T> for Vec<Result<T, TaskError>> {
+    fn for_each_result(self, mut give: impl FnMut(Result<T, TaskError>)) {
         self.into_iter().for_each(&mut give);
     }
 }
 
-/// The results of a map, in order unless it is unordered; a failure is that of one item, and the next results follow.
+/// The results of a map, in order unless it is unordered. A failed item gives an error, and the next results follow.
 ///
-/// Dropping it cancels what has not started.
-#[must_use = "dropping the results cancels what has not started"]
+/// Dropping it cancels calls that have not started.
+#[must_use = "dropping the results cancels calls that have not started"]
 pub struct Results<'a, T>(Box<dyn Iterator<Item = Result<T>> + 'a>);
 
 impl<T> Iterator for Results<'_, T> {

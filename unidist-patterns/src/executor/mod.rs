@@ -20,32 +20,32 @@
 //!     for future in as_completed(&futures, None) {
 //!         println!("{}", future?.result(None)?);
 //!     }
-//!     Ok(()) // the drop of the executor waits for what is pending
+//!     Ok(()) // dropping the executor waits for pending calls
 //! }
 //! ```
 //!
-//! - Any function, and any closure that captures nothing, can be submitted, with its arguments as a tuple. What it returns
-//!   is the result, a `Result` too; with [`fallible`](unidist_core::fallible) around the function, an `Err` is the failure of
-//!   the call.
-//! - All executors of a program share the workers of its session, and take turns at them. One that is made inside a task
-//!   shares them too. `max_workers` limits how many calls of an executor run at once.
+//! - Any function, and any closure that captures nothing, can be submitted, with its arguments as a tuple. Its return
+//!   value is the result, even if it is a `Result`; with [`fallible`](unidist_core::fallible) around the function, an
+//!   `Err` fails the call.
+//! - All executors of a program share the workers of its session and take turns at them, those made inside tasks
+//!   included. `max_workers` limits how many calls of an executor run at once.
 //! - [`wait`] and [`as_completed`] wait for many futures; [`collect`] and [`compose`] make futures of futures.
 
 mod builder;
 mod call;
 mod callbacks;
-mod composing;
+mod combinators;
+mod completion;
 mod error;
-mod flow;
 mod future;
 mod initializer;
 mod map;
-mod notice;
+mod map_calls;
 mod shared;
 mod waiting;
 
 pub use builder::Builder;
-pub use composing::{collect, compose, compose_with};
+pub use combinators::{collect, compose, compose_with};
 pub use error::{Error, Result};
 pub use future::{Awaiting, Future};
 pub use initializer::{Initialize, Initializer, NoInitializer, env, wdir};
@@ -54,8 +54,9 @@ pub use waiting::{AsCompleted, ReturnWhen, Waited, as_completed, wait};
 
 use crate::functions::name_of;
 use call::Call;
+use completion::lock;
 use initializer::{Context, Setup};
-use notice::lock;
+use once_cell::sync::OnceCell;
 use shared::Shared;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -64,24 +65,21 @@ use unidist_core::{CallSettings, Group, ObjectRef, Portable, RemoteFn, prepare, 
 
 /// Runs calls on the workers of the session.
 ///
-/// Nothing is done on workers before the first call. The drop waits for all pending calls, and (outside of tasks) for the
-/// callbacks of their futures, as Python's `with` does; calls that are not wanted any more have to be cancelled
-/// ([`shutdown`](Executor::shutdown)). If the thread panics, the drop cancels what has not started.
+/// Nothing runs on workers before the first call. Dropping the executor waits for all pending calls and, outside of
+/// tasks, for the callbacks of their futures, as Python's `with` does; to cancel pending calls instead, use
+/// [`shutdown`](Executor::shutdown). If the thread is panicking, the drop cancels calls that have not started.
 ///
-/// The parameter is the type of its initializer, if it has one, much as a `HashMap` has that of its hasher; a function that
-/// takes any executor is generic: `fn run<I: Initialize>(executor: &Executor<I>)`.
+/// The type parameter is the type of the initializer, if there is one, as a `HashMap` has a type parameter for its
+/// hasher. A function that takes any executor is generic: `fn run<I: Initialize>(executor: &Executor<I>)`.
 pub struct Executor<I: Initialize = NoInitializer> {
     shared: Arc<Shared>,
     initializer: I,
-    start: Mutex<Start<I::Args>>,
-}
-
-/// What is made for the first call.
-struct Start<A> {
-    group: Option<Group>,
-    /// What is to be put where workers find it.
-    setup: Option<Setup<A>>,
-    context: Option<Context<A>>,
+    /// The group of the calls, made for the first one.
+    group: OnceCell<Group>,
+    /// The setup of the workers, until the first call puts it into the object store.
+    setup: Mutex<Option<Setup<I::Args>>>,
+    /// What calls pass to workers that need a setup; made for the first call.
+    context: OnceCell<Option<Context<I::Args>>>,
 }
 
 impl Executor {
@@ -89,12 +87,12 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// `UNIDIST_MAX_WORKERS` is no number above 0. That there is no session is seen by the first call.
+    /// `UNIDIST_MAX_WORKERS` is not a number above 0. A missing session is reported by the first call.
     pub fn new() -> Result<Self> {
         Executor::builder().build()
     }
 
-    /// An executor with an initializer, a limit, an environment.
+    /// A builder for an executor with an initializer, a limit or an environment.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -102,13 +100,19 @@ impl Executor {
 
 impl<I: Initialize> Executor<I> {
     fn make(limit: Option<NonZeroUsize>, initializer: I, setup: Option<Setup<I::Args>>) -> Self {
-        let start = Mutex::new(Start { group: None, setup, context: None });
-        Executor { shared: Shared::new(limit), initializer, start }
+        Executor {
+            shared: Shared::new(limit),
+            initializer,
+            group: OnceCell::new(),
+            setup: Mutex::new(setup),
+            context: OnceCell::new(),
+        }
     }
 
-    /// Has a worker call `f` with these arguments, a tuple: a [`Dep`](unidist_core::Dep) among them arrives as its value.
+    /// Calls `f` on a worker with these arguments, a tuple. A [`Dep`](unidist_core::Dep) among them arrives as its
+    /// value.
     ///
-    /// An argument or a result that cannot be encoded fails this call alone.
+    /// An argument or a result that cannot be encoded fails only this call.
     ///
     /// # Errors
     ///
@@ -120,14 +124,14 @@ impl<I: Initialize> Executor<I> {
     {
         self.check("submit")?;
         let reference = self.calls(f, None)?(args);
-        Ok(Future::of_call(Call::enter(&self.shared, reference)))
+        Ok(Future::of_call(Call::register(&self.shared, reference)))
     }
 
-    /// Calls `f` with each item, on all workers, and gives the results in order: see [`options`](Executor::options) for
-    /// other ways.
+    /// Calls `f` for each item on all workers, and gives the results in order. [`options`](Executor::options) offers
+    /// chunks, time-outs and unordered results.
     ///
-    /// Each result is a `Result`, and one that is an error does not end the iterator. To have the first error end it, collect
-    /// into a `Result`, or leave the loop with `?`: dropping the iterator cancels what has not started.
+    /// Each item is a `Result`, and an error does not end the iterator. To stop at the first error, collect into a
+    /// `Result`, or leave the loop with `?`: dropping the iterator cancels calls that have not started.
     ///
     /// # Errors
     ///
@@ -141,7 +145,7 @@ impl<I: Initialize> Executor<I> {
         self.options().map(f, items)
     }
 
-    /// The same for tuples of arguments. (`zip` makes tuples of several iterators.)
+    /// Like [`map`](Executor::map), for tuples of arguments; `zip` combines several iterators into one of tuples.
     ///
     /// ```
     /// use unidist::executor::Executor;
@@ -167,7 +171,7 @@ impl<I: Initialize> Executor<I> {
         self.options().starmap(f, items)
     }
 
-    /// Options for one `map` or `starmap`: in chunks, with a limit of time, unordered, with a bounded look-ahead.
+    /// Options for one `map` or `starmap`: chunks, a time-out, unordered results, a bounded look-ahead.
     ///
     /// ```
     /// use std::time::Duration;
@@ -186,7 +190,7 @@ impl<I: Initialize> Executor<I> {
         MapOptions::new(self)
     }
 
-    /// How many calls of this executor run at once, at most.
+    /// The most calls of this executor that run at once.
     ///
     /// # Errors
     ///
@@ -196,20 +200,21 @@ impl<I: Initialize> Executor<I> {
         Ok(self.shared.limit.map_or(cpus, |limit| limit.get().min(cpus)))
     }
 
-    /// Has all workers run the initializer now, rather than before their first call of this executor; with `wait`, returns
-    /// when they have. There is seldom a reason to.
+    /// Runs the initializer on all workers now, instead of before their first call of this executor; with `wait`,
+    /// returns when all have run it. This is rarely needed.
     ///
     /// # Errors
     ///
     /// Those of [`submit`](Executor::submit); with `wait`, [`Error::Broken`] if the initializer fails.
     pub fn bootup(&self, wait: bool) -> Result<()> {
         self.check("bootup")?;
-        self.started()?;
+        self.settings()?;
+        self.context()?;
         let mut futures = Vec::new();
         for worker in workers()? {
             let settings = self.settings()?.on_worker(worker.id);
             let call = self.calls_with::<_, ()>(|| (), settings, Some("bootup"))?(());
-            futures.push(Future::of_call(Call::enter(&self.shared, call)));
+            futures.push(Future::of_call(Call::register(&self.shared, call)));
         }
         if wait {
             futures.iter().try_for_each(|future| future.result(None))?;
@@ -217,12 +222,12 @@ impl<I: Initialize> Executor<I> {
         Ok(())
     }
 
-    /// Refuses calls from now on: every later one is an error.
+    /// Shuts the executor down: every later call is an error.
     ///
-    /// With `cancel_futures`, what has not started is cancelled. With `wait`, this returns when nothing is pending any more;
-    /// otherwise at once, and the drop waits.
+    /// With `cancel_futures`, calls that have not started are cancelled. With `wait`, this returns when no call is
+    /// pending; otherwise it returns at once, and the drop waits.
     pub fn shutdown(&self, wait: bool, cancel_futures: bool) {
-        self.shared.shut();
+        self.shared.refuse_calls();
         if cancel_futures {
             self.shared.cancel_unstarted();
         }
@@ -239,27 +244,26 @@ impl<I: Initialize> Executor<I> {
         self.shared.check(call)
     }
 
-    /// The group of the calls, and what workers need; both are made for the first call.
-    fn started(&self) -> Result<(Group, Option<Context<I::Args>>)> {
-        let mut start = lock(&self.start);
-        let group = match &start.group {
-            Some(group) => group.clone(),
-            None => start.group.insert(self.shared.group()?).clone(),
-        };
-        if let Some(setup) = &start.setup {
-            let context = Context::new(setup)?; // if it cannot be sent, each call says so
-            start.setup = None;
-            let _ = self.shared.id.set(context.executor.clone());
-            start.context = Some(context);
-        }
-        Ok((group, start.context.clone()))
+    /// What calls pass to workers, if these need a setup. If the setup cannot be sent, each call reports that.
+    fn context(&self) -> Result<Option<Context<I::Args>>> {
+        let context = self.context.get_or_try_init(|| -> Result<_> {
+            let mut setup = lock(&self.setup);
+            let context = setup.as_ref().map(Context::new).transpose()?;
+            *setup = None;
+            if let Some(context) = &context {
+                let _ = self.shared.id.set(context.executor.clone());
+            }
+            Ok(context)
+        });
+        context.cloned()
     }
 
     fn settings(&self) -> Result<CallSettings> {
-        Ok(CallSettings::new().group(&self.started()?.0))
+        let group = self.group.get_or_try_init(|| self.shared.group())?;
+        Ok(CallSettings::new().group(group))
     }
 
-    /// What calls `f`, under another name than its own if one is given.
+    /// A function that submits calls of `f`, under `name` if one is given.
     fn calls<F, Args>(&self, f: F, name: Option<&str>) -> Result<Calls<F::Value, Args>>
     where
         F: RemoteFn<Args>,
@@ -278,7 +282,7 @@ impl<I: Initialize> Executor<I> {
         F: RemoteFn<Args>,
         Args: Portable,
     {
-        let context = self.started()?.1;
+        let context = self.context()?;
         if let Some(name) = name.or(context.is_some().then_some(name_of::<F>())) {
             settings = settings.name(name);
         }
@@ -292,16 +296,16 @@ impl<I: Initialize> Executor<I> {
     }
 }
 
-/// Makes calls of one function.
+/// Submits calls of one function.
 type Calls<T, Args> = Box<dyn Fn(Args) -> ObjectRef<T>>;
 
 impl<I: Initialize> Drop for Executor<I> {
     fn drop(&mut self) {
         self.shutdown(true, std::thread::panicking());
-        if let Some(context) = &lock(&self.start).context
+        if let Some(Some(context)) = self.context.get()
             && let Err(error) = context.forget()
         {
-            log::debug!("workers are not told to forget an executor: {error}");
+            log::debug!("workers are not this to forget an executor: {error}");
         }
     }
 }
@@ -317,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_can_go_anywhere() {
+    fn executor_and_futures_are_send_and_sync() {
         fn check<T: Send + Sync + 'static>() {}
         check::<Executor>();
         check::<Future<std::cell::Cell<u8>>>();

@@ -1,14 +1,13 @@
-//! What an executor, its futures and its maps share.
+//! The state that an executor shares with its futures and maps.
 //!
-//! Who ends when: the ledger knows every call that was submitted until the session says that it has ended, and every map
-//! for as long as its iterator is there. A call that is left running by a map that was dropped is entered as if it had been
-//! submitted. The session tells of ends on whatever thread asks it for something; so no lock is held here while the
-//! session is asked.
+//! The registry holds every submitted call until the session reports its end, and every map as long as its iterator
+//! exists. Calls that a dropped map leaves running are registered like submitted ones. The session reports ends on any
+//! thread that calls it, so no lock is held here during a call of the session.
 
 use super::callbacks::Callbacks;
+use super::completion::lock;
 use super::error::{Error, Result};
 use super::initializer::InitializerFailed;
-use super::notice::lock;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
@@ -16,26 +15,26 @@ use unidist_core::{Error as CoreError, ErrorKind, Group, TaskError, current_call
 
 /// Calls that may not have ended.
 pub(super) trait Outstanding: Send + Sync {
-    /// Waits until they have ended, in one way or the other.
+    /// Waits until they have ended.
     fn wait(&self) -> unidist_core::Result<()>;
-    /// Cancels those that have not started.
+    /// Cancels the ones that have not started.
     fn cancel_unstarted(&self) -> unidist_core::Result<()>;
 }
 
 #[derive(Default)]
 pub(super) struct Shared {
-    /// How many calls may run at once; none: as many as there are workers.
+    /// How many calls may run at once; `None`: as many as there are workers.
     pub(super) limit: Option<NonZeroUsize>,
-    /// None until the executor has started with an initializer.
+    /// Empty until the first call of an executor with a setup.
     pub(super) id: OnceLock<Arc<str>>,
     pub(super) callbacks: Arc<Callbacks>,
     broken: OnceLock<TaskError>,
-    ledger: Mutex<Ledger>,
-    emptied: Condvar,
+    registry: Mutex<Registry>,
+    all_ended: Condvar,
 }
 
 #[derive(Default)]
-struct Ledger {
+struct Registry {
     is_shut: bool,
     next: u64,
     calls: HashMap<u64, Arc<dyn Outstanding>>,
@@ -66,9 +65,9 @@ impl Shared {
         })
     }
 
-    /// Whether calls can be made.
+    /// Fails if calls cannot be submitted.
     pub(super) fn check(&self, call: &'static str) -> Result<()> {
-        if lock(&self.ledger).is_shut {
+        if lock(&self.registry).is_shut {
             return Err(Error::ShutDown { call });
         }
         match self.broken.get() {
@@ -77,94 +76,94 @@ impl Shared {
         }
     }
 
-    pub(super) fn enter(&self, call: Arc<dyn Outstanding>) -> u64 {
-        let mut ledger = lock(&self.ledger);
-        ledger.next += 1;
-        let key = ledger.next;
-        ledger.calls.insert(key, call);
+    pub(super) fn register(&self, call: Arc<dyn Outstanding>) -> u64 {
+        let mut registry = lock(&self.registry);
+        registry.next += 1;
+        let key = registry.next;
+        registry.calls.insert(key, call);
         key
     }
 
-    pub(super) fn leave(&self, key: u64) {
-        let (left, is_empty) = {
-            let mut ledger = lock(&self.ledger);
-            (ledger.calls.remove(&key), ledger.calls.is_empty())
+    pub(super) fn unregister(&self, key: u64) {
+        let (removed, is_empty) = {
+            let mut registry = lock(&self.registry);
+            (registry.calls.remove(&key), registry.calls.is_empty())
         };
-        drop(left); // not under the lock: it may hold the last ref to a result
+        drop(removed); // outside of the lock, since it may hold the last ref to a result
         if is_empty {
-            self.emptied.notify_all();
+            self.all_ended.notify_all();
         }
     }
 
-    pub(super) fn enter_map(&self, map: Weak<dyn Outstanding>) {
-        let mut ledger = lock(&self.ledger);
-        if ledger.maps.len() == ledger.maps.capacity() {
-            ledger.maps.retain(|map| map.strong_count() > 0);
+    pub(super) fn register_map(&self, map: Weak<dyn Outstanding>) {
+        let mut registry = lock(&self.registry);
+        if registry.maps.len() == registry.maps.capacity() {
+            registry.maps.retain(|map| map.strong_count() > 0);
         }
-        ledger.maps.push(map);
+        registry.maps.push(map);
     }
 
-    /// Refuses calls from now on.
-    pub(super) fn shut(&self) {
-        lock(&self.ledger).is_shut = true;
+    /// Refuses all further calls.
+    pub(super) fn refuse_calls(&self) {
+        lock(&self.registry).is_shut = true;
     }
 
     pub(super) fn is_broken(&self) -> bool {
         self.broken.get().is_some()
     }
 
-    /// Waits for all that is known now, and for the callbacks of what has ended.
+    /// Waits for all registered calls and maps, and for the callbacks of ended futures.
     pub(super) fn wait_for_all(&self) {
         for outstanding in self.outstanding() {
             if let Err(error) = outstanding.wait() {
-                log::debug!("an executor does not wait for its calls any longer: {error}");
+                log::debug!("an executor stops waiting for its calls: {error}");
                 return;
             }
         }
         if current_call().is_some() {
-            return; // the slot of this task is taken: what callbacks wait for might never run
+            return; // this task occupies a slot: calls that callbacks wait for might never run
         }
-        let mut ledger = lock(&self.ledger);
-        while !ledger.calls.is_empty() {
-            ledger = self.emptied.wait(ledger).unwrap_or_else(PoisonError::into_inner);
+        let mut registry = lock(&self.registry);
+        while !registry.calls.is_empty() {
+            registry = self.all_ended.wait(registry).unwrap_or_else(PoisonError::into_inner);
         }
-        drop(ledger);
+        drop(registry);
         self.callbacks.drain();
     }
 
     pub(super) fn cancel_unstarted(&self) {
         for outstanding in self.outstanding() {
             if let Err(error) = outstanding.cancel_unstarted() {
-                return log::debug!("an executor does not cancel its calls: {error}");
+                return log::debug!("cannot cancel the calls of an executor: {error}");
             }
         }
     }
 
     fn outstanding(&self) -> Vec<Arc<dyn Outstanding>> {
-        let ledger = lock(&self.ledger);
-        let maps = ledger.maps.iter().filter_map(Weak::upgrade);
-        ledger.calls.values().cloned().chain(maps).collect()
+        let registry = lock(&self.registry);
+        let maps = registry.maps.iter().filter_map(Weak::upgrade);
+        registry.calls.values().cloned().chain(maps).collect()
     }
 
-    /// The failure of a call of this executor, as it is told to the user.
-    pub(super) fn judge(self: &Arc<Self>, error: CoreError) -> Error {
+    /// The failure of a call of this executor, as it is this to the user.
+    pub(super) fn classify(self: &Arc<Self>, error: CoreError) -> Error {
         match error {
-            CoreError::Task(error) => self.judge_task(*error),
+            CoreError::Task(error) => self.classify_task(*error),
             error => Error::Other(error),
         }
     }
 
-    pub(super) fn judge_task(self: &Arc<Self>, error: TaskError) -> Error {
-        self.notice_failure(&error);
+    pub(super) fn classify_task(self: &Arc<Self>, error: TaskError) -> Error {
+        self.record_failure(&error);
         match self.broken.get() {
-            Some(cause) if self.is_of_initializer(&error) || error.kind == ErrorKind::Cancelled => {
+            Some(cause) if self.is_initializer_failure(&error) || error.kind == ErrorKind::Cancelled => {
                 Error::Broken { cause: Box::new(cause.clone()) }
             }
             _ => error.into(),
         }
     }
 
-    fn is_of_initializer(&self, error: &TaskError) -> bool {
+    fn is_initializer_failure(&self, error: &TaskError) -> bool {
         self.failed_initializer(error).is_some()
     }
 
@@ -173,8 +172,8 @@ impl Shared {
         error.downcast::<InitializerFailed>().filter(|failed| *failed.executor == **id)
     }
 
-    /// Breaks the executor if this is the failure of its initializer. It never waits.
-    pub(super) fn notice_failure(self: &Arc<Self>, error: &TaskError) {
+    /// Marks the executor as broken if this is the failure of its initializer. It never blocks.
+    pub(super) fn record_failure(self: &Arc<Self>, error: &TaskError) {
         if let Some(failed) = self.failed_initializer(error)
             && self.broken.set(failed.cause).is_ok()
         {

@@ -1,37 +1,37 @@
-//! [`wait`] and [`as_completed`]: many futures at once.
+//! [`wait`] and [`as_completed`]: waiting for several futures.
 
-use super::callbacks::is_any_here;
+use super::callbacks::is_callback_thread;
+use super::completion::{EndStatus, lock, wait_on};
 use super::error::{Error, Result};
 use super::future::Future;
-use super::notice::{End, lock, sleep};
 use std::fmt;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use unidist_core::{ObjectRef, current_call};
 
-/// What [`wait`] waits for.
+/// When [`wait`] returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReturnWhen {
-    /// One that has ended, in whatever way.
+    /// Until one has ended: with a value, failed or cancelled.
     FirstCompleted,
-    /// One that has failed; if none does, all.
+    /// Until one has failed, or all have ended.
     FirstException,
-    /// All.
+    /// Until all have ended.
     #[default]
     AllCompleted,
 }
 
-/// What [`wait`] gives: its futures in two groups, each in the order in which they were given.
+/// The result of [`wait`]: the futures in two groups, each in the original order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waited<T> {
-    /// Those that have ended: with a value, failed, or cancelled.
+    /// Futures that have ended: with a value, failed or cancelled.
     pub done: Vec<Future<T>>,
-    /// All others.
+    /// All other futures.
     pub not_done: Vec<Future<T>>,
 }
 
-/// Waits for futures (one, a slice, an array or a `Vec`), until the time is over at most.
+/// Waits for futures (one, a slice, an array or a `Vec`), at most until the time-out.
 ///
 /// ```
 /// use unidist::executor::{Executor, Future, ReturnWhen, wait};
@@ -49,7 +49,7 @@ pub struct Waited<T> {
 ///
 /// # Errors
 ///
-/// The call that waits was cancelled itself. That the time is over is none: see what is not done.
+/// The waiting call was cancelled itself. A time-out is not an error: see `not_done`.
 pub fn wait<T: Send + 'static>(
     futures: impl AsRef<[Future<T>]>,
     return_when: ReturnWhen,
@@ -57,23 +57,23 @@ pub fn wait<T: Send + 'static>(
 ) -> Result<Waited<T>> {
     let futures = futures.as_ref();
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let board = Arc::new(Board::default());
+    let counter = Arc::new(EndCounter::default());
     for future in futures {
-        let board = board.clone();
-        future.0.tell(Box::new(move |end| board.note(end)));
+        let counter = counter.clone();
+        future.0.on_end(Box::new(move |end| counter.add(end)));
     }
-    if asks() {
-        wait_by_asking(futures, return_when, deadline)?;
+    if waits_through_session() {
+        wait_through_session(futures, return_when, deadline)?;
     } else {
-        board.wait(futures.len(), return_when, deadline);
+        counter.wait(futures.len(), return_when, deadline);
     }
     let (done, not_done) = futures.iter().cloned().partition(|future| future.done());
     Ok(Waited { done, not_done })
 }
 
-/// How many futures have ended.
+/// Counts the futures that have ended.
 #[derive(Default)]
-struct Board {
+struct EndCounter {
     counts: Mutex<Counts>,
     changed: Condvar,
 }
@@ -84,12 +84,12 @@ struct Counts {
     failed: usize,
 }
 
-impl Board {
-    fn note(&self, end: End) {
+impl EndCounter {
+    fn add(&self, end: EndStatus) {
         {
             let mut counts = lock(&self.counts);
             counts.ended += 1;
-            counts.failed += usize::from(end == End::Failed);
+            counts.failed += usize::from(end == EndStatus::Failed);
         }
         self.changed.notify_all();
     }
@@ -97,7 +97,7 @@ impl Board {
     fn wait(&self, all: usize, return_when: ReturnWhen, deadline: Option<Instant>) {
         let mut counts = lock(&self.counts);
         while !is_enough(*counts, all, return_when) {
-            match sleep(&self.changed, counts, deadline) {
+            match wait_on(&self.changed, counts, deadline) {
                 Some(woken) => counts = woken,
                 None => return,
             }
@@ -114,13 +114,13 @@ fn is_enough(counts: Counts, all: usize, return_when: ReturnWhen) -> bool {
         }
 }
 
-/// Whether code that waits here has to ask for what it waits for: in a task, so that its CPU slot is free meanwhile; in a
-/// callback, to find out that it can never come.
-fn asks() -> bool {
-    current_call().is_some() || is_any_here()
+/// Whether the current code has to wait by calls of the session: in a task, so that its CPU slot is free meanwhile; in
+/// a callback, so that a deadlock is detected.
+fn waits_through_session() -> bool {
+    current_call().is_some() || is_callback_thread()
 }
 
-fn wait_by_asking<T: Send + 'static>(
+fn wait_through_session<T: Send + 'static>(
     futures: &[Future<T>],
     return_when: ReturnWhen,
     deadline: Option<Instant>,
@@ -131,7 +131,7 @@ fn wait_by_asking<T: Send + 'static>(
         pending.retain(|future| match future.0.end() {
             Some(end) => {
                 counts.ended += 1;
-                counts.failed += usize::from(end == End::Failed);
+                counts.failed += usize::from(end == EndStatus::Failed);
                 false
             }
             None => true,
@@ -146,8 +146,8 @@ fn wait_by_asking<T: Send + 'static>(
     }
 }
 
-/// Waits, with the slot of the task given back, until so many calls among these futures have ended: whether that was in
-/// time.
+/// Waits until `wanted` calls among these futures have ended, with the task's CPU slot released. Returns whether they
+/// ended before the deadline.
 fn wait_for_some<T: Send + 'static>(
     pending: &[&Future<T>],
     wanted: usize,
@@ -165,10 +165,10 @@ fn wait_for_some<T: Send + 'static>(
     }
 }
 
-/// The futures in the order in which they end, those that have ended already first: what each costs does not depend on
-/// how many there are.
+/// The futures in the order in which they end, those that have already ended first. The cost of each step does not
+/// depend on the number of futures.
 ///
-/// Once `timeout`, counted from this call, is over, the iterator gives [`Error::TimedOut`] and ends.
+/// When `timeout`, counted from this call, has passed, the iterator gives [`Error::TimedOut`] and ends.
 ///
 /// ```
 /// use unidist::executor::{Executor, Future, as_completed};
@@ -194,8 +194,8 @@ pub fn as_completed<T: Send + 'static>(
     for (place, future) in futures.iter().enumerate() {
         let sender = sender.clone();
         if let Some(future) = future {
-            future.0.tell(Box::new(move |_| {
-                let _ = sender.send(place); // nobody may be left who wants to know
+            future.0.on_end(Box::new(move |_| {
+                let _ = sender.send(place); // fails if the iterator was dropped
             }));
         }
     }
@@ -203,7 +203,7 @@ pub fn as_completed<T: Send + 'static>(
     AsCompleted { left: futures.len(), futures, ended, limit, deadline: Instant::now().checked_add(limit) }
 }
 
-/// Futures as they end: made by [`as_completed`].
+/// The iterator of [`as_completed`].
 pub struct AsCompleted<T> {
     futures: Vec<Option<Future<T>>>,
     left: usize,
@@ -213,14 +213,14 @@ pub struct AsCompleted<T> {
 }
 
 impl<T: Send + 'static> AsCompleted<T> {
-    /// The place of the next one that has ended; none if the time is over.
-    fn next_place(&self) -> Result<Option<usize>> {
+    /// The index of the next future that has ended; `None` after the deadline.
+    fn next_index(&self) -> Result<Option<usize>> {
         match self.ended.try_recv() {
             Ok(place) => return Ok(Some(place)),
             Err(TryRecvError::Disconnected) => return Ok(None),
             Err(TryRecvError::Empty) => {}
         }
-        if asks() {
+        if waits_through_session() {
             let pending: Vec<_> = self.futures.iter().flatten().collect();
             if !wait_for_some(&pending, 1, self.deadline)? {
                 return Ok(None);
@@ -230,7 +230,7 @@ impl<T: Send + 'static> AsCompleted<T> {
     }
 }
 
-/// What comes next; none if the time is over or nothing can come.
+/// The next message; `None` after the deadline, or when all senders are gone.
 pub(super) fn receive<M>(receiver: &Receiver<M>, deadline: Option<Instant>) -> Option<M> {
     match deadline {
         None => receiver.recv().ok(),
@@ -245,7 +245,7 @@ impl<T: Send + 'static> Iterator for AsCompleted<T> {
         if self.left == 0 {
             return None;
         }
-        let found = self.next_place().map(|place| self.futures.get_mut(place?)?.take());
+        let found = self.next_index().map(|place| self.futures.get_mut(place?)?.take());
         match found {
             Ok(Some(future)) => {
                 self.left -= 1;
@@ -253,7 +253,7 @@ impl<T: Send + 'static> Iterator for AsCompleted<T> {
             }
             Ok(None) => {
                 self.left = 0;
-                Some(Err(Error::TimedOut { what: "all futures are", limit: self.limit }))
+                Some(Err(Error::TimedOut { what: "all futures", limit: self.limit }))
             }
             Err(error) => {
                 self.left = 0;
@@ -273,7 +273,7 @@ impl<T> fmt::Debug for AsCompleted<T> {
     }
 }
 
-/// The values of futures, in order; the first failure if there is one.
+/// The values of futures in order, or the first failure.
 pub(super) fn outcomes<T: Send + 'static>(futures: &[Future<T>]) -> Result<Vec<T>> {
     futures.iter().map(|future| future.0.outcome()).collect()
 }

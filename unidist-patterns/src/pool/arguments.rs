@@ -1,48 +1,48 @@
-//! From what is passed to what a function takes: values as they are, remote objects as the worker's own copy.
+//! Conversion of arguments into parameters: values unchanged, remote objects into the worker's own copy.
 
 use super::error::{PoolError, Result};
 use super::local::{Local, LocalError, LocalMut};
+use super::local_copies::{CopyOwner, LocalCopies, LocalCopy, ObjectKey};
 use super::remote_object::RemoteObject;
-use super::store::{Kept, ObjectKey, Place, Store};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use unidist_core::{Dep, ObjectRef, Portable, TaskError, get};
 
-/// What a function that a pool calls may take: any value that can be sent, or [`Local`] and [`LocalMut`].
+/// A parameter of a function that a pool calls: any value that can be sent, [`Local`] or [`LocalMut`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a function that a pool calls",
     label = "neither a value that can be sent nor `Local<T>` or `LocalMut<T>`",
     note = "values that can be sent are `serde::Serialize + serde::de::DeserializeOwned + Send + 'static`"
 )]
 pub trait PoolParameter: Sized + 'static {
-    /// What is sent for it.
+    /// What is sent in place of the parameter.
     #[doc(hidden)]
     type Sent: Portable;
-    /// Has the worker's copy there. It may wait, and other calls may run meanwhile: so this is done for all parameters
-    /// before any of them takes what others may want.
+    /// Fetches the worker's copy. It may wait, and other calls may run meanwhile; so this happens for all parameters
+    /// before one of them takes a copy exclusively.
     #[doc(hidden)]
-    fn __fetch(_sent: &Self::Sent, _place: &AtPlace) -> Result<(), TaskError> {
+    fn __fetch(_sent: &Self::Sent, _place: &AtOwner) -> Result<(), TaskError> {
         Ok(())
     }
     #[doc(hidden)]
-    fn __arrive(sent: Self::Sent, place: &AtPlace) -> Result<Self, TaskError>;
-    /// Whether only the pool's own workers have what is named here.
+    fn __arrive(sent: Self::Sent, owner: &AtOwner) -> Result<Self, TaskError>;
+    /// Whether only the pool's own workers have the object.
     #[doc(hidden)]
     fn __is_bound(_sent: &Self::Sent) -> bool {
         false
     }
 }
 
-/// Where a call runs.
+/// Whose copies a call uses.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct AtPlace(pub(super) Place);
+pub struct AtOwner(pub(super) CopyOwner);
 
 #[diagnostic::do_not_recommend]
 impl<A: Portable> PoolParameter for A {
     type Sent = A;
 
-    fn __arrive(sent: A, _place: &AtPlace) -> Result<A, TaskError> {
+    fn __arrive(sent: A, _place: &AtOwner) -> Result<A, TaskError> {
         Ok(sent)
     }
 }
@@ -51,12 +51,12 @@ impl<A: Portable> PoolParameter for A {
 impl<T: Portable + Sync> PoolParameter for Local<T> {
     type Sent = SentObject<T>;
 
-    fn __fetch(sent: &SentObject<T>, place: &AtPlace) -> Result<(), TaskError> {
-        sent.copy_at(place.0).map(drop)
+    fn __fetch(sent: &SentObject<T>, owner: &AtOwner) -> Result<(), TaskError> {
+        sent.copy_at(owner.0).map(drop)
     }
 
-    fn __arrive(sent: SentObject<T>, place: &AtPlace) -> Result<Self, TaskError> {
-        Local::of(&*sent.copy_at(place.0)?)
+    fn __arrive(sent: SentObject<T>, owner: &AtOwner) -> Result<Self, TaskError> {
+        Local::of(&*sent.copy_at(owner.0)?)
     }
 
     fn __is_bound(sent: &SentObject<T>) -> bool {
@@ -68,12 +68,12 @@ impl<T: Portable + Sync> PoolParameter for Local<T> {
 impl<T: Portable + Sync> PoolParameter for LocalMut<T> {
     type Sent = SentObject<T>;
 
-    fn __fetch(sent: &SentObject<T>, place: &AtPlace) -> Result<(), TaskError> {
-        sent.copy_at(place.0).map(drop)
+    fn __fetch(sent: &SentObject<T>, owner: &AtOwner) -> Result<(), TaskError> {
+        sent.copy_at(owner.0).map(drop)
     }
 
-    fn __arrive(sent: SentObject<T>, place: &AtPlace) -> Result<Self, TaskError> {
-        LocalMut::of(sent.copy_at(place.0)?)
+    fn __arrive(sent: SentObject<T>, owner: &AtOwner) -> Result<Self, TaskError> {
+        LocalMut::of(sent.copy_at(owner.0)?)
     }
 
     fn __is_bound(sent: &SentObject<T>) -> bool {
@@ -81,13 +81,13 @@ impl<T: Portable + Sync> PoolParameter for LocalMut<T> {
     }
 }
 
-/// A remote object, as it is named in a call.
+/// A remote object as an argument of a call.
 #[doc(hidden)]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct SentObject<T> {
     pub(super) key: ObjectKey,
-    /// Where a worker that has no copy yet gets one.
+    /// Where a worker without a copy gets one.
     pub(super) source: Option<ObjectRef<T>>,
 }
 
@@ -98,23 +98,23 @@ impl<T> Clone for SentObject<T> {
 }
 
 impl<T: Portable + Sync> SentObject<T> {
-    fn copy_at(&self, place: Place) -> Result<Arc<Kept<T>>, TaskError> {
-        let store = Store::of_process();
-        let found = match (store.find(self.key, place), &self.source) {
-            (None, Some(source)) => store.keep(self.key, place, Arc::new(get(source)?)),
+    fn copy_at(&self, owner: CopyOwner) -> Result<Arc<LocalCopy<T>>, TaskError> {
+        let store = LocalCopies::of_process();
+        let found = match (store.find(self.key, owner), &self.source) {
+            (None, Some(source)) => store.insert(self.key, owner, Arc::new(get(source)?)),
             (found, _) => found,
         };
         found.ok_or_else(LocalError::not_here::<T>)
     }
 }
 
-/// What may be passed for a parameter of type `P`: a `P`; a `&RemoteObject<T>` for [`Local`] and [`LocalMut`]; a ref for
-/// a [`Dep`]; a `&str` for a `String`.
+/// An argument for a parameter of type `P`: a `P`; a `&RemoteObject<T>` for [`Local`] and [`LocalMut`]; a ref for a
+/// [`Dep`]; a `&str` for a `String`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed where the function takes `{P}`",
     label = "expected `{P}`",
-    note = "a `&RemoteObject<T>` is passed where the function takes `Local<T>` or `LocalMut<T>`, and a list (`each(..)`) \
-            only to `map`"
+    note = "a `&RemoteObject<T>` is passed where the function takes `Local<T>` or `LocalMut<T>`, and a list \
+            (`each(..)`) only to `map`"
 )]
 pub trait IntoPoolArg<P: PoolParameter> {
     #[doc(hidden)]
@@ -152,11 +152,11 @@ impl<T: Portable + Sync> IntoPoolArg<Local<T>> for &RemoteObject<T> {
 #[diagnostic::do_not_recommend]
 impl<T: Portable + Sync> IntoPoolArg<LocalMut<T>> for &RemoteObject<T> {
     fn __into_sent(self) -> Result<SentObject<T>> {
-        self.sent_to_be_changed()
+        self.sent_mut()
     }
 }
 
-/// A list, of which each call of [`map`](super::WorkerPool::map) gets one item: made by [`each`].
+/// A list; each call of [`map`](super::WorkerPool::map) gets one item. Made by [`each`].
 #[derive(Clone, Debug)]
 pub struct Each<I>(I);
 
@@ -165,8 +165,8 @@ pub fn each<I: IntoIterator>(list: I) -> Each<I> {
     Each(list)
 }
 
-/// What may be passed to [`map`](super::WorkerPool::map) for a parameter of type `P`: a list ([`each`]) of what may be
-/// passed for it, or one for all calls.
+/// An argument of [`map`](super::WorkerPool::map) for a parameter of type `P`: a list ([`each`]) of arguments, or one
+/// argument for all calls.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed to `map` where the function takes `{P}`",
     label = "expected `each(..)` of it, or a `{P}` that is `Clone`",
@@ -203,13 +203,13 @@ impl<P: PoolParameter, I: IntoIterator<Item: IntoPoolArg<P>>> IntoMapArg<P> for 
     }
 }
 
-/// What is passed for one parameter, in all calls of a `map`.
+/// The arguments for one parameter in all calls of a `map`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Column<S> {
-    /// The same, and how it is copied.
+    /// The same in all calls, with a function that clones it.
     Constant(S, fn(&S) -> S),
-    /// One item each.
+    /// One item for each call.
     Each(std::vec::IntoIter<S>),
 }
 
@@ -221,7 +221,7 @@ impl<S> Column<S> {
         }
     }
 
-    /// What is sent in the next call.
+    /// The argument of the next call.
     fn next(&mut self) -> Option<S> {
         match self {
             Column::Constant(value, copy) => Some(copy(value)),
@@ -234,7 +234,7 @@ impl<S> Column<S> {
 #[doc(hidden)]
 pub trait PoolParameters: Sized + 'static {
     type Sent: Portable;
-    fn __arrive(sent: Self::Sent, place: &AtPlace) -> Result<Self, TaskError>;
+    fn __arrive(sent: Self::Sent, owner: &AtOwner) -> Result<Self, TaskError>;
     fn __is_bound(sent: &Self::Sent) -> bool;
 }
 
@@ -258,7 +258,7 @@ pub trait IntoMapArgs<P: PoolParameters> {
     fn __into_calls(self) -> Result<Vec<P::Sent>>;
 }
 
-/// How many calls there are, if the lists have these lengths.
+/// The number of calls for lists of these lengths.
 fn calls(lengths: impl IntoIterator<Item = Option<usize>>) -> Result<usize> {
     let lengths: Vec<usize> = lengths.into_iter().flatten().collect();
     match lengths.first() {
@@ -274,7 +274,7 @@ macro_rules! arity {
         impl<$($P: PoolParameter),*> PoolParameters for ($($P,)*) {
             type Sent = ($($P::Sent,)*);
 
-            fn __arrive(($($a,)*): Self::Sent, _place: &AtPlace) -> Result<Self, TaskError> {
+            fn __arrive(($($a,)*): Self::Sent, _place: &AtOwner) -> Result<Self, TaskError> {
                 $($P::__fetch(&$a, _place)?;)*
                 Ok(($($P::__arrive($a, _place)?,)*))
             }

@@ -1,4 +1,4 @@
-//! What a pool's methods fail with.
+//! The errors of pools.
 
 use std::fmt;
 use unidist_core::{Error, ErrorKind, ProcessId, TaskError};
@@ -6,7 +6,7 @@ use unidist_core::{Error, ErrorKind, ProcessId, TaskError};
 /// The result of a pool's methods.
 pub type Result<T, E = PoolError> = std::result::Result<T, E>;
 
-/// Why a pool could not do what it was asked for. `?` turns it into an [`Error`].
+/// The failure of a pool's method. `?` converts it into an [`Error`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -19,36 +19,36 @@ pub enum PoolError {
         /// How many calls there were.
         calls: usize,
     },
-    /// Workers of the pool have died before, and with them their copies and their parts of what was scattered.
+    /// Workers of the pool have died, with their copies of objects and their parts of scattered lists and arrays.
     WorkersLost {
-        /// Those that died.
+        /// The dead workers.
         workers: Vec<ProcessId>,
     },
-    /// There is no worker of this index.
+    /// There is no worker with this index.
     NoSuchWorker {
         /// The index.
         index: usize,
-        /// How many workers the pool has.
+        /// The number of workers of the pool.
         len: usize,
     },
-    /// The lists that were given to `map` differ in length.
+    /// The lists passed to `map` differ in length.
     UnequalLists {
         /// Their lengths, in order.
         lengths: Vec<usize>,
     },
-    /// No list was given to `map`.
+    /// No list was passed to `map`.
     NoList,
-    /// The object was removed before.
+    /// The object was removed.
     Removed {
         /// The type of the object.
         type_name: &'static str,
     },
-    /// The function asks to change an object that was pushed, which all workers believe to be the same.
+    /// The function takes a pushed object mutably; pushed objects are the same on all workers.
     Immutable {
         /// The type of the object.
         type_name: &'static str,
     },
-    /// The session could not do it.
+    /// An error of the session.
     Session(Error),
 }
 
@@ -56,29 +56,29 @@ pub enum PoolError {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Failure {
-    /// Which one it was.
+    /// Which call it was.
     pub place: FailurePlace,
     /// Why.
     pub error: Error,
 }
 
-/// Which call of several it was.
+/// Identifies one of several calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailurePlace {
-    /// The one on this worker of the pool.
+    /// The call on this worker of the pool.
     Worker {
-        /// Its index in the pool.
+        /// The index of the worker in the pool.
         index: usize,
-        /// Its id; none in a sequential pool.
+        /// The id of the worker; `None` in a sequential pool.
         id: Option<ProcessId>,
     },
-    /// The one for the items of this index.
+    /// The call for the items with this index.
     Item(usize),
 }
 
 impl PoolError {
-    /// The calls that failed, if that is what happened.
+    /// The calls that failed; empty for other errors.
     pub fn failures(&self) -> &[Failure] {
         match self {
             PoolError::Calls { failures, .. } => failures,
@@ -87,8 +87,8 @@ impl PoolError {
     }
 }
 
-/// What became of the calls.
-fn told(failures: &[Failure], calls: usize) -> String {
+/// Describes the failed calls.
+fn describe_failures(failures: &[Failure], calls: usize) -> String {
     let failed = failures.iter().map(|failure| format!("; {failure}"));
     let count = format!("{} of {calls} calls failed", failures.len());
     std::iter::once(count).chain(failed).collect()
@@ -98,23 +98,25 @@ impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PoolError::Calls { method, failures, calls } => {
-                write!(f, "`{method}`: {}", told(failures, *calls))
+                write!(f, "`{method}`: {}", describe_failures(failures, *calls))
             }
             PoolError::WorkersLost { workers } => {
                 let names: Vec<_> = workers.iter().map(ToString::to_string).collect();
                 write!(
                     f,
-                    "the pool has lost {}: what was scattered is incomplete; make a new pool, and push and scatter again",
+                    "the pool has lost workers, and parts of scattered objects with them ({}): make a new pool, and push and \
+                     scatter again",
                     names.join(", ")
                 )
             }
             PoolError::NoSuchWorker { index, len } => {
-                write!(f, "there is no worker {index} in a pool of {len}: indices are counted from 0")
+                write!(f, "there is no worker {index} in a pool of {len}: indices start at 0")
             }
             PoolError::UnequalLists { lengths } => {
                 write!(
                     f,
-                    "`map`: the lists differ in length ({lengths:?}), and each call takes one item of each"
+                    "`map`: the lists differ in length ({lengths:?}), but each call takes one item of each: pass lists of the \
+                     same length"
                 )
             }
             PoolError::NoList => {
@@ -125,7 +127,7 @@ impl fmt::Display for PoolError {
             }
             PoolError::Immutable { type_name } => write!(
                 f,
-                "a `{type_name}` that was pushed cannot be changed: take `Local`, which only reads it, or scatter it"
+                "a pushed `{type_name}` cannot be changed: take `Local` instead of `LocalMut`, or scatter the object"
             ),
             PoolError::Session(error) => error.fmt(f),
         }
@@ -141,8 +143,8 @@ impl fmt::Display for Failure {
 impl fmt::Display for FailurePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FailurePlace::Worker { index, id: Some(id) } => write!(f, "{id}, the pool's number {index}"),
-            FailurePlace::Worker { index, id: None } => write!(f, "the pool's number {index}"),
+            FailurePlace::Worker { index, id: Some(id) } => write!(f, "{id}, worker {index} of the pool"),
+            FailurePlace::Worker { index, id: None } => write!(f, "worker {index} of the pool"),
             FailurePlace::Item(item) => write!(f, "item {item}"),
         }
     }
@@ -165,10 +167,10 @@ impl From<Error> for PoolError {
 }
 
 impl From<PoolError> for Error {
-    /// Calls that failed become a [`TaskError`] that names them all, of the first one's kind and caused by it.
+    /// Failed calls become one [`TaskError`] that lists them all; its kind and cause are those of the first one.
     fn from(error: PoolError) -> Self {
         let message = match &error {
-            PoolError::Calls { failures, calls, .. } => told(failures, *calls),
+            PoolError::Calls { failures, calls, .. } => describe_failures(failures, *calls),
             error => error.to_string(),
         };
         match error {

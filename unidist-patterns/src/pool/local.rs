@@ -1,6 +1,6 @@
-//! Copies on workers: the store that each process has of them, and how a function gets at one.
+//! [`Local`] and [`LocalMut`]: how a function accesses its worker's copy of an object.
 
-use super::store::Kept;
+use super::local_copies::LocalCopy;
 use serde::{Deserialize, Serialize};
 use std::any::type_name;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use unidist_core::{ErrorKind, Portable, TaskError};
 
-/// A worker's own copy of a [`RemoteObject`](super::RemoteObject), to be read: the parameter type of a function that is
-/// passed a `&RemoteObject<T>`.
+/// Read access to a worker's own copy of a [`RemoteObject`](super::RemoteObject): the parameter type of a function that
+/// is passed a `&RemoteObject<T>`.
 ///
-/// Any number of them may be there at once, also in one call.
+/// There may be any number of them at once, also in one call.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -30,10 +30,11 @@ pub struct Local<T> {
     value: Arc<T>,
 }
 
-/// The same, to be changed: the worker keeps the changes for later calls. Nothing else can have the object meanwhile.
+/// Write access to a worker's own part of a [`RemoteObject`](super::RemoteObject): later calls see the changes. The
+/// access is exclusive.
 ///
-/// What was pushed cannot be changed, since all workers believe it to be the same; what was scattered can. A function
-/// that panics leaves the object as it was at that moment.
+/// Only scattered objects can be changed, since a pushed object is the same on all workers. A function that panics
+/// leaves the object in its state at that moment.
 ///
 /// ```
 /// use unidist::pool::{Local, LocalMut, WorkerPool};
@@ -50,23 +51,22 @@ pub struct Local<T> {
 /// # }
 /// ```
 pub struct LocalMut<T> {
-    /// There until it is put back.
+    /// `Some` until it is put back.
     value: Option<T>,
-    home: Arc<Kept<T>>,
+    home: Arc<LocalCopy<T>>,
 }
 
-/// Why a worker has no copy for a call. It is the error that the call fails with: see
+/// Why a worker has no copy for a call. The call fails with this error: see
 /// [`Error::downcast`](unidist_core::Error::downcast).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LocalError {
-    /// The object is in use: by another parameter of the same call, or by a call on the same worker that waits for
-    /// something.
+    /// The object is in use by another parameter of the same call, or by a waiting call on the same worker.
     InUse {
         /// The type of the object.
         type_name: String,
     },
-    /// This worker has no part of what was scattered: it is not one of the pool's.
+    /// This worker has no part of the object, since it is not one of the pool's workers.
     NotHere {
         /// The type of the object.
         type_name: String,
@@ -93,8 +93,8 @@ impl fmt::Display for LocalError {
             ),
             LocalError::NotHere { type_name } => write!(
                 f,
-                "this worker has no `{type_name}` of the pool's: it joined the session later, or the object belongs \
-                 to another pool; make a new pool, and scatter again"
+                "this worker has no part of the scattered `{type_name}`: it joined the session after the pool was \
+                 made, or the object belongs to another pool; make a new pool, and scatter again"
             ),
         }
     }
@@ -113,7 +113,7 @@ impl From<LocalError> for TaskError {
 }
 
 impl<T: Portable + Sync> Local<T> {
-    pub(super) fn of(copy: &Kept<T>) -> Result<Self, TaskError> {
+    pub(super) fn of(copy: &LocalCopy<T>) -> Result<Self, TaskError> {
         copy.share().map(|value| Local { value }).ok_or_else(LocalError::in_use::<T>)
     }
 }
@@ -133,13 +133,13 @@ impl<T: fmt::Debug> fmt::Debug for Local<T> {
 }
 
 impl<T: Portable + Sync> LocalMut<T> {
-    pub(super) fn of(home: Arc<Kept<T>>) -> Result<Self, TaskError> {
+    pub(super) fn of(home: Arc<LocalCopy<T>>) -> Result<Self, TaskError> {
         let value = home.take().ok_or_else(LocalError::in_use::<T>)?;
         Ok(LocalMut { value: Some(value), home })
     }
 }
 
-const IS_THERE: &str = "the value is put back by `drop` alone";
+const NOT_DROPPED: &str = "only `drop` takes the value";
 
 impl<T> Deref for LocalMut<T> {
     type Target = T;
@@ -147,7 +147,7 @@ impl<T> Deref for LocalMut<T> {
     fn deref(&self) -> &T {
         match &self.value {
             Some(value) => value,
-            None => unreachable!("{IS_THERE}"),
+            None => unreachable!("{NOT_DROPPED}"),
         }
     }
 }
@@ -156,7 +156,7 @@ impl<T> DerefMut for LocalMut<T> {
     fn deref_mut(&mut self) -> &mut T {
         match &mut self.value {
             Some(value) => value,
-            None => unreachable!("{IS_THERE}"),
+            None => unreachable!("{NOT_DROPPED}"),
         }
     }
 }

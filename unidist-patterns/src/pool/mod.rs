@@ -1,4 +1,4 @@
-//! A worker pool to which objects are pushed and over which lists and arrays are scattered, as in pyMOR.
+//! A worker pool with pushed objects and scattered lists and arrays, as in pyMOR.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -9,7 +9,7 @@
 //! }
 //!
 //! # fn main() -> unidist::Result<()> {
-//! let _session = unidist::init()?; // without it, the pool is a sequential one
+//! let _session = unidist::init()?; // without a session, the pool is sequential
 //! let pool = new_pool()?;
 //! let model = pool.push(&Arc::new(vec![1.0, 2.0, 3.0]))?;
 //! assert_eq!(pool.map(solve, (&model, each([0.5, 1.0, 2.0])))?, [3.0, 6.0, 12.0]);
@@ -19,26 +19,27 @@
 //!
 //! # Vocabulary
 //!
-//! - A [`WorkerPool`] is a number of workers; [`apply`](WorkerPool::apply) has each of them do something,
-//!   [`map`](WorkerPool::map) any of them for each item of a list.
-//! - A [`RemoteObject`] is what all workers have: a copy each of what was [pushed](WorkerPool::push), or a part each of
-//!   what was [scattered](WorkerPool::scatter_list). [`RemoteObjectManager`] removes them at the end of a scope.
-//! - [`Local`] and [`LocalMut`] are the worker's own copy or part, inside the function.
-//! - [`rng`] gives a call random numbers that depend on the pool's seed and on nothing else.
+//! - A [`WorkerPool`] is a fixed set of workers. [`apply`](WorkerPool::apply) calls a function on each of them,
+//!   [`map`](WorkerPool::map) calls it for each item of a list, on any of them.
+//! - A [`RemoteObject`] refers to an object that all workers have: each has a copy of a [pushed](WorkerPool::push)
+//!   object, or a part of a [scattered](WorkerPool::scatter_list) list. [`RemoteObjectManager`] removes them at the end
+//!   of a scope.
+//! - [`Local`] and [`LocalMut`] give a function the worker's own copy or part.
+//! - [`rng`] gives a call random numbers that depend only on the pool's seed and the position of the call.
 
 mod arguments;
 mod calls;
 mod error;
 mod local;
+mod local_copies;
 mod random;
 mod registry;
 mod remote_object;
 mod scatter;
-mod store;
 mod worker_pool;
 
 #[doc(hidden)]
-pub use arguments::{AtPlace, Column, PoolParameters, SentObject};
+pub use arguments::{AtOwner, Column, PoolParameters, SentObject};
 pub use arguments::{Each, IntoMapArg, IntoMapArgs, IntoPoolArg, IntoPoolArgs, PoolParameter, each};
 pub use error::{Failure, FailurePlace, PoolError, Result};
 pub use fastrand::Rng;

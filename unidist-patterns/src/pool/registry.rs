@@ -1,12 +1,12 @@
-//! Which objects a pool's workers have copies of: who pushes one of them again gets another handle of it.
+//! The pushed objects of a pool: pushing an object again gives another handle of it.
 
+use super::local_copies::ObjectKey;
 use super::remote_object::{Object, RemoteObject};
-use super::store::ObjectKey;
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What was pushed and not removed yet.
+/// The objects that were pushed and not removed.
 #[derive(Default)]
 pub(super) struct Registry {
     pushed: Mutex<ByAddress>,
@@ -15,15 +15,15 @@ pub(super) struct Registry {
 type ByAddress = HashMap<usize, (ObjectKey, Arc<dyn Any + Send + Sync>)>;
 
 impl Registry {
-    /// Another handle of the object, if it is there.
+    /// Another handle of the object, if it is registered.
     pub(super) fn find<T: Send + Sync + 'static>(&self, original: &Arc<T>) -> Option<RemoteObject<T>> {
         let found = self.pushed().get(&address(Arc::as_ptr(original).cast()))?.1.clone();
         handle_of(&found, original)
     }
 
-    /// Remembers what was pushed. Gives a handle of what is remembered: another thread may have pushed the same object
-    /// meanwhile.
-    pub(super) fn enter<T: Send + Sync + 'static>(
+    /// Registers a pushed object. Returns a handle of the registered one, since another thread may have pushed the same
+    /// object meanwhile.
+    pub(super) fn insert<T: Send + Sync + 'static>(
         &self,
         original: &Arc<T>,
         key: ObjectKey,
@@ -31,25 +31,25 @@ impl Registry {
     ) -> RemoteObject<T> {
         let mut pushed = self.pushed();
         let address = address(Arc::as_ptr(original).cast());
-        if let Some(there) = pushed.get(&address).and_then(|(_, object)| handle_of(object, original)) {
-            drop(pushed); // the handle's drop needs the lock
-            return there;
+        if let Some(existing) = pushed.get(&address).and_then(|(_, object)| handle_of(object, original)) {
+            drop(pushed); // dropping the handle takes the lock
+            return existing;
         }
         let before = pushed.insert(address, (key, handle.object().clone()));
         drop(pushed);
-        drop(before); // not under the lock
+        drop(before); // outside of the lock
         handle
     }
 
-    /// Forgets what the workers have given up, unless something else was entered in its place.
+    /// Removes an object that the workers have dropped, unless another one has replaced it.
     pub(super) fn forget(&self, original: *const (), key: ObjectKey) {
-        let gone = {
+        let removed = {
             let mut pushed = self.pushed();
             let address = address(original);
             let is_it = pushed.get(&address).is_some_and(|(entered, _)| *entered == key);
             if is_it { pushed.remove(&address) } else { None }
         };
-        drop(gone); // not under the lock
+        drop(removed); // outside of the lock
     }
 
     fn pushed(&self) -> MutexGuard<'_, ByAddress> {
@@ -61,11 +61,11 @@ fn address(pointer: *const ()) -> usize {
     pointer.addr()
 }
 
-/// Another handle of what is entered, if it is of this original and there are handles still.
+/// Another handle of a registered object, if it was pushed from `original` and still has handles.
 fn handle_of<T: Send + Sync + 'static>(
-    entered: &Arc<dyn Any + Send + Sync>,
+    registered: &Arc<dyn Any + Send + Sync>,
     original: &Arc<T>,
 ) -> Option<RemoteObject<T>> {
-    let object: Arc<Object<T>> = entered.clone().downcast().ok()?;
-    object.is_of(original).then(|| RemoteObject::another(&object))?
+    let object: Arc<Object<T>> = registered.clone().downcast().ok()?;
+    object.is_copy_of(original).then(|| RemoteObject::new_handle(&object))?
 }

@@ -1,9 +1,9 @@
-//! What the workers have copies or parts of, and when they give them up.
+//! [`RemoteObject`]: objects that the workers hold, and when they drop them.
 
 use super::arguments::SentObject;
 use super::error::{PoolError, Result};
+use super::local_copies::{CopyOwner, LocalCopies, ObjectKey};
 use super::registry::Registry;
-use super::store::{ObjectKey, Place, Store};
 use std::any::type_name;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use unidist_core::{CallSettings, ObjectRef, ProcessId, prepare, workers};
 
-/// An object of which each worker of a pool has its own copy or part: what [`push`](super::WorkerPool::push),
-/// [`scatter_list`](super::WorkerPool::scatter_list) and `scatter_array` give.
+/// An object of which each worker of a pool has its own copy or part: made by [`push`](super::WorkerPool::push),
+/// [`scatter_list`](super::WorkerPool::scatter_list) and `scatter_array`.
 ///
 /// Passed to a pool's functions as `&object`, it arrives as the worker's own [`Local`](super::Local) or
 /// [`LocalMut`](super::LocalMut).
 ///
-/// This is a handle, and there may be several for one object: clones, and what further pushes of the same object give.
-/// The workers give their copies up when all handles were [removed](RemoteObject::remove) or dropped.
+/// It is a handle; an object has several if it is cloned or pushed again. The workers drop their copies when all
+/// handles are [removed](RemoteObject::remove) or dropped.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -28,10 +28,10 @@ use unidist_core::{CallSettings, ObjectRef, ProcessId, prepare, workers};
 /// let _session = unidist::init()?;
 /// let pool = WorkerPool::over_session()?;
 /// let model = Arc::new(vec![1.0; 1000]);
-/// let (first, second) = (pool.push(&model)?, pool.push(&model)?); // one copy a worker
+/// let (first, second) = (pool.push(&model)?, pool.push(&model)?); // one copy per worker
 /// assert_eq!(first.count(), 2);
 /// first.remove();
-/// first.remove(); // twice is fine
+/// first.remove(); // no effect
 /// assert!(first.removed() && !second.removed());
 /// assert_eq!(second.count(), 1);
 /// # Ok(())
@@ -41,7 +41,7 @@ pub struct RemoteObject<T> {
     handle: Arc<Handle<T>>,
 }
 
-/// What [`RemoteObjectManager`] can remove of any type.
+/// A handle of any type, for [`RemoteObjectManager`].
 trait Removable: Send + Sync {
     fn remove(&self);
 }
@@ -51,40 +51,40 @@ struct Handle<T> {
     is_removed: AtomicBool,
 }
 
-/// What all handles have in common.
+/// The object that its handles share.
 pub(super) struct Object<T> {
     key: ObjectKey,
-    /// The workers of the pool; none if it is sequential.
+    /// The workers of the pool; empty if it is sequential.
     workers: Vec<ProcessId>,
     pushed: Option<Pushed<T>>,
-    state: Mutex<State<T>>,
+    state: Mutex<HandleState<T>>,
 }
 
-/// What was pushed, so that it is known if it is pushed again: its address is not used for another object while this
-/// is there.
+/// The original of a pushed object, to recognize it when it is pushed again. The weak reference keeps its address from
+/// being reused.
 struct Pushed<T> {
     original: Weak<T>,
     registry: Weak<Registry>,
 }
 
-struct State<T> {
+struct HandleState<T> {
     handles: usize,
-    /// Where workers get their copy of what was pushed, in a session.
+    /// Where workers get their copy of a pushed object; `None` in a sequential pool.
     source: Option<ObjectRef<T>>,
 }
 
 impl<T: Send + Sync + 'static> RemoteObject<T> {
-    /// A handle of a new object, which the workers have or will get.
+    /// The first handle of a scattered object.
     pub(super) fn scattered(key: ObjectKey, workers: Vec<ProcessId>) -> Self {
         RemoteObject::first(Object {
             key,
             workers,
             pushed: None,
-            state: Mutex::new(State { handles: 1, source: None }),
+            state: Mutex::new(HandleState { handles: 1, source: None }),
         })
     }
 
-    /// The same, for something that was pushed.
+    /// The first handle of a pushed object.
     pub(super) fn pushed(
         key: ObjectKey,
         workers: Vec<ProcessId>,
@@ -97,7 +97,7 @@ impl<T: Send + Sync + 'static> RemoteObject<T> {
             key,
             workers,
             pushed: Some(pushed),
-            state: Mutex::new(State { handles: 1, source }),
+            state: Mutex::new(HandleState { handles: 1, source }),
         })
     }
 
@@ -107,8 +107,8 @@ impl<T: Send + Sync + 'static> RemoteObject<T> {
         }
     }
 
-    /// One more handle of an object, unless the workers have given that up.
-    pub(super) fn another(object: &Arc<Object<T>>) -> Option<Self> {
+    /// Another handle of an object, unless the workers have dropped it.
+    pub(super) fn new_handle(object: &Arc<Object<T>>) -> Option<Self> {
         let mut state = object.state();
         if state.handles == 0 {
             return None;
@@ -122,8 +122,8 @@ impl<T: Send + Sync + 'static> RemoteObject<T> {
         &self.handle.object
     }
 
-    /// Removes this handle: if it was the last one of its object, the workers give their copies up, without being
-    /// waited for. The same happens when it is dropped; twice is fine.
+    /// Removes this handle, as its drop does. If it is the last one of the object, the workers drop their copies; this
+    /// does not wait for them. Removing it again has no effect.
     pub fn remove(&self) {
         self.handle.remove();
     }
@@ -133,7 +133,7 @@ impl<T: Send + Sync + 'static> RemoteObject<T> {
         self.handle.is_removed.load(Ordering::Acquire)
     }
 
-    /// How many handles of the object there are that were not removed.
+    /// The number of the object's handles that were not removed.
     pub fn count(&self) -> usize {
         self.handle.object.state().handles
     }
@@ -146,7 +146,7 @@ impl<T: Send + Sync + 'static> RemoteObject<T> {
         Ok(SentObject { key: object.key, source: object.state().source.clone() })
     }
 
-    pub(super) fn sent_to_be_changed(&self) -> Result<SentObject<T>> {
+    pub(super) fn sent_mut(&self) -> Result<SentObject<T>> {
         match self.handle.object.pushed {
             Some(_) => Err(PoolError::Immutable { type_name: type_name::<T>() }),
             None => self.sent(),
@@ -155,10 +155,10 @@ impl<T: Send + Sync + 'static> RemoteObject<T> {
 }
 
 impl<T: Send + Sync + 'static> Clone for RemoteObject<T> {
-    /// Another handle, to be removed for itself. The clone of one that was removed is removed.
+    /// Another handle, removed independently. The clone of a removed handle is removed.
     fn clone(&self) -> Self {
         let object = &self.handle.object;
-        let another = if self.removed() { None } else { RemoteObject::another(object) };
+        let another = if self.removed() { None } else { RemoteObject::new_handle(object) };
         another.unwrap_or_else(|| {
             let handle = Handle { object: object.clone(), is_removed: AtomicBool::new(true) };
             RemoteObject { handle: Arc::new(handle) }
@@ -179,7 +179,7 @@ impl<T> fmt::Debug for RemoteObject<T> {
 impl<T> Handle<T> {
     fn remove(&self) {
         if !self.is_removed.swap(true, Ordering::AcqRel) {
-            self.object.one_less();
+            self.object.release_handle();
         }
     }
 }
@@ -197,16 +197,16 @@ impl<T> Drop for Handle<T> {
 }
 
 impl<T> Object<T> {
-    /// What it was pushed from, if the program still has that.
-    pub(super) fn is_of(&self, original: &Arc<T>) -> bool {
+    /// Whether it was pushed from `original`.
+    pub(super) fn is_copy_of(&self, original: &Arc<T>) -> bool {
         self.pushed.as_ref().is_some_and(|pushed| pushed.original.as_ptr() == Arc::as_ptr(original))
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+    fn state(&self) -> MutexGuard<'_, HandleState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn one_less(&self) {
+    fn release_handle(&self) {
         let source = {
             let mut state = self.state();
             state.handles -= 1;
@@ -215,7 +215,7 @@ impl<T> Object<T> {
             }
             state.source.take()
         };
-        drop(source); // not under the lock
+        drop(source); // outside of the lock
         if let Some(pushed) = &self.pushed
             && let Some(registry) = pushed.registry.upgrade()
         {
@@ -224,27 +224,27 @@ impl<T> Object<T> {
         self.forget();
     }
 
-    /// Has all copies given up. Nobody is left who could pass the object to a call; those that are running keep what
-    /// they have.
+    /// Drops all copies. No handle is left to pass the object to a call; running calls keep their copies.
     fn forget(&self) {
-        Store::of_process().forget_all(self.key);
+        LocalCopies::of_process().forget_all(self.key);
         if self.workers.is_empty() {
             return;
         }
-        // A call of `map` may have run on a worker that is not the pool's. Without a session there are no workers.
-        let there = workers().unwrap_or_default().into_iter().map(|worker| worker.id);
-        for worker in there.collect::<BTreeSet<_>>() {
+        // A call of `map` may have run on a worker outside of the pool. Without a session there are no workers.
+        let current = workers().unwrap_or_default().into_iter().map(|worker| worker.id);
+        for worker in current.collect::<BTreeSet<_>>() {
             let settings = CallSettings::new().name("RemoteObject::remove").on_worker(worker);
-            let _ = prepare(forget_here, &settings).remote((self.key,)); // a worker that dies has no copy left
+            // It fails only if the worker dies, and its copy with it.
+            let _ = prepare(forget_here, &settings).remote((self.key,));
         }
     }
 }
 
 fn forget_here(key: ObjectKey) {
-    Store::of_process().forget(key, Place::current());
+    LocalCopies::of_process().forget(key, CopyOwner::current());
 }
 
-/// Removes what it manages when it is dropped, whatever handles of it the program still has.
+/// Removes the handles that it manages when it is dropped.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -269,18 +269,18 @@ pub struct RemoteObjectManager {
 }
 
 impl RemoteObjectManager {
-    /// One that manages nothing yet.
+    /// A manager of no objects.
     pub fn new() -> Self {
         RemoteObjectManager::default()
     }
 
-    /// Manages this handle, and gives it back.
+    /// Manages this handle, and returns it.
     pub fn manage<T: Send + Sync + 'static>(&self, object: RemoteObject<T>) -> RemoteObject<T> {
         self.managed().push(object.handle.clone());
         object
     }
 
-    /// Removes everything that it manages now.
+    /// Removes all handles that it manages.
     pub fn remove_all(&self) {
         let managed = std::mem::take(&mut *self.managed());
         managed.iter().for_each(|object| object.remove());

@@ -1,15 +1,15 @@
-//! Lists and arrays in parts, one a worker.
+//! Scattering of lists and arrays: one part per worker.
 
-use super::calls::gathered;
+use super::calls::wait_all;
 use super::error::{FailurePlace, Result};
+use super::local_copies::{CopyOwner, LocalCopies, ObjectKey};
 use super::remote_object::RemoteObject;
-use super::store::{ObjectKey, Place, Store};
 use super::worker_pool::WorkerPool;
 use std::sync::Arc;
 use unidist_core::{CallSettings, Portable, prepare};
 
 impl WorkerPool {
-    /// Gives each worker a part of the list, in order: as many items as the others, or one more.
+    /// Splits the list into contiguous parts, one per worker; their lengths differ by at most one.
     ///
     /// ```
     /// use unidist::pool::{Local, WorkerPool};
@@ -33,34 +33,36 @@ impl WorkerPool {
         self.scatter(lengths.map(|length| items.by_ref().take(length).collect()))
     }
 
-    /// Gives each worker one of these, in order.
+    /// Sends each worker one of the parts, in order.
     pub(super) fn scatter<T: Portable + Sync>(
         &self,
         parts: impl Iterator<Item = T>,
     ) -> Result<RemoteObject<T>> {
-        self.whole()?;
-        let key = Store::of_process().new_key();
+        self.check_not_lost()?;
+        let key = LocalCopies::of_process().new_key();
         let object = RemoteObject::scattered(key, self.workers().to_vec()); // if this fails, its drop removes the parts
         if self.is_sequential() {
-            parts.take(1).for_each(|part| drop(Store::of_process().keep(key, Place::Here, Arc::new(part))));
+            parts.take(1).for_each(|part| {
+                drop(LocalCopies::of_process().insert(key, CopyOwner::SequentialPool, Arc::new(part)))
+            });
             return Ok(object);
         }
         let calls = self.workers().iter().zip(parts).map(|(worker, part)| {
             let settings = CallSettings::new().name("WorkerPool::scatter").on_worker(*worker);
-            prepare(keep_here::<T>, &settings).remote((key, part))
+            prepare(insert_here::<T>, &settings).remote((key, part))
         });
-        let ended = gathered(calls.collect());
+        let ended = wait_all(calls.collect());
         let place = |index| FailurePlace::Worker { index, id: self.workers().get(index).copied() };
-        self.outcome("WorkerPool::scatter", ended, place)?;
+        self.collect_results("WorkerPool::scatter", ended, place)?;
         Ok(object)
     }
 }
 
-fn keep_here<T: Portable + Sync>(key: ObjectKey, part: T) {
-    let _ = Store::of_process().keep(key, Place::current(), Arc::new(part));
+fn insert_here<T: Portable + Sync>(key: ObjectKey, part: T) {
+    let _ = LocalCopies::of_process().insert(key, CopyOwner::current(), Arc::new(part));
 }
 
-/// The lengths of so many parts of a list, which differ by at most one.
+/// The lengths of `parts` parts of a list; they differ by at most one.
 fn lengths(items: usize, parts: usize) -> impl Iterator<Item = usize> {
     let parts = parts.max(1);
     (0..parts).map(move |part| items / parts + usize::from(part < items % parts))
@@ -75,8 +77,8 @@ mod arrays {
 
     /// Scattering needs the feature `ndarray`.
     impl WorkerPool {
-        /// Gives each worker a part of the array along the first axis, in order: as many rows as the others, or one
-        /// more. Each part is an array of its own; the original stays as it is.
+        /// Splits the array along its first axis, one part per worker; their numbers of rows differ by at most one.
+        /// Each part is a copy; the original is unchanged.
         ///
         /// ```
         /// use ndarray::{Array2, array};
@@ -109,11 +111,12 @@ mod arrays {
             }))
         }
 
-        /// The same, and empties the array: no row is left in it. A sequential pool has the array itself, not a copy.
+        /// Like [`scatter_array`](WorkerPool::scatter_array), and leaves no row in the array. A sequential pool takes
+        /// the array without a copy.
         ///
         /// # Errors
         ///
-        /// Those of [`scatter_list`](WorkerPool::scatter_list); the array is empty all the same.
+        /// Those of [`scatter_list`](WorkerPool::scatter_list); the array is empty in any case.
         pub fn drain_array<A, D>(&self, array: &mut Array<A, D>) -> Result<RemoteObject<Array<A, D>>>
         where
             A: Portable + Sync + Clone,
@@ -121,7 +124,7 @@ mod arrays {
         {
             let mut shape = array.raw_dim();
             shape[0] = 0;
-            let no_row = Array::from_shape_fn(shape, |_| unreachable!("there is no item"));
+            let no_row = Array::from_shape_fn(shape, |_| unreachable!("the array has no rows"));
             let whole = std::mem::replace(array, no_row);
             if self.is_sequential() {
                 return self.scatter(std::iter::once(whole));
@@ -136,7 +139,7 @@ mod tests {
     use super::lengths;
 
     #[test]
-    fn parts_are_even() {
+    fn part_lengths_differ_by_at_most_one() {
         assert!(lengths(10, 4).eq([3, 3, 2, 2]));
         assert!(lengths(2, 3).eq([1, 1, 0]));
         assert!(lengths(0, 2).eq([0, 0]));

@@ -1,31 +1,32 @@
-//! [`WorkerPool`].
+//! [`WorkerPool`]: calls of functions on a fixed set of workers.
 
 use super::arguments::{IntoMapArgs, IntoPoolArgs, PoolParameters};
-use super::calls::{self, Ended};
+use super::calls::{self, CallResult};
 use super::error::{Failure, FailurePlace, PoolError, Result};
-use super::random::{DEFAULT_SEED, Spawner};
+use super::local_copies::{CopyOwner, LocalCopies};
+use super::random::{DEFAULT_SEED, SeedSequence};
 use super::registry::Registry;
 use super::remote_object::RemoteObject;
-use super::store::{Place, Store};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use unidist_core::{Error, ErrorKind, Portable, ProcessId, RemoteFn, put_ref, wait_for_workers, workers};
 
-/// Workers that have copies of objects and parts of arrays, and work on them.
+/// A fixed set of workers that hold copies of objects and parts of arrays, and call functions on them.
 ///
-/// A pool is [over the workers of the session](WorkerPool::over_session), or [sequential](WorkerPool::sequential): then
-/// the program itself is the one worker. [`new_pool`] takes what there is.
+/// A pool has [the workers of the session](WorkerPool::over_session), or is [sequential](WorkerPool::sequential): then
+/// the program itself is the only worker. [`new_pool`] makes the one or the other.
 ///
-/// Functions are those that any remote call takes: they capture nothing. Their arguments are a tuple, and may be a
-/// `&`[`RemoteObject`] where the function takes [`Local`](super::Local) or [`LocalMut`](super::LocalMut). If the `Err` of
-/// a function is to fail its call, pass `fallible(function)`.
+/// Functions are those of any remote call: they capture nothing. The arguments are a tuple, with a `&`[`RemoteObject`]
+/// where the function takes [`Local`](super::Local) or [`LocalMut`](super::LocalMut). To make the `Err` of a function
+/// fail its call, pass `fallible(function)`.
 ///
-/// Each method waits until all its calls have ended, whether or not some fail; what failed is then told of each worker.
-/// A pool belongs to those workers that were there when it was made. If one of them dies, the copies that it had are
-/// lost, and the pool says so from then on: [`PoolError::WorkersLost`].
+/// Each method waits until all its calls have ended, even if some fail, and then reports every failure. A pool consists
+/// of the workers that existed when it was made. If one of them dies, its copies are lost, and every later method fails
+/// with [`PoolError::WorkersLost`].
 ///
-/// The workers do what else the session has to do as well: executors, plain calls and other pools may be used beside.
+/// The workers also run the other calls of the session, so executors, plain calls and other pools can be used at the
+/// same time.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -45,20 +46,20 @@ use unidist_core::{Error, ErrorKind, Portable, ProcessId, RemoteFn, put_ref, wai
 /// # }
 /// ```
 pub struct WorkerPool {
-    staff: Staff,
-    random: Spawner,
+    kind: PoolKind,
+    random: SeedSequence,
     registry: Arc<Registry>,
-    /// Workers of the pool that have died.
+    /// The workers of the pool that have died.
     lost: Mutex<BTreeSet<ProcessId>>,
 }
 
-/// Who works.
-enum Staff {
-    Workers(Vec<ProcessId>),
-    ThisProcess,
+/// The workers of a pool.
+enum PoolKind {
+    Session(Vec<ProcessId>),
+    Sequential,
 }
 
-/// A pool over the session's workers if there is a session, and else a sequential one.
+/// A pool of the session's workers if there is a session, or else a sequential one.
 ///
 /// ```
 /// use unidist::pool::new_pool;
@@ -82,82 +83,81 @@ pub fn new_pool() -> Result<WorkerPool> {
 }
 
 impl WorkerPool {
-    /// A pool of the session's workers. Those that are just being started are waited for.
+    /// A pool of the session's workers; waits for workers that are still starting.
     ///
     /// # Errors
     ///
     /// There is no session.
     pub fn over_session() -> Result<Self> {
-        // All that there will be: one that takes the place of another may be on its way.
+        // All workers, including replacements that are still starting.
         let workers = wait_for_workers(usize::MAX, None)?.into_iter().map(|worker| worker.id).collect();
-        Ok(WorkerPool::new(Staff::Workers(workers)))
+        Ok(WorkerPool::new(PoolKind::Session(workers)))
     }
 
-    /// A pool of one worker, which is the caller: no session is needed, nothing is sent, and what is pushed is not
-    /// copied.
+    /// A pool whose only worker is the caller: it needs no session, sends nothing, and does not copy pushed objects.
     pub fn sequential() -> Self {
-        WorkerPool::new(Staff::ThisProcess)
+        WorkerPool::new(PoolKind::Sequential)
     }
 
-    fn new(staff: Staff) -> Self {
+    fn new(kind: PoolKind) -> Self {
         WorkerPool {
-            staff,
-            random: Spawner::new(DEFAULT_SEED),
+            kind,
+            random: SeedSequence::new(DEFAULT_SEED),
             registry: Arc::default(),
             lost: Mutex::default(),
         }
     }
 
-    /// The same pool, whose calls have other random numbers: see [`rng`](super::rng()). Without this, the seed is 42.
+    /// Sets the seed of the random numbers of the pool's calls: see [`rng`](super::rng()). The default is 42.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
-        self.random = Spawner::new(seed);
+        self.random = SeedSequence::new(seed);
         self
     }
 
-    /// How many workers there are.
+    /// The number of workers.
     #[expect(clippy::len_without_is_empty, reason = "a pool always has a worker")]
     pub fn len(&self) -> usize {
-        match &self.staff {
-            Staff::Workers(workers) => workers.len(),
-            Staff::ThisProcess => 1,
+        match &self.kind {
+            PoolKind::Session(workers) => workers.len(),
+            PoolKind::Sequential => 1,
         }
     }
 
-    /// Whether the caller is the one worker.
+    /// Whether the caller is the only worker.
     pub fn is_sequential(&self) -> bool {
-        matches!(self.staff, Staff::ThisProcess)
+        matches!(self.kind, PoolKind::Sequential)
     }
 
-    /// Makes an object known to the workers. It is sent once to each worker that uses it, when it does so first, and
-    /// stays there until the handle, and all others of the same object, are removed.
+    /// Makes an object available to the workers. It is sent to each worker that uses it, at the first use, and stays
+    /// there until all handles of the object are removed.
     ///
-    /// The same object is the one in the same `Arc`: pushed again, it is not sent again, and
-    /// [`count`](RemoteObject::count) tells how many handles there are. As long as one is there, the `Arc` gives nobody
-    /// access to change the object.
+    /// Objects are identified by their `Arc`: one that is pushed again is not sent again, and
+    /// [`count`](RemoteObject::count) gives the number of handles. As long as there is a handle, the `Arc` gives no
+    /// mutable access to the object.
     ///
     /// # Errors
     ///
-    /// The object cannot be encoded, or the object store is full, or a worker of the pool has died.
+    /// The object cannot be encoded, the object store is full, or a worker of the pool has died.
     pub fn push<T: Portable + Sync>(&self, object: &Arc<T>) -> Result<RemoteObject<T>> {
-        self.whole()?;
+        self.check_not_lost()?;
         if let Some(handle) = self.registry.find(object) {
             return Ok(handle);
         }
-        let key = Store::of_process().new_key();
-        let source = match &self.staff {
-            Staff::Workers(_) => Some(put_ref(&**object)?),
-            Staff::ThisProcess => {
-                let _ = Store::of_process().keep(key, Place::Here, object.clone());
+        let key = LocalCopies::of_process().new_key();
+        let source = match &self.kind {
+            PoolKind::Session(_) => Some(put_ref(&**object)?),
+            PoolKind::Sequential => {
+                let _ = LocalCopies::of_process().insert(key, CopyOwner::SequentialPool, object.clone());
                 None
             }
         };
         let handle = RemoteObject::pushed(key, self.workers().to_vec(), object, source, &self.registry);
-        Ok(self.registry.enter(object, key, handle))
+        Ok(self.registry.insert(object, key, handle))
     }
 
-    /// Calls the function once on each worker, and gives the results in the order of the workers. The arguments are
-    /// sent once; a worker gives them up after the call, except for what was pushed or scattered.
+    /// Calls the function once on each worker, and gives the results in the order of the workers. The arguments are put
+    /// into the object store once, and dropped after the call, except pushed and scattered objects.
     ///
     /// ```
     /// use unidist::pool::WorkerPool;
@@ -173,21 +173,20 @@ impl WorkerPool {
     ///
     /// # Errors
     ///
-    /// An argument cannot be sent, a worker of the pool has died, or calls failed: [`PoolError::Calls`] names each of
-    /// them.
+    /// An argument cannot be sent, a worker of the pool has died, or calls failed: [`PoolError::Calls`] lists them.
     pub fn apply<F: RemoteFn<P>, P: PoolParameters>(
         &self,
         function: F,
         args: impl IntoPoolArgs<P>,
     ) -> Result<Vec<F::Value>> {
-        self.on("WorkerPool::apply", 0..self.len(), function, args)
+        self.call_on("WorkerPool::apply", 0..self.len(), function, args)
     }
 
-    /// The same, on one worker alone.
+    /// Like [`apply`](WorkerPool::apply), on one worker only.
     ///
     /// # Errors
     ///
-    /// Those of [`apply`](WorkerPool::apply), or there is no worker of this index.
+    /// Those of [`apply`](WorkerPool::apply), or there is no worker with this index.
     pub fn apply_only<F: RemoteFn<P>, P: PoolParameters>(
         &self,
         function: F,
@@ -198,34 +197,34 @@ impl WorkerPool {
         if worker >= self.len() {
             return Err(no_such);
         }
-        let results = self.on("WorkerPool::apply_only", worker..worker + 1, function, args)?;
+        let results = self.call_on("WorkerPool::apply_only", worker..worker + 1, function, args)?;
         results.into_iter().next().ok_or(no_such)
     }
 
-    fn on<F: RemoteFn<P>, P: PoolParameters>(
+    fn call_on<F: RemoteFn<P>, P: PoolParameters>(
         &self,
         method: &'static str,
         chosen: std::ops::Range<usize>,
         function: F,
         args: impl IntoPoolArgs<P>,
     ) -> Result<Vec<F::Value>> {
-        self.whole()?;
+        self.check_not_lost()?;
         let (args, seed) = (args.__into_sent()?, self.random.next());
-        let ended = match &self.staff {
-            Staff::Workers(workers) => {
+        let ended = match &self.kind {
+            PoolKind::Session(workers) => {
                 calls::on_workers(function, workers, &workers[chosen.clone()], args, seed)?
             }
-            Staff::ThisProcess => calls::in_this_process(function, [args], seed),
+            PoolKind::Sequential => calls::in_this_process(function, [args], seed),
         };
-        self.outcome(method, ended, |call| {
+        self.collect_results(method, ended, |call| {
             let index = chosen.start + call;
             FailurePlace::Worker { index, id: self.workers().get(index).copied() }
         })
     }
 
-    /// Calls the function for each item of the lists ([`each`](super::each)), on whichever worker has room (of the pool, if
-    /// scattered objects are among the arguments), and gives the results in the order of the items. Other arguments are the same in all calls, and sent with each: push what is
-    /// large.
+    /// Calls the function for each item of the lists ([`each`](super::each)), on any worker that has room (of the pool,
+    /// if scattered objects are among the arguments), and gives the results in the order of the items. The other
+    /// arguments are the same in all calls and are sent with each: push large ones.
     ///
     /// ```
     /// use unidist::pool::{WorkerPool, each};
@@ -241,35 +240,35 @@ impl WorkerPool {
     ///
     /// # Errors
     ///
-    /// The lists differ in length or there is none; a worker of the pool has died; or calls failed:
-    /// [`PoolError::Calls`] names each of them.
+    /// The lists differ in length or there is none, a worker of the pool has died, or calls failed:
+    /// [`PoolError::Calls`] lists them.
     pub fn map<F: RemoteFn<P>, P: PoolParameters>(
         &self,
         function: F,
         args: impl IntoMapArgs<P>,
     ) -> Result<Vec<F::Value>> {
-        self.whole()?;
+        self.check_not_lost()?;
         let (args, seed) = (args.__into_calls()?, self.random.next());
-        let ended = match &self.staff {
-            Staff::Workers(workers) if args.iter().any(P::__is_bound) => {
+        let ended = match &self.kind {
+            PoolKind::Session(workers) if args.iter().any(P::__is_bound) => {
                 calls::on_own_workers(function, workers, args, seed)?
             }
-            Staff::Workers(_) => calls::anywhere(function, args, seed),
-            Staff::ThisProcess => calls::in_this_process(function, args, seed),
+            PoolKind::Session(_) => calls::on_any_worker(function, args, seed),
+            PoolKind::Sequential => calls::in_this_process(function, args, seed),
         };
-        self.outcome("WorkerPool::map", ended, FailurePlace::Item)
+        self.collect_results("WorkerPool::map", ended, FailurePlace::Item)
     }
 
-    /// The workers of the pool; none if it is sequential.
+    /// The workers of the pool; empty if it is sequential.
     pub(super) fn workers(&self) -> &[ProcessId] {
-        match &self.staff {
-            Staff::Workers(workers) => workers,
-            Staff::ThisProcess => &[],
+        match &self.kind {
+            PoolKind::Session(workers) => workers,
+            PoolKind::Sequential => &[],
         }
     }
 
-    /// An error if workers have died.
-    pub(super) fn whole(&self) -> Result<()> {
+    /// Fails if workers of the pool have died.
+    pub(super) fn check_not_lost(&self) -> Result<()> {
         let lost = self.lost();
         if lost.is_empty() {
             return Ok(());
@@ -277,11 +276,11 @@ impl WorkerPool {
         Err(PoolError::WorkersLost { workers: lost.iter().copied().collect() })
     }
 
-    /// All values, or all failures.
-    pub(super) fn outcome<T>(
+    /// All values, or an error with all failures.
+    pub(super) fn collect_results<T>(
         &self,
         method: &'static str,
-        ended: Vec<Ended<T>>,
+        ended: Vec<CallResult<T>>,
         place: impl Fn(usize) -> FailurePlace,
     ) -> Result<Vec<T>> {
         let calls = ended.len();
@@ -295,12 +294,12 @@ impl WorkerPool {
         if failures.is_empty() {
             return Ok(values);
         }
-        self.note_lost(&failures);
+        self.record_lost(&failures);
         Err(PoolError::Calls { method, failures, calls })
     }
 
-    /// Remembers which workers have died, if any did.
-    fn note_lost(&self, failures: &[Failure]) {
+    /// Records which workers have died, if a failure says so.
+    fn record_lost(&self, failures: &[Failure]) {
         let has_died = |failure: &Failure| {
             failure
                 .error
@@ -310,11 +309,11 @@ impl WorkerPool {
         if !failures.iter().any(has_died) {
             return;
         }
-        let Ok(there) = workers() else {
-            return; // the session has ended, and every call says so
+        let Ok(current) = workers() else {
+            return; // the session has ended, and every call reports that
         };
-        let there: BTreeSet<ProcessId> = there.into_iter().map(|worker| worker.id).collect();
-        self.lost().extend(self.workers().iter().filter(|worker| !there.contains(worker)));
+        let current: BTreeSet<ProcessId> = current.into_iter().map(|worker| worker.id).collect();
+        self.lost().extend(self.workers().iter().filter(|worker| !current.contains(worker)));
     }
 
     fn lost(&self) -> MutexGuard<'_, BTreeSet<ProcessId>> {
@@ -324,9 +323,9 @@ impl WorkerPool {
 
 impl fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.staff {
-            Staff::Workers(workers) => f.debug_tuple("WorkerPool").field(workers).finish(),
-            Staff::ThisProcess => f.write_str("WorkerPool(sequential)"),
+        match &self.kind {
+            PoolKind::Session(workers) => f.debug_tuple("WorkerPool").field(workers).finish(),
+            PoolKind::Sequential => f.write_str("WorkerPool(sequential)"),
         }
     }
 }

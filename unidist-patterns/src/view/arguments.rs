@@ -1,4 +1,4 @@
-//! Arguments of views' calls: values, refs to them, or names that the engine knows.
+//! Arguments of a view's calls: values, refs, or names in the engine's namespace.
 
 use super::error::ViewError;
 use super::namespace;
@@ -7,7 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use unidist_core::{Dep, ObjectRef, Portable, TaskError, get};
 
-/// An argument that is the value of a name in the engine's namespace: every engine uses its own.
+/// An argument given by name: each engine uses the value of this name in its own namespace.
 ///
 /// ```
 /// use unidist::view::{Client, Distribution, Reference, Result};
@@ -27,7 +27,7 @@ pub struct Reference<T> {
 }
 
 impl<T> Reference<T> {
-    /// The value of this name.
+    /// A reference to this name.
     pub fn new(name: impl Into<String>) -> Self {
         Reference { name: name.into(), value: PhantomData }
     }
@@ -45,11 +45,11 @@ impl<T> fmt::Debug for Reference<T> {
     }
 }
 
-/// An argument on its way.
+/// An argument as it is sent.
 #[doc(hidden)]
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "A: Portable")]
-#[allow(missing_debug_implementations, reason = "seen by nobody")]
+#[allow(missing_debug_implementations, reason = "an implementation detail")]
 pub enum Sent<A> {
     Value(A),
     Named(String),
@@ -61,7 +61,7 @@ impl<A: Portable> Sent<A> {
         match self {
             Sent::Value(value) => Ok(value),
             Sent::Named(name) => namespace().and_then(|names| names.get(&name)).map_err(failed),
-            // The object is there: the call has waited for it.
+            // The object is ready: the call has waited for it.
             Sent::Object(object) => get(&object.object_ref()).map_err(TaskError::from),
         }
     }
@@ -71,12 +71,12 @@ impl<A: Portable> Sent<A> {
     }
 }
 
-/// The failure of a task in which a name cannot be used.
+/// The failure of a task that cannot use a name.
 pub(crate) fn failed(error: ViewError) -> TaskError {
     TaskError::new(unidist_core::ErrorKind::Failed, error.to_string()).with_payload(&error)
 }
 
-/// What may be passed for a parameter of type `A`: the value, owned or borrowed; a ref to it; a [`Reference`].
+/// An argument for a parameter of type `A`: a value, owned or borrowed; a ref to one; a [`Reference`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed where the function of a view takes `{A}`",
     label = "expected `{A}`, `&{A}`, `ObjectRef<{A}>` or `Reference<{A}>`"
@@ -134,18 +134,18 @@ pub trait ViewArgs: Send + 'static {
     type Wire: Wire<Args = Self>;
 }
 
-/// What may be passed for these parameters: a tuple of what may be passed for each.
+/// A tuple of arguments, one for each parameter.
 pub trait IntoViewArgs<Args: ViewArgs> {
     #[doc(hidden)]
     fn __wire(self) -> Args::Wire;
 }
 
-/// Arguments on their way.
+/// Arguments as they are sent.
 #[doc(hidden)]
 pub trait Wire: Portable {
     type Args;
     fn resolve(self) -> Result<Self::Args, TaskError>;
-    /// Whether it has a ref that the call waits for.
+    /// Whether there is a ref among them that the call waits for.
     fn has_objects(&self) -> bool;
 }
 
@@ -158,7 +158,7 @@ macro_rules! arity {
         impl<$($A: Portable),*> Wire for Call<($(Sent<$A>,)*)> {
             type Args = ($($A,)*);
 
-            #[allow(clippy::unused_unit, reason = "of no arguments")]
+            #[allow(clippy::unused_unit, reason = "for the empty tuple")]
             fn resolve(self) -> Result<Self::Args, TaskError> {
                 Ok(($(self.0.$place.resolve()?,)*))
             }
@@ -177,10 +177,10 @@ macro_rules! arity {
     };
 }
 
-/// The arguments of a call, as one.
+/// The arguments of a call, as one value.
 #[doc(hidden)]
 #[derive(Serialize, Deserialize)]
-#[allow(missing_debug_implementations, reason = "seen by nobody")]
+#[allow(missing_debug_implementations, reason = "an implementation detail")]
 pub struct Call<W>(W);
 
 arity!();

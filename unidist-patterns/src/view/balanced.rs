@@ -1,13 +1,13 @@
-//! [`LoadBalancedView`]: what is asked of it is done by one of its engines.
+//! [`LoadBalancedView`]: runs each task on one of its engines.
 
 use super::arguments::{IntoViewArgs, ViewArgs};
-use super::balancing::{Job, Lane, Scheme};
-use super::call::{self, Arguments, Context, Decoder, Options, many, one};
+use super::call::{self, Arguments, Context, Decoder, Options, decode_many, decode_one};
+use super::client_loop::{ClientLoop, Submission};
 use super::dependencies::Dependency;
 use super::engines::Targets;
 use super::error::{EngineId, Result};
-use super::hub::{Hub, Order};
-use super::result::{AsyncResult, Part, misuse};
+use super::load_balancer::{Requirements, Scheme, ViewPolicy};
+use super::result::{AsyncResult, Part, invalid_argument};
 use super::task::Placement;
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use unidist_core::{Portable, RemoteFn, TaskError};
 
-/// Engines, of which each task is given to one: which, is decided by a [`Scheme`], when one has room.
+/// A set of engines; each task runs on one of them, chosen by a [`Scheme`] among the engines that have room.
 ///
-/// An engine has at most as many tasks of load-balanced views at once as the view's high-water mark says; the others wait
-/// in the client, in order, and views take turns. What still waits there when the last handle of the client is dropped
-/// never runs.
+/// The view's high-water mark limits how many tasks of load-balanced views an engine has at once; further tasks wait in
+/// the client, in order, and views take turns. Tasks that still wait when the last handle of the client is dropped
+/// never run.
 ///
-/// Its engines and how it chooses never change; views that agree in both are equal. A flag is set on a copy:
-/// `view.retries(2).apply(..)` leaves the view as it is.
+/// The engines and the scheme of a view never change; views that agree in both are equal. A flag is set on a copy:
+/// `view.retries(2).apply(..)` leaves the view unchanged.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,8 +40,8 @@ use unidist_core::{Portable, RemoteFn, TaskError};
 /// ```
 #[derive(Clone)]
 pub struct LoadBalancedView {
-    hub: Arc<Hub>,
-    lane: Arc<Lane>,
+    client_loop: Arc<ClientLoop>,
+    policy: Arc<ViewPolicy>,
     label: Option<String>,
     block: bool,
     after: Option<Dependency>,
@@ -52,12 +52,12 @@ pub struct LoadBalancedView {
 }
 
 impl LoadBalancedView {
-    /// Of these engines; none: of all that there are and will be.
-    pub(crate) fn new(hub: Arc<Hub>, targets: Option<Vec<EngineId>>) -> Self {
-        let lane = Lane { targets, scheme: Scheme::default(), high_water_mark: 1 };
+    /// A view of these engines; `None`: of all engines, later ones included.
+    pub(crate) fn new(client_loop: Arc<ClientLoop>, targets: Option<Vec<EngineId>>) -> Self {
+        let policy = ViewPolicy { targets, scheme: Scheme::default(), high_water_mark: 1 };
         LoadBalancedView {
-            hub,
-            lane: Arc::new(lane),
+            client_loop,
+            policy: Arc::new(policy),
             label: None,
             block: false,
             after: None,
@@ -68,93 +68,94 @@ impl LoadBalancedView {
         }
     }
 
-    /// The engines that were chosen; none if all that there are and will be.
+    /// The selected engines; `None` for all engines, later ones included.
     pub fn targets(&self) -> Option<&[EngineId]> {
-        self.lane.targets.as_deref()
+        self.policy.targets.as_deref()
     }
 
-    /// How it chooses.
+    /// How it chooses an engine.
     pub fn scheme(&self) -> Scheme {
-        self.lane.scheme
+        self.policy.scheme
     }
 
-    /// How many of the tasks of load-balanced views an engine may have for it to be given one more by this view.
+    /// The most tasks of load-balanced views that an engine may have at once; 0 means no limit.
     pub fn high_water_mark(&self) -> usize {
-        self.lane.high_water_mark
+        self.policy.high_water_mark
     }
 
-    fn with_lane(&self, lane: Lane) -> Self {
-        LoadBalancedView { lane: Arc::new(lane), ..self.clone() }
+    fn with_policy(&self, policy: ViewPolicy) -> Self {
+        LoadBalancedView { policy: Arc::new(policy), ..self.clone() }
     }
 
-    /// Another view, which chooses in this way.
+    /// A view that chooses engines by this scheme.
     #[must_use]
     pub fn with_scheme(&self, scheme: Scheme) -> Self {
-        self.with_lane(Lane { scheme, targets: self.lane.targets.clone(), ..*self.lane })
+        self.with_policy(ViewPolicy { scheme, targets: self.policy.targets.clone(), ..*self.policy })
     }
 
-    /// Another view, with this high-water mark: 1 unless said otherwise, which balances best. With more, an engine need
-    /// not wait for its next task; 0 is no limit, so that nothing waits in the client.
+    /// A view with this high-water mark. The default, 1, balances best; with a higher one an engine does not wait for
+    /// its next task. 0 means no limit, so that no task waits in the client for an engine.
     #[must_use]
     pub fn with_high_water_mark(&self, high_water_mark: usize) -> Self {
-        self.with_lane(Lane { high_water_mark, targets: self.lane.targets.clone(), ..*self.lane })
+        self.with_policy(ViewPolicy { high_water_mark, targets: self.policy.targets.clone(), ..*self.policy })
     }
 
-    /// Another view, of these engines.
+    /// A view of these engines.
     ///
     /// # Errors
     ///
-    /// There is no such engine.
+    /// There is no such engine, or the selection is empty.
     pub fn with_targets(&self, targets: impl Into<Targets>) -> Result<Self> {
-        let targets = self.hub.chosen(&targets.into())?;
-        Ok(self.with_lane(Lane { targets, ..*self.lane }))
+        let targets = self.client_loop.resolve_or_all(&targets.into())?;
+        Ok(self.with_policy(ViewPolicy { targets, ..*self.policy }))
     }
 
-    /// The same view, whose tasks have this label in the history.
+    /// A copy of the view whose tasks have this label in the history.
     #[must_use]
     pub fn label(&self, label: impl Into<String>) -> Self {
         LoadBalancedView { label: Some(label.into()), ..self.clone() }
     }
 
-    /// The same view, whose methods return when their tasks have ended, or at once.
+    /// A copy of the view whose methods wait until their tasks have ended (`true`), or return at once (`false`).
     #[must_use]
     pub fn block(&self, block: bool) -> Self {
         LoadBalancedView { block, ..self.clone() }
     }
 
-    /// The same view, whose tasks start when others have ended: see [`Dependency`].
+    /// A copy of the view whose tasks start after other tasks have ended: see [`Dependency`].
     #[must_use]
     pub fn after(&self, others: impl Into<Dependency>) -> Self {
         LoadBalancedView { after: Some(others.into()), ..self.clone() }
     }
 
-    /// The same view, whose tasks run where others have run.
+    /// A copy of the view whose tasks run where other tasks ran.
     #[must_use]
     pub fn follow(&self, others: impl Into<Dependency>) -> Self {
         LoadBalancedView { follow: Some(others.into()), ..self.clone() }
     }
 
-    /// The same view, whose tasks fail with [`DependencyTimeout`](super::ViewError::DependencyTimeout) when they have
-    /// waited so long for what they depend on.
+    /// A copy of the view whose tasks fail with [`DependencyTimeout`](super::ViewError::DependencyTimeout) when they
+    /// have waited this long for their dependencies.
     #[must_use]
     pub fn timeout(&self, limit: Duration) -> Self {
         LoadBalancedView { timeout: Some(limit), ..self.clone() }
     }
 
-    /// The same view, whose tasks are tried again so often if they fail or their engine dies: on another engine, if there
-    /// is one.
+    /// A copy of the view whose tasks are retried up to `times` times if they fail or their engine dies, preferably on
+    /// another engine.
     #[must_use]
     pub fn retries(&self, times: u32) -> Self {
         LoadBalancedView { retries: times, ..self.clone() }
     }
 
-    /// The same view, whose [`map`](Self::map) puts so many items into a task; 0 counts as 1.
+    /// A copy of the view whose [`map`](Self::map) puts this many items into a task; 0 counts as 1.
     #[must_use]
     pub fn chunk_size(&self, items: usize) -> Self {
         LoadBalancedView { chunk_size: items.max(1), ..self.clone() }
     }
 
-    /// Calls a function on one of the engines; what may be passed is as for [`DirectView::apply`](super::DirectView::apply).
+    /// Calls a function on one of the engines, with arguments like those of
+    /// [`DirectView::apply`](super::DirectView::apply).
     pub fn apply<F, Args>(&self, function: F, args: impl IntoViewArgs<Args>) -> AsyncResult<F::Value>
     where
         F: RemoteFn<Args>,
@@ -162,11 +163,11 @@ impl LoadBalancedView {
     {
         let arguments = Arguments::new(self.context(), args.__wire());
         let run = move |args: Args| function.call(args);
-        let call = call::call(run, arguments, one::<F::Value>, Options::named::<F>());
-        self.submit(vec![self.order(call)], one::<F::Value>)
+        let call = call::new_call(run, arguments, decode_one::<F::Value>, Options::named::<F>());
+        self.submit(vec![self.submission(call)], decode_one::<F::Value>)
     }
 
-    /// [`apply`](Self::apply), and waits for the result.
+    /// Like [`apply`](Self::apply), and waits for the result.
     ///
     /// # Errors
     ///
@@ -179,8 +180,8 @@ impl LoadBalancedView {
         self.apply(function, args).get_one(None)
     }
 
-    /// Calls a function with each item, in tasks of [`chunk_size`](Self::chunk_size) items. The results are in the order
-    /// of the items, or, from [`iter_unordered`](AsyncResult::iter_unordered), as they come.
+    /// Calls a function for each item, in tasks of [`chunk_size`](Self::chunk_size) items. The results are in the order
+    /// of the items; [`iter_unordered`](AsyncResult::iter_unordered) gives them as they arrive.
     pub fn map<F, A>(&self, function: F, items: impl IntoIterator<Item = A>) -> AsyncResult<F::Value>
     where
         F: RemoteFn<(A,)>,
@@ -194,14 +195,14 @@ impl LoadBalancedView {
             let chunk: Vec<A> = items.by_ref().take(self.chunk_size).collect();
             (!chunk.is_empty()).then_some(chunk)
         });
-        let orders = chunks.map(|chunk| {
+        let submissions = chunks.map(|chunk| {
             let arguments = Arguments::new(self.context(), (chunk,).__wire());
-            self.order(call::call(run, arguments, many::<F::Value>, Options::named::<F>()))
+            self.submission(call::new_call(run, arguments, decode_many::<F::Value>, Options::named::<F>()))
         });
-        self.submit(orders.collect(), many::<F::Value>)
+        self.submit(submissions.collect(), decode_many::<F::Value>)
     }
 
-    /// [`map`](Self::map), and waits for the results.
+    /// Like [`map`](Self::map), and waits for the results.
     ///
     /// # Errors
     ///
@@ -214,9 +215,9 @@ impl LoadBalancedView {
         self.map(function, items).get(None)
     }
 
-    /// The results of a function for items that are taken as they are needed, an endless iterator's even: at most
-    /// `max_outstanding` have been handed in whose results were not taken yet. In order. Dropping it aborts what has not
-    /// ended.
+    /// Calls a function for each item lazily, and gives the results in order. At most `max_outstanding` tasks are
+    /// submitted whose results have not been taken, so the iterator of items may be infinite. Dropping the returned
+    /// iterator aborts the tasks that have not ended.
     ///
     /// ```
     /// use unidist::view::{Client, Result};
@@ -245,32 +246,37 @@ impl LoadBalancedView {
         F: RemoteFn<(I::Item,)>,
     {
         if max_outstanding == 0 {
-            let message = "with a max_outstanding of 0 nothing could ever be handed in".to_owned();
-            return Err(misuse("LoadBalancedView::imap", message));
+            let message = "max_outstanding must be at least 1".to_owned();
+            return Err(invalid_argument("LoadBalancedView::imap", message));
         }
         let view = self.clone();
         Ok(Imap { view, function, items: items.into_iter(), outstanding: VecDeque::new(), max_outstanding })
     }
 
     fn context(&self) -> Context {
-        Context { client: self.hub.shared.number }
+        Context { client: self.client_loop.shared.number }
     }
 
-    fn order(&self, call: Arc<dyn call::AnyCall>) -> Order {
-        let job = Job {
-            lane: self.lane.clone(),
+    fn submission(&self, call: Arc<dyn call::AnyCall>) -> Submission {
+        let job = Requirements {
+            policy: self.policy.clone(),
             after: self.after.clone(),
             follow: self.follow.clone(),
             timeout: self.timeout,
             retries: self.retries,
         };
-        Order { call, placement: Placement::Balanced(job), label: self.label.clone(), resubmission_of: None }
+        Submission {
+            call,
+            placement: Placement::Balanced(job),
+            label: self.label.clone(),
+            resubmission_of: None,
+        }
     }
 
-    fn submit<T: Portable>(&self, orders: Vec<Order>, decode: Decoder<T>) -> AsyncResult<T> {
-        let tasks = self.hub.shared.submit(orders);
+    fn submit<T: Portable>(&self, submissions: Vec<Submission>, decode: Decoder<T>) -> AsyncResult<T> {
+        let tasks = self.client_loop.shared.submit(submissions);
         let parts = tasks.into_iter().map(|task| Part { task, decode }).collect();
-        let result = AsyncResult::new(self.hub.clone(), parts, self.label.clone());
+        let result = AsyncResult::new(self.client_loop.clone(), parts, self.label.clone());
         if self.block {
             result.wait(None);
         }
@@ -278,7 +284,7 @@ impl LoadBalancedView {
     }
 }
 
-/// What [`LoadBalancedView::imap`] gives.
+/// The iterator of [`LoadBalancedView::imap`].
 pub struct Imap<F, I, T> {
     view: LoadBalancedView,
     function: F,
@@ -306,7 +312,7 @@ where
 impl<F, I, T> Drop for Imap<F, I, T> {
     fn drop(&mut self) {
         for result in &self.outstanding {
-            let _ = result.abort(); // a session that has ended has ended them
+            let _ = result.abort(); // fails only if the session has ended, and the tasks with it
         }
     }
 }
@@ -318,9 +324,9 @@ impl<F, I, T> fmt::Debug for Imap<F, I, T> {
 }
 
 impl PartialEq for LoadBalancedView {
-    /// Whether they are of the same engines and choose in the same way.
+    /// Whether both views have the same client, engines and way of choosing.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.hub, &other.hub) && self.lane == other.lane
+        Arc::ptr_eq(&self.client_loop, &other.client_loop) && self.policy == other.policy
     }
 }
 
@@ -328,7 +334,7 @@ impl Eq for LoadBalancedView {}
 
 impl fmt::Debug for LoadBalancedView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Lane { targets, scheme, high_water_mark } = &*self.lane;
+        let ViewPolicy { targets, scheme, high_water_mark } = &*self.policy;
         match targets {
             Some(targets) => write!(f, "LoadBalancedView({targets:?}, {scheme:?}, {high_water_mark})"),
             None => write!(f, "LoadBalancedView(all, {scheme:?}, {high_water_mark})"),

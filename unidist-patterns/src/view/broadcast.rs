@@ -7,8 +7,8 @@ use super::namespace::Namespace;
 use super::result::AsyncResult;
 use unidist_core::{Portable, RemoteFn};
 
-/// Some engines, by number, as a [`DirectView`]; the arguments of a call are encoded and put into the object store once,
-/// and every engine reads them there. For large arguments and many engines.
+/// A [`DirectView`] that encodes the arguments of a call once and puts them into the object store, where every engine
+/// reads them. It is for large arguments and many engines.
 ///
 /// ```
 /// use unidist::view::{Client, Result};
@@ -36,19 +36,19 @@ impl BroadcastView {
         self.view.targets()
     }
 
-    /// The same view, whose tasks have this label in the history.
+    /// A copy of the view whose tasks have this label in the history.
     #[must_use]
     pub fn label(&self, label: impl Into<String>) -> Self {
         BroadcastView { view: self.view.label(label) }
     }
 
-    /// The same view, whose methods return when their tasks have ended, or at once.
+    /// A copy of the view whose methods wait until their tasks have ended (`true`), or return at once (`false`).
     #[must_use]
     pub fn block(&self, block: bool) -> Self {
         BroadcastView { view: self.view.block(block) }
     }
 
-    /// As [`DirectView::apply`].
+    /// Like [`DirectView::apply`].
     pub fn apply<F, Args>(&self, function: F, args: impl IntoViewArgs<Args>) -> AsyncResult<F::Value>
     where
         F: RemoteFn<Args>,
@@ -57,7 +57,7 @@ impl BroadcastView {
         self.view.apply(function, args)
     }
 
-    /// As [`DirectView::apply_sync`].
+    /// Like [`DirectView::apply_sync`].
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl BroadcastView {
         self.view.apply_sync(function, args)
     }
 
-    /// As [`DirectView::execute`].
+    /// Like [`DirectView::execute`].
     pub fn execute<F, R>(&self, function: F) -> AsyncResult<R>
     where
         F: Fn(&mut Namespace) -> R + Copy + Send + Sync + 'static,
@@ -79,17 +79,17 @@ impl BroadcastView {
         self.view.execute(function)
     }
 
-    /// As [`DirectView::push`].
+    /// Like [`DirectView::push`].
     pub fn push<T: Portable + Clone>(&self, name: impl Into<String>, value: &T) -> AsyncResult<()> {
         self.view.push(name, value)
     }
 
-    /// As [`DirectView::pull`].
+    /// Like [`DirectView::pull`].
     pub fn pull<T: Portable + Clone>(&self, name: impl Into<String>) -> AsyncResult<T> {
         self.view.pull(name)
     }
 
-    /// As [`DirectView::clear`].
+    /// Like [`DirectView::clear`].
     pub fn clear(&self) -> AsyncResult<()> {
         self.view.clear()
     }

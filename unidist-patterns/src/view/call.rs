@@ -1,4 +1,4 @@
-//! A call, ready to be sent to any engine, as often as it is wanted.
+//! A call that can be sent to any engine, any number of times.
 
 use super::arguments::Wire;
 use super::namespace;
@@ -13,13 +13,13 @@ use unidist_core::{
     put_ref,
 };
 
-/// What of a task's client its engine has to know.
+/// What an engine has to know about the task's client.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Context {
     pub(crate) client: u64,
 }
 
-/// What an engine sends back: the value, and when it was made.
+/// What an engine sends back: the value, with the times when the function started and ended.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "V: Portable")]
 pub(crate) struct Stamped<V> {
@@ -28,26 +28,26 @@ pub(crate) struct Stamped<V> {
     value: V,
 }
 
-/// A value that has arrived, whatever its type: a [`Kept`].
+/// A received value of any type: a [`CachedValue`].
 pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
 
-/// A value with its times.
-pub(crate) struct Arrived {
+/// A received value with its times.
+pub(crate) struct Received {
     pub(crate) started: SystemTime,
     pub(crate) completed: SystemTime,
     pub(crate) value: AnyValue,
 }
 
-/// Reads the outcome of a call, where there is time for it.
-pub(crate) type Read = Box<dyn FnOnce() -> Result<Arrived> + Send>;
+/// Reads the outcome of a call; run on a thread that may take its time.
+pub(crate) type ReadOutcome = Box<dyn FnOnce() -> Result<Received> + Send>;
 
 /// Cancels the call.
 pub(crate) type Cancel = Arc<dyn Fn() -> Result<usize> + Send + Sync>;
 
-/// A call whose types are forgotten.
+/// A call with its types erased.
 pub(crate) trait AnyCall: Send + Sync {
-    /// Sends it to this worker. `ended` is called once, on whatever thread, when it has ended: it must do little.
-    fn send(&self, worker: ProcessId, ended: Box<dyn FnOnce(Read) + Send>) -> Cancel;
+    /// Sends it to this worker. `on_end` is called once, on any thread, when the call has ended: it must not block.
+    fn send(&self, worker: ProcessId, on_end: Box<dyn FnOnce(ReadOutcome) + Send>) -> Cancel;
 
     /// The name of its function.
     fn function(&self) -> &str;
@@ -56,19 +56,19 @@ pub(crate) trait AnyCall: Send + Sync {
     fn decoder(&self) -> &(dyn Any + Send + Sync);
 
     /// The name of the type of its results.
-    fn item(&self) -> &'static str;
+    fn result_type(&self) -> &'static str;
 }
 
-/// From a value that has arrived to the results that it has.
+/// Decodes a received value into its results.
 pub(crate) type Decoder<T> = fn(&AnyValue) -> Result<Vec<T>>;
 
-/// A value as the engine sent it, and decoded for the first one who asks.
-struct Kept<V> {
+/// A value as the engine sent it; the first reader takes the decoded copy, later readers decode again.
+struct CachedValue<V> {
     decoded: Mutex<Option<V>>,
     ready: Ready<Stamped<V>>,
 }
 
-impl<V: Portable> Kept<V> {
+impl<V: Portable> CachedValue<V> {
     fn value(&self) -> Result<V> {
         let decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).take();
         match decoded {
@@ -78,27 +78,27 @@ impl<V: Portable> Kept<V> {
     }
 }
 
-fn kept<V: Portable>(value: &AnyValue) -> Result<V> {
-    match value.downcast_ref::<Kept<V>>() {
-        Some(kept) => kept.value(),
+fn cached_value<V: Portable>(value: &AnyValue) -> Result<V> {
+    match value.downcast_ref::<CachedValue<V>>() {
+        Some(cached) => cached.value(),
         None => Err(Error::Decode {
             type_name: type_name::<V>().to_owned(),
-            message: "the task's result is of another type".to_owned(),
+            message: "the task's result has another type".to_owned(),
         }),
     }
 }
 
-/// The value is a result.
-pub(crate) fn one<T: Portable>(value: &AnyValue) -> Result<Vec<T>> {
-    kept::<T>(value).map(|value| vec![value])
+/// The value is one result.
+pub(crate) fn decode_one<T: Portable>(value: &AnyValue) -> Result<Vec<T>> {
+    cached_value::<T>(value).map(|value| vec![value])
 }
 
 /// The value is a list of results.
-pub(crate) fn many<T: Portable>(value: &AnyValue) -> Result<Vec<T>> {
-    kept::<Vec<T>>(value)
+pub(crate) fn decode_many<T: Portable>(value: &AnyValue) -> Result<Vec<T>> {
+    cached_value::<Vec<T>>(value)
 }
 
-/// How a call was asked for.
+/// Options of a call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) name: Option<String>,
@@ -106,14 +106,14 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The name of the function, and nothing else.
+    /// The function's name, and default options.
     pub(crate) fn named<F>() -> Self {
         Options { name: Some(name_of::<F>().to_owned()), priority: None }
     }
 }
 
-/// Makes a call of `run`, a function that captures nothing, with these arguments; `decoder` says what its value is.
-pub(crate) fn call<W, V, T, J>(
+/// A call of `run`, a function that captures nothing, with these arguments; `decoder` decodes its value.
+pub(crate) fn new_call<W, V, T, J>(
     run: J,
     arguments: Arc<Arguments<W>>,
     decoder: Decoder<T>,
@@ -130,23 +130,24 @@ where
     Arc::new(TypedCall { run, arguments, decoder, function, priority, value: PhantomData::<fn() -> V> })
 }
 
-/// The arguments of a call, for one engine or for many.
+/// The arguments of a call, for one engine or several.
 pub(crate) struct Arguments<W> {
     wire: Mutex<(Context, W)>,
-    /// The same, put once for all who get them.
+    /// The same arguments in the object store, put once for all engines.
     object: Option<ObjectRef<(Context, W)>>,
 }
 
 impl<W: Wire> Arguments<W> {
-    /// To be sent with each call.
+    /// Arguments that each call sends along.
     pub(crate) fn new(context: Context, wire: W) -> Arc<Self> {
         Arc::new(Arguments { wire: Mutex::new((context, wire)), object: None })
     }
 
-    /// To be put once: each call gets a ref. Where that fails, each call says why.
+    /// Arguments that are put once; each call passes a ref. If the put fails, each call sends them itself and reports
+    /// the error.
     pub(crate) fn put_once(context: Context, wire: W) -> Arc<Self> {
         let wire = (context, wire);
-        // What a call has to wait for must be among its own arguments.
+        // Refs that a call waits for must be among its own arguments.
         let object = if wire.1.has_objects() { None } else { put_ref(&wire).ok() };
         Arc::new(Arguments { wire: Mutex::new(wire), object })
     }
@@ -168,10 +169,10 @@ where
     T: Portable,
     J: Fn(W::Args) -> Result<V, TaskError> + Copy + Send + Sync + 'static,
 {
-    fn send(&self, worker: ProcessId, ended: Box<dyn FnOnce(Read) + Send>) -> Cancel {
+    fn send(&self, worker: ProcessId, on_end: Box<dyn FnOnce(ReadOutcome) + Send>) -> Cancel {
         let run = self.run;
         let stamped = move |context: Context, wire: W| -> Result<Stamped<V>, TaskError> {
-            namespace::within(context.client, || {
+            namespace::with_client(context.client, || {
                 let arguments = wire.resolve()?;
                 let started = SystemTime::now();
                 let value = run(arguments)?;
@@ -190,7 +191,7 @@ where
                 prepared.remote(&*wire)
             }
         };
-        reference.when_ready(move |ready| ended(Box::new(move || read(ready))));
+        reference.when_ready(move |ready| on_end(Box::new(move || read(ready))));
         Arc::new(move || cancel(&reference))
     }
 
@@ -202,13 +203,13 @@ where
         &self.decoder
     }
 
-    fn item(&self) -> &'static str {
+    fn result_type(&self) -> &'static str {
         type_name::<T>()
     }
 }
 
-fn read<V: Portable>(ready: Ready<Stamped<V>>) -> Result<Arrived> {
+fn read<V: Portable>(ready: Ready<Stamped<V>>) -> Result<Received> {
     let Stamped { started, completed, value } = ready.get()?;
-    let value = Arc::new(Kept { decoded: Mutex::new(Some(value)), ready });
-    Ok(Arrived { started, completed, value })
+    let value = Arc::new(CachedValue { decoded: Mutex::new(Some(value)), ready });
+    Ok(Received { started, completed, value })
 }

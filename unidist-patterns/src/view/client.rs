@@ -1,16 +1,16 @@
-//! [`Client`]: the engines, and what was asked of them.
+//! [`Client`]: the engines of a session, and the records of their tasks.
 
 use super::balanced::LoadBalancedView;
 use super::broadcast::BroadcastView;
 use super::call::Decoder;
+use super::client_loop::{ClientLoop, Submission};
 use super::direct::DirectView;
 use super::engines::Targets;
 use super::error::{EngineId, Result, ViewError};
 use super::history::History;
-use super::hub::{Hub, Order};
 use super::record::{Query, TaskId, TaskRecord};
 use super::result::{AsyncResult, Part};
-use super::task::{Gate, Placement, Task};
+use super::task::{Completions, Placement, Task};
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,20 +18,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use unidist_core::{Portable, current_call, current_worker, end_worker, session, wait_for_workers};
 
-/// How many results are kept, unless something else is said.
-const KEPT: usize = 1024;
+/// The default of [`ClientBuilder::keep_results`].
+const DEFAULT_KEEP_RESULTS: usize = 1024;
 
-/// Views of the session's engines, and a memory of what they were asked to do.
+/// Makes views of the session's engines, and keeps records of their tasks.
 ///
-/// Engines are the session's workers, by numbers that are given to them in the order in which the client first sees them.
-/// One that dies keeps its number, and the one that takes its place has the next. Clones are of the same client; two
-/// clients of one session share its workers, but neither numbers nor namespaces.
+/// Engines are the session's workers, numbered in the order in which the client first sees them. An engine that dies
+/// keeps its number, and the worker that replaces it gets the next one. Clones share one client; two clients of a
+/// session share its workers, but neither numbers nor namespaces.
 ///
-/// When the last clone, view and result of a client is dropped, what it has sent to engines runs on, and what still waits
-/// in it never runs. Its names on the engines are forgotten.
+/// When the last clone, view and result of a client is dropped, tasks that were sent to engines continue, and tasks
+/// that still wait in the client never run. The client's namespaces on the engines are deleted.
 #[derive(Clone)]
 pub struct Client {
-    hub: Arc<Hub>,
+    client_loop: Arc<ClientLoop>,
 }
 
 /// Options of a client: see [`Client::builder`].
@@ -43,31 +43,32 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Where the history is kept.
+    /// Where the history is kept: in memory by default.
     pub fn history(self, history: History) -> Self {
         ClientBuilder { history, ..self }
     }
 
-    /// Of how many of the latest tasks that have ended results and arguments are kept, for
-    /// [`get_result`](Client::get_result) and [`resubmit`](Client::resubmit): 1024 unless said otherwise. What an
-    /// [`AsyncResult`] is of is there for as long as that is.
+    /// How many ended tasks keep their results and arguments, for [`get_result`](Client::get_result) and
+    /// [`resubmit`](Client::resubmit): the latest 1024 by default. The tasks of an [`AsyncResult`] are kept as long as
+    /// it exists.
     pub fn keep_results(self, count: usize) -> Self {
         ClientBuilder { keep: count, ..self }
     }
 
-    /// The client.
+    /// Makes the client.
     ///
     /// # Errors
     ///
-    /// There is no session, this is code of a task, or the history cannot be opened.
+    /// There is no session, the caller is a task, or the history cannot be opened.
     pub fn build(self) -> Result<Client> {
         if current_call().is_some() || current_worker().is_some() {
             let message =
-                "a client was made in a task: views are for the program, in a task use `.remote`".to_owned();
+                "a view client cannot be made in a task: make it in the program, and use `.remote` in tasks"
+                    .to_owned();
             return Err(ViewError::WrongPlace { message });
         }
         session::current("view::Client::new")?;
-        Ok(Client { hub: Hub::start(self.history.open()?, self.keep)? })
+        Ok(Client { client_loop: ClientLoop::start(self.history.open()?, self.keep)? })
     }
 }
 
@@ -76,23 +77,23 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// There is no session, or this is code of a task.
+    /// There is no session, or the caller is a task.
     pub fn new() -> Result<Client> {
         Client::builder().build()
     }
 
     /// A client with options.
     pub fn builder() -> ClientBuilder {
-        ClientBuilder { history: History::default(), keep: KEPT }
+        ClientBuilder { history: History::default(), keep: DEFAULT_KEEP_RESULTS }
     }
 
-    /// The engines that there are now, in order.
+    /// The live engines, in order.
     ///
     /// # Errors
     ///
     /// The session has ended.
     pub fn ids(&self) -> Result<Vec<EngineId>> {
-        self.hub.shared.look_for_engines()
+        self.client_loop.shared.refresh_engines()
     }
 
     /// The address of each engine's host.
@@ -102,16 +103,16 @@ impl Client {
     /// The session has ended.
     pub fn hosts(&self) -> Result<BTreeMap<EngineId, String>> {
         self.ids()?;
-        let state = self.hub.shared.lock();
+        let state = self.client_loop.shared.lock();
         let alive = state.engines.iter().filter(|(_, engine)| engine.is_alive);
         Ok(alive.map(|(id, engine)| (id, engine.host.clone())).collect())
     }
 
-    /// Waits until there are so many engines.
+    /// Waits until there are `count` engines.
     ///
     /// # Errors
     ///
-    /// [`TooFewEngines`](ViewError::TooFewEngines) if there are not in time, or the session has ended.
+    /// [`TooFewEngines`](ViewError::TooFewEngines) if the time-out passes first, or the session has ended.
     pub fn wait_for_engines(&self, count: usize, timeout: Option<Duration>) -> Result<Vec<EngineId>> {
         wait_for_workers(count, timeout)?;
         let engines = self.ids()?;
@@ -121,27 +122,28 @@ impl Client {
         Ok(engines)
     }
 
-    /// A view of some engines: `0`, `-1` (the last), `..2`, `[0, 2]`, `..` (all). Which these are is decided now.
+    /// A view of some engines: `0`, `-1` (the last), `..2`, `[0, 2]`, `..` (all). The selection is made now and never
+    /// changes.
     ///
     /// # Errors
     ///
-    /// There is no such engine, or no engine was chosen.
+    /// There is no such engine, or the selection is empty.
     pub fn view(&self, targets: impl Into<Targets>) -> Result<DirectView> {
-        let targets = self.hub.resolve(&targets.into())?;
-        Ok(DirectView::new(self.hub.clone(), targets))
+        let targets = self.client_loop.resolve(&targets.into())?;
+        Ok(DirectView::new(self.client_loop.clone(), targets))
     }
 
-    /// A view that gives each task to one of these engines; for `..`, to one of all that there are at any time.
+    /// A view that sends each task to one of these engines; for `..`, to one of all live engines, later ones included.
     ///
     /// # Errors
     ///
-    /// There is no such engine, or no engine was chosen.
+    /// There is no such engine, or the selection is empty.
     pub fn load_balanced_view(&self, targets: impl Into<Targets>) -> Result<LoadBalancedView> {
-        let targets = self.hub.chosen(&targets.into())?;
-        Ok(LoadBalancedView::new(self.hub.clone(), targets))
+        let targets = self.client_loop.resolve_or_all(&targets.into())?;
+        Ok(LoadBalancedView::new(self.client_loop.clone(), targets))
     }
 
-    /// A view of some engines that sends arguments once for all.
+    /// A view of some engines that sends arguments once for all engines.
     ///
     /// # Errors
     ///
@@ -154,60 +156,60 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`UnknownTask`](ViewError::UnknownTask) if there is none or it is kept no more,
-    /// [`WrongType`](ViewError::WrongType) if its results are no `T`s.
+    /// [`UnknownTask`](ViewError::UnknownTask) if the client has no such task or no longer keeps it,
+    /// [`WrongType`](ViewError::WrongType) if its results are not of type `T`.
     pub fn get_result<T: Portable>(&self, id: TaskId) -> Result<AsyncResult<T>> {
         let part = part(self.task(id)?)?;
         let label = part.task.record().label;
-        Ok(AsyncResult::new(self.hub.clone(), vec![part], label))
+        Ok(AsyncResult::new(self.client_loop.clone(), vec![part], label))
     }
 
     /// The tasks that have not ended.
     pub fn outstanding(&self) -> Vec<TaskId> {
-        let state = self.hub.shared.lock();
+        let state = self.client_loop.shared.lock();
         let mut ids: Vec<_> =
             state.tasks.values().filter(|task| !task.has_ended()).map(|task| task.id).collect();
         ids.sort_unstable();
         ids
     }
 
-    /// Waits until all tasks have ended that have not now, or the time is over; whether they have.
+    /// Waits until all current tasks have ended or the time-out has passed. Returns whether they have ended.
     pub fn wait_all(&self, timeout: Option<Duration>) -> bool {
-        let tasks: Vec<_> = self.hub.shared.lock().tasks.values().cloned().collect();
-        Gate::of(&tasks).wait(tasks.len(), timeout) == tasks.len()
+        let tasks: Vec<_> = self.client_loop.shared.lock().tasks.values().cloned().collect();
+        Completions::of(&tasks).wait(tasks.len(), timeout) == tasks.len()
     }
 
-    /// Waits until these tasks have ended, or the time is over; whether they have.
+    /// Waits until these tasks have ended or the time-out has passed. Returns whether they have ended.
     ///
     /// # Errors
     ///
     /// There is no such task.
     pub fn wait(&self, ids: impl IntoIterator<Item = TaskId>, timeout: Option<Duration>) -> Result<bool> {
         let tasks = self.known(ids)?;
-        Ok(Gate::of(&tasks).wait(tasks.len(), timeout) == tasks.len())
+        Ok(Completions::of(&tasks).wait(tasks.len(), timeout) == tasks.len())
     }
 
-    /// Aborts these tasks: see [`AsyncResult::abort`].
+    /// Aborts these tasks and returns how many had not ended: see [`AsyncResult::abort`].
     ///
     /// # Errors
     ///
     /// There is no such task, or the session has ended.
     pub fn abort(&self, ids: impl IntoIterator<Item = TaskId>) -> Result<usize> {
         let tasks = self.known(ids)?;
-        self.hub.shared.abort(&tasks)
+        self.client_loop.shared.abort(&tasks)
     }
 
-    /// Takes all names away from some engines; it overtakes whatever waits there.
+    /// Removes all names from the namespaces of some engines, ahead of calls that wait there.
     ///
     /// # Errors
     ///
-    /// There is no such engine, or it died.
+    /// There is no such engine, or it has died.
     pub fn clear(&self, targets: impl Into<Targets>) -> Result<()> {
         self.view(targets)?.clear().get(None).map(drop)
     }
 
-    /// Ends some engines, each when it has ended what it runs; no others take their places. To end all (`..`) is to end the
-    /// session; the last one cannot be ended alone.
+    /// Stops some engines, each after its running task; they are not replaced. Stopping all (`..`) closes the session;
+    /// the last engine cannot be stopped alone.
     ///
     /// # Errors
     ///
@@ -215,18 +217,18 @@ impl Client {
     pub fn shutdown(&self, targets: impl Into<Targets>) -> Result<()> {
         self.ids()?;
         let targets = targets.into();
-        if targets.are_all() {
+        if targets.is_all() {
             return Ok(session::close()?);
         }
-        let mut targets = self.hub.shared.lock().engines.resolve(&targets)?;
+        let mut targets = self.client_loop.shared.lock().engines.resolve(&targets)?;
         targets.sort_unstable();
         targets.dedup();
         for target in targets {
             let worker = {
-                let mut state = self.hub.shared.lock();
+                let mut state = self.client_loop.shared.lock();
                 let worker = state.engines.get_mut(target).map(|engine| {
-                    engine.is_alive = false; // it is given nothing more
-                    engine.is_disturbed = true; // what it has not begun goes elsewhere
+                    engine.is_alive = false; // it gets no more tasks
+                    engine.has_aborted_task = true; // what it has not submitted_at goes elsewhere
                     engine.worker
                 });
                 state.expected = state.expected.saturating_sub(1);
@@ -239,9 +241,9 @@ impl Client {
         self.ids().map(drop)
     }
 
-    /// How much each engine has to do, and how much waits in the client.
+    /// The load of each engine, and the number of tasks that wait in the client.
     pub fn queue_status(&self) -> QueueStatus {
-        let state = self.hub.shared.lock();
+        let state = self.client_loop.shared.lock();
         let of = |engine: &super::engines::Engine| EngineStatus {
             queue: engine.queue,
             tasks: engine.tasks,
@@ -258,7 +260,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`UnknownTask`](ViewError::UnknownTask) for one that is not in the history.
+    /// [`UnknownTask`](ViewError::UnknownTask) for a task that is not in the history.
     pub fn result_status(&self, ids: impl IntoIterator<Item = TaskId>) -> Result<ResultStatus> {
         let ids: Vec<_> = ids.into_iter().collect();
         let found: BTreeMap<TaskId, TaskRecord> = self
@@ -275,47 +277,47 @@ impl Client {
         Ok(status)
     }
 
-    /// What the history knows.
+    /// The records in the history that match the query.
     ///
     /// # Errors
     ///
     /// The history cannot be read.
     pub fn db_query(&self, query: &Query) -> Result<Vec<TaskRecord>> {
-        self.hub.shared.history().query(query)
+        self.client_loop.shared.history().query(query)
     }
 
-    /// Runs tasks again, with the same arguments, as tasks of their own: one of a direct view on its engine, others
-    /// wherever there is room.
+    /// Runs tasks again with the same arguments, as new tasks: a task of a direct view on its engine, a task of a
+    /// load-balanced view on any of the view's engines.
     ///
     /// # Errors
     ///
-    /// As for [`get_result`](Client::get_result); then none is run.
+    /// Those of [`get_result`](Client::get_result); then no task runs.
     pub fn resubmit<T: Portable>(&self, ids: impl IntoIterator<Item = TaskId>) -> Result<AsyncResult<T>> {
         let parts = self.known(ids)?.into_iter().map(part::<T>).collect::<Result<Vec<_>>>()?;
-        let orders = parts.iter().map(|part| {
+        let submissions = parts.iter().map(|part| {
             let task = &part.task;
             let placement = match &task.placement {
                 Placement::Engine(engine) => Placement::Engine(*engine),
-                // What it depended on has ended, one way or the other.
+                // Its dependencies have ended already.
                 Placement::Balanced(job) => {
-                    let job = super::balancing::Job { after: None, follow: None, ..job.clone() };
+                    let job = super::load_balancer::Requirements { after: None, follow: None, ..job.clone() };
                     Placement::Balanced(job)
                 }
             };
-            Order {
+            Submission {
                 call: task.call.clone(),
                 placement,
                 label: task.record().label,
                 resubmission_of: Some(task.id),
             }
         });
-        let tasks = self.hub.shared.submit(orders.collect());
+        let tasks = self.client_loop.shared.submit(submissions.collect());
         let parts = tasks.into_iter().zip(parts).map(|(task, part)| Part { task, ..part });
-        Ok(AsyncResult::new(self.hub.clone(), parts.collect(), None))
+        Ok(AsyncResult::new(self.client_loop.clone(), parts.collect(), None))
     }
 
-    /// Forgets tasks that have ended, whatever program they were of: their records, results and arguments. How many
-    /// records there were.
+    /// Deletes the records, results and arguments of ended tasks, those of other programs included. Returns how many
+    /// records were deleted.
     ///
     /// # Errors
     ///
@@ -323,12 +325,12 @@ impl Client {
     pub fn purge_results(&self, query: &Query) -> Result<usize> {
         let found = self.db_query(&query.clone().ended(true))?;
         let ids: Vec<TaskId> = found.into_iter().map(|record| record.id).collect();
-        self.hub.shared.forget(&ids);
-        self.hub.shared.history().forget(&ids)
+        self.client_loop.shared.forget(&ids);
+        self.client_loop.shared.history().remove(&ids)
     }
 
     fn task(&self, id: TaskId) -> Result<Arc<Task>> {
-        let task = self.hub.shared.lock().tasks.get(&id).cloned();
+        let task = self.client_loop.shared.lock().tasks.get(&id).cloned();
         task.ok_or(ViewError::UnknownTask { task: id })
     }
 
@@ -337,17 +339,17 @@ impl Client {
     }
 }
 
-impl Hub {
-    /// The engines that are meant, as of now.
+impl ClientLoop {
+    /// The engines that `targets` selects now.
     pub(crate) fn resolve(&self, targets: &Targets) -> Result<Vec<EngineId>> {
-        self.shared.look_for_engines()?;
+        self.shared.refresh_engines()?;
         self.shared.lock().engines.resolve(targets)
     }
 
-    /// The same; none if all.
-    pub(crate) fn chosen(&self, targets: &Targets) -> Result<Option<Vec<EngineId>>> {
+    /// The same; `None` for all engines, later ones included.
+    pub(crate) fn resolve_or_all(&self, targets: &Targets) -> Result<Option<Vec<EngineId>>> {
         let found = self.resolve(targets)?;
-        Ok((!targets.are_all()).then_some(found))
+        Ok((!targets.is_all()).then_some(found))
     }
 }
 
@@ -357,7 +359,7 @@ fn part<T: Portable>(task: Arc<Task>) -> Result<Part<T>> {
         None => Err(ViewError::WrongType {
             what: format!("a result of task {}", task.id),
             asked: type_name::<T>().to_owned(),
-            found: task.call.item().to_owned(),
+            found: task.call.result_type().to_owned(),
         }),
     }
 }
@@ -365,7 +367,7 @@ fn part<T: Portable>(task: Arc<Task>) -> Result<Part<T>> {
 impl PartialEq for Client {
     /// Whether they are clones.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.hub, &other.hub)
+        Arc::ptr_eq(&self.client_loop, &other.client_loop)
     }
 }
 
@@ -373,38 +375,43 @@ impl Eq for Client {}
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({:016x}, {} tasks outstanding)", self.hub.shared.number, self.outstanding().len())
+        write!(
+            f,
+            "Client({:016x}, {} tasks outstanding)",
+            self.client_loop.shared.number,
+            self.outstanding().len()
+        )
     }
 }
 
-/// What [`Client::queue_status`] gives.
+/// The result of [`Client::queue_status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueStatus {
-    /// Each engine that there is.
+    /// The live engines.
     pub engines: BTreeMap<EngineId, EngineStatus>,
-    /// Tasks of load-balanced views that wait in the client, for others or for an engine.
+    /// The number of tasks of load-balanced views that wait in the client, for other tasks or for an engine.
     pub unassigned: usize,
 }
 
-/// How much an engine has to do for a client.
+/// The load that a client puts on an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineStatus {
-    /// Tasks of direct views that it has and has not ended.
+    /// The number of unfinished tasks of direct views.
     pub queue: usize,
-    /// The same of load-balanced views.
+    /// The number of unfinished tasks of load-balanced views.
     pub tasks: usize,
-    /// Tasks that it has ended.
+    /// The number of tasks that have ended on it.
     pub completed: u64,
 }
 
-/// What [`Client::result_status`] gives.
+/// The result of [`Client::result_status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResultStatus {
-    /// Those that have ended.
+    /// The tasks that have ended.
     pub completed: Vec<TaskId>,
-    /// Those that have not.
+    /// The tasks that have not.
     pub pending: Vec<TaskId>,
 }

@@ -1,4 +1,4 @@
-//! What a task waits for, and which engines will do.
+//! Dependencies between tasks of load-balanced views, and checks of engines.
 
 use super::error::{EngineId, Unmet};
 use super::record::TaskId;
@@ -6,10 +6,10 @@ use super::result::AsyncResult;
 use std::collections::HashMap;
 use unidist_core::{ErrorKind, RemoteFn, TaskError};
 
-/// Other tasks that a task of a load-balanced view depends on: in time
-/// ([`after`](super::LoadBalancedView::after)), or in place ([`follow`](super::LoadBalancedView::follow)).
+/// Tasks that a task of a load-balanced view depends on: it starts after them
+/// ([`after`](super::LoadBalancedView::after)), or runs where they ran ([`follow`](super::LoadBalancedView::follow)).
 ///
-/// A result, or a ref to one, becomes a dependency on the success of all its tasks.
+/// A reference to an [`AsyncResult`] converts into a dependency on the success of all its tasks.
 ///
 /// ```
 /// use unidist::view::{Client, Dependency, Result};
@@ -33,23 +33,23 @@ pub struct Dependency {
 }
 
 impl Dependency {
-    /// On the success of all of these.
+    /// A dependency on the success of all these tasks.
     pub fn all(ids: impl IntoIterator<Item = TaskId>) -> Self {
         Dependency { ids: ids.into_iter().collect(), all: true, success: true, failure: false }
     }
 
-    /// On the success of one of these.
+    /// A dependency on the success of at least one of these tasks.
     pub fn any(ids: impl IntoIterator<Item = TaskId>) -> Self {
         Dependency { all: false, ..Dependency::all(ids) }
     }
 
-    /// The same, on their failure.
+    /// The same dependency, on failure instead of success.
     #[must_use]
     pub fn on_failure(self) -> Self {
         Dependency { success: false, failure: true, ..self }
     }
 
-    /// The same, on their end, whether they succeed or fail.
+    /// The same dependency, met by success and by failure.
     #[must_use]
     pub fn whatever_happens(self) -> Self {
         Dependency { success: true, failure: true, ..self }
@@ -59,26 +59,26 @@ impl Dependency {
         &self.ids
     }
 
-    fn accepts(&self, end: End) -> bool {
+    fn accepts(&self, end: TaskEnd) -> bool {
         if end.succeeded { self.success } else { self.failure }
     }
 
-    /// As a dependency in time.
-    pub(crate) fn in_time(&self, ends: &HashMap<TaskId, End>) -> Verdict {
-        let (fine, wrong) = self.counted(ends);
+    /// Evaluates it as an `after` dependency.
+    pub(crate) fn check_after(&self, ends: &HashMap<TaskId, TaskEnd>) -> Verdict {
+        let (fine, wrong) = self.count(ends);
         let of = self.ids.len();
         match self.all {
-            true if wrong > 0 => Verdict::Never(self.explained(wrong)),
+            true if wrong > 0 => Verdict::Impossible(self.describe(wrong)),
             true if fine == of => Verdict::Met(None),
             false if fine > 0 || of == 0 => Verdict::Met(None),
-            false if wrong == of => Verdict::Never(self.explained(wrong)),
-            _ => Verdict::NotYet,
+            false if wrong == of => Verdict::Impossible(self.describe(wrong)),
+            _ => Verdict::Pending,
         }
     }
 
-    /// As a dependency in place: where the task may run.
-    pub(crate) fn in_place(&self, ends: &HashMap<TaskId, End>) -> Verdict {
-        let (fine, wrong) = self.counted(ends);
+    /// Evaluates it as a `follow` dependency: where the task may run.
+    pub(crate) fn check_follow(&self, ends: &HashMap<TaskId, TaskEnd>) -> Verdict {
+        let (fine, wrong) = self.count(ends);
         let of = self.ids.len();
         if of == 0 {
             return Verdict::Met(None);
@@ -88,19 +88,21 @@ impl Dependency {
         engines.sort_unstable();
         engines.dedup();
         match self.all {
-            true if wrong > 0 => Verdict::Never(self.explained(wrong)),
-            true if fine < of => Verdict::NotYet,
-            true if engines.len() > 1 => {
-                Verdict::Never(format!("what it follows ran on different engines, {engines:?}"))
+            true if wrong > 0 => Verdict::Impossible(self.describe(wrong)),
+            true if fine < of => Verdict::Pending,
+            true if engines.len() > 1 => Verdict::Impossible(format!(
+                "the tasks that it follows ran on different engines, {engines:?}"
+            )),
+            false if engines.is_empty() && fine + wrong < of => Verdict::Pending,
+            _ if engines.is_empty() => {
+                Verdict::Impossible("the tasks that it follows ran on no engine".to_owned())
             }
-            false if engines.is_empty() && fine + wrong < of => Verdict::NotYet,
-            _ if engines.is_empty() => Verdict::Never("what it follows ran on no engine".to_owned()),
             _ => Verdict::Met(Some(engines)),
         }
     }
 
-    /// How many have ended as wanted, and how many otherwise.
-    fn counted(&self, ends: &HashMap<TaskId, End>) -> (usize, usize) {
+    /// How many tasks ended as required, and how many did not.
+    fn count(&self, ends: &HashMap<TaskId, TaskEnd>) -> (usize, usize) {
         let ended = self.ids.iter().filter_map(|id| ends.get(id));
         ended.fold(
             (0, 0),
@@ -110,7 +112,7 @@ impl Dependency {
         )
     }
 
-    fn explained(&self, wrong: usize) -> String {
+    fn describe(&self, wrong: usize) -> String {
         let how = if self.success { "failed" } else { "succeeded" };
         format!("{wrong} of the {} tasks that it depends on {how}", self.ids.len())
     }
@@ -124,34 +126,34 @@ impl<T> From<&AsyncResult<T>> for Dependency {
 
 /// How a task ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct End {
+pub(crate) struct TaskEnd {
     pub(crate) succeeded: bool,
     pub(crate) engine: Option<EngineId>,
 }
 
-/// Whether a dependency is met.
+/// The state of a dependency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    NotYet,
-    /// It is; the engines that will do, if not all.
+    Pending,
+    /// Met; the task may run on these engines, or on any (`None`).
     Met(Option<Vec<EngineId>>),
-    /// It never will be: why.
-    Never(String),
+    /// Can never be met, for this reason.
+    Impossible(String),
 }
 
-/// A function with a check that is made on the engine first: see [`depend`].
+/// A function with a check of the engine: see [`depend`].
 #[derive(Clone, Copy, Debug)]
 pub struct Depend<C, F> {
     check: C,
     function: F,
 }
 
-/// Has a function run only on engines for which the check says yes.
+/// Makes a function run only on engines that pass the check.
 ///
-/// The check is evaluated on the engine, before the function. Where it says no, a load-balanced view gives the task to
-/// another engine, never twice to the same, and fails with
-/// [`ImpossibleDependency`](super::ViewError::ImpossibleDependency) when none is left. A function that finds out on its
-/// own that the engine will not do returns [`Unmet`] as its error, if it is [`fallible`](unidist_core::fallible).
+/// The check runs on the engine, before the function. If it returns `false`, a load-balanced view sends the task to
+/// another engine, never twice to the same one, and fails it with
+/// [`ImpossibleDependency`](super::ViewError::ImpossibleDependency) when no engine is left. A
+/// [`fallible`](unidist_core::fallible) function can reject its engine itself: it returns [`Unmet`] as its error.
 ///
 /// ```
 /// use unidist::view::{self, Client, Result, depend};
@@ -196,36 +198,36 @@ mod tests {
         TaskId { client: 1, number }
     }
 
-    fn ends(ends: &[(u64, bool, EngineId)]) -> HashMap<TaskId, End> {
+    fn ends(ends: &[(u64, bool, EngineId)]) -> HashMap<TaskId, TaskEnd> {
         let ends = ends.iter();
-        ends.map(|&(n, succeeded, engine)| (id(n), End { succeeded, engine: Some(engine) })).collect()
+        ends.map(|&(n, succeeded, engine)| (id(n), TaskEnd { succeeded, engine: Some(engine) })).collect()
     }
 
     #[test]
-    fn in_time() {
+    fn after_is_met_by_the_required_ends() {
         let both = [id(1), id(2)];
         let (all, any) = (Dependency::all(both), Dependency::any(both));
-        let is_never = |verdict| matches!(verdict, Verdict::Never(_));
-        assert_eq!(all.in_time(&ends(&[(1, true, 0)])), Verdict::NotYet);
-        assert_eq!(all.in_time(&ends(&[(1, true, 0), (2, true, 1)])), Verdict::Met(None));
-        assert!(is_never(all.in_time(&ends(&[(1, false, 0)]))));
-        assert_eq!(any.in_time(&ends(&[(1, false, 0)])), Verdict::NotYet);
-        assert_eq!(any.in_time(&ends(&[(1, false, 0), (2, true, 0)])), Verdict::Met(None));
-        assert!(is_never(any.in_time(&ends(&[(1, false, 0), (2, false, 0)]))));
-        assert!(is_never(all.clone().on_failure().in_time(&ends(&[(1, true, 0)]))));
+        let is_impossible = |verdict| matches!(verdict, Verdict::Impossible(_));
+        assert_eq!(all.check_after(&ends(&[(1, true, 0)])), Verdict::Pending);
+        assert_eq!(all.check_after(&ends(&[(1, true, 0), (2, true, 1)])), Verdict::Met(None));
+        assert!(is_impossible(all.check_after(&ends(&[(1, false, 0)]))));
+        assert_eq!(any.check_after(&ends(&[(1, false, 0)])), Verdict::Pending);
+        assert_eq!(any.check_after(&ends(&[(1, false, 0), (2, true, 0)])), Verdict::Met(None));
+        assert!(is_impossible(any.check_after(&ends(&[(1, false, 0), (2, false, 0)]))));
+        assert!(is_impossible(all.clone().on_failure().check_after(&ends(&[(1, true, 0)]))));
         let both_ended = ends(&[(1, true, 0), (2, false, 0)]);
-        assert_eq!(all.whatever_happens().in_time(&both_ended), Verdict::Met(None));
-        assert_eq!(any.on_failure().in_time(&both_ended), Verdict::Met(None));
+        assert_eq!(all.whatever_happens().check_after(&both_ended), Verdict::Met(None));
+        assert_eq!(any.on_failure().check_after(&both_ended), Verdict::Met(None));
     }
 
     #[test]
-    fn in_place() {
+    fn follow_needs_a_common_engine() {
         let both = [id(1), id(2)];
         let (all, any) = (Dependency::all(both), Dependency::any(both));
-        assert_eq!(all.in_place(&ends(&[(1, true, 0)])), Verdict::NotYet);
-        assert_eq!(all.in_place(&ends(&[(1, true, 3), (2, true, 3)])), Verdict::Met(Some(vec![3])));
-        assert!(matches!(all.in_place(&ends(&[(1, true, 3), (2, true, 4)])), Verdict::Never(_)));
-        assert_eq!(any.in_place(&ends(&[(1, true, 3)])), Verdict::Met(Some(vec![3])));
-        assert!(matches!(any.in_place(&ends(&[(1, false, 3), (2, false, 4)])), Verdict::Never(_)));
+        assert_eq!(all.check_follow(&ends(&[(1, true, 0)])), Verdict::Pending);
+        assert_eq!(all.check_follow(&ends(&[(1, true, 3), (2, true, 3)])), Verdict::Met(Some(vec![3])));
+        assert!(matches!(all.check_follow(&ends(&[(1, true, 3), (2, true, 4)])), Verdict::Impossible(_)));
+        assert_eq!(any.check_follow(&ends(&[(1, true, 3)])), Verdict::Met(Some(vec![3])));
+        assert!(matches!(any.check_follow(&ends(&[(1, false, 3), (2, false, 4)])), Verdict::Impossible(_)));
     }
 }

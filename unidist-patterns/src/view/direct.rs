@@ -1,10 +1,10 @@
-//! [`DirectView`]: what is asked of it is done by each of its engines.
+//! [`DirectView`]: runs each call on all of its engines.
 
 use super::arguments::{IntoViewArgs, ViewArgs, failed};
-use super::call::{self, Arguments, Context, Options, many, one};
+use super::call::{self, Arguments, Context, Options, decode_many, decode_one};
+use super::client_loop::{ClientLoop, Submission};
 use super::engines::Targets;
 use super::error::{EngineId, Result};
-use super::hub::{Hub, Order};
 use super::namespace::{self, Namespace};
 use super::result::{AsyncResult, Part};
 use super::scatter::Distribution;
@@ -13,11 +13,11 @@ use std::fmt;
 use std::sync::Arc;
 use unidist_core::{Portable, RemoteFn, TaskError};
 
-/// Some engines, by number: a call is made on each of them.
+/// A fixed list of engines; each call runs on all of them.
 ///
-/// Its engines never change: one that has died fails its calls with [`EngineDied`](super::ViewError::EngineDied). Views of
-/// the same engines are equal, whatever flags they have. A flag is set on a copy: `view.label("x").apply(..)` leaves the
-/// view as it is.
+/// The engines never change: calls to one that has died fail with [`EngineDied`](super::ViewError::EngineDied). Views
+/// of the same engines are equal, regardless of their flags. A flag is set on a copy: `view.label("x").apply(..)`
+/// leaves the view unchanged.
 ///
 /// Calls on an engine run one after the other, in the order in which they were made.
 ///
@@ -37,17 +37,17 @@ use unidist_core::{Portable, RemoteFn, TaskError};
 /// ```
 #[derive(Clone)]
 pub struct DirectView {
-    hub: Arc<Hub>,
+    client_loop: Arc<ClientLoop>,
     targets: Arc<[EngineId]>,
     label: Option<String>,
     block: bool,
-    /// Whether arguments are put once, for all.
+    /// Whether arguments are put once for all engines.
     broadcast: bool,
 }
 
 impl DirectView {
-    pub(crate) fn new(hub: Arc<Hub>, targets: Vec<EngineId>) -> Self {
-        DirectView { hub, targets: targets.into(), label: None, block: false, broadcast: false }
+    pub(crate) fn new(client_loop: Arc<ClientLoop>, targets: Vec<EngineId>) -> Self {
+        DirectView { client_loop, targets: targets.into(), label: None, block: false, broadcast: false }
     }
 
     pub(crate) fn broadcasting(self) -> Self {
@@ -59,36 +59,36 @@ impl DirectView {
         &self.targets
     }
 
-    /// How many engines it has; at least one.
+    /// The number of engines, at least one.
     #[allow(clippy::len_without_is_empty, reason = "there is no empty view")]
     pub fn len(&self) -> usize {
         self.targets.len()
     }
 
-    /// Another view, of these engines, with the flags of this one.
+    /// A view of these engines with the same flags.
     ///
     /// # Errors
     ///
-    /// There is no such engine, or no engine was chosen.
+    /// There is no such engine, or the selection is empty.
     pub fn with_targets(&self, targets: impl Into<Targets>) -> Result<Self> {
-        let targets = self.hub.resolve(&targets.into())?;
+        let targets = self.client_loop.resolve(&targets.into())?;
         Ok(DirectView { targets: targets.into(), ..self.clone() })
     }
 
-    /// The same view, whose tasks have this label in the history.
+    /// A copy of the view whose tasks have this label in the history.
     #[must_use]
     pub fn label(&self, label: impl Into<String>) -> Self {
         DirectView { label: Some(label.into()), ..self.clone() }
     }
 
-    /// The same view, whose methods return when their tasks have ended, or at once.
+    /// A copy of the view whose methods wait until their tasks have ended (`true`), or return at once (`false`).
     #[must_use]
     pub fn block(&self, block: bool) -> Self {
         DirectView { block, ..self.clone() }
     }
 
-    /// Calls a function on each engine, with the same arguments: a tuple of values, refs, or
-    /// [references](super::Reference) to names that each engine knows. One result an engine, in the order of the engines.
+    /// Calls a function on each engine with the same arguments: a tuple of values, refs, or
+    /// [references](super::Reference) to names in each engine's namespace. Gives one result per engine, in their order.
     pub fn apply<F, Args>(&self, function: F, args: impl IntoViewArgs<Args>) -> AsyncResult<F::Value>
     where
         F: RemoteFn<Args>,
@@ -98,7 +98,7 @@ impl DirectView {
         self.on_all(move |args: Args| function.call(args), args, options)
     }
 
-    /// [`apply`](Self::apply), and waits for the results.
+    /// Like [`apply`](Self::apply), and waits for the results.
     ///
     /// # Errors
     ///
@@ -111,8 +111,8 @@ impl DirectView {
         self.apply(function, args).get(None)
     }
 
-    /// Calls a function with each item: the engines have a block of items each. The results are in the order of the
-    /// items; an engine's come together.
+    /// Calls a function for each item; each engine gets a contiguous block of items. The results are in the order of
+    /// the items, and those of an engine arrive together.
     pub fn map<F, A>(&self, function: F, items: impl IntoIterator<Item = A>) -> AsyncResult<F::Value>
     where
         F: RemoteFn<(A,)>,
@@ -123,15 +123,15 @@ impl DirectView {
         };
         let blocks = Distribution::Block.split(items, self.len()).into_iter();
         let blocks = self.targets.iter().zip(blocks).filter(|(_, block)| !block.is_empty());
-        let orders = blocks.map(|(engine, block)| {
+        let submissions = blocks.map(|(engine, block)| {
             let options = Options::named::<F>();
             let arguments = Arguments::new(self.context(), (block,).__wire());
-            self.order(*engine, call::call(run, arguments, many::<F::Value>, options))
+            self.submission(*engine, call::new_call(run, arguments, decode_many::<F::Value>, options))
         });
-        self.submit(orders.collect(), many::<F::Value>)
+        self.submit(submissions.collect(), decode_many::<F::Value>)
     }
 
-    /// [`map`](Self::map), and waits for the results.
+    /// Like [`map`](Self::map), and waits for the results.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl DirectView {
         self.map(function, items).get(None)
     }
 
-    /// Calls a function with each engine's namespace.
+    /// Calls a function on each engine with the engine's namespace.
     ///
     /// ```
     /// use unidist::view::{Client, Namespace, Result};
@@ -174,12 +174,12 @@ impl DirectView {
         self.on_all(run, (), Options::named::<F>())
     }
 
-    /// Gives a value a name on each engine.
+    /// Binds a name to a value on each engine.
     pub fn push<T: Portable + Clone>(&self, name: impl Into<String>, value: &T) -> AsyncResult<()> {
         self.update([(name, value.clone())])
     }
 
-    /// Gives several values their names on each engine.
+    /// Binds several names to values on each engine.
     pub fn update<T, N>(&self, values: impl IntoIterator<Item = (N, T)>) -> AsyncResult<()>
     where
         T: Portable + Clone,
@@ -189,7 +189,7 @@ impl DirectView {
         self.on_all(set_names::<T>, (values,), internal("push"))
     }
 
-    /// The value that a name has on each engine.
+    /// The value of a name on each engine.
     pub fn pull<T: Portable + Clone>(&self, name: impl Into<String>) -> AsyncResult<T> {
         let run = |(name,): (String,)| {
             namespace::namespace().and_then(|names| names.get::<T>(&name)).map_err(failed)
@@ -197,7 +197,7 @@ impl DirectView {
         self.on_all(run, (name.into(),), internal("pull"))
     }
 
-    /// [`push`](Self::push), and waits until all have it.
+    /// Like [`push`](Self::push), and waits until all engines have it.
     ///
     /// # Errors
     ///
@@ -206,16 +206,16 @@ impl DirectView {
         self.push(name, value).get(None).map(drop)
     }
 
-    /// [`pull`](Self::pull), and waits for the values.
+    /// Like [`pull`](Self::pull), and waits for the values.
     ///
     /// # Errors
     ///
-    /// Those of [`AsyncResult::get`]; an engine does not have the name, or its value is of another type.
+    /// Those of [`AsyncResult::get`]; an engine does not have the name, or its value has another type.
     pub fn get<T: Portable + Clone>(&self, name: impl Into<String>) -> Result<Vec<T>> {
         self.pull(name).get(None)
     }
 
-    /// Spreads a list over the engines: each has its part, a `Vec<T>`, under this name.
+    /// Distributes a list over the engines: each gets a part, a `Vec<T>` with this name.
     pub fn scatter<T: Portable + Clone>(
         &self,
         name: impl Into<String>,
@@ -224,15 +224,18 @@ impl DirectView {
     ) -> AsyncResult<()> {
         let name = name.into();
         let parts = distribution.split(items.iter().cloned(), self.len());
-        let orders = self.targets.iter().zip(parts).map(|(engine, part)| {
+        let submissions = self.targets.iter().zip(parts).map(|(engine, part)| {
             let values = vec![(name.clone(), part)];
             let arguments = Arguments::new(self.context(), (values,).__wire());
-            self.order(*engine, call::call(set_names::<Vec<T>>, arguments, one::<()>, internal("scatter")))
+            self.submission(
+                *engine,
+                call::new_call(set_names::<Vec<T>>, arguments, decode_one::<()>, internal("scatter")),
+            )
         });
-        self.submit(orders.collect(), one::<()>)
+        self.submit(submissions.collect(), decode_one::<()>)
     }
 
-    /// Collects what has been [scattered](Self::scatter) in the same way, into one list.
+    /// Collects the parts of a list that was [scattered](Self::scatter) with the same distribution.
     pub fn gather<T: Portable + Clone>(
         &self,
         name: impl Into<String>,
@@ -243,17 +246,20 @@ impl DirectView {
             namespace::namespace().and_then(|names| names.get::<Vec<T>>(&name)).map_err(failed)
         };
         let arguments = Arguments::new(self.context(), (name,).__wire());
-        let orders = self.targets.iter().map(|engine| {
-            self.order(*engine, call::call(run, arguments.clone(), many::<T>, internal("gather")))
+        let submissions = self.targets.iter().map(|engine| {
+            self.submission(
+                *engine,
+                call::new_call(run, arguments.clone(), decode_many::<T>, internal("gather")),
+            )
         });
-        let gathered = self.submit(orders.collect(), many::<T>);
+        let gathered = self.submit(submissions.collect(), decode_many::<T>);
         match distribution {
             Distribution::Block => gathered,
-            Distribution::RoundRobin => gathered.dealt(),
+            Distribution::RoundRobin => gathered.round_robin(),
         }
     }
 
-    /// Takes all names away from the engines. It overtakes whatever waits there.
+    /// Removes all names from the engines' namespaces, ahead of calls that wait there.
     pub fn clear(&self) -> AsyncResult<()> {
         let run = |()| -> Result<(), TaskError> {
             namespace::namespace().map_err(failed)?.clear();
@@ -263,7 +269,7 @@ impl DirectView {
         self.on_all(run, (), options)
     }
 
-    /// The same call on every engine.
+    /// Submits the same call for every engine.
     fn on_all<Args, V, J>(&self, run: J, args: impl IntoViewArgs<Args>, options: Options) -> AsyncResult<V>
     where
         Args: ViewArgs,
@@ -275,24 +281,24 @@ impl DirectView {
             true => Arguments::put_once(self.context(), wire),
             false => Arguments::new(self.context(), wire),
         };
-        let call = call::call(run, arguments, one::<V>, options);
-        let orders = self.targets.iter().map(|engine| self.order(*engine, call.clone()));
-        self.submit(orders.collect(), one::<V>)
+        let call = call::new_call(run, arguments, decode_one::<V>, options);
+        let submissions = self.targets.iter().map(|engine| self.submission(*engine, call.clone()));
+        self.submit(submissions.collect(), decode_one::<V>)
     }
 
     fn context(&self) -> Context {
-        Context { client: self.hub.shared.number }
+        Context { client: self.client_loop.shared.number }
     }
 
-    fn order(&self, engine: EngineId, call: Arc<dyn call::AnyCall>) -> Order {
+    fn submission(&self, engine: EngineId, call: Arc<dyn call::AnyCall>) -> Submission {
         let placement = Placement::Engine(engine);
-        Order { call, placement, label: self.label.clone(), resubmission_of: None }
+        Submission { call, placement, label: self.label.clone(), resubmission_of: None }
     }
 
-    fn submit<T: Portable>(&self, orders: Vec<Order>, decode: call::Decoder<T>) -> AsyncResult<T> {
-        let tasks = self.hub.shared.submit(orders);
+    fn submit<T: Portable>(&self, submissions: Vec<Submission>, decode: call::Decoder<T>) -> AsyncResult<T> {
+        let tasks = self.client_loop.shared.submit(submissions);
         let parts = tasks.into_iter().map(|task| Part { task, decode }).collect();
-        let result = AsyncResult::new(self.hub.clone(), parts, self.label.clone());
+        let result = AsyncResult::new(self.client_loop.clone(), parts, self.label.clone());
         if self.block {
             result.wait(None);
         }
@@ -311,9 +317,9 @@ fn internal(name: &str) -> Options {
 }
 
 impl PartialEq for DirectView {
-    /// Whether they are of the same engines.
+    /// Whether both views have the same client and engines.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.hub, &other.hub) && self.targets == other.targets
+        Arc::ptr_eq(&self.client_loop, &other.client_loop) && self.targets == other.targets
     }
 }
 

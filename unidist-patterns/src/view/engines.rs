@@ -1,27 +1,27 @@
-//! The engines of a client: the session's workers, by small numbers.
+//! The engines of a client: the session's workers, numbered from 0.
 
 use super::error::{EngineId, Result, ViewError};
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 use unidist_core::{ProcessId, WorkerInfo};
 
-/// A worker that a client has seen.
+/// A worker that the client knows.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     pub(crate) worker: ProcessId,
     pub(crate) host: String,
     pub(crate) is_alive: bool,
-    /// Tasks of direct views that it has.
+    /// The number of tasks of direct views that it has.
     pub(crate) queue: usize,
-    /// Tasks of load-balanced views that it has.
+    /// The number of tasks of load-balanced views that it has.
     pub(crate) tasks: usize,
-    /// Tasks that it has ended.
+    /// The number of tasks that have ended on it.
     pub(crate) completed: u64,
-    /// When it was last given a balanced task, counted in such tasks.
+    /// The sequence number of its last balanced task.
     pub(crate) last_used: u64,
-    /// Whether a task that it had was aborted, and none has ended since: it may have to die for that.
-    pub(crate) is_disturbed: bool,
-    /// Whether it was given anything at all, so that it may have a namespace.
-    pub(crate) is_touched: bool,
+    /// Whether one of its tasks was aborted and none has completed since: the worker may be killed for it.
+    pub(crate) has_aborted_task: bool,
+    /// Whether it was given any task, so that it may have a namespace.
+    pub(crate) was_used: bool,
 }
 
 impl Engine {
@@ -30,15 +30,15 @@ impl Engine {
     }
 }
 
-/// Every worker that was ever seen, by its number.
+/// All workers that the client has seen; the index is the engine's number.
 #[derive(Debug, Default)]
 pub(crate) struct Engines {
     all: Vec<Engine>,
 }
 
 impl Engines {
-    /// Takes note of the workers that there are now.
-    pub(crate) fn see(&mut self, workers: &[WorkerInfo]) {
+    /// Updates the list from the session's current workers.
+    pub(crate) fn update(&mut self, workers: &[WorkerInfo]) {
         for engine in &mut self.all {
             engine.is_alive = workers.iter().any(|worker| worker.id == engine.worker);
         }
@@ -52,14 +52,14 @@ impl Engines {
                     tasks: 0,
                     completed: 0,
                     last_used: 0,
-                    is_disturbed: false,
-                    is_touched: false,
+                    has_aborted_task: false,
+                    was_used: false,
                 });
             }
         }
     }
 
-    /// The numbers of those that are alive, in order.
+    /// The numbers of the live engines, in order.
     pub(crate) fn ids(&self) -> Vec<EngineId> {
         (0..self.all.len()).filter(|id| self.all[*id].is_alive).collect()
     }
@@ -72,12 +72,12 @@ impl Engines {
         self.all.iter().enumerate()
     }
 
-    /// The engines that are meant.
+    /// The numbers of the engines that `targets` selects.
     pub(crate) fn resolve(&self, targets: &Targets) -> Result<Vec<EngineId>> {
         let ids = self.ids();
         let chosen = match &targets.0 {
-            Choice::Some(chosen) => {
-                let of = |id: &i64| {
+            Choice::List(chosen) => {
+                let find = |id: &i64| {
                     let found = match usize::try_from(*id) {
                         Ok(id) => ids.contains(&id).then_some(id),
                         Err(_) => {
@@ -86,43 +86,45 @@ impl Engines {
                     };
                     found.ok_or_else(|| ViewError::UnknownEngine { engine: *id, engines: ids.clone() })
                 };
-                chosen.iter().map(of).collect::<Result<_>>()?
+                chosen.iter().map(find).collect::<Result<_>>()?
             }
-            Choice::Slice(from, to) => {
-                let place = |end: i64| match usize::try_from(end) {
-                    Ok(place) => place.min(ids.len()),
+            Choice::Slice { start, end } => {
+                let position = |end: i64| match usize::try_from(end) {
+                    Ok(position) => position.min(ids.len()),
                     Err(_) => {
                         ids.len().saturating_sub(usize::try_from(end.unsigned_abs()).unwrap_or(usize::MAX))
                     }
                 };
-                let (from, to) = (place(*from), to.map_or(ids.len(), place));
-                ids.get(from..to).unwrap_or_default().to_vec()
+                let (start, end) = (position(*start), end.map_or(ids.len(), position));
+                ids.get(start..end).unwrap_or_default().to_vec()
             }
         };
         if chosen.is_empty() { Err(ViewError::NoEngines) } else { Ok(chosen) }
     }
 }
 
-/// Which engines are meant: a number (from the end if it is negative), a list of numbers, or a range of the places in
-/// [`ids`](super::Client::ids), which is cut where there are no more.
+/// A selection of engines: a number (negative counts from the end), a list of numbers, or a range of positions in
+/// [`ids`](super::Client::ids), clipped to its length.
 ///
-/// A number that no engine has is an error; so is a choice of none.
+/// A number that no engine has is an error, and so is an empty selection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets(Choice);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Choice {
-    Some(Vec<i64>),
-    Slice(i64, Option<i64>),
+    /// Engines by number.
+    List(Vec<i64>),
+    /// Positions among the live engines.
+    Slice { start: i64, end: Option<i64> },
 }
 
 impl Targets {
-    pub(crate) fn are_all(&self) -> bool {
-        self.0 == Choice::Slice(0, None)
+    pub(crate) fn is_all(&self) -> bool {
+        self.0 == Choice::Slice { start: 0, end: None }
     }
 }
 
-/// The number of an engine, or of a place counted from the end.
+/// An integer that selects an engine or a position; negative numbers count from the end.
 pub trait EngineNumber: Copy {
     #[doc(hidden)]
     fn __number(self) -> i64;
@@ -133,14 +135,14 @@ macro_rules! numbers {
         $(
             impl EngineNumber for $N {
                 fn __number(self) -> i64 {
-                    // No engine has a number so large that it does not fit.
+                    // A number beyond i64 is no engine's.
                     i64::try_from(self).unwrap_or(i64::MAX)
                 }
             }
 
             impl From<$N> for Targets {
                 fn from(engine: $N) -> Self {
-                    Targets(Choice::Some(vec![engine.__number()]))
+                    Targets(Choice::List(vec![engine.__number()]))
                 }
             }
         )*
@@ -150,48 +152,48 @@ numbers!(i32, i64, usize);
 
 impl From<RangeFull> for Targets {
     fn from(_: RangeFull) -> Self {
-        Targets(Choice::Slice(0, None))
+        Targets(Choice::Slice { start: 0, end: None })
     }
 }
 
 impl<N: EngineNumber> From<Range<N>> for Targets {
     fn from(range: Range<N>) -> Self {
-        Targets(Choice::Slice(range.start.__number(), Some(range.end.__number())))
+        Targets(Choice::Slice { start: range.start.__number(), end: Some(range.end.__number()) })
     }
 }
 
 impl<N: EngineNumber> From<RangeFrom<N>> for Targets {
     fn from(range: RangeFrom<N>) -> Self {
-        Targets(Choice::Slice(range.start.__number(), None))
+        Targets(Choice::Slice { start: range.start.__number(), end: None })
     }
 }
 
 impl<N: EngineNumber> From<RangeTo<N>> for Targets {
     fn from(range: RangeTo<N>) -> Self {
-        Targets(Choice::Slice(0, Some(range.end.__number())))
+        Targets(Choice::Slice { start: 0, end: Some(range.end.__number()) })
     }
 }
 
-/// The place after `last`; after the last of all if that is counted from the end.
+/// The exclusive end of a range that includes `last`; `None` if `last` is the last position.
 fn after(last: i64) -> Option<i64> {
     if last == -1 { None } else { Some(last.saturating_add(1)) }
 }
 
 impl<N: EngineNumber> From<RangeInclusive<N>> for Targets {
     fn from(range: RangeInclusive<N>) -> Self {
-        Targets(Choice::Slice(range.start().__number(), after(range.end().__number())))
+        Targets(Choice::Slice { start: range.start().__number(), end: after(range.end().__number()) })
     }
 }
 
 impl<N: EngineNumber> From<RangeToInclusive<N>> for Targets {
     fn from(range: RangeToInclusive<N>) -> Self {
-        Targets(Choice::Slice(0, after(range.end.__number())))
+        Targets(Choice::Slice { start: 0, end: after(range.end.__number()) })
     }
 }
 
 impl<N: EngineNumber> From<&[N]> for Targets {
     fn from(engines: &[N]) -> Self {
-        Targets(Choice::Some(engines.iter().map(|engine| engine.__number()).collect()))
+        Targets(Choice::List(engines.iter().map(|engine| engine.__number()).collect()))
     }
 }
 
@@ -222,22 +224,22 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_kept_and_not_given_twice() {
+    fn engine_numbers_are_never_reused() {
         let mut engines = Engines::default();
-        engines.see(&workers([4, 5, 6]));
+        engines.update(&workers([4, 5, 6]));
         assert_eq!(engines.ids(), [0, 1, 2]);
-        engines.see(&workers([4, 6]));
+        engines.update(&workers([4, 6]));
         assert_eq!(engines.ids(), [0, 2]);
-        engines.see(&workers([4, 6, 9]));
+        engines.update(&workers([4, 6, 9]));
         assert_eq!(engines.ids(), [0, 2, 3]);
         assert_eq!(engines.get_mut(3).unwrap().worker, ProcessId::new(9).unwrap());
     }
 
     #[test]
-    fn targets_as_in_python() {
+    fn targets_select_like_python_slices() {
         let mut engines = Engines::default();
-        engines.see(&workers(1..=5));
-        engines.see(&workers([1, 3, 4, 5])); // engine 1 is gone
+        engines.update(&workers(1..=5));
+        engines.update(&workers([1, 3, 4, 5])); // engine 1 is gone
         let resolve = |targets: Targets| engines.resolve(&targets);
         assert_eq!(resolve(0.into()), Ok(vec![0]));
         assert_eq!(resolve((-1).into()), Ok(vec![4]));

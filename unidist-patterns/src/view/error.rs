@@ -1,4 +1,4 @@
-//! What views fail with.
+//! The errors of views.
 
 use super::record::TaskId;
 use serde::{Deserialize, Serialize};
@@ -6,30 +6,30 @@ use std::fmt;
 use std::time::Duration;
 use unidist_core::{Error, ErrorKind, TaskError};
 
-/// The number of an engine, in order of its first sight in the client.
+/// The number of an engine: engines are numbered in the order in which the client first sees them.
 pub type EngineId = usize;
 
-/// The result of what views do.
+/// The result of a view's operations.
 pub type Result<T, E = ViewError> = std::result::Result<T, E>;
 
 /// Why a view, a client or one of its tasks failed. It can be sent, and becomes an [`Error`] with `?`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ViewError {
-    /// The function failed, or its call could not be made.
+    /// The function failed, or its call could not be sent.
     Remote {
-        /// The engine that it was on, if it was given to one.
+        /// The engine of the call, if it was sent.
         engine: Option<EngineId>,
-        /// What happened.
+        /// The error.
         error: Error,
     },
     /// Several tasks failed.
     Composite(CompositeError),
-    /// The engine ended before the task had.
+    /// The engine died before the task had ended.
     EngineDied {
         /// The engine.
         engine: EngineId,
-        /// What is known about its end.
+        /// How it died, as far as that is known.
         cause: Box<TaskError>,
     },
     /// The task was aborted.
@@ -37,105 +37,105 @@ pub enum ViewError {
         /// The task.
         task: TaskId,
     },
-    /// What the task waits for has ended in a way that can never satisfy it, or no engine is left that would do.
+    /// The dependencies of the task have ended in a way that can never satisfy it, or no suitable engine is left.
     ImpossibleDependency {
         /// The task.
         task: TaskId,
-        /// What can never be.
+        /// Why it can never run.
         why: String,
     },
-    /// The task is to wait for one that its client never made.
+    /// The task depends on a task that its client never made.
     InvalidDependency {
         /// The task.
         task: TaskId,
-        /// What it was to wait for.
+        /// The unknown task.
         dependency: TaskId,
     },
-    /// What the task waits for had not ended in time.
+    /// The dependencies of the task had not ended within its time-out.
     DependencyTimeout {
         /// The task.
         task: TaskId,
         /// How long it waited.
         timeout: Duration,
     },
-    /// The check of a [`depend`](super::depend)ent function was not met, on a view that balances nothing.
+    /// The check of a function with [`depend`](super::depend) rejected the engine of a direct view.
     UnmetDependency {
-        /// The engine whose check said no.
+        /// The rejected engine.
         engine: EngineId,
     },
-    /// The results were not there in time. They may be asked for again.
+    /// The results were not ready in time. Waiting again is possible.
     TimedOut {
-        /// What was called.
+        /// The method.
         call: String,
         /// How long it waited.
         timeout: Duration,
         /// How many of its tasks had ended.
         ended: usize,
-        /// How many there are.
+        /// How many tasks there are.
         of: usize,
     },
-    /// There is no engine of this number now.
+    /// There is no live engine with this number.
     UnknownEngine {
-        /// What was asked for.
+        /// The number.
         engine: i64,
-        /// The engines that there are.
+        /// The live engines.
         engines: Vec<EngineId>,
     },
-    /// No engine was chosen.
+    /// The selection of engines is empty.
     NoEngines,
-    /// There were not enough engines in time.
+    /// There were not enough engines before the time-out.
     TooFewEngines {
-        /// How many were wanted.
+        /// How many were awaited.
         wanted: usize,
-        /// Those that there are.
+        /// The live engines.
         engines: Vec<EngineId>,
     },
-    /// The client has no task of this id, or keeps its result no more.
+    /// The client has no task with this id, or no longer keeps its result.
     UnknownTask {
         /// The id.
         task: TaskId,
     },
-    /// The results of a task are of another type.
+    /// The results of a task, or a value in a namespace, have another type.
     WrongType {
-        /// What is of that type: a task, or a name of an engine's namespace.
+        /// What has the type: a result of a task, or a value in an engine's namespace.
         what: String,
-        /// The type asked for.
+        /// The requested type.
         asked: String,
-        /// The type that it has.
+        /// The actual type.
         found: String,
     },
-    /// An engine's namespace has nothing of this name.
+    /// An engine's namespace has no such name.
     UnknownName {
         /// The name.
         name: String,
-        /// The names that there are.
+        /// The existing names.
         names: Vec<String>,
     },
-    /// The value of this name cannot be copied or is being changed.
+    /// The value of this name cannot be cloned, or is in use.
     NotAvailable {
         /// The name.
         name: String,
         /// Why not.
         why: String,
     },
-    /// The code does not run in a task of a view, or a client was made in a task.
+    /// A function for tasks of views was called elsewhere, or a client was made in a task.
     WrongPlace {
-        /// What was called, and where it belongs.
+        /// What was called, and where it can be called.
         message: String,
     },
     /// The history cannot be read or written.
     History {
-        /// Where it is kept.
+        /// The path of the file.
         place: String,
         /// What happened.
         message: String,
     },
-    /// The session failed.
+    /// An error of the session.
     Session(Error),
 }
 
 impl ViewError {
-    /// The failure of a call that was on this engine.
+    /// The failure of a call on this engine.
     pub(crate) fn of_call(error: Error, task: TaskId, engine: EngineId) -> Self {
         let Some(failure) = error.as_task() else {
             return ViewError::Remote { engine: Some(engine), error };
@@ -152,12 +152,12 @@ impl ViewError {
         }
     }
 
-    /// Whether the engine was dead before the call had started on it.
+    /// Whether the engine died before the call started on it.
     pub(crate) fn is_before_the_call(&self) -> bool {
         matches!(self, ViewError::EngineDied { cause, .. } if cause.kind == ErrorKind::WorkerGone)
     }
 
-    /// The engine that the error is of, if it is one engine's.
+    /// The engine on which the error occurred, if it concerns one engine.
     pub fn engine(&self) -> Option<EngineId> {
         match self {
             ViewError::EngineDied { engine, .. } | ViewError::UnmetDependency { engine } => Some(*engine),
@@ -166,7 +166,7 @@ impl ViewError {
         }
     }
 
-    /// The error that the function itself returned, where it is an `E` that could be sent.
+    /// The error that the function returned, if it is an `E` that could be sent.
     pub fn downcast<E: serde::de::DeserializeOwned>(&self) -> Option<E> {
         match self {
             ViewError::Remote { error, .. } | ViewError::Session(error) => error.downcast(),
@@ -178,7 +178,7 @@ impl ViewError {
 /// The errors of several tasks of one result.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompositeError {
-    /// Each failed task's engine, if it had been given to one, with its error.
+    /// The engine (`None` if the task was never sent) and the error of each failed task.
     pub errors: Vec<(Option<EngineId>, ViewError)>,
     /// How many tasks there were.
     pub of: usize,
@@ -191,7 +191,7 @@ impl fmt::Display for CompositeError {
             match engine {
                 Some(engine) if error.engine().is_none() => write!(f, "\n  engine {engine}: {error}")?,
                 Some(_) => write!(f, "\n  {error}")?, // it names the engine
-                None => write!(f, "\n  on no engine: {error}")?,
+                None => write!(f, "\n  not sent to an engine: {error}")?,
             }
         }
         Ok(())
@@ -211,46 +211,55 @@ impl fmt::Display for ViewError {
             ViewError::Remote { engine: None, error } | ViewError::Session(error) => error.fmt(f),
             ViewError::Composite(errors) => errors.fmt(f),
             ViewError::EngineDied { engine, cause } => {
-                write!(f, "engine {engine} died, and its task with it: {cause}")
+                write!(f, "engine {engine} died while it had the task: {cause}")
             }
             ViewError::Aborted { task } => write!(f, "task {task} was aborted"),
             ViewError::ImpossibleDependency { task, why } => write!(f, "task {task} can never run: {why}"),
             ViewError::InvalidDependency { task, dependency } => write!(
                 f,
-                "task {task} is to wait for {dependency}, which is no task of this client: give it results of the \
-                 same client"
+                "task {task} depends on {dependency}, which is not a task of this client: use results of the same \
+                 client as dependencies"
             ),
             ViewError::DependencyTimeout { task, timeout } => {
-                write!(f, "task {task} was not run: what it waits for had not ended within {timeout:?}")
+                write!(f, "task {task} did not run: its dependencies had not ended within {timeout:?}")
             }
             ViewError::UnmetDependency { engine } => write!(
                 f,
-                "engine {engine} does not have what the function needs; a load-balanced view would try another"
+                "engine {engine} failed the check of the function: use a load-balanced view, which tries other engines"
             ),
             ViewError::TimedOut { call, timeout, ended, of } => {
-                write!(f, "`{call}`: {ended} of {of} tasks had ended within {timeout:?}; the rest goes on")
+                write!(
+                    f,
+                    "`{call}`: {ended} of {of} tasks had ended within {timeout:?}: the others continue; wait again, or abort \
+                     them"
+                )
             }
             ViewError::UnknownEngine { engine, engines } => {
-                write!(f, "there is no engine {engine}; there are {engines:?}")
+                write!(f, "there is no engine {engine}: the engines are {engines:?}")
             }
-            ViewError::NoEngines => f.write_str("no engine was chosen, or none is left"),
+            ViewError::NoEngines => f.write_str("the selection of engines is empty, or no engine is left"),
             ViewError::TooFewEngines { wanted, engines } => {
-                write!(f, "{wanted} engines were waited for, and there are {engines:?}: see `UNIDIST_CPUS`")
+                write!(
+                    f,
+                    "there are not {wanted} engines, only {engines:?}: the number of workers is set by `UNIDIST_CPUS`"
+                )
             }
             ViewError::UnknownTask { task } => write!(
                 f,
-                "{task} is no task of this client, or its result is kept no more: it was purged, or many have ended \
-                 since (`ClientBuilder::keep_results`)"
+                "{task} is not a task of this client, or its result is no longer kept: it was purged, or too many \
+                 tasks have ended since (see `ClientBuilder::keep_results`)"
             ),
             ViewError::WrongType { what, asked, found } => {
-                write!(f, "{what} is a `{found}`, but was asked for as a `{asked}`")
+                write!(f, "{what} is a `{found}`, not a `{asked}`")
             }
             ViewError::UnknownName { name, names } => {
-                write!(f, "this engine has nothing of the name `{name}`; it has {names:?}")
+                write!(f, "this engine's namespace has no `{name}`: it has {names:?}")
             }
-            ViewError::NotAvailable { name, why } => write!(f, "the value of `{name}` cannot be had: {why}"),
+            ViewError::NotAvailable { name, why } => {
+                write!(f, "the value of `{name}` is not available: {why}")
+            }
             ViewError::WrongPlace { message } => f.write_str(message),
-            ViewError::History { place, message } => write!(f, "the history in {place}: {message}"),
+            ViewError::History { place, message } => write!(f, "the history in {place} failed: {message}"),
         }
     }
 }
@@ -289,8 +298,8 @@ impl From<Error> for ViewError {
 }
 
 impl From<ViewError> for Error {
-    /// The same failure for functions that return the crate's own errors; what is not a call's becomes one of kind
-    /// [`Failed`](ErrorKind::Failed), from which [`downcast`](Error::downcast) brings it back.
+    /// Converts into the crate's own error. A failure that is not a call's has the kind [`Failed`](ErrorKind::Failed),
+    /// and [`downcast`](Error::downcast) restores it.
     fn from(error: ViewError) -> Self {
         let kind = match error {
             ViewError::Remote { error, .. } | ViewError::Session(error) => return error,
@@ -305,14 +314,13 @@ impl From<ViewError> for Error {
     }
 }
 
-/// What a function returns as its error where the engine does not have what it needs: see
-/// [`depend`](super::depend).
+/// The error with which a function rejects its engine: see [`depend`](super::depend).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unmet;
 
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this engine does not have what the function needs")
+        f.write_str("this engine failed the check of the function")
     }
 }
 

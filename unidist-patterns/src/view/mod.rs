@@ -1,12 +1,12 @@
 //! A client, its engines, and views of them, as in ipyparallel.
 //!
-//! - A [`Client`] knows the session's workers as *engines*, by small numbers, and remembers what they were asked to do.
-//! - A [`DirectView`] is of some engines: what it is asked for, each of them does. A [`BroadcastView`] is the same, and
-//!   sends arguments once.
-//! - A [`LoadBalancedView`] gives each task to one engine, chosen by a [`Scheme`], when what it depends on is there
+//! - A [`Client`] numbers the session's workers as *engines*, and keeps records of their tasks.
+//! - A [`DirectView`] runs each call on all of its engines. A [`BroadcastView`] does the same, and sends arguments
+//!   once.
+//! - A [`LoadBalancedView`] runs each task on one engine, chosen by a [`Scheme`], when the task's dependencies are met
 //!   ([`Dependency`], [`depend`]).
-//! - All give an [`AsyncResult`] at once.
-//! - Each engine has a [`Namespace`]: values by name, which stay there from call to call.
+//! - All of them return an [`AsyncResult`] at once.
+//! - Each engine has a [`Namespace`]: values by name, which persist from call to call.
 //!
 //! ```
 //! use unidist::view::{Client, Distribution, Reference, Result};
@@ -30,20 +30,20 @@
 //! # }
 //! ```
 //!
-//! Whatever fails is a [`ViewError`], which `?` turns into the crate's own error where that is wanted.
+//! All failures are a [`ViewError`]; `?` converts it into the crate's own error.
 
 mod arguments;
 mod balanced;
-mod balancing;
 mod broadcast;
 mod call;
 mod client;
+mod client_loop;
 mod dependencies;
 mod direct;
 mod engines;
 mod error;
 mod history;
-mod hub;
+mod load_balancer;
 mod namespace;
 mod record;
 mod result;
@@ -52,7 +52,6 @@ mod task;
 
 pub use arguments::{IntoViewArg, IntoViewArgs, Reference, ViewArgs};
 pub use balanced::{Imap, LoadBalancedView};
-pub use balancing::Scheme;
 pub use broadcast::BroadcastView;
 pub use client::{Client, ClientBuilder, EngineStatus, QueueStatus, ResultStatus};
 pub use dependencies::{Depend, Dependency, depend};
@@ -60,6 +59,7 @@ pub use direct::DirectView;
 pub use engines::{EngineNumber, Targets};
 pub use error::{CompositeError, EngineId, Result, Unmet, ViewError};
 pub use history::History;
+pub use load_balancer::Scheme;
 pub use namespace::{Namespace, namespace};
 pub use record::{Query, TaskId, TaskRecord, TaskStatus};
 pub use result::{AsyncResult, Results};

@@ -1,8 +1,8 @@
-//! The names that an engine knows.
+//! An engine's namespace: values by name.
 //!
-//! All namespaces of a process are in one table, the only state of this module that outlives a call: an engine is a
-//! process, or, with the sequential backend, a name in the program's own process. A namespace belongs to a client, and is
-//! gone when that is.
+//! All namespaces of a process are in one table, the only state of this module that outlives a call. An engine is a
+//! process or, with the sequential backend, a name in the program's own process. A namespace belongs to a client, and
+//! is deleted with it.
 
 use super::error::{Result, ViewError};
 use std::any::{Any, type_name};
@@ -14,7 +14,7 @@ use unidist_core::{ProcessId, current_worker};
 
 type Names = BTreeMap<String, Entry>;
 
-/// Of each client, by its number, and worker.
+/// By the client's number and the worker.
 static NAMESPACES: LazyLock<Mutex<HashMap<(u64, ProcessId), Namespace>>> = LazyLock::new(Mutex::default);
 
 thread_local! {
@@ -22,20 +22,19 @@ thread_local! {
     static CLIENT: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Clones a value of the type that it is for.
+/// Clones a value of one certain type.
 type CopyValue = fn(&dyn Any) -> Option<Box<dyn Any + Send>>;
 
 struct Entry {
-    /// None while it is being changed.
+    /// `None` while it is borrowed.
     value: Option<Box<dyn Any + Send>>,
     type_name: &'static str,
     copy: Option<CopyValue>,
 }
 
-/// The names that one engine knows in one client, and their values, which may be of any type. Clones are of the same
-/// namespace.
+/// The names that one client has bound on one engine, with values of any type. Clones share the namespace.
 ///
-/// A function that runs on an engine has it from [`namespace`], or as the parameter of
+/// A function that runs on an engine gets it from [`namespace`], or as the parameter of
 /// [`execute`](super::DirectView::execute).
 #[derive(Clone, Default)]
 pub struct Namespace {
@@ -43,7 +42,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Gives a value a name; what had that name before is dropped.
+    /// Binds a name to a value; the previous value is dropped.
     pub fn set<T: Clone + Send + 'static>(&self, name: impl Into<String>, value: T) {
         let copy = |value: &dyn Any| -> Option<Box<dyn Any + Send>> {
             Some(Box::new(value.downcast_ref::<T>()?.clone()))
@@ -51,7 +50,7 @@ impl Namespace {
         self.insert(name.into(), value, Some(copy));
     }
 
-    /// The same for a value that cannot be cloned: it can be [used](Namespace::with), not read.
+    /// Binds a name to a value that cannot be cloned: it can be [used in place](Namespace::with), not read.
     pub fn set_unique<T: Send + 'static>(&self, name: impl Into<String>, value: T) {
         self.insert(name.into(), value, None);
     }
@@ -59,15 +58,15 @@ impl Namespace {
     fn insert<T: Send + 'static>(&self, name: String, value: T, copy: Option<CopyValue>) {
         let entry = Entry { value: Some(Box::new(value)), type_name: type_name::<T>(), copy };
         let before = self.lock().insert(name, entry);
-        drop(before); // not under the lock: it may have code of its own
+        drop(before); // outside of the lock, since `drop` may run user code
     }
 
     /// A clone of the value of this name.
     ///
     /// # Errors
     ///
-    /// There is no such name, its value is of another type, it was set as unique, or it is being used by
-    /// [`with`](Namespace::with) at this moment.
+    /// There is no such name, its value has another type, it was set as unique, or it is in use by
+    /// [`with`](Namespace::with).
     pub fn get<T: Send + 'static>(&self, name: &str) -> Result<T> {
         let names = self.lock();
         let entry = names.get(name).ok_or_else(|| unknown(&names, name))?;
@@ -75,7 +74,8 @@ impl Namespace {
         let value = entry.value.as_deref().ok_or_else(|| in_use(name))?;
         let copy = entry.copy.ok_or_else(|| ViewError::NotAvailable {
             name: name.to_owned(),
-            why: "it was set as unique and cannot be copied; use it with `Namespace::with`".to_owned(),
+            why: "it was set with `set_unique` and cannot be cloned: use it with `Namespace::with`"
+                .to_owned(),
         })?;
         match copy(value).and_then(|copy| (copy as Box<dyn Any>).downcast::<T>().ok()) {
             Some(copy) => Ok(*copy),
@@ -83,11 +83,12 @@ impl Namespace {
         }
     }
 
-    /// Calls a function with the value of this name, which it may change. Others do not see it meanwhile.
+    /// Calls a function with the value of this name, which it may change. The value is not accessible to others
+    /// meanwhile.
     ///
     /// # Errors
     ///
-    /// There is no such name, its value is of another type, or it is being used already.
+    /// There is no such name, its value has another type, or it is in use already.
     pub fn with<T: Send + 'static, R>(&self, name: &str, change: impl FnOnce(&mut T) -> R) -> Result<R> {
         let value = {
             let mut names = self.lock();
@@ -97,26 +98,26 @@ impl Namespace {
             check_type::<T>(name, entry)?;
             entry.value.take().ok_or_else(|| in_use(name))?
         };
-        let mut lent = Lent { namespace: self, name, value: Some(value) };
-        match lent.value.as_deref_mut().and_then(|value| value.downcast_mut::<T>()) {
+        let mut borrowed = BorrowedValue { namespace: self, name, value: Some(value) };
+        match borrowed.value.as_deref_mut().and_then(|value| value.downcast_mut::<T>()) {
             Some(value) => Ok(change(value)),
             None => Err(in_use(name)),
         }
     }
 
-    /// Takes a name away; whether it was there.
+    /// Removes a name. Returns whether it existed.
     pub fn remove(&self, name: &str) -> bool {
         let before = self.lock().remove(name);
         before.is_some()
     }
 
-    /// Takes all names away.
+    /// Removes all names.
     pub fn clear(&self) {
         let before = std::mem::take(&mut *self.lock());
         drop(before);
     }
 
-    /// Whether it has this name.
+    /// Whether the name exists.
     pub fn contains(&self, name: &str) -> bool {
         self.lock().contains_key(name)
     }
@@ -137,14 +138,14 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// A value that is being used, which comes back however that ends.
-struct Lent<'a> {
+/// A value in use; its drop puts the value back.
+struct BorrowedValue<'a> {
     namespace: &'a Namespace,
     name: &'a str,
     value: Option<Box<dyn Any + Send>>,
 }
 
-impl Drop for Lent<'_> {
+impl Drop for BorrowedValue<'_> {
     fn drop(&mut self) {
         let mut names = self.namespace.lock();
         if let Some(entry) = names.get_mut(self.name)
@@ -152,7 +153,7 @@ impl Drop for Lent<'_> {
         {
             entry.value = self.value.take();
         }
-        drop(names); // a value whose name was taken away meanwhile is dropped after this
+        drop(names); // if the name was removed meanwhile, the value is dropped after this, outside of the lock
     }
 }
 
@@ -177,10 +178,10 @@ fn unknown(names: &Names, name: &str) -> ViewError {
 }
 
 fn in_use(name: &str) -> ViewError {
-    ViewError::NotAvailable { name: name.to_owned(), why: "it is being used by `Namespace::with`".to_owned() }
+    ViewError::NotAvailable { name: name.to_owned(), why: "it is in use by `Namespace::with`".to_owned() }
 }
 
-/// The namespace of the engine that this code runs on, for functions that a view calls.
+/// The namespace of the current engine, for functions that a view calls.
 ///
 /// ```
 /// use unidist::view::{self, Client};
@@ -201,34 +202,35 @@ fn in_use(name: &str) -> ViewError {
 ///
 /// # Errors
 ///
-/// The code does not run in a task of a view.
+/// The caller is not a task of a view.
 pub fn namespace() -> Result<Namespace> {
-    let place = CLIENT.get().zip(current_worker());
-    let place = place.ok_or_else(|| ViewError::WrongPlace {
-        message: "`namespace` was called outside of a view's task: only engines have a namespace".to_owned(),
+    let key = CLIENT.get().zip(current_worker());
+    let key = key.ok_or_else(|| ViewError::WrongPlace {
+        message: "`view::namespace` was called outside of a view's task: only engines have a namespace"
+            .to_owned(),
     })?;
-    Ok(all().entry(place).or_default().clone())
+    Ok(namespaces().entry(key).or_default().clone())
 }
 
-/// Forgets the namespace that this client has on this engine.
+/// Deletes the client's namespace on this engine.
 pub(crate) fn forget(client: u64) {
-    let forgotten = current_worker().and_then(|worker| all().remove(&(client, worker)));
+    let forgotten = current_worker().and_then(|worker| namespaces().remove(&(client, worker)));
     drop(forgotten);
 }
 
-fn all() -> MutexGuard<'static, HashMap<(u64, ProcessId), Namespace>> {
+fn namespaces() -> MutexGuard<'static, HashMap<(u64, ProcessId), Namespace>> {
     NAMESPACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs something as part of a task of this client.
-pub(crate) fn within<R>(client: u64, run: impl FnOnce() -> R) -> R {
-    struct Before(Option<u64>);
-    impl Drop for Before {
+/// Runs code as part of a task of this client.
+pub(crate) fn with_client<R>(client: u64, run: impl FnOnce() -> R) -> R {
+    struct Restore(Option<u64>);
+    impl Drop for Restore {
         fn drop(&mut self) {
             CLIENT.set(self.0);
         }
     }
-    let _before = Before(CLIENT.replace(Some(client)));
+    let _outer = Restore(CLIENT.replace(Some(client)));
     run()
 }
 
@@ -237,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_any_type() {
+    fn namespace_holds_values_of_any_type() {
         let names = Namespace::default();
         names.set("a", 7_i64);
         assert_eq!(names.get::<i64>("a"), Ok(7));
@@ -249,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn a_value_in_use_comes_back() {
+    fn borrowed_value_is_put_back() {
         let names = Namespace::default();
         names.set_unique("a", vec![1]);
         assert!(matches!(names.get::<Vec<i32>>("a"), Err(ViewError::NotAvailable { .. })));
         let inner = names.with("a", |_: &mut Vec<i32>| names.with("a", |_: &mut Vec<i32>| ())).unwrap();
         assert!(matches!(inner, Err(ViewError::NotAvailable { .. })));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            names.with("a", |_: &mut Vec<i32>| panic!("in the middle"))
+            names.with("a", |_: &mut Vec<i32>| panic!("while it is borrowed"))
         }));
         assert!(panicked.is_err());
         assert_eq!(names.with("a", |a: &mut Vec<i32>| a.len()), Ok(1));
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_of_a_task_there_is_none() {
+    fn namespace_exists_only_in_tasks() {
         assert!(matches!(namespace(), Err(ViewError::WrongPlace { .. })));
     }
 }

@@ -1,4 +1,4 @@
-//! What is known about a task, and how it is asked for.
+//! Records of tasks, and queries for them.
 
 use super::error::EngineId;
 use serde::{Deserialize, Serialize};
@@ -6,12 +6,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-/// The name of a task: unique, in whatever program and session it was made.
+/// The id of a task: unique across programs and sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskId {
-    /// A number that the client has chosen at random.
+    /// The client's number, chosen at random.
     pub(crate) client: u64,
-    /// Counted up in the client.
+    /// The task's sequence number in the client.
     pub(crate) number: u64,
 }
 
@@ -30,34 +30,34 @@ impl fmt::Debug for TaskId {
 impl FromStr for TaskId {
     type Err = String;
 
-    /// From what `to_string` gave.
+    /// Parses the output of `to_string`.
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let (client, number) = text.split_once('-')?;
             Some(TaskId { client: u64::from_str_radix(client, 16).ok()?, number: number.parse().ok()? })
         };
-        parse().ok_or_else(|| format!("`{text}` is no id of a task, such as `0123456789abcdef-7`"))
+        parse().ok_or_else(|| format!("`{text}` is not a task id: an id looks like `0123456789abcdef-7`"))
     }
 }
 
-/// How far a task is.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskStatus {
-    /// It waits in the client: for others, or for an engine.
+    /// It waits in the client, for other tasks or for an engine.
     Queued,
-    /// It was given to an engine.
+    /// It was sent to an engine.
     Sent,
     /// It has a result.
     Completed,
-    /// It has failed.
+    /// It failed.
     Failed,
     /// It was aborted.
     Aborted,
 }
 
 impl TaskStatus {
-    /// Whether it has ended, in whatever way.
+    /// Whether it has ended: completed, failed or aborted.
     pub fn has_ended(self) -> bool {
         !matches!(self, TaskStatus::Queued | TaskStatus::Sent)
     }
@@ -86,42 +86,42 @@ impl TaskStatus {
     }
 }
 
-/// What the history knows about a task.
+/// The history's record of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TaskRecord {
-    /// Its name.
+    /// Its id.
     pub id: TaskId,
     /// The name of its function.
     pub function: String,
-    /// The label that its view had.
+    /// The label of its view.
     pub label: Option<String>,
-    /// The engine that it was last given to.
+    /// The engine that it was last sent to.
     pub engine: Option<EngineId>,
-    /// How far it is. A task whose program ended first stays as it was then.
+    /// Its state. If the program ended before the task, the state at that time.
     pub status: TaskStatus,
-    /// Why it failed.
+    /// The error that it failed with.
     pub error: Option<String>,
-    /// When it was handed in.
+    /// When it was submitted.
     pub submitted: SystemTime,
-    /// When its function began, by the engine's clock; known of those that have a result.
+    /// When its function started, by the engine's clock; only for tasks with a result.
     pub started: Option<SystemTime>,
-    /// When its function ended, by the engine's clock; for one that failed, when that became known.
+    /// When its function ended, by the engine's clock; for a failed task, when the client learned of it.
     pub completed: Option<SystemTime>,
-    /// How often it was given to another engine.
+    /// How often it was sent again.
     pub retries: u32,
-    /// The task that this one repeats: see [`resubmit`](super::Client::resubmit).
+    /// The task that it repeats: see [`resubmit`](super::Client::resubmit).
     pub resubmission_of: Option<TaskId>,
 }
 
 impl TaskRecord {
-    /// How long the function ran, if that is known.
+    /// How long the function ran, if both times are known.
     pub fn duration(&self) -> Option<Duration> {
         self.completed?.duration_since(self.started?).ok()
     }
 }
 
-/// Which tasks are asked for: those that meet all that is said, in the order in which they were handed in.
+/// A query for tasks: selects those that meet all conditions, in the order of their submission.
 ///
 /// ```
 /// use unidist::view::Query;
@@ -143,74 +143,74 @@ pub struct Query {
 }
 
 impl Query {
-    /// All.
+    /// A query for all tasks.
     pub fn new() -> Self {
         Query::default()
     }
 
-    /// Those of these ids.
+    /// Only tasks with these ids.
     #[must_use]
     pub fn ids(mut self, ids: impl IntoIterator<Item = TaskId>) -> Self {
         self.ids = Some(ids.into_iter().collect());
         self
     }
 
-    /// Those that have this label.
+    /// Only tasks with this label.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Those whose function's name has this part.
+    /// Only tasks whose function's name contains this text.
     #[must_use]
     pub fn function(mut self, part: impl Into<String>) -> Self {
         self.function = Some(part.into());
         self
     }
 
-    /// Those that were last given to this engine.
+    /// Only tasks that were last sent to this engine.
     #[must_use]
     pub fn engine(mut self, engine: EngineId) -> Self {
         self.engine = Some(engine);
         self
     }
 
-    /// Those that are so far.
+    /// Only tasks in this state.
     #[must_use]
     pub fn status(mut self, status: TaskStatus) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// Those that have failed.
+    /// Only tasks that failed.
     #[must_use]
     pub fn failed(self) -> Self {
         self.status(TaskStatus::Failed)
     }
 
-    /// Those that have ended, in whatever way, or those that have not.
+    /// Only tasks that have ended (`true`), or that have not (`false`).
     #[must_use]
     pub fn ended(mut self, ended: bool) -> Self {
         self.ended = Some(ended);
         self
     }
 
-    /// Those that were handed in at this time or later.
+    /// Only tasks submitted at this time or later.
     #[must_use]
     pub fn submitted_since(mut self, time: SystemTime) -> Self {
         self.since = Some(time);
         self
     }
 
-    /// Those that were handed in before this time.
+    /// Only tasks submitted before this time.
     #[must_use]
     pub fn submitted_before(mut self, time: SystemTime) -> Self {
         self.before = Some(time);
         self
     }
 
-    /// At most so many, the first of all that would be given.
+    /// At most `count` tasks, the first ones.
     #[must_use]
     pub fn limit(mut self, count: usize) -> Self {
         self.limit = Some(count);

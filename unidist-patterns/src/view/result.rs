@@ -1,10 +1,10 @@
-//! [`AsyncResult`]: what a view gives at once for what it has been asked to do.
+//! [`AsyncResult`]: the pending results of a view's tasks.
 
 use super::call::Decoder;
+use super::client_loop::ClientLoop;
 use super::error::{CompositeError, EngineId, Result, ViewError};
-use super::hub::Hub;
 use super::record::{TaskId, TaskRecord};
-use super::task::{Gate, Task};
+use super::task::{Completions, Task};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use unidist_core::Portable;
 
-/// The results of one or more tasks, there or still to come. Clones are of the same tasks.
+/// The results of one or more tasks, ready or pending. Clones share the tasks.
 ///
 /// ```
 /// use unidist::view::{Client, Result};
@@ -22,50 +22,57 @@ use unidist_core::Portable;
 /// let client = Client::new()?;
 /// let squares = client.load_balanced_view(..)?.map(|x: i64| x * x, 0..10);
 /// for square in squares.iter() {
-///     println!("{}", square?); // as soon as it and those before it are there
+///     println!("{}", square?); // as soon as it and all before it are ready
 /// }
 /// assert_eq!((squares.progress(), squares.len()), (10, 10));
 /// assert_eq!(squares.get(None)?[3], 9);
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "its tasks run in any case; what they give, and whether they fail, is here alone"]
+#[must_use = "the tasks run in any case, but their results and failures are only available here"]
 pub struct AsyncResult<T> {
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) client_loop: Arc<ClientLoop>,
     parts: Arc<[Part<T>]>,
-    gate: Arc<Gate>,
-    begun: Instant,
-    /// The items are dealt to the tasks one by one, and to be collected so.
-    is_dealt: bool,
+    completions: Arc<Completions>,
+    submitted_at: Instant,
+    /// Whether the items were distributed over the tasks round-robin.
+    is_round_robin: bool,
     label: Option<String>,
 }
 
-/// A task, and how its results are read.
+/// A task, and how its results are decoded.
 pub(crate) struct Part<T> {
     pub(crate) task: Arc<Task>,
     pub(crate) decode: Decoder<T>,
 }
 
 impl<T: Portable> AsyncResult<T> {
-    pub(crate) fn new(hub: Arc<Hub>, parts: Vec<Part<T>>, label: Option<String>) -> Self {
-        let gate = Gate::of(parts.iter().map(|part| &part.task));
-        AsyncResult { hub, parts: parts.into(), gate, begun: Instant::now(), is_dealt: false, label }
+    pub(crate) fn new(client_loop: Arc<ClientLoop>, parts: Vec<Part<T>>, label: Option<String>) -> Self {
+        let completions = Completions::of(parts.iter().map(|part| &part.task));
+        AsyncResult {
+            client_loop,
+            parts: parts.into(),
+            completions,
+            submitted_at: Instant::now(),
+            is_round_robin: false,
+            label,
+        }
     }
 
-    pub(crate) fn dealt(self) -> Self {
-        AsyncResult { is_dealt: true, ..self }
+    pub(crate) fn round_robin(self) -> Self {
+        AsyncResult { is_round_robin: true, ..self }
     }
 
-    /// All results, in order. They can be asked for again.
+    /// All results, in order. May be called repeatedly.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](ViewError::TimedOut) if they are not there in time. If a task failed, its error, and if there is more
-    /// than one task, a [`CompositeError`] that names the engine of each that failed: see [`results`](Self::results) for
-    /// those that did not.
+    /// [`TimedOut`](ViewError::TimedOut) if the time-out passes first. If a task failed, its error; if there are
+    /// several tasks, a [`CompositeError`] with the engine and error of each failed task. [`results`](Self::results)
+    /// also gives the results of the others.
     pub fn get(&self, timeout: Option<Duration>) -> Result<Vec<T>> {
         let values = self.values("AsyncResult::get", timeout)?;
-        if self.is_dealt { Ok(collected(values)) } else { Ok(values.into_iter().flatten().collect()) }
+        if self.is_round_robin { Ok(interleave(values)) } else { Ok(values.into_iter().flatten().collect()) }
     }
 
     /// The values of each task.
@@ -86,68 +93,71 @@ impl<T: Portable> AsyncResult<T> {
         }
     }
 
-    /// The result of the one task that there is.
+    /// The result, if there is exactly one.
     ///
     /// # Errors
     ///
-    /// Those of [`get`](Self::get), or there is not one result.
+    /// Those of [`get`](Self::get), or there is not exactly one result.
     pub fn get_one(&self, timeout: Option<Duration>) -> Result<T> {
         let mut values = self.get(timeout)?;
         match values.pop() {
             Some(value) if values.is_empty() => Ok(value),
             last => {
                 let count = values.len() + usize::from(last.is_some());
-                Err(misuse("AsyncResult::get_one", format!("there are {count} results: use `get`")))
+                Err(invalid_argument(
+                    "AsyncResult::get_one",
+                    format!("there are {count} results, not one: use `get`"),
+                ))
             }
         }
     }
 
-    /// The result of each engine.
+    /// The result of each engine, by the engine's number.
     ///
     /// # Errors
     ///
-    /// Those of [`get`](Self::get), or an engine has not one result but several.
+    /// Those of [`get`](Self::get), or an engine does not have exactly one result.
     pub fn get_dict(&self, timeout: Option<Duration>) -> Result<BTreeMap<EngineId, T>> {
         let values = self.values("AsyncResult::get_dict", timeout)?;
         let mut results = BTreeMap::new();
         for (part, mut values) in self.parts.iter().zip(values) {
-            let engine = part.task.engine().unwrap_or_default(); // it has succeeded, so it had one
+            let engine = part.task.engine().unwrap_or_default(); // a completed task has an engine
             match values.pop() {
                 Some(value) if values.is_empty() && !results.contains_key(&engine) => {
                     results.insert(engine, value);
                 }
                 _ => {
-                    let message = format!("engine {engine} has not one result: use `get`");
-                    return Err(misuse("AsyncResult::get_dict", message));
+                    let message = format!("engine {engine} does not have exactly one result: use `get`");
+                    return Err(invalid_argument("AsyncResult::get_dict", message));
                 }
             }
         }
         Ok(results)
     }
 
-    /// The results of each task, or its error, in order: those of a task of [`apply`](super::DirectView::apply) are one,
-    /// those of a task of [`map`](super::DirectView::map) as many as it had items.
+    /// The results of each task, or its error, in order. A task of [`apply`](super::DirectView::apply) has one result,
+    /// a task of [`map`](super::DirectView::map) one for each of its items.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](ViewError::TimedOut) if they are not there in time.
+    /// [`TimedOut`](ViewError::TimedOut) if the time-out passes first.
     pub fn results(&self, timeout: Option<Duration>) -> Result<Vec<Result<Vec<T>>>> {
         self.wait_as("AsyncResult::results", timeout)?;
         Ok(self.parts.iter().map(Part::read).collect())
     }
 
-    /// The results in order, each as soon as it and those before it are there; an error in place of those of a task that
-    /// failed.
+    /// The results in order, each as soon as it and all before it are ready; a failed task gives one error in place of
+    /// its results.
     pub fn iter(&self) -> Results<'_, T> {
         Results { result: self, turn: 0, is_ordered: true, items: VecDeque::new() }
     }
 
-    /// The results as they come.
+    /// The results as they arrive.
     pub fn iter_unordered(&self) -> Results<'_, T> {
         Results { is_ordered: false, ..self.iter() }
     }
 
-    /// Folds all results into one, in order, as they come; none if there are none.
+    /// Folds all results into one, in order, as they arrive; `None` if there are no results.
     ///
     /// # Errors
     ///
@@ -160,12 +170,12 @@ impl<T: Portable> AsyncResult<T> {
 }
 
 impl<T> AsyncResult<T> {
-    /// Waits until all tasks have ended, or the time is over; whether they have.
+    /// Waits until all tasks have ended or the time-out has passed. Returns whether they have ended.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
-        self.gate.wait(self.parts.len(), timeout) == self.parts.len()
+        self.completions.wait(self.parts.len(), timeout) == self.parts.len()
     }
 
-    /// [`wait`](Self::wait) with a progress bar, on the standard error stream if that is a terminal.
+    /// Like [`wait`](Self::wait), with a progress bar on standard error if that is a terminal.
     pub fn wait_interactive(&self, timeout: Option<Duration>) -> bool {
         let bar = ProgressBar::new(self.parts.len() as u64);
         if let Ok(style) = ProgressStyle::with_template("{msg}{wide_bar} {pos}/{len} tasks [{elapsed}]") {
@@ -176,14 +186,14 @@ impl<T> AsyncResult<T> {
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            let ended = self.gate.count();
+            let ended = self.completions.count();
             bar.set_position(ended as u64);
             let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if ended == self.parts.len() || self.gate.wait(ended + 1, rest) == ended {
+            if ended == self.parts.len() || self.completions.wait(ended + 1, rest) == ended {
                 break;
             }
         }
-        bar.abandon(); // it stays as it is
+        bar.abandon(); // leaves the bar on the screen
         self.ready()
     }
 
@@ -191,26 +201,26 @@ impl<T> AsyncResult<T> {
         if self.wait(timeout) {
             return Ok(());
         }
-        let (ended, of) = (self.gate.count(), self.parts.len());
+        let (ended, of) = (self.completions.count(), self.parts.len());
         Err(ViewError::TimedOut { call: call.to_owned(), timeout: timeout.unwrap_or_default(), ended, of })
     }
 
     /// Whether all tasks have ended.
     pub fn ready(&self) -> bool {
-        self.gate.count() == self.parts.len()
+        self.completions.count() == self.parts.len()
     }
 
-    /// Whether all tasks have ended, and none has failed.
+    /// Whether all tasks have ended without a failure.
     pub fn successful(&self) -> bool {
         self.ready() && self.parts.iter().all(|part| matches!(part.task.outcome(), Some(Ok(_))))
     }
 
-    /// How many tasks have ended.
+    /// The number of tasks that have ended.
     pub fn progress(&self) -> usize {
-        self.gate.count()
+        self.completions.count()
     }
 
-    /// How many tasks there are.
+    /// The number of tasks.
     pub fn len(&self) -> usize {
         self.parts.len()
     }
@@ -220,37 +230,37 @@ impl<T> AsyncResult<T> {
         self.parts.is_empty()
     }
 
-    /// The names of the tasks.
+    /// The ids of the tasks.
     pub fn ids(&self) -> Vec<TaskId> {
         self.parts.iter().map(|part| part.task.id).collect()
     }
 
-    /// The engine of each task; none for one that was not given to an engine yet.
+    /// The engine of each task; `None` for a task that was not sent yet.
     pub fn engines(&self) -> Vec<Option<EngineId>> {
         self.parts.iter().map(|part| part.task.engine()).collect()
     }
 
-    /// The label that the view had.
+    /// The label of the view.
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
     }
 
-    /// All that is known about each task: when it was submitted, started and completed, for example.
+    /// The record of each task: when it was submitted, started and completed, for example.
     pub fn records(&self) -> Vec<TaskRecord> {
         self.parts.iter().map(|part| part.task.record()).collect()
     }
 
-    /// How long it is since the tasks were handed in; once all have ended, how long it took.
+    /// The time since the submission; once all tasks have ended, the time that they took.
     pub fn elapsed(&self) -> Duration {
-        if self.ready() { self.wall_time() } else { self.begun.elapsed() }
+        if self.ready() { self.wall_time() } else { self.submitted_at.elapsed() }
     }
 
-    /// How long the functions ran, all together, as far as they have ended with a result.
+    /// The sum of the running times of all tasks that have a result.
     pub fn serial_time(&self) -> Duration {
         self.records().iter().filter_map(TaskRecord::duration).sum()
     }
 
-    /// From the first submission to the last end so far.
+    /// The time from the first submission to the last end so far.
     pub fn wall_time(&self) -> Duration {
         let records = self.records();
         let begin: Option<SystemTime> = records.iter().map(|record| record.submitted).min();
@@ -258,15 +268,15 @@ impl<T> AsyncResult<T> {
         begin.zip(end).and_then(|(begin, end)| end.duration_since(begin).ok()).unwrap_or_default()
     }
 
-    /// Aborts all tasks that have not ended; how many these were. They fail with [`Aborted`](ViewError::Aborted): those
-    /// that wait in the client or at an engine never run; one that runs is told
-    /// ([`is_cancelled`](unidist_core::is_cancelled)), and if it does not end, its engine is ended in a while.
+    /// Aborts all tasks that have not ended, and returns their number. They fail with [`Aborted`](ViewError::Aborted).
+    /// Tasks that wait in the client or at an engine never run; a running task can see
+    /// [`is_cancelled`](unidist_core::is_cancelled), and if it does not return in time, its engine is killed.
     ///
     /// # Errors
     ///
     /// The session has ended.
     pub fn abort(&self) -> Result<usize> {
-        self.hub.shared.abort(self.parts.iter().map(|part| &part.task))
+        self.client_loop.shared.abort(self.parts.iter().map(|part| &part.task))
     }
 }
 
@@ -275,17 +285,17 @@ impl<T: Portable> Part<T> {
         match self.task.outcome() {
             Some(Ok(value)) => Ok((self.decode)(&value)?),
             Some(Err(error)) => Err(error),
-            None => Err(misuse("AsyncResult", "the task has not ended".to_owned())),
+            None => Err(invalid_argument("AsyncResult", "the task has not ended".to_owned())),
         }
     }
 }
 
-pub(crate) fn misuse(call: &str, message: String) -> ViewError {
+pub(crate) fn invalid_argument(call: &str, message: String) -> ViewError {
     ViewError::Session(unidist_core::Error::InvalidArgument { call: call.to_owned(), message })
 }
 
-/// What was dealt to the tasks one by one, in the order in which it was.
-fn collected<T>(parts: Vec<Vec<T>>) -> Vec<T> {
+/// Merges round-robin parts back into the original order.
+fn interleave<T>(parts: Vec<Vec<T>>) -> Vec<T> {
     let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
     let mut all = Vec::new();
     loop {
@@ -297,7 +307,7 @@ fn collected<T>(parts: Vec<Vec<T>>) -> Vec<T> {
     }
 }
 
-/// The results of an [`AsyncResult`], each as soon as it is there.
+/// An iterator over the results of an [`AsyncResult`], each as soon as it is ready.
 pub struct Results<'a, T> {
     result: &'a AsyncResult<T>,
     turn: usize,
@@ -316,10 +326,10 @@ impl<T: Portable> Iterator for Results<'_, T> {
             if self.turn == self.result.parts.len() {
                 return None;
             }
-            let place = if self.is_ordered { self.turn } else { self.result.gate.nth(self.turn)? };
+            let place = if self.is_ordered { self.turn } else { self.result.completions.nth(self.turn)? };
             self.turn += 1;
             let part = &self.result.parts[place];
-            Gate::of([&part.task]).wait(1, None);
+            Completions::of([&part.task]).wait(1, None);
             match part.read() {
                 Ok(items) => self.items.extend(items),
                 Err(error) => return Some(Err(error)),
@@ -340,11 +350,11 @@ impl<'a, T: Portable> IntoIterator for &'a AsyncResult<T> {
 impl<T> Clone for AsyncResult<T> {
     fn clone(&self) -> Self {
         AsyncResult {
-            hub: self.hub.clone(),
+            client_loop: self.client_loop.clone(),
             parts: self.parts.clone(),
-            gate: self.gate.clone(),
-            begun: self.begun,
-            is_dealt: self.is_dealt,
+            completions: self.completions.clone(),
+            submitted_at: self.submitted_at,
+            is_round_robin: self.is_round_robin,
             label: self.label.clone(),
         }
     }

@@ -1,17 +1,17 @@
-//! How the items of a list are spread over engines.
+//! How the items of a list are distributed over engines.
 
 /// Which items of a list go to which engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Distribution {
-    /// Neighbours stay together: the first engine has the first items. Parts differ in length by one at most.
+    /// Contiguous blocks: the first engine gets the first items. The lengths differ by at most one.
     #[default]
     Block,
-    /// Dealt like cards: the first engine has the first item, the second the second.
+    /// One item at a time: the first engine gets the first item, the second engine the second.
     RoundRobin,
 }
 
 impl Distribution {
-    /// The parts, as many as there are engines.
+    /// The parts, one per engine.
     pub(crate) fn split<T>(self, items: impl IntoIterator<Item = T>, engines: usize) -> Vec<Vec<T>> {
         match self {
             Distribution::Block => blocks(items.into_iter().collect(), engines),
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts() {
+    fn parts_are_even_and_complete() {
         assert_eq!(Distribution::Block.split(0..7, 3), [vec![0, 1, 2], vec![3, 4], vec![5, 6]]);
         assert_eq!(Distribution::RoundRobin.split(0..7, 3), [vec![0, 3, 6], vec![1, 4], vec![2, 5]]);
         for distribution in [Distribution::Block, Distribution::RoundRobin] {

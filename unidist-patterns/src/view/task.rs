@@ -1,7 +1,7 @@
-//! A task: one call for one engine, from the moment when it is handed in until somebody has seen how it ended.
+//! A task: one call for one engine, from its submission until its outcome is dropped.
 //!
-//! It is *queued*, if it waits in the client, then *sent*, and it has *ended* when it has an outcome, which never changes.
-//! Who waits for tasks has a [`Gate`], which each of them tells.
+//! It is *queued* while it waits in the client, then *sent*, and it has *ended* when it has an outcome, which never
+//! changes. A thread that waits for tasks does so on a [`Completions`], which each task notifies.
 
 use super::call::{AnyCall, AnyValue, Cancel};
 use super::error::{EngineId, Result, ViewError};
@@ -9,33 +9,33 @@ use super::record::{TaskId, TaskRecord, TaskStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// What a task was handed in with, for when it is handed in again.
+/// Where a task runs; kept for a resubmission.
 #[derive(Clone)]
 pub(crate) enum Placement {
-    /// For this engine.
+    /// On this engine.
     Engine(EngineId),
-    /// For any, as the balancer finds.
-    Balanced(super::balancing::Job),
+    /// On the engine that the load balancer chooses.
+    Balanced(super::load_balancer::Requirements),
 }
 
 pub(crate) struct Task {
     pub(crate) id: TaskId,
     pub(crate) call: Arc<dyn AnyCall>,
     pub(crate) placement: Placement,
-    state: Mutex<State>,
+    state: Mutex<TaskState>,
 }
 
-struct State {
+struct TaskState {
     record: TaskRecord,
     outcome: Option<Result<AnyValue>>,
     cancel: Option<Cancel>,
     is_aborted: bool,
-    gates: Vec<(Arc<Gate>, usize)>,
+    waiters: Vec<(Arc<Completions>, usize)>,
 }
 
 impl Task {
     pub(crate) fn new(record: TaskRecord, call: Arc<dyn AnyCall>, placement: Placement) -> Arc<Self> {
-        let state = State { record, outcome: None, cancel: None, is_aborted: false, gates: Vec::new() };
+        let state = TaskState { record, outcome: None, cancel: None, is_aborted: false, waiters: Vec::new() };
         Arc::new(Task { id: state.record.id, call, placement, state: Mutex::new(state) })
     }
 
@@ -55,9 +55,9 @@ impl Task {
         self.lock().outcome.clone()
     }
 
-    /// Notes that it is given to this engine, and gives the number of the attempt; none if it has ended or was aborted
-    /// before.
-    pub(crate) fn sent_to(&self, engine: EngineId) -> Option<u32> {
+    /// Marks it as sent to this engine. Returns the number of the attempt, or `None` if the task has ended or was
+    /// aborted.
+    pub(crate) fn mark_sent(&self, engine: EngineId) -> Option<u32> {
         let mut state = self.lock();
         if state.outcome.is_some() || state.is_aborted {
             return None;
@@ -68,9 +68,9 @@ impl Task {
         Some(state.record.retries)
     }
 
-    /// Notes that it waits for another engine, and gives up what would cancel the call that has ended, with its ref.
+    /// Marks it as queued again. Returns the ended call's cancel function, which holds its ref.
     #[must_use]
-    pub(crate) fn queued_again(&self) -> Option<Cancel> {
+    pub(crate) fn mark_requeued(&self) -> Option<Cancel> {
         let mut state = self.lock();
         if state.outcome.is_some() {
             return None;
@@ -79,9 +79,9 @@ impl Task {
         state.cancel.take()
     }
 
-    /// Notes how the call of this attempt is cancelled. If it was aborted meanwhile, that is to be done now.
+    /// Sets how the call of this attempt is cancelled. If the task was aborted meanwhile, returns it, to be called now.
     #[must_use]
-    pub(crate) fn can_be_cancelled(&self, attempt: u32, cancel: Cancel) -> Option<Cancel> {
+    pub(crate) fn set_cancel(&self, attempt: u32, cancel: Cancel) -> Option<Cancel> {
         let mut state = self.lock();
         if state.outcome.is_some() || state.record.retries != attempt {
             return None;
@@ -97,7 +97,7 @@ impl Task {
         self.lock().is_aborted
     }
 
-    /// Notes that nobody wants it any more; how its call is cancelled, if it has been sent.
+    /// Marks it as aborted. Returns how its call is cancelled, if it was sent.
     pub(crate) fn abort(&self) -> Option<Cancel> {
         let mut state = self.lock();
         if state.outcome.is_some() {
@@ -107,12 +107,12 @@ impl Task {
         state.cancel.clone()
     }
 
-    /// Gives it its outcome, unless it has one. Whoever waits is told by what this gives.
-    pub(crate) fn end(
+    /// Sets the outcome, unless there is one. The returned waiters have to be notified.
+    pub(crate) fn complete(
         &self,
         outcome: Result<AnyValue>,
         times: Option<(SystemTime, SystemTime)>,
-    ) -> Option<Waiting> {
+    ) -> Option<Waiters> {
         let mut state = self.lock();
         if state.outcome.is_some() {
             return None;
@@ -126,57 +126,57 @@ impl Task {
         state.record.started = times.map(|(started, _)| started);
         state.record.completed = Some(times.map_or_else(SystemTime::now, |(_, completed)| completed));
         state.outcome = Some(outcome);
-        let waiting = Waiting(std::mem::take(&mut state.gates));
+        let waiters = Waiters(std::mem::take(&mut state.waiters));
         let cancel = state.cancel.take();
         drop(state);
-        drop(cancel); // with its ref
-        Some(waiting)
+        drop(cancel); // it holds the ref
+        Some(waiters)
     }
 
-    /// Has the gate told, as of its task of this number, when it ends: at once if it has.
-    pub(crate) fn tell(&self, gate: &Arc<Gate>, place: usize) {
+    /// Records `index` in `completions` when the task ends, at once if it has ended.
+    pub(crate) fn notify_on_end(&self, completions: &Arc<Completions>, index: usize) {
         let mut state = self.lock();
         if state.outcome.is_none() {
-            state.gates.push((gate.clone(), place));
+            state.waiters.push((completions.clone(), index));
             return;
         }
         drop(state);
-        gate.pass(place);
+        completions.record(index);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TaskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Those who wait for a task that has ended.
+/// The waiters of a task that has ended.
 #[must_use]
-pub(crate) struct Waiting(Vec<(Arc<Gate>, usize)>);
+pub(crate) struct Waiters(Vec<(Arc<Completions>, usize)>);
 
-impl Waiting {
-    pub(crate) fn tell(self) {
-        self.0.into_iter().for_each(|(gate, place)| gate.pass(place));
+impl Waiters {
+    pub(crate) fn notify(self) {
+        self.0.into_iter().for_each(|(completions, index)| completions.record(index));
     }
 }
 
-/// Where threads wait for some tasks.
+/// The order in which some tasks end; threads wait on it.
 #[derive(Default)]
-pub(crate) struct Gate {
-    /// The numbers of those that have ended, in that order.
+pub(crate) struct Completions {
+    /// The indices of the ended tasks, in the order of their ends.
     ended: Mutex<Vec<usize>>,
     changed: Condvar,
 }
 
-impl Gate {
-    /// One for these tasks.
+impl Completions {
+    /// The completions of these tasks.
     pub(crate) fn of<'a>(tasks: impl IntoIterator<Item = &'a Arc<Task>>) -> Arc<Self> {
-        let gate = Arc::new(Gate::default());
-        tasks.into_iter().enumerate().for_each(|(place, task)| task.tell(&gate, place));
-        gate
+        let completions = Arc::new(Completions::default());
+        tasks.into_iter().enumerate().for_each(|(index, task)| task.notify_on_end(&completions, index));
+        completions
     }
 
-    fn pass(&self, place: usize) {
-        self.lock().push(place);
+    fn record(&self, index: usize) {
+        self.lock().push(index);
         self.changed.notify_all();
     }
 
@@ -184,13 +184,13 @@ impl Gate {
         self.lock().len()
     }
 
-    /// The one that ended as the `turn`-th; waits for it.
+    /// The index of the task that ended as number `turn`, counted from 0; waits for it.
     pub(crate) fn nth(&self, turn: usize) -> Option<usize> {
         self.wait(turn + 1, None);
         self.lock().get(turn).copied()
     }
 
-    /// Waits until so many have ended or the time is over; how many have.
+    /// Waits until `count` tasks have ended or the time-out has passed. Returns how many have ended.
     pub(crate) fn wait(&self, count: usize, timeout: Option<Duration>) -> usize {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut ended = self.lock();

@@ -1,35 +1,35 @@
-//! A history that ends with its client.
+//! A history in memory, dropped with its client.
 
-use super::Records;
+use super::RecordStore;
 use crate::view::error::Result;
 use crate::view::record::{Query, TaskId, TaskRecord};
 use std::collections::BTreeMap;
 
-/// How many tasks are remembered.
-const MOST: usize = 16384;
+/// The number of ended tasks that are kept.
+const MAX_RECORDS: usize = 16384;
 
-pub(super) struct Memory {
+pub(super) struct MemoryStore {
     records: BTreeMap<TaskId, TaskRecord>,
-    most: usize,
+    max_records: usize,
 }
 
-impl Default for Memory {
+impl Default for MemoryStore {
     fn default() -> Self {
-        Memory::of(MOST)
+        MemoryStore::with_capacity(MAX_RECORDS)
     }
 }
 
-impl Memory {
-    /// The last so many; more only if they have not ended.
-    pub(super) fn of(most: usize) -> Self {
-        Memory { records: BTreeMap::new(), most }
+impl MemoryStore {
+    /// Keeps the latest `max_records` records, and more only if they have not ended.
+    pub(super) fn with_capacity(max_records: usize) -> Self {
+        MemoryStore { records: BTreeMap::new(), max_records }
     }
 }
 
-impl Records for Memory {
-    fn keep(&mut self, record: &TaskRecord) -> Result<()> {
+impl RecordStore for MemoryStore {
+    fn insert(&mut self, record: &TaskRecord) -> Result<()> {
         self.records.insert(record.id, record.clone());
-        while self.records.len() > self.most {
+        while self.records.len() > self.max_records {
             match self.records.first_entry() {
                 Some(oldest) if oldest.get().status.has_ended() => drop(oldest.remove()),
                 _ => break,
@@ -43,7 +43,7 @@ impl Records for Memory {
         Ok(found.take(query.limit.unwrap_or(usize::MAX)).cloned().collect())
     }
 
-    fn forget(&mut self, ids: &[TaskId]) -> Result<usize> {
+    fn remove(&mut self, ids: &[TaskId]) -> Result<usize> {
         Ok(ids.iter().filter_map(|id| self.records.remove(id)).count())
     }
 }

@@ -1,4 +1,4 @@
-//! What was asked of a client, and what became of it.
+//! The history of a client: the records of its tasks.
 
 mod memory;
 #[cfg(feature = "sqlite")]
@@ -6,15 +6,15 @@ mod sqlite;
 
 use super::error::Result;
 use super::record::{Query, TaskId, TaskRecord};
-use memory::Memory;
+use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
-use {sqlite::Sqlite, std::path::PathBuf};
+use {sqlite::SqliteStore, std::path::PathBuf};
 
 /// Where a client keeps its history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum History {
-    /// In memory: the last 16384 tasks.
+    /// In memory: the latest 16384 tasks.
     #[default]
     Memory,
     /// In an SQLite file, which is created if it does not exist; available with the feature `sqlite`. The file outlives
@@ -24,24 +24,24 @@ pub enum History {
     Sqlite(PathBuf),
 }
 
-/// A place for records.
-pub(crate) trait Records: Send {
-    /// Adds a record, or replaces that of the same id.
-    fn keep(&mut self, record: &TaskRecord) -> Result<()>;
+/// A store of records.
+pub(crate) trait RecordStore: Send {
+    /// Adds a record, or replaces the one with the same id.
+    fn insert(&mut self, record: &TaskRecord) -> Result<()>;
 
-    /// Those asked for, in the order in which they were handed in.
+    /// The matching records, in the order of submission.
     fn query(&mut self, query: &Query) -> Result<Vec<TaskRecord>>;
 
-    /// Forgets some; how many there were.
-    fn forget(&mut self, ids: &[TaskId]) -> Result<usize>;
+    /// Deletes records. Returns how many there were.
+    fn remove(&mut self, ids: &[TaskId]) -> Result<usize>;
 }
 
 impl History {
-    pub(crate) fn open(&self) -> Result<Box<dyn Records>> {
+    pub(crate) fn open(&self) -> Result<Box<dyn RecordStore>> {
         match self {
-            History::Memory => Ok(Box::new(Memory::default())),
+            History::Memory => Ok(Box::new(MemoryStore::default())),
             #[cfg(feature = "sqlite")]
-            History::Sqlite(path) => Ok(Box::new(Sqlite::open(path)?)),
+            History::Sqlite(path) => Ok(Box::new(SqliteStore::open(path)?)),
         }
     }
 }
@@ -82,11 +82,11 @@ mod tests {
         }
     }
 
-    fn check(records: &mut dyn Records) {
+    fn check(records: &mut dyn RecordStore) {
         for number in 0..6 {
-            records.keep(&record(number)).unwrap();
+            records.insert(&record(number)).unwrap();
         }
-        records.keep(&ended(3)).unwrap();
+        records.insert(&ended(3)).unwrap();
         let mut ask = |query: &Query| -> Vec<u64> {
             records.query(query).unwrap().iter().map(|record| record.id.number).collect()
         };
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(ask(&Query::new().label("even")), [0, 2, 4]);
         assert_eq!(ask(&Query::new().label("even").limit(2)), [0, 2]);
         assert_eq!(ask(&Query::new().function("f5")), [5]);
-        assert_eq!(ask(&Query::new().function("_f5%")), [0; 0], "no pattern");
+        assert_eq!(ask(&Query::new().function("_f5%")), [0; 0], "not a pattern");
         assert_eq!(ask(&Query::new().engine(3)), [3]);
         assert_eq!(ask(&Query::new().failed()), [3]);
         assert_eq!(ask(&Query::new().ended(true)), [3]);
@@ -106,18 +106,18 @@ mod tests {
         let found = records.query(&Query::new().engine(3)).unwrap();
         assert_eq!(found, [ended(3)]);
         assert_eq!(found[0].duration(), Some(Duration::from_millis(2)));
-        assert_eq!(records.forget(&[record(0).id, record(9).id]).unwrap(), 1);
+        assert_eq!(records.remove(&[record(0).id, record(9).id]).unwrap(), 1);
         assert_eq!(records.query(&Query::new()).unwrap().len(), 5);
     }
 
     #[test]
-    fn in_memory() {
-        check(&mut Memory::default());
+    fn memory_store_answers_queries() {
+        check(&mut MemoryStore::default());
     }
 
     #[test]
     #[cfg(feature = "sqlite")]
-    fn in_a_file() {
+    fn sqlite_store_answers_queries() {
         let path = std::env::temp_dir().join(format!("unidist-history-{}.sqlite", std::process::id()));
         let history = History::Sqlite(path.clone());
         check(&mut *history.open().unwrap());
@@ -130,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn memory_has_an_end() {
-        let mut records = Memory::of(2);
+    fn memory_store_is_bounded() {
+        let mut records = MemoryStore::with_capacity(2);
         for number in 0..4 {
-            records.keep(&record(number)).unwrap();
+            records.insert(&record(number)).unwrap();
         }
-        assert_eq!(records.query(&Query::new()).unwrap().len(), 4, "none has ended");
-        (0..4).for_each(|number| records.keep(&ended(number)).unwrap());
+        assert_eq!(records.query(&Query::new()).unwrap().len(), 4, "no task has ended");
+        (0..4).for_each(|number| records.insert(&ended(number)).unwrap());
         let left = records.query(&Query::new()).unwrap();
         assert_eq!(left.iter().map(|record| record.id.number).collect::<Vec<_>>(), [2, 3]);
     }

@@ -1,6 +1,6 @@
-//! A history in a file.
+//! A history in an SQLite file.
 
-use super::Records;
+use super::RecordStore;
 use crate::view::error::{Result, ViewError};
 use crate::view::record::{Query, TaskId, TaskRecord, TaskStatus};
 use rusqlite::types::Value;
@@ -8,13 +8,13 @@ use rusqlite::{Connection, Row, TransactionBehavior, params, params_from_iter};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How long another program may keep the file to itself.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait while another program has the file locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The layout of the file, as its `user_version` says.
+/// The version of the file's layout, stored in `user_version`.
 const VERSION: i64 = 1;
 
-/// Times are nanoseconds since 1970; an id is its client and its number.
+/// Times are nanoseconds since 1970; an id consists of the client and the task's number.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS tasks (
         place INTEGER PRIMARY KEY,
@@ -36,7 +36,7 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS tasks_by_label ON tasks (label);
 ";
 
-const KEEP: &str = "
+const UPSERT: &str = "
     INSERT INTO tasks (client, number, function, label, engine, status, error, submitted, started, completed, retries,
                        resubmission_of)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
@@ -48,12 +48,12 @@ const KEEP: &str = "
 const COLUMNS: &str = "client, number, function, label, engine, status, error, submitted, started, completed, retries, \
                        resubmission_of";
 
-pub(super) struct Sqlite {
+pub(super) struct SqliteStore {
     connection: Connection,
     path: PathBuf,
 }
 
-impl Sqlite {
+impl SqliteStore {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let wrong = |message: &str| ViewError::History {
             place: path.display().to_string(),
@@ -61,26 +61,27 @@ impl Sqlite {
         };
         let failed = |error: rusqlite::Error| failed(path, &error);
         let mut connection = Connection::open(path).map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
-        // Before anything in it is changed.
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        // Before the file is changed.
         check(&connection).map_err(failed)?.map_err(wrong)?;
         if connection.is_readonly("main").map_err(failed)? {
-            return Err(wrong("it cannot be written: choose another file, or allow it"));
+            return Err(wrong("the file is read-only: choose another file, or make it writable"));
         }
-        // A write is there when the program dies, if not when the machine does, and readers see it at once.
+        // A write survives the death of the program, though not of the machine, and is visible to readers at once.
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-        let making = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        // Others may have been at it meanwhile.
-        check(&making).map_err(failed)?.map_err(wrong)?;
-        making.execute_batch(SCHEMA).map_err(failed)?;
-        making.pragma_update(None, "user_version", VERSION).map_err(failed)?;
-        making.commit().map_err(failed)?;
-        Ok(Sqlite { connection, path: path.to_owned() })
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        // Another program may have changed the file meanwhile.
+        check(&transaction).map_err(failed)?.map_err(wrong)?;
+        transaction.execute_batch(SCHEMA).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(SqliteStore { connection, path: path.to_owned() })
     }
 }
 
-/// Whether the file is empty, or a history of this layout.
+/// Checks that the file is empty or a history of this layout.
 fn check(connection: &Connection) -> rusqlite::Result<std::result::Result<(), &'static str>> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 =
@@ -88,8 +89,10 @@ fn check(connection: &Connection) -> rusqlite::Result<std::result::Result<(), &'
             .query_row("SELECT count(*) FROM sqlite_master WHERE type = 'table'", [], |row| row.get(0))?;
     Ok(match (version, tables) {
         (VERSION, _) | (0, 0) => Ok(()),
-        (0, _) => Err("it is the database of something else: choose another file"),
-        _ => Err("another version of unidist has made it, with another layout: choose another file"),
+        (0, _) => Err("the file is a database of another application: choose another file"),
+        _ => {
+            Err("the file was made by another version of unidist and has another layout: choose another file")
+        }
     })
 }
 
@@ -97,10 +100,10 @@ fn failed(path: &Path, error: &rusqlite::Error) -> ViewError {
     ViewError::History { place: path.display().to_string(), message: error.to_string() }
 }
 
-impl Records for Sqlite {
-    fn keep(&mut self, record: &TaskRecord) -> Result<()> {
-        let keep = || -> rusqlite::Result<usize> {
-            self.connection.prepare_cached(KEEP)?.execute(params![
+impl RecordStore for SqliteStore {
+    fn insert(&mut self, record: &TaskRecord) -> Result<()> {
+        let insert = || -> rusqlite::Result<usize> {
+            self.connection.prepare_cached(UPSERT)?.execute(params![
                 client_text(record.id),
                 number(record.id),
                 record.function,
@@ -115,7 +118,7 @@ impl Records for Sqlite {
                 record.resubmission_of.map(|id| id.to_string()),
             ])
         };
-        keep().map(drop).map_err(|error| failed(&self.path, &error))
+        insert().map(drop).map_err(|error| failed(&self.path, &error))
     }
 
     fn query(&mut self, query: &Query) -> Result<Vec<TaskRecord>> {
@@ -124,17 +127,17 @@ impl Records for Sqlite {
         let ask = || -> rusqlite::Result<Vec<TaskRecord>> {
             let mut statement = self.connection.prepare_cached(&text)?;
             let found = statement.query_map(params_from_iter(values), record)?;
-            // Ids may be too many for a statement.
+            // There may be more ids than a statement can have.
             let wanted = found.filter(|found| found.as_ref().map_or(true, |record| query.is_met_by(record)));
             wanted.take(query.limit.unwrap_or(usize::MAX)).collect()
         };
         ask().map_err(|error| failed(&self.path, &error))
     }
 
-    fn forget(&mut self, ids: &[TaskId]) -> Result<usize> {
+    fn remove(&mut self, ids: &[TaskId]) -> Result<usize> {
         let path = &self.path;
         let connection = &mut self.connection;
-        let mut forget = || -> rusqlite::Result<usize> {
+        let mut remove = || -> rusqlite::Result<usize> {
             let transaction = connection.transaction()?;
             let mut count = 0;
             for id in ids {
@@ -144,7 +147,7 @@ impl Records for Sqlite {
             transaction.commit()?;
             Ok(count)
         };
-        forget().map_err(|error| failed(path, &error))
+        remove().map_err(|error| failed(path, &error))
     }
 }
 
@@ -179,7 +182,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<TaskRecord> {
     let status: String = row.get(5)?;
     let resubmission_of: Option<String> = row.get(11)?;
     let unreadable = |column: usize, text: &str| {
-        let message = format!("`{text}` is not what this version writes there");
+        let message = format!("`{text}` is not a value that this version writes");
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, message.into())
     };
     Ok(TaskRecord {
@@ -235,27 +238,27 @@ mod tests {
     }
 
     fn refused(path: &Path) -> String {
-        match Sqlite::open(path) {
+        match SqliteStore::open(path) {
             Ok(_) => panic!("it is opened"),
             Err(error) => error.to_string(),
         }
     }
 
     #[test]
-    fn a_database_of_something_else_is_left_alone() {
+    fn database_of_another_application_is_left_unchanged() {
         let file = Scratch::new("foreign");
         let foreign = Connection::open(&file.0).unwrap();
         foreign.execute_batch("CREATE TABLE invoices (amount INTEGER)").unwrap();
-        assert!(refused(&file.0).contains("something else"));
+        assert!(refused(&file.0).contains("another application"));
         let mode: String = foreign.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-        assert_eq!(mode, "delete", "nothing of it is changed");
+        assert_eq!(mode, "delete", "the file is unchanged");
     }
 
     #[test]
-    fn another_layout_is_told_apart() {
+    fn other_layout_is_refused() {
         let file = Scratch::new("layout");
-        drop(Sqlite::open(&file.0).unwrap());
-        drop(Sqlite::open(&file.0).unwrap());
+        drop(SqliteStore::open(&file.0).unwrap());
+        drop(SqliteStore::open(&file.0).unwrap());
         Connection::open(&file.0).unwrap().pragma_update(None, "user_version", 99).unwrap();
         assert!(refused(&file.0).contains("another version"));
     }

@@ -1,21 +1,21 @@
-//! [`collect`] and [`compose`]: futures that are made of futures.
+//! [`collect`] and [`compose`]: futures made from other futures.
 
-use super::callbacks::{Callbacks, is_any_here};
+use super::callbacks::{Callbacks, is_callback_thread};
+use super::completion::{Completion, EndStatus, OnEnd, already_ended, lock};
 use super::error::{Error, Result};
 use super::future::{Future, Source};
-use super::notice::{End, Notice, Then, ended, lock};
 use super::waiting;
-use crate::functions::panicked;
+use crate::functions::panic_error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use unidist_core::{ErrorKind, ObjectRef, TaskError, current_call};
 
-/// One future of the results of many, in order.
+/// A future of the results of several futures, in order.
 ///
-/// It fails as soon as one of them does, with that failure, or is cancelled when one is; the others are cancelled then,
-/// as far as they have not started. Cancelling it cancels them all.
+/// It fails as soon as one of them fails, with the same error, and is cancelled as soon as one is cancelled; the others
+/// are then cancelled if they have not started. Cancelling it cancels all of them.
 ///
 /// ```
 /// use unidist::executor::{Executor, collect};
@@ -36,11 +36,11 @@ pub fn collect<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>) 
         pending: AtomicUsize::new(sources.len()),
         sources,
         first_failed: OnceLock::new(),
-        notice: if is_empty { ended(End::Value) } else { Arc::default() },
+        completion: if is_empty { already_ended(EndStatus::Value) } else { Arc::default() },
     });
     for (place, source) in collected.sources.iter().enumerate() {
-        let told = collected.clone();
-        source.0.tell(Box::new(move |end| Collected::note(&told, place, end)));
+        let this = collected.clone();
+        source.0.on_end(Box::new(move |end| Collected::source_ended(&this, place, end)));
     }
     Future(collected)
 }
@@ -49,18 +49,18 @@ struct Collected<T> {
     sources: Vec<Future<T>>,
     pending: AtomicUsize,
     first_failed: OnceLock<usize>,
-    notice: Arc<Notice>,
+    completion: Arc<Completion>,
     callbacks: Arc<Callbacks>,
 }
 
 impl<T: Send + 'static> Collected<T> {
-    fn note(collected: &Arc<Self>, place: usize, end: End) {
-        let is_first_failed = end != End::Value && collected.first_failed.set(place).is_ok();
+    fn source_ended(collected: &Arc<Self>, place: usize, end: EndStatus) {
+        let is_first_failed = end != EndStatus::Value && collected.first_failed.set(place).is_ok();
         let is_last = collected.pending.fetch_sub(1, Ordering::AcqRel) == 1;
         if is_last && collected.first_failed.get().is_none() {
-            collected.notice.settle(End::Value);
+            collected.completion.complete(EndStatus::Value);
         }
-        if is_first_failed && collected.notice.settle(end) {
+        if is_first_failed && collected.completion.complete(end) {
             let collected = collected.clone();
             collected.callbacks.clone().run(Box::new(move || collected.cancel_sources()));
         }
@@ -75,9 +75,9 @@ impl<T: Send + 'static> Collected<T> {
 
 impl<T: Send + 'static> Source<Vec<T>> for Collected<T> {
     fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
-        if current_call().is_some() || is_any_here() {
+        if current_call().is_some() || is_callback_thread() {
             for source in &self.sources {
-                if self.notice.end().is_some() {
+                if self.completion.end().is_some() {
                     break;
                 }
                 if !source.0.wait(deadline)? {
@@ -85,7 +85,7 @@ impl<T: Send + 'static> Source<Vec<T>> for Collected<T> {
                 }
             }
         }
-        Ok(self.notice.wait(deadline))
+        Ok(self.completion.wait(deadline))
     }
 
     fn outcome(&self) -> Result<Vec<T>> {
@@ -96,12 +96,12 @@ impl<T: Send + 'static> Source<Vec<T>> for Collected<T> {
         }
     }
 
-    fn end(&self) -> Option<End> {
-        self.notice.end()
+    fn end(&self) -> Option<EndStatus> {
+        self.completion.end()
     }
 
     fn failure(&self) -> Option<Error> {
-        if self.notice.end() == Some(End::Value) {
+        if self.completion.end() == Some(EndStatus::Value) {
             return None;
         }
         let first = self.first_failed.get().and_then(|place| self.sources.get(*place));
@@ -109,18 +109,18 @@ impl<T: Send + 'static> Source<Vec<T>> for Collected<T> {
     }
 
     fn is_running(&self) -> bool {
-        self.notice.end().is_none() && self.sources.iter().any(Future::running)
+        self.completion.end().is_none() && self.sources.iter().any(Future::running)
     }
 
     fn cancel(&self) -> bool {
-        if self.notice.settle(End::Cancelled) {
+        if self.completion.complete(EndStatus::Cancelled) {
             self.cancel_sources();
         }
-        self.notice.end() == Some(End::Cancelled)
+        self.completion.end() == Some(EndStatus::Cancelled)
     }
 
-    fn tell(&self, then: Then) {
-        self.notice.tell(then);
+    fn on_end(&self, then: OnEnd) {
+        self.completion.on_end(then);
     }
 
     fn reference(&self) -> Option<&ObjectRef<Vec<T>>> {
@@ -132,11 +132,12 @@ impl<T: Send + 'static> Source<Vec<T>> for Collected<T> {
     }
 }
 
-/// A future of what `on_value` makes of the value of another one. A failure is passed on as it is.
+/// A future of the result of `on_value`, called with the value of another future. A failure is passed on unchanged.
 ///
-/// The function is called in this process, on the thread for callbacks of the executor, as soon as the value is there; it
-/// may be any closure. If it waits for another future of this kind that has not ended, that is an error of kind
-/// [`Deadlock`](ErrorKind::Deadlock). That it panics is the failure of the new future. Cancelling that cancels the other one.
+/// The function may be any closure. It is called in this process, on the executor's callback thread, as soon as the
+/// value is ready. If it waits for another composed future that has not ended, that wait fails with an error of kind
+/// [`Deadlock`](ErrorKind::Deadlock). If it panics, the new future fails. Cancelling the new future cancels the
+/// original.
 ///
 /// ```
 /// use unidist::executor::{Executor, compose};
@@ -158,7 +159,7 @@ where
     compose_with(future, on_value, Err)
 }
 
-/// The same with a function for the other case: it may give a value in place of the failure, or another failure.
+/// Like [`compose`], with a function for failures: it may give a value instead, or another failure.
 ///
 /// ```
 /// use unidist::executor::{Executor, compose_with};
@@ -180,17 +181,20 @@ where
     T: Send + 'static,
     U: Clone + Send + 'static,
 {
-    let composed =
-        Arc::new(Composed { source: future.clone(), outcome: Mutex::new(None), notice: Notice::default() });
-    let told = composed.clone();
-    future.0.tell(Box::new(move |end| {
-        if end == End::Cancelled {
-            told.notice.settle(End::Cancelled);
+    let composed = Arc::new(Composed {
+        source: future.clone(),
+        outcome: Mutex::new(None),
+        completion: Completion::default(),
+    });
+    let this = composed.clone();
+    future.0.on_end(Box::new(move |end| {
+        if end == EndStatus::Cancelled {
+            this.completion.complete(EndStatus::Cancelled);
             return;
         }
-        let callbacks = told.source.0.callbacks().clone();
+        let callbacks = this.source.0.callbacks().clone();
         callbacks.run(Box::new(move || {
-            told.run(|outcome| match outcome {
+            this.run(|outcome| match outcome {
                 Ok(value) => on_value(value),
                 Err(error) => on_failure(error),
             });
@@ -202,72 +206,72 @@ where
 struct Composed<T, U> {
     source: Future<T>,
     outcome: Mutex<Option<Result<U>>>,
-    notice: Notice,
+    completion: Completion,
 }
 
 impl<T: Send + 'static, U: Clone> Composed<T, U> {
     fn run(&self, hook: impl FnOnce(Result<T>) -> Result<U>) {
-        if self.notice.end().is_some() {
-            return; // it was cancelled meanwhile
+        if self.completion.end().is_some() {
+            return; // cancelled meanwhile
         }
         let hooked = catch_unwind(AssertUnwindSafe(|| hook(self.source.0.outcome())));
-        let outcome = hooked.unwrap_or_else(|panic| Err(panicked(&*panic).into()));
+        let outcome = hooked.unwrap_or_else(|panic| Err(panic_error(&*panic).into()));
         let end = match &outcome {
-            Ok(_) => End::Value,
-            Err(Error::Cancelled) => End::Cancelled,
-            Err(_) => End::Failed,
+            Ok(_) => EndStatus::Value,
+            Err(Error::Cancelled) => EndStatus::Cancelled,
+            Err(_) => EndStatus::Failed,
         };
         *lock(&self.outcome) = Some(outcome);
-        self.notice.settle(end);
+        self.completion.complete(end);
     }
 }
 
 impl<T: Send + 'static, U: Clone + Send + 'static> Source<U> for Composed<T, U> {
     fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
-        if self.notice.end().is_none() && self.callbacks().is_here() {
-            let message = "a callback waits for a future whose function runs on the same thread, after it; \
-                           compose the two instead";
+        if self.completion.end().is_none() && self.callbacks().is_here() {
+            let message = "a callback waits for a composed future whose function runs on the same thread after it: \
+                           compose the two futures instead";
             return Err(TaskError::new(ErrorKind::Deadlock, message).into());
         }
-        // In a task this gives the CPU slot back; the rest is not for long.
+        // In a task, this releases the CPU slot; the wait after it is short.
         if current_call().is_some() && !self.source.0.wait(deadline)? {
             return Ok(false);
         }
-        Ok(self.notice.wait(deadline))
+        Ok(self.completion.wait(deadline))
     }
 
     fn outcome(&self) -> Result<U> {
         self.wait(None)?;
-        match self.notice.end() {
-            Some(End::Cancelled) => Err(Error::Cancelled),
+        match self.completion.end() {
+            Some(EndStatus::Cancelled) => Err(Error::Cancelled),
             _ => lock(&self.outcome).clone().unwrap_or(Err(Error::Cancelled)),
         }
     }
 
-    fn end(&self) -> Option<End> {
-        self.notice.end()
+    fn end(&self) -> Option<EndStatus> {
+        self.completion.end()
     }
 
     fn failure(&self) -> Option<Error> {
-        match self.notice.end() {
-            Some(End::Value) => None,
+        match self.completion.end() {
+            Some(EndStatus::Value) => None,
             _ => self.outcome().err(),
         }
     }
 
     fn is_running(&self) -> bool {
-        self.notice.end().is_none() && self.source.running()
+        self.completion.end().is_none() && self.source.running()
     }
 
     fn cancel(&self) -> bool {
-        if self.notice.settle(End::Cancelled) {
+        if self.completion.complete(EndStatus::Cancelled) {
             self.source.cancel();
         }
-        self.notice.end() == Some(End::Cancelled)
+        self.completion.end() == Some(EndStatus::Cancelled)
     }
 
-    fn tell(&self, then: Then) {
-        self.notice.tell(then);
+    fn on_end(&self, then: OnEnd) {
+        self.completion.on_end(then);
     }
 
     fn reference(&self) -> Option<&ObjectRef<U>> {

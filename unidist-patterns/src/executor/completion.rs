@@ -1,69 +1,69 @@
-//! The end of something, and who is told of it.
+//! A one-time event with callbacks: the end of a future.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// How a future ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum EndStatus {
     Value,
     Failed,
     Cancelled,
 }
 
-/// Whom to tell. It runs on a thread that the session needs, so it must not wait.
-pub(super) type Then = Box<dyn FnOnce(End) + Send>;
+/// A callback. It runs on a thread that the session needs, so it must not block.
+pub(super) type OnEnd = Box<dyn FnOnce(EndStatus) + Send>;
 
-/// Something that ends once.
+/// A one-time event.
 #[derive(Default)]
-pub(super) struct Notice {
+pub(super) struct Completion {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    end: Option<End>,
-    then: Vec<Then>,
+    end: Option<EndStatus>,
+    callbacks: Vec<OnEnd>,
 }
 
-impl Notice {
-    pub(super) fn end(&self) -> Option<End> {
+impl Completion {
+    pub(super) fn end(&self) -> Option<EndStatus> {
         self.lock().end
     }
 
-    /// Ends it, unless it has ended: whether it does so now.
-    pub(super) fn settle(&self, end: End) -> bool {
-        let then = {
+    /// Sets the end status, unless it is set. Returns whether this call set it.
+    pub(super) fn complete(&self, end: EndStatus) -> bool {
+        let callbacks = {
             let mut state = self.lock();
             if state.end.is_some() {
                 return false;
             }
             state.end = Some(end);
-            std::mem::take(&mut state.then)
+            std::mem::take(&mut state.callbacks)
         };
         self.changed.notify_all();
-        then.into_iter().for_each(|then| then(end));
+        callbacks.into_iter().for_each(|callback| callback(end));
         true
     }
 
-    /// Has `then` told, at once if it has ended.
-    pub(super) fn tell(&self, then: Then) {
+    /// Calls `callback` at the end, or at once if it has ended.
+    pub(super) fn on_end(&self, callback: OnEnd) {
         let end = {
             let mut state = self.lock();
             match state.end {
                 Some(end) => end,
-                None => return state.then.push(then),
+                None => return state.callbacks.push(callback),
             }
         };
-        then(end);
+        callback(end);
     }
 
-    /// Waits for the end: whether it came in time.
+    /// Waits for the end. Returns whether it came before the deadline.
     pub(super) fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.lock();
         while state.end.is_none() {
-            match sleep(&self.changed, state, deadline) {
+            match wait_on(&self.changed, state, deadline) {
                 Some(woken) => state = woken,
                 None => return self.end().is_some(),
             }
@@ -76,8 +76,8 @@ impl Notice {
     }
 }
 
-/// Sleeps until the condition changes; none when the time is over.
-pub(super) fn sleep<'a, T>(
+/// Waits on a condition variable; `None` when the deadline has passed.
+pub(super) fn wait_on<'a, T>(
     changed: &Condvar,
     guard: MutexGuard<'a, T>,
     deadline: Option<Instant>,
@@ -91,14 +91,14 @@ pub(super) fn sleep<'a, T>(
     }
 }
 
-/// What a panic of a user's callback left behind a lock is whole: no lock is held around one.
+/// Locks, ignoring poisoning: no lock is held while user code runs, so the data are consistent.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The notice of what has ended already.
-pub(super) fn ended(end: End) -> Arc<Notice> {
-    let notice = Notice::default();
-    notice.settle(end);
-    Arc::new(notice)
+/// A completion that has ended already.
+pub(super) fn already_ended(end: EndStatus) -> Arc<Completion> {
+    let completion = Completion::default();
+    completion.complete(end);
+    Arc::new(completion)
 }

@@ -1,19 +1,20 @@
-//! What all handles of a client share, and its thread.
+//! The state that all handles of a client share, and the client's thread.
 //!
-//! A task is handed in by the program's thread, which also sends what can be sent at once. That calls have ended is told
-//! to the client's own thread, the *hub*: it reads their results, notes them in the history, and sends what can be sent
-//! next. It also looks after the time that tasks may wait for others. It sleeps unless something happens.
+//! The program's thread submits a task and sends everything that can be sent at once. The client's own thread, the
+//! *client loop*, receives the ends of calls: it reads their results, records them in the history and sends the next
+//! tasks. It also enforces the time-outs of tasks that wait for others. It sleeps until an event arrives.
 //!
-//! Locks: `state` is held only to decide; nobody calls the session, a function of the program's or the history with it.
+//! Locks: `state` is held for decisions only; no code calls the session, a user function or the history while it holds
+//! the lock.
 
-mod successors;
+mod replacements;
 
-use super::balancing::{Action, Back, Balancer};
-use super::call::{AnyCall, AnyValue, Read};
-use super::dependencies::End;
+use super::call::{AnyCall, AnyValue, ReadOutcome};
+use super::dependencies::TaskEnd;
 use super::engines::Engines;
 use super::error::{EngineId, Result, ViewError};
-use super::history::Records;
+use super::history::RecordStore;
+use super::load_balancer::{Action, LoadBalancer, Requeue};
 use super::namespace;
 use super::record::{TaskId, TaskRecord, TaskStatus};
 use super::task::{Placement, Task};
@@ -25,96 +26,97 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use unidist_core::{CallSettings, Error, prepare, workers};
 
-/// What happens to a client.
+/// An event for the client loop.
 enum Event {
-    /// The call of a task that was given to this engine has ended.
-    Ended {
+    /// The call of a task on this engine has ended.
+    CallEnded {
         task: Arc<Task>,
         engine: EngineId,
-        read: Read,
+        read: ReadOutcome,
     },
-    /// There is a new deadline.
+    /// The earliest deadline may have changed, or engines are missing: look again.
     Deadline,
-    /// A worker had time.
-    Scout,
+    /// A worker had room for the probe.
+    WorkerFree,
     Close,
 }
 
-/// The client, for as long as there is a handle of it.
-pub(crate) struct Hub {
+/// Owns the client's thread; dropped with the last handle of the client.
+pub(crate) struct ClientLoop {
     pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 pub(crate) struct Shared {
-    /// The client's, chosen at random.
+    /// The client's number, chosen at random.
     pub(crate) number: u64,
     state: Mutex<State>,
-    history: Mutex<Box<dyn Records>>,
+    history: Mutex<Box<dyn RecordStore>>,
     events: Sender<Event>,
-    /// Of how many tasks that have ended the results are kept.
+    /// The number of ended tasks whose results are kept.
     keep: usize,
 }
 
 pub(crate) struct State {
     pub(crate) engines: Engines,
-    pub(crate) balancer: Balancer,
-    /// Those that have not ended, and the latest that have.
+    pub(crate) balancer: LoadBalancer,
+    /// All tasks that have not ended, and the latest that have.
     pub(crate) tasks: HashMap<TaskId, Arc<Task>>,
     ended: VecDeque<TaskId>,
     next: u64,
     deadlines: BinaryHeap<Reverse<(Instant, TaskId, Duration)>>,
-    /// How many engines there should be.
+    /// The number of engines that the session should have.
     pub(crate) expected: usize,
-    /// Whether an engine has died since a scout was last sent.
+    /// Whether an engine has died since the last probe was sent.
     has_lost: bool,
-    /// Whether a call is on its way that ends when a worker has time.
-    has_scout: bool,
+    /// Whether a probe is pending: a call that ends as soon as a worker has room.
+    has_probe: bool,
     is_closed: bool,
 }
 
-/// What a task is handed in with.
-pub(crate) struct Order {
+/// A task to submit.
+pub(crate) struct Submission {
     pub(crate) call: Arc<dyn AnyCall>,
     pub(crate) placement: Placement,
     pub(crate) label: Option<String>,
     pub(crate) resubmission_of: Option<TaskId>,
 }
 
-impl Hub {
-    pub(crate) fn start(history: Box<dyn Records>, keep: usize) -> Result<Arc<Self>> {
+impl ClientLoop {
+    pub(crate) fn start(history: Box<dyn RecordStore>, keep: usize) -> Result<Arc<Self>> {
         let (events, arriving) = channel();
         let mut random = fastrand::Rng::new();
         let number = random.u64(..);
         let state = State {
             engines: Engines::default(),
-            balancer: Balancer::new(random),
+            balancer: LoadBalancer::new(random),
             tasks: HashMap::new(),
             ended: VecDeque::new(),
             next: 0,
             deadlines: BinaryHeap::new(),
             expected: 0,
             has_lost: false,
-            has_scout: false,
+            has_probe: false,
             is_closed: false,
         };
         let shared =
             Arc::new(Shared { number, state: Mutex::new(state), history: Mutex::new(history), events, keep });
-        shared.look_for_engines()?;
+        shared.refresh_engines()?;
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new().name("unidist-view".to_owned());
-        let thread = thread.spawn(move || of_thread.serve(&arriving));
-        let thread = thread.map_err(|error| Error::system("a client's thread cannot be started", error))?;
-        Ok(Arc::new(Hub { shared, thread: Mutex::new(Some(thread)) }))
+        let thread = thread.spawn(move || of_thread.run_loop(&arriving));
+        let thread =
+            thread.map_err(|error| Error::system("cannot start the thread of a view client", error))?;
+        Ok(Arc::new(ClientLoop { shared, thread: Mutex::new(Some(thread)) }))
     }
 }
 
-impl Drop for Hub {
+impl Drop for ClientLoop {
     fn drop(&mut self) {
         let (waiting, engines) = {
             let mut state = self.shared.lock();
             state.is_closed = true;
-            let touched = state.engines.iter().filter(|(_, engine)| engine.is_alive && engine.is_touched);
+            let touched = state.engines.iter().filter(|(_, engine)| engine.is_alive && engine.was_used);
             let engines: Vec<_> = touched.map(|(_, engine)| engine.worker).collect();
             (state.balancer.drain(), engines)
         };
@@ -126,10 +128,10 @@ impl Drop for Hub {
         if let Some(thread) = thread
             && thread.join().is_err()
         {
-            log::error!("the thread of a client of views has panicked");
+            log::error!("the thread of a view client panicked");
         }
         for worker in engines {
-            let settings = CallSettings::new().on_worker(worker).name("clear"); // after what was sent before
+            let settings = CallSettings::new().on_worker(worker).name("clear"); // runs after all calls sent before
             drop(prepare(namespace::forget, &settings).remote((self.shared.number,)));
         }
     }
@@ -140,36 +142,36 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn history(&self) -> MutexGuard<'_, Box<dyn Records>> {
+    pub(crate) fn history(&self) -> MutexGuard<'_, Box<dyn RecordStore>> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes in the history how far a task is.
-    fn note(&self, task: &Task) {
+    /// Writes the task's current record to the history.
+    fn write_record(&self, task: &Task) {
         let mut history = self.history();
-        let record = task.record(); // as it is now: nobody else writes until this is written
-        if let Err(error) = history.keep(&record) {
-            log::error!("task {} is not as it should be: {error}", task.id);
+        let record = task.record(); // read under the history's lock, so that records are written in order
+        if let Err(error) = history.insert(&record) {
+            log::error!("cannot record the state of task {}: {error}", task.id);
         }
     }
 
-    /// Takes note of the engines that there are now.
-    pub(crate) fn look_for_engines(&self) -> Result<Vec<EngineId>> {
+    /// Updates the list of engines from the session's workers.
+    pub(crate) fn refresh_engines(&self) -> Result<Vec<EngineId>> {
         let workers = workers()?;
         let mut state = self.lock();
-        state.engines.see(&workers);
+        state.engines.update(&workers);
         let ids = state.engines.ids();
         state.expected = state.expected.max(ids.len());
         Ok(ids)
     }
 
-    /// Hands tasks in.
-    pub(crate) fn submit(&self, orders: Vec<Order>) -> Vec<Arc<Task>> {
+    /// Submits tasks.
+    pub(crate) fn submit(&self, submissions: Vec<Submission>) -> Vec<Arc<Task>> {
         let (mut is_first_deadline, mut invalid) = (false, Vec::new());
         let tasks: Vec<Arc<Task>> = {
             let mut state = self.lock();
-            let take_in = |order| self.take_in(&mut state, order, &mut is_first_deadline, &mut invalid);
-            orders.into_iter().map(take_in).collect()
+            let register = |order| self.register(&mut state, order, &mut is_first_deadline, &mut invalid);
+            submissions.into_iter().map(register).collect()
         };
         if is_first_deadline {
             let _ = self.events.send(Event::Deadline);
@@ -180,20 +182,20 @@ impl Shared {
         for task in tasks.iter().filter(|task| !task.has_ended()) {
             match task.placement {
                 Placement::Engine(engine) => self.send(task, engine),
-                Placement::Balanced(_) => self.note(task),
+                Placement::Balanced(_) => self.write_record(task),
             }
         }
-        self.drive();
-        if self.lock().is_short() {
-            let _ = self.events.send(Event::Deadline); // the hub looks for engines in place of dead ones
+        self.dispatch();
+        if self.lock().lacks_engines() {
+            let _ = self.events.send(Event::Deadline); // the client loop looks for replacements of dead engines
         }
         tasks
     }
 
-    fn take_in(
+    fn register(
         &self,
         state: &mut State,
-        order: Order,
+        submission: Submission,
         is_first_deadline: &mut bool,
         invalid: &mut Vec<(TaskId, TaskId)>,
     ) -> Arc<Task> {
@@ -201,8 +203,8 @@ impl Shared {
         state.next += 1;
         let record = TaskRecord {
             id,
-            function: order.call.function().to_owned(),
-            label: order.label,
+            function: submission.call.function().to_owned(),
+            label: submission.label,
             engine: None,
             status: TaskStatus::Queued,
             error: None,
@@ -210,9 +212,9 @@ impl Shared {
             started: None,
             completed: None,
             retries: 0,
-            resubmission_of: order.resubmission_of,
+            resubmission_of: submission.resubmission_of,
         };
-        match &order.placement {
+        match &submission.placement {
             Placement::Engine(engine) => {
                 if let Some(engine) = state.engines.get_mut(*engine) {
                     engine.queue += 1;
@@ -239,35 +241,35 @@ impl Shared {
                 }
             }
         }
-        let task = Task::new(record, order.call, order.placement);
+        let task = Task::new(record, submission.call, submission.placement);
         state.tasks.insert(id, task.clone());
         task
     }
 
-    /// Sends a task to its engine, which counts it already.
+    /// Sends a task to its engine. The engine's counters include it already.
     fn send(&self, task: &Arc<Task>, engine: EngineId) {
         let worker = {
             let mut state = self.lock();
             state.engines.get_mut(engine).map(|engine| {
-                engine.is_touched = true;
+                engine.was_used = true;
                 engine.worker
             })
         };
-        let (Some(worker), Some(attempt)) = (worker, task.sent_to(engine)) else {
-            self.leave(task, engine);
+        let (Some(worker), Some(attempt)) = (worker, task.mark_sent(engine)) else {
+            self.release_engine(task, engine);
             return self.finish(task, Err(ViewError::Aborted { task: task.id }), None);
         };
-        self.note(task);
+        self.write_record(task);
         let (events, of_call) = (self.events.clone(), task.clone());
-        let ended = move |read| drop(events.send(Event::Ended { task: of_call, engine, read }));
-        let cancel = task.call.send(worker, Box::new(ended));
-        if let Some(cancel) = task.can_be_cancelled(attempt, cancel) {
-            let _ = cancel(); // a session that has ended has ended the call
+        let on_end = move |read| drop(events.send(Event::CallEnded { task: of_call, engine, read }));
+        let cancel = task.call.send(worker, Box::new(on_end));
+        if let Some(cancel) = task.set_cancel(attempt, cancel) {
+            let _ = cancel(); // fails only if the session has ended, and the call with it
         }
     }
 
-    /// Sends whatever can be sent now.
-    fn drive(&self) {
+    /// Sends every task that can be sent now.
+    fn dispatch(&self) {
         loop {
             let actions: Vec<_> = {
                 let mut guard = self.lock();
@@ -275,10 +277,10 @@ impl Shared {
                 if state.is_closed {
                     return;
                 }
-                let actions = state.balancer.place(&mut state.engines).into_iter();
+                let actions = state.balancer.assign(&mut state.engines).into_iter();
                 actions
                     .filter_map(|action| {
-                        let (Action::Send(id, _) | Action::Never(id, _)) = &action;
+                        let (Action::Send(id, _) | Action::Fail(id, _)) = &action;
                         Some((state.tasks.get(id)?.clone(), action))
                     })
                     .collect()
@@ -289,16 +291,20 @@ impl Shared {
             for (task, action) in actions {
                 match action {
                     Action::Send(_, engine) => self.send(&task, engine),
-                    Action::Never(id, why) => {
-                        self.finish(&task, Err(ViewError::ImpossibleDependency { task: id, why }), None);
+                    Action::Fail(id, reason) => {
+                        self.finish(
+                            &task,
+                            Err(ViewError::ImpossibleDependency { task: id, why: reason }),
+                            None,
+                        );
                     }
                 }
             }
         }
     }
 
-    /// The hub.
-    fn serve(&self, arriving: &Receiver<Event>) {
+    /// The client loop.
+    fn run_loop(&self, arriving: &Receiver<Event>) {
         loop {
             let deadline = self.lock().deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
             let event = match deadline {
@@ -308,76 +314,76 @@ impl Shared {
             if matches!(event, Ok(Event::Close) | Err(RecvTimeoutError::Disconnected)) {
                 return;
             }
-            // Values of the program's are dropped in here, by code of its own: if that panics, the hub goes on.
-            let turn = std::panic::AssertUnwindSafe(|| self.turn(event.ok()));
-            if std::panic::catch_unwind(turn).is_err() {
-                log::error!("the drop of a value of the program's has panicked on the thread of a client");
+            // User values are dropped in here; their `drop` may panic, and the loop has to continue.
+            let handle = std::panic::AssertUnwindSafe(|| self.handle_event(event.ok()));
+            if std::panic::catch_unwind(handle).is_err() {
+                log::error!("dropping a user value panicked on the thread of a view client");
             }
         }
     }
 
-    /// Something has happened, or the time of a task is over.
-    fn turn(&self, event: Option<Event>) {
+    /// Handles an event, or an expired deadline (`None`).
+    fn handle_event(&self, event: Option<Event>) {
         match event {
-            Some(Event::Ended { task, engine, read }) => self.ended(&task, engine, read),
-            Some(Event::Scout) => self.lock().has_scout = false,
+            Some(Event::CallEnded { task, engine, read }) => self.call_ended(&task, engine, read),
+            Some(Event::WorkerFree) => self.lock().has_probe = false,
             Some(Event::Deadline | Event::Close) | None => {}
         }
         self.expire();
         self.replace_engines();
-        self.drive();
+        self.dispatch();
     }
 
-    /// A call has ended: so has its task, unless it is to be tried again.
-    fn ended(&self, task: &Arc<Task>, engine: EngineId, read: Read) {
-        // The program's own code reads the value; if that panics, the hub goes on.
+    /// A call has ended: ends its task, or queues the task again.
+    fn call_ended(&self, task: &Arc<Task>, engine: EngineId, read: ReadOutcome) {
+        // User code decodes the value and may panic; the loop has to continue.
         let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_else(|_| {
-            let message = "its decoding panicked".to_owned();
-            Err(Error::Decode { type_name: task.call.item().to_owned(), message })
+            let message = "decoding it panicked".to_owned();
+            Err(Error::Decode { type_name: task.call.result_type().to_owned(), message })
         });
         let (outcome, times) = match read {
-            Ok(arrived) => (Ok(arrived.value), Some((arrived.started, arrived.completed))),
+            Ok(received) => (Ok(received.value), Some((received.started, received.completed))),
             Err(error) => (Err(ViewError::of_call(error, task.id, engine)), None),
         };
         let died = matches!(outcome, Err(ViewError::EngineDied { .. }));
         let had_begun = !matches!(&outcome, Err(error) if error.is_before_the_call());
-        let (is_again, cancel) = {
+        let (is_requeued, cancel) = {
             let mut state = self.lock();
             state.has_lost |= died;
-            let mut disturbed = false;
+            let mut was_aborting = false;
             if let Some(engine) = state.engines.get_mut(engine) {
-                disturbed = engine.is_disturbed;
+                was_aborting = engine.has_aborted_task;
                 engine.is_alive &= !died;
-                engine.is_disturbed &= outcome.is_err();
+                engine.has_aborted_task &= outcome.is_err();
             }
             let why = match &outcome {
                 Ok(_) | Err(ViewError::Aborted { .. }) => None,
-                Err(ViewError::UnmetDependency { .. }) => Some(Back::Unmet),
-                Err(ViewError::EngineDied { .. }) if disturbed || !had_begun => Some(Back::Unlucky),
-                Err(_) => Some(Back::Failed),
+                Err(ViewError::UnmetDependency { .. }) => Some(Requeue::Unmet),
+                Err(ViewError::EngineDied { .. }) if was_aborting || !had_begun => Some(Requeue::NotAtFault),
+                Err(_) => Some(Requeue::Failed),
             };
             let can_move =
                 matches!(task.placement, Placement::Balanced(_)) && !task.is_aborted() && !state.is_closed;
             match why.filter(|_| can_move) {
-                // Before anybody can send it once more.
+                // Before the load balancer can send it again.
                 Some(why) => {
-                    let cancel = task.queued_again();
-                    (state.balancer.back(task.id, engine, why), cancel)
+                    let cancel = task.mark_requeued();
+                    (state.balancer.requeue(task.id, engine, why), cancel)
                 }
                 None => (false, None),
             }
         };
-        drop(cancel); // with its ref, not under the lock
-        self.leave(task, engine);
-        if is_again {
-            self.note(task);
+        drop(cancel); // outside of the lock, since it holds the ref
+        self.release_engine(task, engine);
+        if is_requeued {
+            self.write_record(task);
         } else {
             self.finish(task, outcome, times);
         }
     }
 
-    /// A task is with its engine no more.
-    fn leave(&self, task: &Task, engine: EngineId) {
+    /// Removes a task from its engine's counters.
+    fn release_engine(&self, task: &Task, engine: EngineId) {
         if let Some(engine) = self.lock().engines.get_mut(engine) {
             let count = match task.placement {
                 Placement::Engine(_) => &mut engine.queue,
@@ -395,23 +401,23 @@ impl Shared {
         }
     }
 
-    /// A task has ended: first everybody else knows, then those who wait for it.
+    /// Ends a task: updates the history and the load balancer, then wakes the threads that wait for it.
     fn finish(&self, task: &Arc<Task>, outcome: Result<AnyValue>, times: Option<(SystemTime, SystemTime)>) {
         let succeeded = outcome.is_ok();
-        let Some(waiting) = task.end(outcome, times) else { return };
-        self.note(task);
+        let Some(waiters) = task.complete(outcome, times) else { return };
+        self.write_record(task);
         let mut too_old = Vec::new();
         {
             let mut state = self.lock();
-            state.balancer.ended(task.id, End { succeeded, engine: task.engine() });
+            state.balancer.task_ended(task.id, TaskEnd { succeeded, engine: task.engine() });
             state.ended.push_back(task.id);
             while state.ended.len() > self.keep {
                 let oldest = state.ended.pop_front();
                 too_old.extend(oldest.and_then(|oldest| state.tasks.remove(&oldest)));
             }
         }
-        waiting.tell();
-        drop(too_old); // not under the lock: results are dropped with them
+        waiters.notify();
+        drop(too_old); // outside of the lock, since results are dropped with them
     }
 
     fn expire(&self) {
@@ -423,7 +429,7 @@ impl Shared {
                     _ => return,
                 }
                 let late = state.deadlines.pop();
-                late.filter(|Reverse((_, id, _))| state.balancer.out_of_time(*id))
+                late.filter(|Reverse((_, id, _))| state.balancer.time_out(*id))
             };
             if let Some(Reverse((_, id, timeout))) = late {
                 self.finish_by_id(id, ViewError::DependencyTimeout { task: id, timeout });
@@ -431,7 +437,7 @@ impl Shared {
         }
     }
 
-    /// Ends tasks, wherever they are; how many had not ended.
+    /// Aborts tasks, queued or sent. Returns how many had not ended.
     pub(crate) fn abort<'a>(&self, tasks: impl IntoIterator<Item = &'a Arc<Task>>) -> Result<usize> {
         let mut count = 0;
         for task in tasks {
@@ -440,24 +446,24 @@ impl Shared {
             }
             count += 1;
             let cancel = task.abort();
-            let withdrawn = {
+            let was_queued = {
                 let mut state = self.lock();
                 if let Some(engine) = task.engine().and_then(|engine| state.engines.get_mut(engine)) {
-                    engine.is_disturbed = true;
+                    engine.has_aborted_task = true;
                 }
-                state.balancer.withdraw(task.id)
+                state.balancer.remove(task.id)
             };
-            if withdrawn {
+            if was_queued {
                 self.finish(task, Err(ViewError::Aborted { task: task.id }), None);
             } else if let Some(cancel) = cancel {
                 cancel()?;
             }
         }
-        self.drive();
+        self.dispatch();
         Ok(count)
     }
 
-    /// Forgets results that have arrived; those of tasks that have not ended stay.
+    /// Drops the results of ended tasks; tasks that have not ended stay.
     pub(crate) fn forget(&self, ids: &[TaskId]) {
         let mut forgotten = Vec::new();
         let mut state = self.lock();
@@ -469,6 +475,6 @@ impl Shared {
         let State { ended, tasks, .. } = &mut *state;
         ended.retain(|id| tasks.contains_key(id));
         drop(state);
-        drop(forgotten); // not under the lock
+        drop(forgotten); // outside of the lock
     }
 }
