@@ -51,3 +51,6 @@ struct Performance;
 
 #[doc = include_str!("../../docs/troubleshooting.md")]
 struct Troubleshooting;
+
+#[doc = include_str!("../../docs/messages.md")]
+struct Messages;

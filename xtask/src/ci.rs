@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{Result, book, chaos, config_doc, fuzz, loom, mpi, simulate, test, tidy};
+use crate::{Result, book, chaos, config_doc, fuzz, loom, messages, mpi, simulate, test, tidy};
 use clap::Parser;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,12 +25,13 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn(&Path) -> Result);
 
 /// Cheap ones first.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     ("format", |root| {
         cargo(root, &["fmt", "--all", "--check"])?;
         cargo(root, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
     }),
     ("config-doc", |_| command(["--check"], config_doc::run)),
+    ("messages", |_| command(["--check"], messages::run)),
     ("tidy", |_| command([], tidy::run)),
     // The default members: the others need an MPI.
     ("clippy", |root| cargo(root, &["clippy", "--all-targets", "--", "-D", "warnings"])),

@@ -22,6 +22,7 @@ mod fuzz;
 mod leftovers;
 mod load;
 mod loom;
+mod messages;
 mod mpi;
 mod mpi_test;
 mod peers;
@@ -104,6 +105,8 @@ enum Command {
     MpiTest(mpi_test::Arguments),
     /// Write docs/configuration.md from the registry in unidist-config
     ConfigDoc(config_doc::Arguments),
+    /// Write docs/messages.md, the texts of all errors, warnings and log lines, from the sources
+    Messages(messages::Arguments),
     /// Build the user's book from the pages in docs, with mdBook
     ///
     /// The book is in the target folder afterwards. mdBook is installed there, too, with pip or else with cargo, unless
@@ -127,6 +130,7 @@ fn main() -> ExitCode {
         Command::Mpi(arguments) => mpi::command::run(&arguments),
         Command::MpiTest(arguments) => mpi_test::run(&arguments),
         Command::ConfigDoc(arguments) => config_doc::run(&arguments),
+        Command::Messages(arguments) => messages::run(&arguments),
         Command::Book => book::run(),
     };
     match done {

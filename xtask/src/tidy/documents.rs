@@ -1,7 +1,7 @@
 //! What the documents say must be so.
 
-use crate::Result;
 use crate::workspace::{self, Workspace};
+use crate::{Result, messages};
 use pulldown_cmark::{Event, HeadingLevel, Parser, Tag, TagEnd};
 use unidist_config::VARIABLES;
 
@@ -32,7 +32,8 @@ pub(super) fn variables_are_registered(workspace: &Workspace) -> Result<Vec<Stri
     for file in workspace.files("md")?.into_iter().chain(workspace.files("rs")?) {
         let name = workspace.relative(&file);
         let code = name.ends_with(".rs");
-        if code && name.starts_with("tests/") {
+        // The page of messages also has the variables that processes of a session pass to each other.
+        if name == messages::PAGE || (code && name.starts_with("tests/")) {
             continue;
         }
         for (number, line) in (1..).zip(workspace::read(&file)?.lines()) {
