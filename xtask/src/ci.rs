@@ -1,13 +1,16 @@
-//! `ci`: what a change must pass.
+//! `ci`: the checks that a change must pass.
 
 use crate::process;
+use crate::steps::{self, Selection, Step, command};
 use crate::workspace::Workspace;
-use crate::{Result, book, chaos, config_doc, fuzz, loom, messages, mpi, simulate, test, tidy};
-use clap::Parser;
+use crate::{
+    Result, book, chaos, config_doc, deny, footprint, fuzz, loom, messages, mpi, package, simulate, test,
+    tidy,
+};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long one step may take, with building.
+/// Time limit of one step, with building.
 const LIMIT: Duration = Duration::from_secs(2400);
 
 /// The digest of all events and actions of 2,000 seeds. It changes when the scheduler decides otherwise, and only then.
@@ -16,73 +19,99 @@ const SCHEDULER_DIGEST: &str = "5c10a967fee0ba08";
 /// The arguments of `ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Go on after a step that failed, to see all that is wrong.
+    /// Continue after a failed step, to see all failures.
     #[arg(long)]
     keep_going: bool,
+    #[command(flatten)]
+    selection: Selection,
 }
 
-/// One step, by name.
-type Step = (&'static str, fn(&Path) -> Result);
-
 /// Cheap ones first.
-const STEPS: [Step; 14] = [
-    ("format", |root| {
-        cargo(root, &["fmt", "--all", "--check"])?;
-        cargo(root, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
-    }),
-    ("config-doc", |_| command(["--check"], config_doc::run)),
-    ("messages", |_| command(["--check"], messages::run)),
-    ("tidy", |_| command([], tidy::run)),
-    // The default members: the others need an MPI.
-    ("clippy", |root| cargo(root, &["clippy", "--all-targets", "--", "-D", "warnings"])),
-    ("features", features),
-    ("doc", |root| {
-        let mut doc = process::cargo(root);
-        doc.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
-        process::run(&mut doc, LIMIT)
-    }),
-    ("book", |_| book::run()),
-    ("mpi", what_needs_mpi),
-    ("simulate", |_| command(["--seeds", "2000", "--expect", SCHEDULER_DIGEST], simulate::run)),
-    ("loom", |_| command([], loom::run)),
-    // Built as the tests are, which takes the time once.
-    ("chaos", |_| {
-        command(["--dev", "--minutes", "0.1", "--controllers", "3", "--tasks", "3000"], chaos::run)
-    }),
-    // Three targets.
-    ("fuzz", |_| command(["--seconds", "10"], fuzz::run)),
-    ("test", |_| command([], test::run)),
+const STEPS: [Step; 17] = [
+    Step {
+        name: "format",
+        about: "rustfmt",
+        run: |root| {
+            cargo(root, &["fmt", "--all", "--check"])?;
+            cargo(root, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+        },
+    },
+    Step {
+        name: "config-doc",
+        about: "docs/configuration.md is current",
+        run: |_| command(["--check"], config_doc::run),
+    },
+    Step {
+        name: "messages",
+        about: "docs/messages.md is current",
+        run: |_| command(["--check"], messages::run),
+    },
+    Step { name: "tidy", about: "the rules that no compiler checks", run: |_| command([], tidy::run) },
+    Step {
+        name: "footprint",
+        about: "how many crates a user builds, and the Rust version they need",
+        run: |_| command([], footprint::run),
+    },
+    Step {
+        name: "deny",
+        about: "licences, sources and known defects of dependencies",
+        run: |_| command([], deny::run),
+    },
+    Step {
+        name: "clippy",
+        // The default members: the others need an MPI.
+        about: "lints",
+        run: |root| cargo(root, &["clippy", "--all-targets", "--", "-D", "warnings"]),
+    },
+    Step { name: "features", about: "lints with each backend alone", run: features },
+    Step {
+        name: "doc",
+        about: "the documentation builds without warnings",
+        run: |root| {
+            let mut doc = process::cargo(root);
+            doc.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+            process::run(&mut doc, LIMIT)
+        },
+    },
+    Step { name: "book", about: "the user's book builds without warnings", run: |_| book::run() },
+    Step {
+        name: "mpi",
+        about: "lints and documentation of the crates that need an MPI",
+        run: members_with_mpi,
+    },
+    Step {
+        name: "package",
+        about: "every published crate builds from its package",
+        run: |_| command([], package::run),
+    },
+    Step {
+        name: "simulate",
+        about: "2,000 seeds of the scheduler's simulation, and the digest of their actions",
+        run: |_| command(["--seeds", "2000", "--expect", SCHEDULER_DIGEST], simulate::run),
+    },
+    Step { name: "loom", about: "models of the shared-memory protocols", run: |_| command([], loom::run) },
+    Step {
+        name: "chaos",
+        about: "processes of a small program are killed, for 6 s",
+        // Built like the tests, so that the build is shared.
+        run: |_| command(["--dev", "--minutes", "0.1", "--controllers", "3", "--tasks", "3000"], chaos::run),
+    },
+    Step {
+        name: "fuzz",
+        about: "each fuzz target, for 10 s",
+        run: |_| command(["--seconds", "10"], fuzz::run),
+    },
+    Step { name: "test", about: "all tests, with the system's MPI", run: |_| command([], test::run) },
 ];
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result {
     let root = Workspace::load()?.root;
-    let mut failed = Vec::new();
-    let mut report = Vec::new();
-    for (name, step) in STEPS {
-        eprintln!("\n== {name}");
-        let start = Instant::now();
-        let done = step(&root);
-        let seconds = start.elapsed().as_secs_f64();
-        let verdict = if done.is_ok() { "ok" } else { "FAILED" };
-        report.push(format!("{name:<12} {verdict:<6} {seconds:>7.1} s"));
-        if let Err(error) = done {
-            eprintln!("error: {error}");
-            failed.push(name);
-            if !arguments.keep_going {
-                break;
-            }
-        }
-    }
-    println!("\n{}", report.join("\n"));
-    match failed.as_slice() {
-        [] => Ok(()),
-        names => Err(format!("failed: {}", names.join(", ")).into()),
-    }
+    steps::run(&root, &STEPS, &arguments.selection, arguments.keep_going)
 }
 
-/// Clippy and the documentation of what an MPI is needed for, where there is one or can be.
-fn what_needs_mpi(root: &Path) -> Result {
+/// Clippy and the documentation of the members that need an MPI, if there is one or it can be installed.
+fn members_with_mpi(root: &Path) -> Result {
     let mpi = match mpi::find(&Workspace::load()?, mpi::Name::System) {
         Ok(mpi) => mpi,
         Err(error) => {
@@ -107,7 +136,7 @@ fn what_needs_mpi(root: &Path) -> Result {
     with_mpi(&[&["doc", "--no-deps", "--features", "unidist-spmd/mpi"], documented.as_flattened()].concat())
 }
 
-/// Each backend alone must do; the default, which has all, is what clippy has seen already, but not by itself.
+/// Clippy for the facade alone: with the default features, and with one backend only.
 fn features(root: &Path) -> Result {
     let alone = ["--no-default-features", "--features"];
     let combinations: [&[&str]; 3] = [&[], &[alone[0], alone[1], "pyseq"], &[alone[0], alone[1], "pymp"]];
@@ -122,15 +151,4 @@ fn features(root: &Path) -> Result {
 
 fn cargo(root: &Path, arguments: &[&str]) -> Result {
     process::run(process::cargo(root).args(arguments), LIMIT)
-}
-
-/// Another command of this program, with these arguments.
-fn command<A: clap::Args, const N: usize>(arguments: [&str; N], run: impl Fn(&A) -> Result) -> Result {
-    #[derive(Parser)]
-    struct Line<A: clap::Args> {
-        #[command(flatten)]
-        arguments: A,
-    }
-    let line = Line::<A>::try_parse_from(std::iter::once("xtask").chain(arguments))?;
-    run(&line.arguments)
 }

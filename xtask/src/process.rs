@@ -35,6 +35,15 @@ pub(crate) fn cargo(root: &Path) -> Command {
     command
 }
 
+/// The platform that the compiler builds for, by its own name.
+pub(crate) fn host(root: &Path) -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = Command::new(rustc).arg("-vV").current_dir(root).output()?;
+    let version = String::from_utf8(version.stdout)?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.ok_or("rustc does not say what it builds for")?.to_owned())
+}
+
 /// The command as a person would write it.
 pub(crate) fn words(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_stem().unwrap_or_default();
