@@ -6,9 +6,7 @@ mod inner;
 
 pub use inner::{Calls, Message, Range, Ranges, Reactor, messages};
 
-use crate::link::bell::{Bell, Sleeper};
 use crate::link::handshake::{self, Joined, Welcome};
-use crate::link::patience::Patience;
 use crate::link::ring::{LinkMemory, Reader, Side, Writer};
 use crate::store::Block;
 use crate::store::segment::{HEADER, Segment};
@@ -21,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use unidist_common::ProcessId;
+use unidist_sync::{Doorbell, Sleeper, SpinLimit, spin_briefly};
 
 /// The length of a message of [`Echo`], in bytes.
 pub const MESSAGE: usize = 64;
@@ -51,7 +50,7 @@ impl Waiting {
             Waiting::Spinning => LONG_SPIN,
             Waiting::AsWorkers => {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
-                Patience::default().set(2, cores)
+                SpinLimit::default().set(2, cores)
             }
         }
     }
@@ -142,12 +141,12 @@ pub fn shared_memory(len: u64) -> io::Result<impl DerefMut<Target = [u8]>> {
 }
 
 /// Waits for a message as a thread of the engine does.
-fn receive(reader: &mut Reader, bell: &Bell, spin: Duration, message: &mut Vec<u8>) -> io::Result<()> {
+fn receive(reader: &mut Reader, bell: &Doorbell, spin: Duration, message: &mut Vec<u8>) -> io::Result<()> {
     let (mut since, mut nap) = (None, Duration::from_millis(1));
     while !reader.has_data() {
         let now = Instant::now();
         if now.duration_since(*since.get_or_insert(now)) < spin {
-            (0..32).for_each(|_| std::hint::spin_loop());
+            spin_briefly();
             continue;
         }
         let announced = bell.announce(Sleeper::Driver);
@@ -155,7 +154,7 @@ fn receive(reader: &mut Reader, bell: &Bell, spin: Duration, message: &mut Vec<u
             bell.sleep(announced, nap);
             nap = (nap * 2).min(LONGEST_NAP);
         }
-        bell.awake();
+        bell.withdraw();
     }
     reader.read(message).map(drop).map_err(|_| corrupt())
 }

@@ -17,18 +17,17 @@ pub(crate) struct Arguments {
     model: Option<String>,
 }
 
-/// Runs the command. What is built with another atomic has a folder of its own, and so does not have everything else
-/// built again.
+/// Runs the command. Code built with `--cfg unidist_loom` has a target folder of its own, so that nothing else is rebuilt.
 pub(crate) fn run(arguments: &Arguments) -> Result {
     let workspace = Workspace::load()?;
     let cargo = |last: &[&str]| {
         let mut cargo = process::cargo(&workspace.root);
-        cargo.args(["test", "--quiet", "--release", "--package", "unidist-engine", "--lib"]).args(last);
+        cargo.args(["test", "--quiet", "--release", "--package", "unidist-sync", "--lib"]).args(last);
         cargo.env("RUSTFLAGS", "--cfg unidist_loom").env_remove("CARGO_ENCODED_RUSTFLAGS");
         cargo.env("CARGO_TARGET_DIR", workspace.target().join("loom"));
         cargo
     };
     process::run(&mut cargo(&["--no-run"]), BUILD_LIMIT)?;
-    let filter = format!("link::models::{}", arguments.model.as_deref().unwrap_or_default());
+    let filter = format!("models::{}", arguments.model.as_deref().unwrap_or_default());
     process::run(&mut cargo(&["--", &filter]), Duration::from_secs(arguments.timeout))
 }

@@ -90,7 +90,7 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Run the models of the shared memory's protocols, in every order of events
     ///
-    /// They are tests of unidist-engine, built with loom in place of the system's atomics and futex.
+    /// They are tests of unidist-sync, built with loom in place of the system's atomics and futex.
     Loom(loom::Arguments),
     /// Feed what is read from other processes with anything, for some seconds each
     ///

@@ -22,8 +22,7 @@ use super::inbox::{Inbox, Letters};
 use super::local_store::LocalStore;
 use super::timers::TimerQueue;
 use crate::client::pending::{Callback, PendingRequests};
-use crate::host::supervisor::{Notice, Supervisor};
-use crate::link::patience::Patience;
+use crate::host::supervisor::{ProcessEvent, Supervisor};
 use crate::network::HostId;
 use crate::scheduler::{Action, Event, Scheduler};
 use allocation::DeferredAllocation;
@@ -36,6 +35,7 @@ use std::time::{Duration, Instant};
 use transfers::Transfers;
 use unidist_backend::ClusterInfo;
 use unidist_common::{Error, ProcessId, Result};
+use unidist_sync::SpinLimit;
 
 /// How many messages one link may deliver in a turn, so that none starves the others.
 const MESSAGES_PER_TURN: usize = 512;
@@ -154,22 +154,22 @@ impl Driver {
     }
 
     /// Says how long to look at the links before going to sleep, to the processes of this host and to who drives.
-    pub(crate) fn set_patience(&mut self, patience: &Patience, cores: usize) -> Duration {
+    pub(crate) fn set_spin_limit(&mut self, limit: &SpinLimit, cores: usize) -> Duration {
         // As far as it matters: this process and those that have not gone to sleep, up to one more than there are cores.
         let awake = 1 + self.links.iter().filter(|link| link.is_awake_here()).take(cores).count();
         match &mut self.hosts {
             Some(hosts) => {
-                patience.set_beside_network(awake, cores);
-                hosts.pace.wait(Instant::now())
+                limit.set_beside_network(awake, cores);
+                hosts.poll_backoff.spin_time_left(Instant::now())
             }
-            None => patience.set(awake, cores),
+            None => limit.set(awake, cores),
         }
     }
 
     /// Whoever drove has stopped.
     pub(crate) fn leave(&mut self) {
         if let Some(hosts) = &mut self.hosts {
-            hosts.pace.leave();
+            hosts.poll_backoff.stop_waiting();
         }
     }
 
@@ -259,8 +259,8 @@ impl Driver {
         }
         for notice in letters.notices.drain(..) {
             match notice {
-                Notice::Joined(process, memory) => self.joined(Link::here(process, memory)),
-                Notice::Lost(process, why) => self.lost(process, why),
+                ProcessEvent::Joined(process, memory) => self.joined(Link::here(process, memory)),
+                ProcessEvent::Lost(process, why) => self.lost(process, why),
             }
         }
         if std::mem::take(&mut letters.shutdown) {

@@ -5,18 +5,17 @@ use super::inbox::Inbox;
 use super::local_store::SharedArena;
 use super::timers::NextDeadline;
 use crate::client::pending::{Callback, PendingRequests};
-use crate::host::pace::SharpTimers;
 use crate::host::supervisor::Supervisor;
-use crate::link::bell::Sleeper;
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::Block;
-use crate::store::depot::Ledger;
+use crate::store::client::StoreBackend;
 use crate::store::segment::Segment;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 use unidist_common::{DataId, IdSource, Result};
+use unidist_sync::{PreciseTimers, Sleeper, spin_briefly};
 
 /// The longest sleep of a thread that waits, after which it looks whether it missed something.
 const LONGEST_NAP: Duration = Duration::from_millis(100);
@@ -48,7 +47,7 @@ pub(super) struct EventLoop {
     pub(super) deaf_for: AtomicU64,
 }
 
-impl Ledger for EventLoop {
+impl StoreBackend for EventLoop {
     fn allocate(&self, len: u64) -> Result<Block> {
         if let Some(block) = self.blocks.allocate(len) {
             return Ok(block);
@@ -194,17 +193,17 @@ impl EventLoop {
                 return true;
             }
             let until = *looks_until
-                .get_or_insert_with(|| now + driver.set_patience(self.segment.patience(), self.cores));
+                .get_or_insert_with(|| now + driver.set_spin_limit(self.segment.spin_limit(), self.cores));
             if now < until {
-                (0..32).for_each(|_| std::hint::spin_loop());
+                spin_briefly();
                 continue;
             }
             let bell = self.segment.bell();
-            self.segment.batch().set(driver.results_may_lie());
+            self.segment.wake_batch().set(driver.results_may_lie());
             let announced = bell.announce(Sleeper::Driver);
             // The network rings no bell, and this thread may have been off its core since its last look.
             if driver.has_hosts() && driver.turn() {
-                bell.awake();
+                bell.withdraw();
                 if done(Some(driver)) {
                     return true;
                 }
@@ -215,14 +214,14 @@ impl EventLoop {
             if !driver.has_work() {
                 if let Some(limit) = self.until_hosts_are_heard(driver) {
                     nap = limit;
-                    sharp.get_or_insert_with(SharpTimers::new);
+                    sharp.get_or_insert_with(PreciseTimers::new);
                 }
                 let until = deadline.into_iter().chain(driver.next_deadline()).min();
                 let left = until.map_or(nap, |at| at.saturating_duration_since(now).min(nap));
                 bell.sleep(announced, left);
                 nap = (nap * 2).min(LONGEST_NAP);
             }
-            bell.awake();
+            bell.withdraw();
         }
     }
 
@@ -233,7 +232,7 @@ impl EventLoop {
         // The standby may be asleep for longer than that.
         let sooner = self.deadline.set(driver.next_deadline());
         let bell = self.segment.bell();
-        self.segment.batch().set(1);
+        self.segment.wake_batch().set(1);
         let _ = bell.announce(Sleeper::Standby);
         let work_left = driver.has_work();
         drop(driver);
@@ -249,7 +248,7 @@ impl EventLoop {
 
     /// The engine thread: drives while nobody else does and something happens.
     pub(super) fn stand_by(&self) {
-        let _sharp = self.lock_driver().has_hosts().then(SharpTimers::new);
+        let _sharp = self.lock_driver().has_hosts().then(PreciseTimers::new);
         while !self.over.load(Ordering::Acquire) {
             let announced = self.segment.bell().token(Sleeper::Standby);
             let mut nap = LONGEST_NAP;

@@ -1,6 +1,6 @@
 //! What other threads hand to whoever drives.
 
-use crate::host::supervisor::Notice;
+use crate::host::supervisor::ProcessEvent;
 use crate::protocol::worker::{FromWorker, Request};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 pub(super) struct Letters {
     pub(super) asks: Vec<Request>,
-    pub(super) notices: Vec<Notice>,
+    pub(super) notices: Vec<ProcessEvent>,
     /// What concerns the store, of which the scheduler knows nothing.
     pub(super) store: Vec<FromWorker>,
     pub(super) shutdown: bool,
@@ -56,7 +56,7 @@ impl Inbox {
         self.full.store(false, Ordering::Release);
     }
 
-    pub(crate) fn notice(&self, notice: Notice) {
+    pub(crate) fn notice(&self, notice: ProcessEvent) {
         self.put(|letters| letters.notices.push(notice));
     }
 

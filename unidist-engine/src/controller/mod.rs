@@ -18,13 +18,13 @@ mod timers;
 pub use settings::{ControllerSettings, HostSettings, OtherHosts};
 
 use crate::client::pending::{Callback, PendingRequests};
-use crate::host::supervisor::{Staff, Supervisor};
+use crate::host::supervisor::{Supervisor, SupervisorConfig};
 use crate::host::{HostMemory, allow_open_files};
 use crate::link::handshake::Welcome;
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Value};
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::arena::Arena;
-use crate::store::depot::Depot;
+use crate::store::client::ObjectStore;
 use crate::store::segment::HEADER;
 use driver::Driver;
 use event_loop::EventLoop;
@@ -44,7 +44,7 @@ use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpe
 /// The engine of a session, seen from the program.
 pub struct Controller {
     shared: Arc<EventLoop>,
-    depot: Depot,
+    store: ObjectStore,
     settings: ControllerSettings,
     engine_thread: Mutex<Option<JoinHandle<()>>>,
     shutdown_once: ShutdownOnce,
@@ -106,14 +106,14 @@ impl Controller {
             host: (!others.is_empty()).then(crate::host::host_name),
             inline_limit: settings.inline_limit,
         };
-        let staff = Staff {
+        let config = SupervisorConfig {
             command: settings.launch.clone(),
             segment: segment.clone(),
             spill: spill_file.clone(),
             welcome,
             notify,
         };
-        let supervisor = Arc::new(Supervisor::start(staff)?);
+        let supervisor = Arc::new(Supervisor::start(config)?);
         let blocks = SharedArena::new(Arena::new(HEADER, segment.len()));
         let requests = Arc::new(PendingRequests::default());
         let scheduler = Scheduler::new(Limits {
@@ -158,7 +158,7 @@ impl Controller {
         let thread =
             std::thread::Builder::new().name("unidist-engine".into()).spawn(move || engine.stand_by());
         let controller = Controller {
-            depot: Depot::new(segment, spill_file, shared.clone(), settings.inline_limit as usize),
+            store: ObjectStore::new(segment, spill_file, shared.clone(), settings.inline_limit as usize),
             shared,
             settings,
             engine_thread: Mutex::default(),
@@ -263,7 +263,7 @@ impl Backend for Controller {
     fn put(&self, object: Object) -> Result<DataId> {
         self.check_running("put")?;
         let id = self.shared.ids.reserve(1);
-        self.depot.put(id, object, |stored, views| {
+        self.store.put(id, object, |stored, views| {
             self.shared.inbox.ask(Request::Put { id, object: stored, views });
         })?;
         Ok(id)
@@ -272,7 +272,7 @@ impl Backend for Controller {
     fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>> {
         self.check_running("get")?;
         match self.request("get", |request| Request::Get { request, ids: ids.to_vec(), blocks: None })? {
-            Reply::Values(values) => Ok(load_all(&self.depot, ids, &values)),
+            Reply::Values(values) => Ok(load_all(&self.store, ids, &values)),
             _ => Err(unexpected("get")),
         }
     }
@@ -296,9 +296,9 @@ impl Backend for Controller {
         if let Err(error) = self.check_running("await") {
             return then(Err(error.into()));
         }
-        let depot = self.depot.clone();
+        let store = self.store.clone();
         let request =
-            self.shared.requests.open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
+            self.shared.requests.open_with(Box::new(move |reply| then(load_one(&store, id, reply))));
         self.ask("await", request, Request::Get { request, ids: vec![id], blocks: None });
         self.shared.nudge();
     }
@@ -313,7 +313,7 @@ impl Backend for Controller {
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
         self.check_running("put")?;
-        self.depot.allocate(len)
+        self.store.allocate(len)
     }
 
     fn cluster(&self) -> Result<ClusterInfo> {
@@ -419,22 +419,22 @@ impl std::fmt::Debug for Controller {
 }
 
 /// The outcomes of these objects.
-pub(crate) fn load_all(depot: &Depot, ids: &[DataId], values: &[Value]) -> Vec<Outcome> {
-    ids.iter().zip(values).map(|(id, value)| load_value(depot, *id, value)).collect()
+pub(crate) fn load_all(store: &ObjectStore, ids: &[DataId], values: &[Value]) -> Vec<Outcome> {
+    ids.iter().zip(values).map(|(id, value)| load_value(store, *id, value)).collect()
 }
 
 /// The outcome of one object from the answer to a request for it.
-pub(crate) fn load_one(depot: &Depot, id: DataId, reply: Reply) -> Outcome {
+pub(crate) fn load_one(store: &ObjectStore, id: DataId, reply: Reply) -> Outcome {
     match reply {
-        Reply::Values(values) if values.len() == 1 => load_value(depot, id, &values[0]),
+        Reply::Values(values) if values.len() == 1 => load_value(store, id, &values[0]),
         Reply::Failed(error) => Err(error.into()),
         _ => Err(unexpected("await").into()),
     }
 }
 
-fn load_value(depot: &Depot, id: DataId, value: &Value) -> Outcome {
+fn load_value(store: &ObjectStore, id: DataId, value: &Value) -> Outcome {
     match value {
-        Value::Ready(object) => depot.load_answer(id, object),
+        Value::Ready(object) => store.load_answer(id, object),
         Value::Failed(error) => Err((**error).clone()),
     }
 }

@@ -4,7 +4,7 @@ use super::driver::{MonitorSpec, RemoteHosts};
 use crate::network::{HostId, Network};
 use crate::protocol::monitor::Greeting;
 use crate::scheduler::HostLimits;
-use crate::store::depot::INLINE_LIMIT;
+use crate::store::client::INLINE_LIMIT;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;

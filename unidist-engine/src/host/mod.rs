@@ -3,8 +3,7 @@
 
 mod address;
 pub(crate) mod affinity;
-mod memory_killer;
-pub(crate) mod pace;
+mod oom;
 pub(crate) mod supervisor;
 
 pub use address::{host_address, host_name};

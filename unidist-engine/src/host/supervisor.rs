@@ -4,7 +4,7 @@
 //! *thread* that started it ends.
 
 use super::affinity::{Place, Places};
-use super::memory_killer::MemoryKiller;
+use super::oom::OomCounter;
 use crate::link::handshake::{self, Reception, WORKER_VARIABLE, Welcome};
 use crate::link::ring::LinkMemory;
 use crate::store::segment::Segment;
@@ -31,7 +31,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What became of a process.
 #[derive(Debug)]
-pub(crate) enum Notice {
+pub(crate) enum ProcessEvent {
     /// It has joined; this is the memory of its link.
     Joined(ProcessId, Arc<LinkMemory>),
     /// It has ended, or could not be started, and this is why.
@@ -39,14 +39,14 @@ pub(crate) enum Notice {
 }
 
 /// What the supervisor needs to know of the session.
-pub(crate) struct Staff {
+pub(crate) struct SupervisorConfig {
     pub(crate) command: LaunchCommand,
     pub(crate) segment: Arc<Segment>,
     pub(crate) spill: Option<Arc<SpillFile>>,
     /// What each process is told, but for who it is.
     pub(crate) welcome: Welcome,
     /// Called with each notice, on the supervisor's thread.
-    pub(crate) notify: Box<dyn Fn(Notice) + Send>,
+    pub(crate) notify: Box<dyn Fn(ProcessEvent) + Send>,
 }
 
 enum Order {
@@ -64,19 +64,19 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn start(staff: Staff) -> Result<Supervisor, Error> {
+    pub(crate) fn start(config: SupervisorConfig) -> Result<Supervisor, Error> {
         let failed = |error: io::Error| Error::system("starting the supervisor of the workers", error);
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(|error| failed(error.into()))?);
         let (orders, inbox) = channel();
-        let places = Places::new(staff.command.affinities.clone());
+        let places = Places::new(config.command.affinities.clone());
         let supervision = Supervision {
-            staff,
+            config,
             places,
             inbox,
             wake: wake.clone(),
             people: BTreeMap::new(),
-            memory_killer: MemoryKiller::new(),
+            oom: OomCounter::new(),
         };
         let thread = std::thread::Builder::new()
             .name("unidist-supervisor".into())
@@ -113,12 +113,12 @@ impl Supervisor {
 }
 
 struct Supervision {
-    staff: Staff,
+    config: SupervisorConfig,
     places: Places,
     inbox: Receiver<Order>,
     wake: Arc<OwnedFd>,
     people: BTreeMap<ProcessId, Person>,
-    memory_killer: MemoryKiller,
+    oom: OomCounter,
 }
 
 /// A process that was started.
@@ -164,15 +164,15 @@ impl Supervision {
     }
 
     fn spawn(&mut self, process: ProcessId, actor: bool) -> Result<Person, String> {
-        let program = self.staff.command.program.display();
+        let program = self.config.command.program.display();
         let mut person = self
             .spawn_silently(process, actor)
             .map_err(|error| format!("cannot start `{program}`: {error}"))?;
         // Before it is greeted it has no thread of its own that would keep the CPUs it came with.
         person.place = self.places.settle(Pid::from_child(&person.child), actor);
-        let welcome = Welcome { process, actor, ..self.staff.welcome.clone() };
-        let spill = self.staff.spill.as_deref();
-        match handshake::greet(&person.socket, &welcome, &person.link, &self.staff.segment, spill) {
+        let welcome = Welcome { process, actor, ..self.config.welcome.clone() };
+        let spill = self.config.spill.as_deref();
+        match handshake::greet(&person.socket, &welcome, &person.link, &self.config.segment, spill) {
             Ok(()) => Ok(person),
             Err(error) => {
                 self.places.leave(person.place);
@@ -189,7 +189,7 @@ impl Supervision {
     fn spawn_silently(&self, process: ProcessId, actor: bool) -> io::Result<Person> {
         let link = LinkMemory::create()?;
         let (ours, theirs) = UnixStream::pair()?;
-        let command = &self.staff.command;
+        let command = &self.config.command;
         let role = if actor { "actor" } else { "worker" };
         let mut start = Command::new(&command.program);
         for (name, _) in std::env::vars_os() {
@@ -261,11 +261,11 @@ impl Supervision {
             return;
         };
         let had_begun = person.answer.has_begun();
-        match person.answer.hear(&person.socket, &self.staff.welcome.build_id) {
+        match person.answer.hear(&person.socket, &self.config.welcome.build_id) {
             Some(Ok(())) => {
                 person.deadline = None;
                 let link = person.link.clone();
-                (self.staff.notify)(Notice::Joined(process, link));
+                (self.config.notify)(ProcessEvent::Joined(process, link));
             }
             Some(Err(why)) => self.bury(process, Some(why)),
             None if had_begun => {}
@@ -300,7 +300,7 @@ impl Supervision {
         let status = match person.child.wait() {
             Ok(status) => {
                 let by_others = ended_by_itself || why.is_none();
-                let more = if by_others { self.memory_killer.explain(status) } else { None };
+                let more = if by_others { self.oom.explain(status) } else { None };
                 format!("{status}{}", more.unwrap_or_default())
             }
             Err(error) => format!("unknown status: {error}"),
@@ -318,7 +318,7 @@ impl Supervision {
     }
 
     fn lost(&self, process: ProcessId, why: String) {
-        (self.staff.notify)(Notice::Lost(process, why));
+        (self.config.notify)(ProcessEvent::Lost(process, why));
     }
 
     fn end(mut self) {

@@ -1,17 +1,12 @@
 //! The links between the engine and its processes.
 //!
-//! A link is memory that both map ([`ring`]), with a byte stream each way, and a socket pair ([`handshake`]) that
-//! carries the memory over and tells of the other side's end. Messages ([`protocol`](crate::protocol)) are batched
-//! ([`channel`]: [`raw`] moves bytes, [`frames`] finds messages in them); a sleeping thread is woken by a [`bell`].
+//! A link is memory that both sides map ([`ring`]), with a byte stream in each direction, and a socket pair
+//! ([`handshake`]) that passes the memory to the process and shows when the other side ends. [`channel`] batches
+//! messages: [`raw`] moves bytes, [`frames`] finds messages in them. Who may access which part of a ring, and how a
+//! sleeping process is woken, is in `unidist-sync`.
 
-pub(crate) mod bell;
 pub(crate) mod channel;
-pub(crate) mod flow;
 pub(crate) mod frames;
 pub(crate) mod handshake;
-#[cfg(all(test, unidist_loom))]
-mod models;
-pub(crate) mod patience;
 pub(crate) mod raw;
 pub(crate) mod ring;
-pub(crate) mod sync;

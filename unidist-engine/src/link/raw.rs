@@ -1,9 +1,9 @@
 //! One end of a link as a byte stream each way, whatever the bytes mean.
 
-use super::flow::Corrupt;
 use super::ring::{LinkMemory, Reader, Side, Writer};
 use crate::protocol::wire::WireError;
 use std::sync::Arc;
+use unidist_sync::CorruptCounters;
 
 /// Both rings of a link, seen from one side, with what does not fit yet.
 #[derive(Debug)]
@@ -83,6 +83,6 @@ impl RawEnd {
     }
 }
 
-fn corrupt(_: Corrupt) -> WireError {
+fn corrupt(_: CorruptCounters) -> WireError {
     WireError("the counters of a ring are out of bounds".into())
 }

@@ -1,21 +1,18 @@
 //! Two rings in shared memory: a byte stream each way between the engine and one process.
 //!
-//! Each ring has one writer and one reader; [`flow`](super::flow) says who may touch which part of it when.
+//! Each ring has one writer and one reader; [`FlowControl`] says who may touch which part of it when.
 #![allow(unsafe_code)] // copies into and out of mapped memory
 
-use super::bell::Bell;
-use super::flow::{Corrupt, Flow, Read};
-use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use unidist_sync::{CorruptCounters, Doorbell, FlowControl, Received, SharedMemory};
 
 /// Bytes that a ring holds.
 pub(crate) const CAPACITY: usize = 256 * 1024;
 const CONTROLS: usize = 4096;
-const FILE_LEN: usize = CONTROLS + 2 * CAPACITY;
+const FILE_LEN: u64 = (CONTROLS + 2 * CAPACITY) as u64;
 
 /// Which end of the link this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,17 +25,14 @@ pub(crate) enum Side {
 
 /// The mapped memory of one link: the worker's bell and two rings.
 #[derive(Debug)]
-pub(crate) struct LinkMemory {
-    map: MmapRaw,
-    file: File,
-}
+pub(crate) struct LinkMemory(SharedMemory);
 
 /// The bell, then the counters of the ring to the worker and of the ring to the engine.
 #[derive(Debug)]
 #[repr(C)]
 struct Layout {
-    bell: Bell,
-    flows: [Flow; 2],
+    bell: Doorbell,
+    flows: [FlowControl; 2],
 }
 
 const _: () = assert!(size_of::<Layout>() <= CONTROLS);
@@ -46,50 +40,37 @@ const _: () = assert!(size_of::<Layout>() <= CONTROLS);
 impl LinkMemory {
     /// Memory for a new link.
     pub(crate) fn create() -> io::Result<Arc<LinkMemory>> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = File::from(rustix::fs::memfd_create("unidist-link", flags)?);
-        file.set_len(FILE_LEN as u64)?;
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        LinkMemory::map(file)
+        Ok(Arc::new(LinkMemory(SharedMemory::create("unidist-link", FILE_LEN)?)))
     }
 
     /// Maps the memory of a link made by another process.
     pub(crate) fn open(file: File) -> io::Result<Arc<LinkMemory>> {
-        let sealed = rustix::fs::fcntl_get_seals(&file)?.contains(SealFlags::SHRINK);
-        if !sealed || file.metadata()?.len() != FILE_LEN as u64 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not the memory of a link"));
-        }
-        LinkMemory::map(file)
-    }
-
-    fn map(file: File) -> io::Result<Arc<LinkMemory>> {
-        let map = MmapOptions::new().len(FILE_LEN).map_raw(&file)?;
-        Ok(Arc::new(LinkMemory { map, file }))
+        Ok(Arc::new(LinkMemory(SharedMemory::open(file, FILE_LEN..=FILE_LEN)?)))
     }
 
     /// The file, to be handed to the other process.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.0.file()
     }
 
     /// The bell of the worker.
-    pub(crate) fn bell(&self) -> &Bell {
+    pub(crate) fn bell(&self) -> &Doorbell {
         &self.layout().bell
     }
 
     fn layout(&self) -> &Layout {
         // SAFETY: the mapping is page-aligned, long enough (asserted above), lives as long as `self`, and `Layout` is
         // made of atomics only, for which any bytes are valid and which any process may change at any time.
-        unsafe { &*self.map.as_ptr().cast::<Layout>() }
+        unsafe { &*self.0.mapping().as_mut_ptr().cast::<Layout>() }
     }
 
-    fn flow(&self, ring: usize) -> &Flow {
+    fn flow(&self, ring: usize) -> &FlowControl {
         &self.layout().flows[ring]
     }
 
     fn data(&self, ring: usize) -> *mut u8 {
         // SAFETY: `ring` is 0 or 1, and the file holds two rings of data behind the controls.
-        unsafe { self.map.as_mut_ptr().add(CONTROLS + ring * CAPACITY) }
+        unsafe { self.0.mapping().as_mut_ptr().add(CONTROLS + ring * CAPACITY) }
     }
 
     /// The two ends that belong to `side`. There must be only one writer and one reader of each ring.
@@ -116,7 +97,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Writes as many of `bytes` as there is room for and returns how many. If that is not all, the reader will ring
     /// as soon as it has made room.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Corrupt> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, CorruptCounters> {
         let Writer { memory, ring, head } = self;
         let data = memory.data(*ring);
         memory.flow(*ring).write(head, CAPACITY, bytes.len(), |part, from| {
@@ -135,12 +116,12 @@ impl Writer {
 
     /// How many bytes the reader has taken so far, as far as it can be believed.
     pub(crate) fn taken(&self) -> u64 {
-        self.memory.flow(self.ring).taken(self.head)
+        self.memory.flow(self.ring).consumed(self.head)
     }
 
     /// Whether something could be written (or the counters are nonsense, which writing will tell).
     pub(crate) fn has_room(&self) -> bool {
-        self.memory.flow(self.ring).has_room(self.head, CAPACITY)
+        self.memory.flow(self.ring).has_space(self.head, CAPACITY)
     }
 }
 
@@ -159,7 +140,7 @@ impl Reader {
     }
 
     /// Appends everything there is to `out`.
-    pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<Read, Corrupt> {
+    pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<Received, CorruptCounters> {
         let Reader { memory, ring, tail } = self;
         let data = memory.data(*ring);
         memory.flow(*ring).read(tail, CAPACITY, |part| {
@@ -183,7 +164,7 @@ impl Reader {
 impl LinkMemory {
     /// Counts more into the ring to the engine than it holds.
     pub(crate) fn nonsense(&self) {
-        self.flow(1).set(CAPACITY as u64 + 1, 0);
+        self.flow(1).set_counters(CAPACITY as u64 + 1, 0);
     }
 }
 
@@ -204,7 +185,7 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(writer.write(&message), Ok(message.len()));
             let mut out = Vec::new();
-            assert_eq!(reader.read(&mut out), Ok(Read { len: message.len(), starved: false }));
+            assert_eq!(reader.read(&mut out), Ok(Received { len: message.len(), starved: false }));
             assert_eq!(out, message);
         }
     }
@@ -218,16 +199,16 @@ mod tests {
         let mut out = Vec::new();
         assert!(reader.read(&mut out).unwrap().starved);
         assert_eq!(writer.write(&message[CAPACITY..]), Ok(10));
-        assert_eq!(reader.read(&mut out), Ok(Read { len: 10, starved: false }));
+        assert_eq!(reader.read(&mut out), Ok(Received { len: 10, starved: false }));
         assert_eq!(out, message);
     }
 
     #[test]
     fn counters_out_of_bounds_are_an_error() {
         let (mut writer, mut reader) = pair();
-        reader.memory.flow(0).set(CAPACITY as u64 + 1, 0);
-        assert_eq!(reader.read(&mut Vec::new()), Err(Corrupt));
-        writer.memory.flow(0).set(0, 7);
-        assert_eq!(writer.write(&[1]), Err(Corrupt));
+        reader.memory.flow(0).set_counters(CAPACITY as u64 + 1, 0);
+        assert_eq!(reader.read(&mut Vec::new()), Err(CorruptCounters));
+        writer.memory.flow(0).set_counters(0, 7);
+        assert_eq!(writer.write(&[1]), Err(CorruptCounters));
     }
 }

@@ -36,7 +36,7 @@ impl Forwarder {
         if self.end.flush()? {
             match std::mem::take(&mut self.urgent) {
                 true => self.memory.bell().ring(),
-                false => self.memory.bell().ring_softly(),
+                false => self.memory.bell().ring_driver(),
             }
             self.urgent = self.end.has_backlog();
         }
@@ -71,6 +71,6 @@ impl Forwarder {
     }
 
     pub(super) fn is_awake(&self) -> bool {
-        !self.memory.bell().driver_sleeps()
+        !self.memory.bell().is_driver_asleep()
     }
 }

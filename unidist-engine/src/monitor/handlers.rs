@@ -2,7 +2,7 @@
 
 use super::forward::Forwarder;
 use super::{Monitor, lost};
-use crate::host::supervisor::Notice;
+use crate::host::supervisor::ProcessEvent;
 use crate::network::{Arrival, HostId, Transfer};
 use crate::protocol::monitor::{FromMonitor, SpillFailure, ToMonitor, unpack};
 use crate::protocol::wire::WireError;
@@ -31,7 +31,7 @@ impl Monitor<'_> {
         happened |= !arrivals.is_empty();
         arrivals.into_iter().for_each(|arrival| self.arrived(arrival));
         if happened {
-            self.pace.happened(Instant::now());
+            self.poll_backoff.on_activity(Instant::now());
         }
         self.flush();
         happened
@@ -41,7 +41,7 @@ impl Monitor<'_> {
     pub(super) fn flush(&mut self) {
         while let Some(bytes) = self.batch.take() {
             self.network.send(HostId::CONTROLLER, bytes);
-            self.pace.traffic(Instant::now());
+            self.poll_backoff.on_traffic(Instant::now());
         }
     }
 
@@ -59,7 +59,7 @@ impl Monitor<'_> {
     pub(super) fn arrived(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Message(HostId::CONTROLLER, bytes) => {
-                self.pace.traffic(Instant::now());
+                self.poll_backoff.on_traffic(Instant::now());
                 for message in unpack::<ToMonitor>(&bytes) {
                     let done = message.map_err(|error| error.0).and_then(|message| self.obey(message));
                     if let Err(why) = done {
@@ -174,13 +174,13 @@ impl Monitor<'_> {
         self.supervisor.kill(process);
     }
 
-    fn noticed(&mut self, notice: Notice) {
+    fn noticed(&mut self, notice: ProcessEvent) {
         match notice {
-            Notice::Joined(process, memory) => {
+            ProcessEvent::Joined(process, memory) => {
                 self.forwarders.insert(process, Forwarder::new(memory));
                 self.tell(&FromMonitor::Joined(process));
             }
-            Notice::Lost(process, why) => {
+            ProcessEvent::Lost(process, why) => {
                 // What it said before it ended still counts.
                 self.pass_on_everything();
                 let taken = self.forwarders.remove(&process).map_or(0, |forwarder| forwarder.taken());

@@ -12,13 +12,11 @@ mod handlers;
 #[cfg(test)]
 mod tests;
 
-use crate::host::pace::{Pace, SharpTimers};
-use crate::host::supervisor::{Notice, Staff, Supervisor};
+use crate::host::supervisor::{ProcessEvent, Supervisor, SupervisorConfig};
 use crate::host::{HostMemory, allow_open_files};
-use crate::link::bell::Sleeper;
 use crate::link::handshake::{self, Welcome};
 use crate::network::{Arrival, HostId, Network, Transfer};
-use crate::protocol::monitor::{Batch, FromMonitor, Greeting, Welcomed};
+use crate::protocol::monitor::{FromMonitor, Greeting, MessageBatch, Welcomed};
 use crate::store::segment::Segment;
 use crate::store::spill::{SpillFile, SpillSpace};
 use forward::Forwarder;
@@ -28,6 +26,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use unidist_common::{Error, ProcessId, Result};
+use unidist_sync::{PollBackoff, PreciseTimers, Sleeper, spin_briefly};
 
 /// What was said last has so long to leave this host.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -46,9 +45,9 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(1);
 /// The controller is lost, says what cannot be understood, or is of another build; or the system refuses what the
 /// session needs. The controller has been told as far as possible.
 pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<()> {
-    let _sharp = SharpTimers::new();
-    let mut pace = Pace::new(FIRST_BACKOFF, Instant::now());
-    let (words, early) = await_greeting(network, &mut pace)?;
+    let _sharp = PreciseTimers::new();
+    let mut poll_backoff = PollBackoff::new(FIRST_BACKOFF, Instant::now());
+    let (words, early) = await_greeting(network, &mut poll_backoff)?;
     if words.is_empty() {
         return Ok(()); // the session could not start, and this host is not to blame
     }
@@ -73,7 +72,10 @@ fn lost(why: &str) -> Error {
 }
 
 /// The first message of the controller, and what came with it.
-fn await_greeting(network: &mut dyn Network, pace: &mut Pace) -> Result<(Vec<u8>, Vec<Arrival>)> {
+fn await_greeting(
+    network: &mut dyn Network,
+    poll_backoff: &mut PollBackoff,
+) -> Result<(Vec<u8>, Vec<Arrival>)> {
     let mut arrivals = Vec::new();
     loop {
         network.poll(&mut arrivals);
@@ -85,7 +87,7 @@ fn await_greeting(network: &mut dyn Network, pace: &mut Pace) -> Result<(Vec<u8>
                 _ => {} // the other hosts have nothing to say to this one
             }
         }
-        std::thread::sleep(pace.next_nap(network.is_busy(), Instant::now()));
+        std::thread::sleep(poll_backoff.next_sleep(network.is_busy(), Instant::now()));
     }
 }
 
@@ -109,16 +111,16 @@ struct Monitor<'a> {
     segment: Arc<Segment>,
     spill: Option<(SpillSpace, Arc<SpillFile>)>,
     supervisor: Supervisor,
-    notices: Receiver<Notice>,
+    notices: Receiver<ProcessEvent>,
     /// The processes that have joined.
     forwarders: BTreeMap<ProcessId, Forwarder>,
     /// What is to be sent to the controller.
-    batch: Batch,
+    batch: MessageBatch,
     /// What this host receives, and from where.
     receiving: FxHashMap<Transfer, HostId>,
     /// Hosts that cannot be reached from here.
     lost: BTreeSet<HostId>,
-    pace: Pace,
+    poll_backoff: PollBackoff,
     cores: usize,
     /// The session has ended, well or not.
     ended: Option<Result<()>>,
@@ -143,7 +145,7 @@ impl<'a> Monitor<'a> {
         )?;
         let (sender, notices) = channel();
         let bell = segment.clone();
-        let staff = Staff {
+        let config = SupervisorConfig {
             command: greeting.launch,
             segment: segment.clone(),
             spill: spill.as_ref().map(|(_, file)| file.clone()),
@@ -170,13 +172,13 @@ impl<'a> Monitor<'a> {
             network,
             segment,
             spill,
-            supervisor: Supervisor::start(staff)?,
+            supervisor: Supervisor::start(config)?,
             notices,
             forwarders: BTreeMap::new(),
-            batch: Batch::default(),
+            batch: MessageBatch::default(),
             receiving: FxHashMap::default(),
             lost: BTreeSet::new(),
-            pace: Pace::new(greeting.backoff, Instant::now()),
+            poll_backoff: PollBackoff::new(greeting.backoff, Instant::now()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             ended: None,
         };
@@ -209,19 +211,19 @@ impl<'a> Monitor<'a> {
     fn rest(&mut self) -> bool {
         let awake =
             1 + self.forwarders.values().filter(|forwarder| forwarder.is_awake()).take(self.cores).count();
-        self.segment.patience().set_beside_network(awake, self.cores);
-        if !self.pace.wait(Instant::now()).is_zero() {
-            (0..32).for_each(|_| std::hint::spin_loop());
+        self.segment.spin_limit().set_beside_network(awake, self.cores);
+        if !self.poll_backoff.spin_time_left(Instant::now()).is_zero() {
+            spin_briefly();
             return false;
         }
         let segment = self.segment.clone();
         let announced = segment.bell().announce(Sleeper::Driver);
         let happened = self.turn() || self.ended.is_some();
         if !happened {
-            let nap = self.pace.next_nap(self.network.is_busy(), Instant::now());
+            let nap = self.poll_backoff.next_sleep(self.network.is_busy(), Instant::now());
             segment.bell().sleep(announced, nap);
         }
-        segment.bell().awake();
+        segment.bell().withdraw();
         !happened
     }
 }

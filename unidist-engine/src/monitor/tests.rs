@@ -140,7 +140,7 @@ impl Session {
     }
 
     fn tell(&mut self, messages: &[ToMonitor]) {
-        let mut batch = Batch::default();
+        let mut batch = MessageBatch::default();
         messages.iter().for_each(|message| batch.add(message).unwrap());
         self.network.send(MONITOR, batch.take().unwrap());
     }

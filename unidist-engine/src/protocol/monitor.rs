@@ -147,13 +147,13 @@ pub(crate) enum SpillFailure {
 
 /// Messages to one host that go together: as one message of the network, or as several where they are very long.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub(crate) struct MessageBatch {
     /// Those that are long enough.
     full: VecDeque<Vec<u8>>,
     open: Vec<u8>,
 }
 
-impl Batch {
+impl MessageBatch {
     /// Adds a message. One that cannot be encoded is an error and changes nothing.
     pub(crate) fn add<M: Serialize>(&mut self, message: &M) -> Result<(), WireError> {
         wire::append(message, MESSAGE_LIMIT, &mut self.open)?;
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_unpacked_as_it_was_made() {
-        let (mut batch, messages) = (Batch::default(), crate::fuzz::to_monitor());
+        let (mut batch, messages) = (MessageBatch::default(), crate::fuzz::to_monitor());
         assert_eq!(batch.take(), None);
         messages.iter().for_each(|message| batch.add(message).unwrap());
         let bytes = batch.take().unwrap();
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_long_batch_is_several_messages() {
-        let (mut batch, process) = (Batch::default(), ProcessId::CONTROLLER);
+        let (mut batch, process) = (MessageBatch::default(), ProcessId::CONTROLLER);
         let long = Bytes::from(vec![7; LONG]);
         batch.add_stream(long.clone(), |bytes| ToMonitor::Deliver { process, urgent: false, bytes }).unwrap();
         batch.add(&ToMonitor::Look).unwrap();
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_long_stream_comes_in_pieces() {
-        let (mut batch, long) = (Batch::default(), Bytes::from(vec![7; PIECE + 1]));
+        let (mut batch, long) = (MessageBatch::default(), Bytes::from(vec![7; PIECE + 1]));
         let process = ProcessId::CONTROLLER;
         batch.add_stream(long.clone(), |bytes| ToMonitor::Deliver { process, urgent: false, bytes }).unwrap();
         let pieces: Vec<_> = unpack::<ToMonitor>(&batch.take().unwrap())

@@ -3,10 +3,10 @@
 //! - [`arena`] decides which range is whose; it lives in the controller.
 //! - [`segment`] maps the memory and gives out views of it.
 //! - [`spill`] is the file for what does not fit into memory.
-//! - [`depot`] turns payloads into what the object directory holds, and back.
+//! - [`client`] turns payloads into stored objects and back.
 
 pub(crate) mod arena;
-pub(crate) mod depot;
+pub(crate) mod client;
 pub(crate) mod segment;
 pub(crate) mod spill;
 

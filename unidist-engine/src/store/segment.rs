@@ -5,17 +5,14 @@
 #![allow(unsafe_code)] // views of mapped memory
 
 use super::Block;
-use crate::link::bell::Bell;
-use crate::link::patience::{Batch, Patience};
 use bytes::Bytes;
-use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use unidist_backend::WritableBuffer;
+use unidist_sync::{Doorbell, SharedMemory, SpinLimit, WakeBatch};
 
 /// The first page holds the bell of the engine and how long to wait for one; blocks start after it.
 pub(crate) const HEADER: u64 = 4096;
@@ -23,74 +20,57 @@ pub(crate) const HEADER: u64 = 4096;
 #[derive(Debug)]
 #[repr(C)]
 struct Header {
-    bell: Bell,
-    patience: Patience,
-    batch: Batch,
+    bell: Doorbell,
+    spin_limit: SpinLimit,
+    wake_batch: WakeBatch,
 }
 
 const _: () = assert!(size_of::<Header>() <= HEADER as usize);
 
 /// The mapped segment.
 #[derive(Debug)]
-pub(crate) struct Segment {
-    map: MmapRaw,
-    file: File,
-}
+pub(crate) struct Segment(SharedMemory);
 
 impl Segment {
     /// A new segment with room for `capacity` bytes of blocks.
     pub(crate) fn create(name: &str, capacity: u64) -> io::Result<Arc<Segment>> {
-        let file =
-            File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-        file.set_len(HEADER.saturating_add(capacity))?;
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        Segment::map(file)
+        Ok(Arc::new(Segment(SharedMemory::create(name, HEADER.saturating_add(capacity))?)))
     }
 
     /// Maps a segment made by another process.
     pub(crate) fn open(file: File) -> io::Result<Arc<Segment>> {
-        let seals = rustix::fs::fcntl_get_seals(&file)?;
-        if !seals.contains(SealFlags::SHRINK) || file.metadata()?.len() < HEADER {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a sealed segment"));
-        }
-        Segment::map(file)
-    }
-
-    fn map(file: File) -> io::Result<Arc<Segment>> {
-        let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        let map = MmapOptions::new().len(len).map_raw(&file)?;
-        Ok(Arc::new(Segment { map, file }))
+        Ok(Arc::new(Segment(SharedMemory::open(file, HEADER..=u64::MAX)?)))
     }
 
     /// The file, to be handed to another process.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.0.file()
     }
 
     /// The length of the whole segment in bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.map.len() as u64
+        self.0.mapping().len() as u64
     }
 
     /// The bell of the engine that made the segment.
-    pub(crate) fn bell(&self) -> &Bell {
+    pub(crate) fn bell(&self) -> &Doorbell {
         &self.header().bell
     }
 
-    /// How long processes look before they sleep.
-    pub(crate) fn patience(&self) -> &Patience {
-        &self.header().patience
+    /// How long processes spin before they sleep.
+    pub(crate) fn spin_limit(&self) -> &SpinLimit {
+        &self.header().spin_limit
     }
 
-    /// How many results workers let lie.
-    pub(crate) fn batch(&self) -> &Batch {
-        &self.header().batch
+    /// How many results a worker collects before it rings.
+    pub(crate) fn wake_batch(&self) -> &WakeBatch {
+        &self.header().wake_batch
     }
 
     fn header(&self) -> &Header {
         // SAFETY: the header page is mapped for as long as `self`, aligned, at least as large as a `Header` (asserted
         // above), never handed out as a block, and a `Header` is made of atomics, for which any bytes are valid.
-        unsafe { &*self.map.as_ptr().cast::<Header>() }
+        unsafe { &*self.0.mapping().as_mut_ptr().cast::<Header>() }
     }
 
     /// Whether the block lies inside the segment, behind its header.
@@ -100,7 +80,7 @@ impl Segment {
 
     /// The block that these bytes are, if they lie in this segment.
     pub(crate) fn block_of(&self, bytes: &[u8]) -> Option<Block> {
-        let offset = (bytes.as_ptr() as usize).checked_sub(self.map.as_ptr() as usize)? as u64;
+        let offset = (bytes.as_ptr() as usize).checked_sub(self.0.mapping().as_mut_ptr() as usize)? as u64;
         let block = Block { offset, len: bytes.len() as u64 };
         self.contains(block).then_some(block)
     }
@@ -123,7 +103,7 @@ impl Segment {
 
     fn pointer(&self, block: Block) -> *mut u8 {
         // SAFETY: `View` and `Writable` exist only for blocks that `contains` has accepted.
-        unsafe { self.map.as_mut_ptr().add(block.offset as usize) }
+        unsafe { self.0.mapping().as_mut_ptr().add(block.offset as usize) }
     }
 }
 
@@ -201,14 +181,5 @@ mod tests {
         for (offset, len) in [(0, 8), (HEADER, 4097), (u64::MAX, 2), (HEADER + 4096, 1)] {
             assert!(segment.view(Block { offset, len }, ()).is_none(), "{offset} {len}");
         }
-    }
-
-    #[test]
-    fn a_file_that_could_shrink_is_refused() {
-        let fd = rustix::fs::memfd_create("unidist-test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-            .unwrap();
-        let file = File::from(fd);
-        file.set_len(1 << 16).unwrap();
-        assert!(Segment::open(file).is_err());
     }
 }

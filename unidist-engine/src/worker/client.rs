@@ -6,12 +6,11 @@ use super::task_loop;
 use super::task_queue::TaskQueue;
 use crate::client::pending::{PendingRequests, Slot};
 use crate::controller::{load_all, load_one, unexpected};
-use crate::link::bell::{Bell, Sleeper};
 use crate::link::channel::Channel;
 use crate::link::ring::{LinkMemory, Side};
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::StoredObject;
-use crate::store::depot::{Depot, Ledger};
+use crate::store::client::{ObjectStore, StoreBackend};
 use crate::store::segment::Segment;
 use crate::store::spill::SpillFile;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,11 +20,12 @@ use unidist_backend::{
     Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer, current_call,
 };
 use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskError, TaskSpec};
+use unidist_sync::{Doorbell, Sleeper};
 
 /// The process's end of its link, shared by its threads.
 pub(crate) struct Client {
     end: Arc<EngineLink>,
-    depot: Depot,
+    store: ObjectStore,
 }
 
 impl Client {
@@ -53,24 +53,24 @@ impl Client {
             in_user_code: AtomicBool::new(false),
             inline_limit,
         });
-        Client { depot: Depot::new(segment, spill, end.clone(), inline_limit), end }
+        Client { store: ObjectStore::new(segment, spill, end.clone(), inline_limit), end }
     }
 
     pub(super) fn is_actor(&self) -> bool {
         self.end.is_actor
     }
 
-    pub(super) fn depot(&self) -> &Depot {
-        &self.depot
+    pub(super) fn store(&self) -> &ObjectStore {
+        &self.store
     }
 
-    pub(super) fn bell(&self) -> &Bell {
+    pub(super) fn bell(&self) -> &Doorbell {
         self.end.memory.bell()
     }
 
     /// How long to look before going to sleep.
-    pub(super) fn patience(&self) -> Duration {
-        self.end.segment.patience().get()
+    pub(super) fn spin_limit(&self) -> Duration {
+        self.end.segment.spin_limit().get()
     }
 
     pub(super) fn requests(&self) -> &PendingRequests {
@@ -139,13 +139,13 @@ impl Client {
     /// The task thread is back; tells whether it was away.
     pub(super) fn leave_user_code(&self) -> bool {
         let was_away = self.end.in_user_code.swap(false, Ordering::Relaxed);
-        self.bell().awake();
+        self.bell().withdraw();
         was_away
     }
 
     /// The link thread is about to sleep again: it is to be rung for if the task thread is still away.
     pub(super) fn stand_by_again(&self) {
-        if self.end.in_user_code.load(Ordering::Relaxed) && self.bell().announce_if_nobody(Sleeper::Standby) {
+        if self.end.in_user_code.load(Ordering::Relaxed) && self.bell().try_announce(Sleeper::Standby) {
             self.pump();
         }
     }
@@ -178,10 +178,10 @@ impl Client {
         self.await_answer(&slot, None, awaited);
         if !slot.is_done() {
             // It has given up. An answer that comes late may bring views, which are to be given back.
-            let (depot, ids) = (self.depot.clone(), awaited.to_vec());
+            let (store, ids) = (self.store.clone(), awaited.to_vec());
             let late = move |reply| {
                 if let Reply::Values(values) = &reply {
-                    drop(load_all(&depot, &ids, values));
+                    drop(load_all(&store, &ids, values));
                 }
             };
             self.end.requests.abandon(request, &slot, Box::new(late));
@@ -250,7 +250,7 @@ impl Backend for Client {
         self.end.cancelled.check()?;
         self.end.check_length(&object)?;
         let id = self.end.ids.reserve(1);
-        self.depot.put(id, object, |stored, views| {
+        self.store.put(id, object, |stored, views| {
             self.send(&FromWorker::Request(Request::Put { id, object: stored, views }))
         })?;
         Ok(id)
@@ -262,7 +262,7 @@ impl Backend for Client {
         let blocks = current_call();
         let ask = |request| FromWorker::Request(Request::Get { request, ids: ids.to_vec(), blocks });
         match self.request("get", ids, ask)? {
-            Reply::Values(values) if values.len() == ids.len() => Ok(load_all(&self.depot, ids, &values)),
+            Reply::Values(values) if values.len() == ids.len() => Ok(load_all(&self.store, ids, &values)),
             _ => Err(unexpected("get")),
         }
     }
@@ -283,8 +283,8 @@ impl Backend for Client {
     }
 
     fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>) {
-        let depot = self.depot.clone();
-        let request = self.end.requests.open_with(Box::new(move |reply| then(load_one(&depot, id, reply))));
+        let store = self.store.clone();
+        let request = self.end.requests.open_with(Box::new(move |reply| then(load_one(&store, id, reply))));
         self.send(&FromWorker::Request(Request::Get { request, ids: vec![id], blocks: None }));
     }
 
@@ -298,7 +298,7 @@ impl Backend for Client {
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
         self.end.cancelled.check()?;
-        self.depot.allocate(len)
+        self.store.allocate(len)
     }
 
     fn cluster(&self) -> Result<ClusterInfo> {

@@ -11,7 +11,7 @@ use crate::link::ring::LinkMemory;
 use crate::protocol::wire::WireError;
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, ToWorker};
 use crate::store::Block;
-use crate::store::depot::Ledger;
+use crate::store::client::StoreBackend;
 use crate::store::segment::Segment;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,7 +21,7 @@ use unidist_common::{DataId, Error, IdSource, Object, Payload, ProcessId, Result
 /// With more calls than this in line, a worker has no need of the engine soon.
 const ENOUGH: usize = 8;
 
-/// The process's end of its link, with what has come over it. The depot needs it, too.
+/// The process's end of its link, with what has come over it. The store client uses it, too.
 pub(super) struct EngineLink {
     pub(super) process: ProcessId,
     pub(super) is_actor: bool,
@@ -43,7 +43,7 @@ pub(super) struct EngineLink {
     pub(super) inline_limit: usize,
 }
 
-impl Ledger for EngineLink {
+impl StoreBackend for EngineLink {
     fn allocate(&self, len: u64) -> Result<Block> {
         let (request, slot) = self.requests.open();
         self.send(&FromWorker::Allocate(request, len));
@@ -85,7 +85,7 @@ impl EngineLink {
     pub(super) fn send_result(&self, message: &FromWorker) -> Result<(), WireError> {
         self.write(message)?;
         let lying = self.lying.load(Ordering::Relaxed) + 1;
-        if lying < self.segment.batch().get() && self.tasks.len() > ENOUGH {
+        if lying < self.segment.wake_batch().get() && self.tasks.len() > ENOUGH {
             self.lying.store(lying, Ordering::Relaxed);
         } else {
             self.lying.store(0, Ordering::Relaxed);

@@ -15,7 +15,6 @@ mod engine_link;
 mod task_loop;
 mod task_queue;
 
-use crate::link::bell::Sleeper;
 use crate::link::handshake::{self, Joined, WORKER_VARIABLE};
 use crate::logging;
 use client::Client;
@@ -28,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use task_loop::TaskLoop;
 use unidist_backend::{Backend, Program};
+use unidist_sync::Sleeper;
 
 /// The exit code of a process that could not join its session.
 const CANNOT_JOIN: i32 = 70;
@@ -123,7 +123,7 @@ fn read_link_for_others(client: &Client) {
     loop {
         let announced = client.bell().token(Sleeper::Standby);
         if client.pump() {
-            client.bell().ring_softly();
+            client.bell().ring_driver();
         }
         client.stand_by_again();
         client.bell().sleep(announced, LINK_THREAD_NAP);

@@ -2,7 +2,6 @@
 
 use super::client::Client;
 use crate::client::pending::Slot;
-use crate::link::bell::Sleeper;
 use crate::protocol::worker::{FromWorker, Run};
 use rustc_hash::FxHashSet;
 use std::cell::OnceCell;
@@ -12,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use unidist_backend::{Backend, Call, CallKind, CallResult, OnStart, Program, TaskRunner, within_call};
 use unidist_common::{DataId, TaskError};
+use unidist_sync::{Sleeper, spin_briefly};
 
 const LONGEST_NAP: Duration = Duration::from_millis(100);
 
@@ -60,7 +60,7 @@ impl TaskLoop {
             let (client, woken) = (client.clone(), woken.clone());
             Arc::new(move || {
                 woken.store(true, Ordering::Release);
-                client.bell().ring_softly();
+                client.bell().ring_driver();
             })
         };
         let task_loop = Rc::new(TaskLoop { client, runner: (program.runner)(notify), woken });
@@ -147,7 +147,7 @@ impl TaskLoop {
 
     fn prepare(&self, run: Run) -> Result<Call, TaskError> {
         let objects =
-            run.objects.iter().map(|(id, object)| Ok((*id, self.client.depot().load(*id, object)?)));
+            run.objects.iter().map(|(id, object)| Ok((*id, self.client.store().load(*id, object)?)));
         Ok(Call {
             id: run.id,
             function: run.function,
@@ -237,7 +237,7 @@ impl TaskLoop {
         let borrowed: Vec<_> = objects.flat_map(|object| object.borrowed.iter().copied()).collect();
         borrowed.iter().for_each(|id| self.client.retain(*id));
         let stored =
-            result.and_then(|objects| self.client.depot().store_all(objects).map_err(TaskError::from));
+            result.and_then(|objects| self.client.store().store_all(objects).map_err(TaskError::from));
         self.client.done(id, stored);
         borrowed.into_iter().for_each(|id| self.client.release(id));
     }
@@ -264,8 +264,8 @@ impl Idle {
 
     fn wait(&mut self, deadline: Option<Instant>, has_work: impl Fn() -> bool, client: &Client) {
         let now = Instant::now();
-        if now.duration_since(*self.since.get_or_insert(now)) < client.patience() {
-            (0..32).for_each(|_| std::hint::spin_loop());
+        if now.duration_since(*self.since.get_or_insert(now)) < client.spin_limit() {
+            spin_briefly();
             return;
         }
         let announced = client.bell().announce(Sleeper::Driver);
@@ -274,6 +274,6 @@ impl Idle {
             client.bell().sleep(announced, left);
             self.nap = (self.nap * 2).min(LONGEST_NAP);
         }
-        client.bell().awake();
+        client.bell().withdraw();
     }
 }

@@ -133,7 +133,7 @@ impl Driver {
             match &mut link.end {
                 End::Here { memory, channel } => match channel.flush() {
                     Ok(true) if std::mem::take(&mut link.urgent) => memory.bell().ring(),
-                    Ok(true) => memory.bell().ring_softly(),
+                    Ok(true) => memory.bell().ring_driver(),
                     Ok(false) => {}
                     Err(error) => self.break_link(at, &error.0),
                 },

@@ -79,7 +79,7 @@ impl RemoteHosts {
         self.network.poll(&mut arrivals);
         match arrivals.is_empty() {
             true => std::thread::sleep(self.next_nap()),
-            false => self.pace.traffic(Instant::now()),
+            false => self.poll_backoff.on_traffic(Instant::now()),
         }
         arrivals
     }

@@ -132,7 +132,7 @@ impl Link {
 
     /// Whether the process is of this host, and awake as far as is known.
     pub(super) fn is_awake_here(&self) -> bool {
-        matches!(&self.end, End::Here { memory, .. } if !memory.bell().driver_sleeps())
+        matches!(&self.end, End::Here { memory, .. } if !memory.bell().is_driver_asleep())
     }
 
     /// The blocks that the process was given and that are not part of an object.

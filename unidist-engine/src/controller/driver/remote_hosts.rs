@@ -1,15 +1,15 @@
 //! The other hosts of a session: the network to them, and what is known of each.
 
 use super::remote_store::RemoteStore;
-use crate::host::pace::Pace;
 use crate::network::{Arrival, HostId, Network};
-use crate::protocol::monitor::{Batch, Greeting, ToMonitor};
+use crate::protocol::monitor::{Greeting, MessageBatch, ToMonitor};
 use crate::protocol::wire::WireError;
 use crate::store::Block;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use unidist_common::ProcessId;
+use unidist_sync::PollBackoff;
 
 /// The other hosts and the way to them.
 pub(crate) struct RemoteHosts {
@@ -18,7 +18,7 @@ pub(crate) struct RemoteHosts {
     pub(super) count: usize,
     pub(super) remote: Vec<RemoteHost>,
     pub(super) arrivals: Vec<Arrival>,
-    pub(super) pace: Pace,
+    pub(super) poll_backoff: PollBackoff,
     last_look: Instant,
     backoff: Duration,
     /// For the start and for the end.
@@ -48,7 +48,7 @@ pub(super) struct RemoteHost {
     pub(super) name: String,
     ip: String,
     pub(super) phase: HostPhase,
-    batch: Batch,
+    batch: MessageBatch,
     pub(super) store: RemoteStore,
     /// Processes that were to be started there and have not joined.
     pub(super) starting: BTreeSet<ProcessId>,
@@ -78,7 +78,7 @@ impl RemoteHosts {
             count,
             remote: Vec::new(),
             arrivals: Vec::new(),
-            pace: Pace::new(backoff, Instant::now()),
+            poll_backoff: PollBackoff::new(backoff, Instant::now()),
             last_look: Instant::now(),
             backoff,
             timeouts,
@@ -174,7 +174,7 @@ impl RemoteHosts {
         match self.get(host) {
             Some(remote) => {
                 remote.phase = HostPhase::Lost;
-                (remote.batch, remote.store) = (Batch::default(), RemoteStore::new(0, 0));
+                (remote.batch, remote.store) = (MessageBatch::default(), RemoteStore::new(0, 0));
                 remote.starting.clear();
                 true
             }
@@ -192,8 +192,8 @@ impl RemoteHosts {
             }
         }
         match (traffic, happened) {
-            (true, _) => self.pace.traffic(Instant::now()),
-            (false, true) => self.pace.happened(Instant::now()),
+            (true, _) => self.poll_backoff.on_traffic(Instant::now()),
+            (false, true) => self.poll_backoff.on_activity(Instant::now()),
             (false, false) => {}
         }
     }
@@ -210,21 +210,21 @@ impl RemoteHosts {
         self.last_look = Instant::now();
         self.network.poll(&mut arrivals);
         if !arrivals.is_empty() {
-            self.pace.traffic(Instant::now());
+            self.poll_backoff.on_traffic(Instant::now());
         }
         arrivals
     }
 
     /// How long to sleep at most before the network is to be polled again.
     pub(super) fn next_nap(&mut self) -> Duration {
-        self.pace.next_nap(self.network.is_busy(), Instant::now())
+        self.poll_backoff.next_sleep(self.network.is_busy(), Instant::now())
     }
 }
 
 impl RemoteHost {
     /// One that was just greeted.
     pub(super) fn greeted(host: HostId, name: String, ip: String) -> Self {
-        let (batch, store) = (Batch::default(), RemoteStore::new(0, 0));
+        let (batch, store) = (MessageBatch::default(), RemoteStore::new(0, 0));
         RemoteHost { host, name, ip, phase: HostPhase::Greeted, batch, store, starting: BTreeSet::new() }
     }
 

@@ -4,7 +4,7 @@ use super::link::End;
 use super::*;
 use crate::client::pending::Slot;
 use crate::controller::local_store::SharedArena;
-use crate::host::supervisor::Staff;
+use crate::host::supervisor::SupervisorConfig;
 use crate::link::channel::Channel;
 use crate::link::handshake::Welcome;
 use crate::link::ring::{LinkMemory, Side, Writer};
@@ -54,7 +54,7 @@ impl Engine {
         let segment = Segment::create("unidist-test", 1 << 20).unwrap();
         let spill = SpillSpace::create(&std::env::temp_dir(), Some(1 << 20)).unwrap();
         let process = ProcessId::CONTROLLER;
-        let staff = Staff {
+        let config = SupervisorConfig {
             // It ends at once, which nobody is told: the test says who joins and who is lost.
             command: LaunchCommand { program: "/bin/true".into(), ..LaunchCommand::default() },
             segment: segment.clone(),
@@ -77,7 +77,7 @@ impl Engine {
         let mut driver = Driver::new(
             scheduler,
             inbox.clone(),
-            Arc::new(Supervisor::start(staff).unwrap()),
+            Arc::new(Supervisor::start(config).unwrap()),
             LocalStore::new(
                 segment.clone(),
                 SharedArena::new(Arena::new(HEADER, segment.len())),
@@ -94,7 +94,7 @@ impl Engine {
         let mut played = Vec::new();
         for number in 1..=workers {
             let (process, memory) = (ProcessId::new(number).unwrap(), LinkMemory::create().unwrap());
-            inbox.notice(Notice::Joined(process, memory.clone()));
+            inbox.notice(ProcessEvent::Joined(process, memory.clone()));
             let channel = Channel::new(&memory, Side::Worker);
             played.push(Played { process, ids: IdSource::new(process), memory, channel });
         }
@@ -136,7 +136,7 @@ impl Engine {
 
     /// The process has been killed.
     fn lose(&mut self, process: ProcessId) {
-        self.inbox.notice(Notice::Lost(process, "killed".into()));
+        self.inbox.notice(ProcessEvent::Lost(process, "killed".into()));
         self.driver.turn();
     }
 }

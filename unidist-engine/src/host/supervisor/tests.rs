@@ -10,7 +10,7 @@ const LONG: Duration = Duration::from_secs(50);
 
 struct Office {
     supervisor: Supervisor,
-    notices: Receiver<Notice>,
+    notices: Receiver<ProcessEvent>,
 }
 
 impl Office {
@@ -23,7 +23,7 @@ impl Office {
     fn open_with(script: &str, command: LaunchCommand) -> Office {
         let (sender, notices) = channel();
         let process = ProcessId::CONTROLLER;
-        let staff = Staff {
+        let config = SupervisorConfig {
             command: LaunchCommand {
                 program: "/bin/sh".into(),
                 args: vec!["-c".into(), script.into()],
@@ -41,7 +41,7 @@ impl Office {
             },
             notify: Box::new(move |notice| drop(sender.send(notice))),
         };
-        Office { supervisor: Supervisor::start(staff).unwrap(), notices }
+        Office { supervisor: Supervisor::start(config).unwrap(), notices }
     }
 
     fn launch(&self, number: u32) -> ProcessId {
@@ -53,8 +53,8 @@ impl Office {
     /// Which process was lost next, and why.
     fn loss(&self) -> (ProcessId, String) {
         match self.notices.recv_timeout(LONG) {
-            Ok(Notice::Lost(process, why)) => (process, why),
-            Ok(Notice::Joined(process, _)) => panic!("{process} has joined"),
+            Ok(ProcessEvent::Lost(process, why)) => (process, why),
+            Ok(ProcessEvent::Joined(process, _)) => panic!("{process} has joined"),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => panic!("no notice"),
         }
     }

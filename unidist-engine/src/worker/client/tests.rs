@@ -24,7 +24,7 @@ fn pair() -> (Client, Channel<ToWorker, FromWorker>) {
         memory,
         Segment::create("unidist-test", 1 << 16).unwrap(),
         None,
-        crate::store::depot::INLINE_LIMIT,
+        crate::store::client::INLINE_LIMIT,
     );
     client.end.channel().set_limit(LIMIT);
     (client, engine)

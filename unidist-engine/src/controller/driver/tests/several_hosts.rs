@@ -6,7 +6,9 @@ use crate::link::handshake;
 use crate::link::raw::RawEnd;
 use crate::memory_network::{Cutter, MemoryNetwork, mesh};
 use crate::network::{Arrival, Network, Transfer};
-use crate::protocol::monitor::{Batch, FromMonitor, Greeting, SpillFailure, ToMonitor, Welcomed, unpack};
+use crate::protocol::monitor::{
+    FromMonitor, Greeting, MessageBatch, SpillFailure, ToMonitor, Welcomed, unpack,
+};
 use crate::scheduler::{Copy, Event};
 use crate::store::segment::HEADER;
 use bytes::Bytes;
@@ -193,7 +195,7 @@ impl Monitor {
     }
 
     fn say(&mut self, messages: &[FromMonitor]) {
-        let mut batch = Batch::default();
+        let mut batch = MessageBatch::default();
         messages.iter().for_each(|message| batch.add(message).unwrap());
         self.network.send(HostId::CONTROLLER, batch.take().unwrap());
     }

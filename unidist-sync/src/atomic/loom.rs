@@ -1,29 +1,28 @@
-//! What the models use instead. A sleep has no end but a wake-up here, so a wake-up that is lost is a deadlock, which
-//! loom reports.
+//! The primitives of a model. A sleep has no time-out here, so a lost wake-up is a deadlock, which loom reports.
 //!
-//! loom takes sequentially consistent loads and stores for acquiring and releasing ones, and knows only fences that are
-//! more. So here such a store has a fence behind it and such a load one before it, as machines do it.
+//! loom treats sequentially consistent loads and stores as acquire and release; only its fences are sequentially
+//! consistent. So a store has a fence after it here and a load one before it, as compilers translate them for hardware.
 
 use ::loom::sync::{Condvar, Mutex, atomic};
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// What a model can have left out, to see that it is missed.
+/// A part of the protocol that a model leaves out, to show that it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The fences that are written in the protocols.
+    /// The explicit fences of the protocols.
     Fences,
-    /// The order of stores and loads that ask to be sequentially consistent.
+    /// The total order of sequentially consistent stores and loads.
     TotalOrder,
 }
 
 thread_local! {
-    /// loom runs all threads of a model on the thread of its test.
+    /// loom runs all threads of a model on the thread of the test.
     static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
 }
 
-/// Runs a model that has this fault.
+/// Runs a model with this fault.
 pub(crate) fn with_fault(fault: Fault, model: impl FnOnce()) {
     FAULT.set(Some(fault));
     model();
@@ -51,7 +50,7 @@ macro_rules! atomics {
         #[derive(Debug, Default)]
         pub(crate) struct $name(atomic::$name);
 
-        #[allow(dead_code, reason = "a model of all that the real ones are used for")]
+        #[allow(dead_code, reason = "models use only some of the operations")]
         impl $name {
             pub(crate) fn load(&self, order: Ordering) -> $value {
                 total_order(order);
@@ -78,15 +77,15 @@ macro_rules! atomics {
 
 atomics!(AtomicU32: u32, AtomicU64: u64);
 
-/// A futex: the kernel compares and begins to sleep in one step, and wakes in one.
+/// A futex: the kernel compares and starts the sleep in one step, and wakes in one.
 #[derive(Debug, Default)]
-pub(crate) struct Word {
+pub(crate) struct WakeCounter {
     value: atomic::AtomicU32,
     kernel: Mutex<()>,
     woken: Condvar,
 }
 
-impl Word {
+impl WakeCounter {
     pub(crate) fn load(&self) -> u32 {
         self.value.load(Ordering::SeqCst)
     }

@@ -16,7 +16,7 @@ pub(crate) const INLINE_LIMIT: usize = 32 * 1024;
 
 /// How a process comes by blocks and keeps objects alive: the controller asks its arena and directory, a worker asks
 /// the controller.
-pub(crate) trait Ledger: Send + Sync + 'static {
+pub(crate) trait StoreBackend: Send + Sync + 'static {
     /// A block of `len` bytes that nobody else has.
     fn allocate(&self, len: u64) -> Result<Block>;
     /// Gives back a block that did not become part of an object.
@@ -29,13 +29,13 @@ pub(crate) trait Ledger: Send + Sync + 'static {
 
 /// The store as one process sees it: a handle, cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Depot(Arc<Shared>);
+pub(crate) struct ObjectStore(Arc<Shared>);
 
 struct Shared {
     segment: Arc<Segment>,
     /// None where nothing is spilled.
     spill: Option<Arc<SpillFile>>,
-    ledger: Arc<dyn Ledger>,
+    ledger: Arc<dyn StoreBackend>,
     drafts: Arc<Drafts>,
     inline_limit: usize,
 }
@@ -50,18 +50,18 @@ impl Drafts {
     }
 }
 
-impl Depot {
+impl ObjectStore {
     /// `inline_limit`: up to this many bytes do not go into the segment.
     pub(crate) fn new(
         segment: Arc<Segment>,
         spill: Option<Arc<SpillFile>>,
-        ledger: Arc<dyn Ledger>,
+        ledger: Arc<dyn StoreBackend>,
         inline_limit: usize,
     ) -> Self {
-        Depot(Arc::new(Shared { segment, spill, ledger, drafts: Arc::default(), inline_limit }))
+        ObjectStore(Arc::new(Shared { segment, spill, ledger, drafts: Arc::default(), inline_limit }))
     }
 
-    /// Writable memory that [`put`](Depot::put) takes over without a copy.
+    /// Writable memory that [`put`](ObjectStore::put) takes over without a copy.
     pub(crate) fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
         let memory = self.memory(len as u64)?;
         let block = memory.block();
@@ -77,7 +77,7 @@ impl Depot {
     }
 
     /// Makes a stored object of a payload and has `publish` announce it as `id`. Memory from
-    /// [`allocate`](Depot::allocate) is taken over; whoever still holds such bytes has a view of the object, and
+    /// [`allocate`](ObjectStore::allocate) is taken over; whoever still holds such bytes has a view of the object, and
     /// `publish` says how many of those this process has from the start.
     pub(crate) fn put(
         &self,
@@ -102,7 +102,7 @@ impl Depot {
         Ok(())
     }
 
-    /// Makes a stored object of a payload. Memory from [`allocate`](Depot::allocate) is taken over if nobody else holds
+    /// Makes a stored object of a payload. Memory from [`allocate`](ObjectStore::allocate) is taken over if nobody else holds
     /// it; else it is copied, as there is no name yet by which its holders could keep the object.
     pub(crate) fn store(&self, object: Object) -> Result<StoredObject> {
         let mut drafts = Vec::new();
@@ -228,17 +228,17 @@ impl Depot {
 /// A view of an object, given back on drop.
 struct Kept {
     id: DataId,
-    ledger: Arc<dyn Ledger>,
+    ledger: Arc<dyn StoreBackend>,
 }
 
 impl Kept {
-    fn new(id: DataId, ledger: Arc<dyn Ledger>) -> Self {
+    fn new(id: DataId, ledger: Arc<dyn StoreBackend>) -> Self {
         ledger.map(id);
         Kept { id, ledger }
     }
 
     /// One that is counted already.
-    fn taken(id: DataId, ledger: Arc<dyn Ledger>) -> Self {
+    fn taken(id: DataId, ledger: Arc<dyn StoreBackend>) -> Self {
         Kept { id, ledger }
     }
 }
@@ -252,7 +252,7 @@ impl Drop for Kept {
 /// A block on its way to become part of an object. On drop it goes back, unless an object took it.
 struct Draft {
     block: Block,
-    ledger: Arc<dyn Ledger>,
+    ledger: Arc<dyn StoreBackend>,
     drafts: Arc<Drafts>,
     /// Set once the block is no longer this draft's to give back, with the view of the object it is part of.
     owner: OnceLock<Kept>,
@@ -319,7 +319,7 @@ mod tests {
         references: AtomicI64,
     }
 
-    impl Ledger for Local {
+    impl StoreBackend for Local {
         fn allocate(&self, len: u64) -> Result<Block> {
             let mut arena = self.arena.lock().unwrap();
             let (used, limit) = (arena.used_bytes(), arena.capacity());
@@ -336,11 +336,11 @@ mod tests {
         }
     }
 
-    fn depot(capacity: u64) -> (Depot, Arc<Local>) {
+    fn depot(capacity: u64) -> (ObjectStore, Arc<Local>) {
         let segment = Segment::create("unidist-test", capacity).unwrap();
         let arena = Mutex::new(Arena::new(HEADER, segment.len()));
         let local = Arc::new(Local { arena, references: AtomicI64::new(0) });
-        (Depot::new(segment, None, local.clone(), INLINE_LIMIT), local)
+        (ObjectStore::new(segment, None, local.clone(), INLINE_LIMIT), local)
     }
 
     const ID: DataId = DataId::new(ProcessId::CONTROLLER, 1);
@@ -350,7 +350,7 @@ mod tests {
         let segment = Segment::create("unidist-test", 1 << 20).unwrap();
         let arena = Mutex::new(Arena::new(HEADER, segment.len()));
         let local = Arc::new(Local { arena, references: AtomicI64::new(0) });
-        let depot = Depot::new(segment, None, local, 100);
+        let depot = ObjectStore::new(segment, None, local, 100);
         let payload = Payload {
             header: Bytes::from(vec![1; 100]),
             buffers: vec![Bytes::from(vec![2; 101]), Bytes::from(vec![3; 99])],
@@ -443,7 +443,7 @@ mod tests {
             references: AtomicI64::new(0),
         });
         let (mut space, file) = SpillSpace::create(&std::env::temp_dir(), Some(1 << 20)).unwrap();
-        let depot = Depot::new(segment.clone(), Some(file), local.clone(), INLINE_LIMIT);
+        let depot = ObjectStore::new(segment.clone(), Some(file), local.clone(), INLINE_LIMIT);
         let big = Bytes::from((0..INLINE_LIMIT * 2).map(|n| n as u8).collect::<Vec<_>>());
         let payload = Payload { header: Bytes::from_static(b"small"), buffers: vec![big.clone(), big] };
         let stored = depot.store(payload.clone().into()).unwrap();

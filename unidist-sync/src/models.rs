@@ -1,53 +1,53 @@
 //! The protocols of the shared memory in loom: every order of events that a few preemptions allow, and every value that
-//! a load may see. Run by `cargo xtask loom`.
+//! a load may return. Run by `cargo xtask loom`.
 //!
-//! A sleep has no time limit in here, so a wake-up that is lost is a deadlock, which fails the model. What the real
-//! threads do around the protocols is repeated here in short: the comments say where it is.
+//! A sleep has no time-out here, so a lost wake-up is a deadlock, which fails the model. The models repeat in short what
+//! the real threads do around the protocols; the comments name the functions of `unidist-engine`.
 
-use super::bell::{Bell, Sleeper};
-use super::flow::{Flow, Part};
-use super::sync::{Fault, with_fault};
+use crate::atomic::{Fault, with_fault};
+use crate::doorbell::{Doorbell, Sleeper};
+use crate::flow_control::{FlowControl, Part};
 use loom::cell::Cell;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::time::Duration;
 
-/// What the real threads use as a limit is a detail: here it plays no part.
-const FOR_EVER: Duration = Duration::MAX;
+/// The time-out of a sleep; a model ignores it.
+const FOREVER: Duration = Duration::MAX;
 
-/// Tries a model with at most so many preemptions in a run.
+/// Checks a model with at most `preemptions` preemptions in a run.
 fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(run);
 }
 
-/// Shared by the threads of a model. It is never freed: where a model fails, its threads are dropped halfway, and loom
-/// objects to being asked anything by then.
+/// A value that the threads of a model share. It is never freed: when a model fails, its threads are dropped halfway, and
+/// loom refuses any operation by then.
 fn share<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }
 
-/// A thread that waits on a bell, as `Idle::wait` of the task thread and `Shared::drive` of the engine do.
-fn sleep_until(bell: &Bell, mut done: impl FnMut() -> bool) {
+/// A thread that waits on a doorbell, as the task thread of a worker and the driver of the engine do.
+fn sleep_until(bell: &Doorbell, mut done: impl FnMut() -> bool) {
     while !done() {
-        let announced = bell.announce(Sleeper::Driver);
+        let token = bell.announce(Sleeper::Driver);
         if !done() {
-            bell.sleep(announced, FOR_EVER);
+            bell.sleep(token, FOREVER);
         }
-        bell.awake();
+        bell.withdraw();
     }
 }
 
-/// Two processes each write something and ring; the driver waits until it has seen both.
-fn two_ring_for_a_driver() {
-    let (bell, written) = share((Bell::default(), [AtomicU32::new(0), AtomicU32::new(0)]));
+/// Two processes write and ring; the driver waits until it has seen both writes.
+fn two_processes_ring() {
+    let (bell, written) = share((Doorbell::default(), [AtomicU32::new(0), AtomicU32::new(0)]));
     let ringers = [0, 1].map(|at| {
         thread::spawn(move || {
             written[at].store(1, Ordering::Release);
-            // A busy worker is rung for softly: its driver sleeps or comes by itself.
-            if at == 0 { bell.ring() } else { bell.ring_softly() }
+            // A busy worker gets `ring_driver`: its driver sleeps, or looks without being rung.
+            if at == 0 { bell.ring() } else { bell.ring_driver() }
         })
     });
     sleep_until(bell, || written.iter().all(|flag| flag.load(Ordering::Acquire) == 1));
@@ -57,21 +57,21 @@ fn two_ring_for_a_driver() {
 }
 
 #[test]
-fn no_ring_is_lost() {
-    model(3, two_ring_for_a_driver);
+fn ring_is_never_lost() {
+    model(3, two_processes_ring);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn without_the_fences_a_ring_is_lost() {
-    with_fault(Fault::Fences, || model(3, two_ring_for_a_driver));
+fn ring_is_lost_without_the_fences() {
+    with_fault(Fault::Fences, || model(3, two_processes_ring));
 }
 
 /// A link as the threads of a worker see it: messages that have arrived, and a lock under which they are read.
 struct Inbox {
-    bell: Bell,
+    bell: Doorbell,
     arrived: AtomicU32,
-    /// How many were read, and the condition that somebody in the user's code waits for.
+    /// How many were read, and the condition that a thread in the user's code waits for.
     read: Mutex<u32>,
     answered: Condvar,
     in_user_code: AtomicU32,
@@ -80,7 +80,7 @@ struct Inbox {
 impl Inbox {
     fn new() -> &'static Inbox {
         share(Inbox {
-            bell: Bell::default(),
+            bell: Doorbell::default(),
             arrived: AtomicU32::new(0),
             read: Mutex::new(0),
             answered: Condvar::new(),
@@ -107,15 +107,15 @@ impl Inbox {
 
     /// `Client::stand_by_again`.
     fn stand_by_again(&self) {
-        if self.in_user_code.load(Ordering::Relaxed) == 1 && self.bell.announce_if_nobody(Sleeper::Standby) {
+        if self.in_user_code.load(Ordering::Relaxed) == 1 && self.bell.try_announce(Sleeper::Standby) {
             self.pump();
         }
     }
 }
 
-/// The task thread is in the user's code, where something waits for a message that comes meanwhile: the link thread has
-/// to read it.
-fn the_standby_is_rung_for() {
+/// The task thread is in the user's code and waits there for a message that arrives meanwhile: the link thread has to read
+/// it.
+fn wake_the_standby() {
     const MESSAGES: u32 = 2;
     let inbox = Inbox::new();
     let engine = thread::spawn(move || {
@@ -127,15 +127,15 @@ fn the_standby_is_rung_for() {
     // `read_link_for_others`, until everything was read.
     let link_thread = thread::spawn(move || {
         loop {
-            let announced = inbox.bell.token(Sleeper::Standby);
+            let token = inbox.bell.token(Sleeper::Standby);
             if inbox.pump() {
-                inbox.bell.ring_softly();
+                inbox.bell.ring_driver();
             }
             inbox.stand_by_again();
             if *inbox.read.lock().unwrap() == MESSAGES {
                 return;
             }
-            inbox.bell.sleep(announced, FOR_EVER);
+            inbox.bell.sleep(token, FOREVER);
         }
     });
     // `Client::enter_user_code`, and code that needs both messages.
@@ -149,7 +149,7 @@ fn the_standby_is_rung_for() {
         read = inbox.answered.wait(read).unwrap();
     }
     drop(read);
-    // Whoever read last may not have been the link thread: it is let go.
+    // Another thread than the link thread may have read last: release it.
     inbox.bell.announce(Sleeper::Standby);
     inbox.bell.ring();
     engine.join().unwrap();
@@ -157,31 +157,31 @@ fn the_standby_is_rung_for() {
 }
 
 #[test]
-fn a_message_in_the_user_s_code_reaches_the_standby() {
-    model(2, the_standby_is_rung_for);
+fn standby_reads_a_message_for_the_user_s_code() {
+    model(2, wake_the_standby);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn without_the_fences_the_standby_sleeps_on() {
-    with_fault(Fault::Fences, || model(2, the_standby_is_rung_for));
+fn standby_sleeps_on_without_the_fences() {
+    with_fault(Fault::Fences, || model(2, wake_the_standby));
 }
 
-/// Bytes that a ring of this model holds.
+/// The capacity of the ring in bytes.
 const CAPACITY: usize = 2;
 
-/// A ring with both its bells: the writer's and the reader's. Its bytes are cells that loom watches:
-/// two accesses at once, one of them to write, fail the model.
+/// A ring with the doorbells of its writer and its reader. Its bytes are cells that loom watches: a data race fails the
+/// model.
 struct Pipe {
-    flow: Flow,
+    flow: FlowControl,
     cells: [Cell<u8>; CAPACITY],
-    bells: [Bell; 2],
+    bells: [Doorbell; 2],
 }
 
 impl Pipe {
     fn new() -> &'static Pipe {
         let cells = [Cell::new(0), Cell::new(0)];
-        share(Pipe { flow: Flow::default(), cells, bells: [Bell::default(), Bell::default()] })
+        share(Pipe { flow: FlowControl::default(), cells, bells: [Doorbell::default(), Doorbell::default()] })
     }
 
     /// `Writer::write`.
@@ -195,7 +195,7 @@ impl Pipe {
         self.flow.write(head, CAPACITY, bytes.len(), copy).unwrap()
     }
 
-    /// `Reader::read`; tells whether the writer is to be rung.
+    /// `Reader::read`; returns whether the writer has to be rung.
     fn read(&self, tail: &mut u64, out: &mut Vec<u8>) -> bool {
         let copy = |part: Part| {
             for n in 0..part.len {
@@ -206,8 +206,8 @@ impl Pipe {
     }
 }
 
-/// A message longer than the ring goes through it, with both sides asleep whenever they have nothing to do.
-fn a_long_message_passes(looks_for_room: bool) {
+/// A message longer than the ring passes through it; both sides sleep whenever they have nothing to do.
+fn pass_long_message(checks_for_space: bool) {
     const MESSAGE: &[u8] = &[1, 2, 3, 4, 5];
     let pipe = Pipe::new();
     let writer = thread::spawn(move || {
@@ -222,11 +222,11 @@ fn a_long_message_passes(looks_for_room: bool) {
             if sent == MESSAGE.len() {
                 return;
             }
-            let announced = mine.announce(Sleeper::Driver);
-            if !(looks_for_room && pipe.flow.has_room(head, CAPACITY)) {
-                mine.sleep(announced, FOR_EVER);
+            let token = mine.announce(Sleeper::Driver);
+            if !(checks_for_space && pipe.flow.has_space(head, CAPACITY)) {
+                mine.sleep(token, FOREVER);
             }
-            mine.awake();
+            mine.withdraw();
         }
     });
     let [writers, mine] = &pipe.bells;
@@ -242,18 +242,18 @@ fn a_long_message_passes(looks_for_room: bool) {
 }
 
 #[test]
-fn a_writer_without_room_is_rung_for() {
-    model(3, || a_long_message_passes(true));
+fn writer_without_space_is_woken() {
+    model(3, || pass_long_message(true));
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn a_writer_that_does_not_look_again_is_forgotten() {
-    model(3, || a_long_message_passes(false));
+fn writer_that_does_not_check_again_sleeps_on() {
+    model(3, || pass_long_message(false));
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn without_a_total_order_the_writer_is_forgotten() {
-    with_fault(Fault::TotalOrder, || model(3, || a_long_message_passes(true)));
+fn writer_sleeps_on_without_a_total_order() {
+    with_fault(Fault::TotalOrder, || model(3, || pass_long_message(true)));
 }

@@ -5,14 +5,14 @@ use std::process::ExitStatus;
 
 /// Follows the system's count of the processes that its out-of-memory killer has ended.
 #[derive(Debug)]
-pub(super) struct MemoryKiller {
+pub(super) struct OomCounter {
     /// `None` where the system does not say.
     seen: Option<u64>,
 }
 
-impl MemoryKiller {
+impl OomCounter {
     pub(super) fn new() -> Self {
-        MemoryKiller { seen: count() }
+        OomCounter { seen: count() }
     }
 
     /// What is to be said of a process that ended so: something if it was killed, and the system has since it was last
@@ -51,8 +51,8 @@ mod tests {
     #[test]
     fn only_what_was_killed_after_the_last_look_is_explained() {
         let killed = ExitStatus::from_raw(9);
-        assert!(MemoryKiller { seen: None }.explain(killed).is_none());
-        assert!(MemoryKiller { seen: Some(u64::MAX) }.explain(killed).is_none());
-        assert!(MemoryKiller::new().explain(ExitStatus::from_raw(0)).is_none());
+        assert!(OomCounter { seen: None }.explain(killed).is_none());
+        assert!(OomCounter { seen: Some(u64::MAX) }.explain(killed).is_none());
+        assert!(OomCounter::new().explain(ExitStatus::from_raw(0)).is_none());
     }
 }

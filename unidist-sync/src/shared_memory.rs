@@ -1,0 +1,123 @@
+//! Shared memory: an anonymous file that several processes map.
+//!
+//! The file has no name, so a crash leaves nothing behind, and its size is sealed, so no process can take memory away
+//! from under another one. It is sparse: a page exists once it is written to.
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::fs::File;
+use std::io;
+use std::ops::RangeInclusive;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Mapped memory, readable and writable, page-aligned and zeroed at first. It is unmapped on drop.
+#[derive(Debug)]
+pub struct Mapping(MmapRaw);
+
+impl Mapping {
+    /// Memory of this process only.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses, or `len` is 0.
+    pub fn private(len: usize) -> io::Result<Self> {
+        Ok(Mapping(MmapRaw::from(MmapOptions::new().len(len).map_anon()?)))
+    }
+
+    /// The first `len` bytes of a file, shared with every process that maps them.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses, or `len` is 0.
+    pub fn shared(file: &File, len: usize) -> io::Result<Self> {
+        Ok(Mapping(MmapOptions::new().len(len).map_raw(file)?))
+    }
+
+    /// The length in bytes.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The first byte.
+    #[inline]
+    pub fn as_mut_ptr(&self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+}
+
+/// Shared memory with the file that other processes open it by.
+#[derive(Debug)]
+pub struct SharedMemory {
+    mapping: Mapping,
+    file: File,
+}
+
+impl SharedMemory {
+    /// New memory of `len` bytes. `name` is what `/proc` shows.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses, or `len` is 0.
+    pub fn create(name: &str, len: u64) -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = File::from(rustix::fs::memfd_create(name, flags)?);
+        file.set_len(len)?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        SharedMemory::map(file, len)
+    }
+
+    /// Maps memory that another process has created, if its size is sealed and in `expected_len`.
+    ///
+    /// # Errors
+    ///
+    /// It is another file, or the system refuses.
+    pub fn open(file: File, expected_len: RangeInclusive<u64>) -> io::Result<Self> {
+        let is_sealed = rustix::fs::fcntl_get_seals(&file)?.contains(SealFlags::SHRINK);
+        let len = file.metadata()?.len();
+        if !is_sealed || !expected_len.contains(&len) {
+            let message = format!("not the expected shared memory: {len} bytes, sealed: {is_sealed}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        SharedMemory::map(file, len)
+    }
+
+    fn map(file: File, len: u64) -> io::Result<Self> {
+        let mapping = Mapping::shared(&file, usize::try_from(len).map_err(io::Error::other)?)?;
+        Ok(SharedMemory { mapping, file })
+    }
+
+    /// The file, to be passed to another process.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// The mapped bytes.
+    #[inline]
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// The mapping without the file, for memory that no other process opens any more.
+    pub fn into_mapping(self) -> Mapping {
+        self.mapping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_refuses_an_unsealed_file_and_another_length() {
+        let sealed = SharedMemory::create("unidist-test", 8192).unwrap();
+        let file = || File::from(sealed.file().try_clone_to_owned().unwrap());
+        assert_eq!(SharedMemory::open(file(), 4096..=8192).unwrap().mapping().len(), 8192);
+        assert!(SharedMemory::open(file(), 0..=4096).is_err());
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let unsealed = File::from(rustix::fs::memfd_create("unidist-test", flags).unwrap());
+        unsealed.set_len(8192).unwrap();
+        assert!(SharedMemory::open(unsealed, 0..=8192).is_err());
+    }
+}
