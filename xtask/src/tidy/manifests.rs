@@ -62,6 +62,38 @@ pub(super) fn members_take_the_lints(workspace: &Workspace) -> Result<Vec<String
     Ok(wrong)
 }
 
+/// A published crate has what a registry shows, and states the versions of the members it depends on.
+pub(super) fn published_members_are_complete(workspace: &Workspace) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for package in workspace.members() {
+        if package.publish.as_ref().is_some_and(Vec::is_empty) {
+            continue;
+        }
+        let manifest = workspace.relative(package.manifest_path.as_std_path());
+        let folder = package.manifest_path.as_std_path().with_file_name("");
+        let has = |file: &str| folder.join(file).exists();
+        let fields = [
+            (package.description.is_some(), "`description`"),
+            (package.license.is_some(), "`license`"),
+            (!package.keywords.is_empty(), "`keywords`"),
+            (!package.categories.is_empty(), "`categories`"),
+            (has("README.md"), "a README.md beside it"),
+            (has("LICENSE"), "a LICENSE beside it"),
+        ];
+        let missing = fields.iter().filter(|(present, _)| !present);
+        wrong.extend(missing.map(|(_, field)| format!("{manifest}: is published without {field}")));
+        let unversioned = package.dependencies.iter().filter(|dependency| {
+            dependency.kind != cargo_metadata::DependencyKind::Development
+                && dependency.path.is_some()
+                && dependency.req.to_string() == "*"
+        });
+        wrong.extend(unversioned.map(|dependency| {
+            format!("{manifest}: the dependency {} has a path and no `version`", dependency.name)
+        }));
+    }
+    Ok(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
