@@ -3,6 +3,7 @@
 //! Each rule is a function that returns what is wrong, one line each; the rules are a test as well.
 
 mod documents;
+mod entry_points;
 mod layers;
 mod manifests;
 mod module_paths;
@@ -26,6 +27,7 @@ const RULES: &[Rule] = &[
     ("files are short or listed", sources::files_are_short),
     ("the engine's imports point downwards", layers::engine_imports_point_downwards),
     ("the scheduler's layers point downwards", layers::scheduler_layers_point_downwards),
+    ("each file of an entry path names the next", entry_points::entry_paths_hold),
     ("paths in documents exist", documents::paths_exist),
     ("variables in documents are registered", documents::variables_are_registered),
     ("the book's chapters are listed, linked and tested", book::findings),
