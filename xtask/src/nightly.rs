@@ -2,7 +2,7 @@
 
 use crate::steps::{self, Selection, Step, command};
 use crate::workspace::Workspace;
-use crate::{Result, bench, chaos, ci, conformance, fuzz, loom, mpi_test, package, process, simulate};
+use crate::{Result, bench, chaos, ci, conformance, fuzz, loom, mpi_test, process, simulate};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     selection: Selection,
 }
 
-const PARTS: [Step; 17] = [
+const PARTS: [Step; 16] = [
     Step {
         name: "ci",
         about: "everything that a change must pass",
@@ -92,11 +92,6 @@ const PARTS: [Step; 17] = [
         name: "first-command",
         about: "the first command of the README in a fresh target folder",
         run: first_command,
-    },
-    Step {
-        name: "package",
-        about: "every published crate builds from its package, also those that need an MPI",
-        run: |_| command(["--mpi"], package::run),
     },
 ];
 

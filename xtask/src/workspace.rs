@@ -36,12 +36,6 @@ impl Workspace {
         published.map(|package| package.name.as_str()).collect()
     }
 
-    /// Whether a member is no default member: to build it, MPI and libclang have to be installed.
-    pub(crate) fn needs_mpi(&self, name: &str) -> bool {
-        let default = self.metadata.workspace_default_packages();
-        default.iter().all(|package| package.name.as_str() != name)
-    }
-
     /// The members that `start` depends on in any way, and those that these need in turn to be used.
     pub(crate) fn reach(&self, start: &str) -> BTreeSet<String> {
         self.reached_from(start, true)
