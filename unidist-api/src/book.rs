@@ -39,7 +39,7 @@ struct FromMpi4py;
 #[doc = include_str!("../../docs/from-pymor.md")]
 struct FromPymor;
 
-#[cfg(feature = "spmd")]
+#[cfg(all(feature = "spmd", feature = "ndarray"))]
 #[doc = include_str!("../../docs/from-pshmem.md")]
 struct FromPshmem;
 

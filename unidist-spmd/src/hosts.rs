@@ -91,6 +91,10 @@ impl HostLayout {
     }
 
     /// The number of ranks of each host.
+    #[cfg_attr(
+        not(any(feature = "mpi", feature = "ndarray")),
+        allow(dead_code, reason = "for a network and for printing")
+    )]
     pub(crate) fn host_sizes(&self) -> impl Iterator<Item = usize> {
         self.hosts.iter().map(HostRanks::size)
     }

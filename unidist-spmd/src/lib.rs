@@ -25,13 +25,17 @@ mod lock;
 mod memory;
 mod network;
 
-pub use array::SharedArray;
+pub use array::{Part, SharedArray};
 pub use batch::{Batch, BatchBuilder, TaskState};
+pub use bytemuck;
 pub use communicator::Communicator;
 pub use error::{Error, Result};
 pub use guard::{exception_guard, exception_guard_within};
 pub use lock::{Lock, LockGuard};
-pub use {bytemuck, ndarray};
+
+/// The crate whose views a [`SharedArray`] gives and takes.
+#[cfg(feature = "ndarray")]
+pub use ndarray;
 
 #[cfg(feature = "mpi")]
 pub use network::{Turn, turn};

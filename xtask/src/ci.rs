@@ -133,7 +133,13 @@ fn members_with_mpi(root: &Path) -> Result {
     with_mpi(&[&["clippy"], packages.as_flattened(), &rest].concat())?;
     let documented =
         ["unidist-mpi", "unidist-mpi-comm", "unidist-spmd"].map(|package| ["--package", package]);
-    with_mpi(&[&["doc", "--no-deps", "--features", "unidist-spmd/mpi"], documented.as_flattened()].concat())
+    with_mpi(
+        &[
+            &["doc", "--no-deps", "--features", "unidist-spmd/mpi,unidist-spmd/ndarray"],
+            documented.as_flattened(),
+        ]
+        .concat(),
+    )
 }
 
 /// Clippy for the facade alone: with the default features, and with one backend only.
@@ -146,7 +152,8 @@ fn features(root: &Path) -> Result {
         clippy.extend(["--", "-D", "warnings"]);
         cargo(root, &clippy)?;
     }
-    Ok(())
+    // By itself: with the other members, its feature ndarray is on.
+    cargo(root, &["clippy", "--package", "unidist-spmd", "--all-targets", "--", "-D", "warnings"])
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> Result {

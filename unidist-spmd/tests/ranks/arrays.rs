@@ -61,12 +61,12 @@ fn assigned(world: &Communicator) {
 fn none_or_two_give_data(world: &Communicator) {
     let mut array = SharedArray::<u32, _>::new(4, world).unwrap();
     let nobody = array.assign(0, None);
-    same_error(world, nobody, "SharedArray::assign: no rank gives data");
+    same_error(world, nobody, "SharedArray::assign: no rank passes data");
     if world.size() > 1 {
         let data = array![1];
         let gives = world.rank() == 0 || world.rank() == last(world);
         let both = array.assign(0, gives.then(|| data.view()));
-        same_error(world, both, &format!("ranks 0 and {} both give data", last(world)));
+        same_error(world, both, &format!("ranks 0 and {} both pass data", last(world)));
     }
     assert_eq!(array.view(), array![0, 0, 0, 0]);
 }
@@ -79,13 +79,13 @@ fn impossible_parts(world: &Communicator) {
     };
     let wide = array![[1, 2, 3]];
     let outcome = set(&mut array, wide.view(), (0, 0));
-    same_error(world, outcome, &format!("rank {source} gives 3 elements from 0 on along axis 1"));
+    same_error(world, outcome, &format!("rank {source} passes 3 elements from 0 on along axis 1"));
     let outcome = set(&mut array, wide.slice(s![.., ..2]), (2, 0));
     same_error(world, outcome, "1 elements from 2 on along axis 0, where the array has 2");
     let outcome = set(&mut array, wide.slice(s![.., ..1]), (usize::MAX, 0));
     same_error(world, outcome, "along axis 0");
     let outcome = array.set(None, (0, 0), source);
-    same_error(world, outcome, "gives none");
+    same_error(world, outcome, "passes None");
     let outcome = array.set(None, (0, 0), world.size());
     same_error(world, outcome, &format!("there is no rank {}", world.size()));
     assert!(array.view().iter().all(|element| *element == 0));
@@ -107,7 +107,7 @@ fn different_sources(world: &Communicator) {
     same_error(
         world,
         outcome,
-        &format!("rank 0 says that rank 0 gives the data, rank {} that 1", last(world)),
+        &format!("rank 0 takes the data of rank 0, rank {} that of rank 1", last(world)),
     );
 }
 
@@ -122,7 +122,7 @@ fn different_arrays(world: &Communicator) {
         false => SharedArray::<u32, _>::new(2, world).map(drop),
         true => SharedArray::<f32, _>::new(2, world).map(drop),
     };
-    same_error(world, outcome, "of other elements");
+    same_error(world, outcome, "another element type");
     let outcome = SharedArray::<u64, _>::new((usize::MAX, 2), world);
     same_error(world, outcome, "larger than memory can be");
 }
@@ -234,7 +234,7 @@ fn parts_that_meet(world: &Communicator) {
     let own = array![[1, 1], [1, 1]];
     let row = if world.rank() == last(world) { 1 } else { 2 * world.rank() };
     let outcome = array.set_each(Some(own.view()), (row, 0));
-    same_error(world, outcome, &format!("ranks 0 and {} give data for the same elements", last(world)));
+    same_error(world, outcome, &format!("ranks 0 and {} pass data for the same elements", last(world)));
     assert!(array.view().iter().all(|element| *element == 0));
 }
 

@@ -51,6 +51,7 @@ fn feature(package: &str) -> &'static [&'static str] {
     match package {
         "unidist-mpi" => &["--features", "bench"],
         "unidist-mpi-comm" => &[],
+        "unidist-spmd" => &["--features", "mpi,ndarray"],
         _ => &["--features", "mpi"],
     }
 }

@@ -1,4 +1,4 @@
-//! CallKind is shown of an array.
+//! How an array is printed.
 
 use super::SharedArray;
 use bytemuck::Pod;
@@ -6,12 +6,13 @@ use ndarray::Dimension;
 use std::any::type_name;
 use std::fmt;
 
-/// On which hosts and ranks it is, its shape and elements, and its values, of which many are left out if there are many.
+/// The shape, the element type, the hosts and ranks, then the values, of which `ndarray` abbreviates many. With the feature
+/// `ndarray`.
 impl<T: Pod + fmt::Display, D: Dimension> fmt::Display for SharedArray<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = self.communicator().layout();
-        let ranks: Vec<String> = places.host_sizes().map(|size| size.to_string()).collect();
-        let (hosts, ranks) = (plural(places.host_count(), "host"), ranks.join(" + "));
+        let layout = self.communicator().layout();
+        let ranks: Vec<String> = layout.host_sizes().map(|size| size.to_string()).collect();
+        let (hosts, ranks) = (plural(layout.host_count(), "host"), ranks.join(" + "));
         let elements = type_name::<T>();
         writeln!(f, "SharedArray: {:?} of {elements}, on {hosts} ({ranks} ranks)", self.shape())?;
         fmt::Display::fmt(&self.view(), f)
@@ -28,7 +29,7 @@ mod tests {
     use crate::{Communicator, SharedArray};
 
     #[test]
-    fn it_says_what_it_is() {
+    fn array_prints_its_shape_and_values() {
         let array = SharedArray::<f64, _>::new((2, 2), &Communicator::alone()).unwrap();
         assert_eq!(array.to_string(), "SharedArray: [2, 2] of f64, on 1 host (1 ranks)\n[[0, 0],\n [0, 0]]");
         let long = SharedArray::<u8, _>::new(1_000_000, &Communicator::alone()).unwrap();
