@@ -1,4 +1,4 @@
-//! The examples of the user's book are tests too: a chapter each.
+//! Runs the samples of the user's book as doc tests, one item per chapter.
 
 #[doc = include_str!("../../docs/getting-started.md")]
 struct GettingStarted;
@@ -54,3 +54,6 @@ struct Troubleshooting;
 
 #[doc = include_str!("../../docs/messages.md")]
 struct Messages;
+
+#[doc = include_str!("../../docs/glossary.md")]
+struct Glossary;
