@@ -1,22 +1,24 @@
-//! What unidist's process backends share: the scheduler, the object directory and store, the links between processes,
-//! and the worker that runs the calls.
+//! What unidist's process backends share: the scheduler, the object store, the links between processes, and the worker
+//! that runs the calls.
 //!
-//! A session has one *controller*, the user's program, and processes that it starts. How a call travels:
+//! A session has one *controller*, the user's program, and processes that it starts. The path of a call:
 //!
 //! ```text
-//! program ─ Controller ─▶ Scheduler ─▶ link ─▶ task thread of a worker ─▶ TaskRunner (the user's function)
-//!    ▲                        ▲                        │
-//!    └──── answers ───────────┴──────── link ◀─────────┘ results; large ones lie in the shared store
+//! program ─ client ─▶ event loop ─▶ scheduler ─▶ link ─▶ task thread of a worker ─▶ TaskRunner (the user's function)
+//!    ▲                    ▲                                     │
+//!    └───── reply ────────┴────────────── link ◀────────────────┘ results; large ones are in the shared store
 //! ```
 //!
-//! - [`controller`]: the engine's turns and the [`Backend`](unidist_backend::Backend) that the program sees.
-//! - [`monitor`]: the controller's long arm on another host; between them is a [`network`].
-//! - `host`: a host's memory, the supervision of its processes.
-//! - `scheduler`: a reactor without I/O that decides everything.
+//! - `client`: the [`Backend`](unidist_backend::Backend) of a process, once for the controller and the workers.
+//! - [`controller`]: the event loop, in the program.
+//! - [`monitor`]: the controller's agent on a remote host; a [`network`] connects them.
+//! - [`hosts`]: what any network of hosts needs before a session starts.
+//! - [`host`]: a host's memory and the supervision of its processes.
+//! - `scheduler`: a reactor without I/O that makes all decisions.
 //! - `store`: shared memory for large objects.
-//! - `protocol`: the messages between the controller, workers and monitors.
 //! - `link`: rings in shared memory, doorbells, the handshake.
-//! - [`worker`]: what a worker process does, and the [`Backend`](unidist_backend::Backend) that tasks see.
+//! - `protocol`: the messages between the controller, workers and monitors.
+//! - [`worker`]: a worker process.
 
 #[cfg(feature = "bench")]
 pub mod bench;

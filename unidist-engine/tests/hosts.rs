@@ -20,7 +20,7 @@ use unidist_backend::LaunchCommand;
 use unidist_common::{
     Arg, DataId, Error, ErrorKind, FunctionKey, Result, Returns, Target, TaskOptions, TaskSpec,
 };
-use unidist_engine::controller::{Controller, ControllerSettings, HostSettings, OtherHosts};
+use unidist_engine::controller::{ControllerSettings, HostSettings, OtherHosts, start_on_hosts};
 use unidist_engine::monitor::serve;
 use unidist_engine::network::{HostId, Network};
 use unidist_engine::worker::serve_if_worker;
@@ -30,7 +30,7 @@ const LONG: Duration = Duration::from_secs(50);
 
 /// A session on this host and others, each with one CPU.
 struct Session {
-    controller: Controller,
+    controller: Arc<dyn Backend>,
     monitors: Vec<JoinHandle<Result<()>>>,
     cutters: Vec<Cutter>,
     /// The network, when the session has ended.
@@ -78,7 +78,7 @@ fn here() -> ControllerSettings {
 
 fn session(count: u32) -> Session {
     let Others { settings, monitors, cutters, ended } = others(count, "numbers");
-    let controller = Controller::start_on_hosts(here(), settings, program()).unwrap();
+    let controller = start_on_hosts(here(), settings, program()).unwrap();
     Session { controller, monitors, cutters, ended }
 }
 
@@ -103,7 +103,7 @@ impl Session {
     fn count_at(&self, host: u32, objects: &[DataId]) -> u64 {
         let args = objects.iter().map(|id| Arg::Ref(*id)).collect();
         let count = self.submit_spec(host, COUNT_ONES, args, objects.to_vec());
-        number(&get(&self.controller, count).unwrap().header)
+        number(&get(&*self.controller, count).unwrap().header)
     }
 
     fn submit_spec(&self, host: u32, function: FunctionKey, args: Vec<Arg>, needs: Vec<DataId>) -> DataId {
@@ -131,13 +131,13 @@ fn a_session_on_three_hosts_begins_works_and_ends() {
     let addresses: Vec<_> = cluster.hosts.keys().map(String::as_str).collect();
     assert_eq!(addresses, ["127.0.0.1", "127.0.0.2", "127.0.0.3"]);
     assert!(cluster.hosts.values().all(|host| host["CPU"] == 1.0));
-    let ids: Vec<_> = (0..1000).map(|n| submit(&session.controller, SUM, &[n, 1])).collect();
+    let ids: Vec<_> = (0..1000).map(|n| submit(&*session.controller, SUM, &[n, 1])).collect();
     for (n, outcome) in session.controller.get(&ids).unwrap().into_iter().enumerate() {
         assert_eq!(number(&outcome.unwrap().header), n as u64 + 1);
     }
     ids.into_iter().for_each(|id| session.controller.release(id));
     assert_eq!(
-        number(&get(&session.controller, submit(&session.controller, FIB, &[12])).unwrap().header),
+        number(&get(&*session.controller, submit(&*session.controller, FIB, &[12])).unwrap().header),
         144
     );
     assert_eq!(session.controller.live_objects().unwrap(), 0);
@@ -153,7 +153,7 @@ fn a_session_that_is_dropped_ends_its_monitors() {
 
 fn a_host_that_cannot_take_part_is_named() {
     let Others { settings, monitors, ended, .. } = others(2, "letters");
-    match Controller::start_on_hosts(here(), settings, program()) {
+    match start_on_hosts(here(), settings, program()).map(drop) {
         Err(Error::Launch { message }) => {
             assert!(message.contains("node1") && message.contains("different builds"), "{message}");
         }
@@ -167,7 +167,7 @@ fn a_host_that_cannot_take_part_is_named() {
 fn a_session_that_cannot_start_ends_its_monitors() {
     let Others { settings, monitors, ended, .. } = others(2, "numbers");
     let nowhere = ControllerSettings { spill_dir: Some(PathBuf::from("/no/such/folder")), ..here() };
-    assert!(matches!(Controller::start_on_hosts(nowhere, settings, program()), Err(Error::Config(_))));
+    assert!(matches!(start_on_hosts(nowhere, settings, program()), Err(Error::Config(_))));
     ended.recv_timeout(LONG).unwrap();
     monitors.into_iter().for_each(|monitor| monitor.join().unwrap().unwrap());
 }
@@ -188,7 +188,7 @@ fn a_host_that_does_not_answer_is_named() {
         end_timeout: Duration::from_millis(100),
         ..OtherHosts::new(vec![host], Box::new(ends.pop().unwrap()))
     };
-    match Controller::start_on_hosts(here(), others, program()) {
+    match start_on_hosts(here(), others, program()).map(drop) {
         Err(Error::Launch { message }) => {
             assert!(message.contains("node1") && message.contains("in time"), "{message}");
         }
@@ -202,7 +202,7 @@ fn a_session_goes_on_without_a_lost_host() {
     session.cutters[0].cut(HostId::new(1));
     session.cutters[1].cut(HostId::CONTROLLER);
     for n in 0..100 {
-        let sum = get(&session.controller, session.submit_at(0, SUM, &[n, 1])).unwrap();
+        let sum = get(&*session.controller, session.submit_at(0, SUM, &[n, 1])).unwrap();
         assert_eq!(number(&sum.header), n + 1);
     }
     session.controller.shutdown().unwrap();
@@ -213,14 +213,14 @@ fn a_session_goes_on_without_a_lost_host() {
 fn every_host_runs_tasks() {
     let session = session(2);
     for host in 0..3 {
-        let found = get(&session.controller, session.submit_at(host, HOST, &[])).unwrap();
+        let found = get(&*session.controller, session.submit_at(host, HOST, &[])).unwrap();
         assert_eq!(number(&found.header), u64::from(host));
     }
     let start = Instant::now();
-    let naps: Vec<_> = (0..30).map(|_| submit(&session.controller, NAP, &[100])).collect();
+    let naps: Vec<_> = (0..30).map(|_| submit(&*session.controller, NAP, &[100])).collect();
     assert!(session.controller.get(&naps).unwrap().iter().all(|outcome| outcome.is_ok()));
     assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
-    let ids: Vec<_> = (0..10_000).map(|n| submit(&session.controller, SUM, &[n, 1])).collect();
+    let ids: Vec<_> = (0..10_000).map(|n| submit(&*session.controller, SUM, &[n, 1])).collect();
     for (n, outcome) in session.controller.get(&ids).unwrap().into_iter().enumerate() {
         assert_eq!(number(&outcome.unwrap().header), n as u64 + 1);
     }
@@ -248,7 +248,7 @@ fn what_does_not_fit_elsewhere_is_spilled_there() {
         assert_eq!(session.count_at(1, &[*id]), 20 << 20);
         assert_eq!(session.count_at(0, &[*id]), 20 << 20);
     }
-    let error = get(&session.controller, session.submit_at(1, BIG, &[100 << 20])).unwrap_err();
+    let error = get(&*session.controller, session.submit_at(1, BIG, &[100 << 20])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::StoreFull);
     big.into_iter().for_each(|id| session.controller.release(id));
     session.end();
@@ -256,9 +256,9 @@ fn what_does_not_fit_elsewhere_is_spilled_there() {
 
 fn a_process_that_dies_elsewhere_is_replaced() {
     let session = session(1);
-    let error = get(&session.controller, session.submit_at(1, EXIT, &[3])).unwrap_err();
+    let error = get(&*session.controller, session.submit_at(1, EXIT, &[3])).unwrap_err();
     assert!(error.kind == ErrorKind::WorkerDied && error.message.contains("exit status: 3"), "{error}");
-    let pid = number(&get(&session.controller, session.submit_at(1, PID, &[])).unwrap().header);
+    let pid = number(&get(&*session.controller, session.submit_at(1, PID, &[])).unwrap().header);
     let worker = PathBuf::from(format!("/proc/{pid}"));
     assert!(worker.exists());
     session.end();
@@ -269,7 +269,7 @@ fn what_was_on_a_lost_host_fails() {
     let session = session(1);
     let big = session.submit_at(1, BIG, &[5_000_000]);
     assert_eq!(session.count_at(1, &[big]), 5_000_000);
-    let naps: Vec<_> = (0..20).map(|_| submit(&session.controller, NAP, &[50])).collect();
+    let naps: Vec<_> = (0..20).map(|_| submit(&*session.controller, NAP, &[50])).collect();
     std::thread::sleep(Duration::from_millis(120));
     session.cutters[0].cut(HostId::new(1));
     session.cutters[1].cut(HostId::CONTROLLER);
@@ -280,7 +280,7 @@ fn what_was_on_a_lost_host_fails() {
     let died = |error: &unidist_common::TaskError| error.kind == ErrorKind::WorkerDied;
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().map_or_else(died, |_| true)), "{outcomes:?}");
     assert!(outcomes.iter().any(std::result::Result::is_ok));
-    let error = get(&session.controller, big).unwrap_err();
+    let error = get(&*session.controller, big).unwrap_err();
     assert_eq!(error.kind, ErrorKind::ObjectLost);
     session.controller.shutdown().unwrap();
 }

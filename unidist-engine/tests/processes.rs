@@ -9,30 +9,31 @@ use numbers::{
     settings, submit, submit_with,
 };
 use std::path::PathBuf;
+use std::sync::Arc;
 use unidist_backend::LaunchCommand;
 use unidist_backend::{Backend, Program};
 use unidist_common::{Arg, Error, ErrorKind, FunctionKey, Object, Payload};
-use unidist_engine::controller::{Controller, ControllerSettings};
+use unidist_engine::controller::{ControllerSettings, start};
 use unidist_engine::worker::serve_if_worker;
 
-fn session() -> Controller {
-    Controller::start(settings(), program()).unwrap()
+fn session() -> Arc<dyn Backend> {
+    start(settings(), program()).unwrap()
 }
 
 fn a_sum_is_computed_in_a_worker() {
     let session = session();
-    let a = submit(&session, SUM, &[1, 2]);
-    let b = submit_with(&session, SUM, vec![Arg::Ref(a), Arg::Ref(a)], vec![a]);
-    assert_eq!(number(&get(&session, b).unwrap().header), 6);
+    let a = submit(&*session, SUM, &[1, 2]);
+    let b = submit_with(&*session, SUM, vec![Arg::Ref(a), Arg::Ref(a)], vec![a]);
+    assert_eq!(number(&get(&*session, b).unwrap().header), 6);
     session.release(a);
     assert_eq!(session.live_objects().unwrap(), 0);
-    let pid = number(&get(&session, submit(&session, PID, &[])).unwrap().header);
+    let pid = number(&get(&*session, submit(&*session, PID, &[])).unwrap().header);
     assert_ne!(pid, u64::from(std::process::id()));
 }
 
 fn ten_thousand_small_tasks_all_come_back() {
     let session = session();
-    let ids: Vec<_> = (0..10_000).map(|n| submit(&session, SUM, &[n, 1])).collect();
+    let ids: Vec<_> = (0..10_000).map(|n| submit(&*session, SUM, &[n, 1])).collect();
     let outcomes = session.get(&ids).unwrap();
     for (n, outcome) in outcomes.into_iter().enumerate() {
         assert_eq!(number(&outcome.unwrap().header), n as u64 + 1);
@@ -43,15 +44,15 @@ fn ten_thousand_small_tasks_all_come_back() {
 
 fn naive_recursion_ends_on_two_workers() {
     let session = session();
-    assert_eq!(number(&get(&session, submit(&session, FIB, &[20])).unwrap().header), 6765);
+    assert_eq!(number(&get(&*session, submit(&*session, FIB, &[20])).unwrap().header), 6765);
     assert_eq!(session.live_objects().unwrap(), 0);
 }
 
 fn an_exit_in_a_task_is_an_error_of_that_task_alone() {
     let session = session();
-    let bad = submit(&session, EXIT, &[3]);
-    let good: Vec<_> = (0..100).map(|n| submit(&session, SUM, &[n])).collect();
-    let error = get(&session, bad).unwrap_err();
+    let bad = submit(&*session, EXIT, &[3]);
+    let good: Vec<_> = (0..100).map(|n| submit(&*session, SUM, &[n])).collect();
+    let error = get(&*session, bad).unwrap_err();
     assert_eq!((error.kind, error.function.as_str()), (ErrorKind::WorkerDied, "number"));
     assert!(error.message.contains("exit status: 3"), "{error}");
     assert!(session.get(&good).unwrap().iter().all(Result::is_ok));
@@ -61,33 +62,31 @@ fn a_large_result_goes_through_the_store_and_is_freed() {
     let session = session();
     for _ in 0..10 {
         // ten times more than the store holds, one after the other
-        let payload = get(&session, submit(&session, BIG, &[20 << 20])).unwrap();
+        let payload = get(&*session, submit(&*session, BIG, &[20 << 20])).unwrap();
         assert_eq!(payload.header.len(), 20 << 20);
         assert!(payload.header.iter().all(|byte| *byte == 1));
     }
-    let error = get(&session, submit(&session, BIG, &[100 << 20])).unwrap_err();
+    let error = get(&*session, submit(&*session, BIG, &[100 << 20])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::StoreFull);
 }
 
 fn references_of_a_dead_worker_are_given_back() {
     let session = session();
-    get(&session, submit(&session, SUBMIT_AND_KEEP, &[])).unwrap();
+    get(&*session, submit(&*session, SUBMIT_AND_KEEP, &[])).unwrap();
     for _ in 0..8 {
         // all workers, whichever it was that keeps one
-        let _ = get(&session, submit(&session, EXIT, &[1]));
+        let _ = get(&*session, submit(&*session, EXIT, &[1]));
     }
     while session.live_objects().unwrap() > 0 {
-        let _ = get(&session, submit(&session, EXIT, &[1]));
+        let _ = get(&*session, submit(&*session, EXIT, &[1]));
     }
 }
 
 fn launch_error(program: &str, build_id: fn() -> String) -> String {
     let launch = LaunchCommand { program: PathBuf::from(program), ..LaunchCommand::default() };
-    let started = Controller::start(
-        ControllerSettings { launch, ..settings() },
-        Program { build_id, ..numbers::program() },
-    );
-    match started {
+    let started =
+        start(ControllerSettings { launch, ..settings() }, Program { build_id, ..numbers::program() });
+    match started.map(drop) {
         Err(Error::Launch { message }) => message,
         other => panic!("{other:?}"),
     }
@@ -112,13 +111,13 @@ fn another_build_is_told_apart() {
 fn lost_after_writing(function: FunctionKey, bytes: &[u8], count: u64) -> String {
     let session = session();
     // One call for each process, so that nobody has anything else to say on that link meanwhile.
-    let busy = submit(&session, NAP, &[200]);
+    let busy = submit(&*session, NAP, &[200]);
     let args = vec![Arg::Value(bytes.to_vec().into()), Arg::Value(count.to_le_bytes().to_vec().into())];
-    let mad = submit_with(&session, function, args, vec![]);
-    let error = get(&session, mad).unwrap_err();
+    let mad = submit_with(&*session, function, args, vec![]);
+    let error = get(&*session, mad).unwrap_err();
     assert_eq!(error.kind, ErrorKind::WorkerDied);
-    assert!(get(&session, busy).is_ok());
-    assert_eq!(number(&get(&session, submit(&session, SUM, &[1, 2])).unwrap().header), 3);
+    assert!(get(&*session, busy).is_ok());
+    assert_eq!(number(&get(&*session, submit(&*session, SUM, &[1, 2])).unwrap().header), 3);
     assert_eq!(session.live_objects().unwrap(), 0);
     error.message
 }
@@ -146,17 +145,16 @@ fn a_process_that_ends_in_the_middle_of_a_message_is_lost() {
 
 fn a_limit_on_pending_tasks_holds_back_the_program() {
     let settings = ControllerSettings { max_pending_tasks: Some(4), ..settings() };
-    let session = Controller::start(settings, program()).unwrap();
-    let ids: Vec<_> = (0..1000).map(|n| submit(&session, SUM, &[n])).collect();
+    let session = start(settings, program()).unwrap();
+    let ids: Vec<_> = (0..1000).map(|n| submit(&*session, SUM, &[n])).collect();
     assert!(session.get(&ids).unwrap().iter().all(Result::is_ok));
 }
 
 fn what_lies_in_the_store_depends_on_the_session() {
     let used = |inline_limit| {
-        let session =
-            Controller::start(ControllerSettings { inline_limit, ..settings() }, program()).unwrap();
+        let session = start(ControllerSettings { inline_limit, ..settings() }, program()).unwrap();
         let before = session.store_usage().unwrap().used;
-        let result = submit(&session, SUM, &[1]); // of 8 bytes, from a worker
+        let result = submit(&*session, SUM, &[1]); // of 8 bytes, from a worker
         session.get(&[result]).unwrap()[0].as_ref().unwrap();
         let after_call = session.store_usage().unwrap().used;
         let payload = Payload::inline(vec![0; 1000]);
@@ -172,7 +170,7 @@ fn threads_of_the_program_share_the_session() {
     let session = session();
     std::thread::scope(|scope| {
         for thread in 0..4 {
-            let session = &session;
+            let session = &*session;
             scope.spawn(move || {
                 for n in 0..500 {
                     let outcome = get(session, submit(session, SUM, &[thread, n])).unwrap();
@@ -186,18 +184,18 @@ fn threads_of_the_program_share_the_session() {
 
 fn after_shutdown_everything_is_an_error_and_nothing_hangs() {
     let session = session();
-    let id = submit(&session, SUM, &[1]);
+    let id = submit(&*session, SUM, &[1]);
     session.shutdown().unwrap();
     session.shutdown().unwrap();
     assert!(matches!(session.get(&[id]), Err(Error::SessionEnded { .. })));
     assert!(matches!(session.put(Object::default()), Err(Error::SessionEnded { .. })));
-    submit(&session, SUM, &[1]);
+    submit(&*session, SUM, &[1]);
     session.release(id);
 }
 
 fn whoever_shuts_down_waits_for_the_end() {
     let session = session();
-    let pid = number(&get(&session, submit(&session, PID, &[])).unwrap().header);
+    let pid = number(&get(&*session, submit(&*session, PID, &[])).unwrap().header);
     let worker = PathBuf::from(format!("/proc/{pid}"));
     assert!(worker.exists());
     std::thread::scope(|scope| {

@@ -9,11 +9,10 @@ use crate::topology::Host;
 use crate::worker;
 use std::ffi::OsString;
 use std::sync::Arc;
-use unidist_backend::LaunchCommand;
-use unidist_backend::{Backend, Program};
+use unidist_backend::{Backend, LaunchCommand, Program};
 use unidist_common::{Error, Result};
 use unidist_config::{CpuCount, MpiSharedObjectStoreMemory, ObjectStoreMemory, Settings, Source};
-use unidist_engine::controller::{Controller, ControllerSettings, HostSettings, OtherHosts};
+use unidist_engine::controller::{self, ControllerSettings, HostSettings, OtherHosts};
 use unidist_engine::host::host_address;
 use unidist_engine::hosts::{forwarded_environment, spread_cpus};
 use unidist_engine::network::HostId;
@@ -30,7 +29,7 @@ pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> 
     let membership = match join(settings, program)? {
         Joined::Alone(slots) => {
             let engine = engine_settings(settings, own_cpus(settings, slots), host_address(), Vec::new());
-            return Ok(Arc::new(Controller::start(engine, program)?));
+            return controller::start(engine, program);
         }
         Joined::Session(membership) => membership,
     };
@@ -96,7 +95,7 @@ pub(crate) fn start_on(
         leave(membership);
     });
     let others = OtherHosts { backoff: settings.mpi.backoff, on_end, ..OtherHosts::new(others, network) };
-    Ok(Arc::new(Controller::start_on_hosts(engine, others, program)?))
+    controller::start_on_hosts(engine, others, program)
 }
 
 fn leave(membership: Membership) {

@@ -4,11 +4,10 @@
 //! session; [`serve_if_worker`] is what a process calls first that may have been started as a worker.
 
 use std::sync::Arc;
-use unidist_backend::LaunchCommand;
-use unidist_backend::{Backend, Program};
+use unidist_backend::{Backend, LaunchCommand, Program};
 use unidist_common::Result;
 use unidist_config::Settings;
-use unidist_engine::controller::{Controller, ControllerSettings};
+use unidist_engine::controller::{self, ControllerSettings};
 pub use unidist_engine::host::host_address;
 
 /// The value of `UNIDIST_BACKEND` that chooses this backend.
@@ -20,7 +19,7 @@ pub const NAME: &str = "pymp";
 ///
 /// The system refuses memory or processes, or no worker joins.
 pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> {
-    let controller = Controller::start(
+    controller::start(
         ControllerSettings {
             backend: NAME,
             cpus: settings.cpus.get(),
@@ -36,8 +35,7 @@ pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> 
             launch: LaunchCommand::this_program(),
         },
         program,
-    )?;
-    Ok(Arc::new(controller))
+    )
 }
 
 /// In a process that was started as a worker: serves until the session ends, then ends the process. In any other

@@ -1,3 +1,232 @@
-//! Requests of a process to the engine.
+//! A process of a session as its code sees it: the [`Backend`], written once over a [`Transport`].
+//!
+//! In the controller, the transport hands messages to the event loop of the same process; in a worker, it sends them
+//! over the link. A new request is a method of [`Client`] here; a transport only carries it.
 
 pub(crate) mod pending;
+mod replies;
+mod transport;
+
+pub(crate) use replies::{session_ended, take_reply};
+pub(crate) use transport::Transport;
+
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
+use crate::store::client::ObjectStore;
+use replies::{count, load_all, load_one, unexpected};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use unidist_backend::{
+    Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer,
+};
+use unidist_common::{DataId, Object, ProcessId, Result, TaskSpec};
+
+/// The backend of this process. Dropping it shuts the transport down.
+pub(crate) struct Client<T: Transport> {
+    transport: Arc<T>,
+    store: ObjectStore,
+}
+
+impl<T: Transport> Client<T> {
+    pub(crate) fn new(transport: Arc<T>, store: ObjectStore) -> Self {
+        Client { transport, store }
+    }
+
+    /// Sends a request and waits for the reply. `awaited` are the objects that the caller waits for.
+    fn request(
+        &self,
+        call: &str,
+        awaited: &[DataId],
+        message: impl FnOnce(RequestId) -> FromWorker,
+    ) -> Result<Reply> {
+        let transport = &*self.transport;
+        let (request, slot) = transport.pending().open();
+        transport.send_request(call, request, message(request));
+        transport.wait(&slot, None, awaited);
+        if !slot.is_done() {
+            // The caller was cancelled. A late reply may carry views, which have to be released.
+            let (store, ids) = (self.store.clone(), awaited.to_vec());
+            let release = move |reply| {
+                if let Reply::Values(values) = &reply {
+                    drop(load_all(&store, &ids, values));
+                }
+            };
+            transport.pending().abandon(request, &slot, Box::new(release));
+        }
+        take_reply(transport, call, &slot)
+    }
+
+    /// Sends a request to which the engine replies with what is ready once the time-out expires.
+    fn request_with_timeout(
+        &self,
+        call: &str,
+        timeout: Option<Duration>,
+        message: impl FnOnce(RequestId) -> FromWorker,
+    ) -> Result<Reply> {
+        let transport = &*self.transport;
+        let (request, slot) = transport.pending().open();
+        transport.send_request(call, request, message(request));
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Only the engine knows what the request still needs, so it names the tasks to run meanwhile.
+        transport.wait(&slot, deadline, &[]);
+        if !slot.is_done() {
+            transport.send(FromWorker::Request(Request::Expire { request }));
+            transport.wait(&slot, None, &[]);
+        }
+        take_reply(transport, call, &slot)
+    }
+}
+
+impl<T: Transport> Backend for Client<T> {
+    fn name(&self) -> &'static str {
+        self.transport.backend_name()
+    }
+
+    fn reserve(&self, count: u32) -> DataId {
+        self.transport.ids().reserve(count)
+    }
+
+    fn submit(&self, task: TaskSpec) {
+        self.transport.submit(Box::new(task));
+    }
+
+    fn put(&self, object: Object) -> Result<DataId> {
+        self.transport.check_running("put")?;
+        self.transport.check_cancelled()?;
+        self.transport.check_size(&object)?;
+        let id = self.transport.ids().reserve(1);
+        self.store.put(id, object, |stored, views| {
+            self.transport.send(FromWorker::Request(Request::Put { id, object: stored, views }));
+        })?;
+        Ok(id)
+    }
+
+    fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>> {
+        self.transport.check_running("get")?;
+        self.transport.check_cancelled()?;
+        let blocked = self.transport.blocked_task();
+        let message =
+            |request| FromWorker::Request(Request::Get { request, ids: ids.to_vec(), blocks: blocked });
+        match self.request("get", ids, message)? {
+            Reply::Values(values) if values.len() == ids.len() => Ok(load_all(&self.store, ids, &values)),
+            _ => Err(unexpected("get")),
+        }
+    }
+
+    fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
+        self.transport.check_running("wait")?;
+        self.transport.check_cancelled()?;
+        let message = |request| {
+            FromWorker::Request(Request::Wait {
+                request,
+                ids: ids.to_vec(),
+                count: num_returns as u64,
+                timed: timeout.is_some(),
+                blocks: self.transport.blocked_task(),
+            })
+        };
+        match self.request_with_timeout("wait", timeout, message)? {
+            Reply::Ready(positions) => Ok(positions.into_iter().map(|at| at as usize).collect()),
+            _ => Err(unexpected("wait")),
+        }
+    }
+
+    fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>) {
+        if let Err(error) = self.transport.check_running("await") {
+            return then(Err(error.into()));
+        }
+        let store = self.store.clone();
+        let callback = move |reply| then(load_one(&store, id, reply));
+        let request = self.transport.pending().open_with(Box::new(callback));
+        let message = FromWorker::Request(Request::Get { request, ids: vec![id], blocks: None });
+        self.transport.send_request("await", request, message);
+        self.transport.flush();
+    }
+
+    fn retain(&self, id: DataId) {
+        self.transport.post(FromWorker::Request(Request::Retain(id)));
+    }
+
+    fn release(&self, id: DataId) {
+        self.transport.post(FromWorker::Request(Request::Release(id)));
+    }
+
+    fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
+        self.transport.check_running("put")?;
+        self.transport.check_cancelled()?;
+        self.store.allocate(len)
+    }
+
+    fn cluster(&self) -> Result<ClusterInfo> {
+        self.transport.check_running("cluster_resources")?;
+        match self.request("cluster_resources", &[], FromWorker::Cluster)? {
+            Reply::Cluster(cluster) => Ok(cluster),
+            _ => Err(unexpected("cluster_resources")),
+        }
+    }
+
+    fn live_objects(&self) -> Result<usize> {
+        self.transport.check_running("live_objects")?;
+        let message = |request| FromWorker::Request(Request::LiveObjects { request });
+        count("live_objects", self.request("live_objects", &[], message)?)
+    }
+
+    fn store_usage(&self) -> Result<StoreUsage> {
+        self.transport.check_running("store_usage")?;
+        match self.request("store_usage", &[], FromWorker::StoreUsage)? {
+            Reply::StoreUsage(usage) => Ok(usage),
+            _ => Err(unexpected("store_usage")),
+        }
+    }
+
+    /// A cancelled call may still cancel others, so its own cancellation does not interrupt the wait for the reply.
+    fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize> {
+        self.transport.check_running("cancel")?;
+        let message = |request| FromWorker::Request(Request::Cancel { request, ids: ids.to_vec(), which });
+        count("cancel", self.transport.request_uninterrupted("cancel", message)?)
+    }
+
+    fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>> {
+        self.transport.check_running("status")?;
+        let message = |request| FromWorker::Request(Request::Status { request, ids: ids.to_vec() });
+        match self.request("status", &[], message)? {
+            Reply::Status(found) if found.len() == ids.len() => Ok(found),
+            _ => Err(unexpected("status")),
+        }
+    }
+
+    fn workers(&self, at_least: usize, timeout: Option<Duration>) -> Result<Vec<WorkerInfo>> {
+        self.transport.check_running("workers")?;
+        let at_least = at_least as u64;
+        let message = |request| FromWorker::Request(Request::Workers { request, at_least });
+        match self.request_with_timeout("workers", timeout, message)? {
+            Reply::Workers(workers) => Ok(workers),
+            _ => Err(unexpected("workers")),
+        }
+    }
+
+    fn current_worker(&self) -> Option<ProcessId> {
+        self.transport.current_worker()
+    }
+
+    fn end_worker(&self, worker: ProcessId) -> Result<bool> {
+        self.transport.check_running("end_worker")?;
+        let message = |request| FromWorker::Request(Request::EndWorker { request, worker });
+        Ok(count("end_worker", self.request("end_worker", &[], message)?)? > 0)
+    }
+
+    fn is_cancelled(&self, call: DataId) -> bool {
+        self.transport.is_cancelled(call)
+    }
+
+    fn shutdown(&self) -> Result<()> {
+        self.transport.shutdown()
+    }
+}
+
+impl<T: Transport> Drop for Client<T> {
+    fn drop(&mut self) {
+        if let Err(error) = self.transport.shutdown() {
+            log::error!("cannot shut the session down: {error}");
+        }
+    }
+}

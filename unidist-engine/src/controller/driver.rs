@@ -18,12 +18,13 @@ mod transfers;
 
 pub(super) use remote_hosts::{MonitorSpec, RemoteHosts};
 
-use super::inbox::{Inbox, Letters};
+use super::inbox::{Inbox, Input};
 use super::local_store::LocalStore;
 use super::timers::TimerQueue;
 use crate::client::pending::{Callback, PendingRequests};
 use crate::host::supervisor::{ProcessEvent, Supervisor};
 use crate::network::HostId;
+use crate::protocol::worker::FromWorker;
 use crate::scheduler::{Action, Event, Scheduler};
 use allocation::DeferredAllocation;
 use link::Link;
@@ -38,15 +39,14 @@ use unidist_common::{Error, ProcessId, Result};
 use unidist_sync::SpinLimit;
 
 /// How many messages one link may deliver in a turn, so that none starves the others.
-const MESSAGES_PER_TURN: usize = 512;
+const MESSAGES_PER_POLL: usize = 512;
 
 /// The state of the engine. Whoever holds it drives.
 pub(crate) struct Driver {
     scheduler: Scheduler,
     links: Vec<Link>,
     by_process: FxHashMap<ProcessId, usize>,
-    inbox: Arc<Inbox>,
-    letters: Letters,
+    inbox: Inbox,
     actions: Vec<Action>,
     /// What came of doing what the scheduler wanted: calls that could not be sent, copies that cannot be made.
     outcomes: VecDeque<Event>,
@@ -55,7 +55,7 @@ pub(crate) struct Driver {
     /// None where there is one host.
     hosts: Option<RemoteHosts>,
     /// A network on which there is nobody: it is kept for the end.
-    no_hosts: Option<RemoteHosts>,
+    unused_network: Option<RemoteHosts>,
     copies: Transfers,
     requests: Arc<PendingRequests>,
     cluster: ClusterInfo,
@@ -73,7 +73,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         scheduler: Scheduler,
-        inbox: Arc<Inbox>,
+        inbox: Inbox,
         supervisor: Arc<Supervisor>,
         local_store: LocalStore,
         requests: Arc<PendingRequests>,
@@ -85,13 +85,12 @@ impl Driver {
             links: Vec::new(),
             by_process: FxHashMap::default(),
             inbox,
-            letters: Letters::default(),
             actions: Vec::new(),
             outcomes: VecDeque::new(),
             supervisor,
             local_store,
             hosts: None,
-            no_hosts: None,
+            unused_network: None,
             copies: Transfers::default(),
             requests,
             cluster,
@@ -104,16 +103,21 @@ impl Driver {
     }
 
     /// The session has these other hosts, too.
-    pub(crate) fn reach(&mut self, hosts: RemoteHosts) {
+    pub(crate) fn set_remote_hosts(&mut self, hosts: RemoteHosts) {
         match hosts.is_empty() {
-            true => self.no_hosts = Some(hosts),
+            true => self.unused_network = Some(hosts),
             false => self.hosts = Some(hosts),
         }
     }
 
-    /// The other hosts, of which it knows no more from now on.
-    pub(crate) fn take_hosts(&mut self) -> Option<RemoteHosts> {
-        self.hosts.take().or(self.no_hosts.take())
+    /// Takes the other hosts out: from now on the driver has none.
+    pub(crate) fn take_remote_hosts(&mut self) -> Option<RemoteHosts> {
+        self.hosts.take().or(self.unused_network.take())
+    }
+
+    /// Takes the inbox out: when it is dropped, it is closed.
+    pub(crate) fn take_inbox(&mut self) -> Inbox {
+        std::mem::replace(&mut self.inbox, crossbeam_channel::never())
     }
 
     /// Starts the first workers.
@@ -149,12 +153,12 @@ impl Driver {
     }
 
     /// How many results workers may let lie while this sleeps.
-    pub(crate) fn results_may_lie(&self) -> usize {
+    pub(crate) fn results_per_wake(&self) -> usize {
         self.scheduler.results_may_lie()
     }
 
     /// Says how long to look at the links before going to sleep, to the processes of this host and to who drives.
-    pub(crate) fn set_spin_limit(&mut self, limit: &SpinLimit, cores: usize) -> Duration {
+    pub(crate) fn update_spin_limit(&mut self, limit: &SpinLimit, cores: usize) -> Duration {
         // As far as it matters: this process and those that have not gone to sleep, up to one more than there are cores.
         let awake = 1 + self.links.iter().filter(|link| link.is_awake_here()).take(cores).count();
         match &mut self.hosts {
@@ -167,7 +171,7 @@ impl Driver {
     }
 
     /// Whoever drove has stopped.
-    pub(crate) fn leave(&mut self) {
+    pub(crate) fn stop_waiting(&mut self) {
         if let Some(hosts) = &mut self.hosts {
             hosts.poll_backoff.stop_waiting();
         }
@@ -175,7 +179,7 @@ impl Driver {
 
     /// Whether a turn would find something to do.
     pub(crate) fn has_work(&self) -> bool {
-        self.inbox.is_full()
+        !self.inbox.is_empty()
             || self.links.iter().any(|link| link.has_work() || link.has_room_for_backlog())
             || self.timers.is_due()
     }
@@ -186,17 +190,17 @@ impl Driver {
     }
 
     /// Whether there are, or were, other hosts.
-    pub(crate) fn has_hosts(&self) -> bool {
+    pub(crate) fn has_remote_hosts(&self) -> bool {
         self.hosts.is_some()
     }
 
     /// How long to sleep at most before the other hosts are to be heard again, if there are any.
-    pub(crate) fn next_nap(&mut self) -> Option<Duration> {
-        self.hosts.as_mut().map(RemoteHosts::next_nap)
+    pub(crate) fn network_sleep(&mut self) -> Option<Duration> {
+        self.hosts.as_mut().map(RemoteHosts::network_sleep)
     }
 
     /// Deals with everything that has happened; false if nothing had.
-    pub(crate) fn turn(&mut self) -> bool {
+    pub(crate) fn poll(&mut self) -> bool {
         let mut happened = self.read_inbox();
         happened |= self.read_links();
         for timer in self.timers.take_due() {
@@ -220,7 +224,7 @@ impl Driver {
         for at in 0..self.links.len() {
             if self.links[at].has_work() {
                 happened = true;
-                self.read_link(at, MESSAGES_PER_TURN);
+                self.read_link(at, MESSAGES_PER_POLL);
             } else if self.links[at].has_backlog() {
                 self.links[at].dirty = true;
             }
@@ -246,28 +250,29 @@ impl Driver {
     }
 
     fn read_inbox(&mut self) -> bool {
-        if !self.inbox.is_full() {
-            return false;
-        }
-        let mut letters = std::mem::take(&mut self.letters);
-        self.inbox.empty_into(&mut letters);
-        for ask in letters.asks.drain(..) {
-            self.handle(Event::Request { process: ProcessId::CONTROLLER, request: ask });
-        }
-        for message in letters.store.drain(..) {
-            self.hear_of_store(ProcessId::CONTROLLER, message);
-        }
-        for notice in letters.notices.drain(..) {
-            match notice {
-                ProcessEvent::Joined(process, memory) => self.joined(Link::here(process, memory)),
-                ProcessEvent::Lost(process, why) => self.lost(process, why),
+        // What arrives meanwhile is read by the next poll.
+        let count = self.inbox.len();
+        for _ in 0..count {
+            match self.inbox.try_recv() {
+                Ok(Input::Message(message)) => self.on_program_message(message),
+                Ok(Input::Process(ProcessEvent::Joined(process, memory))) => {
+                    self.joined(Link::here(process, memory));
+                }
+                Ok(Input::Process(ProcessEvent::Lost(process, why))) => self.lost(process, why),
+                Ok(Input::Shutdown) => self.handle(Event::Shutdown),
+                Err(_) => break,
             }
         }
-        if std::mem::take(&mut letters.shutdown) {
-            self.handle(Event::Shutdown);
+        count > 0
+    }
+
+    fn on_program_message(&mut self, message: FromWorker) {
+        match message {
+            FromWorker::Request(request) => {
+                self.handle(Event::Request { process: ProcessId::CONTROLLER, request });
+            }
+            message => self.hear_of_store(ProcessId::CONTROLLER, message),
         }
-        self.letters = letters;
-        true
     }
 
     fn joined(&mut self, link: Link) {
@@ -283,7 +288,7 @@ impl Driver {
             Some(at) => {
                 // What it said before it ended still counts.
                 while self.links[at].has_work() {
-                    self.read_link(at, MESSAGES_PER_TURN);
+                    self.read_link(at, MESSAGES_PER_POLL);
                 }
                 self.by_process.remove(&process);
                 let mut link = self.links.swap_remove(at);

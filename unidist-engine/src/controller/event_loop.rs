@@ -1,91 +1,78 @@
-//! Who drives: the turns of the engine are taken by whichever thread waits for something.
+//! The event loop by leader and followers: a thread that waits for a reply runs the event loop itself.
+//!
+//! The *leader* holds the driver's lock and polls. Other threads of the program that wait are *followers*: they park,
+//! and the leader wakes one of them when it leaves. While no thread waits, the engine thread is the *standby*, which
+//! sleeps on the doorbell.
 
 use super::driver::Driver;
-use super::inbox::Inbox;
+use super::inbox::{InboxSender, Input};
 use super::local_store::SharedArena;
 use super::timers::NextDeadline;
 use crate::client::pending::{Callback, PendingRequests};
-use crate::host::supervisor::Supervisor;
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
-use crate::store::Block;
-use crate::store::client::StoreBackend;
+use crate::protocol::worker::FromWorker;
 use crate::store::segment::Segment;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
-use unidist_common::{DataId, IdSource, Result};
-use unidist_sync::{PreciseTimers, Sleeper, spin_briefly};
+use unidist_sync::PreciseTimers;
+use unidist_sync::{Sleeper, spin_briefly};
 
-/// The longest sleep of a thread that waits, after which it looks whether it missed something.
-const LONGEST_NAP: Duration = Duration::from_millis(100);
-/// The first sleep where there is one host.
-const FIRST_NAP: Duration = Duration::from_millis(1);
+/// A waiting thread looks for work at least this often, in case it missed a wake-up.
+const MAX_SLEEP: Duration = Duration::from_millis(100);
+/// The first sleep of a leader that has found nothing to do.
+const MIN_SLEEP: Duration = Duration::from_millis(1);
 
 /// What the threads of the controller share.
 pub(super) struct EventLoop {
-    pub(super) ids: IdSource,
     pub(super) segment: Arc<Segment>,
-    pub(super) inbox: Arc<Inbox>,
+    pub(super) inbox: InboxSender,
     pub(super) requests: Arc<PendingRequests>,
-    pub(super) blocks: SharedArena,
-    pub(super) supervisor: Arc<Supervisor>,
-    pub(super) driver: Mutex<Driver>,
-    /// Threads of the program that wait while another one drives.
-    pub(super) parked: Mutex<Vec<Thread>>,
-    /// How many calls have not ended, as of the last turn.
-    pub(super) pending: Arc<AtomicUsize>,
-    /// How many threads wait until fewer calls are under way.
+    pub(super) arena: SharedArena,
+    driver: Mutex<Driver>,
+    /// Threads of the program that wait while another one leads.
+    followers: Mutex<Vec<Thread>>,
+    /// Calls that have not ended, as of the last poll.
+    pub(super) pending_tasks: Arc<AtomicUsize>,
+    /// Threads that wait until fewer calls are pending.
     pub(super) throttled: AtomicUsize,
-    pub(super) over: AtomicBool,
-    /// How many cores this program may use.
-    pub(super) cores: usize,
-    /// When the standby has something to do even if nothing happens.
-    pub(super) deadline: NextDeadline,
-    /// For how many microseconds who drove last wanted to sleep before it heard the other hosts again; more than anything
-    /// where there are none.
-    pub(super) deaf_for: AtomicU64,
-}
-
-impl StoreBackend for EventLoop {
-    fn allocate(&self, len: u64) -> Result<Block> {
-        if let Some(block) = self.blocks.allocate(len) {
-            return Ok(block);
-        }
-        match self.ask_store("put", |request| FromWorker::Allocate(request, len))? {
-            Reply::Allocated(block) => Ok(block),
-            _ => Err(super::unexpected("put")),
-        }
-    }
-
-    fn give_back(&self, block: Block) {
-        self.blocks.free(block);
-    }
-
-    fn map(&self, id: DataId) {
-        self.inbox.ask(Request::PinView(id));
-    }
-
-    fn unmap(&self, id: DataId) {
-        self.inbox.ask(Request::UnpinView(id));
-    }
+    pub(super) ended: AtomicBool,
+    /// Cores that this program may use.
+    cores: usize,
+    /// When the standby has to poll even if nothing happens.
+    deadline: NextDeadline,
+    /// Microseconds between two polls of the network, as the last leader wanted; the maximum on a single host.
+    network_interval: AtomicU64,
 }
 
 impl EventLoop {
-    /// Asks whoever drives about the store, as processes do.
-    pub(super) fn ask_store(
-        &self,
-        call: &str,
-        message: impl FnOnce(RequestId) -> FromWorker,
-    ) -> Result<Reply> {
-        let (request, slot) = self.requests.open();
-        self.inbox.ask_store(message(request));
-        self.drive_until(None, |_| slot.is_done());
-        match slot.take() {
-            Some(Reply::Failed(error)) => Err(error),
-            Some(reply) => Ok(reply),
-            None => Err(super::ended(call)),
+    pub(super) fn new(
+        driver: Driver,
+        segment: Arc<Segment>,
+        inbox: InboxSender,
+        requests: Arc<PendingRequests>,
+        arena: SharedArena,
+        pending_tasks: Arc<AtomicUsize>,
+    ) -> Self {
+        EventLoop {
+            segment,
+            inbox,
+            requests,
+            arena,
+            driver: Mutex::new(driver),
+            followers: Mutex::default(),
+            pending_tasks,
+            throttled: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            deadline: NextDeadline::new(),
+            network_interval: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// Sends a message to the event loop; false once the session has ended.
+    pub(super) fn send(&self, message: FromWorker) -> bool {
+        self.inbox.send(Input::Message(message)).is_ok()
     }
 
     pub(super) fn lock_driver(&self) -> MutexGuard<'_, Driver> {
@@ -100,191 +87,186 @@ impl EventLoop {
         }
     }
 
-    /// Has what was put into the inbox looked at: by this thread, unless another one drives.
-    pub(super) fn nudge(&self) {
+    /// Has the inbox read: by this thread, or by the leader if there is one.
+    pub(super) fn poll_or_wake(&self) {
         match self.try_lock_driver() {
             Some(mut driver) => {
-                driver.turn();
-                self.leave(driver);
+                driver.poll();
+                self.hand_over(driver);
             }
             None => self.segment.bell().ring(),
         }
     }
 
-    /// Takes turns, or waits for the thread that does, until `done` or the deadline.
-    pub(super) fn drive_until(
-        &self,
-        deadline: Option<Instant>,
-        mut done: impl FnMut(Option<&Driver>) -> bool,
-    ) {
+    /// Leads or follows until `done` or the deadline.
+    pub(super) fn run_until(&self, deadline: Option<Instant>, mut done: impl FnMut(Option<&Driver>) -> bool) {
         let me = std::thread::current();
         loop {
-            // Registered before the attempt: a driver that leaves after a failed attempt finds this thread.
-            self.parked().push(me.clone());
+            // Registered before the attempt: a leader that leaves after a failed attempt finds this thread.
+            self.followers().push(me.clone());
             let driver = self.try_lock_driver();
             if driver.is_some() {
                 self.unregister(&me);
             }
             if let Some(mut driver) = driver {
-                let finished = self.drive(&mut driver, deadline, &mut done);
-                self.leave(driver);
+                let finished = self.lead(&mut driver, deadline, &mut done);
+                self.hand_over(driver);
                 if finished {
                     return;
                 }
                 continue;
             }
-            // Whoever drives may be asleep, and what this thread waits for in the inbox.
+            // The leader may be asleep while the inbox holds what this thread waits for.
             self.segment.bell().ring();
-            let nap = deadline
-                .map_or(LONGEST_NAP, |at| at.saturating_duration_since(Instant::now()).min(LONGEST_NAP));
-            std::thread::park_timeout(nap);
+            let sleep =
+                deadline.map_or(MAX_SLEEP, |at| at.saturating_duration_since(Instant::now()).min(MAX_SLEEP));
+            std::thread::park_timeout(sleep);
             self.unregister(&me);
             if done(None)
                 || deadline.is_some_and(|at| at <= Instant::now())
-                || self.over.load(Ordering::Acquire)
+                || self.ended.load(Ordering::Acquire)
             {
-                // This thread may have been woken to drive, which another one has to do now.
-                self.wake_parked();
+                // This thread may have been woken to lead: another one has to do that now.
+                self.wake_follower();
                 return;
             }
         }
     }
 
-    fn wake_parked(&self) {
-        if let Some(thread) = self.parked().first() {
+    fn wake_follower(&self) {
+        if let Some(thread) = self.followers().first() {
             thread.unpark();
         }
     }
 
-    /// There may be room for more calls.
+    /// Calls may have ended: wakes the threads that wait to submit more.
     fn wake_throttled(&self) {
         if self.throttled.load(Ordering::Relaxed) > 0 {
-            self.parked().iter().for_each(Thread::unpark);
+            self.followers().iter().for_each(Thread::unpark);
         }
     }
 
-    /// Takes turns until `done` or the deadline; false if it has to be interrupted for callbacks.
-    fn drive(
+    /// Polls until `done` or the deadline; false if the leader has to leave in order to run callbacks.
+    fn lead(
         &self,
         driver: &mut Driver,
         deadline: Option<Instant>,
         done: &mut impl FnMut(Option<&Driver>) -> bool,
     ) -> bool {
-        // Until this thread leaves, it is the one that keeps the time.
+        // The leader serves the timers until it leaves.
         self.deadline.set(None);
-        let mut nap = FIRST_NAP;
-        let mut sharp = None;
-        let mut looks_until = None;
+        let mut sleep = MIN_SLEEP;
+        let mut sharp_timers = None;
+        let mut spin_until = None;
         loop {
-            let happened = driver.turn();
-            if done(Some(driver)) || self.over.load(Ordering::Acquire) {
+            let progressed = driver.poll();
+            if done(Some(driver)) || self.ended.load(Ordering::Acquire) {
                 return true;
             }
             if driver.has_callbacks() {
                 return false;
             }
-            if happened {
+            if progressed {
                 self.wake_throttled();
-                (nap, looks_until) = (FIRST_NAP, None);
+                (sleep, spin_until) = (MIN_SLEEP, None);
                 continue;
             }
             let now = Instant::now();
             if deadline.is_some_and(|at| at <= now) {
                 return true;
             }
-            let until = *looks_until
-                .get_or_insert_with(|| now + driver.set_spin_limit(self.segment.spin_limit(), self.cores));
-            if now < until {
+            let spin_limit = || now + driver.update_spin_limit(self.segment.spin_limit(), self.cores);
+            if now < *spin_until.get_or_insert_with(spin_limit) {
                 spin_briefly();
                 continue;
             }
             let bell = self.segment.bell();
-            self.segment.wake_batch().set(driver.results_may_lie());
+            self.segment.wake_batch().set(driver.results_per_wake());
             let announced = bell.announce(Sleeper::Driver);
-            // The network rings no bell, and this thread may have been off its core since its last look.
-            if driver.has_hosts() && driver.turn() {
+            // The network rings no bell, and this thread may have been preempted since its last poll.
+            if driver.has_remote_hosts() && driver.poll() {
                 bell.withdraw();
                 if done(Some(driver)) {
                     return true;
                 }
                 self.wake_throttled();
-                (nap, looks_until) = (FIRST_NAP, None);
+                (sleep, spin_until) = (MIN_SLEEP, None);
                 continue;
             }
             if !driver.has_work() {
-                if let Some(limit) = self.until_hosts_are_heard(driver) {
-                    nap = limit;
-                    sharp.get_or_insert_with(PreciseTimers::new);
+                if let Some(limit) = self.network_sleep(driver) {
+                    sleep = limit;
+                    sharp_timers.get_or_insert_with(PreciseTimers::new);
                 }
                 let until = deadline.into_iter().chain(driver.next_deadline()).min();
-                let left = until.map_or(nap, |at| at.saturating_duration_since(now).min(nap));
+                let left = until.map_or(sleep, |at| at.saturating_duration_since(now).min(sleep));
                 bell.sleep(announced, left);
-                nap = (nap * 2).min(LONGEST_NAP);
+                sleep = (sleep * 2).min(MAX_SLEEP);
             }
             bell.withdraw();
         }
     }
 
-    /// Ends a drive: from now on the standby is rung for, or a thread that waits takes over.
-    fn leave(&self, mut driver: MutexGuard<'_, Driver>) {
-        driver.leave();
+    /// Stops leading: from now on the bell wakes the standby, or a follower takes over.
+    fn hand_over(&self, mut driver: MutexGuard<'_, Driver>) {
+        driver.stop_waiting();
         let callbacks = driver.take_callbacks();
-        // The standby may be asleep for longer than that.
-        let sooner = self.deadline.set(driver.next_deadline());
+        // The standby may sleep beyond the next deadline.
+        let is_sooner = self.deadline.set(driver.next_deadline());
         let bell = self.segment.bell();
         self.segment.wake_batch().set(1);
         let _ = bell.announce(Sleeper::Standby);
-        let work_left = driver.has_work();
+        let has_work = driver.has_work();
         drop(driver);
-        // What was put in after that look found the standby awake and the lock still taken.
-        let work_left = work_left || self.inbox.is_full();
-        match self.parked().first() {
+        // The sender of a later input found the standby awake and the lock still held.
+        let has_work = has_work || !self.inbox.is_empty();
+        match self.followers().first() {
             Some(thread) => thread.unpark(),
-            None if work_left || sooner => bell.ring(),
+            None if has_work || is_sooner => bell.ring(),
             None => {}
         }
         callbacks.into_iter().for_each(Callback::call);
     }
 
-    /// The engine thread: drives while nobody else does and something happens.
-    pub(super) fn stand_by(&self) {
-        let _sharp = self.lock_driver().has_hosts().then(PreciseTimers::new);
-        while !self.over.load(Ordering::Acquire) {
+    /// The engine thread: polls while no other thread does and something happens, else sleeps.
+    pub(super) fn run_standby(&self) {
+        let _sharp_timers = self.lock_driver().has_remote_hosts().then(PreciseTimers::new);
+        while !self.ended.load(Ordering::Acquire) {
             let announced = self.segment.bell().token(Sleeper::Standby);
-            let mut nap = LONGEST_NAP;
-            if self.parked().is_empty()
+            let mut sleep = MAX_SLEEP;
+            if self.followers().is_empty()
                 && let Some(mut driver) = self.try_lock_driver()
             {
-                while driver.turn() && !driver.has_callbacks() && self.parked().is_empty() {}
-                nap = self.until_hosts_are_heard(&mut driver).map_or(nap, |limit| nap.min(limit));
-                self.leave(driver);
-                nap = self.deadline.shorten(nap);
+                while driver.poll() && !driver.has_callbacks() && self.followers().is_empty() {}
+                sleep = self.network_sleep(&mut driver).map_or(sleep, |limit| sleep.min(limit));
+                self.hand_over(driver);
+                sleep = self.deadline.shorten(sleep);
             } else {
-                self.wake_parked(); // if nobody drives, that thread will
-                // Who drives may leave without a word: then the other hosts are to be heard soon.
-                let deaf_for = Duration::from_micros(self.deaf_for.load(Ordering::Relaxed));
-                nap = nap.min(deaf_for.max(FIRST_NAP));
+                self.wake_follower(); // it leads if no other thread does
+                // The leader may leave without waking this thread, which then has to poll the network soon.
+                let interval = Duration::from_micros(self.network_interval.load(Ordering::Relaxed));
+                sleep = sleep.min(interval.max(MIN_SLEEP));
             }
-            self.segment.bell().sleep(announced, nap);
+            self.segment.bell().sleep(announced, sleep);
         }
     }
 
-    /// How long to sleep at most if there are other hosts, which cannot ring.
-    fn until_hosts_are_heard(&self, driver: &mut Driver) -> Option<Duration> {
-        let nap = driver.next_nap()?;
-        let micros = u64::try_from(nap.as_micros()).unwrap_or(u64::MAX);
-        self.deaf_for.store(micros, Ordering::Relaxed);
-        Some(nap)
+    /// The longest sleep before the network, which cannot ring, has to be polled; none on a single host.
+    fn network_sleep(&self, driver: &mut Driver) -> Option<Duration> {
+        let sleep = driver.network_sleep()?;
+        let micros = u64::try_from(sleep.as_micros()).unwrap_or(u64::MAX);
+        self.network_interval.store(micros, Ordering::Relaxed);
+        Some(sleep)
     }
 
-    fn parked(&self) -> MutexGuard<'_, Vec<Thread>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn followers(&self) -> MutexGuard<'_, Vec<Thread>> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unregister(&self, me: &Thread) {
-        let mut parked = self.parked();
-        if let Some(at) = parked.iter().position(|thread| thread.id() == me.id()) {
-            parked.swap_remove(at);
+        let mut followers = self.followers();
+        if let Some(at) = followers.iter().position(|thread| thread.id() == me.id()) {
+            followers.swap_remove(at);
         }
     }
 }

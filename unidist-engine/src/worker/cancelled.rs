@@ -11,7 +11,7 @@ use unidist_common::{DataId, Error, Result, TaskError};
 pub(super) struct CancelledCalls {
     any: AtomicBool,
     /// Something was added that the task thread has not looked at.
-    news: AtomicBool,
+    unseen: AtomicBool,
     calls: Mutex<FxHashMap<DataId, Arc<TaskError>>>,
 }
 
@@ -19,7 +19,7 @@ impl CancelledCalls {
     pub(super) fn add(&self, call: DataId, why: Arc<TaskError>) {
         self.lock().insert(call, why);
         self.any.store(true, Ordering::Release);
-        self.news.store(true, Ordering::Release);
+        self.unseen.store(true, Ordering::Release);
     }
 
     /// The call has ended.
@@ -44,26 +44,26 @@ impl CancelledCalls {
         self.any.load(Ordering::Acquire)
     }
 
-    pub(super) fn has_news(&self) -> bool {
-        self.any() && self.news.load(Ordering::Acquire)
+    pub(super) fn has_pending(&self) -> bool {
+        self.any() && self.unseen.load(Ordering::Acquire)
     }
 
     /// The calls, in a fixed order.
-    pub(super) fn take_note(&self) -> Vec<DataId> {
-        self.news.store(false, Ordering::Release);
+    pub(super) fn take_new(&self) -> Vec<DataId> {
+        self.unseen.store(false, Ordering::Release);
         let mut calls: Vec<_> = self.lock().keys().copied().collect();
         calls.sort_unstable();
         calls
     }
 
     /// Why this call is to end, if it is.
-    pub(super) fn why(&self, call: DataId) -> Option<Arc<TaskError>> {
+    pub(super) fn reason(&self, call: DataId) -> Option<Arc<TaskError>> {
         if self.any() { self.lock().get(&call).cloned() } else { None }
     }
 
     /// Fails for code of a call that is to end.
     pub(super) fn check(&self) -> Result<()> {
-        match current_call().filter(|_| self.any()).and_then(|call| self.why(call)) {
+        match current_call().filter(|_| self.any()).and_then(|call| self.reason(call)) {
             Some(why) => Err(Error::from((*why).clone())),
             None => Ok(()),
         }
@@ -80,15 +80,15 @@ mod tests {
     use unidist_common::{ErrorKind, ProcessId};
 
     #[test]
-    fn what_has_ended_is_no_news() {
+    fn what_has_ended_is_no_unseen() {
         let (calls, id) = (CancelledCalls::default(), DataId::new(ProcessId::CONTROLLER, 1));
         let why = Arc::new(TaskError::new(ErrorKind::Cancelled, ""));
         calls.add(id, why.clone());
-        assert!(calls.has_news() && calls.why(id).is_some());
+        assert!(calls.has_pending() && calls.reason(id).is_some());
         calls.forget(id);
-        assert!(!calls.has_news() && calls.why(id).is_none());
+        assert!(!calls.has_pending() && calls.reason(id).is_none());
         calls.add(id, why);
-        assert_eq!((calls.take_note(), calls.has_news()), (vec![id], false));
+        assert_eq!((calls.take_new(), calls.has_pending()), (vec![id], false));
         calls.clear();
         assert!(!calls.any());
     }

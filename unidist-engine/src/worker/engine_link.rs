@@ -1,27 +1,24 @@
 //! A process's end of its link: what goes out and what comes in.
 
 use super::cancelled::CancelledCalls;
-use super::client::answer;
-use super::task_loop;
 use super::task_queue::TaskQueue;
 use crate::client::pending::{Callback, PendingRequests};
-use crate::controller::unexpected;
 use crate::link::channel::Channel;
-use crate::link::ring::LinkMemory;
+use crate::link::ring::{LinkMemory, Side};
 use crate::protocol::wire::WireError;
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, ToWorker};
-use crate::store::Block;
-use crate::store::client::StoreBackend;
+use crate::protocol::worker::{FromWorker, ToWorker};
+use crate::store::StoredObject;
 use crate::store::segment::Segment;
-use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use unidist_common::{DataId, Error, IdSource, Object, Payload, ProcessId, Result};
+use std::time::Duration;
+use unidist_common::{DataId, IdSource, ProcessId, TaskError};
+use unidist_sync::{Doorbell, Sleeper};
 
-/// With more calls than this in line, a worker has no need of the engine soon.
-const ENOUGH: usize = 8;
+/// With more queued tasks than this, a worker does not wake the engine for each result.
+const MIN_QUEUE_TO_BATCH: usize = 8;
 
-/// The process's end of its link, with what has come over it. The store client uses it, too.
+/// The process's end of its link, with what has arrived over it; shared by the threads of the process.
 pub(super) struct EngineLink {
     pub(super) process: ProcessId,
     pub(super) is_actor: bool,
@@ -35,40 +32,106 @@ pub(super) struct EngineLink {
     pub(super) requests: PendingRequests,
     pub(super) cancelled: CancelledCalls,
     pub(super) stopping: AtomicBool,
-    /// How many results lie in the link for which the engine was not rung.
-    pub(super) lying: AtomicU32,
-    /// The task thread runs the user's code.
+    /// Results in the link for which the engine was not woken.
+    pub(super) unsignaled_results: AtomicU32,
+    /// Whether the task thread runs user code.
     pub(super) in_user_code: AtomicBool,
-    /// Up to this many bytes of an object travel in messages.
+    /// Parts of objects of up to this many bytes travel in messages.
     pub(super) inline_limit: usize,
 }
 
-impl StoreBackend for EngineLink {
-    fn allocate(&self, len: u64) -> Result<Block> {
-        let (request, slot) = self.requests.open();
-        self.send(&FromWorker::Allocate(request, len));
-        task_loop::await_slot(&slot);
-        match answer("put", slot.take())? {
-            Reply::Allocated(block) => Ok(block),
-            _ => Err(unexpected("put")),
+impl EngineLink {
+    pub(super) fn new(
+        process: ProcessId,
+        is_actor: bool,
+        memory: Arc<LinkMemory>,
+        segment: Arc<Segment>,
+        inline_limit: usize,
+    ) -> Self {
+        EngineLink {
+            process,
+            is_actor,
+            actor: OnceLock::new(),
+            ids: IdSource::new(process),
+            channel: Mutex::new(Channel::new(&memory, Side::Worker)),
+            memory,
+            segment,
+            tasks: TaskQueue::default(),
+            requests: PendingRequests::default(),
+            cancelled: CancelledCalls::default(),
+            stopping: AtomicBool::new(false),
+            unsignaled_results: AtomicU32::new(0),
+            in_user_code: AtomicBool::new(false),
+            inline_limit,
         }
     }
 
-    fn give_back(&self, block: Block) {
-        self.post(&FromWorker::GiveBack(block));
+    pub(super) fn bell(&self) -> &Doorbell {
+        self.memory.bell()
     }
 
-    fn map(&self, id: DataId) {
-        self.post(&FromWorker::Request(Request::PinView(id)));
+    /// How long a thread spins before it sleeps.
+    pub(super) fn spin_limit(&self) -> Duration {
+        self.segment.spin_limit().get()
     }
 
-    fn unmap(&self, id: DataId) {
-        self.post(&FromWorker::Request(Request::UnpinView(id)));
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
-}
 
-impl EngineLink {
-    pub(super) fn send(&self, message: &FromWorker) {
+    /// This process runs the actor from now on.
+    pub(super) fn set_actor(&self, actor: DataId) {
+        // The engine sends one constructor to a process.
+        let _ = self.actor.set(actor);
+    }
+
+    /// Whether part of what was sent waits for space in the ring.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.channel().has_backlog()
+    }
+
+    /// Whether [`pump`](EngineLink::pump) would read a message, or has space for unsent bytes.
+    pub(super) fn has_input(&self) -> bool {
+        let channel = self.channel();
+        channel.has_input() || channel.can_flush()
+    }
+
+    /// The task thread enters user code: the engine wakes the link thread for urgent messages.
+    pub(super) fn enter_user_code(&self) {
+        self.in_user_code.store(true, Ordering::Relaxed);
+        let _ = self.bell().announce(Sleeper::Standby);
+        if self.has_input() {
+            self.pump();
+        }
+    }
+
+    /// The task thread leaves user code; whether it was in it.
+    pub(super) fn leave_user_code(&self) -> bool {
+        let was_in_user_code = self.in_user_code.swap(false, Ordering::Relaxed);
+        self.bell().withdraw();
+        was_in_user_code
+    }
+
+    /// The link thread is about to sleep again: the engine wakes it if the task thread is still in user code.
+    pub(super) fn announce_standby(&self) {
+        if self.in_user_code.load(Ordering::Relaxed) && self.bell().try_announce(Sleeper::Standby) {
+            self.pump();
+        }
+    }
+
+    /// Reports how a call ended.
+    pub(super) fn report_done(&self, id: DataId, result: Result<Vec<StoredObject>, TaskError>) {
+        let message = FromWorker::Done(id, result);
+        let Err(error) = self.send_result(&message) else { return };
+        if let FromWorker::Done(_, Ok(objects)) = message {
+            let blocks = objects.iter().flat_map(StoredObject::blocks);
+            blocks.for_each(|block| self.post_now(&FromWorker::GiveBack(block)));
+        }
+        self.send_now(&FromWorker::Done(id, Err(error.of_call("what the call gave"))));
+    }
+
+    /// Sends a message that fits, and wakes the engine.
+    pub(super) fn send_now(&self, message: &FromWorker) {
         if let Err(error) = self.try_send(message) {
             self.give_up(&error);
         }
@@ -81,14 +144,14 @@ impl EngineLink {
         Ok(())
     }
 
-    /// The same for a result: the engine is not woken for each while there is enough to do here.
-    pub(super) fn send_result(&self, message: &FromWorker) -> Result<(), WireError> {
+    /// Sends a result that may be too long. While enough tasks are queued here, several results wake the engine once.
+    fn send_result(&self, message: &FromWorker) -> Result<(), WireError> {
         self.write(message)?;
-        let lying = self.lying.load(Ordering::Relaxed) + 1;
-        if lying < self.segment.wake_batch().get() && self.tasks.len() > ENOUGH {
-            self.lying.store(lying, Ordering::Relaxed);
+        let unsignaled_results = self.unsignaled_results.load(Ordering::Relaxed) + 1;
+        if unsignaled_results < self.segment.wake_batch().get() && self.tasks.len() > MIN_QUEUE_TO_BATCH {
+            self.unsignaled_results.store(unsignaled_results, Ordering::Relaxed);
         } else {
-            self.lying.store(0, Ordering::Relaxed);
+            self.unsignaled_results.store(0, Ordering::Relaxed);
             self.segment.bell().ring();
         }
         Ok(())
@@ -101,32 +164,8 @@ impl EngineLink {
         Ok(())
     }
 
-    /// Sends a request, or answers it with the reason why it cannot be sent.
-    pub(super) fn ask(&self, request: RequestId, call: &str, message: &FromWorker) {
-        if let Err(error) = self.try_send(message)
-            && let Some(callback) = self.requests.answer(request, Reply::Failed(error.of_request(call)))
-        {
-            callback.call();
-        }
-    }
-
-    /// Refuses an object that no message can carry, before any of it is in the store.
-    pub(super) fn check_length(&self, object: &Object) -> Result<()> {
-        let small = self.inline_limit;
-        let (most, limit) = (most_bytes(object, small), self.channel().limit());
-        if most <= limit {
-            return Ok(());
-        }
-        let parts = 1 + object.payload.buffers.len();
-        let message = format!(
-            "the object has {parts} parts; those of at most {small} bytes are more than fit into a message of {limit} \
-             bytes: use fewer and larger ones"
-        );
-        Err(Error::InvalidArgument { call: "put".into(), message })
-    }
-
-    /// Sends a message for which nobody waits: it is there when the engine looks next.
-    pub(super) fn post(&self, message: &FromWorker) {
+    /// Sends a message that fits, and does not wake the engine.
+    pub(super) fn post_now(&self, message: &FromWorker) {
         let mut channel = self.channel();
         self.append(&mut channel, message);
         self.flush(&mut channel);
@@ -144,6 +183,7 @@ impl EngineLink {
         }
     }
 
+    /// Reads what has arrived and sends what had no space; false if nothing has arrived.
     pub(super) fn pump(&self) -> bool {
         let mut answers = Vec::new();
         let mut happened = false;
@@ -191,7 +231,7 @@ impl EngineLink {
         happened
     }
 
-    /// The engine's end of the link is broken beyond repair: there is nobody to tell but the log.
+    /// Ends the process: without its link it can report to no one but the log.
     fn give_up(&self, error: &WireError) -> ! {
         log::error!("{}: the link to the engine is broken: {error}", self.process);
         std::process::abort()
@@ -200,13 +240,4 @@ impl EngineLink {
     pub(super) fn channel(&self) -> MutexGuard<'_, Channel<FromWorker, ToWorker>> {
         self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// No encoding of the object in a message is longer than this.
-fn most_bytes(object: &Object, small: usize) -> usize {
-    const OF_A_NAME: usize = 64;
-    let Payload { header, buffers } = &object.payload;
-    let inline = |bytes: &Bytes| OF_A_NAME + if bytes.len() <= small { bytes.len() } else { 0 };
-    let names = (1 + object.borrowed.len()) * OF_A_NAME;
-    names + inline(header) + buffers.iter().map(inline).sum::<usize>()
 }

@@ -10,14 +10,16 @@
 //!   the process.
 
 mod cancelled;
-mod client;
 mod engine_link;
 mod task_loop;
 mod task_queue;
+mod transport;
 
+use crate::client::Client;
 use crate::link::handshake::{self, Joined, WORKER_VARIABLE};
 use crate::logging;
-use client::Client;
+use crate::store::client::ObjectStore;
+use engine_link::EngineLink;
 use rustix::process::{Pid, Signal};
 use std::fs::File;
 use std::io::Read;
@@ -32,7 +34,7 @@ use unidist_sync::Sleeper;
 /// The exit code of a process that could not join its session.
 const CANNOT_JOIN: i32 = 70;
 /// How often the link thread looks even though nobody rang.
-const LINK_THREAD_NAP: Duration = Duration::from_secs(1);
+const LINK_THREAD_SLEEP: Duration = Duration::from_secs(1);
 
 /// In a process that was started as a worker: serves until the session ends, then ends the process. In any other
 /// process: returns at once.
@@ -68,12 +70,13 @@ fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Resul
     let name = logging::name_on(welcome.process, welcome.host.as_deref());
     logging::start(&name, welcome.log_dir.as_deref(), "");
     let small = welcome.inline_limit as usize;
-    let client = Arc::new(Client::new(welcome.process, welcome.actor, link, segment, spill, small));
+    let link = Arc::new(EngineLink::new(welcome.process, welcome.actor, link, segment.clone(), small));
+    let store = ObjectStore::new(segment, spill, link.clone(), small);
     spawn("unidist-watch", move || watch(socket))?;
-    let link_thread = client.clone();
-    spawn("unidist-link", move || read_link_for_others(&link_thread))?;
-    install(client.clone());
-    TaskLoop::run(client, program);
+    let link_thread = link.clone();
+    spawn("unidist-link", move || run_link_thread(&link_thread))?;
+    install(Arc::new(Client::new(link.clone(), store.clone())));
+    TaskLoop::run(link, store, program);
     Ok(())
 }
 
@@ -119,13 +122,16 @@ fn watch(mut socket: UnixStream) {
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
 }
 
-fn read_link_for_others(client: &Client) {
+fn run_link_thread(link: &EngineLink) {
     loop {
-        let announced = client.bell().token(Sleeper::Standby);
-        if client.pump() {
-            client.bell().ring_driver();
+        let announced = link.bell().token(Sleeper::Standby);
+        if link.pump() {
+            link.bell().ring_driver();
         }
-        client.stand_by_again();
-        client.bell().sleep(announced, LINK_THREAD_NAP);
+        link.announce_standby();
+        link.bell().sleep(announced, LINK_THREAD_SLEEP);
     }
 }
+
+#[cfg(test)]
+mod tests;

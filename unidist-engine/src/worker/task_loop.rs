@@ -1,15 +1,15 @@
 //! The task thread: runs calls one after the other, and serves while it waits.
 
-use super::client::Client;
-use crate::client::pending::Slot;
-use crate::protocol::worker::{FromWorker, Run};
+use super::engine_link::EngineLink;
+use crate::protocol::worker::{FromWorker, Request, Run};
+use crate::store::client::ObjectStore;
 use rustc_hash::FxHashSet;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use unidist_backend::{Backend, Call, CallKind, CallResult, OnStart, Program, TaskRunner, within_call};
+use unidist_backend::{Call, CallKind, CallResult, OnStart, Program, TaskRunner, within_call};
 use unidist_common::{DataId, TaskError};
 use unidist_sync::{Sleeper, spin_briefly};
 
@@ -22,7 +22,8 @@ thread_local! {
 
 /// The state of the task thread. It is reentered from the user's code, by calls that wait.
 pub(super) struct TaskLoop {
-    client: Arc<Client>,
+    link: Arc<EngineLink>,
+    store: ObjectStore,
     runner: Box<dyn TaskRunner>,
     /// The runner has something to go on with.
     woken: Arc<AtomicBool>,
@@ -33,56 +34,47 @@ pub(super) struct TaskLoop {
 pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: impl Fn() -> bool) -> bool {
     let task_loop = TASK_LOOP.with(|task_loop| task_loop.get().cloned());
     let Some(task_loop) = task_loop else { return false };
-    let was_in_user_code = task_loop.client.leave_user_code();
+    let was_in_user_code = task_loop.link.leave_user_code();
     // An actor's own calls never make what one of them waits for: the engine has seen such a circle.
-    let awaited = if task_loop.client.is_actor() { &[] } else { awaited };
+    let awaited = if task_loop.link.is_actor { &[] } else { awaited };
     task_loop.serve(deadline, &awaited.iter().copied().collect(), done);
     if was_in_user_code {
-        task_loop.client.enter_user_code();
+        task_loop.link.enter_user_code();
     }
     true
 }
 
-/// Waits for an answer that comes whatever becomes of the calls: the task thread by serving, another by sleeping.
-pub(super) fn await_slot(slot: &Slot) {
-    if !serve_until(None, &[], || slot.is_done()) {
-        while !slot.is_done() {
-            std::thread::park();
-        }
-    }
-}
-
 impl TaskLoop {
     /// Makes this thread the task thread and serves until the session ends.
-    pub(super) fn run(client: Arc<Client>, program: Program) {
+    pub(super) fn run(link: Arc<EngineLink>, store: ObjectStore, program: Program) {
         let woken = Arc::new(AtomicBool::new(false));
         let notify = {
-            let (client, woken) = (client.clone(), woken.clone());
+            let (link, woken) = (link.clone(), woken.clone());
             Arc::new(move || {
                 woken.store(true, Ordering::Release);
-                client.bell().ring_driver();
+                link.bell().ring_driver();
             })
         };
-        let task_loop = Rc::new(TaskLoop { client, runner: (program.runner)(notify), woken });
+        let task_loop = Rc::new(TaskLoop { link, store, runner: (program.runner)(notify), woken });
         TASK_LOOP.with(|slot| drop(slot.set(task_loop.clone())));
         task_loop.work();
     }
 
     fn work(&self) {
         let mut idle = Idle::new();
-        while !self.client.is_stopping() {
-            let happened = self.client.pump() | self.go_on();
-            if self.client.cancelled().any() && self.runner.pending() == 0 {
-                self.client.cancelled().clear();
+        while !self.link.is_stopping() {
+            let happened = self.link.pump() | self.resume();
+            if self.link.cancelled.any() && self.runner.pending() == 0 {
+                self.link.cancelled.clear();
             }
-            if let Some(run) = self.client.tasks().next(|_| true) {
+            if let Some(run) = self.link.tasks.next(|_| true) {
                 self.execute(run);
                 idle.reset();
             } else if happened {
                 idle.reset();
             } else {
-                let found = || self.client.tasks().has(|_| true) || self.client.is_stopping();
-                idle.wait(None, || self.has_work() || found(), &self.client);
+                let found = || self.link.tasks.has(|_| true) || self.link.is_stopping();
+                idle.wait(None, || self.has_work() || found(), &self.link);
             }
         }
     }
@@ -91,24 +83,24 @@ impl TaskLoop {
     fn serve(&self, deadline: Option<Instant>, awaited: &FxHashSet<DataId>, done: impl Fn() -> bool) {
         let mut idle = Idle::new();
         loop {
-            let happened = self.client.pump() | self.go_on();
+            let happened = self.link.pump() | self.resume();
             if done() || deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
-            if let Some(run) = self.client.tasks().next(|run| makes_one_of(run, awaited)) {
+            if let Some(run) = self.link.tasks.next(|run| produces_any(run, awaited)) {
                 self.execute(run);
                 idle.reset();
             } else if happened {
                 idle.reset();
             } else {
-                let found = || self.client.tasks().has(|run| makes_one_of(run, awaited));
-                idle.wait(deadline, || done() || self.has_work() || found(), &self.client);
+                let found = || self.link.tasks.has(|run| produces_any(run, awaited));
+                idle.wait(deadline, || done() || self.has_work() || found(), &self.link);
             }
         }
     }
 
     fn has_work(&self) -> bool {
-        self.woken.load(Ordering::Acquire) || self.client.has_input() || self.client.cancelled().has_news()
+        self.woken.load(Ordering::Acquire) || self.link.has_input() || self.link.cancelled.has_pending()
     }
 
     /// Runs a call. An asynchronous task is seen to its end, as a task holds its worker; an actor's call may go on
@@ -117,37 +109,36 @@ impl TaskLoop {
         // The engine must know of every call that has ended before another starts: if this process dies, it knows what
         // had not started and may run elsewhere.
         let mut idle = Idle::new();
-        while self.client.has_unsent() {
-            if !self.client.pump() {
-                idle.wait(None, || self.has_work() || !self.client.has_unsent(), &self.client);
+        while self.link.has_unsent() {
+            if !self.link.pump() {
+                idle.wait(None, || self.has_work() || !self.link.has_unsent(), &self.link);
             }
         }
         let (id, kind) = (run.id, run.kind);
-        if let Some(why) = self.client.cancelled().why(id) {
+        if let Some(why) = self.link.cancelled.reason(id) {
             return self.finish(id, Err((*why).clone()));
         }
         if let CallKind::NewActor { .. } = kind {
-            self.client.hosts(id);
+            self.link.set_actor(id);
         }
         let started = match self.prepare(run) {
             Ok(call) => {
-                self.client.enter_user_code();
+                self.link.enter_user_code();
                 let started = within_call(id, || self.runner.start(call));
-                self.client.leave_user_code();
+                self.link.leave_user_code();
                 started
             }
             Err(error) => Some(Err(error)),
         };
         match started {
             Some(result) => self.finish(id, result),
-            None if self.client.is_actor() => {}
-            None => self.see_to_its_end(id),
+            None if self.link.is_actor => {}
+            None => self.run_to_completion(id),
         }
     }
 
     fn prepare(&self, run: Run) -> Result<Call, TaskError> {
-        let objects =
-            run.objects.iter().map(|(id, object)| Ok((*id, self.client.store().load(*id, object)?)));
+        let objects = run.objects.iter().map(|(id, object)| Ok((*id, self.store.load(*id, object)?)));
         Ok(Call {
             id: run.id,
             function: run.function,
@@ -156,7 +147,7 @@ impl TaskLoop {
             objects: objects.collect::<Result<_, TaskError>>()?,
             args: run.args,
             returns: run.returns,
-            on_start: self.on_start(run.timed && self.client.is_actor(), run.id),
+            on_start: self.on_start(run.timed && self.link.is_actor, run.id),
         })
     }
 
@@ -165,15 +156,15 @@ impl TaskLoop {
         if !is_told {
             return OnStart::default();
         }
-        let client = self.client.clone();
-        OnStart::new(move || client.send(&FromWorker::Started(id)))
+        let link = self.link.clone();
+        OnStart::new(move || link.send_now(&FromWorker::Started(id)))
     }
 
-    fn see_to_its_end(&self, id: DataId) {
+    fn run_to_completion(&self, id: DataId) {
         let mut idle = Idle::new();
         let mut yielded_at = None;
         loop {
-            let happened = self.client.pump();
+            let happened = self.link.pump();
             let mut ended = Vec::new();
             let progressed = self.turn(&mut ended);
             let is_over = ended.iter().any(|(call, _)| *call == id);
@@ -181,25 +172,25 @@ impl TaskLoop {
             if is_over {
                 return;
             }
-            if let Some(run) = self.client.tasks().next(|_| false) {
+            if let Some(run) = self.link.tasks.next(|_| false) {
                 self.execute(run);
                 idle.reset();
             } else if happened || progressed {
                 idle.reset();
             } else {
                 // It waits. If it waits for an answer of the engine, its slot is free until one comes.
-                let answered = self.client.requests().answered();
-                if yielded_at != Some(answered) && self.client.requests().any_open() {
+                let answered = self.link.requests.answered();
+                if yielded_at != Some(answered) && self.link.requests.any_open() {
                     yielded_at = Some(answered);
-                    self.client.send(&FromWorker::Yield(id));
+                    self.link.send_now(&FromWorker::Yield(id));
                 }
-                idle.wait(None, || self.has_work(), &self.client);
+                idle.wait(None, || self.has_work(), &self.link);
             }
         }
     }
 
     /// Goes on with asynchronous calls that were woken.
-    fn go_on(&self) -> bool {
+    fn resume(&self) -> bool {
         let mut ended = Vec::new();
         let progressed = self.turn(&mut ended);
         ended.into_iter().for_each(|(call, result)| self.finish(call, result));
@@ -209,11 +200,11 @@ impl TaskLoop {
     fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
         let mut progressed = false;
         if self.woken.swap(false, Ordering::AcqRel) {
-            self.client.enter_user_code();
+            self.link.enter_user_code();
             progressed = self.runner.turn(ended);
-            self.client.leave_user_code();
+            self.link.leave_user_code();
         }
-        if self.client.cancelled().any() {
+        if self.link.cancelled.any() {
             progressed |= self.drop_cancelled(ended);
         }
         progressed
@@ -222,28 +213,27 @@ impl TaskLoop {
     /// Ends the asynchronous calls that are to end and that wait; the others are told by what they call next.
     fn drop_cancelled(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
         let mut dropped = false;
-        for call in self.client.cancelled().take_note() {
-            self.client.enter_user_code();
+        for call in self.link.cancelled.take_new() {
+            self.link.enter_user_code();
             dropped |= self.runner.cancel(call, ended);
-            self.client.leave_user_code();
+            self.link.leave_user_code();
         }
         dropped
     }
 
     fn finish(&self, id: DataId, result: CallResult) {
-        self.client.cancelled().forget(id);
+        self.link.cancelled.forget(id);
         // To store a large result is to wait for room, and so to call the runner, which then forgets what it kept.
         let objects = result.iter().flatten();
         let borrowed: Vec<_> = objects.flat_map(|object| object.borrowed.iter().copied()).collect();
-        borrowed.iter().for_each(|id| self.client.retain(*id));
-        let stored =
-            result.and_then(|objects| self.client.store().store_all(objects).map_err(TaskError::from));
-        self.client.done(id, stored);
-        borrowed.into_iter().for_each(|id| self.client.release(id));
+        borrowed.iter().for_each(|id| self.link.post_now(&FromWorker::Request(Request::Retain(*id))));
+        let stored = result.and_then(|objects| self.store.store_all(objects).map_err(TaskError::from));
+        self.link.report_done(id, stored);
+        borrowed.into_iter().for_each(|id| self.link.post_now(&FromWorker::Request(Request::Release(id))));
     }
 }
 
-fn makes_one_of(run: &Run, awaited: &FxHashSet<DataId>) -> bool {
+fn produces_any(run: &Run, awaited: &FxHashSet<DataId>) -> bool {
     (0..run.returns.max(1)).any(|n| awaited.contains(&run.id.nth(n)))
 }
 
@@ -262,18 +252,18 @@ impl Idle {
         (self.since, self.nap) = (None, Duration::from_millis(1));
     }
 
-    fn wait(&mut self, deadline: Option<Instant>, has_work: impl Fn() -> bool, client: &Client) {
+    fn wait(&mut self, deadline: Option<Instant>, has_work: impl Fn() -> bool, link: &EngineLink) {
         let now = Instant::now();
-        if now.duration_since(*self.since.get_or_insert(now)) < client.spin_limit() {
+        if now.duration_since(*self.since.get_or_insert(now)) < link.spin_limit() {
             spin_briefly();
             return;
         }
-        let announced = client.bell().announce(Sleeper::Driver);
+        let announced = link.bell().announce(Sleeper::Driver);
         if !has_work() {
             let left = deadline.map_or(self.nap, |at| at.saturating_duration_since(now).min(self.nap));
-            client.bell().sleep(announced, left);
+            link.bell().sleep(announced, left);
             self.nap = (self.nap * 2).min(LONGEST_NAP);
         }
-        client.bell().withdraw();
+        link.bell().withdraw();
     }
 }

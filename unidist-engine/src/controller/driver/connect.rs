@@ -17,13 +17,13 @@ impl RemoteHosts {
     /// # Errors
     ///
     /// One of them is not.
-    pub(crate) fn meet(&mut self, monitor_specs: Vec<MonitorSpec>) -> Result<()> {
-        let builds = self.greet(monitor_specs)?;
+    pub(crate) fn connect(&mut self, monitor_specs: Vec<MonitorSpec>) -> Result<()> {
+        let builds = self.send_greetings(monitor_specs)?;
         self.await_ready(&builds)
     }
 
     /// The builds that the monitors should have.
-    fn greet(&mut self, monitor_specs: Vec<MonitorSpec>) -> Result<Vec<String>> {
+    fn send_greetings(&mut self, monitor_specs: Vec<MonitorSpec>) -> Result<Vec<String>> {
         let mut builds = Vec::new();
         for MonitorSpec { name, ip, greeting } in monitor_specs {
             let words = handshake::first_words(&greeting);
@@ -78,14 +78,14 @@ impl RemoteHosts {
         let mut arrivals = Vec::new();
         self.network.poll(&mut arrivals);
         match arrivals.is_empty() {
-            true => std::thread::sleep(self.next_nap()),
+            true => std::thread::sleep(self.network_sleep()),
             false => self.poll_backoff.on_traffic(Instant::now()),
         }
         arrivals
     }
 
     /// Has the monitors end what is left and waits until they have, with a limit.
-    fn part(&mut self) {
+    fn disconnect(&mut self) {
         let is_open = |remote: &RemoteHost| matches!(remote.phase, HostPhase::Greeted | HostPhase::Ready);
         self.remote
             .iter_mut()
@@ -138,7 +138,7 @@ fn ready(bytes: &[u8], build: &str) -> std::result::Result<RemoteStore, String> 
 
 impl Drop for RemoteHosts {
     fn drop(&mut self) {
-        self.part();
+        self.disconnect();
         let network = std::mem::replace(&mut self.network, Box::new(NullNetwork));
         if let Some(on_end) = self.on_end.take() {
             on_end(network);

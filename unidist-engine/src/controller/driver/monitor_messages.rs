@@ -1,7 +1,7 @@
 //! What the monitors of other hosts say. One that says what cannot be is given up, with its host.
 
 use super::link::{End, Link};
-use super::{Driver, MESSAGES_PER_TURN};
+use super::{Driver, MESSAGES_PER_POLL};
 use crate::network::{Arrival, HostId};
 use crate::protocol::monitor::{FromMonitor, ToMonitor, unpack};
 use crate::scheduler::Event;
@@ -81,7 +81,7 @@ impl Driver {
                 // What was passed on before counts first.
                 for at in 0..self.links.len() {
                     while self.links[at].host() == from && self.links[at].has_work() {
-                        self.read_link(at, MESSAGES_PER_TURN);
+                        self.read_link(at, MESSAGES_PER_POLL);
                     }
                 }
                 let remote = self.hosts.as_mut().and_then(|hosts| hosts.get(from));

@@ -216,7 +216,7 @@ impl RemoteHosts {
     }
 
     /// How long to sleep at most before the network is to be polled again.
-    pub(super) fn next_nap(&mut self) -> Duration {
+    pub(super) fn network_sleep(&mut self) -> Duration {
         self.poll_backoff.next_sleep(self.network.is_busy(), Instant::now())
     }
 }

@@ -3,6 +3,7 @@
 use super::link::End;
 use super::*;
 use crate::client::pending::Slot;
+use crate::controller::inbox::{InboxSender, inbox};
 use crate::controller::local_store::SharedArena;
 use crate::host::supervisor::SupervisorConfig;
 use crate::link::channel::Channel;
@@ -26,7 +27,7 @@ const LIMIT: usize = 1000;
 /// An engine whose processes are played by the test.
 struct Engine {
     driver: Driver,
-    inbox: Arc<Inbox>,
+    inbox: InboxSender,
     requests: Arc<PendingRequests>,
     ids: IdSource,
 }
@@ -69,14 +70,14 @@ impl Engine {
             },
             notify: Box::new(drop),
         };
-        let (inbox, requests) = (Arc::new(Inbox::new()), Arc::new(PendingRequests::default()));
+        let ((inbox, receiver), requests) = (inbox(), Arc::new(PendingRequests::default()));
         let scheduler = Scheduler::new(Limits {
             hosts: std::iter::once(limits(workers as usize)).chain(others).collect(),
             cancel_grace: Duration::ZERO,
         });
         let mut driver = Driver::new(
             scheduler,
-            inbox.clone(),
+            receiver,
             Arc::new(Supervisor::start(config).unwrap()),
             LocalStore::new(
                 segment.clone(),
@@ -88,17 +89,17 @@ impl Engine {
             Arc::default(),
         );
         if let Some(hosts) = hosts {
-            driver.reach(hosts);
+            driver.set_remote_hosts(hosts);
         }
         driver.start_workers();
         let mut played = Vec::new();
         for number in 1..=workers {
             let (process, memory) = (ProcessId::new(number).unwrap(), LinkMemory::create().unwrap());
-            inbox.notice(ProcessEvent::Joined(process, memory.clone()));
+            inbox.send(Input::Process(ProcessEvent::Joined(process, memory.clone()))).unwrap();
             let channel = Channel::new(&memory, Side::Worker);
             played.push(Played { process, ids: IdSource::new(process), memory, channel });
         }
-        driver.turn();
+        driver.poll();
         driver.links.iter_mut().for_each(|link| match &mut link.end {
             End::Here { channel, .. } => channel.set_limit(LIMIT),
             End::There { .. } => panic!("it is on this host"),
@@ -109,18 +110,22 @@ impl Engine {
     fn submit(&self, argument: usize) -> DataId {
         let spec = call(self.ids.reserve(1), argument);
         let id = spec.id();
-        self.inbox.ask(Request::Submit { spec: Box::new(spec), caller: None });
+        self.inbox
+            .send(Input::Message(FromWorker::Request(Request::Submit { spec: Box::new(spec), caller: None })))
+            .unwrap();
         id
     }
 
     fn get(&self, id: DataId) -> Arc<Slot> {
         let (request, slot) = self.requests.open();
-        self.inbox.ask(Request::Get { request, ids: vec![id], blocks: None });
+        self.inbox
+            .send(Input::Message(FromWorker::Request(Request::Get { request, ids: vec![id], blocks: None })))
+            .unwrap();
         slot
     }
 
     fn failure(&mut self, slot: &Slot) -> TaskError {
-        self.driver.turn();
+        self.driver.poll();
         match slot.take() {
             Some(Reply::Values(values)) => match &values[..] {
                 [Value::Failed(error)] => (**error).clone(),
@@ -136,8 +141,8 @@ impl Engine {
 
     /// The process has been killed.
     fn lose(&mut self, process: ProcessId) {
-        self.inbox.notice(ProcessEvent::Lost(process, "killed".into()));
-        self.driver.turn();
+        self.inbox.send(Input::Process(ProcessEvent::Lost(process, "killed".into()))).unwrap();
+        self.driver.poll();
     }
 }
 
@@ -180,7 +185,7 @@ fn a_call_that_cannot_be_sent_fails_alone() {
     let (mut engine, mut workers) = Engine::start(1);
     let long: Vec<_> = (0..100).map(|_| engine.submit(LIMIT)).collect();
     let short = engine.submit(10);
-    engine.driver.turn();
+    engine.driver.poll();
     assert_eq!(workers[0].run().id, short, "one turn was enough");
     for id in long {
         let slot = engine.get(id);
@@ -190,7 +195,7 @@ fn a_call_that_cannot_be_sent_fails_alone() {
     }
     workers[0].say(&FromWorker::Done(short, Ok(vec![small()])));
     let slot = engine.get(short);
-    engine.driver.turn();
+    engine.driver.poll();
     assert!(matches!(slot.take(), Some(Reply::Values(values)) if matches!(values[..], [Value::Ready(_)])));
     assert_eq!(engine.driver.scheduler.pending_tasks(), 0);
 }
@@ -207,7 +212,7 @@ fn an_answer_that_cannot_be_sent_is_an_error() {
         .collect();
     let request = RequestId(3);
     workers[0].say(&FromWorker::Request(Request::Get { request, ids: ids.clone(), blocks: None }));
-    engine.driver.turn();
+    engine.driver.poll();
     match workers[0].channel.receive() {
         Ok(Some(ToWorker::Reply(RequestId(3), Reply::Failed(Error::InvalidArgument { call, message })))) => {
             assert_eq!(call, "get");
@@ -216,7 +221,7 @@ fn an_answer_that_cannot_be_sent_is_an_error() {
         other => panic!("{other:?}"),
     }
     workers[0].say(&FromWorker::Request(Request::Get { request, ids: ids[..3].to_vec(), blocks: None }));
-    engine.driver.turn();
+    engine.driver.poll();
     let reply = workers[0].channel.receive();
     assert!(matches!(reply, Ok(Some(ToWorker::Reply(_, Reply::Values(values)))) if values.len() == 3));
 }
@@ -232,7 +237,7 @@ fn a_call_that_its_caller_could_not_send_fails() {
         error: error.clone(),
     }));
     workers[0].say(&FromWorker::Request(Request::Get { request: RequestId(1), ids: vec![id], blocks: None }));
-    engine.driver.turn();
+    engine.driver.poll();
     match workers[0].channel.receive() {
         Ok(Some(ToWorker::Reply(_, Reply::Values(values)))) => match &values[..] {
             [Value::Failed(found)] => assert_eq!((found.kind, &found.message), (error.kind, &error.message)),
@@ -247,23 +252,23 @@ fn a_call_that_its_caller_could_not_send_fails() {
 fn is_cast_out(misbehave: impl FnOnce(&mut Played, DataId)) {
     let (mut engine, mut workers) = Engine::start(2);
     let calls = [engine.submit(1), engine.submit(1)];
-    engine.driver.turn();
+    engine.driver.poll();
     let (first, second) = (workers[0].run().id, workers[1].run().id);
     assert!(calls.contains(&first) && calls.contains(&second) && first != second);
     misbehave(&mut workers[0], second);
-    engine.driver.turn();
+    engine.driver.poll();
     assert!(engine.is_broken(workers[0].process) && !engine.is_broken(workers[1].process));
     // Nothing more of what it says is heard, if it can say anything.
     workers[0].channel.send(&FromWorker::Done(first, Ok(vec![small()]))).unwrap();
     let _ = workers[0].channel.flush();
-    engine.driver.turn();
+    engine.driver.poll();
     let process = workers[0].process;
     engine.lose(process);
     let slot = engine.get(first);
     assert_eq!(engine.failure(&slot).kind, ErrorKind::WorkerDied);
     workers[1].say(&FromWorker::Done(second, Ok(vec![small()])));
     let slot = engine.get(second);
-    engine.driver.turn();
+    engine.driver.poll();
     assert!(matches!(slot.take(), Some(Reply::Values(values)) if matches!(values[..], [Value::Ready(_)])));
 }
 
@@ -322,10 +327,10 @@ fn what_is_not_its_own_breaks_the_link() {
 fn half_a_message_is_none() {
     let (mut engine, mut workers) = Engine::start(1);
     let id = engine.submit(1);
-    engine.driver.turn();
+    engine.driver.poll();
     assert_eq!(workers[0].run().id, id);
     workers[0].write(&[200, 0, 0, 0, 1, 2, 3]);
-    engine.driver.turn();
+    engine.driver.poll();
     assert!(!engine.is_broken(workers[0].process) && !engine.driver.has_work());
     engine.lose(workers[0].process);
     let slot = engine.get(id);

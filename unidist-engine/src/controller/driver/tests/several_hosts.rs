@@ -65,7 +65,7 @@ impl Session {
             Duration::from_millis(1),
             [Duration::from_secs(50); 2],
         );
-        hosts.meet(monitor_specs).unwrap();
+        hosts.connect(monitor_specs).unwrap();
         for monitor in &mut monitors {
             let greeted = monitor.poll().remove(0);
             assert!(matches!(greeted, Arrival::Message(HostId::CONTROLLER, _)));
@@ -78,8 +78,8 @@ impl Session {
         &mut self.monitors[0]
     }
 
-    fn turn(&mut self) {
-        self.engine.driver.turn();
+    fn poll(&mut self) {
+        self.engine.driver.poll();
     }
 
     /// What came of what the monitors have said, before the scheduler is told.
@@ -90,21 +90,21 @@ impl Session {
 
     /// A process of the first other host: one that the scheduler wants, if it wants any.
     fn process(&mut self, number: u32) -> RemoteHost {
-        self.turn();
+        self.poll();
         let started = self.first().find(|message| matches!(message, ToMonitor::Start { .. }));
         let process = match started {
             Some(ToMonitor::Start { process, .. }) => process,
             _ => {
                 let process = ProcessId::new(number).unwrap();
                 self.engine.driver.start(process, false, FIRST);
-                self.turn();
+                self.poll();
                 let started = self.first().hear();
                 assert_eq!(started, ToMonitor::Start { process, actor: false });
                 process
             }
         };
         self.first().say(&[FromMonitor::Joined(process)]);
-        self.turn();
+        self.poll();
         let memory = LinkMemory::create().unwrap();
         let channel = Channel::new(&memory, Side::Worker);
         let end = RawEnd::new(&memory, Side::Engine);
@@ -114,7 +114,7 @@ impl Session {
     /// What the process is told next, after turns.
     fn answer(&mut self, remote: &mut RemoteHost) -> ToWorker {
         for _ in 0..10 {
-            self.turn();
+            self.poll();
             while let Some(message) =
                 self.first().find(|message| matches!(message, ToMonitor::Deliver { .. }))
             {
@@ -144,7 +144,7 @@ impl Session {
         };
         let id = remote.ids.reserve(1);
         self.say(remote, &FromWorker::Request(Request::Put { id, object: outside(&[block]), views: 0 }));
-        self.turn();
+        self.poll();
         (id, block)
     }
 
@@ -248,7 +248,7 @@ fn a_process_elsewhere_is_served_as_one_here() {
     assert_eq!(session.usage().used, block.size() + 64);
     let lost = FromMonitor::Lost { process: remote.process, why: "killed".into(), taken: u64::MAX };
     session.first().say(&[lost]);
-    session.turn();
+    session.poll();
     assert!(session.usage().used <= block.size());
     assert!(session.engine.driver.links.iter().all(|link| link.host() == HostId::CONTROLLER));
 }
@@ -270,7 +270,7 @@ fn a_process_elsewhere_that_says_nonsense_is_killed_alone() {
             })),
         };
         session.first().say(&[said]);
-        session.turn();
+        session.poll();
         assert!(session.engine.is_broken(process));
         assert_eq!(
             session.first().find(|told| *told == ToMonitor::Kill(process)),
@@ -295,7 +295,7 @@ fn a_monitor_that_says_nonsense_is_given_up() {
         let mut session = Session::start();
         session.process(1000);
         session.first().say(&[message, FromMonitor::Looked]);
-        session.turn();
+        session.poll();
         assert!(!session.engine.driver.hosts.as_ref().unwrap().has(FIRST));
         assert!(session.engine.driver.hosts.as_ref().unwrap().has(SECOND));
         assert_eq!(session.first().find(|told| *told == ToMonitor::End), Some(ToMonitor::End));
@@ -305,7 +305,7 @@ fn a_monitor_that_says_nonsense_is_given_up() {
     }
     let mut session = Session::start();
     session.first().network.send(HostId::CONTROLLER, vec![0xff; 30]);
-    session.turn();
+    session.poll();
     assert!(!session.engine.driver.hosts.as_ref().unwrap().has(FIRST));
 }
 
@@ -316,12 +316,12 @@ fn short_of_room() -> (Session, RemoteHost, DataId, Block) {
     let mut remote = session.process(1000);
     let (id, block) = session.put(&mut remote, 150_000);
     session.say(&mut remote, &FromWorker::Allocate(RequestId(1), 200_000));
-    session.turn();
-    session.turn();
+    session.poll();
+    session.poll();
     assert_eq!(session.first().find(|told| *told == ToMonitor::Look), Some(ToMonitor::Look));
     session.first().say(&[FromMonitor::Looked]);
-    session.turn();
-    session.turn();
+    session.poll();
+    session.poll();
     (session, remote, id, block)
 }
 
@@ -337,8 +337,8 @@ fn room_elsewhere_is_made_by_its_monitor() {
     assert_eq!(session.usage().spilled, 151_552);
     // Now there is a draft that nobody can move.
     session.say(&mut remote, &FromWorker::Allocate(RequestId(2), 200_000));
-    session.turn();
-    session.turn();
+    session.poll();
+    session.poll();
     assert_eq!(session.first().find(|told| *told == ToMonitor::Look), Some(ToMonitor::Look));
     session.first().say(&[FromMonitor::Looked]);
     match session.answer(&mut remote) {
@@ -351,8 +351,8 @@ fn room_elsewhere_is_made_by_its_monitor() {
     }
     // What is on disk is freed there.
     session.say(&mut remote, &FromWorker::Request(Request::Release(id)));
-    session.turn();
-    session.turn();
+    session.poll();
+    session.poll();
     let freed = session.first().find(|told| *told == ToMonitor::FreeSpilled(moved));
     assert!(freed.is_some());
     assert_eq!(session.usage().spilled, 0);

@@ -1,12 +1,18 @@
-//! What does not fit into a message fails by itself, and the link goes on.
+//! What does not fit into a message fails alone; the link stays open.
 
-use super::*;
-use crate::protocol::worker::ToWorker;
-use crate::store::segment::HEADER;
-use crate::store::{Blob, Block};
+use super::engine_link::EngineLink;
+use crate::client::{Client, Transport};
+use crate::link::channel::Channel;
+use crate::link::ring::{LinkMemory, Side};
+use crate::protocol::worker::{FromWorker, Request, ToWorker};
+use crate::store::client::{INLINE_LIMIT, ObjectStore};
+use crate::store::segment::{HEADER, Segment};
+use crate::store::{Blob, Block, StoredObject};
 use crate::testing::call;
 use bytes::Bytes;
-use unidist_common::{ErrorKind, Payload};
+use std::sync::Arc;
+use unidist_backend::Backend;
+use unidist_common::{DataId, Error, ErrorKind, Object, Payload, ProcessId, TaskError};
 
 const LIMIT: usize = 1000;
 const ME: ProcessId = match ProcessId::new(7) {
@@ -14,25 +20,20 @@ const ME: ProcessId = match ProcessId::new(7) {
     None => panic!("out of range"),
 };
 
-/// A client whose messages are short, and the engine's end of its link.
-fn pair() -> (Client, Channel<ToWorker, FromWorker>) {
+/// A worker's link and client whose messages are short, and the engine's end of the link.
+fn connected() -> (Arc<EngineLink>, Client<EngineLink>, Channel<ToWorker, FromWorker>) {
     let memory = LinkMemory::create().unwrap();
     let engine = Channel::new(&memory, Side::Engine);
-    let client = Client::new(
-        ME,
-        false,
-        memory,
-        Segment::create("unidist-test", 1 << 16).unwrap(),
-        None,
-        crate::store::client::INLINE_LIMIT,
-    );
-    client.end.channel().set_limit(LIMIT);
-    (client, engine)
+    let segment = Segment::create("unidist-test", 1 << 16).unwrap();
+    let link = Arc::new(EngineLink::new(ME, false, memory, segment.clone(), INLINE_LIMIT));
+    link.channel().set_limit(LIMIT);
+    let store = ObjectStore::new(segment, None, link.clone(), INLINE_LIMIT);
+    (link.clone(), Client::new(link, store), engine)
 }
 
 #[test]
-fn a_call_that_is_too_long_becomes_one_that_fails() {
-    let (client, mut engine) = pair();
+fn oversized_call_becomes_a_failed_call() {
+    let (_, client, mut engine) = connected();
     let (long, short) = (call(client.reserve(1), LIMIT), call(client.reserve(1), 8));
     client.submit(long.clone());
     client.submit(short.clone());
@@ -52,8 +53,8 @@ fn a_call_that_is_too_long_becomes_one_that_fails() {
 }
 
 #[test]
-fn a_request_that_is_too_long_fails_and_is_not_open() {
-    let (client, mut engine) = pair();
+fn oversized_request_fails_and_is_not_pending() {
+    let (link, client, mut engine) = connected();
     let ids = vec![DataId::new(ME, 1); LIMIT / 8];
     for result in [client.get(&ids).map(drop), client.wait(&ids, 1, None).map(drop)] {
         match result {
@@ -64,21 +65,21 @@ fn a_request_that_is_too_long_fails_and_is_not_open() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(!client.requests().any_open());
+    assert!(!link.pending().any_open());
     assert_eq!(engine.receive(), Ok(None));
 }
 
 #[test]
-fn a_result_that_is_too_long_is_an_error_and_gives_its_memory_back() {
-    let (client, mut engine) = pair();
-    let id = client.reserve(1);
+fn oversized_result_becomes_an_error_and_frees_its_memory() {
+    let (link, _, mut engine) = connected();
+    let id = link.ids().reserve(1);
     let block = Block { offset: HEADER, len: 100 };
     let result = StoredObject {
         header: Blob::Inline(vec![0; LIMIT].into()),
         buffers: vec![Blob::Shared(block)],
         borrowed: vec![],
     };
-    client.done(id, Ok(vec![result]));
+    link.report_done(id, Ok(vec![result]));
     assert_eq!(engine.receive(), Ok(Some(FromWorker::GiveBack(block))));
     match engine.receive() {
         Ok(Some(FromWorker::Done(call, Err(error)))) => {
@@ -87,15 +88,15 @@ fn a_result_that_is_too_long_is_an_error_and_gives_its_memory_back() {
         other => panic!("{other:?}"),
     }
     let huge = TaskError::new(ErrorKind::Failed, "x".repeat(LIMIT));
-    client.done(id, Err(huge));
+    link.report_done(id, Err(huge));
     assert!(
         matches!(engine.receive(), Ok(Some(FromWorker::Done(_, Err(error)))) if error.kind == ErrorKind::Encode)
     );
 }
 
 #[test]
-fn an_object_of_too_many_small_parts_is_refused() {
-    let (client, mut engine) = pair();
+fn object_of_too_many_small_parts_is_rejected() {
+    let (_, client, mut engine) = connected();
     let buffers = vec![Bytes::from(vec![0; 10]); LIMIT / 10];
     let object = Object::from(Payload { header: Bytes::new(), buffers });
     match client.put(object) {

@@ -1,0 +1,106 @@
+//! What a process needs to exchange messages with the engine.
+
+use super::pending::{PendingRequests, Slot};
+use super::replies::{take_reply, unexpected};
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
+use crate::store::Block;
+use crate::store::client::StoreBackend;
+use std::time::Instant;
+use unidist_common::{DataId, IdSource, Object, ProcessId, Result, TaskSpec};
+
+/// Carries requests to the engine and replies back. Messages of one thread arrive in the order they are sent.
+pub(crate) trait Transport: Send + Sync + 'static {
+    /// The name that [`Backend::name`](unidist_backend::Backend::name) returns.
+    fn backend_name(&self) -> &'static str;
+
+    /// The ids that this process assigns.
+    fn ids(&self) -> &IdSource;
+
+    /// The requests of this process that have no reply yet.
+    fn pending(&self) -> &PendingRequests;
+
+    /// Fails once the session has ended.
+    fn check_running(&self, call: &str) -> Result<()>;
+
+    /// Fails in the code of a cancelled call.
+    fn check_cancelled(&self) -> Result<()>;
+
+    /// Fails for an object that no message can carry, before any of it is stored.
+    fn check_size(&self, object: &Object) -> Result<()>;
+
+    /// The task that this thread runs: it gives its CPU slot back while it waits.
+    fn blocked_task(&self) -> Option<DataId>;
+
+    /// The worker that this process is, if it is one.
+    fn current_worker(&self) -> Option<ProcessId>;
+
+    /// Whether this call, which runs in this process, was cancelled or has run out of time.
+    fn is_cancelled(&self, call: DataId) -> bool;
+
+    /// Submits a call. If it cannot be sent, its results fail.
+    fn submit(&self, task: Box<TaskSpec>);
+
+    /// Sends a message for which a thread may wait.
+    fn send(&self, message: FromWorker);
+
+    /// Sends a message that wakes no process: the engine reads it with the next one.
+    fn post(&self, message: FromWorker);
+
+    /// Sends a request. If it cannot be sent, the reason is the reply.
+    fn send_request(&self, call: &str, request: RequestId, message: FromWorker);
+
+    /// Has the engine read what was sent, for a caller that does not wait.
+    fn flush(&self);
+
+    /// Waits for the reply until the deadline, the end of the session, or the cancellation of the waiting call.
+    /// Meanwhile, the thread may run tasks that produce the `awaited` objects.
+    fn wait(&self, slot: &Slot, deadline: Option<Instant>, awaited: &[DataId]);
+
+    /// Waits for the reply until the end of the session.
+    fn wait_uninterrupted(&self, slot: &Slot);
+
+    /// A block of the store, if this process can allocate one itself.
+    fn allocate_block(&self, len: u64) -> Option<Block>;
+
+    /// Frees a block that did not become part of an object.
+    fn free_block(&self, block: Block);
+
+    /// Ends the session if it belongs to this process.
+    fn shutdown(&self) -> Result<()>;
+
+    /// Sends a request and waits for the reply, even in the code of a cancelled call.
+    fn request_uninterrupted(
+        &self,
+        call: &str,
+        message: impl FnOnce(RequestId) -> FromWorker,
+    ) -> Result<Reply> {
+        let (request, slot) = self.pending().open();
+        self.send_request(call, request, message(request));
+        self.wait_uninterrupted(&slot);
+        take_reply(self, call, &slot)
+    }
+}
+
+impl<T: Transport> StoreBackend for T {
+    fn allocate(&self, len: u64) -> Result<Block> {
+        if let Some(block) = self.allocate_block(len) {
+            return Ok(block);
+        }
+        match self.request_uninterrupted("put", |request| FromWorker::Allocate(request, len))? {
+            Reply::Allocated(block) => Ok(block),
+            _ => Err(unexpected("put")),
+        }
+    }
+
+    fn give_back(&self, block: Block) {
+        self.free_block(block);
+    }
+
+    fn map(&self, id: DataId) {
+        self.post(FromWorker::Request(Request::PinView(id)));
+    }
+
+    fn unmap(&self, id: DataId) {
+        self.post(FromWorker::Request(Request::UnpinView(id)));
+    }
+}

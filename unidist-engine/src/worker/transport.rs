@@ -1,0 +1,146 @@
+//! The link as the transport of this process's requests.
+
+use super::engine_link::EngineLink;
+use super::task_loop;
+use crate::client::Transport;
+use crate::client::pending::{PendingRequests, Slot};
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
+use crate::store::Block;
+use bytes::Bytes;
+use std::time::Instant;
+use unidist_backend::current_call;
+use unidist_common::{DataId, Error, IdSource, Object, Payload, ProcessId, Result, TaskSpec};
+
+/// No encoding of an id in a message is longer.
+const MAX_ID_BYTES: usize = 64;
+
+impl Transport for EngineLink {
+    fn backend_name(&self) -> &'static str {
+        "worker"
+    }
+
+    fn ids(&self) -> &IdSource {
+        &self.ids
+    }
+
+    fn pending(&self) -> &PendingRequests {
+        &self.requests
+    }
+
+    /// The process ends with the session.
+    fn check_running(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_cancelled(&self) -> Result<()> {
+        self.cancelled.check()
+    }
+
+    fn check_size(&self, object: &Object) -> Result<()> {
+        let inline_limit = self.inline_limit;
+        let limit = self.channel().limit();
+        if max_message_bytes(object, inline_limit) <= limit {
+            return Ok(());
+        }
+        let parts = 1 + object.payload.buffers.len();
+        let message = format!(
+            "the object has {parts} parts; those of at most {inline_limit} bytes are more than fit into a message of \
+             {limit} bytes: use fewer and larger ones"
+        );
+        Err(Error::InvalidArgument { call: "put".into(), message })
+    }
+
+    fn blocked_task(&self) -> Option<DataId> {
+        current_call()
+    }
+
+    fn current_worker(&self) -> Option<ProcessId> {
+        (!self.is_actor).then_some(self.process)
+    }
+
+    fn is_cancelled(&self, call: DataId) -> bool {
+        self.cancelled.reason(call).is_some()
+    }
+
+    fn submit(&self, task: Box<TaskSpec>) {
+        let caller = self.actor.get().copied().or_else(current_call);
+        let message = FromWorker::Request(Request::Submit { spec: task, caller });
+        let Err(error) = self.try_send(&message) else { return };
+        if let FromWorker::Request(Request::Submit { spec: task, caller }) = message {
+            let error = error.of_call("its arguments").of_function(&task.name);
+            let (args, dependencies, borrowed) = Default::default();
+            let task = TaskSpec { body: None, args, dependencies, borrowed, ..*task };
+            self.send_now(&FromWorker::Request(Request::SubmitFailed {
+                spec: Box::new(task),
+                caller,
+                error,
+            }));
+        }
+    }
+
+    fn send(&self, message: FromWorker) {
+        self.send_now(&message);
+    }
+
+    fn post(&self, message: FromWorker) {
+        self.post_now(&message);
+    }
+
+    fn send_request(&self, call: &str, request: RequestId, message: FromWorker) {
+        if let Err(error) = self.try_send(&message)
+            && let Some(callback) = self.requests.answer(request, Reply::Failed(error.of_request(call)))
+        {
+            callback.call();
+        }
+    }
+
+    /// Each message wakes the engine already.
+    fn flush(&self) {}
+
+    /// The task thread serves the link and runs tasks meanwhile; other threads sleep.
+    fn wait(&self, slot: &Slot, deadline: Option<Instant>, awaited: &[DataId]) {
+        // The engine ends the wait of a cancelled task itself, in step with what the worker runs. Of an actor's
+        // asynchronous calls it does not know which one waits.
+        let is_interrupted = || self.is_actor && self.cancelled.check().is_err();
+        if task_loop::serve_until(deadline, awaited, || slot.is_done() || is_interrupted()) {
+            return;
+        }
+        while !slot.is_done() {
+            match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => std::thread::park(),
+                Some(left) if left.is_zero() => return,
+                Some(left) => std::thread::park_timeout(left),
+            }
+        }
+    }
+
+    fn wait_uninterrupted(&self, slot: &Slot) {
+        if !task_loop::serve_until(None, &[], || slot.is_done()) {
+            while !slot.is_done() {
+                std::thread::park();
+            }
+        }
+    }
+
+    /// The controller allocates the blocks of its workers.
+    fn allocate_block(&self, _: u64) -> Option<Block> {
+        None
+    }
+
+    fn free_block(&self, block: Block) {
+        self.post_now(&FromWorker::GiveBack(block));
+    }
+
+    /// The session belongs to the program: a task that shuts it down ends nothing.
+    fn shutdown(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// An upper bound of the bytes that the object takes in a message.
+fn max_message_bytes(object: &Object, inline_limit: usize) -> usize {
+    let Payload { header, buffers } = &object.payload;
+    let inline = |bytes: &Bytes| MAX_ID_BYTES + if bytes.len() <= inline_limit { bytes.len() } else { 0 };
+    let ids = (1 + object.borrowed.len()) * MAX_ID_BYTES;
+    ids + inline(header) + buffers.iter().map(inline).sum::<usize>()
+}
