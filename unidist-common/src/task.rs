@@ -1,11 +1,9 @@
 //! The description of one call, as it travels from the caller to the process that runs it.
 
-use crate::{DataId, FunctionKey, ProcessId};
+use crate::{DataId, FunctionKey, TaskOptions};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// One call of a function, an actor's constructor or an actor's method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,39 +73,4 @@ impl Returns {
     pub fn ids(self) -> impl ExactSizeIterator<Item = DataId> + Clone {
         (0..self.count).map(move |n| self.first.nth(n))
     }
-}
-
-/// What a definition or a call may ask for. `None` and empty mean "the default".
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TaskOptions {
-    /// CPU slots held while running. Default 1 for tasks, 0 for actors.
-    pub num_cpus: Option<f64>,
-    /// Custom resources held while running (an actor: for its lifetime), such as `("gpu", 1.0)`.
-    pub resources: Vec<(String, f64)>,
-    /// The name shown in errors and logs instead of the function's.
-    pub name: Option<String>,
-    /// How often a task is run again after its worker died with it, or an actor's call on the restarted actor. Default
-    /// 0; it is given up once it was lost so three times, whatever this says.
-    pub max_retries: Option<u32>,
-    /// Among the calls that are ready, those of higher priority start first. Default 0.
-    pub priority: Option<i32>,
-    /// For actors: how many calls of asynchronous methods may be in flight at once. Default: no limit.
-    pub max_concurrency: Option<u32>,
-    /// How long the call may run, from its start on. Default: no limit.
-    pub timeout: Option<Duration>,
-    /// For actors: how often one whose process has died is started again. Default 0.
-    pub max_restarts: Option<u32>,
-    /// The worker that is to run the task. Default: any.
-    pub worker: Option<ProcessId>,
-    /// The group that the task belongs to. Default: that of all tasks that belong to no other.
-    pub group: Option<GroupSpec>,
-}
-
-/// A group of tasks. Groups take turns: as long as several have tasks that are ready, each has as many started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct GroupSpec {
-    /// What makes it different from other groups of the session.
-    pub id: DataId,
-    /// How many of its tasks may run at once; `None` for as many as there are slots.
-    pub limit: Option<NonZeroU32>,
 }

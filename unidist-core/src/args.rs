@@ -1,9 +1,9 @@
 //! Arguments: what may be passed for a parameter, and how it travels.
 
-use crate::capture::{self, Encoded, Role};
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
 use crate::reference::RefCore;
+use crate::serialize_context::{self, Encoded, Role};
 use crate::session::BackendProxy;
 use serde::Serialize;
 use std::any::type_name;
@@ -76,7 +76,7 @@ impl ArgList {
         if self.backend.is_none() {
             return;
         }
-        let encoded = capture::encode(value, Role::Argument).map_err(|error| Error::Encode {
+        let encoded = serialize_context::encode(value, Role::Argument).map_err(|error| Error::Encode {
             type_name: type_name::<T>().to_owned(),
             message: error.to_string(),
         });

@@ -1,16 +1,17 @@
-#![allow(unsafe_code)] // a shim has only the type of its function: see `conjure`
+#![allow(unsafe_code)] // a shim has only the type of its function: see `fn_item`
 //! `.remote(..)` and `.options()` on every function and every closure without captures, of up to six parameters.
 
 use crate::args::{ArgList, IntoArg};
-use crate::conjure::{conjure, refuse_captures};
+use crate::fn_item::{fn_item_value, refuse_captures};
 use crate::inputs::Inputs;
 use crate::object_ref::ObjectRef;
+use crate::options::{Chosen, option_methods};
 use crate::outcome::{Fallback, FallbackOutcome, Outcome, Plain, Specific, SpecificOutcome};
 use crate::portable::Portable;
 use crate::registry::{Callable, Shim};
 use crate::session;
 use crate::split::{Refs, SplitInto};
-use crate::submit::{Chosen, call_options, submit};
+use crate::submit::submit;
 use std::any::{TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
@@ -31,7 +32,7 @@ impl<F, Args, Ret, K, const N: usize> CallOptions<F, Args, Ret, K, N> {
         CallOptions { chosen: Chosen::default(), call: PhantomData }
     }
 
-    call_options!();
+    option_methods!(call);
 
     /// Stores a tuple of `M` values as `M` objects, each with a ref of its own; 0 stores nothing.
     pub fn num_returns<const M: usize>(self) -> CallOptions<F, Args, Ret, K, M>
@@ -70,7 +71,7 @@ macro_rules! arity {
                     Err(error) => return crate::started::Started::Done(Err(error)),
                 };)*
                 // SAFETY: this callable is registered by its call sites, which have a value of `F`.
-                let function: F = unsafe { conjure::<F>() };
+                let function: F = unsafe { fn_item_value::<F>() };
                 function($($x),*).__start().and_then(SplitInto::<N>::__encode)
             });
 

@@ -2,13 +2,14 @@
 
 use crate::args::{ArgList, IntoArg};
 use crate::call::Function;
-use crate::capture::{self, Encoded, Role};
-use crate::conjure::refuse_captures;
+use crate::fn_item::refuse_captures;
 use crate::object_ref::ObjectRef;
+use crate::options::Chosen;
 use crate::outcome::{Fallback, Plain};
 use crate::portable::Portable;
+use crate::serialize_context::{self, Encoded, Role};
 use crate::session;
-use crate::submit::{Chosen, submit};
+use crate::submit::submit;
 use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
@@ -25,7 +26,7 @@ pub struct Bound<B, F, Args> {
 
 impl<B: Portable, F, Args> Bound<B, F, Args> {
     fn new(values: &B) -> Self {
-        let values = capture::encode(values, Role::Argument).map_err(|error| Error::Encode {
+        let values = serialize_context::encode(values, Role::Argument).map_err(|error| Error::Encode {
             type_name: type_name::<B>().to_owned(),
             message: error.to_string(),
         });

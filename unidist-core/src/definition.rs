@@ -5,12 +5,13 @@
 
 use crate::args::{ArgList, IntoArg};
 use crate::inputs::Inputs;
+use crate::options::{Chosen, option_methods};
 use crate::portable::Portable;
 use crate::registry::{Callable, Shim};
 use crate::session;
 use crate::split::{Refs, SplitInto};
 use crate::started::Started;
-use crate::submit::{Chosen, call_options, submit};
+use crate::submit::submit;
 use std::any::{TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
@@ -66,7 +67,7 @@ impl<D: Definition, Args, const N: usize> FunctionOptions<D, Args, N> {
         FunctionOptions { chosen: Chosen::default(), call: PhantomData }
     }
 
-    call_options!();
+    option_methods!(call);
 
     /// Stores the result as `M` objects, in place of the `N` of the definition: 1 is the whole value, 0 stores nothing.
     pub fn num_returns<const M: usize>(self) -> FunctionOptions<D, Args, M>

@@ -1,9 +1,9 @@
 //! [`Dep`]: a field that travels as a ref and arrives as the value.
 
-use crate::capture::{self, Usage};
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
 use crate::reference::RefCore;
+use crate::serialize_context::{self, Usage};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::ops::Deref;
@@ -103,10 +103,11 @@ impl<'de, T: Portable> Deserialize<'de> for Dep<T> {
         let core = RefCore::deserialize(deserializer)?;
         let value = match core.held() {
             Ok(_) => {
-                let payload = capture::resolve(&core).map_err(serde::de::Error::custom)?;
-                let context = capture::context_of(&core, &payload);
+                let payload = serialize_context::resolve(&core).map_err(serde::de::Error::custom)?;
+                let context = serialize_context::context_of(&core, &payload);
                 OnceLock::from(
-                    capture::decode::<T>(&payload.header, context).map_err(serde::de::Error::custom)?,
+                    serialize_context::decode::<T>(&payload.header, context)
+                        .map_err(serde::de::Error::custom)?,
                 )
             }
             Err(_) => OnceLock::new(),

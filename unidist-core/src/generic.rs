@@ -1,8 +1,8 @@
-#![allow(unsafe_code)] // a shim has only the type of its function: see `conjure`
+#![allow(unsafe_code)] // a shim has only the type of its function: see `fn_item`
 //! Calls of functions that are a parameter themselves: what `map` and whatever is like it is made with.
 
 use crate::args::{ArgList, IntoArg};
-use crate::conjure::{conjure, refuse_captures};
+use crate::fn_item::{fn_item_value, refuse_captures};
 use crate::inputs::Inputs;
 use crate::object_ref::ObjectRef;
 use crate::outcome;
@@ -142,7 +142,7 @@ impl<F: RemoteFn<Args>, Args: Portable> Callable for Generic<F, Args> {
             Err(error) => return Started::Done(Err(error)),
         };
         // SAFETY: this callable is registered by its call sites, which have a value of `F`.
-        let function: F = unsafe { conjure::<F>() };
+        let function: F = unsafe { fn_item_value::<F>() };
         Started::Done(function.call(args)).and_then(SplitInto::<1>::__encode)
     });
 

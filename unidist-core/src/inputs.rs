@@ -1,6 +1,6 @@
 //! The arguments of a call that has arrived.
 
-use crate::capture::{self, Context, Objects, Owner};
+use crate::serialize_context::{self, Context, Objects, Owner};
 use serde::de::DeserializeOwned;
 use std::any::type_name;
 use unidist_common::{Arg, DataId, ErrorKind, Payload, TaskError, codec};
@@ -35,8 +35,8 @@ impl Inputs {
         };
         let (header, context) = self.next_encoded().map_err(error)?;
         match header {
-            Header::Whole(bytes) => capture::decode(&bytes, context),
-            Header::Spliced(bytes) => capture::decode(&bytes, context),
+            Header::Whole(bytes) => serialize_context::decode(&bytes, context),
+            Header::Spliced(bytes) => serialize_context::decode(&bytes, context),
         }
         .map_err(|cause| error(cause.to_string()))
     }

@@ -1,8 +1,8 @@
 //! [`ObjectRef`]: what a remote call gives at once.
 
-use crate::capture::{self, Context, Owner, Usage};
 use crate::portable::Portable;
 use crate::reference::RefCore;
+use crate::serialize_context::{self, Context, Owner, Usage};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::type_name;
 use std::fmt;
@@ -44,7 +44,7 @@ impl<T: Portable> ObjectRef<T> {
         if !payload.buffers.is_empty() {
             context = context.with_buffers(&Owner::Reference(core.clone()), payload);
         }
-        capture::decode(&payload.header, context).map_err(|error| Error::Decode {
+        serialize_context::decode(&payload.header, context).map_err(|error| Error::Decode {
             type_name: type_name::<T>().to_owned(),
             message: error.to_string(),
         })

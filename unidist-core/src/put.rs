@@ -1,9 +1,9 @@
 //! [`put`]: from values to refs.
 
-use crate::capture;
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
 use crate::reference::RefCore;
+use crate::serialize_context;
 use crate::session;
 use unidist_common::Result;
 
@@ -23,7 +23,7 @@ pub fn put<T: Portable>(value: T) -> Result<ObjectRef<T>> {
 /// As for [`put`].
 pub fn put_ref<T: Portable>(value: &T) -> Result<ObjectRef<T>> {
     let backend = session::current("put")?;
-    let encoded = capture::encode_object(value)?;
+    let encoded = serialize_context::encode_object(value)?;
     let id = backend.put(encoded.object())?;
     Ok(ObjectRef::new(RefCore::adopt(backend, id)))
 }

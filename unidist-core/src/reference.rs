@@ -1,6 +1,6 @@
 //! One counted reference to an object or an actor, whatever its type.
 
-use crate::capture::{self, Usage};
+use crate::serialize_context::{self, Usage};
 use crate::session::BackendProxy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -59,7 +59,7 @@ impl RefCore {
     pub(crate) fn serialize_as<S: Serializer>(&self, usage: Usage, serializer: S) -> Result<S::Ok, S::Error> {
         match &*self.0 {
             State::Held { id, .. } => {
-                capture::note(self, usage).map_err(serde::ser::Error::custom)?;
+                serialize_context::note(self, usage).map_err(serde::ser::Error::custom)?;
                 Wire::Held(*id).serialize(serializer)
             }
             State::Failed(error) => Wire::Failed(Box::new(error.clone())).serialize(serializer),
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for RefCore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Wire::deserialize(deserializer)? {
             Wire::Held(id) => {
-                let backend = capture::backend().map_err(serde::de::Error::custom)?;
+                let backend = serialize_context::backend().map_err(serde::de::Error::custom)?;
                 Ok(RefCore::borrow(backend, id))
             }
             Wire::Failed(error) => Ok(RefCore::failed(*error)),

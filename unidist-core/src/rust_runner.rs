@@ -6,11 +6,11 @@
 //! order in which they are given. While as many asynchronous calls are in flight as there may be, the next one waits,
 //! and all that come after it wait behind it; the end of a call starts as many as may start.
 
-use crate::capture;
 use crate::executor::Executor;
 use crate::inputs::Inputs;
 use crate::panics::guarded;
 use crate::registry::{self, Registered, Shim};
+use crate::serialize_context;
 use crate::started::{LocalFuture, Started};
 use rustc_hash::FxHashMap;
 use std::any::Any;
@@ -68,7 +68,7 @@ impl RustRunner {
 
     /// The results of this call may refer to objects: see [`CallResult`].
     fn ask_for_a_call(&self) {
-        if capture::has_handed_on() {
+        if serialize_context::has_handed_on() {
             (self.notify)();
         }
     }
@@ -200,14 +200,14 @@ impl Actor {
 
 impl TaskRunner for RustRunner {
     fn start(&self, call: Call) -> Option<CallResult> {
-        drop(capture::take_handed_on());
+        drop(serialize_context::take_handed_on());
         let result = self.look_up_and_run(call);
         self.ask_for_a_call();
         result
     }
 
     fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
-        drop(capture::take_handed_on());
+        drop(serialize_context::take_handed_on());
         let mut freed: Vec<DataId> = Vec::new();
         let polled = self.executor.turn(&mut |tag: Tag, result| {
             ended.push((tag.call, self.end(tag, result)));
@@ -237,7 +237,7 @@ impl TaskRunner for RustRunner {
             return true;
         }
         let Some((tag, future)) = self.executor.take_parked(|tag| tag.call == call) else { return false };
-        drop(capture::take_handed_on());
+        drop(serialize_context::take_handed_on());
         // Its drop is the user's code.
         if let Err(error) = self.guarded(call, || drop(future)) {
             log::error!("the drop of cancelled call {call} failed: {error}");

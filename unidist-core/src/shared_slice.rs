@@ -1,8 +1,8 @@
 //! [`SharedSlice`]: large arrays without copies.
 
-use crate::capture::{self, Usage};
 use crate::object_ref::ObjectRef;
 use crate::reference::RefCore;
+use crate::serialize_context::{self, Usage};
 use crate::session;
 use bytemuck::Pod;
 use bytes::Bytes;
@@ -180,7 +180,8 @@ impl<T: Pod> Serialize for SharedSlice<T> {
         let mut pair = serializer.serialize_tuple(2)?;
         match &self.place {
             None => {
-                let index = capture::leave_out(self.bytes.clone()).map_err(serde::ser::Error::custom)?;
+                let index =
+                    serialize_context::leave_out(self.bytes.clone()).map_err(serde::ser::Error::custom)?;
                 pair.serialize_element(&Wire::Here { index, len })?;
                 pair.serialize_element(&None::<OwningObject<'_>>)?;
             }
@@ -205,10 +206,10 @@ impl<'de, T: Pod + Send + Sync> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
         let found = match <(Wire, Option<RefCore>)>::deserialize(deserializer)? {
-            (Wire::Here { index, len }, None) => capture::next_buffer(index)
+            (Wire::Here { index, len }, None) => serialize_context::next_buffer(index)
                 .and_then(|(owner, bytes)| SharedSlice::checked(bytes, len, Some((owner, index)))),
             (Wire::There { index, len }, Some(object)) => {
-                let payload = capture::resolve(&object).map_err(D::Error::custom)?;
+                let payload = serialize_context::resolve(&object).map_err(D::Error::custom)?;
                 match payload.buffers.get(index as usize) {
                     Some(bytes) => SharedSlice::checked(bytes.clone(), len, Some((object, index))),
                     None => Err(format!("object {object} has no buffer {index}")),

@@ -1,8 +1,8 @@
 //! How many objects a result becomes: `num_returns`.
 
-use crate::capture;
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
+use crate::serialize_context;
 use crate::submit::Submitted;
 use serde::Serialize;
 use unidist_common::{Error, Object, TaskError};
@@ -69,8 +69,8 @@ macro_rules! split {
 
             fn __encode(self) -> Result<Vec<Object>, TaskError> {
                 // All are encoded first: that is the user's code, which may wait and so end what is held for others.
-                let parts = [$(capture::encode_object(&self.$place)?),*];
-                Ok(parts.into_iter().map(capture::hand_on).collect())
+                let parts = [$(serialize_context::encode_object(&self.$place)?),*];
+                Ok(parts.into_iter().map(serialize_context::hand_on).collect())
             }
         }
     };
@@ -83,5 +83,5 @@ split!(5; A 0, B 1, C 2, D 3, E 4);
 split!(6; A 0, B 1, C 2, D 3, E 4, F 5);
 
 fn encoded<T: Serialize>(value: &T) -> Result<Object, Error> {
-    capture::encode_object(value).map(capture::hand_on)
+    serialize_context::encode_object(value).map(serialize_context::hand_on)
 }

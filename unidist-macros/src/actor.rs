@@ -2,7 +2,7 @@
 
 use crate::Errors;
 use crate::body::{arguments, decode, finish};
-use crate::options::{Options, Place};
+use crate::options::{ItemKind, Options};
 use crate::signature::{Shape, is_generic, receives_mut};
 use proc_macro2::{Span, TokenStream as Tokens};
 use quote::{format_ident, quote};
@@ -10,7 +10,7 @@ use syn::{Attribute, Error, Ident, ImplItem, ImplItemFn, ItemImpl, LitStr, Meta,
 
 pub(crate) fn expand(options: Tokens, mut block: ItemImpl) -> Tokens {
     let mut errors = Errors::default();
-    let options = Options::parse(options, Place::Actor, &mut errors);
+    let options = Options::parse(options, ItemKind::Actor, &mut errors);
     let parts = Parts::of(&mut block, &mut errors);
     let added = parts.map(|parts| parts.expand(&options));
     let errors = errors.to_tokens();
@@ -108,7 +108,7 @@ impl Parts {
             }
             return;
         };
-        let options = Options::parse(own.unwrap_or_default(), Place::Method, errors);
+        let options = Options::parse(own.unwrap_or_default(), ItemKind::Method, errors);
         let exclusive = errors.check(receives_mut(receiver));
         if is_generic(&signature.generics) {
             let message =

@@ -2,7 +2,7 @@
 
 use crate::Errors;
 use crate::definition;
-use crate::options::{Options, Place};
+use crate::options::{ItemKind, Options};
 use crate::signature::{Shape, is_generic};
 use proc_macro2::TokenStream as Tokens;
 use quote::quote;
@@ -24,7 +24,7 @@ fn expanded(options: Tokens, function: &ItemFn, errors: &mut Errors) -> Option<T
     }
     let given = !options.is_empty();
     let options_span = options.clone();
-    let options = Options::parse(options, Place::Function, errors);
+    let options = Options::parse(options, ItemKind::Function, errors);
     let shape = Shape::of(&function.sig, None, "a remote function", errors);
     if is_generic(&function.sig.generics) {
         if given {

@@ -12,28 +12,24 @@ mod function;
 mod options;
 mod signature;
 
+use options::{option_docs, option_line};
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::ToTokens;
 use syn::{Error, Item};
 
-/// Says how a function is called remotely, or makes a type an actor.
+/// Makes a function remote, or a type an actor.
 ///
 /// # On a function
 ///
 /// The function stays as it is. The attribute checks, where the function is defined, that its arguments and its result
-/// can be sent, and may give it
+/// can be sent, and takes these options:
 ///
-/// - `name = "..."`: its name in errors, and its identity between builds, in place of its path;
-/// - `num_cpus = 2`: the CPU slots that a call holds (1 if not given; 0 and fractions are fine);
-/// - `resources(gpu = 1, "big-memory" = 0.5)`: custom resources that a call holds;
-/// - `max_retries = 3`: how often a call is run again if its worker dies with it (0 if not given);
-/// - `priority = 1`: calls of higher priority start first (0 if not given);
-/// - `timeout = 2.5`: how many seconds a call may run (no limit if not given);
+#[doc = option_docs!(Function)]
 /// - `num_returns = 2`: the number of refs that a call gives, one for each value of the tuple that the function returns
-///   (itself or in a `Result`); 0 gives `()`, and 1 is what there is if not given: one ref to all of it.
+///   (by itself or in a `Result`); 0 gives `()`; the default, 1, gives one ref to the whole result.
 ///
-/// All of these can be chosen for a single call too: `f.options().num_cpus(2).num_returns::<2>().remote(..)`.
+/// Each of them can be chosen for a single call too: `f.options().num_cpus(2).num_returns::<2>().remote(..)`.
 ///
 /// ```ignore
 /// #[remote(num_cpus = 2, resources(gpu = 1))]
@@ -50,27 +46,29 @@ use syn::{Error, Item};
 ///
 /// A generic function is called with a turbofish, `f::<T>.remote(..)`, and takes no options here.
 ///
-/// A function with `num_returns` (other than 1) is a value of a type of its own, which is named as it is, derefs to a
-/// pointer to the function, and can be called like one. Three things follow. Where a function is wanted as a value,
-/// pass `divmod::divmod`, the function itself, or `*divmod`, the pointer (which cannot be called remotely). No variable
-/// and no type in its scope can have its name. And a call of an `async fn` through its name gives a
-/// `Pin<Box<dyn Future<..>>>`, which stays on its thread: `f::f(..)` gives the function's own future.
+/// A function with `num_returns` other than 1 becomes a value of a type of its own, with the function's name. The value
+/// derefs to a pointer to the function and can be called like the function. Three things follow:
+///
+/// - Where a function is wanted as a value, pass `divmod::divmod`, the function itself, or `*divmod`, the pointer (which
+///   cannot be called remotely).
+/// - No variable and no type in its scope can have its name.
+/// - A call of an `async fn` through its name gives a `Pin<Box<dyn Future<..>>>`, which stays on its thread; `f::f(..)`
+///   gives the function's own future.
 ///
 /// # On an `impl` block
 ///
 /// The type becomes an actor. One function of the block, marked `#[new]`, is the constructor: `T::remote(..)` starts
 /// an actor and gives an `ActorHandle<T>`. Each function with `&self` or `&mut self` can be called through the handle:
-/// `handle.method.remote(..)`. Functions that are not to be remote go in another `impl` block.
+/// `handle.method.remote(..)`. Put functions that should not be remote in another `impl` block.
 ///
-/// The block takes
+/// The attribute of the block takes
 ///
-/// - `name`, `num_cpus` and `resources`, held for the actor's lifetime (`num_cpus` is 0 if not given);
-/// - `max_concurrency = 8`: the number of calls of asynchronous methods that may be in flight at once;
-/// - `max_restarts = 3`: how often the actor is started again when its process dies (0 if not given);
-/// - `timeout = 2.5`: how many seconds the constructor may run.
+#[doc = option_docs!(Actor)]
 ///
-/// A method takes `#[remote(num_returns = 2, name = "...")]`, `timeout = 2.5` and `max_retries = 3`, which is how often
-/// a call is run again on an actor that was started again after it died with the call.
+/// The attribute of a method takes
+///
+#[doc = option_docs!(Method)]
+/// - `num_returns = 2`: as for a function.
 ///
 /// ```ignore
 /// #[remote(max_concurrency = 8)]

@@ -1,20 +1,89 @@
-//! What stands in the parentheses of `#[remote(..)]`.
+//! The options in the parentheses of `#[remote(..)]`, parsed by the table of `unidist_options`.
 
 use crate::Errors;
-use proc_macro2::TokenStream as Tokens;
+use proc_macro2::{Span, TokenStream as Tokens};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, Ident, LitInt, LitStr, Token, UnOp, parenthesized, token};
+use syn::spanned::Spanned;
+use syn::{Error, Expr, ExprLit, Ident, Lit, LitInt, LitStr, Token, UnOp, parenthesized, token};
 
-/// Where the attribute stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+/// The item that the attribute is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ItemKind {
     Function,
     Actor,
     Method,
 }
+
+/// What the value of an option is, as in `unidist_options`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Name,
+    Amount,
+    Amounts,
+    Count,
+    AtLeastOne,
+    Level,
+    TimeLimit,
+    Worker,
+    Group,
+}
+
+/// An entry of the table of options.
+struct Declared {
+    field: &'static str,
+    kind: Kind,
+    example: &'static str,
+    /// The items whose attribute takes it.
+    items: &'static [ItemKind],
+    /// Errors for other items for which there is something better to say than that they do not take it.
+    misplaced: &'static [(ItemKind, &'static str)],
+}
+
+macro_rules! declared {
+    ($({
+        $(#[$doc:meta])*
+        $field:ident: $kind:ident, set by $setter:ident;
+        builder { $($builders:tt)* }
+        attribute $example:literal { $($item:ident $text:literal;)* }
+        misplaced { $($other:ident $hint:literal;)* }
+    })*) => {
+        &[$(Declared {
+            field: stringify!($field),
+            kind: Kind::$kind,
+            example: $example,
+            items: &[$(ItemKind::$item),*],
+            misplaced: &[$((ItemKind::$other, $hint)),*],
+        }),*]
+    };
+}
+const TABLE: &[Declared] = unidist_options::option_table!(declared! {});
+
+/// The list of options for the documentation of `#[remote]`: those of a `Function`, `Actor` or `Method`.
+macro_rules! option_docs {
+    ($item:ident) => { unidist_options::option_table!(option_docs! { $item }) };
+    ($item:ident $({
+        $(#[$doc:meta])*
+        $field:ident: $kind:ident, set by $setter:ident;
+        builder { $($builders:tt)* }
+        attribute $example:literal { $($lines:tt)* }
+        $($rest:tt)*
+    })*) => {
+        concat!($(option_line!($item $example $($lines)*)),*)
+    };
+}
+
+/// The line of one option, empty if this item does not take it.
+macro_rules! option_line {
+    (Function $example:literal Function $text:literal; $($rest:tt)*) => { concat!("- `", $example, "`: ", $text, ";\n") };
+    (Actor $example:literal Actor $text:literal; $($rest:tt)*) => { concat!("- `", $example, "`: ", $text, ";\n") };
+    (Method $example:literal Method $text:literal; $($rest:tt)*) => { concat!("- `", $example, "`: ", $text, ";\n") };
+    ($item:ident $example:literal $other:ident $text:literal; $($rest:tt)*) => { option_line!($item $example $($rest)*) };
+    ($item:ident $example:literal) => { "" };
+}
+pub(crate) use {option_docs, option_line};
 
 #[derive(Default)]
 pub(crate) struct Options {
@@ -26,101 +95,110 @@ pub(crate) struct Options {
 
 impl Options {
     /// Reads the options; wrong ones are reported and left out.
-    pub(crate) fn parse(tokens: Tokens, place: Place, errors: &mut Errors) -> Self {
+    pub(crate) fn parse(tokens: Tokens, item: ItemKind, errors: &mut Errors) -> Self {
         let mut options = Options::default();
         let list = Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens);
         for entry in errors.check(list).into_iter().flatten() {
-            errors.check(options.add(entry, place));
+            errors.check(options.add(entry, item));
         }
         options
     }
 
-    fn add(&mut self, entry: Entry, place: Place) -> syn::Result<()> {
+    fn add(&mut self, entry: Entry, item: ItemKind) -> syn::Result<()> {
         let Entry { key, value } = entry;
-        match (key.to_string().as_str(), value, place) {
-            ("name", Value::Is(Expr::Lit(value)), _) => match value.lit {
-                syn::Lit::Str(name) => self.name = Some(name),
-                other => return Err(Error::new_spanned(other, "the name is a string literal")),
-            },
-            ("name", Value::Is(value), _) => {
-                return Err(Error::new_spanned(value, "the name is a string literal"));
-            }
-            ("num_cpus", Value::Is(amount), Place::Function | Place::Actor) => {
+        if key == NUM_RETURNS {
+            return self.add_num_returns(&key, &value, item);
+        }
+        let Some(option) = TABLE.iter().find(|option| key == option.field) else {
+            return Err(unknown(&key, item));
+        };
+        if let Some((_, hint)) = option.misplaced.iter().find(|(other, _)| *other == item) {
+            return Err(Error::new(key.span(), hint));
+        }
+        if !option.items.contains(&item) {
+            return Err(unknown(&key, item));
+        }
+        let field = Ident::new(option.field, Span::call_site());
+        let mut set = |value: Tokens| {
+            self.defaults.push(quote!(options.#field = ::core::option::Option::Some(#value);));
+        };
+        match (option.kind, value) {
+            (Kind::Name, Value::Is(value)) => self.name = Some(string(&value)?),
+            (Kind::Amount, Value::Is(amount)) => {
                 not_negative(&amount)?;
-                self.defaults
-                    .push(quote!(options.num_cpus = ::core::option::Option::Some((#amount) as f64);));
+                set(quote!((#amount) as f64));
             }
-            ("resources", Value::List(resources), Place::Function | Place::Actor) => {
-                for Resource { name, amount } in resources {
+            (Kind::Amounts, Value::List(amounts)) => {
+                for NamedAmount { name, amount } in amounts {
                     not_negative(&amount)?;
                     self.defaults.push(quote! {
-                        options.resources.push((::std::string::String::from(#name), (#amount) as f64));
+                        options.#field.push((::std::string::String::from(#name), (#amount) as f64));
                     });
                 }
             }
-            ("resources", Value::Is(value), _) => {
-                return Err(Error::new_spanned(value, "write `resources(gpu = 1, licence = 2)`"));
+            (Kind::Count | Kind::AtLeastOne, Value::Is(count)) => {
+                not_negative(&count)?;
+                set(quote!(#count));
             }
-            ("max_retries", Value::Is(times), Place::Function | Place::Method) => {
-                not_negative(&times)?;
-                self.defaults.push(quote!(options.max_retries = ::core::option::Option::Some(#times);));
-            }
-            ("timeout", Value::Is(limit), _) => {
+            (Kind::Level, Value::Is(level)) => set(quote!(#level)),
+            (Kind::TimeLimit, Value::Is(limit)) => {
                 not_negative(&limit)?;
-                self.defaults.push(quote! {
-                    options.timeout =
-                        ::core::option::Option::Some(::unidist::__private::seconds((#limit) as f64));
-                });
+                set(quote!(::unidist::__private::seconds((#limit) as f64)));
             }
-            ("max_restarts", Value::Is(times), Place::Actor) => {
-                not_negative(&times)?;
-                self.defaults.push(quote!(options.max_restarts = ::core::option::Option::Some(#times);));
+            (Kind::Worker | Kind::Group, _) => return Err(unknown(&key, item)),
+            (_, value) => {
+                let span = match value {
+                    Value::Is(value) => value.span(),
+                    Value::List(_) => key.span(),
+                };
+                return Err(Error::new(span, format!("write `{}`", option.example)));
             }
-            ("max_restarts", _, Place::Function) => {
-                let message = "only an actor can be started again; for a function it is `max_retries = 3`";
-                return Err(Error::new(key.span(), message));
-            }
-            ("max_restarts", _, Place::Method) => {
-                let message = "an actor is started again as a whole: put `max_restarts` on its `impl` block; how often \
-                               a call of this method runs again then is `max_retries = 3`";
-                return Err(Error::new(key.span(), message));
-            }
-            ("priority", Value::Is(priority), Place::Function) => {
-                self.defaults.push(quote!(options.priority = ::core::option::Option::Some(#priority);));
-            }
-            ("max_concurrency", Value::Is(calls), Place::Actor) => {
-                not_negative(&calls)?;
-                self.defaults.push(quote!(options.max_concurrency = ::core::option::Option::Some(#calls);));
-            }
-            ("num_returns", Value::Is(count), Place::Function | Place::Method) => {
-                self.num_returns = Some(num_returns(&count)?);
-            }
-            ("num_returns", _, Place::Actor) => {
-                return Err(Error::new(key.span(), "put `#[remote(num_returns = 2)]` on the method"));
-            }
-            (_, _, place) => return Err(unknown(&key, place)),
         }
         Ok(())
     }
+
+    fn add_num_returns(&mut self, key: &Ident, value: &Value, item: ItemKind) -> syn::Result<()> {
+        match (value, item) {
+            (_, ItemKind::Actor) => {
+                Err(Error::new(key.span(), "put `#[remote(num_returns = 2)]` on the method"))
+            }
+            (Value::Is(count), _) => {
+                self.num_returns = Some(num_returns(count)?);
+                Ok(())
+            }
+            (Value::List(_), _) => Err(Error::new(key.span(), format!("write `{NUM_RETURNS_EXAMPLE}`"))),
+        }
+    }
 }
 
-fn unknown(key: &Ident, place: Place) -> Error {
-    let (what, allowed) = match place {
-        Place::Function => (
-            "a remote function",
-            "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)`, `num_returns = 2`, `max_retries = 3`, `priority = 1` \
-             and `timeout = 2.5`",
-        ),
-        Place::Actor => (
-            "an actor",
-            "`name = \"..\"`, `num_cpus = 1`, `resources(gpu = 1)`, `max_concurrency = 8`, `max_restarts = 3` and \
-             `timeout = 2.5`",
-        ),
-        Place::Method => {
-            ("an actor method", "`name = \"..\"`, `num_returns = 2`, `max_retries = 3` and `timeout = 2.5`")
-        }
+/// The number of returns is part of a call's type, so it is no option in the table.
+const NUM_RETURNS: &str = "num_returns";
+const NUM_RETURNS_EXAMPLE: &str = "num_returns = 2";
+
+fn unknown(key: &Ident, item: ItemKind) -> Error {
+    let mut allowed: Vec<String> = TABLE
+        .iter()
+        .filter(|option| option.items.contains(&item))
+        .map(|option| format!("`{}`", option.example))
+        .collect();
+    let what = match item {
+        ItemKind::Function => "a remote function",
+        ItemKind::Actor => "an actor",
+        ItemKind::Method => "an actor method",
     };
-    Error::new(key.span(), format!("`{key}` is no option of {what}, which takes {allowed}"))
+    if item != ItemKind::Actor {
+        allowed.push(format!("`{NUM_RETURNS_EXAMPLE}`"));
+    }
+    let last = allowed.pop().unwrap_or_default();
+    let allowed = allowed.join(", ");
+    Error::new(key.span(), format!("`{key}` is no option of {what}, which takes {allowed} and {last}"))
+}
+
+fn string(value: &Expr) -> syn::Result<LitStr> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text.clone()),
+        other => Err(Error::new_spanned(other, "the name is a string literal")),
+    }
 }
 
 fn not_negative(amount: &Expr) -> syn::Result<()> {
@@ -136,7 +214,7 @@ fn num_returns(count: &Expr) -> syn::Result<usize> {
     syn::parse2::<LitInt>(count.to_token_stream())
         .and_then(|literal| literal.base10_parse::<usize>())
         .ok()
-        .filter(|count| *count <= crate::signature::MOST)
+        .filter(|count| *count <= crate::signature::MAX_PARAMETERS)
         .ok_or_else(|| Error::new_spanned(count, "the number of returns is an integer from 0 to 6"))
 }
 
@@ -148,11 +226,11 @@ struct Entry {
 
 enum Value {
     Is(Expr),
-    List(Punctuated<Resource, Token![,]>),
+    List(Punctuated<NamedAmount, Token![,]>),
 }
 
 /// `name = amount`, where the name is an identifier or a string.
-struct Resource {
+struct NamedAmount {
     name: String,
     amount: Expr,
 }
@@ -163,8 +241,8 @@ impl Parse for Entry {
         if input.peek(token::Paren) {
             let list;
             parenthesized!(list in input);
-            let resources = Punctuated::parse_terminated(&list)?;
-            return Ok(Entry { key, value: Value::List(resources) });
+            let amounts = Punctuated::parse_terminated(&list)?;
+            return Ok(Entry { key, value: Value::List(amounts) });
         }
         input.parse::<Token![=]>()?;
         let value = Value::Is(input.parse()?);
@@ -172,7 +250,7 @@ impl Parse for Entry {
     }
 }
 
-impl Parse for Resource {
+impl Parse for NamedAmount {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let name = if input.peek(LitStr) {
             input.parse::<LitStr>()?.value()
@@ -181,6 +259,6 @@ impl Parse for Resource {
         };
         input.parse::<Token![=]>()?;
         let amount = input.parse()?;
-        Ok(Resource { name, amount })
+        Ok(NamedAmount { name, amount })
     }
 }

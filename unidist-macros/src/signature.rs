@@ -9,8 +9,8 @@ use syn::{
     Signature, Type, parse_quote,
 };
 
-/// The most parameters, and the most returns.
-pub(crate) const MOST: usize = 6;
+/// The maximum number of parameters and of returns.
+pub(crate) const MAX_PARAMETERS: usize = 6;
 
 pub(crate) struct Shape {
     /// The parameters' names, for the eyes of the user.
@@ -41,8 +41,9 @@ impl Shape {
             if let Some(error) = cannot_be_sent(&typed.ty, who) {
                 errors.add(error);
                 fine = false;
-            } else if place == MOST {
-                let message = format!("{who} can have {MOST} arguments at most; put them in a struct");
+            } else if place == MAX_PARAMETERS {
+                let message =
+                    format!("{who} can have {MAX_PARAMETERS} arguments at most; put them in a struct");
                 errors.add(Error::new_spanned(typed, message));
                 fine = false;
             }

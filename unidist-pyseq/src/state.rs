@@ -5,7 +5,7 @@
 //! *open* → *closing* (what is ready still runs, and code that runs may still make calls) → *ending* (nothing new
 //! comes in; what has not ended fails) → *ended* (all is gone).
 
-mod early;
+mod cancellation;
 mod waiting;
 
 pub(crate) use waiting::Goal;
@@ -78,7 +78,7 @@ pub(crate) struct State {
     /// The calls that have not ended.
     calls: FxHashMap<DataId, Unfinished>,
     /// Calls that end early, or may.
-    early: early::Early,
+    early: cancellation::Early,
     /// Actors that nobody refers to any more.
     dying: Vec<DataId>,
     /// How many of them are being dropped now.
@@ -118,7 +118,7 @@ impl State {
             host,
             queue: Queue::default(),
             calls: FxHashMap::default(),
-            early: early::Early::default(),
+            early: cancellation::Early::default(),
             dying: Vec::new(),
             dropping: 0,
         }

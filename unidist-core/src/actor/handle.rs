@@ -1,7 +1,7 @@
 //! The handle of an actor.
 
-use crate::capture::Usage;
 use crate::reference::RefCore;
+use crate::serialize_context::Usage;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::type_name;
 use std::fmt;

@@ -4,18 +4,18 @@ use super::handle::{Actor, ActorHandle, ActorRef};
 use super::state::State;
 use crate::args::{ArgList, IntoArg};
 use crate::inputs::Inputs;
+use crate::options::{Chosen, option_methods};
 use crate::portable::Portable;
 use crate::reference::RefCore;
 use crate::registry::{Callable, Shim};
 use crate::session;
 use crate::split::{Refs, SplitInto};
 use crate::started::Started;
-use crate::submit::{Chosen, submit, submit_constructor};
+use crate::submit::{submit, submit_constructor};
 use std::any::{Any, TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::time::Duration;
 use unidist_common::{ErrorKind, Target, TaskError, TaskOptions};
 
 /// An actor's constructor: a marker type that `#[remote]` makes.
@@ -150,26 +150,7 @@ pub struct MethodOptions<A, M, Args, const N: usize> {
 }
 
 impl<A: Actor, M: Method<A>, Args, const N: usize> MethodOptions<A, M, Args, N> {
-    /// The name shown in errors and logs.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.chosen.name(name.into());
-        self
-    }
-
-    /// How long the call may run, counted from its start in the actor; no limit unless said otherwise. One that takes
-    /// longer fails with an error of kind [`TimedOut`](ErrorKind::TimedOut). The actor stays: the future of an
-    /// asynchronous method is dropped, a synchronous one is told, as by [`cancel`](crate::cancel()).
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.chosen.timeout(limit);
-        self
-    }
-
-    /// How often the call is run again on the restarted actor (see [`ActorOptions::max_restarts`]) if the actor's
-    /// process dies with it: 0 unless said otherwise. A call that was lost three times is given up in any case.
-    pub fn max_retries(mut self, times: u32) -> Self {
-        self.chosen.max_retries(times);
-        self
-    }
+    option_methods!(method);
 
     /// Stores a tuple of `K` values as `K` objects, each with a ref of its own; 0 stores nothing.
     pub fn num_returns<const K: usize>(self) -> MethodOptions<A, M, Args, K>
@@ -204,45 +185,7 @@ impl<A: Actor, M: Constructor<A>, Args> ActorOptions<A, M, Args> {
         ActorOptions { chosen: Chosen::default(), types: PhantomData }
     }
 
-    /// How many CPU slots the actor holds for its lifetime: 0 unless said otherwise.
-    pub fn num_cpus(mut self, amount: impl Into<f64>) -> Self {
-        self.chosen.num_cpus(amount.into());
-        self
-    }
-
-    /// How much of a custom resource (see `UNIDIST_RESOURCES`) the actor holds for its lifetime.
-    pub fn resource(mut self, name: impl Into<String>, amount: impl Into<f64>) -> Self {
-        self.chosen.resource(name.into(), amount.into());
-        self
-    }
-
-    /// The name shown in errors and logs.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.chosen.name(name.into());
-        self
-    }
-
-    /// How long the constructor may run; no limit unless said otherwise. If it takes longer, the actor's process is
-    /// killed, and the actor is dead.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.chosen.timeout(limit);
-        self
-    }
-
-    /// How often the actor is started again when its process dies: 0 unless said otherwise. The constructor runs again
-    /// with the same arguments, in a new process. Calls that the dead process had not seen, and those that waited, run
-    /// there, in order; calls that it had seen fail, unless they may be [retried](MethodOptions::max_retries). A
-    /// constructor that returns an error or panics is not run again.
-    pub fn max_restarts(mut self, times: u32) -> Self {
-        self.chosen.max_restarts(times);
-        self
-    }
-
-    /// How many calls of asynchronous methods may be in flight at once (at least 1); no limit unless said otherwise.
-    pub fn max_concurrency(mut self, calls: u32) -> Self {
-        self.chosen.max_concurrency(calls);
-        self
-    }
+    option_methods!(actor);
 }
 
 impl<A, M, Args> fmt::Debug for ActorOptions<A, M, Args> {
