@@ -1,5 +1,6 @@
 //! `bench`: the benchmarks, of a backend on this machine; [`with_mpi`]; and [`spmd`].
 
+mod compare;
 mod spmd;
 mod with_mpi;
 
@@ -35,6 +36,10 @@ enum Other {
     /// Four ranks on one host, and two virtual hosts with one each, which need root. pshmem, which is Python's, is
     /// installed in target/peers if need be; where it cannot be, unidist-spmd is measured alone.
     Spmd(spmd::Arguments),
+    /// Measure the calls of this checkout and of another one in turns, and print the ratios
+    ///
+    /// A measure counts as slower when the median of the ratios and the upper end of its 95 % interval are below 0.97.
+    Compare(compare::Arguments),
 }
 
 /// The arguments of `bench`.
@@ -92,8 +97,10 @@ struct Extent {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result {
-    if let Some(Other::Spmd(arguments)) = &arguments.other {
-        return spmd::run(arguments);
+    match &arguments.other {
+        Some(Other::Spmd(arguments)) => return spmd::run(arguments),
+        Some(Other::Compare(arguments)) => return compare::run(arguments),
+        None => {}
     }
     if arguments.backend == Backend::Mpi {
         return with_mpi::run(arguments);
