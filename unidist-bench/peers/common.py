@@ -1,7 +1,7 @@
-"""What is measured on every peer, the same everywhere: one line of JSON for each sample.
+"""The measurements, the same for every peer: prints one line of JSON for each sample.
 
-A program `with_*.py` makes a class of what its peer can do (`Peer` says which methods there may be) and hands it to
-`measure`. What a peer lacks is left out. Durations are in seconds, rates in numbers a second.
+A program `with_*.py` implements the methods of `Peer` that its system supports, and passes an instance to `measure`,
+which skips the others. Durations are in seconds, rates per second.
 """
 
 import argparse
@@ -10,35 +10,35 @@ import time
 
 SIZE = 64 << 20
 CHAIN = 1_000
-# How many calls are timed together: a single one is short beside what else the machine does.
+# The number of calls that are timed together, since a single one is too short for a stable measurement.
 BATCH = 10
 
 
 class Peer:
-    """What there may be to measure. `None` is what a peer does not have."""
+    """The operations of a peer; `None` for those that it does not support."""
 
-    # tasks(count): runs so many tasks that do nothing, all submitted at once, and waits for them.
+    # tasks(count): runs `count` empty tasks, all submitted at once, and waits for them.
     tasks = None
-    # map(count): the results of so many tasks that add 1 to their numbers, in order, one task an item.
+    # map(count): maps `increment` over `count` items in order, one task per item.
     map = None
-    # call(): one such task, and waits for it.
+    # call(): runs one empty task and waits for it.
     call = None
     # actor_calls(count) and actor_call(): the same with one actor.
     actor_calls = None
     actor_call = None
-    # chain(length): so many tasks each of which takes the result of the one before; waits for the last.
+    # chain(length): runs `length` tasks, each with the result of the previous one, and waits for the last.
     chain = None
-    # put(data): makes an object of an array of bytes and returns what refers to it; get(reference): back again.
+    # put(data): stores an array of bytes and returns a reference; get(reference): reads it.
     put = None
     get = None
-    # task_on(data): a task on what `put` returned (on the array itself, where there is no `put`), and waits for it.
+    # task_on(data): runs a task on the reference (or on the array, without `put`) and waits for it.
     task_on = None
-    # result(length): a task that makes an array of so many bytes, and waits for the array.
+    # result(length): runs a task that returns an array of `length` bytes, and waits for the array.
     result = None
 
 
 def arguments(**more):
-    """The command line: how many workers, how much time; `more` are the names of other words."""
+    """Parses the command line; `more` are further options with their choices."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--quick", action="store_true")
@@ -48,7 +48,7 @@ def arguments(**more):
 
 
 def measure(peer, quick):
-    """Measures what the peer has."""
+    """Measures all operations that the peer supports."""
     import numpy
 
     budget = 0.4 if quick else 1.5
@@ -71,7 +71,7 @@ def measure(peer, quick):
             start = time.perf_counter()
             reference = peer.put(data)
             say("put 64 MiB", time.perf_counter() - start)
-            # Before the `get`: unidist's mpi backend cannot send what it has decoded.
+            # Before the `get`: unidist's mpi backend cannot send an object that it has decoded.
             say("task on 64 MiB", _time(lambda: peer.task_on(reference)))
             say("get 64 MiB", _time(lambda: peer.get(reference)))
             del reference
@@ -82,7 +82,7 @@ def measure(peer, quick):
 
 
 def say(name, value):
-    """A sample."""
+    """Prints a sample."""
     print(json.dumps({"name": name, "value": value}), flush=True)
 
 
@@ -93,7 +93,7 @@ def _time(run):
 
 
 def _rate(name, run, budget):
-    """As many as keep it busy for a while, three times."""
+    """Measures the rate three times, with enough items to keep the peer busy for a while."""
     count, took = 100, _time(lambda: run(100))
     while took < budget / 3 and count < 100_000:
         count *= 2
@@ -103,7 +103,7 @@ def _rate(name, run, budget):
 
 
 def _repeat(name, run, budget):
-    """One after the other."""
+    """Measures the mean duration of calls one after the other."""
     run()
     end = time.perf_counter() + budget
     for sample in range(20):

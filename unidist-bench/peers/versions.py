@@ -1,4 +1,4 @@
-"""Prints which version of each named package is installed: the name, a tab, and the version or nothing."""
+"""Prints a line for each named package: the name, a tab, and the installed version, or nothing."""
 
 import importlib.metadata
 import platform

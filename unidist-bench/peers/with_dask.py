@@ -11,7 +11,7 @@ class Dask(Peer):
         self.client = client
         self.counter = client.submit(Counter, actor=True).result()
 
-    # `pure=False`: or calls with equal arguments would be run once.
+    # `pure=False`, since otherwise calls with equal arguments run only once.
 
     def tasks(self, count):
         self.client.gather(self.client.map(empty, range(count), pure=False))

@@ -1,4 +1,4 @@
-"""multiprocessing.Pool, of Python's own library."""
+"""multiprocessing.Pool of the standard library."""
 
 import multiprocessing
 

@@ -1,6 +1,6 @@
 """pshmem, in each rank of a job: `mpiexec -n RANKS python with_pshmem.py ..`.
 
-What is measured is that of `unidist-bench/src/spmd/ranks.rs`, in the same way. The number of workers is that of ranks.
+It measures the same as `unidist-bench/src/spmd/ranks.rs`, in the same way. The number of workers is that of ranks.
 MPI4PY_LIBMPI is the library of the MPI that starts the job; another one is an error.
 """
 
@@ -11,14 +11,14 @@ import time
 
 from common import arguments, say
 
-# As many doubles as 64 MiB are.
+# The number of doubles in 64 MiB.
 LENGTH = 8 << 20
 CORES = 2
 TASKS = 100_000
 
 
 class Ranks:
-    """All ranks of the job, and how much they measure."""
+    """The ranks of the job, and how much they measure."""
 
     def __init__(self, comm, quick):
         self.comm = comm
@@ -27,7 +27,7 @@ class Ranks:
         self.quick = quick
 
     def say(self, name, took):
-        """The longest of the ranks' durations, once."""
+        """Prints the duration of the slowest rank, once."""
         from mpi4py import MPI
 
         longest = self.comm.allreduce(took, op=MPI.MAX)
@@ -35,14 +35,14 @@ class Ranks:
             say(name, longest)
 
     def time(self, run):
-        """How long this takes here; all begin at the same time."""
+        """The duration in this rank, from a common barrier."""
         self.comm.Barrier()
         start = time.perf_counter()
         run()
         return time.perf_counter() - start
 
     def mean(self, run):
-        """How long this takes, when it is done again and again."""
+        """The mean duration of repeated runs."""
         run()
         count, start = 0, time.perf_counter()
         while True:
@@ -54,11 +54,11 @@ class Ranks:
                 return took / count
 
     def wait_in_barrier(self):
-        """As programs do: it spins."""
+        """Waits as programs usually do: it spins."""
         self.comm.Barrier()
 
     def wait_asleep(self):
-        """Leaves the CPUs to others, as ours do that wait. Nothing that they do needs this rank."""
+        """Waits asleep, as unidist's ranks do. The other ranks must not need this rank meanwhile."""
         arrived = self.comm.Ibarrier()
         while not arrived.Test():
             time.sleep(0.01)
@@ -102,8 +102,8 @@ def lock(ranks):
             mutex.lock()
             mutex.unlock()
 
-        # The first rank has the list of those that wait. What another rank asks of it may need its part, so then it
-        # must not sleep.
+        # The first rank holds the list of waiting ranks. It may have to take part in operations of another rank, so it
+        # must not sleep then.
         for name, taker, wait in [
             ("lock + unlock", 0, ranks.wait_asleep),
             ("lock + unlock, others in Barrier", 0, ranks.wait_in_barrier),
@@ -126,7 +126,7 @@ def hand_over(ranks):
 
 
 def for_a_while(ranks, once):
-    """All ranks do this for a while. What they do before all have begun does not count. Returns for how long it did."""
+    """All ranks call `once` for a while. The initial phase does not count; returns the duration of the rest."""
     begin, window = 0.02, 0.1 if ranks.quick else 0.3
     ranks.comm.Barrier()
     start = time.perf_counter()
@@ -138,7 +138,7 @@ def for_a_while(ranks, once):
 
 
 def at_once(ranks, mutex):
-    """How often the lock is taken."""
+    """The time per acquisition with contention."""
     for _ in range(ranks.samples):
         count = 0
 
@@ -155,7 +155,7 @@ def at_once(ranks, mutex):
 
 
 def waited(ranks, mutex):
-    """How long it takes from before a rank gives the lock back until one has it that was waiting."""
+    """The time from just before the release of the lock until a waiting rank has it."""
     stamp = shared_file(ranks.comm)
     for _ in range(ranks.samples):
         took = count = 0
@@ -179,7 +179,7 @@ def waited(ranks, mutex):
 
 
 def shared_file(comm):
-    """A file of the ranks of a host, that has no name any more."""
+    """An unlinked file that the ranks of a host share."""
     made = tempfile.mkstemp() if comm.rank == 0 else None
     path = comm.bcast(made and made[1])
     file = made[0] if made else os.open(path, os.O_RDWR)
@@ -190,7 +190,7 @@ def shared_file(comm):
 
 
 def tasks(ranks):
-    """A call looks at all tasks before the first open one, so what it costs is measured at several places."""
+    """A call scans all tasks up to the first open one, so its cost is measured at several positions."""
     import numpy
     from pshmem import MPIBatch
 
@@ -215,12 +215,12 @@ PARTS = {"array": array, "lock": lock, "hand-over": hand_over, "tasks": tasks}
 
 
 def check_library():
-    """Fails unless the MPI of this process is that of the job."""
+    """Fails unless this process uses the MPI of the job."""
     wanted = os.path.realpath(os.environ["MPI4PY_LIBMPI"])
     with open("/proc/self/maps") as maps:
         files = {os.path.realpath(line.split(maxsplit=5)[5].strip()) for line in maps if "/libmpi.so" in line}
     if files != {wanted}:
-        raise RuntimeError(f"the MPI here is {files}, not {wanted}")
+        raise RuntimeError(f"this process uses the MPI {files}, not {wanted}")
 
 
 if __name__ == "__main__":
@@ -233,5 +233,5 @@ if __name__ == "__main__":
     check_library()
     world = MPI.COMM_WORLD
     if world.size != options.workers:
-        raise RuntimeError(f"{options.workers} ranks are needed, not {world.size}")
+        raise RuntimeError(f"this needs {options.workers} ranks, not {world.size}")
     PARTS[options.part](Ranks(world, options.quick))

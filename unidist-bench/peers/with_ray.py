@@ -1,4 +1,4 @@
-"""Ray, on this machine alone."""
+"""Ray, on this machine."""
 
 import tempfile
 

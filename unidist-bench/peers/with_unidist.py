@@ -12,7 +12,7 @@ from common import Peer, arguments, measure
 
 class Unidist(Peer):
     def __init__(self):
-        # Definitions need a backend, so they cannot be made before it is there.
+        # Definitions need an initialized backend.
         self.empty = unidist.remote(work.empty)
         self.increment = unidist.remote(work.increment)
         self.first = unidist.remote(work.first)
@@ -26,7 +26,7 @@ class Unidist(Peer):
         unidist.get(self.empty.remote())
 
     def actor(self):
-        # Late: with pymp it takes a worker away.
+        # Made late, since with pymp an actor occupies a worker.
         self.counter = self.counter or unidist.remote(work.Counter).remote()
         return self.counter
 
@@ -38,7 +38,7 @@ class Unidist(Peer):
         unidist.get(self.actor().add.remote(1))
 
     def chain(self, length):
-        self.counter = None  # with pymp, one worker alone has to be there
+        self.counter = None  # frees the worker that it occupies with pymp
         end = self.increment.remote(0)
         for _ in range(length - 1):
             end = self.increment.remote(end)
@@ -64,7 +64,7 @@ if __name__ == "__main__":
     unidist.config.CpuCount.put(options.workers)
     unidist.config.MpiSpawn.put(False)
     unidist.config.MpiSharedObjectStore.put(bool(shared))
-    unidist.init()  # with mpi, only the first process comes out of here
+    unidist.init()  # with mpi, only the first process returns from here
     measure(Unidist(), options.quick)
     if backend == "mpi":
         unidist.shutdown()

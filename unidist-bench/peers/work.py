@@ -1,4 +1,4 @@
-"""What is run on every peer: the same functions, and the same actor."""
+"""The functions and the actor that run on every peer."""
 
 import numpy
 

@@ -1,5 +1,5 @@
-//! The programs that start a part with MPI: `LAUNCHER PROGRAM WORD...`. `cargo xtask bench --backend mpi` and
-//! `cargo xtask bench spmd` make them.
+//! Launchers: programs that start a part with MPI, called as `LAUNCHER PROGRAM ARGUMENT...`. They are made by
+//! `cargo xtask bench --backend mpi` and `cargo xtask bench spmd`.
 
 use crate::{Result, number};
 use std::collections::BTreeMap;
@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 /// Launchers, by what they start.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Launchers {
-    /// By the number of workers that there are then.
+    /// For sessions, by the number of workers.
     sessions: BTreeMap<usize, PathBuf>,
-    /// Two ranks, one a host where there are several.
+    /// For two ranks, one per host if there are several hosts.
     ranks: Option<PathBuf>,
     /// For the peers, by the number of processes.
     peers: BTreeMap<usize, PathBuf>,
-    /// For programs whose ranks all do the same, by the number of hosts.
+    /// For SPMD programs, by the number of hosts.
     spmd: BTreeMap<usize, PathBuf>,
 }
 
 impl Launchers {
-    /// Takes what an option says; false if it is none of these.
+    /// Sets an option. Returns `false` if it is not a launcher.
     pub(crate) fn set(&mut self, option: &str, value: &str) -> Result<bool> {
         match option {
             "--launcher" => self.sessions.extend([numbered(option, value)?]),
@@ -31,23 +31,23 @@ impl Launchers {
         Ok(true)
     }
 
-    /// What starts a session with so many workers.
-    pub(crate) fn of_session(&self, workers: usize) -> Result<&Path> {
+    /// The launcher of a session with this number of workers.
+    pub(crate) fn for_session(&self, workers: usize) -> Result<&Path> {
         found(self.sessions.get(&workers), || format!("{workers} workers"))
     }
 
-    /// What starts two ranks.
-    pub(crate) fn of_ranks(&self) -> Result<&Path> {
+    /// The launcher of two ranks.
+    pub(crate) fn for_ranks(&self) -> Result<&Path> {
         found(self.ranks.as_ref(), || "two ranks".to_owned())
     }
 
-    /// What starts a peer with so many processes, if it is to be started so.
-    pub(crate) fn of_peer(&self, processes: usize) -> Option<&Path> {
+    /// The launcher of a peer with this number of processes, if there is one.
+    pub(crate) fn for_peer(&self, processes: usize) -> Option<&Path> {
         self.peers.get(&processes).map(PathBuf::as_path)
     }
 
-    /// What starts the ranks on so many hosts, if they are to be measured there.
-    pub(crate) fn of_spmd(&self, hosts: usize) -> Option<&Path> {
+    /// The launcher of SPMD ranks on this number of hosts, if there is one.
+    pub(crate) fn for_spmd(&self, hosts: usize) -> Option<&Path> {
         self.spmd.get(&hosts).map(PathBuf::as_path)
     }
 }
@@ -58,7 +58,7 @@ fn found(launcher: Option<&PathBuf>, what: impl FnOnce() -> String) -> Result<&P
 
 /// `4=FILE`.
 fn numbered(option: &str, value: &str) -> Result<(usize, PathBuf)> {
-    let (count, file) = value.split_once('=').ok_or_else(|| format!("{option} {value}? Expected N=FILE"))?;
+    let (count, file) = value.split_once('=').ok_or_else(|| format!("{option} {value}: expected N=FILE"))?;
     Ok((number(option, count)?, file.into()))
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_found_by_what_it_starts() {
+    fn launchers_are_found_by_their_keys() {
         let mut launchers = Launchers::default();
         for (option, value) in [
             ("--launcher", "4=a"),
@@ -77,11 +77,11 @@ mod tests {
         ] {
             assert!(launchers.set(option, value).unwrap());
         }
-        assert_eq!(launchers.of_session(4).unwrap(), Path::new("a"));
-        assert_eq!(launchers.of_ranks().unwrap(), Path::new("b"));
-        assert_eq!(launchers.of_peer(6), Some(Path::new("c=d")));
-        assert_eq!((launchers.of_spmd(2), launchers.of_spmd(1)), (Some(Path::new("e")), None));
-        let error = launchers.of_session(3).unwrap_err().to_string();
+        assert_eq!(launchers.for_session(4).unwrap(), Path::new("a"));
+        assert_eq!(launchers.for_ranks().unwrap(), Path::new("b"));
+        assert_eq!(launchers.for_peer(6), Some(Path::new("c=d")));
+        assert_eq!((launchers.for_spmd(2), launchers.for_spmd(1)), (Some(Path::new("e")), None));
+        let error = launchers.for_session(3).unwrap_err().to_string();
         assert!(error.contains("3 workers"), "{error}");
         assert!(!launchers.set("--json", "a").unwrap());
         assert!(launchers.set("--launcher", "a").is_err());

@@ -1,41 +1,41 @@
 //! unidist's benchmarks: `cargo xtask bench`.
 //!
-//! Times mean little on a machine that others use too, so every measurement that can have one has a companion, which
-//! is measured next to it, turn and turn about: the limit that the machine sets (a bare round trip, a `memcpy`), or
-//! another way to do the work (rayon). Compare the ratios.
+//! Times mean little on a shared machine. So most measures have a baseline, measured alternately with them: a limit of
+//! the machine (a bare round trip, a `memcpy`), or another way to do the work (rayon). Compare the ratios. For calls,
+//! the table also shows the CPU time that all processes of the session spend on one call.
 //!
-//! - [`place`]: the backend that is measured, and where; [`launchers`]: what starts it, where that is MPI's part.
-//! - [`parts`]: what is measured. Each part runs in a process of its own, with a limit of time.
+//! - [`environment`]: the backend and the hosts on which sessions run; [`launchers`]: what starts them with MPI.
+//! - [`parts`]: the benchmarks. Each part runs in a process of its own, with a time limit.
 //! - [`peers`]: other systems that do the same work, if they are installed.
-//! - [`spmd`]: the patterns for programs that are MPI programs themselves, beside pshmem.
-//! - [`rounds`]: runs all of that several times, in turns, and gathers what it says.
-//! - [`plans`]: which measurement stands beside which, and the targets; [`report`]: the table and the file.
-//! - [`processes`]: what `/proc` tells of memory and CPU time; [`children`]: other programs, bounded in time.
+//! - [`spmd`]: the patterns for MPI programs, compared with pshmem.
+//! - [`rounds`]: runs all parts several times, alternately, and collects the samples.
+//! - [`measures`]: baselines and targets of the measures; [`report`]: the table and the JSON file.
+//! - [`procfs`]: memory and CPU time from `/proc`; [`subprocess`]: running other programs with a time limit.
 //!
 //! `benches` has micro-benchmarks of parts of the engine: `cargo bench -p unidist-bench`.
 
-mod children;
+mod environment;
 mod launchers;
+mod measures;
 mod parts;
 mod peers;
-mod place;
-mod plans;
-mod processes;
+mod procfs;
 #[cfg(feature = "mpi")]
-mod ranks;
+mod raw_mpi;
 mod report;
 mod rounds;
 mod spmd;
+mod subprocess;
 
+use environment::Environment;
 use launchers::Launchers;
 use parts::{Samples, Scale};
 use peers::Peers;
-use place::Place;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unidist_engine::bench::{Waiting, echo};
 
-/// Why a measurement could not be made, in words.
+/// The result of a benchmark; the error describes why it failed.
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -51,6 +51,10 @@ fn main() -> ExitCode {
         ["echo", parent, "spinning"] => echo(parent, Waiting::Spinning).map_err(Into::into),
         ["echo", parent, "as-workers"] => echo(parent, Waiting::AsWorkers).map_err(Into::into),
         ["nothing"] => Ok(()),
+        ["--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
         options => Options::parse(options).and_then(|options| all(&options)),
     };
     match done {
@@ -62,30 +66,47 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the person who runs it chooses.
+/// The command-line options.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
     quick: bool,
-    /// Where to write what was measured, for programs.
+    /// Where to write the results as JSON.
     json: Option<PathBuf>,
-    /// The virtual environment with the peers.
+    /// The Python virtual environment with the peers.
     peers: Option<PathBuf>,
-    /// Where to write the comparison with the peers, for a document.
+    /// Where to write the comparison with the peers as Markdown.
     markdown: Option<PathBuf>,
     rounds: Option<usize>,
-    /// How many workers the peers have, and we beside them; as many as cores unless it is said.
+    /// The number of workers in the comparison with the peers; by default the number of cores, at most 4.
     workers: Option<usize>,
-    /// Only the parts and peers that have this in their names.
+    /// Run only parts and peers whose names contain this.
     only: Option<String>,
     /// The backend, and where its sessions are.
-    place: Place,
+    environment: Environment,
     launchers: Launchers,
-    /// The name of the program's own host, where there are several.
+    /// The name of the program's own host, if there are several.
     home: Option<String>,
 }
 
 const USAGE: &str = "[--quick] [--rounds N] [--only WORD] [--json FILE] [--peers FOLDER [--markdown FILE] [--workers \
-                     N]]; for MPI, what `cargo xtask bench --backend mpi` adds";
+                     N]]; see --help";
+
+const HELP: &str = "\
+Measures unidist: start it with `cargo xtask bench`, which builds it and starts MPI if needed.
+
+Usage: unidist-bench [OPTIONS]
+
+Options:
+  --quick            Measure less, in about a minute
+  --rounds N         Run every part N times, alternately
+  --only WORD        Run only parts and peers whose names contain WORD
+  --json FILE        Also write the results to FILE as JSON: values in base units, and the CPU time per call
+  --peers FOLDER     Compare with the systems in this Python virtual environment (`cargo xtask peers` makes it)
+  --markdown FILE    Write the comparison with the peers to FILE
+  --workers N        The number of workers in that comparison
+  --help             Print this
+
+`cargo xtask bench --backend mpi` adds --environment, --home and the launchers that start jobs with MPI.";
 
 impl Options {
     fn parse(mut words: &[&str]) -> Result<Options> {
@@ -101,7 +122,7 @@ impl Options {
                     options.set(option, value)?;
                     rest
                 }
-                [other] => return Err(format!("`{other}`? Expected {USAGE}").into()),
+                [other] => return Err(format!("unexpected argument `{other}`: expected {USAGE}").into()),
             };
         }
     }
@@ -114,10 +135,10 @@ impl Options {
             "--only" => self.only = Some(value.into()),
             "--rounds" => self.rounds = Some(number(option, value)?),
             "--workers" => self.workers = Some(number(option, value)?),
-            "--place" => self.place = value.parse()?,
+            "--environment" => self.environment = value.parse()?,
             "--home" => self.home = Some(value.to_owned()),
             launcher if self.launchers.set(launcher, value)? => {}
-            other => return Err(format!("`{other}`? Expected {USAGE}").into()),
+            other => return Err(format!("unexpected argument `{other}`: expected {USAGE}").into()),
         }
         Ok(())
     }
@@ -126,58 +147,59 @@ impl Options {
         Scale {
             quick: self.quick,
             workers: self.workers.unwrap_or_else(|| parts::cores().min(4)),
-            place: self.place,
-            is_home: self.home.as_ref().is_none_or(|home| *home == processes::host()),
+            environment: self.environment,
+            is_home: self.home.as_ref().is_none_or(|home| *home == procfs::host()),
         }
     }
 }
 
-/// A number that is not zero.
+/// A number above zero.
 fn number(option: &str, value: &str) -> Result<usize> {
     let number = value.parse().ok().filter(|&number| number > 0);
-    number.ok_or_else(|| format!("{option} {value}? Expected a number").into())
+    number.ok_or_else(|| format!("{option} {value}: expected a number above 0").into())
 }
 
-/// Everything, in turns; then the table.
+/// Runs all parts and prints the table.
 fn all(options: &Options) -> Result {
     let scale = options.scale();
-    let peers = options.peers.as_deref().map(|folder| Peers::find(folder, options.place)).transpose()?;
+    let peers =
+        options.peers.as_deref().map(|folder| Peers::find(folder, options.environment)).transpose()?;
     for (peer, lacks) in peers.iter().flat_map(Peers::left_out) {
-        eprintln!("left out: {peer}, since {lacks} is not installed; `cargo xtask peers` may help");
+        eprintln!("skipped: {peer}, because {lacks} is not installed; `cargo xtask peers` installs it");
     }
-    let mut gathered = rounds::run(options, peers.as_ref());
-    let mut rows = report::rows(plans::plans(scale), &gathered.rounds);
+    let mut results = rounds::run(options, peers.as_ref());
+    let mut rows = report::rows(measures::measures(scale), &results.rounds);
     if options.only.is_some() {
         rows.retain(report::Row::is_measured);
     }
     print!("{}", report::table(&rows));
-    let mut json = report::json(&rows, &gathered, scale.quick, &scale.place.to_string());
+    let mut json = report::json(&rows, &results, scale.quick, &scale.environment.to_string());
     let mut missing: Vec<_> = rows.iter().filter_map(report::Row::missing).map(str::to_owned).collect();
     if let Some(peers) = &peers {
-        print!("\n{}", peers::table(options.place, &gathered.rounds));
-        json["peers"] = peers::json(peers, &gathered.rounds, scale);
-        missing.extend(peers::missing(peers, &gathered.rounds));
+        print!("\n{}", peers::table(options.environment, &results.rounds));
+        json["peers"] = peers::json(peers, &results.rounds, scale);
+        missing.extend(peers::missing(peers, &results.rounds));
         if let Some(file) = &options.markdown {
-            report::write(file, &peers::markdown(peers, &gathered.rounds, scale))?;
+            report::write(file, &peers::markdown(peers, &results.rounds, scale))?;
         }
     }
     if let Some(file) = &options.json {
         report::write_json(file, &json)?;
     }
     let missing = missing.into_iter().filter(|_| options.only.is_none());
-    gathered.failures.extend(missing.map(|name| format!("{name}: no samples")));
-    conclude(&gathered.failures)
+    results.failures.extend(missing.map(|name| format!("{name}: no samples")));
+    check_failures(&results.failures)
 }
 
-/// An error if something failed.
-fn conclude(failures: &[String]) -> Result {
+/// Fails if anything failed.
+fn check_failures(failures: &[String]) -> Result {
     match failures {
         [] => Ok(()),
-        failures => Err(format!("not everything could be measured:\n  {}", failures.join("\n  ")).into()),
+        failures => Err(format!("some measurements failed:\n  {}", failures.join("\n  ")).into()),
     }
 }
 
-/// In a process of its own: measures one part, once, and prints a line for each sample.
+/// Runs one part once, in its own process, and prints a line for each sample.
 fn part(name: &str, scale: Scale) -> Result {
     let part = parts::all(scale).into_iter().find(|part| part.name == name);
     let part = part.ok_or_else(|| format!("there is no part `{name}`"))?;
@@ -187,15 +209,15 @@ fn part(name: &str, scale: Scale) -> Result {
     Ok(())
 }
 
-/// In a rank of two: what MPI does alone.
+/// Measures MPI itself, in one of two ranks.
 #[cfg(feature = "mpi")]
 fn between_ranks(scale: Scale) -> Result {
-    ranks::measure(scale)
+    raw_mpi::measure(scale)
 }
 
 #[cfg(not(feature = "mpi"))]
 fn between_ranks(_: Scale) -> Result {
-    Err("this was built without MPI: see `cargo xtask bench --backend mpi`".into())
+    Err("this benchmark was built without MPI: use `cargo xtask bench --backend mpi`".into())
 }
 
 #[cfg(test)]
@@ -203,15 +225,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_understood_or_refused() {
+    fn options_are_parsed_or_refused() {
         let parsed = Options::parse(&["--json", "a", "--quick"]).unwrap();
         assert_eq!(parsed, Options { quick: true, json: Some("a".into()), ..Options::default() });
         let parsed = Options::parse(&["--rounds", "2", "--only", "store", "--peers", "p"]).unwrap();
         assert_eq!((parsed.rounds, parsed.only.as_deref()), (Some(2), Some("store")));
         assert_eq!(Options::parse(&[]).unwrap(), Options::default());
-        let parsed = Options::parse(&["--place", "spmd:2", "--launcher", "2=a", "--home", "b"]).unwrap();
-        assert_eq!((parsed.place, parsed.home.as_deref()), (Place::Spmd(2), Some("b")));
-        assert!(parsed.launchers.of_session(2).is_ok() && !parsed.scale().is_home);
+        let parsed =
+            Options::parse(&["--environment", "spmd:2", "--launcher", "2=a", "--home", "b"]).unwrap();
+        assert_eq!((parsed.environment, parsed.home.as_deref()), (Environment::Spmd(2), Some("b")));
+        assert!(parsed.launchers.for_session(2).is_ok() && !parsed.scale().is_home);
         for wrong in [&["--json"][..], &["--fast"], &["a"], &["a", "b"], &["--rounds", "0"]] {
             assert!(Options::parse(wrong).is_err(), "{wrong:?}");
         }

@@ -1,62 +1,65 @@
-//! How what was measured is shown: the table and the file.
+//! The report: a table, and a JSON file.
 
 use crate::Result;
-use crate::parts::{Samples, cores, median};
-use crate::plans::{Plan, Ratio, Target, Unit};
-use crate::rounds::Gathered;
+use crate::measures::{Measure, Ratio, Target, Unit};
+use crate::parts::{Samples, cores, cpu_name, median};
+use crate::rounds::BenchResults;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
 
-/// How long a line of a document may be.
+/// The line width of documents.
 const LINE: usize = 118;
 
-/// A measurement with its numbers.
+/// A measure with its values.
 pub(crate) struct Row {
-    plan: Plan,
+    measure: Measure,
     value: Option<f64>,
-    companion: Option<f64>,
-    /// The median of the ratios of the rounds: what was measured in one round is compared with itself.
+    /// The CPU time per call of all processes of the session, in seconds, for measures of calls.
+    cpu: Option<f64>,
+    baseline_value: Option<f64>,
+    /// The median over the rounds of the ratio within a round.
     ratio: Option<f64>,
 }
 
-/// The rows, with what the rounds say.
-pub(crate) fn rows(plans: Vec<Plan>, rounds: &[Samples]) -> Vec<Row> {
-    plans.into_iter().map(|plan| Row::new(plan, rounds)).collect()
+/// The rows of the report.
+pub(crate) fn rows(measures: Vec<Measure>, rounds: &[Samples]) -> Vec<Row> {
+    measures.into_iter().map(|measure| Row::new(measure, rounds)).collect()
 }
 
 impl Row {
-    fn new(plan: Plan, rounds: &[Samples]) -> Row {
+    fn new(measure: Measure, rounds: &[Samples]) -> Row {
         let over = |name: &str| median(rounds.iter().filter_map(|samples| samples.median(name)).collect());
-        let value = over(&plan.name);
-        let companion = plan.beside.as_ref().and_then(|(name, _)| over(name));
-        let ratio = plan.beside.as_ref().and_then(|(name, ratio)| {
+        let value = over(&measure.name);
+        let baseline_value = measure.baseline.as_ref().and_then(|(name, _)| over(name));
+        let ratio = measure.baseline.as_ref().and_then(|(name, ratio)| {
             let of = |samples: &Samples| {
-                let (value, companion) = (samples.median(&plan.name)?, samples.median(name)?);
+                let (value, baseline_value) = (samples.median(&measure.name)?, samples.median(name)?);
                 Some(match ratio {
-                    Ratio::Multiple => value / companion,
-                    Ratio::Speed => companion / value,
+                    Ratio::Multiple => value / baseline_value,
+                    Ratio::Speed => baseline_value / value,
                 })
             };
             median(rounds.iter().filter_map(of).collect())
         });
-        Row { plan, value, companion, ratio }
+        let cpu = over(&cpu_name(&measure.name));
+        Row { measure, value, cpu, baseline_value, ratio }
     }
 
-    /// Whether there is a number for it.
+    /// Whether it has a value.
     pub(crate) fn is_measured(&self) -> bool {
         self.value.is_some()
     }
 
-    /// Its name, if it or its companion was not measured.
+    /// Its name, if it or its baseline was not measured.
     pub(crate) fn missing(&self) -> Option<&str> {
-        let alone = self.plan.beside.is_some() && self.companion.is_none();
-        (self.value.is_none() || alone).then_some(&self.plan.name)
+        let alone = self.measure.baseline.is_some() && self.baseline_value.is_none();
+        (self.value.is_none() || alone).then_some(&self.measure.name)
     }
 
-    /// Whether the target is met, if there is one and it was measured.
+    /// Whether the target is met; `None` without a target or a value.
     fn is_met(&self) -> Option<bool> {
-        Some(match self.plan.target? {
+        Some(match self.measure.target? {
             Target::RatioAtMost(most) => self.ratio? <= most,
             Target::RatioAtLeast(least) => self.ratio? >= least,
             Target::AtMost(most) => self.value? <= most,
@@ -65,23 +68,24 @@ impl Row {
     }
 
     fn target(&self) -> Option<String> {
-        Some(match self.plan.target? {
+        Some(match self.measure.target? {
             Target::RatioAtMost(most) => format!("≤ {} ×", digits(most)),
             Target::RatioAtLeast(least) => format!("≥ {} ×", digits(least)),
-            Target::AtMost(most) => format!("≤ {}", self.plan.unit.show(most)),
-            Target::AtLeast(least) => format!("≥ {}", self.plan.unit.show(least)),
+            Target::AtMost(most) => format!("≤ {}", self.measure.unit.show(most)),
+            Target::AtLeast(least) => format!("≥ {}", self.measure.unit.show(least)),
         })
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 8] {
         let none = || "–".to_owned();
-        let show = |value: Option<f64>| value.map_or_else(none, |value| self.plan.unit.show(value));
+        let show = |value: Option<f64>| value.map_or_else(none, |value| self.measure.unit.show(value));
         let met = self.is_met().map_or(String::new(), |met| if met { "met" } else { "missed" }.into());
         [
-            self.plan.name.clone(),
+            self.measure.name.clone(),
             show(self.value),
-            self.plan.beside.as_ref().map(|(name, _)| name.clone()).unwrap_or_default(),
-            if self.plan.beside.is_some() { show(self.companion) } else { String::new() },
+            self.cpu.map_or_else(String::new, |cpu| Unit::Seconds.show(cpu)),
+            self.measure.baseline.as_ref().map(|(name, _)| name.clone()).unwrap_or_default(),
+            if self.measure.baseline.is_some() { show(self.baseline_value) } else { String::new() },
             self.ratio.map_or(String::new(), |ratio| format!("{} ×", digits(ratio))),
             self.target().unwrap_or_default(),
             met,
@@ -112,7 +116,7 @@ impl Unit {
     }
 }
 
-/// Three digits that say something, no more; whole numbers as they are.
+/// A number with three significant digits; larger ones as whole numbers.
 pub(crate) fn digits(value: f64) -> String {
     if value >= 1_000.0 {
         return grouped(value);
@@ -127,7 +131,7 @@ pub(crate) fn digits(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// A whole number with a comma every three digits.
+/// A whole number with thousands separators.
 fn grouped(value: f64) -> String {
     let plain = format!("{value:.0}");
     let mut text = String::new();
@@ -140,14 +144,15 @@ fn grouped(value: f64) -> String {
     text
 }
 
-/// The table, as Markdown has it, with columns that line up.
+/// The table in Markdown, with aligned columns.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let head = ["measurement", "unidist", "beside", "which has", "ratio", "target", ""].map(str::to_owned);
+    let head = ["measurement", "unidist", "CPU per call", "baseline", "its value", "ratio", "target", ""]
+        .map(str::to_owned);
     let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(Row::cells)).map(Vec::from).collect();
     columns(&cells)
 }
 
-/// Rows of as many cells each, of which the first is the head, as Markdown has them.
+/// A Markdown table; the first row is the header.
 pub(crate) fn columns(cells: &[Vec<String>]) -> String {
     let mut widths = vec![0; cells.first().map_or(0, Vec::len)];
     for row in cells {
@@ -158,7 +163,7 @@ pub(crate) fn columns(cells: &[Vec<String>]) -> String {
     let mut text = String::new();
     for (number, row) in cells.iter().enumerate() {
         for (cell, &width) in row.iter().zip(&widths) {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, "| {cell:<width$} ");
         }
         text.push_str("|\n");
@@ -170,15 +175,17 @@ pub(crate) fn columns(cells: &[Vec<String>]) -> String {
     text
 }
 
-/// The same for programs, in whole units; `place` is where it was measured.
-pub(crate) fn json(rows: &[Row], gathered: &Gathered, quick: bool, place: &str) -> Value {
+/// The report as JSON, in base units; `environment` is where it was measured.
+pub(crate) fn json(rows: &[Row], results: &BenchResults, quick: bool, environment: &str) -> Value {
     let measurements = rows.iter().map(|row| {
-        let beside = row.plan.beside.as_ref().map(|(name, _)| json!({"name": name, "value": row.companion}));
+        let baseline =
+            row.measure.baseline.as_ref().map(|(name, _)| json!({"name": name, "value": row.baseline_value}));
         json!({
-            "name": row.plan.name,
-            "unit": row.plan.unit.name(),
+            "name": row.measure.name,
+            "unit": row.measure.unit.name(),
             "value": row.value,
-            "beside": beside,
+            "cpu_per_call": row.cpu,
+            "baseline": baseline,
             "ratio": row.ratio,
             "target": row.target(),
             "met": row.is_met(),
@@ -186,15 +193,15 @@ pub(crate) fn json(rows: &[Row], gathered: &Gathered, quick: bool, place: &str) 
     });
     json!({
         "quick": quick,
-        "place": place,
-        "rounds": gathered.rounds.len(),
+        "environment": environment,
+        "rounds": results.rounds.len(),
         "cores": cores(),
-        "failures": gathered.failures,
+        "failures": results.failures,
         "measurements": measurements.collect::<Vec<_>>(),
     })
 }
 
-/// Lines as long as the documents have them.
+/// Text wrapped to the line width of documents.
 pub(crate) fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     let mut length = 0;
@@ -212,7 +219,7 @@ pub(crate) fn wrapped(text: &str) -> String {
     lines + "\n"
 }
 
-/// Writes what is for programs to a file.
+/// Writes JSON to a file.
 pub(crate) fn write_json(file: &Path, json: &Value) -> Result {
     write(file, &(serde_json::to_string_pretty(json)? + "\n"))
 }
@@ -225,19 +232,19 @@ pub(crate) fn write(file: &Path, text: &str) -> Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measures::measures;
     use crate::parts::Scale;
-    use crate::plans::plans;
 
-    fn round(value: f64, companion: f64) -> Samples {
+    fn round(value: f64, baseline_value: f64) -> Samples {
         let mut samples = Samples::default();
         samples.add("ours", value);
-        samples.add("theirs", companion);
+        samples.add("theirs", baseline_value);
         samples
     }
 
     fn row(ratio: Ratio, target: Target, rounds: &[Samples]) -> Row {
-        let beside = Some(("theirs".to_owned(), ratio));
-        Row::new(Plan { name: "ours".into(), unit: Unit::Seconds, beside, target: Some(target) }, rounds)
+        let baseline = Some(("theirs".to_owned(), ratio));
+        Row::new(Measure { name: "ours".into(), unit: Unit::Seconds, baseline, target: Some(target) }, rounds)
     }
 
     #[test]
@@ -245,21 +252,24 @@ mod tests {
         // The second round met a busy machine.
         let rounds = [round(2.0, 1.0), round(40.0, 10.0), round(3.0, 1.0)];
         let multiple = row(Ratio::Multiple, Target::RatioAtMost(3.0), &rounds);
-        assert_eq!((multiple.value, multiple.companion, multiple.ratio), (Some(3.0), Some(1.0), Some(3.0)));
+        assert_eq!(
+            (multiple.value, multiple.baseline_value, multiple.ratio),
+            (Some(3.0), Some(1.0), Some(3.0))
+        );
         assert_eq!(multiple.is_met(), Some(true));
         let speed = row(Ratio::Speed, Target::RatioAtLeast(0.9), &rounds[..1]);
         assert_eq!((speed.ratio, speed.is_met()), (Some(0.5), Some(false)));
     }
 
     #[test]
-    fn what_was_not_measured_is_neither_met_nor_missed() {
+    fn unmeasured_row_is_neither_met_nor_missed() {
         let row = row(Ratio::Multiple, Target::AtMost(1.0), &[]);
         assert_eq!(row.is_met(), None);
         assert_eq!(row.cells()[1], "–");
     }
 
     #[test]
-    fn numbers_for_people() {
+    fn numbers_are_formatted_with_units() {
         assert_eq!(Unit::Seconds.show(0.000_000_345), "345 ns");
         assert_eq!(Unit::Seconds.show(0.060), "60 ms");
         assert_eq!(Unit::PerSecond.show(1_234_567.4), "1,234,567/s");
@@ -270,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn the_columns_line_up() {
-        let text = table(&rows(plans(Scale { quick: true, ..Scale::default() }), &[]));
+    fn table_columns_are_aligned() {
+        let text = table(&rows(measures(Scale { quick: true, ..Scale::default() }), &[]));
         let widths: Vec<_> = text.lines().map(|line| line.chars().count()).collect();
         assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
     }
 
     #[test]
-    fn lines_are_wrapped() {
+    fn text_is_wrapped() {
         let text = wrapped(&"word ".repeat(100));
         assert!(text.lines().all(|line| line.len() <= LINE) && text.lines().count() == 5, "{text}");
         assert_eq!(wrapped("a\n b"), "a b\n");

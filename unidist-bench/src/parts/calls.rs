@@ -1,4 +1,4 @@
-//! Tasks and actors that do nothing: what a call costs.
+//! The cost of a call: empty tasks and actor methods.
 
 use super::{Samples, Scale, start_echo, start_session};
 use crate::Result;
@@ -8,7 +8,7 @@ use unidist::prelude::*;
 use unidist_engine::bench::{MESSAGE, Waiting};
 
 const PAUSE: Duration = Duration::from_millis(50);
-/// Longer than an echo spins.
+/// Longer than an echo process spins.
 const REST: Duration = Duration::from_millis(15);
 const CHAIN: u32 = 1_000;
 const FAN_IN: u64 = 10_000;
@@ -58,7 +58,7 @@ pub(crate) fn tasks_name(workers: usize) -> String {
     format!("empty tasks, workers: {workers}")
 }
 
-/// Empty tasks a second, submitted in one go.
+/// Empty tasks per second, all submitted at once.
 pub(super) fn throughput(workers: usize, scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(workers)?;
     let run = |count: u32| -> Result<f64> {
@@ -69,12 +69,14 @@ pub(super) fn throughput(workers: usize, scale: Scale, samples: &mut Samples) ->
     };
     run(2_000)?;
     for _ in 0..scale.of(3, 5) {
-        samples.add(tasks_name(workers), run(scale.of(20_000, 100_000))?);
+        let count = scale.of(20_000, 100_000);
+        let rate = samples.cpu(&tasks_name(workers), count, || run(count))?;
+        samples.add(tasks_name(workers), rate);
     }
     Ok(())
 }
 
-/// Measures several times, each time just after many bursts, which find both sides awake.
+/// Measures several times, each time just after several bursts, so that both sides are awake.
 pub(super) fn while_work_flows(burst: impl Fn() -> Result, mut measure: impl FnMut() -> Result) -> Result {
     for _ in 0..4 {
         (0..20).try_for_each(|_| burst())?;
@@ -88,12 +90,13 @@ pub(super) fn burst() -> Result {
     Ok(get(&refs).map(drop)?)
 }
 
-/// One call after the other, and bare messages: between processes that spin, and between such that wait as ours do.
+/// Calls one after the other, and bare messages between processes that spin, and between processes that wait as workers
+/// do.
 pub(super) fn round_trip(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
     let (mut spinning, mut waiting) = (start_echo(Waiting::Spinning)?, start_echo(Waiting::AsWorkers)?);
     for _ in 0..scale.of(40, 100) {
-        // After the pause below both sides are asleep, and with one call at a time they go on as they have begun.
+        // After the pause below both sides sleep; single calls keep them in the same state.
         (0..50).try_for_each(|_| call())?;
         samples.time("round trip", 100, call)?;
         while_work_flows(burst, || samples.time("round trip, awake", 25, call))?;
@@ -103,14 +106,17 @@ pub(super) fn round_trip(scale: Scale, samples: &mut Samples) -> Result {
             let mut send = || Ok(echo.round_trip(&[7; MESSAGE])?);
             (0..50).try_for_each(|_| send())?;
             samples.time(name, 200, send)?;
-            // An echo spins on for a while after the last message, which is not to be in the way of what comes next.
+            // An echo spins for a while after the last message; this must not disturb the next measurement.
             std::thread::sleep(REST);
         }
+    }
+    for _ in 0..scale.of(2, 5) {
+        samples.cpu("round trip", 2_000, || (0..2_000).try_for_each(|_| call()))?;
     }
     Ok(())
 }
 
-/// The same, with a pause before each, so that both sides sleep.
+/// The same with a pause before each call, so that both sides sleep.
 pub(super) fn round_trip_asleep(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
     let mut echo = start_echo(Waiting::AsWorkers)?;
@@ -124,25 +130,28 @@ pub(super) fn round_trip_asleep(scale: Scale, samples: &mut Samples) -> Result {
     Ok(())
 }
 
-/// Calls of one actor: in one go, and one after the other.
+/// Calls of one actor: all at once, and one after the other.
 pub(super) fn actor(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
     let counter = Counter::remote();
-    let count = scale.of(20_000, 100_000);
+    let count: u32 = scale.of(20_000, 100_000);
     let one = || Ok(get(counter.add.remote(1)).map(drop)?);
     (0..200).try_for_each(|_| one())?;
     for _ in 0..scale.of(3, 5) {
-        let start = Instant::now();
-        let refs: Vec<_> = (0..count).map(|_| counter.add.remote(1)).collect();
-        get(&refs)?;
-        samples.add("calls of an actor", f64::from(count) / start.elapsed().as_secs_f64());
-        drop(refs);
+        let rate = samples.cpu("calls of an actor", count, || {
+            let start = Instant::now();
+            let refs: Vec<_> = (0..count).map(|_| counter.add.remote(1)).collect();
+            get(&refs)?;
+            Ok(f64::from(count) / start.elapsed().as_secs_f64())
+        })?;
+        samples.add("calls of an actor", rate);
         samples.time("round trip to an actor", 500, one)?;
+        samples.cpu("round trip to an actor", 1_000, || (0..1_000).try_for_each(|_| one()))?;
     }
     Ok(())
 }
 
-/// Tasks each of which takes the result of the one before.
+/// Tasks that each take the result of the previous one.
 pub(super) fn chain(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
     let run = || -> Result<Duration> {
@@ -153,12 +162,13 @@ pub(super) fn chain(scale: Scale, samples: &mut Samples) -> Result {
     };
     run()?;
     for _ in 0..scale.of(5, 10) {
-        samples.add("step in a chain of 1,000", run()?.as_secs_f64() / f64::from(CHAIN));
+        let took = samples.cpu("step in a chain of 1,000", CHAIN, run)?;
+        samples.add("step in a chain of 1,000", took.as_secs_f64() / f64::from(CHAIN));
     }
     Ok(())
 }
 
-/// One task that takes the results of very many.
+/// One task that takes the results of 10,000 others.
 pub(super) fn fan_in(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
     let refs: Vec<_> = (0..FAN_IN).map(|x| increment.remote(x)).collect();
@@ -169,7 +179,7 @@ pub(super) fn fan_in(scale: Scale, samples: &mut Samples) -> Result {
     Ok(())
 }
 
-/// A task on a large shared slice, and one on nothing.
+/// A task with a large shared slice as its argument, and an empty task.
 pub(super) fn large_argument(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
     let data = put_slice(ARGUMENT)?;
@@ -179,6 +189,7 @@ pub(super) fn large_argument(scale: Scale, samples: &mut Samples) -> Result {
         samples.time("empty task", 500, call)?;
         (0..50).try_for_each(|_| large())?;
         samples.time("task on 64 MiB", 500, large)?;
+        samples.cpu("task on 64 MiB", 500, || (0..500).try_for_each(|_| large()))?;
     }
     Ok(())
 }

@@ -1,33 +1,33 @@
-//! Very many tasks at once: what each costs in time and in memory.
+//! Many tasks in flight: the cost of each in time and memory.
 
-use super::{Samples, Scale, start_session};
+use super::{Samples, Scale, cpu_name, start_session};
 use crate::Result;
-use crate::processes::{most_memory, resident_memory};
+use crate::procfs::{cpu_time, peak_memory, resident_memory};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use unidist::prelude::*;
 
-/// The others are compared with these, which come first.
+/// The baseline count; it comes first.
 const FEW: u32 = 10_000;
 
-/// How many tasks there are at once.
+/// The numbers of tasks in flight.
 pub(crate) fn counts(scale: Scale) -> Vec<u32> {
     scale.of(vec![FEW, 300_000], vec![FEW, 300_000, 1_000_000])
 }
 
 /// The names of the samples.
 pub(crate) struct InFlight {
-    /// How fast they are submitted and done.
+    /// The rate at which they are submitted and done.
     pub(crate) rate: String,
-    /// How long it takes to submit one.
+    /// The time to submit one.
     pub(crate) submit: String,
-    /// What each takes when all have been submitted.
+    /// The memory per task when all are submitted.
     pub(crate) memory: String,
-    /// What each takes at the most, until all results are there.
+    /// The peak memory per task until all results are ready.
     pub(crate) peak: String,
 }
 
-/// The names of the samples for so many tasks.
+/// The names of the samples for `count` tasks.
 pub(crate) fn names(count: u32) -> InFlight {
     InFlight {
         rate: format!("tasks in flight: {count}"),
@@ -40,7 +40,7 @@ pub(crate) fn names(count: u32) -> InFlight {
 #[remote]
 fn empty() {}
 
-/// Holds the only worker until the file is gone.
+/// Occupies the only worker until the file is removed.
 #[remote]
 fn hold(file: PathBuf) {
     while file.exists() {
@@ -48,7 +48,7 @@ fn hold(file: PathBuf) {
     }
 }
 
-/// Submits the tasks while the worker is held, so that all of them are in flight; then lets it go.
+/// Submits the tasks while the worker is occupied, so that all of them are in flight; then releases it.
 pub(super) fn tasks(count: u32, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
     let refs: Vec<_> = (0..1_000).map(|_| empty.remote()).collect();
@@ -59,7 +59,7 @@ pub(super) fn tasks(count: u32, samples: &mut Samples) -> Result {
     for repetition in 0..(100_000 / count).max(1) {
         let barrier = Barrier::new()?;
         let held = hold.remote(barrier.0.clone());
-        let start = Instant::now();
+        let (start, cpu_before) = (Instant::now(), cpu_time()?);
         let refs: Vec<_> = (0..count).map(|_| empty.remote()).collect();
         let submitting = start.elapsed();
         if repetition == 0 {
@@ -71,17 +71,19 @@ pub(super) fn tasks(count: u32, samples: &mut Samples) -> Result {
         get(&held)?;
         get(&refs)?;
         let time = submitting + start.elapsed();
+        let cpu = cpu_time()?.saturating_sub(cpu_before);
+        samples.add(cpu_name(&names.rate), cpu.as_secs_f64() / f64::from(count));
         samples.add(&names.submit, submitting.as_secs_f64() / f64::from(count));
         samples.add(&names.rate, f64::from(count) / time.as_secs_f64());
         if repetition == 0 {
-            let grown = most_memory()?.saturating_sub(before);
+            let grown = peak_memory()?.saturating_sub(before);
             samples.add(&names.peak, grown as f64 / f64::from(count));
         }
     }
     Ok(())
 }
 
-/// A file that is there until this is dropped.
+/// A file that exists until this is dropped.
 struct Barrier(PathBuf);
 
 impl Barrier {
@@ -94,7 +96,7 @@ impl Barrier {
 
 impl Drop for Barrier {
     fn drop(&mut self) {
-        // If it cannot be removed, the part ends at its limit of time.
+        // If it cannot be removed, the part ends at its time limit.
         let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Work on all cores, beside rayon with as many threads, and beside threads that need no scheduling.
+//! Work on all cores, compared with rayon on the same number of threads, and with threads without scheduling.
 
 use super::{Samples, Scale, cores, start_session};
 use crate::Result;
@@ -8,17 +8,17 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 use unidist::get;
 
-/// A kind of task, with its name on paper.
+/// A kind of task, with its name in the report.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
     pub(super) name: &'static str,
-    /// How long it computes, when nothing else does.
+    /// How long it computes on an idle machine.
     duration: Duration,
-    /// How many of them a core gets.
+    /// The number of tasks per core.
     count: usize,
 }
 
-/// The kinds of tasks that are run.
+/// The kinds of tasks.
 pub(super) const TASKS: [Task; 2] = [
     Task { name: "100 µs", duration: Duration::from_micros(100), count: 1_000 },
     Task { name: "1 ms", duration: Duration::from_millis(1), count: 200 },
@@ -33,8 +33,10 @@ pub(super) fn map(task: Task, scale: Scale, samples: &mut Samples) -> Result {
     let name = task.name;
     get(&unidist::map(compute, items[..cores() * 20].iter().copied()))?;
     for _ in 0..scale.of(3, 6) {
-        samples
-            .time(&format!("map {name}"), 1, || Ok(get(&unidist::map(compute, items.iter().copied()))?))?;
+        let map = || Ok(get(&unidist::map(compute, items.iter().copied()))?);
+        let measure = format!("map {name}");
+        let took = samples.cpu(&measure, items.len() as u32, || timed(map))?;
+        samples.add(measure, took.as_secs_f64());
         samples.time(&format!("rayon {name}"), 1, || {
             Ok(pool.install(|| items.par_iter().map(|&steps| compute(steps)).collect::<Vec<u64>>()))
         })?;
@@ -43,7 +45,14 @@ pub(super) fn map(task: Task, scale: Scale, samples: &mut Samples) -> Result {
     Ok(())
 }
 
-/// A thread a core, each with its part of the items, known before.
+/// The duration of a function, in which its result is dropped.
+fn timed<T>(run: impl FnOnce() -> Result<T>) -> Result<Duration> {
+    let start = Instant::now();
+    run().map(drop)?;
+    Ok(start.elapsed())
+}
+
+/// One thread per core, each with a fixed share of the items.
 fn equal_shares(items: &[u64]) -> Result {
     std::thread::scope(|scope| {
         for share in items.chunks(items.len().div_ceil(cores())) {
@@ -57,12 +66,12 @@ fn equal_shares(items: &[u64]) -> Result {
     Ok(())
 }
 
-/// Steps that each need the one before, so that their time depends on nothing but the clock of the CPU.
+/// Dependent steps, so that the duration depends only on the CPU's clock.
 fn compute(steps: u64) -> u64 {
     (0..steps).fold(1, |x: u64, step| black_box(x.wrapping_mul(0x5851_f42d_4c95_7f2d) ^ step))
 }
 
-/// How many steps take so long: as in the fastest of some attempts, which nothing has disturbed.
+/// The number of steps that take this long, from the fastest of several attempts.
 fn steps_in(duration: Duration) -> u64 {
     const STEPS: u64 = 200_000;
     let attempt = |_| {

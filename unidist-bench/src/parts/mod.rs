@@ -1,5 +1,5 @@
-//! What is measured. A part is a function that runs in a fresh process, starts the session that it needs, and adds
-//! samples: seconds, numbers a second, bytes or shares, by name.
+//! The benchmarks. A part is a function that runs in a fresh process, starts the session that it needs, and adds
+//! samples by name: seconds, rates per second, bytes or shares.
 
 mod calls;
 mod executor;
@@ -11,13 +11,13 @@ mod session;
 mod store;
 
 pub(crate) use calls::tasks_name;
-pub(crate) use executor::MAP as EXECUTORS_MAP;
+pub(crate) use executor::MAP as EXECUTOR_MAP;
 pub(crate) use in_flight::{InFlight, counts as in_flight_counts, names as in_flight_names};
 pub(crate) use store::sizes;
 
 use crate::Result;
-use crate::place::Place;
-use crate::processes::host;
+use crate::environment::Environment;
+use crate::procfs::{cpu_time, host};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process::Command;
@@ -26,55 +26,55 @@ use unidist::Session;
 use unidist::config::CpuCount;
 use unidist_engine::bench::{Echo, Waiting};
 
-/// How much is measured, and where.
+/// How much to measure, and where.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Scale {
-    /// Less, so that it takes a minute.
+    /// Measure less, in about a minute.
     pub(crate) quick: bool,
-    /// How many workers the peers have, and we beside them.
+    /// The number of workers in the comparison with the peers.
     pub(crate) workers: usize,
-    pub(crate) place: Place,
-    /// Whether this is the program's own host, where there are several.
+    pub(crate) environment: Environment,
+    /// Whether this process is on the program's own host.
     pub(crate) is_home: bool,
 }
 
 impl Scale {
-    /// What is chosen by these words, for another process.
-    pub(crate) fn words(self) -> Vec<String> {
+    /// The command-line arguments for another process with this scale.
+    pub(crate) fn arguments(self) -> Vec<String> {
         let quick = self.quick.then(|| "--quick".to_owned());
         quick.into_iter().chain(["--workers".to_owned(), self.workers.to_string()]).collect()
     }
 
     /// The same for a process that starts or joins a session.
-    pub(crate) fn words_of_part(self) -> Vec<String> {
-        let mut words = self.words();
-        if self.place.is_mpi() {
-            let place = ["--place".to_owned(), self.place.to_string()];
-            words.extend(place.into_iter().chain(["--home".to_owned(), host()]));
+    pub(crate) fn part_arguments(self) -> Vec<String> {
+        let mut words = self.arguments();
+        if self.environment.is_mpi() {
+            let environment = ["--environment".to_owned(), self.environment.to_string()];
+            words.extend(environment.into_iter().chain(["--home".to_owned(), host()]));
         }
         words
     }
 
     /// The same on `pymp`.
     pub(crate) fn on_pymp(self) -> Scale {
-        Scale { place: Place::Pymp, ..self }
+        Scale { environment: Environment::Pymp, ..self }
     }
 
-    /// One or the other.
+    /// Chooses by `quick`.
     pub(crate) fn of<T>(self, quick: T, full: T) -> T {
         if self.quick { quick } else { full }
     }
 }
 
-/// The part that does what the peers do: only beside them.
+/// The part that does the same work as the peers; runs only together with them.
 pub(crate) const SAME_WORK: &str = "same work as the peers";
 
 /// A part, by name.
 pub(crate) struct Part {
     pub(crate) name: String,
-    /// How many workers its session has.
+    /// The number of workers of its session.
     pub(crate) workers: usize,
-    /// Whether other backends are compared with `pymp` in this.
+    /// Whether `mpi` is compared with `pymp` in this part.
     pub(crate) is_compared: bool,
     pub(crate) measure: Box<Measure>,
 }
@@ -87,14 +87,14 @@ impl Part {
     }
 }
 
-/// All parts that there are in a place.
+/// All parts for an environment.
 pub(crate) fn all(scale: Scale) -> Vec<Part> {
     let mut parts = Vec::new();
-    for workers in worker_counts().filter(|workers| scale.place.allows(*workers)) {
+    for workers in worker_counts().filter(|workers| scale.environment.allows(*workers)) {
         let throughput = move |scale, samples: &mut _| calls::throughput(workers, scale, samples);
         parts.push(part(format!("tasks-{workers}"), workers, throughput).compared());
     }
-    match scale.place.hosts() {
+    match scale.environment.hosts() {
         1 => on_one_host(scale, &mut parts),
         hosts => {
             parts.push(part("other-host", hosts, other_host::tasks));
@@ -130,7 +130,7 @@ fn on_one_host(scale: Scale, parts: &mut Vec<Part>) {
     }
 }
 
-/// With how many workers empty tasks are run.
+/// The numbers of workers with which empty tasks are measured.
 pub(crate) fn worker_counts() -> std::ops::RangeInclusive<usize> {
     1..=4
 }
@@ -143,7 +143,7 @@ fn part(
     Part { name: name.into(), workers, is_compared: false, measure: Box::new(measure) }
 }
 
-/// What was measured, by name. On paper a line for each sample: the name, a tab, the number.
+/// Samples by name. As text: a line for each sample, with the name, a tab and the number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Samples(BTreeMap<String, Vec<f64>>);
 
@@ -153,17 +153,17 @@ impl Samples {
         self.0.entry(name.into()).or_default().push(value);
     }
 
-    /// Adds those of others, under names of their own.
+    /// Adds other samples under new names.
     pub(crate) fn add_named(&mut self, others: Samples, name: impl Fn(&str) -> String) {
         for (other, values) in others.0 {
             self.0.entry(name(&other)).or_default().extend(values);
         }
     }
 
-    /// Adds the samples that are written there.
+    /// Adds samples from their text.
     pub(crate) fn read(&mut self, text: &str) -> Result {
         for line in text.lines() {
-            let (name, value) = line.split_once('\t').ok_or_else(|| format!("no sample: `{line}`"))?;
+            let (name, value) = line.split_once('\t').ok_or_else(|| format!("not a sample: `{line}`"))?;
             self.add(name, value.parse()?);
         }
         Ok(())
@@ -174,8 +174,7 @@ impl Samples {
         median(self.0.get(name)?.clone())
     }
 
-    /// Runs something `count` times and adds the mean duration in seconds, in which what it gives is dropped. What is
-    /// too short for the clock is run often.
+    /// Runs a function `count` times and adds the mean duration in seconds, drops of its results included.
     fn time<T>(&mut self, name: &str, count: u32, mut run: impl FnMut() -> Result<T>) -> Result {
         let start = Instant::now();
         for _ in 0..count {
@@ -183,6 +182,25 @@ impl Samples {
         }
         self.add(name, start.elapsed().as_secs_f64() / f64::from(count));
         Ok(())
+    }
+}
+
+/// The name of the samples of the CPU time per call that belong to a measure.
+pub(crate) fn cpu_name(name: &str) -> String {
+    format!("{name}, CPU per call")
+}
+
+impl Samples {
+    /// Runs a function that makes `calls` calls, and adds the CPU time per call of all processes of the session.
+    ///
+    /// Reading the CPU time takes long enough to put waiting processes to sleep, so this does not go around a function
+    /// whose short duration is measured.
+    fn cpu<T>(&mut self, name: &str, calls: u32, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        let before = cpu_time()?;
+        let value = run()?;
+        let used = cpu_time()?.saturating_sub(before);
+        self.add(cpu_name(name), used.as_secs_f64() / f64::from(calls));
+        Ok(value)
     }
 }
 
@@ -194,25 +212,25 @@ impl fmt::Display for Samples {
     }
 }
 
-/// The value in the middle, or the mean of the two that are.
+/// The median.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
     Some((low + high) / 2.0)
 }
 
-/// How many CPUs this process may use.
+/// The number of CPUs that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A session with so many workers.
+/// Starts a session with this number of workers.
 fn start_session(workers: usize) -> Result<Session> {
     CpuCount::put(workers)?;
     Ok(unidist::init()?)
 }
 
-/// A process that sends back what it is sent.
+/// Starts a process that echoes messages.
 fn start_echo(waiting: Waiting) -> Result<Echo> {
     let mut command = Command::new(std::env::current_exe()?);
     let way = if waiting == Waiting::Spinning { "spinning" } else { "as-workers" };
@@ -220,17 +238,17 @@ fn start_echo(waiting: Waiting) -> Result<Echo> {
     Ok(Echo::start(command, waiting)?)
 }
 
-/// Waits until nothing of what was dropped is left.
+/// Waits until all dropped objects are freed.
 fn settle() -> Result {
     settle_to(0)
 }
 
-/// The same, where so many are kept.
+/// Waits until at most `kept` objects are left.
 fn settle_to(kept: usize) -> Result {
     let deadline = Instant::now() + Duration::from_secs(30);
     while unidist::live_objects()? > kept {
         if Instant::now() > deadline {
-            return Err("objects were dropped and are still there".into());
+            return Err("dropped objects were not freed within 30 s".into());
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -242,14 +260,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle() {
+    fn median_is_the_middle_value() {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }
 
     #[test]
-    fn samples_are_read_as_they_were_written() {
+    fn samples_survive_display_and_read() {
         let mut samples = Samples::default();
         samples.add("a b", 1.5);
         samples.add("a b", 3e-7);
@@ -261,9 +279,9 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_names_of_their_own() {
-        for place in [Place::Pymp, Place::Spawn(2), Place::Spmd(1)] {
-            let scale = Scale { workers: 1, place, ..Scale::default() };
+    fn part_names_are_unique() {
+        for environment in [Environment::Pymp, Environment::Spawn(2), Environment::Spmd(1)] {
+            let scale = Scale { workers: 1, environment, ..Scale::default() };
             let mut names: Vec<_> = all(scale).into_iter().map(|part| part.name).collect();
             let count = names.len();
             names.sort();
@@ -273,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn others_samples_have_names_of_their_own() {
+    fn renamed_samples_do_not_mix() {
         let mut pymp = Samples::default();
         pymp.add("a", 1.0);
         let mut samples = pymp.clone();

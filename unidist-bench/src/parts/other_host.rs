@@ -1,4 +1,4 @@
-//! Tasks on another host, and objects that cross: beside what MPI does alone between the same hosts.
+//! Tasks and objects between two hosts, compared with MPI itself between the same hosts.
 
 use super::calls::{first, while_work_flows};
 use super::{Samples, Scale, settle_to, start_session};
@@ -11,10 +11,10 @@ use unidist::config::Resources;
 use unidist::prelude::*;
 use unidist::{Session, SharedSlice, get_ip, put_slice};
 
-/// What only the program's own host has.
+/// A resource that only the program's own host has.
 const HOME: &str = "home";
 const SIZE: usize = 64 << 20;
-/// So long nothing has happened, and everyone sleeps.
+/// After this time without calls, all processes sleep.
 const QUIET: Duration = Duration::from_secs(1);
 
 #[remote]
@@ -24,15 +24,15 @@ fn empty() {}
 fn make(len: usize) -> SharedSlice<u8> {
     match SharedSlice::build(len, |items| items.fill(7)) {
         Ok(slice) => slice,
-        Err(error) => panic!("{error}"), // so that the call fails
+        Err(error) => panic!("{error}"), // fails the call
     }
 }
 
-/// Keeps a worker until the lock of the file is free, without using its CPU meanwhile.
+/// Occupies a worker until the lock of the file is free, without using its CPU.
 #[remote]
 fn hold(file: PathBuf) {
     let Ok(file) = File::open(file) else { return };
-    // However it ends: this worker is free then.
+    // An error also frees the worker.
     let _ = flock(file, FlockOperation::LockExclusive);
 }
 
@@ -45,13 +45,13 @@ struct Away {
 }
 
 impl Away {
-    /// Starts the session, with one worker a host; that of this host is kept busy by a task that no other could run.
-    /// Behind a task that holds a resource of its own, no task is queued.
+    /// Starts a session with one worker per host, and occupies this host's worker with a task that needs a resource of
+    /// this host. No task is queued behind a task with a resource of its own.
     fn start(scale: Scale) -> Result<Away> {
         if scale.is_home {
             Resources::put([(HOME, 1.0)])?;
         }
-        let session = start_session(scale.place.hosts())?;
+        let session = start_session(scale.environment.hosts())?;
         let path = std::env::temp_dir().join(format!("unidist-bench-{}", std::process::id()));
         let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         flock(&file, FlockOperation::LockExclusive)?;
@@ -61,18 +61,18 @@ impl Away {
         Ok(away)
     }
 
-    /// An error unless tasks run on another host.
+    /// Fails unless tasks run on another host.
     fn check(&self) -> Result {
         let place = || get_ip();
         let here = get_ip()?;
         let refs: [_; 32] = std::array::from_fn(|_| place.remote());
         match get(&refs)?.contains(&here) {
-            true => Err("a task that was to run on another host ran on this one".into()),
+            true => Err("a task ran on this host instead of another one".into()),
             false => Ok(()),
         }
     }
 
-    /// Gives this host's worker free, after a last look.
+    /// Checks again, and releases this host's worker.
     fn end(mut self) -> Result {
         self.check()?;
         self.lock = None;
@@ -83,7 +83,7 @@ impl Away {
 impl Drop for Away {
     fn drop(&mut self) {
         self.lock = None;
-        // If it cannot be removed, it is an empty file in a temporary folder.
+        // If this fails, an empty file is left in the temporary folder.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -97,7 +97,7 @@ fn burst() -> Result {
     Ok(get(&refs).map(drop)?)
 }
 
-/// One call after the other: while work flows, by itself, and the first one after a pause. And very many at once.
+/// Calls one after the other: under load, alone, and after a pause; and many calls at once.
 pub(super) fn tasks(scale: Scale, samples: &mut Samples) -> Result {
     let away = Away::start(scale)?;
     let count: u32 = scale.of(10_000, 50_000);
@@ -108,11 +108,15 @@ pub(super) fn tasks(scale: Scale, samples: &mut Samples) -> Result {
         (0..20).try_for_each(|_| call())?;
         samples.time("round trip to another host", 50, call)?;
     }
+    samples.cpu("round trip to another host", 500, || (0..500).try_for_each(|_| call()))?;
     for _ in 0..scale.of(2, 4) {
-        let start = Instant::now();
-        let refs: Vec<_> = (0..count).map(|_| empty.remote()).collect();
-        get(&refs)?;
-        samples.add("empty tasks on another host", f64::from(count) / start.elapsed().as_secs_f64());
+        let rate = samples.cpu("empty tasks on another host", count, || {
+            let start = Instant::now();
+            let refs: Vec<_> = (0..count).map(|_| empty.remote()).collect();
+            get(&refs)?;
+            Ok(f64::from(count) / start.elapsed().as_secs_f64())
+        })?;
+        samples.add("empty tasks on another host", rate);
     }
     for _ in 0..scale.of(4, 8) {
         std::thread::sleep(QUIET);
@@ -121,12 +125,12 @@ pub(super) fn tasks(scale: Scale, samples: &mut Samples) -> Result {
     away.end()
 }
 
-/// 64 MiB that a task has made there, and 64 MiB from here that a task there reads. The memory was used before.
+/// 64 MiB made by a task on the other host, and 64 MiB from this host read by a task there. The memory is touched.
 pub(super) fn objects(scale: Scale, samples: &mut Samples) -> Result {
     let away = Away::start(scale)?;
     let data = vec![7_u8; SIZE];
     for round in 0..scale.of(4, 8) {
-        // All but what keeps this host's worker.
+        // One object is left: that of the task that occupies this host's worker.
         settle_to(1)?;
         let made = make.remote(SIZE);
         wait(&made, 1, None)?;
@@ -140,7 +144,7 @@ pub(super) fn objects(scale: Scale, samples: &mut Samples) -> Result {
         get(first.remote(&mine))?;
         let to_there = start.elapsed();
         drop(mine);
-        // What was never touched takes several times as long, once.
+        // The first round touches new memory, which takes several times as long.
         if round > 0 {
             samples.add("get 64 MiB from another host", from_there.as_secs_f64());
             samples.add("task on another host, on 64 MiB", to_there.as_secs_f64());

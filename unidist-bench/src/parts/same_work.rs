@@ -1,4 +1,4 @@
-//! What is measured on other systems too, done here in the same way: see the folder `peers` of this package.
+//! The work that is also measured on other systems, done in the same way: see the folder `peers` of this package.
 
 use super::calls::{Counter, burst, empty, first, increment, while_work_flows};
 use super::executor;
@@ -17,11 +17,11 @@ const SIZE: usize = 64 << 20;
 fn make(len: usize) -> SharedSlice<u8> {
     match SharedSlice::build(len, |items| items.fill(7)) {
         Ok(slice) => slice,
-        Err(error) => panic!("{error}"), // so that the call fails
+        Err(error) => panic!("{error}"), // fails the call
     }
 }
 
-/// Everything that [`crate::peers::WORK`] names.
+/// Everything in [`crate::peers::WORK`].
 pub(super) fn all(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(scale.workers)?;
     let count: u32 = scale.of(20_000, 100_000);

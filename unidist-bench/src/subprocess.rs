@@ -1,12 +1,12 @@
-//! Other programs, run with a limit of time, for what they print.
+//! Running other programs with a time limit, and reading their output.
 
 use crate::Result;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Runs a program and returns what it has printed, however it ended, and how that was. When its time is over it is
-/// ended. `afterwards` is called when it has ended, before the last of its output is waited for.
+/// Runs a program and returns its output and how it ended. It is killed after the time limit. `afterwards` is called
+/// when it has ended, before its last output is read.
 pub(crate) fn output(
     command: &mut Command,
     limit: Duration,
@@ -14,18 +14,18 @@ pub(crate) fn output(
 ) -> Result<(String, Result)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take();
-    // What it prints may be more than a pipe holds, so it is read while it runs.
+    // The output may exceed the capacity of a pipe, so it is read while the program runs.
     let reader = std::thread::spawn(move || {
         let mut printed = Vec::new();
         output.map(|mut output| output.read_to_end(&mut printed)).transpose().map(|_| printed)
     });
     let end = wait(&mut child, limit);
     afterwards();
-    let printed = reader.join().map_err(|_| "its output could not be read")??;
+    let printed = reader.join().map_err(|_| "cannot read the output of the program")??;
     Ok((String::from_utf8_lossy(&printed).into_owned(), end))
 }
 
-/// Waits for its end, which is brought about when its time is over.
+/// Waits for the end of the process, and kills it after the time limit.
 fn wait(child: &mut Child, limit: Duration) -> Result {
     let deadline = Instant::now() + limit;
     loop {
@@ -37,7 +37,7 @@ fn wait(child: &mut Child, limit: Duration) -> Result {
             child.wait()?;
             return Err(format!("not done after {} s", limit.as_secs()).into());
         }
-        // Often enough for its end, seldom enough to leave the CPUs to it.
+        // Short enough to see its end soon, long enough to leave the CPUs to it.
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_counts_even_if_it_ends_badly() {
+    fn output_is_kept_if_the_program_fails() {
         let run = |script: &str, limit| {
             let mut called = false;
             let done = output(Command::new("sh").args(["-c", script]), limit, || called = true).unwrap();

@@ -1,18 +1,18 @@
-//! What MPI does without unidist between two ranks, by its own waiting calls: what the other host costs at the least.
+//! MPI itself between two ranks, with blocking calls: the lower limit for messages between hosts.
 
 use crate::Result;
+use crate::measures::{RAW_MESSAGE, RAW_TRANSFER};
 use crate::parts::{Samples, Scale};
-use crate::plans::{RAW_MESSAGE, RAW_TRANSFER};
 use unidist_mpi::bench::Ranks;
 
 const MESSAGE: usize = 64;
 const TRANSFER: usize = 64 << 20;
 
-/// In each of two ranks: measures together with the other one. The first one says what was measured.
+/// Measures together with the other rank. The first rank prints the samples.
 pub(crate) fn measure(scale: Scale) -> Result {
     let ranks = Ranks::join()?;
     if ranks.size() != 2 {
-        return Err(format!("two ranks are needed, not {}", ranks.size()).into());
+        return Err(format!("this needs two ranks, not {}", ranks.size()).into());
     }
     let mut samples = Samples::default();
     for _ in 0..scale.of(10, 30) {
@@ -22,7 +22,7 @@ pub(crate) fn measure(scale: Scale) -> Result {
     }
     for _ in 0..scale.of(3, 6) {
         ranks.barrier()?;
-        // There and back.
+        // A round trip has two transfers.
         samples.add(RAW_TRANSFER, ranks.raw_round_trip(TRANSFER, 3)?.as_secs_f64() / 2.0);
     }
     if ranks.rank() == 0 {

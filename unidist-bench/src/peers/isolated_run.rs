@@ -1,31 +1,31 @@
-//! Runs the program of a peer so that nothing of it stays: no process, no file.
+//! Runs the program of a peer so that it leaves no process and no file.
 //!
-//! Some of them start servers that leave their process group, and files in places of their own choice. So all of them
-//! get an environment variable by which their processes are known, and folders that are removed afterwards.
+//! Some peers start servers outside of their process group, and write files in various folders. So each program gets an
+//! environment variable that marks its processes, and folders that are removed afterwards.
 
 use crate::Result;
-use crate::children;
+use crate::subprocess;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a program may take.
+/// The time limit of a program.
 const LIMIT: Duration = Duration::from_secs(150);
-/// How long what it has started may take to end by itself.
+/// How long processes that it has started may take to end.
 const GRACE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 5_000 });
-/// The variable by which processes are known.
+/// The variable that marks processes.
 const MARK: &str = "BENCH_PEERS_OF";
 const FOLDER: &str = "bench-peers-";
 
-/// Runs the program: what it has printed, and how it ended. The error says the last that it complained about.
+/// Runs the program. Returns its output and how it ended; the error contains the last exception that it printed.
 pub(crate) fn run(mut command: Command) -> Result<(String, Result)> {
     let files = Folder::new(&std::env::temp_dir())?;
     let memory = Folder::new(Path::new("/dev/shm")).ok();
-    let complaints = files.0.join("stderr");
+    let stderr = files.0.join("stderr");
     for (name, _) in std::env::vars_os() {
-        // Python's unidist reads variables of the same names as ours.
+        // Python's unidist reads variables with the same names as ours.
         if name.to_string_lossy().starts_with("UNIDIST_") {
             command.env_remove(name);
         }
@@ -33,29 +33,29 @@ pub(crate) fn run(mut command: Command) -> Result<(String, Result)> {
     command.env(MARK, std::process::id().to_string());
     command.env("HOME", &files.0).env("TMPDIR", &files.0).env("PYTHONDONTWRITEBYTECODE", "1");
     command.env("RAY_USAGE_STATS_ENABLED", "0").env("RAY_AUTH_MODE", "disabled");
-    // For Open MPI: it refuses root and more processes than cores unless told otherwise.
+    // Open MPI refuses root and more processes than cores by default.
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     command.env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
     if let Some(memory) = &memory {
         command.env("OMPI_MCA_btl_sm_backing_directory", &memory.0);
     }
-    command.current_dir(&files.0).stderr(Stdio::from(std::fs::File::create(&complaints)?));
-    let (said, end) = children::output(&mut command, LIMIT, || end_all(&mark()))?;
+    command.current_dir(&files.0).stderr(Stdio::from(std::fs::File::create(&stderr)?));
+    let (said, end) = subprocess::output(&mut command, LIMIT, || end_all(&mark()))?;
     let end = end.map_err(|error| {
-        let text = std::fs::read_to_string(&complaints).unwrap_or_default();
-        let tells = |line: &&str| line.contains("Error") || line.contains("Exception");
-        let last = text.lines().rev().find(tells).unwrap_or_default();
+        let text = std::fs::read_to_string(&stderr).unwrap_or_default();
+        let is_error = |line: &&str| line.contains("Error") || line.contains("Exception");
+        let last = text.lines().rev().find(is_error).unwrap_or_default();
         format!("{error} {last}").trim().to_owned().into()
     });
     Ok((said, end))
 }
 
-/// What is among the variables of everything that this process runs.
+/// The mark of all programs that this process runs.
 fn mark() -> String {
     format!("{MARK}={}", std::process::id())
 }
 
-/// Waits for the processes with this mark, but not for long.
+/// Waits for the processes with this mark, and kills them after the grace period.
 fn end_all(mark: &str) {
     let deadline = Instant::now() + GRACE;
     loop {
@@ -64,20 +64,20 @@ fn end_all(mark: &str) {
             return;
         }
         if Instant::now() > deadline {
-            // One that is gone by now is no matter; those that they start meanwhile are found the next time.
+            // A process may have ended meanwhile; new ones are found in the next iteration.
             for process in left {
                 let _ = kill_process(process, Signal::KILL);
             }
         }
         if Instant::now() > deadline + GRACE {
-            let _ = writeln!(std::io::stderr(), "some processes with {mark} do not end");
+            let _ = writeln!(std::io::stderr(), "error: processes with {mark} do not end");
             return;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// The processes that have this among their variables, without zombies and this one.
+/// The processes with this mark in their environment, except zombies and this process.
 fn marked(mark: &str) -> Vec<Pid> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -92,13 +92,13 @@ fn marked(mark: &str) -> Vec<Pid> {
 struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes one with this process's number, and removes those of processes that are no more.
+    /// Makes a folder named after this process, and removes those of processes that have ended.
     fn new(place: &Path) -> Result<Folder> {
         for entry in std::fs::read_dir(place)?.flatten() {
             let name = entry.file_name();
             let owner = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.parse::<u32>().ok());
             if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
-                // If it is another user's, it stays.
+                // This fails for another user's folder, which stays.
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
@@ -111,7 +111,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next run.
+        // If this fails, the next run removes it.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_program_has_started_ends_with_it() {
+    fn started_processes_end_with_the_program() {
         let mut shell = Command::new("sh");
         shell.args(["-c", "sleep 1000 >/dev/null 2>&1 & echo $!; echo SomeError: why >&2; exit 1"]);
         let (said, end) = run(shell).unwrap();

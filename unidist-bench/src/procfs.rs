@@ -1,17 +1,17 @@
-//! What `/proc` tells of memory and CPU time: see proc_pid_status(5), proc_pid_schedstat(5).
+//! Memory and CPU time from `/proc`: see proc_pid_status(5), proc_pid_schedstat(5).
 
 use crate::Result;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Bytes of memory that this process has in use.
+/// The resident memory of this process, in bytes.
 pub(crate) fn resident_memory() -> Result<u64> {
     kibibytes("/proc/self/status", "VmRSS:")
 }
 
-/// Bytes of memory that this process had in use at the most.
-pub(crate) fn most_memory() -> Result<u64> {
+/// The peak resident memory of this process, in bytes.
+pub(crate) fn peak_memory() -> Result<u64> {
     kibibytes("/proc/self/status", "VmHWM:")
 }
 
@@ -20,19 +20,20 @@ pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// What the first CPU is called.
+/// The model name of the first CPU.
 pub(crate) fn cpu_model() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("model name"))?;
     Some(line.trim_start_matches([' ', '\t', ':']).to_owned())
 }
 
-/// Bytes of memory that programs can still have.
+/// The memory available to programs, in bytes.
 pub(crate) fn available_memory() -> Result<u64> {
     kibibytes("/proc/meminfo", "MemAvailable:")
 }
 
-/// The CPU time that this process and those of its session have used so far.
+/// The CPU time that all processes of this session have used so far: the controller, the workers, and with MPI the
+/// monitors.
 pub(crate) fn cpu_time() -> Result<Duration> {
     let mut time = cpu_time_of(std::process::id())?;
     for process in session()? {
@@ -41,8 +42,8 @@ pub(crate) fn cpu_time() -> Result<Duration> {
     Ok(time)
 }
 
-/// The other processes of this one's session: they run the same executable and have this one's arguments, on whatever
-/// host, if that is one of this machine.
+/// The other processes of this session: they run the same executable with the same arguments. On virtual hosts of this
+/// machine they are visible too.
 fn session() -> Result<Vec<u32>> {
     let this = std::process::id();
     let executable = std::fs::read_link("/proc/self/exe")?;
@@ -59,8 +60,8 @@ fn session() -> Result<Vec<u32>> {
     Ok(processes.filter(is_of_session).collect())
 }
 
-/// Waits for the end of all other processes of this executable, which has a name of its own for each run; after this
-/// time they are ended.
+/// Waits for the end of all other processes of this executable, which has its own name in each run, and kills them
+/// after the grace period.
 pub(crate) fn end_leftovers(grace: Duration) -> Result {
     let this = std::process::id();
     let executable = std::fs::read_link("/proc/self/exe")?;
@@ -77,16 +78,16 @@ pub(crate) fn end_leftovers(grace: Duration) -> Result {
         }
         if Instant::now() > deadline {
             for pid in left.iter().filter_map(|process| Pid::from_raw(i32::try_from(*process).ok()?)) {
-                // One that is gone by now is no matter.
+                // It may have ended meanwhile.
                 let _ = kill_process(pid, Signal::KILL);
             }
-            return Err(format!("processes had to be ended: {left:?}").into());
+            return Err(format!("processes did not end and were killed: {left:?}").into());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// The sum over its threads, in nanoseconds: the clock ticks of other files are too coarse.
+/// The sum over the threads of a process, from schedstat: the clock ticks of other files are too coarse.
 fn cpu_time_of(process: u32) -> Result<Duration> {
     let mut time = 0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
@@ -114,9 +115,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_memory_and_uses_time() {
+    fn current_process_has_memory_and_cpu_time() {
         assert!(resident_memory().unwrap() > 0);
-        assert!(most_memory().unwrap() > 0);
+        assert!(peak_memory().unwrap() > 0);
         assert!(available_memory().unwrap() > resident_memory().unwrap());
         assert!(cpu_time().unwrap() > Duration::ZERO);
     }

@@ -1,4 +1,4 @@
-//! A time that the ranks of a host tell each other, beside what is measured.
+//! A timestamp that the ranks of a host share.
 
 use crate::Result;
 use rustix::time::{ClockId, clock_gettime};
@@ -6,19 +6,19 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use unidist_spmd::Communicator;
 
-/// Now, on a clock that all processes of a host have.
+/// The current time of a clock that all processes of a host share.
 pub(super) fn nanoseconds() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
-    // It begins with 0.
+    // The monotonic clock is not negative.
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// A number in a file that no longer has a name, 0 at first.
-pub(super) struct Stamp(File);
+/// A number in an unlinked file, initially 0.
+pub(super) struct SharedTimestamp(File);
 
-impl Stamp {
-    /// Collective, on one host.
-    pub(super) fn shared(communicator: &Communicator) -> Result<Stamp> {
+impl SharedTimestamp {
+    /// Makes it; collective, on one host.
+    pub(super) fn shared(communicator: &Communicator) -> Result<SharedTimestamp> {
         let first = communicator.all_gather(std::process::id())?.first().copied().unwrap_or_default();
         let path = std::env::temp_dir().join(format!("unidist-bench-stamp-{first}"));
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path)?;
@@ -27,7 +27,7 @@ impl Stamp {
         if communicator.rank() == 0 {
             std::fs::remove_file(path)?;
         }
-        Ok(Stamp(file))
+        Ok(SharedTimestamp(file))
     }
 
     pub(super) fn read(&self) -> Result<u64> {
@@ -46,8 +46,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_read_as_it_was_written() {
-        let stamp = Stamp::shared(&Communicator::alone()).unwrap();
+    fn timestamp_is_shared() {
+        let stamp = SharedTimestamp::shared(&Communicator::alone()).unwrap();
         assert_eq!(stamp.read().unwrap(), 0);
         let now = nanoseconds();
         stamp.write(now).unwrap();
