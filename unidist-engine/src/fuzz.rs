@@ -194,7 +194,7 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         FromWorker::Retracted(vec![id]),
         FromWorker::Yield(id),
         FromWorker::Allocate(request, 1 << 20),
-        FromWorker::GiveBack(Block { offset: 4096, len: 64 }),
+        FromWorker::FreeBlock(Block { offset: 4096, len: 64 }),
         FromWorker::Cluster(request),
         FromWorker::StoreUsage(request),
     ];

@@ -50,7 +50,7 @@ pub(super) fn load_one(store: &ObjectStore, id: DataId, reply: Reply) -> Outcome
 
 fn load_value(store: &ObjectStore, id: DataId, value: &Value) -> Outcome {
     match value {
-        Value::Ready(object) => store.load_answer(id, object),
+        Value::Ready(object) => store.load_reply(id, object),
         Value::Failed(error) => Err((**error).clone()),
     }
 }

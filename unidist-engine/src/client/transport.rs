@@ -92,15 +92,15 @@ impl<T: Transport> StoreBackend for T {
         }
     }
 
-    fn give_back(&self, block: Block) {
+    fn free(&self, block: Block) {
         self.free_block(block);
     }
 
-    fn map(&self, id: DataId) {
+    fn pin_view(&self, id: DataId) {
         self.post(FromWorker::Request(Request::PinView(id)));
     }
 
-    fn unmap(&self, id: DataId) {
+    fn unpin_view(&self, id: DataId) {
         self.post(FromWorker::Request(Request::UnpinView(id)));
     }
 }

@@ -123,7 +123,7 @@ impl LocalStore {
         let Some((spill, _)) = &mut self.spill else { return Err(SpillError::Full) };
         // The object is not in use, so its bytes can be read as they are.
         let written = spill.write_all(&self.segment, object.blocks())?;
-        object.moved_to(&written).ok_or(SpillError::Full)
+        object.spilled_to(&written).ok_or(SpillError::Full)
     }
 
     /// The bytes of a part of an object, which whoever asks keeps where it is.

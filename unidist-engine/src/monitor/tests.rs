@@ -171,7 +171,7 @@ impl Session {
         let segment = Segment::create("unidist-test", 1 << 20).unwrap();
         let mut offset = HEADER;
         let blocks = parts.iter().map(|part| {
-            let block = Block { offset, len: part.outside().unwrap().len };
+            let block = Block { offset, len: part.block().unwrap().len };
             offset += block.size();
             block
         });

@@ -39,7 +39,7 @@ pub(crate) enum FromWorker {
     /// A block of this length is wanted.
     Allocate(RequestId, u64),
     /// This block did not become part of an object.
-    GiveBack(Block),
+    FreeBlock(Block),
     /// What the cluster has.
     Cluster(RequestId),
     /// How full the store is.

@@ -75,7 +75,7 @@ impl Scheduler {
     /// The value of an object as processes of this host can read it. Call it for what is there.
     pub(crate) fn value_on(&self, host: HostId, id: DataId) -> Value {
         match self.objects.value(id) {
-            Value::Ready(object) if object.is_outside() => match self.memory.copy_on(id, host) {
+            Value::Ready(object) if object.has_external_parts() => match self.memory.copy_on(id, host) {
                 Some(copy) => Value::Ready(copy.clone()),
                 None => Value::Failed(Arc::new(self.objects.lost(id))),
             },

@@ -127,7 +127,7 @@ impl Directory {
     /// Whether the object has a value of which part lies outside of messages.
     pub(crate) fn is_outside(&self, id: DataId) -> bool {
         let value = self.entries.get(&id).and_then(|entry| entry.value.as_ref());
-        matches!(value, Some(Value::Ready(object)) if object.is_outside())
+        matches!(value, Some(Value::Ready(object)) if object.has_external_parts())
     }
 
     /// The error of an object that is not there.
@@ -241,7 +241,7 @@ impl Scheduler {
             }
             let entry = self.objects.entries.remove(&id);
             if let Some(Entry { value: Some(Value::Ready(object)), .. }) = entry {
-                if object.is_outside() {
+                if object.has_external_parts() {
                     for (host, copy) in self.memory.remove(id) {
                         self.free(host, &copy);
                     }
@@ -261,7 +261,7 @@ impl Scheduler {
 
     pub(crate) fn free(&mut self, host: HostId, object: &StoredObject) {
         self.actions.extend(object.blocks().map(|block| Action::Free { host, block }));
-        self.actions.extend(object.spilled().map(|block| Action::FreeSpilled { host, block }));
+        self.actions.extend(object.spilled_blocks().map(|block| Action::FreeSpilled { host, block }));
     }
 
     /// A reference of a process, which is given back if the process is lost.

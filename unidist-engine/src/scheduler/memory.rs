@@ -77,14 +77,14 @@ impl Memory {
 
     /// An object has its value, or one more copy.
     pub(crate) fn add(&mut self, id: DataId, host: HostId, object: &Arc<StoredObject>) {
-        if object.is_outside() {
+        if object.has_external_parts() {
             let memory = bytes(object.blocks());
             self.hosts[host.place()].resident_bytes += memory;
             self.objects.entry(id).or_default().push(Outside {
                 host,
                 object: object.clone(),
                 memory,
-                spilled: bytes(object.spilled()),
+                spilled: bytes(object.spilled_blocks()),
                 uses: 0,
                 idle_since: None,
                 is_sending: false,
@@ -211,7 +211,7 @@ impl Memory {
         objects: &[(DataId, Arc<StoredObject>)],
     ) {
         let mut needed = Vec::new();
-        for (id, _) in objects.iter().filter(|(_, object)| object.is_outside()) {
+        for (id, _) in objects.iter().filter(|(_, object)| object.has_external_parts()) {
             if self.begin_use(*id, host) && directory.retain(*id) {
                 needed.push(*id);
             }
@@ -319,7 +319,9 @@ impl Scheduler {
         let may_leave = self.memory.find(id, host).is_some_and(|copy| copy.idle_since.is_some());
         if !may_leave {
             // It came into use or was freed meanwhile: it stays what it was.
-            return self.actions.extend(moved.spilled().map(|block| Action::FreeSpilled { host, block }));
+            return self
+                .actions
+                .extend(moved.spilled_blocks().map(|block| Action::FreeSpilled { host, block }));
         }
         let moved = Arc::new(moved);
         let old = self.memory.remove_copy(id, host);

@@ -44,7 +44,7 @@ impl World {
         let read = self.memory.view(copy.from, &copy.object, |what| _ = broken.get_or_insert(what));
         self.memory.end_view(&read);
         let memory = &mut self.memory;
-        copy.object.placed(|_| memory.allocate(copy.to))
+        copy.object.copied_with(|_| memory.allocate(copy.to))
     }
 
     /// A host is gone, if there is another: its processes, its memory, what they had said and nobody has heard.

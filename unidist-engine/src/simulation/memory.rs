@@ -52,7 +52,7 @@ impl Memory {
         object: &StoredObject,
         mut broken: impl FnMut(String),
     ) -> Vec<u64> {
-        let blocks = object.blocks().chain(object.spilled()).map(|block| block.offset);
+        let blocks = object.blocks().chain(object.spilled_blocks()).map(|block| block.offset);
         blocks
             .inspect(|block| match self.blocks.get_mut(block) {
                 Some((at, _)) if *at != host => broken(format!("block {block} of {at} is read on {host}")),
@@ -85,7 +85,7 @@ impl World {
     pub(super) fn view(&mut self, host: HostId, id: DataId, object: &StoredObject) -> Option<View> {
         let broken = &mut self.broken;
         let mut view = || self.memory.view(host, object, |what| _ = broken.get_or_insert(what));
-        object.is_outside().then(|| (id, view()))
+        object.has_external_parts().then(|| (id, view()))
     }
 
     /// Somebody on this host got these values, and has views of those outside.
@@ -114,7 +114,7 @@ impl World {
         while let Some((moment, id, object)) = self.scheduler.next_victim(host, after) {
             after = moment;
             if self.rng.bool() {
-                let moved = object.moved(|_| Ok::<_, ()>(self.memory.allocate(host)));
+                let moved = object.spilled_with(|_| Ok::<_, ()>(self.memory.allocate(host)));
                 let Ok(moved) = moved else { return };
                 self.handle(Event::Spilled { host, id, object: moved });
             }

@@ -321,7 +321,7 @@ impl World {
             FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
             FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
             FromWorker::Allocate(..)
-            | FromWorker::GiveBack(_)
+            | FromWorker::FreeBlock(_)
             | FromWorker::Cluster(_)
             | FromWorker::StoreUsage(_) => {}
         }

@@ -1,8 +1,7 @@
-//! The allocator of the object store: hands out ranges of one bounded segment.
+//! The allocator of the object store: allocates ranges of one bounded segment.
 //!
-//! It knows nothing of memory, only of offsets, so it can be tested against a model. Ranges that have been used are
-//! preferred to ranges that never were, because pages that were touched cost no page fault; neighbours that are free
-//! become one range at once.
+//! It works on offsets only, so it can be tested against a model. It prefers ranges that were used before, since touched
+//! pages cost no page fault, and merges adjacent free ranges at once. The smallest sufficient range is taken (best fit).
 
 use super::Block;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Blocks start and end on multiples of this, so that slices of any plain-old-data type are aligned.
 pub(crate) const ALIGNMENT: u64 = 64;
 
-/// Which ranges are in use.
+/// The allocator's state.
 #[derive(Debug)]
 pub(crate) struct Arena {
     /// Free ranges below `frontier`, by offset.
@@ -19,7 +18,7 @@ pub(crate) struct Arena {
     by_length: BTreeSet<(u64, u64)>,
     /// Blocks in use, with their rounded lengths.
     used: BTreeMap<u64, u64>,
-    /// Where the part begins that was never handed out.
+    /// The start of the part that was never allocated.
     frontier: u64,
     start: u64,
     end: u64,
@@ -33,7 +32,7 @@ impl Arena {
         Arena::aligned(start, end, ALIGNMENT)
     }
 
-    /// The same with blocks that start and end on multiples of this.
+    /// The same with another alignment of blocks.
     pub(crate) fn aligned(start: u64, end: u64, alignment: u64) -> Self {
         let start = start.next_multiple_of(alignment);
         Arena {
@@ -48,7 +47,8 @@ impl Arena {
         }
     }
 
-    /// A block of at least `len` bytes whose `len` is exactly what was asked for, or `None` if none is free.
+    /// Allocates a block. Its `len` is the requested one; the range behind it is rounded up to the alignment. `None` if no
+    /// free range is long enough.
     pub(crate) fn allocate(&mut self, len: u64) -> Option<Block> {
         let rounded = self.rounded(len)?;
         let offset = match self.by_length.range((rounded, 0)..).next().copied() {
@@ -66,7 +66,7 @@ impl Arena {
         Some(Block { offset, len })
     }
 
-    /// Takes the block back. False, and nothing happens, if it is not one that is in use.
+    /// Frees a block. Returns false, without effect, if it is not in use with this length.
     #[must_use]
     pub(crate) fn free(&mut self, block: Block) -> bool {
         if !self.owns(block) {
@@ -92,12 +92,12 @@ impl Arena {
         true
     }
 
-    /// Whether this block is in use, with this length.
+    /// Whether this block is in use with this length.
     pub(crate) fn owns(&self, block: Block) -> bool {
         self.used.get(&block.offset).is_some_and(|&rounded| self.rounded(block.len) == Some(rounded))
     }
 
-    /// What a block of this length takes.
+    /// The length of the range for a block of this length.
     fn rounded(&self, len: u64) -> Option<u64> {
         len.max(1).checked_next_multiple_of(self.alignment)
     }
@@ -107,13 +107,12 @@ impl Arena {
         self.used_bytes
     }
 
-    /// Bytes there are in all.
+    /// The total number of bytes.
     pub(crate) fn capacity(&self) -> u64 {
         self.end - self.start
     }
 
-    /// Takes `rounded` bytes from the end of the touched part: its last free range, as far as it reaches, then what
-    /// was never handed out.
+    /// Allocates `rounded` bytes at the end of the touched part: from its last free range, then from the untouched part.
     fn extend(&mut self, rounded: u64) -> Option<u64> {
         let last = self.free.last_key_value().map(|(&offset, &len)| (offset, len));
         let (offset, reused) = match last {
@@ -148,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn freed_neighbours_become_one_range() {
+    fn adjacent_free_ranges_are_merged() {
         let mut arena = Arena::new(0, 64 * 10);
         let blocks: Vec<_> = (0..10).map(|_| arena.allocate(64).unwrap()).collect();
         assert_eq!(arena.allocate(1), None);
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_free_range_grows_into_the_untouched_part() {
+    fn last_free_range_grows_into_the_untouched_part() {
         let mut arena = Arena::new(0, 1024);
         let block = arena.allocate(512).unwrap();
         assert!(arena.free(block));
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_use_cannot_be_freed() {
+    fn free_refuses_a_block_that_is_not_in_use() {
         let mut arena = Arena::new(0, 1024);
         let block = arena.allocate(100).unwrap();
         assert!(!arena.free(Block { offset: 64, len: 10 }));
@@ -189,7 +188,7 @@ mod tests {
         assert_eq!(arena.allocate(u64::MAX), None);
     }
 
-    /// What is in use, by offset, with the lengths asked for.
+    /// The blocks in use by offset, with their requested lengths.
     #[derive(Debug, Default)]
     struct Model(BTreeMap<u64, u64>);
 
@@ -198,7 +197,7 @@ mod tests {
             len.max(1).next_multiple_of(ALIGNMENT)
         }
 
-        /// The longest range of `start..end` that nobody has.
+        /// The longest free range of `start..end`.
         fn longest_gap(&self, start: u64, end: u64) -> u64 {
             let mut longest = 0;
             let mut from = start;
@@ -217,9 +216,9 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Allocate(u64),
-        /// The block at this place among those in use.
+        /// The block at this index among those in use.
         Free(prop::sample::Index),
-        /// Something that is not in use as it is named.
+        /// A block that was not allocated in this form.
         FreeForeign(u64, u64),
     }
 
@@ -233,7 +232,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_does_as_the_model_does(
+        fn arena_behaves_like_the_model(
             bounds in (0..300u64, 0..20_000u64),
             steps in prop::collection::vec(step(), 0..200),
         ) {
@@ -261,8 +260,8 @@ mod tests {
                     },
                     Step::Free(index) if !model.0.is_empty() => {
                         let (&offset, &len) = model.0.iter().nth(index.index(model.0.len())).unwrap();
-                        let others_length = Block { offset, len: Model::rounded(len) + 1 };
-                        prop_assert!(!arena.free(others_length) && !arena.owns(others_length));
+                        let other_length = Block { offset, len: Model::rounded(len) + 1 };
+                        prop_assert!(!arena.free(other_length) && !arena.owns(other_length));
                         let block = Block { offset, len };
                         prop_assert!(arena.owns(block) && arena.free(block));
                         prop_assert!(!arena.free(block), "freed twice");

@@ -1,7 +1,5 @@
-//! Shared memory: an anonymous file that every process of a host maps.
-//!
-//! The file has no name, so nothing is left behind however a session ends, and its size is sealed, so no process can
-//! take memory away from under another. It is sparse: pages exist once they are written to.
+//! The segment: the shared memory of a host, which every process of the session maps. Its size is sealed and its pages
+//! exist once they are written to; see `unidist_sync::SharedMemory`.
 #![allow(unsafe_code)] // views of mapped memory
 
 use super::Block;
@@ -14,7 +12,7 @@ use std::sync::Arc;
 use unidist_backend::WritableBuffer;
 use unidist_sync::{Doorbell, SharedMemory, SpinLimit, WakeBatch};
 
-/// The first page holds the bell of the engine and how long to wait for one; blocks start after it.
+/// The length of the header, which holds the engine's doorbell and waiting policy. Blocks start after it.
 pub(crate) const HEADER: u64 = 4096;
 
 #[derive(Debug)]
@@ -32,17 +30,17 @@ const _: () = assert!(size_of::<Header>() <= HEADER as usize);
 pub(crate) struct Segment(SharedMemory);
 
 impl Segment {
-    /// A new segment with room for `capacity` bytes of blocks.
+    /// A new segment with space for `capacity` bytes of blocks.
     pub(crate) fn create(name: &str, capacity: u64) -> io::Result<Arc<Segment>> {
         Ok(Arc::new(Segment(SharedMemory::create(name, HEADER.saturating_add(capacity))?)))
     }
 
-    /// Maps a segment made by another process.
+    /// Maps a segment that another process has created.
     pub(crate) fn open(file: File) -> io::Result<Arc<Segment>> {
         Ok(Arc::new(Segment(SharedMemory::open(file, HEADER..=u64::MAX)?)))
     }
 
-    /// The file, to be handed to another process.
+    /// The file, to be passed to another process.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.0.file()
     }
@@ -52,7 +50,7 @@ impl Segment {
         self.0.mapping().len() as u64
     }
 
-    /// The bell of the engine that made the segment.
+    /// The doorbell of the engine that created the segment.
     pub(crate) fn bell(&self) -> &Doorbell {
         &self.header().bell
     }
@@ -73,12 +71,12 @@ impl Segment {
         unsafe { &*self.0.mapping().as_mut_ptr().cast::<Header>() }
     }
 
-    /// Whether the block lies inside the segment, behind its header.
+    /// Whether the block lies in the segment, after its header.
     pub(crate) fn contains(&self, block: Block) -> bool {
         block.offset >= HEADER && block.offset.checked_add(block.len).is_some_and(|end| end <= self.len())
     }
 
-    /// The block that these bytes are, if they lie in this segment.
+    /// The block that these bytes occupy, if they lie in this segment.
     pub(crate) fn block_of(&self, bytes: &[u8]) -> Option<Block> {
         let offset = (bytes.as_ptr() as usize).checked_sub(self.0.mapping().as_mut_ptr() as usize)? as u64;
         let block = Block { offset, len: bytes.len() as u64 };
@@ -87,16 +85,16 @@ impl Segment {
 
     /// The bytes of a block that belongs to an object, valid while `guard` is held; `None` if it is out of bounds.
     ///
-    /// The directory frees a block only when no reference to its object is left, and `guard` is such a reference, so
-    /// nobody writes to the block while the view exists. A process that breaks this protocol can make the bytes of
-    /// its own session change, no more: nothing is computed from them as an address.
+    /// The directory frees a block only when no reference to its object is left, and `guard` is such a reference, so no
+    /// process writes to the block while the view exists. A process that breaks this protocol can change bytes of its own
+    /// session, but no more: no address is computed from them.
     pub(crate) fn view<G: Send + Sync + 'static>(self: &Arc<Self>, block: Block, guard: G) -> Option<Bytes> {
         self.contains(block).then(|| Bytes::from_owner(View { segment: self.clone(), block, _guard: guard }))
     }
 
-    /// The bytes of a block that was just allocated, to be written; `None` if it is out of bounds.
+    /// The bytes of a newly allocated block, to be written; `None` if it is out of bounds.
     ///
-    /// The caller is the only one who was given this block.
+    /// The block was allocated to the caller only.
     pub(crate) fn writable(self: &Arc<Self>, block: Block) -> Option<Writable> {
         self.contains(block).then(|| Writable { segment: self.clone(), block })
     }
@@ -151,7 +149,7 @@ impl DerefMut for Writable {
     }
 }
 
-/// For who keeps the block by other means: the bytes are valid for as long as it is not freed.
+/// For an owner that keeps the block allocated by other means: the bytes are valid until it is freed.
 impl WritableBuffer for Writable {
     fn freeze(self: Box<Self>) -> Bytes {
         // The block was in bounds when it became writable, so the view exists.
@@ -164,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_mapping_writes_another_reads() {
+    fn segment_is_shared_between_mappings() {
         let ours = Segment::create("unidist-test", 1 << 16).unwrap();
         let theirs = Segment::open(File::from(ours.file().try_clone_to_owned().unwrap())).unwrap();
         let block = Block { offset: HEADER, len: 5 };
@@ -176,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_out_of_bounds_are_refused() {
+    fn view_refuses_blocks_out_of_bounds() {
         let segment = Segment::create("unidist-test", 4096).unwrap();
         for (offset, len) in [(0, 8), (HEADER, 4097), (u64::MAX, 2), (HEADER + 4096, 1)] {
             assert!(segment.view(Block { offset, len }, ()).is_none(), "{offset} {len}");

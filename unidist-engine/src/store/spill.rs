@@ -1,9 +1,9 @@
-//! The spill file: where objects lie that had to make room for others.
+//! The spill file: holds objects that were evicted from memory to make space for others.
 //!
-//! One file a session, in a folder of the user's choice. It has no name, so nothing is left behind however the session
-//! ends. It grows by writing alone, so a full disk is an error of the write and never a signal; it is read by mapping,
-//! so a reader needs no room in the store and no copy, and the kernel keeps in memory what is used often. Processes
-//! other than the engine have it read-only, so none of them can shorten it under another one's views.
+//! There is one file per session and host, in a folder that the user chooses. It has no name, so a crash leaves nothing
+//! behind. It grows only by writing, so a full disk is an error of the write and never a signal. It is read by mapping, so
+//! a reader needs neither space in the store nor a copy, and the kernel caches the pages in use. Processes other than the
+//! engine have it read-only, so none of them can truncate it under another one's views.
 #![allow(unsafe_code)] // views of mapped memory
 
 use super::Block;
@@ -19,20 +19,20 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Blocks of the file start and end on multiples of this, so that what is freed can be given back to the disk.
+/// Blocks of the file start and end on multiples of this, so that freed blocks can be returned to the disk.
 const ALIGNMENT: u64 = 4096;
 
-/// What a block takes in the file, rounding included.
+/// The bytes that a block occupies in the file, rounding included.
 pub(crate) fn size_in_file(block: Block) -> u64 {
     block.len.max(1).next_multiple_of(ALIGNMENT)
 }
 
-/// The file as every process has it: to read.
+/// The file, opened for reading, as every process has it.
 #[derive(Debug)]
 pub(crate) struct SpillFile(File);
 
 impl SpillFile {
-    /// A file made by the engine.
+    /// Wraps a file that the engine has created.
     pub(crate) fn open(file: File) -> io::Result<Arc<SpillFile>> {
         match file.metadata()?.is_file() {
             true => Ok(Arc::new(SpillFile(file))),
@@ -40,15 +40,15 @@ impl SpillFile {
         }
     }
 
-    /// The file, to be handed to another process.
+    /// The file, to be passed to another process.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
     /// The bytes of a block that belongs to an object, valid while `guard` is held; `None` if it is out of bounds.
     ///
-    /// As in the segment, a block is freed and used again only when no reference to its object is left, and `guard` is
-    /// such a reference.
+    /// As in the segment, a block is freed and reused only when no reference to its object is left, and `guard` is such a
+    /// reference.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl SpillFile {
         Ok(Some(match mapped {
             Ok(map) => Bytes::from_owner(View { map, _guard: guard }),
             Err(_) => {
-                // The process has as many mappings as it may have: then it has to be a copy.
+                // The process has reached its limit of mappings: copy instead.
                 let mut bytes = vec![0; len];
                 self.0.read_exact_at(&mut bytes, block.offset)?;
                 Bytes::from(bytes)
@@ -75,7 +75,7 @@ impl SpillFile {
     }
 }
 
-/// Dropped in this order: first the mapping, then what keeps the block.
+/// Dropped in the order of the fields: the mapping before the guard of the block.
 struct View<G> {
     map: MmapRaw,
     _guard: G,
@@ -89,25 +89,25 @@ impl<G> AsRef<[u8]> for View<G> {
     }
 }
 
-/// The file as the engine has it: to write, with a list of what is in use.
+/// The file, opened for writing, with its allocator, as the engine has it.
 #[derive(Debug)]
 pub(crate) struct SpillSpace {
     file: File,
     arena: Arena,
 }
 
-/// Why something could not be spilled.
+/// Why blocks could not be spilled.
 #[derive(Debug)]
 pub(crate) enum SpillError {
-    /// The limit is reached.
+    /// The limit of the file is reached.
     Full,
-    /// The system refuses to write.
+    /// A write failed.
     System(io::Error),
 }
 
 impl SpillSpace {
-    /// A new file in this folder, of which at most so many bytes are used, or, if none are named, half of what is free
-    /// there. Never more than the system lets this process write: that would end it.
+    /// Creates a file in this folder with at most `limit` bytes, by default half of the free space there. The limit is never
+    /// above the process's file size limit (`RLIMIT_FSIZE`), since exceeding that raises a signal.
     pub(crate) fn create(folder: &Path, limit: Option<u64>) -> io::Result<(SpillSpace, Arc<SpillFile>)> {
         let (file, reader) = nameless_file(folder)?;
         let limit = match limit {
@@ -122,7 +122,7 @@ impl SpillSpace {
         Ok((SpillSpace { file, arena: Arena::aligned(0, limit, ALIGNMENT) }, SpillFile::open(reader)?))
     }
 
-    /// Writes these bytes somewhere.
+    /// Writes these bytes to a free block.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<Block, SpillError> {
         let block = self.arena.allocate(bytes.len() as u64).ok_or(SpillError::Full)?;
         match self.file.write_all_at(bytes, block.offset) {
@@ -134,7 +134,7 @@ impl SpillSpace {
         }
     }
 
-    /// Writes the bytes of these blocks of the segment, which nobody changes meanwhile: all or none.
+    /// Writes these blocks of the segment, which do not change meanwhile: all or none.
     pub(crate) fn write_all(
         &mut self,
         segment: &Arc<Segment>,
@@ -156,7 +156,7 @@ impl SpillSpace {
         Ok(written)
     }
 
-    /// Gives a block back, and its space to the disk. False, and nothing happens, if it is not in use.
+    /// Frees a block and returns its space to the disk. Returns false, without effect, if it is not in use.
     pub(crate) fn free(&mut self, block: Block) -> bool {
         if !self.arena.free(block) {
             return false;
@@ -164,8 +164,8 @@ impl SpillSpace {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let len = size_in_file(block);
         if let Err(error) = rustix::fs::fallocate(&self.file, flags, block.offset, len) {
-            // The space stays with the file, which uses it again.
-            log::debug!("a part of the spill file cannot be given back to the disk: {error}");
+            // The space stays allocated to the file, which reuses it.
+            log::debug!("cannot return a freed part of the spill file to the disk: {error}");
         }
         true
     }
@@ -175,15 +175,15 @@ impl SpillSpace {
         self.arena.used_bytes()
     }
 
-    /// Bytes there may be.
+    /// The limit in bytes.
     pub(crate) fn limit(&self) -> u64 {
         self.arena.capacity()
     }
 }
 
-/// A file without a name, to write and to read.
+/// Opens a file without a name twice: for writing and for reading.
 fn nameless_file(folder: &Path) -> io::Result<(File, File)> {
-    // Read-only for everyone else: the descriptor that made it may write all the same.
+    // Read-only for later opens; the descriptor that creates the file may write.
     let mode = Mode::RUSR;
     let made = rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode);
     if let Ok(file) = made {
@@ -192,7 +192,7 @@ fn nameless_file(folder: &Path) -> io::Result<(File, File)> {
             return Ok((file, reader));
         }
     }
-    // Not all file systems can make one: then it has a name for a moment.
+    // Some file systems lack O_TMPFILE: the file has a name for a moment.
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
     let mut attempt = 0;
     let (path, file) = loop {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_by_another_process() {
+    fn written_block_is_read_by_another_process() {
         let (mut space, file) = space(1 << 20);
         let theirs = SpillFile::open(File::from(file.file().try_clone_to_owned().unwrap())).unwrap();
         let first = space.write(&[1; 5000]).unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_cannot_change_the_file() {
+    fn reader_cannot_change_the_file() {
         let (mut space, file) = space(1 << 20);
         space.write(&[1; 5000]).unwrap();
         assert!(file.0.set_len(0).is_err());
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_out_of_bounds_are_refused() {
+    fn view_refuses_blocks_out_of_bounds() {
         let (mut space, file) = space(1 << 20);
         space.write(&[1; 4096]).unwrap();
         for (offset, len) in [(4096, 1), (0, 4097), (u64::MAX, 2), (0, u64::MAX), (1 << 40, 8)] {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_holds_and_freed_space_goes_back_to_the_disk() {
+    fn limit_holds_and_freed_space_is_returned_to_the_disk() {
         let (mut space, file) = space(1 << 20);
         let half = vec![7; 1 << 19];
         let blocks = [space.write(&half).unwrap(), space.write(&half).unwrap()];
@@ -255,13 +255,13 @@ mod tests {
         assert_eq!(space.used(), space.limit());
         let full = file.0.metadata().unwrap().blocks();
         assert!(space.free(blocks[0]) && !space.free(blocks[0]));
-        assert!(file.0.metadata().unwrap().blocks() < full, "nothing was given back");
+        assert!(file.0.metadata().unwrap().blocks() < full, "no space was returned");
         assert_eq!(file.view(blocks[1], ()).unwrap().unwrap(), half);
         space.write(&[1]).unwrap();
     }
 
     #[test]
-    fn nothing_is_seen_in_the_folder() {
+    fn spill_file_has_no_name_in_its_folder() {
         let folder = std::env::temp_dir().join(format!("unidist-spill-test-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
         let (mut space, _file) = SpillSpace::create(&folder, None).unwrap();

@@ -125,7 +125,7 @@ impl EngineLink {
         let Err(error) = self.send_result(&message) else { return };
         if let FromWorker::Done(_, Ok(objects)) = message {
             let blocks = objects.iter().flat_map(StoredObject::blocks);
-            blocks.for_each(|block| self.post_now(&FromWorker::GiveBack(block)));
+            blocks.for_each(|block| self.post_now(&FromWorker::FreeBlock(block)));
         }
         self.send_now(&FromWorker::Done(id, Err(error.of_call("what the call gave"))));
     }

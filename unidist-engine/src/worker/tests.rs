@@ -80,7 +80,7 @@ fn oversized_result_becomes_an_error_and_frees_its_memory() {
         borrowed: vec![],
     };
     link.report_done(id, Ok(vec![result]));
-    assert_eq!(engine.receive(), Ok(Some(FromWorker::GiveBack(block))));
+    assert_eq!(engine.receive(), Ok(Some(FromWorker::FreeBlock(block))));
     match engine.receive() {
         Ok(Some(FromWorker::Done(call, Err(error)))) => {
             assert_eq!((call, error.kind), (id, ErrorKind::Encode));

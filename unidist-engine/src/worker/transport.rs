@@ -128,7 +128,7 @@ impl Transport for EngineLink {
     }
 
     fn free_block(&self, block: Block) {
-        self.post_now(&FromWorker::GiveBack(block));
+        self.post_now(&FromWorker::FreeBlock(block));
     }
 
     /// The session belongs to the program: a task that shuts it down ends nothing.

@@ -48,7 +48,7 @@ impl Driver {
             FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
             FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
             FromWorker::Allocate(..) | FromWorker::StoreUsage(_) => self.hear_of_store(process, message),
-            FromWorker::GiveBack(block) => match self.links[at].drafts.remove(&block.offset) {
+            FromWorker::FreeBlock(block) => match self.links[at].drafts.remove(&block.offset) {
                 Some(len) if len == block.len => self.free(self.links[at].host(), block),
                 _ => self.break_link(at, "it gives back a block that is not its own"),
             },
@@ -89,7 +89,7 @@ impl Driver {
             taken.extend(len.map(|len| (block.offset, len)));
             len == Some(block.len)
         });
-        let own = own && objects.iter().all(|object| object.spilled().next().is_none());
+        let own = own && objects.iter().all(|object| object.spilled_blocks().next().is_none());
         if !own {
             drafts.extend(taken); // which are freed with it
             self.break_link(at, "it names a block that is not its own");

@@ -141,7 +141,7 @@ impl RemoteStore {
         let object = self.spilling.remove(&id).ok_or("it spilled what it was not told to")?;
         match result {
             Ok(blocks) => {
-                let moved = object.moved_to(&blocks).ok_or("it spilled something else")?;
+                let moved = object.spilled_to(&blocks).ok_or("it spilled something else")?;
                 self.spilled += blocks.iter().map(|block| size_in_file(*block)).sum::<u64>();
                 Ok(Some(moved))
             }

@@ -288,7 +288,7 @@ fn counters_that_cannot_be_break_the_link() {
 fn what_is_not_its_own_breaks_the_link() {
     let foreign = Block { offset: HEADER, len: 64 };
     let stolen = StoredObject { header: Blob::Shared(foreign), buffers: vec![], borrowed: vec![] };
-    is_cast_out(|worker, _| worker.say(&FromWorker::GiveBack(foreign)));
+    is_cast_out(|worker, _| worker.say(&FromWorker::FreeBlock(foreign)));
     is_cast_out(|worker, _| {
         worker.say(&FromWorker::Request(Request::Put {
             id: worker.ids.reserve(1),

@@ -41,7 +41,7 @@ impl Transfers {
 impl Copy {
     /// How long the parts are that are to be copied.
     pub(super) fn lens(&self) -> impl Iterator<Item = u64> + '_ {
-        self.object.outside().filter_map(Blob::outside).map(|block| block.len)
+        self.object.external_parts().filter_map(Blob::block).map(|block| block.len)
     }
 
     fn failure(&self, why: &str) -> Event {
@@ -84,7 +84,7 @@ impl Driver {
         match memory {
             Some(memory) => hosts.network.send_memory(to, transfer, memory),
             None => {
-                let parts = copy.object.outside().cloned().collect();
+                let parts = copy.object.external_parts().cloned().collect();
                 hosts.tell(from, &ToMonitor::Send(transfer, to, parts));
             }
         }
@@ -99,7 +99,7 @@ impl Driver {
         blocks: &[Block],
     ) -> Result<(Option<Vec<Bytes>>, Option<Vec<Box<dyn WritableBuffer>>>), String> {
         let memory = (copy.from == HostId::CONTROLLER)
-            .then(|| copy.object.outside().map(|part| self.local_store.read(part)).collect())
+            .then(|| copy.object.external_parts().map(|part| self.local_store.read(part)).collect())
             .transpose()?;
         let writable = |block: &Block| {
             let writable = self.local_store.writable(*block).ok_or("a block is out of bounds")?;
@@ -154,7 +154,7 @@ impl Driver {
         let failed = match result {
             Ok(()) => {
                 let mut blocks = blocks.into_iter();
-                let object = copy.object.placed(|block| blocks.next().unwrap_or(block));
+                let object = copy.object.copied_with(|block| blocks.next().unwrap_or(block));
                 return self.outcomes.push_back(Event::Copied { transfer, result: Ok(object) });
             }
             Err(why) => copy.failure(&why),

@@ -63,7 +63,7 @@ fn what_left_is_read_where_it_is_and_freed_there() {
     let request = c.get(ME, &[id], None);
     let Some(Reply::Values(values)) = c.reply(request) else { panic!("no answer") };
     let Value::Ready(object) = &values[0] else { panic!("no value") };
-    assert_eq!(object.spilled().collect::<Vec<_>>(), [Block { offset: 0, len: 64 }]);
+    assert_eq!(object.spilled_blocks().collect::<Vec<_>>(), [Block { offset: 0, len: 64 }]);
     c.release(id);
     assert_eq!(c.freed.len(), 1, "a view keeps it");
     unmap(&mut c, ME, id);

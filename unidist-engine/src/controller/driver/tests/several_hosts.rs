@@ -262,7 +262,7 @@ fn a_process_elsewhere_that_says_nonsense_is_killed_alone() {
         let process = remote.process;
         let said = match n {
             0 => FromMonitor::Said { process, bytes: vec![0xff; 9].into(), taken: 0 },
-            1 => remote.say(&FromWorker::GiveBack(foreign)),
+            1 => remote.say(&FromWorker::FreeBlock(foreign)),
             _ => remote.say(&FromWorker::Request(Request::Put {
                 id: remote.ids.reserve(1),
                 object: outside(&[foreign]),
@@ -413,7 +413,7 @@ fn an_object_is_copied_there_and_back() {
     let used = session.engine.driver.local_store.usage().used;
     session.engine.driver.copy(copy(2, FIRST, HostId::CONTROLLER, Arc::new(there.clone())));
     session.engine.driver.flush(true);
-    let parts = there.outside().cloned().collect();
+    let parts = there.external_parts().cloned().collect();
     assert_eq!(session.first().hear_of_memory(), ToMonitor::Send(Transfer(2), HostId::CONTROLLER, parts));
     session.first().network.send_memory(HostId::CONTROLLER, Transfer(2), found);
     assert!(session.outcomes().is_empty(), "what came may be anything");
@@ -423,7 +423,7 @@ fn an_object_is_copied_there_and_back() {
         panic!("{outcomes:?}")
     };
     let local_store = &session.engine.driver.local_store;
-    let found: Vec<_> = back.outside().map(|part| local_store.read(part).unwrap()).collect();
+    let found: Vec<_> = back.external_parts().map(|part| local_store.read(part).unwrap()).collect();
     assert_eq!((found, local_store.usage().used), (bytes, used + 1024 + 5056));
 }
 
