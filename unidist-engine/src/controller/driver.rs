@@ -154,7 +154,7 @@ impl Driver {
 
     /// How many results workers may let lie while this sleeps.
     pub(crate) fn results_per_wake(&self) -> usize {
-        self.scheduler.results_may_lie()
+        self.scheduler.max_result_batch()
     }
 
     /// Says how long to look at the links before going to sleep, to the processes of this host and to who drives.

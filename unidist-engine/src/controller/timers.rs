@@ -93,10 +93,9 @@ impl NextDeadline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::Scheduler;
 
     fn timer(serial: u64) -> Timer {
-        Scheduler::timer_for_tests(serial)
+        Timer::for_tests(serial)
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The scheduler's input and output: events and actions.
 
 use super::request::{Reply, Request, RequestId, Value};
-use super::timers::Timer;
 use crate::network::{HostId, Transfer};
 use crate::store::{Block, StoredObject};
 use bytes::Bytes;
@@ -204,6 +203,29 @@ pub(crate) struct Run {
     pub(crate) nested: bool,
     /// Report its start: see [`Event::Started`].
     pub(crate) timed: bool,
+}
+
+/// A timer of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Timer {
+    pub(super) call: DataId,
+    /// Tells the timers of one call apart.
+    pub(super) serial: u64,
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl Timer {
+    /// The timer as numbers.
+    pub(crate) fn to_numbers(self) -> [u64; 2] {
+        [self.call.to_bits(), self.serial]
+    }
+}
+
+#[cfg(test)]
+impl Timer {
+    pub(crate) fn for_tests(serial: u64) -> Timer {
+        Timer { call: DataId::new(ProcessId::CONTROLLER, 1), serial }
+    }
 }
 
 /// What a process is for.

@@ -17,7 +17,7 @@ const FORBIDDEN: [(&str, &[&str]); 3] =
     [("worker", &["controller"]), ("store", &["link", "protocol"]), ("scheduler", &["link", "protocol"])];
 
 /// Those that do not hold yet.
-const PENDING: [&str; 3] = ["worker", "store", "scheduler"];
+const PENDING: [&str; 2] = ["worker", "store"];
 
 /// The source files below a folder, by their paths from the root.
 type Sources = BTreeMap<String, String>;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::network::HostId;
-use crate::scheduler::workers::MAX_FAILED_STARTS;
+use crate::scheduler::state::workers::MAX_FAILED_STARTS;
 use unidist_common::StoreFull;
 
 const HERE: HostId = HostId::CONTROLLER;
@@ -24,7 +24,7 @@ fn put(c: &mut Cluster) -> DataId {
 }
 
 fn host_of(c: &Cluster, task: DataId) -> HostId {
-    c.scheduler.host_of(c.where_is(task)).unwrap()
+    c.scheduler.state.host_of(c.where_is(task)).unwrap()
 }
 
 /// A task that is kept running on this host.
@@ -193,13 +193,13 @@ fn a_lost_host_takes_what_was_there_alone() {
     assert!(error.message.contains("`f` made") && error.message.contains("no sign of it"), "{error}");
     assert_eq!(c.error(waits).root_cause().kind, ErrorKind::ObjectLost);
     assert_eq!(c.error(unlucky).kind, ErrorKind::WorkerDied, "it may have run behind the cut");
-    assert!(matches!(c.scheduler.value_on(HERE, copied), Value::Ready(_)));
+    assert!(matches!(c.scheduler.state.value_on(HERE, copied), Value::Ready(_)));
     assert!(c.started.is_empty(), "nothing is started on a host that is gone");
-    let left: Vec<_> = c.scheduler.workers.keys().copied().collect();
+    let left: Vec<_> = c.scheduler.state.workers.keys().copied().collect();
     assert_eq!(left.len(), 1);
     end(&mut c, near);
     end(&mut c, inner);
-    assert_eq!(c.scheduler.host_of(c.where_is(retried)), Some(HERE));
+    assert_eq!(c.scheduler.state.host_of(c.where_is(retried)), Some(HERE));
 }
 
 #[test]
@@ -262,10 +262,10 @@ fn an_idle_host_takes_over_what_it_may_run() {
 
 /// The workers of a host end, and no process can be started there any more.
 fn start_nothing_more(c: &mut Cluster, host: HostId) {
-    while let Some(process) = c.scheduler.hosts[host.place()].pool.first().copied() {
+    while let Some(process) = c.scheduler.state.hosts[host.place()].pool.first().copied() {
         c.handle(Event::Lost { process, cause: "it ended".into(), undelivered: vec![] });
     }
-    assert!(c.scheduler.hosts[host.place()].failed_starts >= MAX_FAILED_STARTS);
+    assert!(c.scheduler.state.hosts[host.place()].failed_starts >= MAX_FAILED_STARTS);
 }
 
 #[test]

@@ -1,0 +1,87 @@
+//! Work stealing: which prefetched calls are retracted from busy workers for others that could run them now.
+
+use crate::scheduler::policy::placement::may_start_on;
+use crate::scheduler::policy::worker_affinity::is_bound_to_worker;
+use crate::scheduler::state::State;
+use crate::scheduler::state::resources::SchedulingClass;
+use crate::scheduler::state::tasks::TaskState;
+use crate::scheduler::state::workers::Worker;
+use unidist_common::{DataId, HostId, ProcessId};
+
+/// How many of the objects that a blocked task waits for are looked up at busy workers.
+const MAX_AWAITED: usize = 64;
+
+/// The tasks to retract from busy workers, by worker. An idle worker takes over half of what the busiest worker has
+/// prefetched; a blocked one what it waits for.
+pub(crate) fn tasks_to_retract(state: &State) -> Vec<(ProcessId, Vec<DataId>)> {
+    let mut is_any_free = false;
+    for host in state.host_ids() {
+        let is_free = state.resources.fits(SchedulingClass::DEFAULT, host);
+        is_any_free |= is_free;
+        if is_free
+            && state.idle_worker_of(host).is_some()
+            && let Some(stolen) = steal_for(state, host)
+        {
+            return vec![stolen];
+        }
+    }
+    if is_any_free { awaited_by_blocked(state) } else { Vec::new() }
+}
+
+/// The worker to steal from for an idle worker of this host, and the tasks.
+fn steal_for(state: &State, thief: HostId) -> Option<(ProcessId, Vec<DataId>)> {
+    let later_half = |worker: &Worker| {
+        movable(state, worker.prefetched.iter().skip(worker.prefetched.len() / 2).copied(), thief)
+    };
+    let is_all_movable = state.hosts.len() == 1 && !state.resources.is_any_bound_to_worker();
+    let (process, worker) = state
+        .pool()
+        .filter_map(|process| Some((process, state.workers.get(&process)?)))
+        .filter(|(_, worker)| worker.retracting.is_none() && !worker.prefetched.is_empty())
+        .filter(|(_, worker)| is_all_movable || !later_half(worker).is_empty())
+        .max_by_key(|(_, worker)| worker.prefetched.len())?;
+    Some((process, later_half(worker)))
+}
+
+/// Those of these calls that may run on this host: with their objects there, or so few without that they can come.
+fn movable(state: &State, calls: impl Iterator<Item = DataId>, to: HostId) -> Vec<DataId> {
+    if state.hosts.len() == 1 {
+        return calls.filter(|call| !is_bound_to_worker(state, *call)).collect();
+    }
+    let mut left = state.hosts[to.place()].may_fetch();
+    let mut is_movable = |call: &DataId| {
+        let Some(task) = state.tasks.get(call) else { return false };
+        if !state.resources.may_run_on(task.class, to) || state.resources.bound_worker(task.class).is_some() {
+            return false;
+        }
+        let is_near = may_start_on(state, *call, to);
+        if !is_near && left > 0 {
+            left -= 1;
+            return true;
+        }
+        is_near
+    };
+    calls.filter(|call| is_movable(call)).collect()
+}
+
+/// There is a free slot, and blocked tasks wait for calls that are prefetched at busy workers: these calls.
+fn awaited_by_blocked(state: &State) -> Vec<(ProcessId, Vec<DataId>)> {
+    let blocked = state.pool().filter_map(|process| {
+        let request = state.workers.get(&process)?.blocked_on()?;
+        state.requests.get(&(process, request))
+    });
+    let mut awaited: Vec<(ProcessId, DataId)> = Vec::new();
+    for id in blocked.flat_map(|request| request.ids.iter().rev().take(MAX_AWAITED)) {
+        let Some(maker) = state.objects.maker(*id) else { continue };
+        if let Some(TaskState::Sent(process)) = state.tasks.get(&maker).map(|task| task.state)
+            && state.workers.get(&process).is_some_and(|w| w.is_active() && w.prefetched.contains(&maker))
+            && !is_bound_to_worker(state, maker)
+        {
+            awaited.push((process, maker));
+        }
+    }
+    awaited.sort_unstable();
+    awaited.dedup();
+    let by_worker = awaited.chunk_by(|one, other| one.0 == other.0);
+    by_worker.map(|calls| (calls[0].0, calls.iter().map(|(_, call)| *call).collect())).collect()
+}

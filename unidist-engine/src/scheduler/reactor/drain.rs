@@ -1,0 +1,68 @@
+//! Workers that a client ends: they finish what they run, and their slot goes with them.
+
+use crate::scheduler::event::{Action, Role};
+use crate::scheduler::policy::status::live_workers;
+use crate::scheduler::request::{Reply, RequestId};
+use crate::scheduler::state::State;
+use crate::scheduler::state::workers::Phase;
+use crate::scheduler::transitions::processes::stop;
+use crate::scheduler::transitions::retract::retract;
+use unidist_common::{Error, ProcessId};
+
+/// Ends a worker once it has ended what it runs; its slot is gone, too.
+pub(crate) fn on_end_worker(state: &mut State, process: ProcessId, request: RequestId, worker: ProcessId) {
+    let known = state.workers.get(&worker).filter(|known| known.role == Role::Pool);
+    let live = known.filter(|known| known.phase == Phase::Live).map(|known| known.host);
+    let reply = match live {
+        None => Reply::Count(0),
+        Some(_) if live_workers(state).len() <= 1 => Reply::Failed(Error::InvalidArgument {
+            call: "end_worker".to_owned(),
+            message: format!(
+                "{worker} is the last worker: nothing could run any more; use `shutdown` to end all"
+            ),
+        }),
+        Some(host) => {
+            let at_home = &mut state.hosts[host.place()];
+            let has_slot = at_home.cpus > 0;
+            at_home.cpus -= usize::from(has_slot);
+            state.actions.push(Action::SetCpus { host, cpus: at_home.cpus });
+            if let Some(worker) = state.workers.get_mut(&worker) {
+                worker.phase = Phase::Draining;
+                worker.releases_slot = has_slot;
+            }
+            state.draining.push(worker);
+            Reply::Count(1)
+        }
+    };
+    state.actions.push(Action::Reply { process, request, reply });
+}
+
+/// Ends the workers that were to end when they have done what they had begun, and have. What was sent ahead to them
+/// comes back.
+pub(crate) fn stop_drained(state: &mut State) {
+    if state.draining.is_empty() {
+        return; // nearly always
+    }
+    for process in std::mem::take(&mut state.draining) {
+        let Some(worker) = state.workers.get(&process).filter(|worker| worker.phase == Phase::Draining)
+        else {
+            continue; // it has ended otherwise
+        };
+        if worker.stack.is_empty() && worker.prefetched.is_empty() && worker.retracting.is_none() {
+            release_slot(state, process);
+            stop(state, process);
+            continue;
+        }
+        let ahead = worker.prefetched.iter().copied().collect();
+        retract(state, process, ahead);
+        state.draining.push(process);
+    }
+}
+
+fn release_slot(state: &mut State, process: ProcessId) {
+    if let Some(worker) = state.workers.get_mut(&process)
+        && std::mem::take(&mut worker.releases_slot)
+    {
+        state.resources.drop_cpu(worker.host);
+    }
+}

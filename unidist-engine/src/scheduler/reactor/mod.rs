@@ -1,0 +1,118 @@
+//! The top layer: one file for each kind of event, and the dispatch of ready calls.
+//!
+//! [`react`] routes an event to its file and then notifies the waiters of objects that got a value.
+
+mod dispatch;
+mod drain;
+mod on_cancel;
+mod on_copied;
+mod on_done;
+mod on_get;
+mod on_host_lost;
+mod on_joined;
+mod on_reply_undelivered;
+mod on_retracted;
+mod on_shutdown;
+mod on_spilled;
+mod on_submit;
+mod on_timer;
+mod on_worker_lost;
+mod place;
+mod place_on_worker;
+mod restart_actor;
+mod worker_queries;
+
+use crate::scheduler::event::{Action, Event};
+use crate::scheduler::reactor::dispatch::dispatch;
+use crate::scheduler::reactor::drain::on_end_worker;
+use crate::scheduler::reactor::on_cancel::on_cancel;
+use crate::scheduler::reactor::on_copied::on_copied;
+use crate::scheduler::reactor::on_done::on_done;
+use crate::scheduler::reactor::on_get::{on_expire, on_get, on_wait};
+use crate::scheduler::reactor::on_host_lost::on_host_lost;
+use crate::scheduler::reactor::on_joined::on_joined;
+use crate::scheduler::reactor::on_reply_undelivered::on_reply_undelivered;
+use crate::scheduler::reactor::on_retracted::on_retracted;
+use crate::scheduler::reactor::on_shutdown::on_shutdown;
+use crate::scheduler::reactor::on_spilled::on_spilled;
+use crate::scheduler::reactor::on_submit::on_submit;
+use crate::scheduler::reactor::on_timer::{on_expired, on_started};
+use crate::scheduler::reactor::on_worker_lost::on_worker_lost;
+use crate::scheduler::reactor::worker_queries::{on_status, on_workers};
+use crate::scheduler::request::{Reply, Request, Value};
+use crate::scheduler::state::State;
+use crate::scheduler::transitions::block::block;
+use crate::scheduler::transitions::notify::notify_waiters;
+use crate::scheduler::transitions::processes::start_pool_worker;
+use crate::scheduler::transitions::release::{record_reference, release_for, retain_for};
+use crate::scheduler::transitions::settle::{free_object, settle};
+use crate::scheduler::transitions::views::{pin_view, unpin_view};
+use std::sync::Arc;
+use unidist_common::ProcessId;
+
+fn on_request(state: &mut State, process: ProcessId, ask: Request) {
+    match ask {
+        Request::Submit { spec, caller } => on_submit(state, process, spec, caller, None),
+        Request::SubmitFailed { spec, caller, error } => on_submit(state, process, spec, caller, Some(error)),
+        Request::Put { id, object, views } => {
+            let Some(host) = state.host_of(process) else { return };
+            if state.objects.declare(id, id) {
+                record_reference(state, process, id);
+                settle(state, id, host, Value::Ready(Arc::new(object)));
+                (0..views).for_each(|_| pin_view(state, process, id));
+            } else {
+                free_object(state, host, &object); // the id is taken: nothing of it is believed
+            }
+        }
+        Request::Get { request, ids, blocks } => on_get(state, process, request, ids, blocks),
+        Request::Wait { request, ids, count, timed, blocks } => {
+            on_wait(state, process, request, ids, count, timed, blocks)
+        }
+        Request::Expire { request } => on_expire(state, process, request),
+        Request::Retain(id) => retain_for(state, process, id),
+        Request::Release(id) => release_for(state, process, id),
+        Request::PinView(id) => pin_view(state, process, id),
+        Request::UnpinView(id) => unpin_view(state, process, id),
+        Request::LiveObjects { request } => {
+            let count = Reply::Count(state.objects.len() as u64);
+            state.actions.push(Action::Reply { process, request, reply: count });
+        }
+        Request::Cancel { request, ids, which } => on_cancel(state, process, request, &ids, which),
+        Request::Status { request, ids } => on_status(state, process, request, &ids),
+        Request::Workers { request, at_least } => on_workers(state, process, request, at_least),
+        Request::EndWorker { request, worker } => on_end_worker(state, process, request, worker),
+    }
+}
+
+/// Starts one worker for each slot.
+pub(crate) fn start_workers(state: &mut State) {
+    for host in state.host_ids() {
+        (0..state.hosts[host.place()].cpus).for_each(|_| start_pool_worker(state, host));
+    }
+}
+
+/// Reacts to an event.
+pub(crate) fn react(state: &mut State, event: Event) {
+    match event {
+        Event::Request { process, request } => on_request(state, process, request),
+        Event::Joined(process) => on_joined(state, process),
+        Event::Lost { process, cause, undelivered } => on_worker_lost(state, process, &cause, &undelivered),
+        Event::Done { process, task, result } => on_done(state, process, task, result),
+        Event::Retracted { process, tasks } => on_retracted(state, process, tasks),
+        Event::Yield { process, task } => block(state, process, task, None),
+        Event::ReplyUndelivered { process, values } => on_reply_undelivered(state, process, &values),
+        Event::Spilled { host, id, object } => on_spilled(state, host, id, object),
+        Event::Copied { transfer, result } => on_copied(state, transfer, result),
+        Event::HostLost { host, cause } => on_host_lost(state, host, &cause),
+        Event::Started { process, task } => on_started(state, process, task),
+        Event::Expired(timer) => on_expired(state, timer),
+        Event::Shutdown => on_shutdown(state),
+    }
+    notify_waiters(state);
+}
+
+/// Hands out the calls that are ready.
+pub(crate) fn dispatch_ready(state: &mut State) {
+    dispatch(state);
+    notify_waiters(state);
+}

@@ -1,0 +1,52 @@
+//! A call has ended on its process.
+
+use crate::scheduler::event::{Action, Role};
+use crate::scheduler::state::State;
+use crate::scheduler::state::tasks::{Task, TaskState};
+use crate::scheduler::transitions::block::find_work;
+use crate::scheduler::transitions::cancel::end_cancel;
+use crate::scheduler::transitions::fail_task::{complete_task, fail_task};
+use crate::scheduler::transitions::notify::notify_waiters;
+use crate::scheduler::transitions::run::remove_from_worker;
+use crate::scheduler::transitions::views::unpin_arguments;
+use crate::store::StoredObject;
+use unidist_common::{DataId, ProcessId, TaskError};
+
+/// A call has ended.
+pub(crate) fn on_done(
+    state: &mut State,
+    process: ProcessId,
+    id: DataId,
+    result: Result<Vec<StoredObject>, TaskError>,
+) {
+    unpin_arguments(state, process, id);
+    let Some(host) = state.host_of(process) else { return };
+    let sent_here = |task: &Task| task.state == TaskState::Sent(process);
+    if !state.tasks.get(&id).is_some_and(sent_here) {
+        // It has failed already, because it was cancelled or the session ends.
+        for object in result.into_iter().flatten() {
+            state.actions.extend(object.blocks().map(|block| Action::Free { host, block }));
+        }
+        return canceled_call_left(state, process, id);
+    }
+    let in_pool = state.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
+    let left = in_pool && remove_from_worker(state, process, id);
+    match result {
+        Ok(objects) => complete_task(state, id, host, objects),
+        Err(error) => fail_task(state, id, error.on_worker(&state.process_name(process, host))),
+    }
+    if left {
+        notify_waiters(state); // what runs below may go on with this result
+        find_work(state, process);
+    }
+}
+
+/// A call that is no longer known has ended on this process.
+fn canceled_call_left(state: &mut State, process: ProcessId, id: DataId) {
+    end_cancel(state, process, id);
+    let in_pool = state.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
+    // One that is known runs elsewhere, or will: then this is a lie.
+    if in_pool && !state.tasks.contains_key(&id) && remove_from_worker(state, process, id) {
+        find_work(state, process);
+    }
+}

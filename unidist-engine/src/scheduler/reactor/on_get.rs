@@ -1,0 +1,87 @@
+//! `get` and `wait`: a request is answered at once or opened until its objects have values.
+
+use crate::scheduler::event::Action;
+use crate::scheduler::policy::deadlock::find_deadlock;
+use crate::scheduler::reactor::worker_queries::answer_worker_queries;
+use crate::scheduler::request::{Reply, RequestId};
+use crate::scheduler::state::State;
+use crate::scheduler::state::objects::Waiter;
+use crate::scheduler::state::requests::{OpenRequest, RequestKind};
+use crate::scheduler::transitions::block::block;
+use crate::scheduler::transitions::cancel::wait_error;
+use crate::scheduler::transitions::requests::{
+    answer, close, fail_request, remember, request_copies_for_reply,
+};
+use unidist_common::{DataId, Error, ProcessId};
+
+pub(crate) fn on_get(
+    state: &mut State,
+    process: ProcessId,
+    request: RequestId,
+    ids: Vec<DataId>,
+    blocks: Option<DataId>,
+) {
+    let missing = ids.iter().filter(|id| state.objects.is_pending(**id)).count();
+    open(
+        state,
+        process,
+        request,
+        OpenRequest { ids, kind: RequestKind::Get, missing, is_fetching: false, blocks },
+    );
+}
+
+pub(crate) fn on_wait(
+    state: &mut State,
+    process: ProcessId,
+    request: RequestId,
+    ids: Vec<DataId>,
+    count: u64,
+    timed: bool,
+    blocks: Option<DataId>,
+) {
+    let ready = ids.iter().filter(|id| !state.objects.is_pending(**id)).count();
+    let wanted = usize::try_from(count).unwrap_or(usize::MAX).min(ids.len());
+    open(
+        state,
+        process,
+        request,
+        OpenRequest {
+            ids,
+            kind: RequestKind::Wait { timed },
+            missing: wanted.saturating_sub(ready),
+            is_fetching: false,
+            blocks,
+        },
+    );
+}
+
+pub(crate) fn open(state: &mut State, process: ProcessId, request: RequestId, mut open: OpenRequest) {
+    if open.missing == 0 && !request_copies_for_reply(state, process, request, &mut open) {
+        return answer(state, process, request, open);
+    }
+    if let Some(error) = wait_error(state, process, open.blocks) {
+        let reply = Reply::Failed(Error::from(error));
+        return state.actions.push(Action::Reply { process, request, reply });
+    }
+    for id in &open.ids {
+        if state.objects.is_pending(*id) {
+            state.objects.add_waiter(*id, Waiter::Request(process, request));
+        }
+    }
+    let blocks = open.blocks;
+    remember(state, process, request, open);
+    if let Some(task) = blocks {
+        block(state, process, task, Some(request));
+        if let Some(error) = find_deadlock(state, process, request, task) {
+            fail_request(state, process, request, &error);
+        }
+    }
+}
+
+/// Answers a `wait` whose time is over.
+pub(crate) fn on_expire(state: &mut State, process: ProcessId, request: RequestId) {
+    match close(state, process, request) {
+        Some(open) => answer(state, process, request, open),
+        None => answer_worker_queries(state, Some((process, request))),
+    }
+}

@@ -1,0 +1,36 @@
+//! The session ends.
+
+use crate::scheduler::state::State;
+use crate::scheduler::state::workers::Phase;
+use crate::scheduler::transitions::actors::fail_actor;
+use crate::scheduler::transitions::fail_task::fail_task;
+use crate::scheduler::transitions::processes::stop;
+use std::sync::Arc;
+use unidist_common::{ErrorKind, TaskError};
+
+/// What runs may finish; everything else fails, so that whoever waits for it goes on.
+pub(crate) fn on_shutdown(state: &mut State) {
+    if state.ending {
+        return;
+    }
+    state.ending = true;
+    let error = TaskError::new(ErrorKind::SessionEnded, "the session was shut down");
+    fail_actors(state, &error);
+    let joined = state.workers.values().filter(|worker| worker.phase != Phase::Starting);
+    let running: Vec<_> = joined.flat_map(|worker| worker.stack.iter().map(|frame| frame.task)).collect();
+    let mut rest: Vec<_> = state.tasks.keys().filter(|task| !running.contains(task)).collect();
+    rest.sort_unstable();
+    rest.into_iter().for_each(|task| fail_task(state, task, error.clone()));
+    let mut processes: Vec<_> = state.workers.keys().copied().collect();
+    processes.sort_unstable();
+    processes.into_iter().for_each(|process| stop(state, process));
+}
+
+/// Every call of an actor fails: the session ends.
+fn fail_actors(state: &mut State, error: &TaskError) {
+    let mut actors: Vec<_> = state.actors.keys().copied().collect();
+    actors.sort_unstable();
+    for id in actors {
+        fail_actor(state, id, Arc::new(error.clone()));
+    }
+}

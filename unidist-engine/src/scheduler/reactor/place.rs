@@ -1,0 +1,251 @@
+//! The placement of one ready call.
+
+use crate::scheduler::event::Role;
+use crate::scheduler::policy::placement::{accepts_prefetch, find_candidates};
+use crate::scheduler::reactor::place_on_worker::place_on_worker;
+use crate::scheduler::state::State;
+use crate::scheduler::state::hosts::Candidate;
+use crate::scheduler::state::resources::{Reservations, SchedulingClass};
+use crate::scheduler::state::tasks::TaskState;
+use crate::scheduler::state::transfers::FailedFetches;
+use crate::scheduler::transitions::fail_task::fail_task;
+use crate::scheduler::transitions::fetch::fetch;
+use crate::scheduler::transitions::processes::{start_pool_worker, start_process};
+use crate::scheduler::transitions::ready::unbind_from_host;
+use crate::scheduler::transitions::run::{prefill, push_frame, run_nested, run_on};
+use unidist_common::{DataId, ErrorKind, HostId, TaskError};
+
+/// The result of an attempt to place a call.
+pub(crate) enum Placement {
+    /// The queue has changed: the call, or another one, was placed or has failed.
+    Progress,
+    /// The call stays where it is in the queue.
+    Blocked(Reason),
+}
+
+/// Why a call cannot be placed now.
+pub(crate) enum Reason {
+    /// The one worker to which it is bound is busy. Other classes need not wait for it.
+    WorkerBusy,
+    /// A worker or a CPU slot has to become free first.
+    NoWorker,
+    /// A custom resource is missing.
+    NoResource,
+    /// Its inputs cannot be fetched before something else has arrived. Other calls need not wait for it.
+    FetchLimit,
+}
+
+pub(crate) fn place(
+    state: &mut State,
+    class: SchedulingClass,
+    task: DataId,
+    reserved: &mut Reservations,
+) -> Placement {
+    let mut candidates = std::mem::take(&mut state.candidates);
+    find_candidates(state, class, task, reserved, &mut candidates);
+    let placed = match state.resources.bound_worker(class) {
+        Some(worker) => place_on_worker(state, class, task, worker, candidates.first().copied(), reserved),
+        None => place_anywhere(state, class, task, &candidates, reserved),
+    };
+    state.candidates = candidates;
+    match placed {
+        Placement::Progress => Placement::Progress,
+        _ if state.failed_fetches.contains_key(&task) => reconsider(state, class, task, &placed),
+        later => later,
+    }
+}
+
+fn place_anywhere(
+    state: &mut State,
+    class: SchedulingClass,
+    task: DataId,
+    candidates: &[Candidate],
+    reserved: &Reservations,
+) -> Placement {
+    if let Some(error) = state.resources.unsatisfiable_error(class) {
+        match state.resources.bound_host(class) {
+            Some(home) => unbind_from_host(state, class, task, home),
+            None => fail_task(state, task, error),
+        }
+        return Placement::Progress;
+    }
+    let fits = |state: &State, candidate: &&Candidate| state.resources.fits(class, candidate.host);
+    for candidate in candidates {
+        if fits(state, &candidate) && place_on(state, class, task, *candidate) {
+            return Placement::Progress;
+        }
+    }
+    if candidates.iter().any(|candidate| fits(state, &candidate)) {
+        if !state.resources.is_actor(class) {
+            if run_nested_anywhere(state) {
+                return Placement::Progress; // not necessarily this one, but the queue is looked at again
+            }
+            return place_later(state, class, task, candidates, reserved);
+        }
+        return Placement::Blocked(Reason::NoWorker);
+    }
+    if !candidates.iter().any(|candidate| state.resources.lacks_cpus_only(class, candidate.host)) {
+        return match candidates.is_empty() {
+            true => Placement::Blocked(Reason::NoWorker),
+            false if leave_bound_host(state, class, task, |_, _| true) => Placement::Progress,
+            false => Placement::Blocked(Reason::NoResource),
+        };
+    }
+    let placed =
+        state.resources.may_prefetch(class) && prefill_busy_worker(state, class, task, candidates, reserved);
+    let placed = placed || candidates.first().is_some_and(|candidate| fetch(state, class, task, *candidate));
+    let can_take_it = |state: &State, host: HostId| {
+        state.idle_worker_of(host).is_some() && state.hosts[host.place()].may_fetch() > 0
+    };
+    match placed || leave_bound_host(state, class, task, can_take_it) {
+        true => Placement::Progress,
+        false => Placement::Blocked(Reason::NoWorker),
+    }
+}
+
+/// There is a slot for the call, but no process for it, or none that has what it needs. A process is started, if there
+/// may be more.
+fn place_later(
+    state: &mut State,
+    class: SchedulingClass,
+    task: DataId,
+    candidates: &[Candidate],
+    reserved: &Reservations,
+) -> Placement {
+    let lacks_one = |candidate: &&Candidate| {
+        state.resources.fits(class, candidate.host) && state.idle_worker_of(candidate.host).is_none()
+    };
+    let may_start = |candidate: &&Candidate| {
+        let host = &state.hosts[candidate.host.place()];
+        host.starting == 0 && host.pool.len() < host.max_pool
+    };
+    if candidates.iter().any(|candidate| lacks_one(&candidate)) {
+        let first = candidates.iter().filter(lacks_one).find(may_start).map(|candidate| candidate.host);
+        first.into_iter().for_each(|host| start_pool_worker(state, host));
+        return Placement::Blocked(Reason::NoWorker);
+    }
+    match state.resources.may_prefetch(class) && prefill_busy_worker(state, class, task, candidates, reserved)
+    {
+        true => Placement::Progress,
+        false => Placement::Blocked(Reason::FetchLimit),
+    }
+}
+
+/// A call that has had its objects fetched to a host that has not what it asks for now may run on another one that has,
+/// and of which this is true.
+fn leave_bound_host(
+    state: &mut State,
+    class: SchedulingClass,
+    task: DataId,
+    is_fit: impl Fn(&State, HostId) -> bool,
+) -> bool {
+    let Some(home) = state.resources.bound_host(class) else { return false };
+    let anywhere = state.resources.unbind(class);
+    let is_free = |host: HostId| {
+        state.resources.may_run_on(anywhere, host)
+            && state.resources.fits(anywhere, host)
+            && is_fit(state, host)
+    };
+    if !state.host_ids().any(is_free) {
+        return false;
+    }
+    unbind_from_host(state, class, task, home);
+    true
+}
+
+/// There was no room somewhere for what the call needs, and elsewhere it cannot run now. CPUs become free there. For
+/// other things it does not wait long, as what has them may wait for this call.
+fn reconsider(state: &mut State, class: SchedulingClass, task: DataId, placed: &Placement) -> Placement {
+    let hosts = state.host_ids();
+    let Some(refused) = state.failed_fetches.get_mut(&task) else {
+        return Placement::Blocked(Reason::FetchLimit);
+    };
+    let resources = &state.resources;
+    let mut able = hosts.filter(|host| resources.may_run_on(class, *host));
+    let is_refused_by_all = able.all(|host| refused.hosts.contains(&host));
+    match placed {
+        _ if is_refused_by_all => fail_for_full_store(state, task),
+        Placement::Blocked(Reason::NoResource) if refused.hosts.is_empty() => {
+            Placement::Blocked(Reason::NoResource)
+        }
+        Placement::Blocked(Reason::NoResource) if refused.count < FailedFetches::MAX_FAILURES => {
+            refused.hosts.clear();
+            Placement::Progress
+        }
+        Placement::Blocked(Reason::NoResource) => fail_for_full_store(state, task),
+        _ => Placement::Blocked(Reason::FetchLimit),
+    }
+}
+
+fn fail_for_full_store(state: &mut State, task: DataId) -> Placement {
+    if let Some(refused) = state.failed_fetches.remove(&task) {
+        fail_task(state, task, refused.error);
+    }
+    Placement::Progress
+}
+
+/// Runs the call on this host, which has what it asks for; or has its objects come there. False if it cannot now.
+fn place_on(state: &mut State, class: SchedulingClass, task: DataId, candidate: Candidate) -> bool {
+    let is_actor = state.resources.is_actor(class);
+    let idle = state.idle_worker_of(candidate.host);
+    if !is_actor && idle.is_none() {
+        return false;
+    }
+    if candidate.missing_bytes > 0 {
+        return fetch(state, class, task, candidate);
+    }
+    state.resources.pop(class);
+    match idle {
+        _ if is_actor => start_actor(state, task, candidate.host),
+        Some(worker) => run_on(state, worker, task, false),
+        None => {}
+    }
+    true
+}
+
+/// Sends a task to a busy worker, to be there when it is done with what it runs. False if all have enough.
+fn prefill_busy_worker(
+    state: &mut State,
+    class: SchedulingClass,
+    task: DataId,
+    candidates: &[Candidate],
+    reserved: &Reservations,
+) -> bool {
+    let near = candidates.iter().filter(|candidate| candidate.missing_bytes == 0);
+    let shortest = near
+        .flat_map(|candidate| &state.hosts[candidate.host.place()].pool)
+        .filter_map(|process| Some((*process, state.workers.get(process)?)))
+        .filter(|(process, worker)| accepts_prefetch(state, worker) && !reserved.is_reserved(*process))
+        .min_by_key(|(_, worker)| worker.prefetched.len());
+    let Some((process, _)) = shortest else {
+        return false;
+    };
+    state.resources.pop(class);
+    prefill(state, process, task);
+    true
+}
+
+/// Runs something on top of a blocked task that waits for it.
+fn run_nested_anywhere(state: &mut State) -> bool {
+    let blocked: Vec<_> = state
+        .pool()
+        .filter_map(|process| Some((process, state.workers.get(&process)?.blocked_on()?)))
+        .collect();
+    blocked.into_iter().any(|(process, request)| run_nested(state, process, request))
+}
+
+/// Starts the process of an actor whose constructor can run and whose resources are free on this host.
+fn start_actor(state: &mut State, actor: DataId, host: HostId) {
+    let Some(process) = start_process(state, Role::Actor(actor), host) else {
+        let error = TaskError::new(ErrorKind::WorkerDied, "the session has used up its process numbers");
+        return fail_task(state, actor, error);
+    };
+    if let Some(entry) = state.actors.get_mut(&actor) {
+        entry.process = Some(process);
+    }
+    if let Some(task) = state.tasks.get_mut(&actor) {
+        task.state = TaskState::Sent(process);
+    }
+    // Its one frame holds the actor's resources until the process has ended.
+    push_frame(state, process, actor);
+}

@@ -1,0 +1,101 @@
+//! The placement of a call that is bound to one worker.
+//!
+//! Such a call runs on its worker when that is idle, is prefetched behind the running task as other calls are, or runs on
+//! top of a task of the worker that waits for it. While the task waits for something else, the call waits, too; whether
+//! that is a deadlock is checked when it begins. When the worker is gone, the call fails.
+
+use crate::scheduler::policy::deadlock::find_deadlock;
+use crate::scheduler::policy::placement::{accepts_prefetch, is_awaited_asynchronously};
+use crate::scheduler::policy::worker_affinity::locate_worker;
+use crate::scheduler::reactor::place::{Placement, Reason};
+use crate::scheduler::request::RequestId;
+use crate::scheduler::state::State;
+use crate::scheduler::state::hosts::Candidate;
+use crate::scheduler::state::resources::{Reservations, SchedulingClass};
+use crate::scheduler::transitions::fail_task::fail_task;
+use crate::scheduler::transitions::fetch::fetch;
+use crate::scheduler::transitions::requests::fail_request;
+use crate::scheduler::transitions::retract::retract;
+use crate::scheduler::transitions::run::{prefill, run_nested, run_on};
+use unidist_common::{DataId, ProcessId};
+
+/// Puts a ready call where it is to run, if it can be now.
+pub(crate) fn place_on_worker(
+    state: &mut State,
+    class: SchedulingClass,
+    task: DataId,
+    process: ProcessId,
+    candidate: Option<Candidate>,
+    reserved: &mut Reservations,
+) -> Placement {
+    if let Err(error) = locate_worker(state, process) {
+        fail_task(state, task, error);
+        return Placement::Progress;
+    }
+    if let Some(error) = state.resources.unsatisfiable_error(class) {
+        fail_task(state, task, error);
+        return Placement::Progress;
+    }
+    let Some(candidate) = candidate else { return Placement::Blocked(Reason::WorkerBusy) };
+    if candidate.missing_bytes > 0 {
+        return if fetch(state, class, task, candidate) {
+            Placement::Progress
+        } else {
+            Placement::Blocked(Reason::WorkerBusy)
+        };
+    }
+    let Some(worker) = state.workers.get(&process) else { return Placement::Blocked(Reason::WorkerBusy) };
+    if worker.is_idle() {
+        return match state.resources.fits(class, candidate.host) {
+            true => {
+                state.resources.pop(class);
+                run_on(state, process, task, false);
+                Placement::Progress
+            }
+            false if state.resources.lacks_cpus_only(class, candidate.host) => {
+                Placement::Blocked(Reason::NoWorker)
+            }
+            false => Placement::Blocked(Reason::NoResource),
+        };
+    }
+    if let Some(request) = worker.blocked_on() {
+        if run_nested(state, process, request) {
+            return Placement::Progress; // not necessarily this one, but the queue is looked at again
+        }
+        check_deadlock(state, process, request);
+        return Placement::Blocked(Reason::WorkerBusy);
+    }
+    if is_awaited_asynchronously(state, process, task) && state.resources.fits(class, candidate.host) {
+        state.resources.pop(class);
+        run_on(state, process, task, true);
+        return Placement::Progress;
+    }
+    let Some(worker) = state.workers.get(&process) else { return Placement::Blocked(Reason::WorkerBusy) };
+    if worker.is_active() && state.resources.may_prefetch(class) {
+        if accepts_prefetch(state, worker) && !reserved.is_reserved(process) {
+            state.resources.pop(class);
+            prefill(state, process, task);
+            return Placement::Progress;
+        }
+    } else {
+        // It waits until the worker is idle: nothing else is to come before it there.
+        reserved.reserve(process);
+        let ahead = worker.prefetched.iter().copied().collect();
+        retract(state, process, ahead);
+    }
+    Placement::Blocked(Reason::WorkerBusy)
+}
+
+/// A call waits behind a task that waits: if that, over others, waits for the call, it is told so. Asked whenever such
+/// calls have become ready; whoever begins to wait later asks for itself.
+fn check_deadlock(state: &mut State, process: ProcessId, request: RequestId) {
+    let Some(worker) = state.workers.get_mut(&process) else { return };
+    let now = (request, state.resources.bound_arrivals());
+    if worker.last_deadlock_check.replace(now) == Some(now) {
+        return;
+    }
+    let Some(waiting) = worker.stack.last().map(|frame| frame.task) else { return };
+    if let Some(error) = find_deadlock(state, process, request, waiting) {
+        fail_request(state, process, request, &error);
+    }
+}

@@ -1,0 +1,214 @@
+//! Groups of calls, which take turns.
+//!
+//! Each group counts the calls of its own that were sent; of groups that have ready calls, the one with the lowest count
+//! is next. A group that comes (back) to calls starts with the count of the others, so that it is owed nothing for the time
+//! when it had none, and owes nothing for a time when it was alone. What the others had sent ahead and has not started is asked back then, and counted back: it would
+//! come before the newcomer's calls else.
+
+use rustc_hash::FxHashMap;
+use std::num::NonZeroU32;
+use unidist_common::GroupSpec;
+
+/// A group, by its place in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct GroupId(u32);
+
+impl GroupId {
+    /// That of all calls that were put into no other.
+    pub(crate) const DEFAULT: GroupId = GroupId(0);
+
+    fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    limit: Option<NonZeroU32>,
+    /// How many of its calls run, and do not wait for others.
+    running: u32,
+    /// How many were sent to workers, and what it was given when it came.
+    sent: u64,
+    /// Whether it had ready calls when calls were handed out last.
+    is_active: bool,
+}
+
+/// The groups of a session.
+#[derive(Debug)]
+pub(crate) struct FairShare {
+    all: Vec<Group>,
+    ids: FxHashMap<GroupSpec, GroupId>,
+    free: Vec<GroupId>,
+}
+
+impl Default for FairShare {
+    fn default() -> Self {
+        FairShare { all: vec![Group::default()], ids: FxHashMap::default(), free: Vec::new() }
+    }
+}
+
+impl FairShare {
+    /// The group of calls that say so.
+    pub(crate) fn intern(&mut self, spec: Option<GroupSpec>) -> GroupId {
+        let Some(spec) = spec else { return GroupId::DEFAULT };
+        if let Some(known) = self.ids.get(&spec) {
+            return *known;
+        }
+        let group = Group { limit: spec.limit, ..Group::default() };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.all[id.place()] = group;
+                id
+            }
+            None => {
+                self.all.push(group);
+                GroupId(self.all.len() as u32 - 1)
+            }
+        };
+        self.ids.insert(spec, id);
+        id
+    }
+
+    /// Whether there is a choice between groups at all.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.ids.is_empty()
+    }
+
+    /// Forgets the groups of which this is not true: they have no calls.
+    pub(crate) fn keep(&mut self, is_used: impl Fn(GroupId) -> bool) {
+        let free = &mut self.free;
+        self.ids.retain(|_, id| {
+            let stays = is_used(*id);
+            if !stays {
+                free.push(*id);
+            }
+            stays
+        });
+    }
+
+    pub(crate) fn is_limited(&self, group: GroupId) -> bool {
+        self.all[group.place()].limit.is_some()
+    }
+
+    /// Whether as many of its calls run as may.
+    pub(crate) fn is_full(&self, group: GroupId) -> bool {
+        let group = &self.all[group.place()];
+        group.limit.is_some_and(|limit| group.running >= limit.get())
+    }
+
+    /// Whose turn it is: the lowest number's.
+    pub(crate) fn turn(&self, group: GroupId) -> u64 {
+        self.all[group.place()].sent
+    }
+
+    pub(crate) fn started(&mut self, group: GroupId) {
+        self.all[group.place()].running += 1;
+    }
+
+    pub(crate) fn ended(&mut self, group: GroupId) {
+        self.all[group.place()].running -= 1;
+    }
+
+    pub(crate) fn sent(&mut self, group: GroupId) {
+        self.all[group.place()].sent += 1;
+    }
+
+    /// A call that was sent has come back.
+    pub(crate) fn came_back(&mut self, group: GroupId) {
+        let group = &mut self.all[group.place()];
+        group.sent = group.sent.saturating_sub(1);
+    }
+
+    /// Takes note of which groups have ready calls, and gives those that had none before.
+    pub(crate) fn update_active(&mut self, is_active: impl Fn(GroupId) -> bool) -> Vec<GroupId> {
+        let mut newcomers = Vec::new();
+        for (place, group) in self.all.iter_mut().enumerate() {
+            let id = GroupId(place as u32);
+            let was_active = std::mem::replace(&mut group.is_active, is_active(id));
+            if group.is_active && !was_active {
+                newcomers.push(id);
+            }
+        }
+        newcomers
+    }
+
+    /// Gives newcomers the count of the group that has had most; `unstarted` is how many of each were sent and have not started.
+    /// (Of groups that take turns none has had much more than another. One that has had less could not have had more: it is
+    /// at its limit, or waits for something else than its turn.)
+    pub(crate) fn admit(&mut self, newcomers: &[GroupId], unstarted: &FxHashMap<GroupId, u64>) {
+        let all = self.all.iter().enumerate().map(|(place, group)| (GroupId(place as u32), group));
+        let started =
+            all.map(|(id, group)| group.sent.saturating_sub(unstarted.get(&id).copied().unwrap_or(0)));
+        let most = started.max().unwrap_or(0);
+        for newcomer in newcomers {
+            let group = &mut self.all[newcomer.place()];
+            group.sent = group.sent.max(most);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unidist_common::{DataId, ProcessId};
+
+    fn spec(number: u64, limit: u32) -> GroupSpec {
+        GroupSpec { id: DataId::new(ProcessId::CONTROLLER, number), limit: NonZeroU32::new(limit) }
+    }
+
+    #[test]
+    fn a_newcomer_is_owed_nothing_and_owes_nothing() {
+        let mut groups = FairShare::default();
+        let [old, new] = [1, 2].map(|number| groups.intern(Some(spec(number, 0))));
+        assert_eq!(groups.update_active(|id| id == old), [old]);
+        (0..100).for_each(|_| groups.sent(old));
+        assert_eq!(groups.update_active(|id| id != GroupId::DEFAULT), [new]);
+        groups.admit(&[new], &FxHashMap::from_iter([(old, 60)]));
+        (0..60).for_each(|_| groups.came_back(old));
+        assert_eq!((groups.turn(old), groups.turn(new)), (40, 40));
+        // It stays as it is while it has calls, and is behind when it had none for a while.
+        assert_eq!(groups.update_active(|id| id == old), []);
+        (0..10).for_each(|_| groups.sent(old));
+        assert_eq!(groups.update_active(|_| true), [GroupId::DEFAULT, new]);
+        groups.admit(&[GroupId::DEFAULT, new], &FxHashMap::default());
+        assert_eq!((groups.turn(new), groups.turn(GroupId::DEFAULT)), (50, 50));
+    }
+
+    #[test]
+    fn who_was_alone_before_owes_nothing() {
+        let mut groups = FairShare::default();
+        let [first, stuck, second] = [1, 2, 3].map(|number| groups.intern(Some(spec(number, 0))));
+        (0..1000).for_each(|_| groups.sent(first));
+        (0..10).for_each(|_| groups.sent(stuck));
+        assert_eq!(groups.update_active(|id| id == second || id == stuck), [stuck, second]);
+        groups.admit(&[second], &FxHashMap::default());
+        assert_eq!(groups.turn(second), 1000, "not as little as one that could not have more");
+        groups.sent(second);
+        groups.admit(&[first], &FxHashMap::default());
+        assert_eq!(groups.turn(first), 1001);
+    }
+
+    #[test]
+    fn a_limit_counts_what_runs() {
+        let mut groups = FairShare::default();
+        let group = groups.intern(Some(spec(1, 2)));
+        groups.started(group);
+        assert!(groups.is_limited(group) && !groups.is_full(group));
+        groups.started(group);
+        assert!(groups.is_full(group));
+        groups.ended(group);
+        assert!(!groups.is_full(group));
+    }
+
+    #[test]
+    fn groups_without_calls_make_room() {
+        let mut groups = FairShare::default();
+        let ids = [1, 2, 3].map(|number| groups.intern(Some(spec(number, 0))));
+        groups.sent(ids[1]);
+        groups.keep(|id| id == ids[0]);
+        assert_eq!(groups.intern(Some(spec(1, 0))), ids[0]);
+        let reused = groups.intern(Some(spec(4, 0)));
+        assert!(ids[1..].contains(&reused));
+        assert_eq!(groups.turn(reused), 0);
+    }
+}

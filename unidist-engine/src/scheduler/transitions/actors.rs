@@ -1,0 +1,168 @@
+//! Actors: their calls are sent in order for each caller, and fail with the actor.
+
+use crate::scheduler::state::State;
+use crate::scheduler::state::actors::{Actor, ActorState};
+use crate::scheduler::state::tasks::{Caller, Task};
+use crate::scheduler::transitions::fail_task::fail_task;
+use crate::scheduler::transitions::fetch::request_copies;
+use crate::scheduler::transitions::processes::stop;
+use crate::scheduler::transitions::release::{actor_unreferenced, drop_restart_plan};
+use crate::scheduler::transitions::run::send_call;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use unidist_common::{DataId, ErrorKind, TaskError};
+
+/// The constructor has ended.
+pub(crate) fn constructor_ended(state: &mut State, id: DataId, error: Option<Arc<TaskError>>) {
+    let Some(actor) = state.actors.get_mut(&id) else {
+        return;
+    };
+    match error {
+        None if matches!(actor.state, ActorState::Dead(_)) => {} // the session ends
+        None => {
+            actor.state = ActorState::Alive;
+            send_waiting(state, id);
+            // The handles may be gone already: then the last reference went with the constructor.
+            if !state.objects.contains(id) {
+                actor_unreferenced(state, id);
+            }
+        }
+        Some(error) => fail_actor(state, id, error),
+    }
+}
+
+/// Sends what waited for the constructor, in the order in which it came, whoever the caller was.
+fn send_waiting(state: &mut State, id: DataId) {
+    let Some(actor) = state.actors.get(&id) else { return };
+    let queues = actor.waiting.iter();
+    let mut calls: Vec<_> =
+        queues.flat_map(|(caller, queue)| queue.iter().map(|call| (*call, *caller))).collect();
+    calls.sort_unstable_by_key(|(call, _)| state.tasks.get(call).map_or(0, |task| task.arrival));
+    for (call, caller) in calls {
+        let is_first =
+            |actor: &Actor| actor.waiting.get(&caller).and_then(|queue| queue.front()) == Some(&call);
+        if state.actors.get(&id).is_some_and(is_first) && can_be_sent(state, id, call) {
+            let queue = state.actors.get_mut(&id).and_then(|actor| actor.waiting.get_mut(&caller));
+            queue.and_then(VecDeque::pop_front);
+            send_to_actor(state, id, call);
+        }
+    }
+    if let Some(actor) = state.actors.get_mut(&id) {
+        actor.waiting.retain(|_, queue| !queue.is_empty()); // a caller without an entry need not queue
+    }
+}
+
+/// The actor is dead from now on; its process, if there is one, is to end.
+pub(crate) fn fail_actor(state: &mut State, id: DataId, cause: Arc<TaskError>) {
+    let Some(actor) = state.actors.get_mut(&id) else {
+        return;
+    };
+    actor.state = ActorState::Dead(cause);
+    let mut calls: Vec<_> = actor.sent.drain().collect();
+    calls.extend(actor.waiting.drain().flat_map(|(_, queue)| queue));
+    calls.sort_unstable();
+    let process = actor.process;
+    drop_restart_plan(state, id);
+    for call in calls {
+        fail_actor_call(state, id, call);
+    }
+    if let Some(process) = process {
+        stop(state, process);
+    }
+    if !state.objects.contains(id) {
+        state.actors.remove(&id);
+    }
+}
+
+fn fail_actor_call(state: &mut State, id: DataId, call: DataId) {
+    let mut error = TaskError::new(ErrorKind::ActorDied, "the actor is gone");
+    if let Some(Actor { name, state: ActorState::Dead(cause), restarts, .. }) = state.actors.get(&id) {
+        error.message = format!("actor `{name}` is dead");
+        match restarts {
+            0 => {}
+            1 => error.message += ", after it was started again once",
+            times => error.message += &format!(", after it was started again {times} times"),
+        }
+        error = error.because((**cause).clone());
+    }
+    fail_task(state, call, error);
+}
+
+/// Whether everything is there that the call needs; what lies on another host is sent for.
+fn can_be_sent(state: &mut State, id: DataId, call: DataId) -> bool {
+    if state.tasks.get(&call).is_none_or(|task| task.missing > 0) {
+        return false;
+    }
+    let process = state.actors.get(&id).and_then(|actor| actor.process);
+    let host = process.and_then(|process| state.host_of(process));
+    host.is_none_or(|host| request_copies(state, call, host) == 0)
+}
+
+/// Sends the first calls of this caller that can start, as far as they go without a gap.
+pub(crate) fn send_waiting_of(state: &mut State, id: DataId, caller: Caller) {
+    loop {
+        let Some(actor) = state.actors.get_mut(&id) else {
+            return;
+        };
+        if !matches!(actor.state, ActorState::Alive) {
+            return;
+        }
+        let Some(queue) = actor.waiting.get_mut(&caller) else {
+            return;
+        };
+        match queue.front().copied() {
+            None => {
+                actor.waiting.remove(&caller);
+                return;
+            }
+            Some(call) if !can_be_sent(state, id, call) => return,
+            Some(call) => {
+                let queue = state.actors.get_mut(&id).and_then(|actor| actor.waiting.get_mut(&caller));
+                queue.and_then(VecDeque::pop_front);
+                send_to_actor(state, id, call);
+            }
+        }
+    }
+}
+
+fn send_to_actor(state: &mut State, id: DataId, call: DataId) {
+    if let Some(actor) = state.actors.get_mut(&id)
+        && let Some(process) = actor.process
+    {
+        actor.sent.insert(call);
+        send_call(state, process, call, false);
+    }
+}
+
+/// A call of the actor has ended, or failed while it waited.
+pub(crate) fn actor_call_ended(state: &mut State, id: DataId, task: &Task) {
+    let Some(actor) = state.actors.get_mut(&id) else {
+        return;
+    };
+    let call = task.spec.id();
+    if actor.sent.remove(&call) {
+        return;
+    }
+    if let Some(queue) = actor.waiting.get_mut(&task.caller) {
+        queue.retain(|waiting| *waiting != call);
+        send_waiting_of(state, id, task.caller);
+    }
+}
+
+/// A new call, whose dependencies may still be missing.
+pub(crate) fn call_actor(state: &mut State, id: DataId, call: DataId) {
+    let Some(actor) = state.actors.get_mut(&id) else {
+        return fail_actor_call(state, id, call);
+    };
+    if let ActorState::Dead(_) = actor.state {
+        return fail_actor_call(state, id, call);
+    }
+    let Some(task) = state.tasks.get(&call) else { return };
+    let alive = matches!(actor.state, ActorState::Alive);
+    let (caller, is_next) = (task.caller, !actor.waiting.contains_key(&task.caller));
+    if alive && is_next && can_be_sent(state, id, call) {
+        send_to_actor(state, id, call);
+    } else if let Some(actor) = state.actors.get_mut(&id) {
+        actor.waiting.entry(caller).or_default().push_back(call);
+    }
+}

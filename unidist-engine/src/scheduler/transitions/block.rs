@@ -1,0 +1,96 @@
+//! Tasks block and go on.
+//!
+//! A blocked task gives its CPU slot back. Its worker runs, on top of it, tasks that it waits for.
+
+use crate::scheduler::event::Role;
+use crate::scheduler::request::RequestId;
+use crate::scheduler::state::State;
+use crate::scheduler::state::workers::FrameState;
+use crate::scheduler::transitions::cancel::unblock_canceling;
+use crate::scheduler::transitions::retract::retract_unneeded;
+use crate::scheduler::transitions::run::{push_frame, run_nested};
+use unidist_common::{DataId, ProcessId};
+
+/// The task gives its slot back, until the request is answered or, if there is none named, any of the process is.
+pub(crate) fn block(state: &mut State, process: ProcessId, task: DataId, request: Option<RequestId>) {
+    let Some(worker) = state.workers.get_mut(&process) else {
+        return;
+    };
+    if worker.role != Role::Pool {
+        return; // an actor keeps what it holds for its lifetime
+    }
+    let Some(frame) = worker.stack.iter_mut().find(|frame| frame.task == task) else {
+        return;
+    };
+    // Not active: it was answered and went on before the task on top of it, which it may do if that had not started.
+    if frame.state == FrameState::Active {
+        state.resources.release_cpus(frame.class, worker.host);
+    }
+    frame.state = request.map_or(FrameState::Yielded, FrameState::Blocked);
+    find_work(state, process);
+}
+
+/// A request of the process was answered: what was blocked by it goes on.
+pub(crate) fn unblock(state: &mut State, process: ProcessId, blocks: Option<DataId>, request: RequestId) {
+    let Some(worker) = state.workers.get_mut(&process) else {
+        return;
+    };
+    for frame in &mut worker.stack {
+        let goes_on = match frame.state {
+            FrameState::Active | FrameState::Answered => false,
+            FrameState::Blocked(on) => on == request,
+            FrameState::Yielded => blocks.is_none(),
+        };
+        if goes_on {
+            frame.state = FrameState::Answered;
+        }
+    }
+    resume(state, process);
+}
+
+/// The last frame goes on if what it waited for is there.
+pub(crate) fn resume(state: &mut State, process: ProcessId) {
+    if let Some(worker) = state.workers.get_mut(&process)
+        && let Some(frame) = worker.stack.last_mut()
+        && frame.state == FrameState::Answered
+    {
+        frame.state = FrameState::Active;
+        state.resources.acquire_cpus(frame.class, worker.host);
+    }
+}
+
+/// The worker has ended a task or cannot go on with one: finds something that it can run now.
+pub(crate) fn find_work(state: &mut State, process: ProcessId) {
+    start_prefetched(state, process);
+    unblock_canceling(state, process);
+    let Some(worker) = state.workers.get(&process) else {
+        return;
+    };
+    if worker.stack.is_empty() || worker.is_active() {
+        return;
+    }
+    let request = worker.blocked_on();
+    retract_unneeded(state, process);
+    if let Some(request) = request {
+        run_nested(state, process, request);
+    }
+}
+
+/// Follows the worker in what it starts by itself: with nothing on its stack, the first task that was sent ahead;
+/// while it is blocked, the first that it waits for.
+fn start_prefetched(state: &mut State, process: ProcessId) {
+    let Some(worker) = state.workers.get(&process) else {
+        return;
+    };
+    let next = match worker.stack.last() {
+        None => (!worker.prefetched.is_empty()).then_some(0),
+        Some(_) => worker.blocked_on().and_then(|request| {
+            let awaited = state.requests.get(&(process, request))?.startable_by_worker();
+            worker.prefetched.iter().position(|task| state.makes_one_of(*task, awaited))
+        }),
+    };
+    let Some(task) = next.and_then(|at| state.workers.get_mut(&process)?.prefetched.remove(at)) else {
+        return;
+    };
+    push_frame(state, process, task);
+}

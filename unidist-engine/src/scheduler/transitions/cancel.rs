@@ -1,0 +1,130 @@
+//! Cancellation of calls, by request or because their time limit has passed.
+//!
+//! The results of a canceled call fail at once. A call that was not sent anywhere is gone with that. One that was sent is
+//! *canceling*: its process is told, and until the process reports that the call has left it (or is gone itself), the call
+//! keeps its frame there, its slot and its references. A pool worker that the call does not leave in time is killed.
+//!
+//! A canceling call that is blocked in `get` or `wait` gets an error, but not before it is known what its worker has
+//! started by itself meanwhile: calls that it waits for and that are prefetched there are retracted first.
+
+use crate::scheduler::event::{Action, Role};
+use crate::scheduler::request::{RequestId, Value};
+use crate::scheduler::state::State;
+use crate::scheduler::state::canceling::Canceling;
+use crate::scheduler::state::tasks::TaskState;
+use crate::scheduler::state::workers::FrameState;
+use crate::scheduler::transitions::actors::actor_call_ended;
+use crate::scheduler::transitions::cancel_queued::drop_queued_cancel;
+use crate::scheduler::transitions::fail_task::fail_task;
+use crate::scheduler::transitions::release::release;
+use crate::scheduler::transitions::requests::fail_request;
+use crate::scheduler::transitions::retract::{retract, retract_after};
+use crate::scheduler::transitions::settle::settle;
+use crate::scheduler::transitions::timers::{arm, disarm};
+use std::sync::Arc;
+use unidist_common::{DataId, HostId, ProcessId, Target, TaskError};
+
+/// The call's results fail now, wherever it is.
+pub(crate) fn cancel_call(state: &mut State, id: DataId, error: TaskError) {
+    match state.tasks.get(&id).map(|task| task.state) {
+        None => {}
+        Some(TaskState::Waiting | TaskState::Ready | TaskState::Fetching) => fail_task(state, id, error),
+        Some(TaskState::Sent(process)) => begin_cancel(state, process, id, error),
+    }
+}
+
+fn begin_cancel(state: &mut State, process: ProcessId, id: DataId, error: TaskError) {
+    let Some(task) = state.tasks.remove(&id) else { return };
+    drop_queued_cancel(state, id);
+    disarm(state, id);
+    let error = Arc::new(error.of_function(&task.spec.name));
+    if task.spec.returns.count == 0 {
+        state.actions.push(Action::Unobserved((*error).clone()));
+    }
+    for result in task.spec.returns.ids() {
+        settle(state, result, HostId::CONTROLLER, Value::Failed(error.clone()));
+    }
+    state.actions.push(Action::CancelTask { process, task: id, error: error.clone() });
+    let actor = match task.spec.target {
+        Target::Actor(actor) => Some(actor),
+        Target::Pool | Target::NewActor => None,
+    };
+    if let Some(actor) = actor {
+        actor_call_ended(state, actor, &task);
+    }
+    state.failed_fetches.remove(&id);
+    state.canceling.insert(id, Canceling { process, class: task.class, error, spec: task.spec });
+    match actor {
+        Some(actor) => {
+            fail_requests_of(state, process, id);
+            release(state, actor);
+        }
+        None => {
+            arm(state, id, state.cancel_grace);
+            retract_after(state, process, id);
+            unblock_canceling(state, process);
+        }
+    }
+}
+
+/// What a call of an actor waits for is not waited for any more.
+fn fail_requests_of(state: &mut State, process: ProcessId, call: DataId) {
+    let Some(worker) = state.workers.get(&process) else { return };
+    let is_its = |request: &&RequestId| {
+        state.requests.get(&(process, **request)).is_some_and(|open| open.blocks(call))
+    };
+    let requests: Vec<_> = worker.blocking.iter().filter(is_its).copied().collect();
+    let Some(error) = state.canceling.get(&call).map(|canceling| canceling.error.clone()) else { return };
+    requests.into_iter().for_each(|request| fail_request(state, process, request, &error));
+}
+
+/// The error of a wait that is about to begin, if the call that is to wait is canceling. On a worker of the pool the
+/// wait begins all the same: see the module's documentation.
+pub(crate) fn wait_error(state: &State, process: ProcessId, call: Option<DataId>) -> Option<TaskError> {
+    let canceling = state.canceling.get(&call?)?;
+    let in_pool = state.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
+    (!in_pool).then(|| (*canceling.error).clone())
+}
+
+/// Nothing is to wait behind a canceling call, and a canceling call is not to wait.
+pub(crate) fn unblock_canceling(state: &mut State, process: ProcessId) {
+    if state.canceling.is_empty() {
+        return;
+    }
+    let Some(worker) = state.workers.get(&process) else { return };
+    if !worker.stack.iter().any(|frame| state.is_canceling(frame.task)) {
+        return;
+    }
+    let mut free = Vec::new();
+    for frame in &worker.stack {
+        let (FrameState::Blocked(on), Some(canceling)) = (frame.state, state.canceling.get(&frame.task))
+        else {
+            continue;
+        };
+        let open = state.requests.get(&(process, on));
+        let awaited = open.map_or(&[][..], |open| open.startable_by_worker());
+        if !worker.prefetched.iter().any(|task| state.makes_one_of(*task, awaited)) {
+            free.push((on, canceling.error.clone()));
+        }
+    }
+    let behind = worker.prefetched.iter().copied().filter(|task| !state.is_canceling(*task)).collect();
+    retract(state, process, behind);
+    free.into_iter().for_each(|(request, error)| fail_request(state, process, request, &error));
+}
+
+/// The call is not on this process any more: what it kept is given back.
+pub(crate) fn end_cancel(state: &mut State, process: ProcessId, id: DataId) {
+    if state.canceling.get(&id).is_none_or(|canceling| canceling.process != process) {
+        return;
+    }
+    disarm(state, id);
+    if let Some(canceling) = state.canceling.remove(&id) {
+        canceling.spec.dependencies.iter().chain(&canceling.spec.borrowed).for_each(|id| release(state, *id));
+    }
+}
+
+/// Whether what this process runs, or waits with, is canceling.
+pub(crate) fn is_top_canceling(state: &State, process: ProcessId) -> bool {
+    let top = state.workers.get(&process).and_then(|worker| worker.stack.last());
+    top.is_some_and(|frame| state.is_canceling(frame.task))
+}

@@ -1,0 +1,36 @@
+//! Retraction of calls that were sent to a worker and have not started.
+
+use crate::scheduler::event::Action;
+use crate::scheduler::state::State;
+use unidist_common::{DataId, ProcessId};
+
+/// Asks for calls back, unless an answer to an earlier such question is still open.
+pub(crate) fn retract(state: &mut State, process: ProcessId, tasks: Vec<DataId>) {
+    let Some(worker) = state.workers.get_mut(&process) else { return };
+    if !tasks.is_empty() && worker.retracting.is_none() {
+        worker.retracting = Some(tasks.clone());
+        state.actions.push(Action::RetractTasks { process, tasks });
+    }
+}
+
+/// Asks for everything back that was sent ahead to a worker that is blocked, but for what it waits for.
+pub(crate) fn retract_unneeded(state: &mut State, process: ProcessId) {
+    let Some(worker) = state.workers.get(&process) else {
+        return;
+    };
+    let request = worker.blocked_on().and_then(|request| state.requests.get(&(process, request)));
+    let awaited = request.map_or(&[][..], |request| request.startable_by_worker());
+    let stuck = |task: &DataId| !state.makes_one_of(*task, awaited);
+    let tasks: Vec<_> = worker.prefetched.iter().copied().filter(stuck).collect();
+    retract(state, process, tasks);
+}
+
+/// Asks for everything back that was sent to this worker after the call: also for what was to run on top of it, as
+/// that may not have started, and will not before the call waits again.
+pub(crate) fn retract_after(state: &mut State, process: ProcessId, call: DataId) {
+    let Some(worker) = state.workers.get(&process) else { return };
+    let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else { return };
+    let above = worker.stack[at + 1..].iter().map(|frame| frame.task);
+    let later = above.chain(worker.prefetched.iter().copied()).filter(|task| !state.is_canceling(*task));
+    retract(state, process, later.collect());
+}

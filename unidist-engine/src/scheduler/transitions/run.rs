@@ -1,0 +1,126 @@
+//! Calls are sent to processes, start there and leave them.
+
+use crate::scheduler::event::{Action, Role, Run};
+use crate::scheduler::policy::placement::find_awaited;
+use crate::scheduler::request::{RequestId, Value};
+use crate::scheduler::state::State;
+use crate::scheduler::state::tasks::TaskState;
+use crate::scheduler::state::workers::{Frame, FrameState, Phase, Worker};
+use crate::scheduler::transitions::block::resume;
+use crate::scheduler::transitions::cancel::is_top_canceling;
+use crate::scheduler::transitions::cancel_queued::drop_queued_cancel;
+use crate::scheduler::transitions::timers::arm;
+use crate::store::StoredObject;
+use std::sync::Arc;
+use unidist_backend::CallKind;
+use unidist_common::{DataId, HostId, ProcessId, Target};
+
+/// Sends a call to a process.
+pub(crate) fn send_call(state: &mut State, process: ProcessId, id: DataId, nested: bool) {
+    let Some(task) = state.tasks.get_mut(&id) else {
+        return;
+    };
+    let Some(host) = state.workers.get(&process).map(|worker| worker.host) else { return };
+    task.state = TaskState::Sent(process);
+    if task.spec.target == Target::Pool {
+        let group = state.resources.group(task.class);
+        state.resources.groups().sent(group);
+    }
+    state.hosts[host.place()].fetching.remove(&id);
+    let Some(task) = state.tasks.get(&id) else { return };
+    let spec = &task.spec;
+    let kind = match spec.target {
+        Target::Pool => CallKind::Task,
+        Target::NewActor => CallKind::NewActor { max_concurrency: spec.options.max_concurrency },
+        Target::Actor(actor) => CallKind::Method { actor },
+    };
+    let mut objects: Vec<(DataId, Arc<StoredObject>)> = Vec::with_capacity(spec.dependencies.len());
+    for dependency in &spec.dependencies {
+        if let Value::Ready(object) = state.value_on(host, *dependency) {
+            objects.push((*dependency, object));
+        }
+    }
+    state.locations.pin_arguments(&mut state.objects, (process, host), id, &objects);
+    let run = Run {
+        id,
+        function: spec.function,
+        body: spec.body.clone(),
+        kind,
+        args: spec.args.clone(),
+        objects,
+        returns: spec.returns.count,
+        nested,
+        timed: spec.options.timeout.is_some(),
+    };
+    state.actions.push(Action::Run { process, run });
+}
+
+pub(crate) fn run_on(state: &mut State, process: ProcessId, task: DataId, nested: bool) {
+    send_call(state, process, task, nested);
+    push_frame(state, process, task);
+}
+
+pub(crate) fn prefill(state: &mut State, process: ProcessId, task: DataId) {
+    send_call(state, process, task, false);
+    if let Some(worker) = state.workers.get_mut(&process) {
+        worker.prefetched.push_back(task);
+    }
+}
+
+/// Runs on this process, which waits for the request, something ready that it waits for; the newest first.
+pub(crate) fn run_nested(state: &mut State, process: ProcessId, request: RequestId) -> bool {
+    let runs = |worker: &Worker| matches!(worker.phase, Phase::Live | Phase::Draining);
+    let live = state.workers.get(&process).is_some_and(runs);
+    if state.ending || !live || is_top_canceling(state, process) {
+        return false;
+    }
+    let Some(task) = find_awaited(state, process, request) else {
+        return false;
+    };
+    run_on(state, process, task, true);
+    true
+}
+
+/// The task runs on this worker from now on.
+pub(crate) fn push_frame(state: &mut State, process: ProcessId, task: DataId) {
+    drop_queued_cancel(state, task);
+    let (class, timeout) = match (state.tasks.get(&task), state.canceling.get(&task)) {
+        (Some(task), _) => (task.class, task.spec.options.timeout),
+        (None, Some(canceling)) => (canceling.class, None),
+        (None, None) => return,
+    };
+    let Some(worker) = state.workers.get_mut(&process) else { return };
+    worker.stack.push(Frame { task, class, state: FrameState::Active });
+    state.resources.acquire(class, worker.host);
+    if let Some(limit) = timeout
+        && worker.role == Role::Pool
+    {
+        arm(state, task, limit);
+    }
+}
+
+/// Takes the task off the worker, wherever it is there; false if it is not there.
+pub(crate) fn remove_from_worker(state: &mut State, process: ProcessId, task: DataId) -> bool {
+    let Some(worker) = state.workers.get_mut(&process) else {
+        return false;
+    };
+    if let Some(at) = worker.stack.iter().rposition(|frame| frame.task == task) {
+        let (frame, host) = (worker.stack.remove(at), worker.host);
+        release_frame(state, frame, host);
+        resume(state, process);
+        return true;
+    }
+    match worker.prefetched.iter().position(|ahead| *ahead == task) {
+        Some(at) => worker.prefetched.remove(at).is_some(),
+        None => false,
+    }
+}
+
+pub(crate) fn release_frame(state: &mut State, frame: Frame, host: HostId) {
+    match frame.state {
+        FrameState::Active => state.resources.release(frame.class, host),
+        FrameState::Blocked(_) | FrameState::Answered | FrameState::Yielded => {
+            state.resources.release_custom(frame.class, host);
+        }
+    }
+}
