@@ -4,6 +4,7 @@
 //! with either checkout, the two next to each other and in alternating order; the figure is the ratio of the pair.
 
 use super::PACKAGE;
+use crate::suite::OwnName;
 use crate::workspace::Workspace;
 use crate::{Result, artifact, process};
 use std::collections::BTreeMap;
@@ -60,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result {
     let mut pairs = Pairs::default();
     for round in 0..arguments.rounds {
         for part in &parts {
-            let measure = |program| measure(program, part, arguments.quick);
+            let measure = |program: &OwnName| measure(&program.0, part, arguments.quick);
             let (old, new) = if round.is_multiple_of(2) {
                 let old = measure(&before)?;
                 (old, measure(&after)?)
@@ -83,10 +84,10 @@ pub(super) fn run(arguments: &Arguments) -> Result {
 }
 
 /// The benchmark of a checkout, under a name that later builds do not replace.
-fn build(root: &Path) -> Result<PathBuf> {
+fn build(root: &Path) -> Result<OwnName> {
     let mut cargo = process::cargo(root);
     cargo.args(["build", "--release", "--package", PACKAGE]).stdin(Stdio::null());
-    artifact::build_with(&mut cargo, PACKAGE)
+    OwnName::of(&artifact::build_with(&mut cargo, PACKAGE)?)
 }
 
 /// The medians of what one run of a part measured, and its CPU time.
