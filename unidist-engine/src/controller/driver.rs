@@ -1,10 +1,10 @@
-//! The engine's turn: events from the links, the inbox, the supervisor and the other hosts go into the scheduler, and
-//! what it decides goes out.
+//! The engine's state: events from the links, the inbox, the supervisor and the other hosts go into the scheduler, and
+//! its actions are carried out.
 //!
-//! `link` is the end of the link to one process, `hear` deals with what processes say, `act` with what the scheduler
-//! wants, `room` finds room for new blocks. For sessions of several hosts: `hosts` has the way to each of them,
-//! `meeting` begins and ends that, `relay` deals with what their monitors say, `remote_store` has their memory,
-//! `copies` has objects copied between them.
+//! `link` is the engine's end of the link to one process, `inbound` handles messages of processes, `actions` carries
+//! out the scheduler's actions, `allocation` finds memory for new blocks. For sessions of several hosts: `remote_hosts`
+//! has the network and the state of each host, `connect` connects and disconnects their monitors, `monitor_messages`
+//! handles messages of monitors, `remote_store` has their memory, `transfers` transfers objects between hosts.
 
 mod actions;
 mod allocation;
@@ -38,35 +38,35 @@ use unidist_backend::ClusterInfo;
 use unidist_common::{Error, ProcessId, Result};
 use unidist_sync::SpinLimit;
 
-/// How many messages one link may deliver in a turn, so that none starves the others.
+/// A poll reads at most this many messages of one link, so that no link starves the others.
 const MESSAGES_PER_POLL: usize = 512;
 
-/// The state of the engine. Whoever holds it drives.
+/// The state of the engine. The thread that holds it runs the event loop.
 pub(crate) struct Driver {
     scheduler: Scheduler,
     links: Vec<Link>,
     by_process: FxHashMap<ProcessId, usize>,
     inbox: Inbox,
     actions: Vec<Action>,
-    /// What came of doing what the scheduler wanted: calls that could not be sent, copies that cannot be made.
-    outcomes: VecDeque<Event>,
+    /// Events that follow from carrying out actions: calls that cannot be sent, transfers that cannot be made.
+    follow_up_events: VecDeque<Event>,
     supervisor: Arc<Supervisor>,
     local_store: LocalStore,
-    /// None where there is one host.
+    /// None on a single host.
     hosts: Option<RemoteHosts>,
-    /// A network on which there is nobody: it is kept for the end.
+    /// A network without other hosts, kept for the end of the session.
     unused_network: Option<RemoteHosts>,
-    copies: Transfers,
+    transfers: Transfers,
     requests: Arc<PendingRequests>,
     cluster: ClusterInfo,
-    /// Answers that are to be called without the lock.
+    /// Callbacks to run without the driver's lock.
     callbacks: Vec<Callback>,
-    /// What wants blocks of a store that were not there at once.
+    /// Allocations that could not be granted at once.
     deferred_allocations: Vec<DeferredAllocation>,
-    /// How many calls have not ended, for those who do not hold the driver.
+    /// Calls that have not ended, for threads without the driver's lock.
     pending: Arc<AtomicUsize>,
-    /// Why the last process that could not join did not.
-    last_loss: Option<String>,
+    /// Why the last process that failed to join did so.
+    last_join_failure: Option<String>,
     timers: TimerQueue,
 }
 
@@ -86,23 +86,23 @@ impl Driver {
             by_process: FxHashMap::default(),
             inbox,
             actions: Vec::new(),
-            outcomes: VecDeque::new(),
+            follow_up_events: VecDeque::new(),
             supervisor,
             local_store,
             hosts: None,
             unused_network: None,
-            copies: Transfers::default(),
+            transfers: Transfers::default(),
             requests,
             cluster,
             callbacks: Vec::new(),
             deferred_allocations: Vec::new(),
             pending,
-            last_loss: None,
+            last_join_failure: None,
             timers: TimerQueue::default(),
         }
     }
 
-    /// The session has these other hosts, too.
+    /// Adds the other hosts of the session.
     pub(crate) fn set_remote_hosts(&mut self, hosts: RemoteHosts) {
         match hosts.is_empty() {
             true => self.unused_network = Some(hosts),
@@ -123,43 +123,43 @@ impl Driver {
     /// Starts the first workers.
     pub(crate) fn start_workers(&mut self) {
         self.scheduler.start_workers(&mut self.actions);
-        self.carry_out();
+        self.apply_actions();
     }
 
-    /// Whether no process is starting; if none is there either, why.
+    /// The result of the start, once no process is starting any more: an error if no worker has joined.
     pub(crate) fn started(&self) -> Option<Result<()>> {
         match self.scheduler.workers_started()? {
             true => Some(Ok(())),
             false => {
-                let why = self.last_loss.as_deref().unwrap_or("no reason is known");
+                let why = self.last_join_failure.as_deref().unwrap_or("the reason is unknown");
                 Some(Err(Error::Launch { message: format!("no worker could be started: {why}") }))
             }
         }
     }
 
-    /// Whether the session is over: every process has ended.
-    pub(crate) fn is_over(&self) -> bool {
+    /// Whether the session has ended, with all its processes.
+    pub(crate) fn has_ended(&self) -> bool {
         self.scheduler.is_over()
     }
 
-    /// Whether there are callbacks, for which the driver has to be left.
+    /// Whether there are callbacks, for which the driver's lock has to be released.
     pub(crate) fn has_callbacks(&self) -> bool {
         !self.callbacks.is_empty()
     }
 
-    /// What is to be called once the lock is given up.
+    /// The callbacks to run without the lock.
     pub(crate) fn take_callbacks(&mut self) -> Vec<Callback> {
         std::mem::take(&mut self.callbacks)
     }
 
-    /// How many results workers may let lie while this sleeps.
+    /// How many results a worker may leave in its link while the event loop sleeps, before it wakes it.
     pub(crate) fn results_per_wake(&self) -> usize {
         self.scheduler.max_result_batch()
     }
 
-    /// Says how long to look at the links before going to sleep, to the processes of this host and to who drives.
+    /// Sets the spin limit of the processes of this host; returns that of this thread.
     pub(crate) fn update_spin_limit(&mut self, limit: &SpinLimit, cores: usize) -> Duration {
-        // As far as it matters: this process and those that have not gone to sleep, up to one more than there are cores.
+        // Beyond one more than there are cores, the number of awake processes makes no difference.
         let awake = 1 + self.links.iter().filter(|link| link.is_awake_here()).take(cores).count();
         match &mut self.hosts {
             Some(hosts) => {
@@ -170,81 +170,81 @@ impl Driver {
         }
     }
 
-    /// Whoever drove has stopped.
+    /// The leader leaves.
     pub(crate) fn stop_waiting(&mut self) {
         if let Some(hosts) = &mut self.hosts {
             hosts.poll_backoff.stop_waiting();
         }
     }
 
-    /// Whether a turn would find something to do.
+    /// Whether a poll would find something to do.
     pub(crate) fn has_work(&self) -> bool {
         !self.inbox.is_empty()
-            || self.links.iter().any(|link| link.has_work() || link.has_room_for_backlog())
+            || self.links.iter().any(|link| link.has_work() || link.can_flush_backlog())
             || self.timers.is_due()
     }
 
-    /// When there will be something to do even if nothing happens.
+    /// When the next timer expires.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    /// Whether there are, or were, other hosts.
+    /// Whether the session has, or had, other hosts.
     pub(crate) fn has_remote_hosts(&self) -> bool {
         self.hosts.is_some()
     }
 
-    /// How long to sleep at most before the other hosts are to be heard again, if there are any.
+    /// The longest sleep before the network has to be polled again; none on a single host.
     pub(crate) fn network_sleep(&mut self) -> Option<Duration> {
         self.hosts.as_mut().map(RemoteHosts::network_sleep)
     }
 
-    /// Deals with everything that has happened; false if nothing had.
+    /// Handles everything that has happened; false if nothing has.
     pub(crate) fn poll(&mut self) -> bool {
-        let mut happened = self.read_inbox();
-        happened |= self.read_links();
+        let mut progressed = self.read_inbox();
+        progressed |= self.read_links();
         for timer in self.timers.take_due() {
-            happened = true;
+            progressed = true;
             self.handle(Event::Expired(timer));
         }
-        self.finish_turn(happened);
-        // Last, since to look at the network takes longer than all of the above, which would wait for it.
-        let is_looked_at = self.hosts.as_ref().is_some_and(|hosts| !happened || hosts.wants_a_look());
-        if is_looked_at && self.hear_hosts() {
-            happened = true;
+        self.finish_poll(progressed);
+        // Last: polling the network takes longer than all of the above, which would wait for it.
+        let is_looked_at = self.hosts.as_ref().is_some_and(|hosts| !progressed || hosts.is_poll_due());
+        if is_looked_at && self.poll_network() {
+            progressed = true;
             self.read_links();
-            self.finish_turn(true);
+            self.finish_poll(true);
         }
         self.pending.store(self.scheduler.pending_tasks(), Ordering::Relaxed);
-        happened
+        progressed
     }
 
     fn read_links(&mut self) -> bool {
-        let mut happened = false;
+        let mut progressed = false;
         for at in 0..self.links.len() {
             if self.links[at].has_work() {
-                happened = true;
+                progressed = true;
                 self.read_link(at, MESSAGES_PER_POLL);
             } else if self.links[at].has_backlog() {
                 self.links[at].dirty = true;
             }
         }
-        happened
+        progressed
     }
 
-    /// Does and says what follows from what was heard.
-    fn finish_turn(&mut self, happened: bool) {
-        if happened {
+    /// Carries out what follows from the events that were read, and sends it.
+    fn finish_poll(&mut self, progressed: bool) {
+        if progressed {
             self.scheduler.dispatch_into(&mut self.actions);
         }
-        self.carry_out_all();
+        self.apply_until_settled();
         self.retry_deferred();
-        self.carry_out_all();
-        self.flush(happened);
+        self.apply_until_settled();
+        self.flush(progressed);
     }
 
-    fn carry_out_all(&mut self) {
-        while self.carry_out() {
+    fn apply_until_settled(&mut self) {
+        while self.apply_actions() {
             self.scheduler.dispatch_into(&mut self.actions);
         }
     }
@@ -256,9 +256,9 @@ impl Driver {
             match self.inbox.try_recv() {
                 Ok(Input::Message(message)) => self.on_program_message(message),
                 Ok(Input::Process(ProcessEvent::Joined(process, memory))) => {
-                    self.joined(Link::here(process, memory));
+                    self.on_process_joined(Link::here(process, memory));
                 }
-                Ok(Input::Process(ProcessEvent::Lost(process, why))) => self.lost(process, why),
+                Ok(Input::Process(ProcessEvent::Lost(process, why))) => self.on_process_lost(process, why),
                 Ok(Input::Shutdown) => self.handle(Event::Shutdown),
                 Err(_) => break,
             }
@@ -271,43 +271,43 @@ impl Driver {
             FromWorker::Request(request) => {
                 self.handle(Event::Request { process: ProcessId::CONTROLLER, request });
             }
-            message => self.hear_of_store(ProcessId::CONTROLLER, message),
+            message => self.on_store_request(ProcessId::CONTROLLER, message),
         }
     }
 
-    fn joined(&mut self, link: Link) {
+    fn on_process_joined(&mut self, link: Link) {
         let process = link.process;
         self.by_process.insert(process, self.links.len());
         self.links.push(link);
         self.handle(Event::Joined(process));
     }
 
-    fn lost(&mut self, process: ProcessId, why: String) {
-        let mut unseen = Vec::new();
+    fn on_process_lost(&mut self, process: ProcessId, why: String) {
+        let mut undelivered = Vec::new();
         match self.by_process.get(&process).copied() {
             Some(at) => {
-                // What it said before it ended still counts.
+                // What the process sent before it ended still counts.
                 while self.links[at].has_work() {
                     self.read_link(at, MESSAGES_PER_POLL);
                 }
                 self.by_process.remove(&process);
                 let mut link = self.links.swap_remove(at);
-                unseen = link.unseen();
+                undelivered = link.undelivered();
                 if let Some(moved) = self.links.get(at) {
                     self.by_process.insert(moved.process, at);
                 }
-                link.drafts().for_each(|(_, block)| self.free(link.host(), block));
+                link.unsealed().for_each(|(_, block)| self.free(link.host(), block));
                 log::debug!("{process}: {why}");
             }
             None => {
                 log::error!("{process}: {why}");
-                self.last_loss = Some(why.clone());
+                self.last_join_failure = Some(why.clone());
             }
         }
-        self.handle(Event::Lost { process, cause: why, undelivered: unseen });
+        self.handle(Event::Lost { process, cause: why, undelivered });
     }
 
-    /// The host of a process that has joined, and that of the controller.
+    /// The host of the controller, or of a process that has joined.
     fn host_of(&self, process: ProcessId) -> Option<HostId> {
         match process {
             ProcessId::CONTROLLER => Some(HostId::CONTROLLER),

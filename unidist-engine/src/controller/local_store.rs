@@ -1,6 +1,6 @@
-//! The memory of the session: blocks of the segment, and the spill file for what has to make room.
+//! The memory of this host: blocks of the segment, and the spill file.
 //!
-//! Spilling is done by whoever drives, in its turn: what waits for room waits for the disk, too, and so does everything
+//! The event loop spills objects itself: an allocation that needs space waits for the disk, and so does everything
 //! else. The disk's cache takes most writes at the speed of memory.
 
 use crate::network::HostId;
@@ -23,7 +23,7 @@ impl SharedArena {
         SharedArena(Arc::new(Mutex::new(arena)))
     }
 
-    /// A block, if there is one now.
+    /// A block, if there is free space now.
     pub(crate) fn allocate(&self, len: u64) -> Option<Block> {
         self.lock().allocate(len)
     }
@@ -44,12 +44,12 @@ impl SharedArena {
     }
 }
 
-/// What the driver has of the store.
+/// The driver's part of the store.
 #[derive(Debug)]
 pub(crate) struct LocalStore {
     segment: Arc<Segment>,
     blocks: SharedArena,
-    /// None where nothing is spilled.
+    /// None where spilling is disabled.
     spill: Option<(SpillSpace, Arc<SpillFile>)>,
 }
 
@@ -62,27 +62,29 @@ impl LocalStore {
         LocalStore { segment, blocks, spill }
     }
 
-    /// A block, if there is one now.
+    /// A block, if there is free space now.
     pub(crate) fn allocate(&self, len: u64) -> Option<Block> {
         self.blocks.allocate(len)
     }
 
-    /// A block, for which others are moved to the spill file if they have to. `drafts` are the blocks that processes
-    /// were given and that are not part of an object yet.
-    pub(crate) fn make_room(
+    /// A block, spilling other objects if necessary. `unsealed` are the blocks allocated to processes that are not part
+    /// of an object yet.
+    pub(crate) fn allocate_spilling(
         &mut self,
         len: u64,
         scheduler: &mut Scheduler,
-        drafts: impl Iterator<Item = (ProcessId, Block)>,
+        unsealed: impl Iterator<Item = (ProcessId, Block)>,
     ) -> Result<Block> {
-        match self.spill_until_it_fits(len, scheduler) {
+        match self.allocate_or_spill(len, scheduler) {
             Ok(block) => Ok(block),
-            Err(why) => Err(full(HostId::CONTROLLER, self.usage(), len, scheduler, drafts, why).into()),
+            Err(why) => {
+                Err(store_full_error(HostId::CONTROLLER, self.usage(), len, scheduler, unsealed, why).into())
+            }
         }
     }
 
-    /// What the system said is the error, if it said something.
-    fn spill_until_it_fits(
+    /// The error is that of the system, if it reported one.
+    fn allocate_or_spill(
         &mut self,
         len: u64,
         scheduler: &mut Scheduler,
@@ -95,13 +97,13 @@ impl LocalStore {
             let (used, capacity) = self.blocks.usage();
             let (_, idle) = scheduler.resident_bytes(HostId::CONTROLLER);
             if len > capacity.saturating_sub(used.saturating_sub(idle)) {
-                return Err(None); // not even with all of them gone
+                return Err(None); // not even if all idle objects are spilled
             }
             let Some((moment, id, object)) = scheduler.next_victim(HostId::CONTROLLER, after) else {
                 return Err(None);
             };
             after = moment;
-            match self.move_out(&object) {
+            match self.spill_object(&object) {
                 Ok(moved) => {
                     let mut actions = Vec::new();
                     scheduler
@@ -109,7 +111,7 @@ impl LocalStore {
                     actions.into_iter().for_each(|action| match action {
                         Action::Free { block, .. } => self.free(block),
                         Action::FreeSpilled { block, .. } => self.free_spilled(block),
-                        other => log::error!("moving an object to disk led to {other:?}"),
+                        other => log::error!("active an object to disk led to {other:?}"),
                     });
                 }
                 Err(SpillError::Full) => {} // a smaller one may fit
@@ -118,15 +120,15 @@ impl LocalStore {
         }
     }
 
-    /// Writes what an object has in memory to the spill file; on an error nothing has changed.
-    fn move_out(&mut self, object: &StoredObject) -> std::result::Result<StoredObject, SpillError> {
+    /// Writes the in-memory parts of an object to the spill file; on an error nothing has changed.
+    fn spill_object(&mut self, object: &StoredObject) -> std::result::Result<StoredObject, SpillError> {
         let Some((spill, _)) = &mut self.spill else { return Err(SpillError::Full) };
         // The object is not in use, so its bytes can be read as they are.
         let written = spill.write_all(&self.segment, object.blocks())?;
         object.spilled_to(&written).ok_or(SpillError::Full)
     }
 
-    /// The bytes of a part of an object, which whoever asks keeps where it is.
+    /// The bytes of a part of an object, which the caller keeps from active.
     pub(crate) fn read(&self, part: &Blob) -> std::result::Result<Bytes, String> {
         let bytes = match (part, &self.spill) {
             (Blob::Inline(bytes), _) => Some(bytes.clone()),
@@ -137,10 +139,10 @@ impl LocalStore {
             }
             (Blob::Spilled(_), None) => None,
         };
-        bytes.ok_or_else(|| "it lies outside the object store".to_owned())
+        bytes.ok_or_else(|| "it is outside the object store".to_owned())
     }
 
-    /// The bytes of a block that was just allocated, to be written.
+    /// The bytes of a new block, for writing.
     pub(crate) fn writable(&self, block: Block) -> Option<Writable> {
         self.segment.writable(block)
     }
@@ -165,7 +167,7 @@ impl LocalStore {
 
 #[cfg(test)]
 impl LocalStore {
-    /// Has a block in the spill file instead.
+    /// Moves a block to the spill file.
     pub(super) fn spill_for_tests(&mut self, block: Block) -> Block {
         let (spill, _) = self.spill.as_mut().unwrap();
         let moved = spill.write_all(&self.segment, std::iter::once(block)).unwrap();
@@ -174,19 +176,19 @@ impl LocalStore {
     }
 }
 
-/// The error of a store in which nothing more fits, with who holds what.
-pub(super) fn full(
+/// The error of a store_full_error store, with a list of what holds its memory.
+pub(super) fn store_full_error(
     host: HostId,
     usage: StoreUsage,
     requested: u64,
     scheduler: &Scheduler,
-    drafts: impl Iterator<Item = (ProcessId, Block)>,
+    unsealed: impl Iterator<Item = (ProcessId, Block)>,
     spill_error: Option<String>,
 ) -> StoreFull {
     let mut holders = scheduler.memory_holders(host);
     let mut known = scheduler.resident_bytes(host).0;
     let mut written: std::collections::BTreeMap<_, (u64, u64)> = Default::default();
-    for (process, block) in drafts {
+    for (process, block) in unsealed {
         let (sum, count) = written.entry(process).or_default();
         (*sum, *count) = (*sum + block.size(), *count + 1);
         known += block.size();
@@ -200,7 +202,8 @@ pub(super) fn full(
             .into_iter()
             .map(|(process, (bytes, count))| StoreHolder::new(HeldBy::Writing(process), bytes, 0, count)),
     );
-    let mut full = StoreFull::new(requested, usage.used, usage.limit);
-    (full.spilled, full.spill_limit, full.spill_error) = (usage.spilled, usage.spill_limit, spill_error);
-    full.held_by(holders)
+    let mut store_full_error = StoreFull::new(requested, usage.used, usage.limit);
+    (store_full_error.spilled, store_full_error.spill_limit, store_full_error.spill_error) =
+        (usage.spilled, usage.spill_limit, spill_error);
+    store_full_error.held_by(holders)
 }

@@ -1,4 +1,4 @@
-//! What a session is made of.
+//! The settings of a session.
 
 use super::driver::{MonitorSpec, RemoteHosts};
 use crate::network::{HostId, Network};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use unidist_backend::ClusterInfo;
 use unidist_backend::LaunchCommand;
 
-/// What a session is made of.
+/// The settings of a session.
 #[derive(Clone, Debug)]
 pub struct ControllerSettings {
     /// The value of `UNIDIST_BACKEND`.
@@ -23,55 +23,55 @@ pub struct ControllerSettings {
     pub resources: BTreeMap<String, f64>,
     /// The limit of the object store in bytes.
     pub object_store_memory: u64,
-    /// The folder for objects that do not fit into memory; the system's temporary folder without.
+    /// The folder of the spill file; the system's temporary folder by default.
     pub spill_dir: Option<PathBuf>,
-    /// Bytes of objects that may lie on disk: 0 for none, `None` for half of what is free there.
+    /// The most bytes of objects on disk: 0 disables spilling, `None` is half of the free space.
     pub spill_limit: Option<u64>,
-    /// How many calls the program may have under way before `.remote` waits.
+    /// The most calls of the program that may be pending before `.remote` blocks.
     pub max_pending_tasks: Option<usize>,
-    /// The folder of the workers' log files; standard error if there is none.
+    /// The folder of the workers' log files; standard error by default.
     pub log_dir: Option<PathBuf>,
-    /// Up to this many bytes of an object travel in messages; a buffer of more goes through the store.
+    /// The largest buffer that travels in messages, in bytes; larger ones go through the store.
     pub inline_limit: u32,
-    /// How long a call that was ended early has to leave its worker before that is killed.
+    /// How long a cancelled call has to return before its worker is killed.
     pub cancel_grace: Duration,
     /// The address of this host.
     pub ip: String,
-    /// What starts a worker.
+    /// How a worker is started.
     pub launch: LaunchCommand,
 }
 
-/// What another host brings into the session.
+/// A remote host of the session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostSettings {
-    /// Its address, under which the cluster's resources list it: no two hosts of a session have the same.
+    /// Its address, under which the cluster's resources list it. It must be distinct in the session.
     pub ip: String,
-    /// What it is called in messages to people.
+    /// Its name in messages.
     pub name: String,
     /// How many tasks run there at once.
     pub cpus: usize,
     /// Its custom resources.
     pub resources: BTreeMap<String, f64>,
-    /// The limit of its object store in bytes; that of the controller's host if there is none.
+    /// The limit of its object store in bytes; by default that of the controller's host.
     pub object_store_memory: Option<u64>,
-    /// What starts a worker there; what does on the controller's host if there is nothing else.
+    /// How a worker is started there; by default as on the controller's host.
     pub launch: Option<LaunchCommand>,
 }
 
-/// The hosts of a session beside the controller's, and the way to them.
+/// The other hosts of a session, and the network to them.
 pub struct OtherHosts {
-    /// The hosts: the first of them is the second of the session, [`HostId::new`]`(1)`, and so on.
+    /// The hosts; their ids count from [`HostId::new`]`(1)`.
     pub hosts: Vec<HostSettings>,
-    /// The way to them.
+    /// The network to them.
     pub network: Box<dyn Network>,
-    /// The longest nap between two looks at the network while there is work; after some seconds
-    /// without any they are up to fifty times as long, and no longer than 100 ms.
+    /// The longest sleep between two polls of the network while there is work. After some seconds without work, sleeps
+    /// grow up to fifty times as long, and never beyond 100 ms.
     pub backoff: Duration,
-    /// Monitors have so long to say that they are ready.
+    /// How long monitors may take to get ready.
     pub start_timeout: Duration,
-    /// Monitors have so long to end their processes when the session ends.
+    /// How long monitors may take to end their processes when the session ends.
     pub end_timeout: Duration,
-    /// Called with the network when nothing of the session uses it any more, or it could not start.
+    /// Called with the network once the session does not use it any more, or could not start.
     pub on_end: Box<dyn FnOnce(Box<dyn Network>) + Send>,
 }
 
@@ -111,16 +111,16 @@ impl fmt::Debug for OtherHosts {
     }
 }
 
-/// How many worker processes there may be, so that blocked tasks do not hold up the others for want of processes.
+/// The most worker processes of a host. Blocked tasks keep theirs, so that others need more.
 fn max_pool(cpus: usize) -> usize {
     256 + 8 * cpus
 }
 
 impl ControllerSettings {
-    /// Of how many bytes a buffer may be to travel in messages, where nothing was said.
+    /// The default of [`inline_limit`](ControllerSettings::inline_limit).
     pub const INLINE_LIMIT: u32 = INLINE_LIMIT as u32;
 
-    /// What the scheduler is to know of all hosts.
+    /// The scheduler's description of all hosts.
     pub(super) fn all_limits(&self, others: &[HostSettings]) -> Vec<HostLimits> {
         let here = (self.cpus, &self.resources, &self.ip);
         let there = others.iter().map(|other| (other.cpus, &other.resources, &other.ip));
@@ -134,7 +134,7 @@ impl ControllerSettings {
         all.map(limits).collect()
     }
 
-    /// What the session has, seen from this host.
+    /// The cluster as this host sees it.
     pub(super) fn cluster(&self, others: &[HostSettings]) -> ClusterInfo {
         let host = |cpus: usize, resources: &BTreeMap<String, f64>| {
             let mut host = resources.clone();
@@ -146,7 +146,7 @@ impl ControllerSettings {
         ClusterInfo { local_ip: self.ip.clone(), hosts }
     }
 
-    /// What the monitors of the other hosts are to be told.
+    /// The specifications of the other hosts' monitors.
     pub(super) fn monitor_specs(
         &self,
         others: &[HostSettings],

@@ -1,9 +1,9 @@
-//! The end of a session happens once, and everyone who asks for it waits for it.
+//! Shuts a session down once; later callers wait for the first.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
-/// Where a session is with its end.
+/// The state of the shutdown.
 #[derive(Debug, Default)]
 pub(super) struct ShutdownOnce {
     state: Mutex<State>,
@@ -14,18 +14,18 @@ pub(super) struct ShutdownOnce {
 enum State {
     #[default]
     NotBegun,
-    /// This thread is at it.
+    /// This thread runs it.
     Begun(ThreadId),
     Ended,
 }
 
-/// Held by who ends the session; dropped at its end.
+/// Held by the thread that shuts the session down; on drop, the shutdown is complete.
 #[derive(Debug)]
 pub(super) struct ShutdownGuard<'a>(&'a ShutdownOnce);
 
 impl ShutdownOnce {
-    /// For the first who asks, the task of shutdown_once the session. Whoever asks later waits for that end, but for code
-    /// that the first one runs meanwhile.
+    /// A guard for the first caller, which has to shut the session down. Later callers wait until it has, except in
+    /// code that the first caller runs meanwhile.
     pub(super) fn begin(&self) -> Option<ShutdownGuard<'_>> {
         let me = std::thread::current().id();
         let mut state = self.lock();
@@ -63,21 +63,21 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn the_second_waits_for_the_first() {
-        let (shutdown_once, over) = (ShutdownOnce::default(), AtomicBool::new(false));
-        let end = shutdown_once.begin().expect("it is the first");
-        assert!(shutdown_once.begin().is_none(), "the same thread does not wait for itself");
+    fn shutdown_second_caller_waits_for_the_first() {
+        let (shutdown, done) = (ShutdownOnce::default(), AtomicBool::new(false));
+        let end = shutdown.begin().expect("the first caller gets the guard");
+        assert!(shutdown.begin().is_none(), "the same thread does not wait for itself");
         let (asks, asked) = channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 asks.send(()).unwrap();
-                assert!(shutdown_once.begin().is_none());
-                assert!(over.load(Ordering::SeqCst));
+                assert!(shutdown.begin().is_none());
+                assert!(done.load(Ordering::SeqCst));
             });
             asked.recv().unwrap();
-            over.store(true, Ordering::SeqCst);
+            done.store(true, Ordering::SeqCst);
             drop(end);
         });
-        assert!(shutdown_once.begin().is_none());
+        assert!(shutdown.begin().is_none());
     }
 }

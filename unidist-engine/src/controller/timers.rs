@@ -1,4 +1,4 @@
-//! The timers of the scheduler, by the time at which they are over.
+//! The scheduler's timers, ordered by expiry.
 
 use crate::scheduler::Timer;
 use rustc_hash::FxHashMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What is to be told when. It costs nothing while nothing is.
+/// The armed timers. Without any, it costs nothing.
 #[derive(Debug, Default)]
 pub(crate) struct TimerQueue {
     due: BTreeSet<(Instant, Timer)>,
@@ -14,7 +14,7 @@ pub(crate) struct TimerQueue {
 }
 
 impl TimerQueue {
-    /// A time too far to be told never comes.
+    /// A time beyond the range of the clock never expires.
     pub(crate) fn arm(&mut self, timer: Timer, time: Duration) {
         if let Some(at) = Instant::now().checked_add(time) {
             self.armed.insert(timer, at);
@@ -28,7 +28,7 @@ impl TimerQueue {
         }
     }
 
-    /// When the next timer is over.
+    /// When the next timer expires.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -37,26 +37,26 @@ impl TimerQueue {
         self.next().is_some_and(|at| at <= Instant::now())
     }
 
-    /// The timers that are over now.
+    /// Takes the timers that have expired.
     pub(crate) fn take_due(&mut self) -> Vec<Timer> {
         if self.due.is_empty() {
             return Vec::new();
         }
         let now = Instant::now();
-        let mut over = Vec::new();
+        let mut expired = Vec::new();
         while let Some((_, timer)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.disarm(timer);
-            over.push(timer);
+            expired.push(timer);
         }
-        over
+        expired
     }
 }
 
-/// When the next timer is over, for those who do not hold the driver.
+/// When the next timer expires, for threads without the driver's lock.
 #[derive(Debug)]
 pub(crate) struct NextDeadline {
     start: Instant,
-    /// In microseconds since the start.
+    /// Microseconds since the start.
     at: AtomicU64,
 }
 
@@ -65,7 +65,7 @@ impl NextDeadline {
         NextDeadline { start: Instant::now(), at: AtomicU64::new(u64::MAX) }
     }
 
-    /// Takes note of the next deadline; true if it is sooner than what was noted before.
+    /// Stores the next deadline; true if it is sooner than the stored one.
     pub(crate) fn set(&self, next: Option<Instant>) -> bool {
         let at = next.map_or(u64::MAX, |at| {
             u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
@@ -77,12 +77,12 @@ impl NextDeadline {
         at < before
     }
 
-    /// This nap, or a shorter one if the deadline comes sooner.
+    /// The sleep, shortened to the deadline.
     pub(crate) fn shorten(&self, nap: Duration) -> Duration {
         match self.at.load(Ordering::Acquire) {
             u64::MAX => nap,
             at => {
-                // A microsecond more, since the deadline was rounded down.
+                // One microsecond more, since the deadline was rounded down.
                 let at = Duration::from_micros(at.saturating_add(1));
                 nap.min(at.saturating_sub(self.start.elapsed()))
             }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_over_come_in_order_and_once() {
+    fn timers_expire_in_order_and_once() {
         let mut timers = TimerQueue::default();
         assert!(!timers.is_due() && timers.next().is_none());
         timers.arm(timer(1), Duration::from_nanos(2));
@@ -108,19 +108,19 @@ mod tests {
         timers.arm(timer(4), Duration::MAX); // never
         timers.arm(timer(5), Duration::ZERO);
         timers.disarm(timer(5));
-        let mut over = Vec::new();
-        while over.len() < 2 {
-            over.extend(timers.take_due());
+        let mut expired = Vec::new();
+        while expired.len() < 2 {
+            expired.extend(timers.take_due());
         }
-        over.sort_unstable();
-        assert_eq!(over, [timer(1), timer(2)]);
+        expired.sort_unstable();
+        assert_eq!(expired, [timer(1), timer(2)]);
         assert!(timers.next().is_some_and(|at| at > Instant::now()) && timers.take_due().is_empty());
         timers.disarm(timer(3));
         assert!(timers.next().is_none() && timers.armed.is_empty());
     }
 
     #[test]
-    fn a_sooner_deadline_shortens_naps() {
+    fn deadline_shortens_later_sleeps() {
         let next = NextDeadline::new();
         assert_eq!(next.shorten(Duration::from_secs(9)), Duration::from_secs(9));
         assert!(next.set(Some(Instant::now() + Duration::from_secs(5))));

@@ -134,7 +134,7 @@ impl Transport for Controller {
         let event_loop = &*self.event_loop;
         // It fails only after the end of the session.
         let _ = event_loop.inbox.send(Input::Shutdown);
-        event_loop.run_until(None, |driver| driver.is_some_and(Driver::is_over));
+        event_loop.run_until(None, |driver| driver.is_some_and(Driver::has_ended));
         event_loop.ended.store(true, Ordering::Release);
         event_loop.segment.bell().ring();
         self.supervisor.end();

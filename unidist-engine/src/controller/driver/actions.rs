@@ -1,4 +1,4 @@
-//! What the scheduler wants is done: messages go out, processes start and end, blocks are freed.
+//! Carries out the scheduler's actions: sends messages, starts and ends processes, frees blocks.
 
 use super::Driver;
 use super::link::End;
@@ -12,22 +12,22 @@ use unidist_common::ProcessId;
 impl Driver {
     pub(super) fn handle(&mut self, event: Event) {
         self.scheduler.handle(event, &mut self.actions);
-        self.carry_out();
+        self.apply_actions();
     }
 
-    /// Does what the scheduler wants; true if something came of that at once, such as calls that could not be sent:
-    /// others may be handed out in their place.
-    pub(super) fn carry_out(&mut self) -> bool {
-        self.act();
-        let any = !self.outcomes.is_empty();
-        while let Some(event) = self.outcomes.pop_front() {
+    /// Carries out the scheduler's actions; true if that led to events, such as calls that cannot be sent: others may
+    /// be dispatched in their place.
+    pub(super) fn apply_actions(&mut self) -> bool {
+        self.apply_pending();
+        let any = !self.follow_up_events.is_empty();
+        while let Some(event) = self.follow_up_events.pop_front() {
             self.scheduler.handle(event, &mut self.actions);
-            self.act();
+            self.apply_pending();
         }
         any
     }
 
-    fn act(&mut self) {
+    fn apply_pending(&mut self) {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
@@ -39,20 +39,22 @@ impl Driver {
                 }
                 Action::Stop(process) => self.send(process, &ToWorker::Stop),
                 Action::Reply { process, request, reply } => self.reply(process, request, reply),
-                Action::SetCpus { host, cpus } => self.set_slots(host, cpus),
+                Action::SetCpus { host, cpus } => self.set_cpus(host, cpus),
                 Action::Free { host, block } => self.free(host, block),
                 Action::FreeSpilled { host, block } => self.free_spilled(host, block),
                 Action::Copy(copy) => self.copy(copy),
                 Action::Kill(process) => self.kill(process),
                 Action::Arm { timer, after: time } => self.timers.arm(timer, time),
                 Action::Disarm(timer) => self.timers.disarm(timer),
-                Action::Unobserved(error) => log::error!("nobody can see this failure: {error}"),
+                Action::Unobserved(error) => {
+                    log::error!("a task failed whose results have no references left: {error}")
+                }
             }
         }
         self.actions = actions;
     }
 
-    fn set_slots(&mut self, host: HostId, cpus: usize) {
+    fn set_cpus(&mut self, host: HostId, cpus: usize) {
         let ip =
             self.hosts.as_ref().and_then(|hosts| hosts.ip(host)).unwrap_or(&self.cluster.local_ip).to_owned();
         if let Some(resources) = self.cluster.hosts.get_mut(&ip) {
@@ -72,7 +74,7 @@ impl Driver {
         let host = joined.or_else(|| self.hosts.as_ref()?.host_of_starting(process));
         match (&mut self.hosts, host) {
             (Some(hosts), Some(host)) if host != HostId::CONTROLLER => {
-                hosts.tell(host, &ToMonitor::Kill(process));
+                hosts.send_to(host, &ToMonitor::Kill(process));
             }
             _ => self.supervisor.kill(process),
         }
@@ -100,7 +102,7 @@ impl Driver {
     }
 
     fn send(&mut self, process: ProcessId, message: &ToWorker) {
-        // A process that is gone or being killed hears nothing; its loss is an event of its own.
+        // A process that has ended or is being killed gets no messages; its loss is an event of its own.
         let Some(&at) = self.by_process.get(&process) else {
             return;
         };
@@ -108,23 +110,24 @@ impl Driver {
         match message {
             ToWorker::Run(run) => {
                 let error = error.of_call("the call with the values it needs");
-                self.outcomes.push_back(Event::Done { process, task: run.id, result: Err(error) });
+                self.follow_up_events.push_back(Event::Done { process, task: run.id, result: Err(error) });
             }
             ToWorker::Reply(request, reply) if !matches!(reply, Reply::Failed(_)) => {
                 let call = if let Reply::Values(values) = reply {
-                    self.outcomes.push_back(Event::ReplyUndelivered { process, values: values.clone() });
+                    self.follow_up_events
+                        .push_back(Event::ReplyUndelivered { process, values: values.clone() });
                     "get"
                 } else {
                     "wait"
                 };
                 self.reply(process, *request, Reply::Failed(error.of_request(call)));
             }
-            _ => self.break_link(at, &error.0),
+            _ => self.fail_link(at, &error.0),
         }
     }
 
-    /// Hands on what was sent; `happened` says whether the turn has found something.
-    pub(super) fn flush(&mut self, happened: bool) {
+    /// Flushes the links; `progressed` says whether the poll has handled something.
+    pub(super) fn flush(&mut self, progressed: bool) {
         for at in 0..self.links.len() {
             let link = &mut self.links[at];
             if !std::mem::take(&mut link.dirty) || link.broken {
@@ -135,7 +138,7 @@ impl Driver {
                     Ok(true) if std::mem::take(&mut link.urgent) => memory.bell().ring(),
                     Ok(true) => memory.bell().ring_driver(),
                     Ok(false) => {}
-                    Err(error) => self.break_link(at, &error.0),
+                    Err(error) => self.fail_link(at, &error.0),
                 },
                 End::There { host, channel } => {
                     let (host, process) = (*host, link.process);
@@ -148,7 +151,7 @@ impl Driver {
             }
         }
         if let Some(hosts) = &mut self.hosts {
-            hosts.flush(happened);
+            hosts.flush(progressed);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The beginning and the end of a session on several hosts.
+//! Connects and disconnects the monitors of a session on several hosts.
 
 use super::remote_hosts::{HostPhase, MonitorSpec, RemoteHost, RemoteHosts};
 use super::remote_store::RemoteStore;
@@ -11,18 +11,17 @@ use unidist_backend::WritableBuffer;
 use unidist_common::{Error, Result};
 
 impl RemoteHosts {
-    /// Greets the monitors of these hosts, which are the second and so on of the session, and waits until all are
-    /// ready.
+    /// Connects the monitors of the other hosts, in the order of their ids from 1, and waits until all are ready.
     ///
     /// # Errors
     ///
-    /// One of them is not.
+    /// A monitor does not answer in time, refuses, or is lost.
     pub(crate) fn connect(&mut self, monitor_specs: Vec<MonitorSpec>) -> Result<()> {
         let builds = self.send_greetings(monitor_specs)?;
         self.await_ready(&builds)
     }
 
-    /// The builds that the monitors should have.
+    /// Sends the greetings; returns the build that each monitor has to report.
     fn send_greetings(&mut self, monitor_specs: Vec<MonitorSpec>) -> Result<Vec<String>> {
         let mut builds = Vec::new();
         for MonitorSpec { name, ip, greeting } in monitor_specs {
@@ -70,10 +69,10 @@ impl RemoteHosts {
 
     fn failed(&self, at: usize, why: &str) -> Error {
         let name = &self.remote[at].name;
-        Error::Launch { message: format!("host {name} cannot take part in the session: {why}") }
+        Error::Launch { message: format!("host {name} cannot join the session: {why}") }
     }
 
-    /// What has come, after a nap if that is nothing.
+    /// Polls the network, and sleeps if nothing has arrived.
     fn wait(&mut self) -> Vec<Arrival> {
         let mut arrivals = Vec::new();
         self.network.poll(&mut arrivals);
@@ -84,14 +83,14 @@ impl RemoteHosts {
         arrivals
     }
 
-    /// Has the monitors end what is left and waits until they have, with a limit.
+    /// Has the monitors end their processes and waits until they have, up to the time-out.
     fn disconnect(&mut self) {
         let is_open = |remote: &RemoteHost| matches!(remote.phase, HostPhase::Greeted | HostPhase::Ready);
         self.remote
             .iter_mut()
             .filter(|remote| is_open(remote))
             .for_each(|remote| remote.add(&ToMonitor::End));
-        // Those that were not greeted, as the session could not start, are told so by a message of nothing.
+        // Monitors that got no greeting, because the session could not start, get an empty message.
         for place in self.remote.len()..self.count {
             if let Ok(place) = u32::try_from(place + 1) {
                 self.network.send(HostId::new(place), Vec::new());
@@ -120,12 +119,12 @@ impl RemoteHosts {
             }
         }
         for remote in self.remote.iter().filter(|remote| is_open(remote)) {
-            log::error!("the monitor on {} did not say in time that it has ended", remote.name);
+            log::error!("the monitor on {} did not end in time", remote.name);
         }
     }
 }
 
-/// The store of a host whose monitor says that it is ready.
+/// The store of a host whose monitor is ready.
 fn ready(bytes: &[u8], build: &str) -> std::result::Result<RemoteStore, String> {
     match handshake::understand(bytes)? {
         Welcomed::Ready { build_id, segment, spill_limit } => {
@@ -146,7 +145,7 @@ impl Drop for RemoteHosts {
     }
 }
 
-/// What is left when the network was handed back.
+/// Stands in once the network has been passed on.
 struct NullNetwork;
 
 impl Network for NullNetwork {

@@ -1,4 +1,4 @@
-//! What processes say, wherever they are. Nothing of it is believed before it is checked.
+//! Handles messages of processes. All input from processes is untrusted and validated here.
 
 use super::Driver;
 use crate::network::HostId;
@@ -17,47 +17,47 @@ impl Driver {
             }
             match link.receive() {
                 Ok(None) => break,
-                Ok(Some(message)) => self.hear(at, message),
-                Err(error) => return self.break_link(at, &error.0),
+                Ok(Some(message)) => self.on_process_message(at, message),
+                Err(error) => return self.fail_link(at, &error.0),
             }
         }
         self.links[at].ring_if_starved();
     }
 
-    fn hear(&mut self, at: usize, message: FromWorker) {
+    fn on_process_message(&mut self, at: usize, message: FromWorker) {
         let process = self.links[at].process;
         if !message.names_its_own(process) {
-            return self.break_link(at, "it names new objects that are not its own");
+            return self.fail_link(at, "it creates objects with ids of another process");
         }
         match message {
             FromWorker::Request(Request::Put { id, object, views }) => {
                 if views as usize > 1 + object.buffers.len() {
-                    return self.break_link(at, "it claims more views of an object than that has parts");
+                    return self.fail_link(at, "it claims more views than the object has parts");
                 }
-                if self.accept(at, std::slice::from_ref(&object)) {
+                if self.claim_blocks(at, std::slice::from_ref(&object)) {
                     self.handle(Event::Request { process, request: Request::Put { id, object, views } });
                 }
             }
             FromWorker::Request(ask) => self.handle(Event::Request { process, request: ask }),
             FromWorker::Done(task, result) => {
-                if result.as_ref().map_or(true, |objects| self.accept(at, objects)) {
+                if result.as_ref().map_or(true, |objects| self.claim_blocks(at, objects)) {
                     self.handle(Event::Done { process, task, result });
                 }
             }
             FromWorker::Retracted(tasks) => self.handle(Event::Retracted { process, tasks }),
             FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
             FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
-            FromWorker::Allocate(..) | FromWorker::StoreUsage(_) => self.hear_of_store(process, message),
-            FromWorker::FreeBlock(block) => match self.links[at].drafts.remove(&block.offset) {
+            FromWorker::Allocate(..) | FromWorker::StoreUsage(_) => self.on_store_request(process, message),
+            FromWorker::FreeBlock(block) => match self.links[at].unsealed.remove(&block.offset) {
                 Some(len) if len == block.len => self.free(self.links[at].host(), block),
-                _ => self.break_link(at, "it gives back a block that is not its own"),
+                _ => self.fail_link(at, "it frees a block that was not allocated to it"),
             },
-            FromWorker::Cluster(_) => self.hear_of_store(process, message),
+            FromWorker::Cluster(_) => self.on_store_request(process, message),
         }
     }
 
-    /// What concerns the store of the process's host, or the hosts.
-    pub(super) fn hear_of_store(&mut self, process: ProcessId, message: FromWorker) {
+    /// Handles requests about the store or the cluster.
+    pub(super) fn on_store_request(&mut self, process: ProcessId, message: FromWorker) {
         let Some(host) = self.host_of(process) else { return };
         match message {
             FromWorker::Allocate(request, len) => self.allocate(host, process, request, len),
@@ -69,7 +69,7 @@ impl Driver {
                 let cluster = self.cluster_seen_from(host);
                 self.reply(process, request, Reply::Cluster(cluster));
             }
-            other => log::error!("not a matter of the store: {other:?}"),
+            other => log::error!("not a request about the store: {other:?}"),
         }
     }
 
@@ -79,27 +79,27 @@ impl Driver {
         ClusterInfo { local_ip, hosts: self.cluster.hosts.clone() }
     }
 
-    /// Takes over the blocks of objects that a process has made. False if one was not its own to give.
-    fn accept(&mut self, at: usize, objects: &[StoredObject]) -> bool {
-        let drafts = &mut self.links[at].drafts;
+    /// Takes over the blocks of objects that a process has made. False if a block was not allocated to the process.
+    fn claim_blocks(&mut self, at: usize, objects: &[StoredObject]) -> bool {
+        let unsealed = &mut self.links[at].unsealed;
         let mut taken = Vec::new();
         let mut blocks = objects.iter().flat_map(StoredObject::blocks);
         let own = blocks.all(|block| {
-            let len = drafts.remove(&block.offset);
+            let len = unsealed.remove(&block.offset);
             taken.extend(len.map(|len| (block.offset, len)));
             len == Some(block.len)
         });
         let own = own && objects.iter().all(|object| object.spilled_blocks().next().is_none());
         if !own {
-            drafts.extend(taken); // which are freed with it
-            self.break_link(at, "it names a block that is not its own");
+            unsealed.extend(taken); // they are freed when the process is lost
+            self.fail_link(at, "it uses a block that was not allocated to it");
         }
         own
     }
 
-    pub(super) fn break_link(&mut self, at: usize, why: &str) {
+    pub(super) fn fail_link(&mut self, at: usize, why: &str) {
         let link = &mut self.links[at];
-        log::error!("{}: {why}: its link is closed and its process killed", link.process);
+        log::error!("{}: {why}: closing its link and killing the process", link.process);
         link.broken = true;
         let process = link.process;
         self.kill(process);

@@ -1,4 +1,4 @@
-//! The engine's end of the link to one process, on this host or on another.
+//! The engine's end of the link to one process, on this host or a remote one.
 
 use crate::link::channel::{Channel, Relayed};
 use crate::link::ring::{LinkMemory, Side};
@@ -15,14 +15,14 @@ use unidist_common::{DataId, ProcessId};
 pub(super) struct Link {
     pub(super) process: ProcessId,
     pub(super) end: End,
-    /// SharedArena that the process was given and that are not part of an object, by offset.
-    pub(super) drafts: FxHashMap<u64, u64>,
-    /// Calls that the process may not have seen, each with the place in the stream where it ends.
-    unseen: VecDeque<(u64, DataId)>,
-    /// There is something to flush, and whether it must not wait until the process looks by itself.
+    /// Blocks allocated to the process that are not part of an object yet, by offset.
+    pub(super) unsealed: FxHashMap<u64, u64>,
+    /// Calls that the process may not have read, each with its end in the byte stream.
+    undelivered: VecDeque<(u64, DataId)>,
+    /// There are bytes to flush; `urgent` if the process has to be woken for them.
     pub(super) dirty: bool,
     pub(super) urgent: bool,
-    /// The process has sent nonsense: nothing more is read, and it is being killed.
+    /// The process has sent an invalid message: nothing more is read, and the process is being killed.
     pub(super) broken: bool,
 }
 
@@ -30,18 +30,18 @@ pub(super) struct Link {
 pub(super) enum End {
     /// On this host.
     Here { memory: Arc<LinkMemory>, channel: Channel<ToWorker, FromWorker> },
-    /// On another one, whose monitor passes the bytes on.
+    /// On a remote host, whose monitor forwards the bytes.
     There { host: HostId, channel: Relayed<ToWorker, FromWorker> },
 }
 
 impl Link {
-    /// The link to a process of this host.
+    /// The link to a process on this host.
     pub(super) fn here(process: ProcessId, memory: Arc<LinkMemory>) -> Self {
         let channel = Channel::new(&memory, Side::Engine);
         Link::new(process, End::Here { memory, channel })
     }
 
-    /// The link to a process of another host.
+    /// The link to a process on a remote host.
     pub(super) fn there(process: ProcessId, host: HostId) -> Self {
         Link::new(process, End::There { host, channel: Relayed::new() })
     }
@@ -50,15 +50,15 @@ impl Link {
         Link {
             process,
             end,
-            drafts: FxHashMap::default(),
-            unseen: VecDeque::new(),
+            unsealed: FxHashMap::default(),
+            undelivered: VecDeque::new(),
             dirty: false,
             urgent: false,
             broken: false,
         }
     }
 
-    /// Where the process is.
+    /// The host of the process.
     pub(super) fn host(&self) -> HostId {
         match self.end {
             End::Here { .. } => HostId::CONTROLLER,
@@ -67,7 +67,7 @@ impl Link {
     }
 
     pub(super) fn send(&mut self, message: &ToWorker) -> Result<(), WireError> {
-        // A busy worker comes to its next task by itself; everything else may be what it waits for.
+        // A busy worker reads its next task by itself; it may wait for any other message.
         self.urgent |= !matches!(message, ToWorker::Run(run) if !run.nested);
         self.dirty = true;
         let end = match &mut self.end {
@@ -75,13 +75,13 @@ impl Link {
             End::There { channel, .. } => channel.send(message)?,
         };
         if let ToWorker::Run(run) = message {
-            self.forget_seen();
-            self.unseen.push_back((end, run.id));
+            self.drop_delivered();
+            self.undelivered.push_back((end, run.id));
         }
         Ok(())
     }
 
-    /// The next message, if a whole one is there.
+    /// The next message, if it has arrived completely.
     pub(super) fn receive(&mut self) -> Result<Option<FromWorker>, WireError> {
         match &mut self.end {
             End::Here { channel, .. } => channel.receive(),
@@ -89,7 +89,7 @@ impl Link {
         }
     }
 
-    /// Rings for a process that was waiting for the room that reading has made.
+    /// Wakes a process that waited for the space that reading has freed.
     pub(super) fn ring_if_starved(&mut self) {
         if let End::Here { memory, channel } = &mut self.end
             && channel.take_peer_starved()
@@ -98,20 +98,20 @@ impl Link {
         }
     }
 
-    fn forget_seen(&mut self) {
+    fn drop_delivered(&mut self) {
         let taken = match &self.end {
             End::Here { channel, .. } => channel.taken(),
             End::There { channel, .. } => channel.taken(),
         };
-        while self.unseen.front().is_some_and(|(end, _)| *end <= taken) {
-            self.unseen.pop_front();
+        while self.undelivered.front().is_some_and(|(end, _)| *end <= taken) {
+            self.undelivered.pop_front();
         }
     }
 
-    /// The calls that the process has never seen.
-    pub(super) fn unseen(&mut self) -> Vec<DataId> {
-        self.forget_seen();
-        self.unseen.iter().map(|(_, call)| *call).collect()
+    /// The calls that the process has not read.
+    pub(super) fn undelivered(&mut self) -> Vec<DataId> {
+        self.drop_delivered();
+        self.undelivered.iter().map(|(_, call)| *call).collect()
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -126,17 +126,17 @@ impl Link {
         matches!(&self.end, End::Here { channel, .. } if channel.has_backlog())
     }
 
-    pub(super) fn has_room_for_backlog(&self) -> bool {
+    pub(super) fn can_flush_backlog(&self) -> bool {
         !self.broken && matches!(&self.end, End::Here { channel, .. } if channel.can_flush())
     }
 
-    /// Whether the process is of this host, and awake as far as is known.
+    /// Whether the process is on this host and, as far as is known, awake.
     pub(super) fn is_awake_here(&self) -> bool {
         matches!(&self.end, End::Here { memory, .. } if !memory.bell().is_driver_asleep())
     }
 
-    /// The blocks that the process was given and that are not part of an object.
-    pub(super) fn drafts(&self) -> impl Iterator<Item = (ProcessId, Block)> + '_ {
-        self.drafts.iter().map(|(&offset, &len)| (self.process, Block { offset, len }))
+    /// Blocks allocated to the process that are not part of an object yet.
+    pub(super) fn unsealed(&self) -> impl Iterator<Item = (ProcessId, Block)> + '_ {
+        self.unsealed.iter().map(|(&offset, &len)| (self.process, Block { offset, len }))
     }
 }

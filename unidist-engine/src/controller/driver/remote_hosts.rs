@@ -1,4 +1,4 @@
-//! The other hosts of a session: the network to them, and what is known of each.
+//! The other hosts of a session: the network, and the state of each host.
 
 use super::remote_store::RemoteStore;
 use crate::network::{Arrival, HostId, Network};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use unidist_common::ProcessId;
 use unidist_sync::PollBackoff;
 
-/// The other hosts and the way to them.
+/// The other hosts and the network to them.
 pub(crate) struct RemoteHosts {
     pub(super) network: Box<dyn Network>,
     /// How many there are, greeted or not.
@@ -19,30 +19,30 @@ pub(crate) struct RemoteHosts {
     pub(super) remote: Vec<RemoteHost>,
     pub(super) arrivals: Vec<Arrival>,
     pub(super) poll_backoff: PollBackoff,
-    last_look: Instant,
+    last_poll: Instant,
     backoff: Duration,
-    /// For the start and for the end.
+    /// Time-outs of the start and of the end.
     pub(super) timeouts: [Duration; 2],
     pub(super) on_end: Option<OnEnd>,
 }
 
-/// Who is busy looks at the network once in so much time.
-const BETWEEN_LOOKS: Duration = Duration::from_micros(10);
+/// A busy event loop polls the network once in this time.
+const POLL_INTERVAL: Duration = Duration::from_micros(10);
 
-/// What is done with the network at the end.
+/// Takes the network over at the end.
 type OnEnd = Box<dyn FnOnce(Box<dyn Network>) + Send>;
 
-/// What is to be known of another host before anything is said to it.
+/// What the controller knows of a host before it connects to its monitor.
 pub(crate) struct MonitorSpec {
-    /// What it is called in messages to people.
+    /// Its name in messages.
     pub(crate) name: String,
     /// Its address.
     pub(crate) ip: String,
-    /// What its monitor is told.
+    /// The first message to its monitor.
     pub(crate) greeting: Greeting,
 }
 
-/// Another host.
+/// A remote host.
 pub(super) struct RemoteHost {
     pub(super) host: HostId,
     pub(super) name: String,
@@ -50,13 +50,13 @@ pub(super) struct RemoteHost {
     pub(super) phase: HostPhase,
     batch: MessageBatch,
     pub(super) store: RemoteStore,
-    /// Processes that were to be started there and have not joined.
+    /// Processes that are starting there and have not joined.
     pub(super) starting: BTreeSet<ProcessId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HostPhase {
-    /// It has not answered.
+    /// The monitor has not answered.
     Greeted,
     Ready,
     Ended,
@@ -64,8 +64,8 @@ pub(super) enum HostPhase {
 }
 
 impl RemoteHosts {
-    /// So many hosts, which have not been greeted. When this is dropped, all their monitors are told to end, and `on_end`
-    /// is called with the network. The `timeouts` are those of the start and of the end.
+    /// `count` hosts whose monitors are not connected. On drop, all monitors are told to end, and `on_end` gets the
+    /// network. `timeouts` are those of the start and of the end.
     pub(crate) fn new(
         network: Box<dyn Network>,
         count: usize,
@@ -79,19 +79,19 @@ impl RemoteHosts {
             remote: Vec::new(),
             arrivals: Vec::new(),
             poll_backoff: PollBackoff::new(backoff, Instant::now()),
-            last_look: Instant::now(),
+            last_poll: Instant::now(),
             backoff,
             timeouts,
             on_end: Some(on_end),
         }
     }
 
-    /// Whether there are none.
+    /// Whether no monitor is connected.
     pub(super) fn is_empty(&self) -> bool {
         self.remote.is_empty()
     }
 
-    /// The longest nap between two looks at the network while there is work.
+    /// The longest sleep between two polls of the network while there is work.
     pub(crate) fn backoff(&self) -> Duration {
         self.backoff
     }
@@ -100,17 +100,17 @@ impl RemoteHosts {
         self.remote.iter().position(|remote| remote.host == host)
     }
 
-    /// A host that is not lost.
+    /// A remote host that is part of the session.
     pub(super) fn get(&mut self, host: HostId) -> Option<&mut RemoteHost> {
         self.remote.get_mut(host.place().checked_sub(1)?).filter(|remote| remote.phase == HostPhase::Ready)
     }
 
-    /// Whether the host is another one and not lost.
+    /// Whether the host is a remote one and part of the session.
     pub(super) fn has(&self, host: HostId) -> bool {
         self.place(host).is_some_and(|at| self.remote[at].phase == HostPhase::Ready)
     }
 
-    /// The address of another host.
+    /// The address of a remote host.
     pub(super) fn ip(&self, host: HostId) -> Option<&str> {
         self.place(host).map(|at| &*self.remote[at].ip)
     }
@@ -119,7 +119,7 @@ impl RemoteHosts {
         self.place(host).map_or("this host", |at| &*self.remote[at].name)
     }
 
-    /// The host on which this process is being started.
+    /// The host on which a process is starting.
     pub(super) fn host_of_starting(&self, process: ProcessId) -> Option<HostId> {
         self.remote.iter().find(|remote| remote.starting.contains(&process)).map(|remote| remote.host)
     }
@@ -127,7 +127,7 @@ impl RemoteHosts {
     pub(super) fn start_process(&mut self, host: HostId, process: ProcessId, actor: bool) {
         if let Some(remote) = self.get(host) {
             remote.starting.insert(process);
-            self.tell(host, &ToMonitor::Start { process, actor });
+            self.send_to(host, &ToMonitor::Start { process, actor });
         }
     }
 
@@ -139,20 +139,20 @@ impl RemoteHosts {
 
     pub(super) fn free_spilled(&mut self, host: HostId, block: Block) {
         if let Some(remote) = self.get(host) {
-            remote.store.note_freed_on_disk(block);
-            self.tell(host, &ToMonitor::FreeSpilled(block));
+            remote.store.count_freed_on_disk(block);
+            self.send_to(host, &ToMonitor::FreeSpilled(block));
         }
     }
 
-    /// Tells the monitor of a host something, unless that is lost.
-    pub(super) fn tell(&mut self, host: HostId, message: &ToMonitor) {
+    /// Sends a message to the monitor of a host, unless the host is lost.
+    pub(super) fn send_to(&mut self, host: HostId, message: &ToMonitor) {
         if let Some(remote) = self.get(host) {
             remote.add(message);
         }
     }
 
-    /// Tells all monitors but that of this host.
-    pub(super) fn tell_others(&mut self, but: HostId, message: &ToMonitor) {
+    /// Sends a message to the monitors of all hosts but one.
+    pub(super) fn send_to_others(&mut self, but: HostId, message: &ToMonitor) {
         for remote in &mut self.remote {
             if remote.host != but && remote.phase == HostPhase::Ready {
                 remote.add(message);
@@ -160,7 +160,7 @@ impl RemoteHosts {
         }
     }
 
-    /// Has these bytes written into the ring of a process.
+    /// Has the monitor write these bytes into the ring of a process.
     pub(super) fn deliver(&mut self, host: HostId, process: ProcessId, urgent: bool, bytes: Vec<u8>) {
         if let Some(remote) = self.get(host) {
             let message = |bytes| ToMonitor::Deliver { process, urgent, bytes };
@@ -169,7 +169,7 @@ impl RemoteHosts {
         }
     }
 
-    /// The host is not part of the session any more. False if it was not before.
+    /// Removes a host from the session; false if it was not part of it.
     pub(super) fn lose(&mut self, host: HostId) -> bool {
         match self.get(host) {
             Some(remote) => {
@@ -182,8 +182,8 @@ impl RemoteHosts {
         }
     }
 
-    /// Sends what there is for each host; `happened` says whether the turn has found something.
-    pub(super) fn flush(&mut self, happened: bool) {
+    /// Sends the batched messages of each host; `progressed` says whether the poll has handled something.
+    pub(super) fn flush(&mut self, progressed: bool) {
         let mut traffic = false;
         for remote in &mut self.remote {
             while let Some(bytes) = remote.batch.take() {
@@ -191,23 +191,22 @@ impl RemoteHosts {
                 traffic = true;
             }
         }
-        match (traffic, happened) {
+        match (traffic, progressed) {
             (true, _) => self.poll_backoff.on_traffic(Instant::now()),
             (false, true) => self.poll_backoff.on_activity(Instant::now()),
             (false, false) => {}
         }
     }
 
-    /// Whether the last look at the network was some time ago, also for who has something else to do: a burst of calls
-    /// is not to look once for each.
-    pub(super) fn wants_a_look(&self) -> bool {
-        self.last_look.elapsed() >= BETWEEN_LOOKS
+    /// Whether the network was not polled for a while. While calls come in a burst, it is not polled once for each.
+    pub(super) fn is_poll_due(&self) -> bool {
+        self.last_poll.elapsed() >= POLL_INTERVAL
     }
 
-    /// What has come over the network; to be handed back to `arrivals`.
+    /// What has arrived over the network; the caller gives the vector back to `arrivals`.
     pub(super) fn poll(&mut self) -> Vec<Arrival> {
         let mut arrivals = std::mem::take(&mut self.arrivals);
-        self.last_look = Instant::now();
+        self.last_poll = Instant::now();
         self.network.poll(&mut arrivals);
         if !arrivals.is_empty() {
             self.poll_backoff.on_traffic(Instant::now());
@@ -215,14 +214,14 @@ impl RemoteHosts {
         arrivals
     }
 
-    /// How long to sleep at most before the network is to be polled again.
+    /// The longest sleep before the network has to be polled again.
     pub(super) fn network_sleep(&mut self) -> Duration {
         self.poll_backoff.next_sleep(self.network.is_busy(), Instant::now())
     }
 }
 
 impl RemoteHost {
-    /// One that was just greeted.
+    /// A host whose monitor has just been greeted.
     pub(super) fn greeted(host: HostId, name: String, ip: String) -> Self {
         let (batch, store) = (MessageBatch::default(), RemoteStore::new(0, 0));
         RemoteHost { host, name, ip, phase: HostPhase::Greeted, batch, store, starting: BTreeSet::new() }
@@ -235,7 +234,7 @@ impl RemoteHost {
 
     fn check(&self, added: Result<(), WireError>) {
         if let Err(error) = added {
-            log::error!("the monitor on {} cannot be told something: {error}", self.name);
+            log::error!("a message to the monitor on {} cannot be sent: {error}", self.name);
         }
     }
 }

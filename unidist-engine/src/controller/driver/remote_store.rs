@@ -1,5 +1,5 @@
-//! The memory of another host, as the controller has it: it decides which block is whose; the host's monitor writes to
-//! its spill file what it is told to.
+//! The controller's view of the memory of a remote host. The controller allocates its blocks; the host's monitor writes
+//! objects to its spill file on request.
 
 use crate::network::HostId;
 use crate::protocol::monitor::{SpillFailure, ToMonitor};
@@ -19,49 +19,49 @@ pub(super) struct RemoteStore {
     arena: Arena,
     spilled: u64,
     spill_limit: u64,
-    /// Objects on their way to the spill file.
+    /// Objects that the monitor is writing to the spill file.
     spilling: FxHashMap<DataId, Arc<StoredObject>>,
-    /// Whether everything was read that may free something, for who waits first.
-    looked: Looked,
-    /// Victims up to this moment were tried, for who waits first.
+    /// Whether all messages that may free blocks were read, for the first waiting request.
+    frees_read: FreesRead,
+    /// Objects used before this moment were tried as victims, for the first waiting request.
     after: u64,
-    /// What the system said when an object was to be spilled.
+    /// The system's error of the last spill.
     error: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Looked {
+enum FreesRead {
     No,
     Asked,
     Yes,
 }
 
-/// What came of making room.
+/// The result of an allocation that may spill objects.
 #[derive(Debug, PartialEq)]
-pub(super) enum Room {
-    /// These blocks.
-    Made(Vec<Block>),
-    /// The monitor is at it: try again when it has answered.
-    Later,
-    /// There is none and there will be none; what the system said is the reason, if it said something.
-    None(Option<String>),
+pub(super) enum Allocation {
+    /// The blocks.
+    Ready(Vec<Block>),
+    /// The monitor is spilling objects: try again after its answer.
+    Spilling,
+    /// There is no space and no object to spill; with the system's error if there was one.
+    Full(Option<String>),
 }
 
 impl RemoteStore {
-    /// The store over a segment of this length and a spill file of so many bytes at most.
+    /// A store with a segment of this length and at most `spill_limit` bytes on disk.
     pub(super) fn new(segment: u64, spill_limit: u64) -> Self {
         RemoteStore {
             arena: Arena::new(HEADER, segment),
             spilled: 0,
             spill_limit,
             spilling: FxHashMap::default(),
-            looked: Looked::No,
+            frees_read: FreesRead::No,
             after: 0,
             error: None,
         }
     }
 
-    /// SharedArena of these lengths, if all of them are there now.
+    /// Blocks of these lengths, if all of them are free now.
     pub(super) fn allocate(&mut self, lens: &[u64]) -> Option<Vec<Block>> {
         let mut blocks = Vec::with_capacity(lens.len());
         for len in lens {
@@ -76,34 +76,34 @@ impl RemoteStore {
         Some(blocks)
     }
 
-    /// The same, for which others are spilled if they have to; `orders` are for the monitor. It is called for one who
-    /// waits until that one is done: see [`first_is_done`](RemoteStore::first_is_done).
-    pub(super) fn make_room(
+    /// Blocks of these lengths, spilling other objects if necessary; `orders` are for the monitor. It serves one
+    /// request at a time, until [`finish_request`](RemoteStore::finish_request).
+    pub(super) fn allocate_spilling(
         &mut self,
         host: HostId,
         lens: &[u64],
         scheduler: &Scheduler,
         orders: &mut Vec<ToMonitor>,
-    ) -> Room {
+    ) -> Allocation {
         if let Some(blocks) = self.allocate(lens) {
-            return Room::Made(blocks);
+            return Allocation::Ready(blocks);
         }
-        if !self.spilling.is_empty() || self.looked == Looked::Asked {
-            return Room::Later;
+        if !self.spilling.is_empty() || self.frees_read == FreesRead::Asked {
+            return Allocation::Spilling;
         }
-        if self.looked == Looked::No {
-            self.looked = Looked::Asked;
+        if self.frees_read == FreesRead::No {
+            self.frees_read = FreesRead::Asked;
             orders.push(ToMonitor::Look);
-            return Room::Later;
+            return Allocation::Spilling;
         }
         if self.error.is_some() {
-            return Room::None(self.error.take());
+            return Allocation::Full(self.error.take());
         }
         let wanted: u64 = lens.iter().fold(0, |sum, len| sum.saturating_add(*len));
         let (_, idle) = scheduler.resident_bytes(host);
         let in_use = self.arena.used_bytes().saturating_sub(idle);
         if self.spill_limit == 0 || wanted > self.arena.capacity().saturating_sub(in_use) {
-            return Room::None(None); // not even with all of them gone
+            return Allocation::Full(None); // not even if all idle objects are spilled
         }
         let mut leaving = 0;
         while leaving < wanted
@@ -115,37 +115,37 @@ impl RemoteStore {
             orders.push(ToMonitor::Spill(id, blocks));
             self.spilling.insert(id, object);
         }
-        if self.spilling.is_empty() { Room::None(None) } else { Room::Later }
+        if self.spilling.is_empty() { Allocation::Full(None) } else { Allocation::Spilling }
     }
 
-    /// The first of those that wait has what it wants, or gave up: the next one begins anew.
-    pub(super) fn first_is_done(&mut self) {
+    /// The first waiting request was granted or has failed: the next one starts anew.
+    pub(super) fn finish_request(&mut self) {
         (self.after, self.error) = (0, None);
-        if self.looked == Looked::Yes {
-            self.looked = Looked::No;
+        if self.frees_read == FreesRead::Yes {
+            self.frees_read = FreesRead::No;
         }
     }
 
-    /// The monitor has read everything that may free something. False if nobody asked.
-    pub(super) fn looked(&mut self) -> bool {
-        std::mem::replace(&mut self.looked, Looked::Yes) == Looked::Asked
+    /// The monitor has sent everything that may free blocks. False if it was not asked.
+    pub(super) fn frees_read(&mut self) -> bool {
+        std::mem::replace(&mut self.frees_read, FreesRead::Yes) == FreesRead::Asked
     }
 
-    /// The monitor has written an object to disk, which is there now as returned, or could not. The error says that
-    /// this was no answer to what it was told.
+    /// The monitor has spilled an object, which is now where the result says, or could not. An error if it was not
+    /// asked to.
     pub(super) fn spilled(
         &mut self,
         id: DataId,
         result: Result<Vec<Block>, SpillFailure>,
     ) -> Result<Option<StoredObject>, &'static str> {
-        let object = self.spilling.remove(&id).ok_or("it spilled what it was not told to")?;
+        let object = self.spilling.remove(&id).ok_or("it spilled an object that it was not asked to")?;
         match result {
             Ok(blocks) => {
-                let moved = object.spilled_to(&blocks).ok_or("it spilled something else")?;
+                let moved = object.spilled_to(&blocks).ok_or("it spilled other parts than the object has")?;
                 self.spilled += blocks.iter().map(|block| size_in_file(*block)).sum::<u64>();
                 Ok(Some(moved))
             }
-            Err(SpillFailure::Full) => Ok(None), // a smaller one may fit
+            Err(SpillFailure::Full) => Ok(None), // a smaller object may fit
             Err(SpillFailure::System(error)) => {
                 self.error = Some(error);
                 Ok(None)
@@ -155,12 +155,12 @@ impl RemoteStore {
 
     pub(super) fn free(&mut self, block: Block) {
         if !self.arena.free(block) {
-            log::error!("a block of another host's object store was freed twice: {block:?}");
+            log::error!("a block of a remote object store was freed twice: {block:?}");
         }
     }
 
-    /// A block of the spill file is free.
-    pub(super) fn note_freed_on_disk(&mut self, block: Block) {
+    /// Counts a freed block of the spill file.
+    pub(super) fn count_freed_on_disk(&mut self, block: Block) {
         self.spilled = self.spilled.saturating_sub(size_in_file(block));
     }
 

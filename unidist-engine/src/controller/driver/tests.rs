@@ -1,4 +1,4 @@
-//! The engine against a worker that the test plays: what does not fit into a message, and what should not be said.
+//! The engine against a fake worker: messages that do not fit, and invalid ones.
 
 use super::link::End;
 use super::*;
@@ -24,7 +24,7 @@ mod several_hosts;
 
 const LIMIT: usize = 1000;
 
-/// An engine whose processes are played by the test.
+/// An engine whose workers are faked by the test.
 struct Engine {
     driver: Driver,
     inbox: InboxSender,
@@ -32,8 +32,8 @@ struct Engine {
     ids: IdSource,
 }
 
-/// A process that the test plays.
-struct Played {
+/// A fake worker process.
+struct FakeWorker {
     process: ProcessId,
     ids: IdSource,
     memory: Arc<LinkMemory>,
@@ -41,22 +41,22 @@ struct Played {
 }
 
 impl Engine {
-    /// An engine with so many workers, to whom only short messages can be sent.
-    fn start(workers: u32) -> (Engine, Vec<Played>) {
+    /// An engine with this many workers, with a small limit for messages to them.
+    fn start(workers: u32) -> (Engine, Vec<FakeWorker>) {
         Engine::start_with(workers, vec![], None)
     }
 
-    /// The same with these other hosts.
+    /// An engine with this many workers and these other hosts.
     fn start_with(
         workers: u32,
         others: Vec<HostLimits>,
         hosts: Option<RemoteHosts>,
-    ) -> (Engine, Vec<Played>) {
+    ) -> (Engine, Vec<FakeWorker>) {
         let segment = Segment::create("unidist-test", 1 << 20).unwrap();
         let spill = SpillSpace::create(&std::env::temp_dir(), Some(1 << 20)).unwrap();
         let process = ProcessId::CONTROLLER;
         let config = SupervisorConfig {
-            // It ends at once, which nobody is told: the test says who joins and who is lost.
+            // The started process ends at once and is not reported: the test says who joins and who is lost.
             command: LaunchCommand { program: "/bin/true".into(), ..LaunchCommand::default() },
             segment: segment.clone(),
             spill: None,
@@ -97,7 +97,7 @@ impl Engine {
             let (process, memory) = (ProcessId::new(number).unwrap(), LinkMemory::create().unwrap());
             inbox.send(Input::Process(ProcessEvent::Joined(process, memory.clone()))).unwrap();
             let channel = Channel::new(&memory, Side::Worker);
-            played.push(Played { process, ids: IdSource::new(process), memory, channel });
+            played.push(FakeWorker { process, ids: IdSource::new(process), memory, channel });
         }
         driver.poll();
         driver.links.iter_mut().for_each(|link| match &mut link.end {
@@ -139,7 +139,7 @@ impl Engine {
         self.driver.links.iter().any(|link| link.process == process && link.broken)
     }
 
-    /// The process has been killed.
+    /// The process was killed.
     fn lose(&mut self, process: ProcessId) {
         self.inbox.send(Input::Process(ProcessEvent::Lost(process, "killed".into()))).unwrap();
         self.driver.poll();
@@ -152,7 +152,7 @@ impl Drop for Engine {
     }
 }
 
-impl Played {
+impl FakeWorker {
     fn run(&mut self) -> Run {
         match self.channel.receive() {
             Ok(Some(ToWorker::Run(run))) => run,
@@ -165,7 +165,7 @@ impl Played {
         self.channel.flush().unwrap();
     }
 
-    /// Says something that no worker says.
+    /// Writes bytes that no worker writes.
     fn write(&self, bytes: &[u8]) {
         let mut writer: Writer = self.memory.ends(Side::Worker).0;
         assert_eq!(writer.write(bytes), Ok(bytes.len()));
@@ -181,12 +181,12 @@ fn small() -> StoredObject {
 }
 
 #[test]
-fn a_call_that_cannot_be_sent_fails_alone() {
+fn unsendable_call_fails_alone() {
     let (mut engine, mut workers) = Engine::start(1);
     let long: Vec<_> = (0..100).map(|_| engine.submit(LIMIT)).collect();
     let short = engine.submit(10);
     engine.driver.poll();
-    assert_eq!(workers[0].run().id, short, "one turn was enough");
+    assert_eq!(workers[0].run().id, short, "one poll was enough");
     for id in long {
         let slot = engine.get(id);
         let error = engine.failure(&slot);
@@ -201,7 +201,7 @@ fn a_call_that_cannot_be_sent_fails_alone() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_sent_is_an_error() {
+fn unsendable_reply_becomes_an_error() {
     let (mut engine, mut workers) = Engine::start(1);
     let ids: Vec<_> = (0..LIMIT / 10)
         .map(|_| {
@@ -227,7 +227,7 @@ fn an_answer_that_cannot_be_sent_is_an_error() {
 }
 
 #[test]
-fn a_call_that_its_caller_could_not_send_fails() {
+fn call_that_its_caller_could_not_send_fails() {
     let (mut engine, mut workers) = Engine::start(1);
     let spec = call(workers[0].ids.reserve(1), 0);
     let (id, error) = (spec.id(), TaskError::new(ErrorKind::Encode, "too long"));
@@ -247,9 +247,9 @@ fn a_call_that_its_caller_could_not_send_fails() {
     }
 }
 
-/// Has the first of two workers do something wrong while each runs a call: its link is broken and its call fails, and
-/// the other one does not notice.
-fn is_cast_out(misbehave: impl FnOnce(&mut Played, DataId)) {
+/// Has the first of two workers misbehave while each runs a call: its link is closed, its call fails, and the other
+/// call is unaffected.
+fn assert_expelled(misbehave: impl FnOnce(&mut FakeWorker, DataId)) {
     let (mut engine, mut workers) = Engine::start(2);
     let calls = [engine.submit(1), engine.submit(1)];
     engine.driver.poll();
@@ -258,7 +258,7 @@ fn is_cast_out(misbehave: impl FnOnce(&mut Played, DataId)) {
     misbehave(&mut workers[0], second);
     engine.driver.poll();
     assert!(engine.is_broken(workers[0].process) && !engine.is_broken(workers[1].process));
-    // Nothing more of what it says is heard, if it can say anything.
+    // Nothing more is read from it.
     workers[0].channel.send(&FromWorker::Done(first, Ok(vec![small()]))).unwrap();
     let _ = workers[0].channel.flush();
     engine.driver.poll();
@@ -273,36 +273,36 @@ fn is_cast_out(misbehave: impl FnOnce(&mut Played, DataId)) {
 }
 
 #[test]
-fn garbage_breaks_the_link() {
-    is_cast_out(|worker, _| worker.write(&[0xff; 100]));
-    is_cast_out(|worker, _| worker.write(&[1, 0, 0, 0, 77]));
-    is_cast_out(|worker, _| worker.write(&[0; 64]));
+fn garbage_fails_the_link() {
+    assert_expelled(|worker, _| worker.write(&[0xff; 100]));
+    assert_expelled(|worker, _| worker.write(&[1, 0, 0, 0, 77]));
+    assert_expelled(|worker, _| worker.write(&[0; 64]));
 }
 
 #[test]
-fn counters_that_cannot_be_break_the_link() {
-    is_cast_out(|worker, _| worker.memory.nonsense());
+fn impossible_ring_counters_fail_the_link() {
+    assert_expelled(|worker, _| worker.memory.nonsense());
 }
 
 #[test]
-fn what_is_not_its_own_breaks_the_link() {
+fn foreign_ids_and_blocks_fail_the_link() {
     let foreign = Block { offset: HEADER, len: 64 };
     let stolen = StoredObject { header: Blob::Shared(foreign), buffers: vec![], borrowed: vec![] };
-    is_cast_out(|worker, _| worker.say(&FromWorker::FreeBlock(foreign)));
-    is_cast_out(|worker, _| {
+    assert_expelled(|worker, _| worker.say(&FromWorker::FreeBlock(foreign)));
+    assert_expelled(|worker, _| {
         worker.say(&FromWorker::Request(Request::Put {
             id: worker.ids.reserve(1),
             object: stolen.clone(),
             views: 0,
         }))
     });
-    is_cast_out(|worker, other| worker.say(&FromWorker::Done(other, Ok(vec![stolen.clone()]))));
+    assert_expelled(|worker, other| worker.say(&FromWorker::Done(other, Ok(vec![stolen.clone()]))));
     let theirs = IdSource::new(ProcessId::CONTROLLER);
     let error = TaskError::new(ErrorKind::Encode, "too long");
-    is_cast_out(|worker, _| {
+    assert_expelled(|worker, _| {
         worker.say(&FromWorker::Request(Request::Put { id: theirs.reserve(1), object: small(), views: 0 }))
     });
-    is_cast_out(|worker, _| {
+    assert_expelled(|worker, _| {
         worker.say(&FromWorker::Request(Request::Submit {
             spec: Box::new(call(theirs.reserve(1), 0)),
             caller: None,
@@ -315,8 +315,8 @@ fn what_is_not_its_own_breaks_the_link() {
             error: error.clone(),
         })
     };
-    is_cast_out(|worker, _| worker.say(&refuse(call(theirs.reserve(1), 0), &error)));
-    is_cast_out(|worker, _| {
+    assert_expelled(|worker, _| worker.say(&refuse(call(theirs.reserve(1), 0), &error)));
+    assert_expelled(|worker, _| {
         let mut spec = call(worker.ids.reserve(1), 0);
         spec.returns.count = MOST_RETURNS + 1;
         worker.say(&refuse(spec, &error));
@@ -324,7 +324,7 @@ fn what_is_not_its_own_breaks_the_link() {
 }
 
 #[test]
-fn half_a_message_is_none() {
+fn partial_message_is_not_read() {
     let (mut engine, mut workers) = Engine::start(1);
     let id = engine.submit(1);
     engine.driver.poll();

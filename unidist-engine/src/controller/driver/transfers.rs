@@ -1,8 +1,8 @@
-//! Objects that are copied from one host to another.
+//! Copies objects between hosts.
 //!
-//! Room is made where the copy is wanted, then both sides are told; the copy is there when one side has said that it
-//! sent the right bytes and the other that it has all of them. What is being filled is freed only when nobody fills it
-//! any more. Each copy that the scheduler wants leads to one event.
+//! Blocks are allocated on the target host, then both sides are told. The copy is complete when the source reports that
+//! it sent the right bytes and the target that it received all of them. Blocks are freed only when nothing writes to
+//! them any more. Each copy leads to one event for the scheduler.
 
 use super::Driver;
 use crate::network::{HostId, Transfer};
@@ -14,21 +14,21 @@ use rustc_hash::FxHashMap;
 use unidist_backend::WritableBuffer;
 use unidist_common::{ErrorKind, TaskError};
 
-/// The copies that are under way.
+/// The transfers in progress.
 #[derive(Debug, Default)]
 pub(super) struct Transfers(FxHashMap<Transfer, ActiveTransfer>);
 
 #[derive(Debug)]
 struct ActiveTransfer {
     copy: Copy,
-    /// What is being filled.
+    /// The blocks that are being filled.
     blocks: Vec<Block>,
-    /// Whether the right bytes were sent, once that is known.
+    /// Whether the source sent the right bytes, once that is known.
     sent: Option<Result<(), String>>,
-    /// Whether all of them came, once nothing more comes.
+    /// Whether all bytes arrived, once no more will.
     received: Option<Result<(), String>>,
-    /// The scheduler knows already that it fails.
-    told: bool,
+    /// The scheduler has been told that the copy fails.
+    failure_reported: bool,
 }
 
 #[cfg(test)]
@@ -39,7 +39,7 @@ impl Transfers {
 }
 
 impl Copy {
-    /// How long the parts are that are to be copied.
+    /// The lengths of the parts to copy.
     pub(super) fn lens(&self) -> impl Iterator<Item = u64> + '_ {
         self.object.external_parts().filter_map(Blob::block).map(|block| block.len)
     }
@@ -51,47 +51,49 @@ impl Copy {
 }
 
 impl Driver {
-    /// The scheduler wants this copy.
+    /// Starts a copy that the scheduler wants.
     pub(super) fn copy(&mut self, copy: Copy) {
         let there = |host| host == HostId::CONTROLLER || self.hosts.as_ref().is_some_and(|all| all.has(host));
         if !there(copy.from) || !there(copy.to) || copy.from == copy.to {
-            self.outcomes.push_back(copy.failure("one of the two is not part of the session"));
+            self.follow_up_events.push_back(copy.failure("one of the hosts is not part of the session"));
         } else if copy.lens().next().is_none() {
             let object = (*copy.object).clone();
-            self.outcomes.push_back(Event::Copied { transfer: copy.transfer, result: Ok(object) });
+            self.follow_up_events.push_back(Event::Copied { transfer: copy.transfer, result: Ok(object) });
         } else {
             self.allocate_for_copy(copy);
         }
     }
 
-    /// There is room for the copy.
+    /// The blocks of the copy are allocated.
     pub(super) fn begin_copy(&mut self, copy: Copy, blocks: Vec<Block>) {
         let prepared = self.prepare(&copy, &blocks);
         let (hosts, (memory, targets)) = match (&mut self.hosts, prepared) {
             (Some(hosts), Ok(prepared)) => (hosts, prepared),
             (_, prepared) => {
-                let why = prepared.err().unwrap_or_else(|| "there is one host only".into());
-                self.outcomes.push_back(copy.failure(&why));
+                let why = prepared.err().unwrap_or_else(|| "the session has a single host".into());
+                self.follow_up_events.push_back(copy.failure(&why));
                 return blocks.into_iter().for_each(|block| self.free(copy.to, block));
             }
         };
         let Copy { transfer, from, to, .. } = copy;
         match targets {
             Some(targets) => hosts.network.receive_memory(from, transfer, targets),
-            None => hosts.tell(to, &ToMonitor::Receive(transfer, from, blocks.clone())),
+            None => hosts.send_to(to, &ToMonitor::Receive(transfer, from, blocks.clone())),
         }
         let sent = memory.is_some().then_some(Ok(()));
         match memory {
             Some(memory) => hosts.network.send_memory(to, transfer, memory),
             None => {
                 let parts = copy.object.external_parts().cloned().collect();
-                hosts.tell(from, &ToMonitor::Send(transfer, to, parts));
+                hosts.send_to(from, &ToMonitor::Send(transfer, to, parts));
             }
         }
-        self.copies.0.insert(transfer, ActiveTransfer { copy, blocks, sent, received: None, told: false });
+        self.transfers
+            .0
+            .insert(transfer, ActiveTransfer { copy, blocks, sent, received: None, failure_reported: false });
     }
 
-    /// What this host has to give, and what it gets, if it is one of the two.
+    /// The memory of this host to send from and to receive into, if it is the source or the target.
     #[expect(clippy::type_complexity, reason = "used once, at once")]
     fn prepare(
         &self,
@@ -110,88 +112,91 @@ impl Driver {
         Ok((memory, targets))
     }
 
-    /// The source says whether it sends the right bytes. One of which nothing is known was given up meanwhile.
+    /// The source reports whether it sends the right bytes. Unknown transfers were given up meanwhile.
     pub(super) fn copy_sent(&mut self, host: HostId, transfer: Transfer, result: Result<(), String>) {
-        if let Some(moving) = self.copies.0.get_mut(&transfer).filter(|moving| moving.copy.from == host) {
-            moving.sent = Some(result);
-            self.copy_went_on(transfer);
+        if let Some(active) = self.transfers.0.get_mut(&transfer).filter(|active| active.copy.from == host) {
+            active.sent = Some(result);
+            self.finish_copy_if_done(transfer);
         }
     }
 
-    /// The target says whether it has all bytes.
+    /// The target reports whether it has all bytes.
     pub(super) fn copy_received(&mut self, host: HostId, transfer: Transfer, result: Result<(), String>) {
-        if let Some(moving) = self.copies.0.get_mut(&transfer).filter(|moving| moving.copy.to == host) {
-            moving.received = Some(result);
-            self.copy_went_on(transfer);
+        if let Some(active) = self.transfers.0.get_mut(&transfer).filter(|active| active.copy.to == host) {
+            active.received = Some(result);
+            self.finish_copy_if_done(transfer);
         }
     }
 
-    /// The blocks of this copy may be written to for ever: nobody gets them again.
+    /// A lost host may write to the blocks of this copy forever: they are not used again.
     pub(super) fn copy_is_stuck(&mut self, host: HostId, transfer: Transfer) {
-        if self.copies.0.get(&transfer).is_some_and(|moving| moving.copy.to == host)
-            && let Some(moving) = self.copies.0.remove(&transfer)
+        if self.transfers.0.get(&transfer).is_some_and(|active| active.copy.to == host)
+            && let Some(active) = self.transfers.0.remove(&transfer)
         {
-            let bytes: u64 = moving.blocks.iter().map(|block| block.size()).sum();
+            let bytes: u64 = active.blocks.iter().map(|block| block.size()).sum();
             log::warn!(
-                "{bytes} bytes of the store of {host} are not used again: a lost host may still write to them"
+                "{bytes} bytes of the object store of {host} stay unused: a lost host may still write to them"
             );
-            if !moving.told {
-                self.outcomes.push_back(moving.copy.failure("its host was lost"));
+            if !active.failure_reported {
+                self.follow_up_events.push_back(active.copy.failure("its host was lost"));
             }
         }
     }
 
-    /// Whether copies are on their way to this host, so that its store will have more that may be spilled.
-    pub(super) fn are_coming_to(&self, host: HostId) -> bool {
-        self.copies.0.values().any(|moving| moving.copy.to == host && !moving.told)
+    /// Whether transfers to this host are in progress: its store will have more objects that can be spilled.
+    pub(super) fn has_copies_to(&self, host: HostId) -> bool {
+        self.transfers.0.values().any(|active| active.copy.to == host && !active.failure_reported)
     }
 
-    fn copy_went_on(&mut self, transfer: Transfer) {
-        let Some(moving) = self.copies.0.get(&transfer) else { return };
-        let (Some(sent), Some(received)) = (&moving.sent, &moving.received) else { return };
+    fn finish_copy_if_done(&mut self, transfer: Transfer) {
+        let Some(active) = self.transfers.0.get(&transfer) else { return };
+        let (Some(sent), Some(received)) = (&active.sent, &active.received) else { return };
         let result = sent.clone().and(received.clone());
-        let Some(ActiveTransfer { copy, blocks, told, .. }) = self.copies.0.remove(&transfer) else { return };
+        let Some(ActiveTransfer { copy, blocks, failure_reported, .. }) = self.transfers.0.remove(&transfer)
+        else {
+            return;
+        };
         let failed = match result {
             Ok(()) => {
                 let mut blocks = blocks.into_iter();
                 let object = copy.object.copied_with(|block| blocks.next().unwrap_or(block));
-                return self.outcomes.push_back(Event::Copied { transfer, result: Ok(object) });
+                return self.follow_up_events.push_back(Event::Copied { transfer, result: Ok(object) });
             }
             Err(why) => copy.failure(&why),
         };
         blocks.into_iter().for_each(|block| self.free(copy.to, block));
-        if !told {
-            self.outcomes.push_back(failed);
+        if !failure_reported {
+            self.follow_up_events.push_back(failed);
         }
     }
 
-    /// A host is lost: no copy from or to it will be made.
-    pub(super) fn lose_copies(&mut self, lost: HostId, name: &str) {
+    /// A host is lost: transfers from and to it fail.
+    pub(super) fn fail_transfers_of(&mut self, lost: HostId, name: &str) {
         let why = format!("host {name} was lost");
-        let mut concerned: Vec<_> = self.copies.0.iter().collect();
-        concerned.retain(|(_, moving)| moving.copy.from == lost || moving.copy.to == lost);
-        let mut concerned: Vec<_> = concerned.into_iter().map(|(transfer, _)| *transfer).collect();
-        concerned.sort_unstable();
-        for transfer in concerned {
-            let Some(moving) = self.copies.0.get_mut(&transfer) else { continue };
-            if !std::mem::replace(&mut moving.told, true) {
-                self.outcomes.push_back(moving.copy.failure(&why));
+        let mut affected: Vec<_> = self.transfers.0.iter().collect();
+        affected.retain(|(_, active)| active.copy.from == lost || active.copy.to == lost);
+        let mut affected: Vec<_> = affected.into_iter().map(|(transfer, _)| *transfer).collect();
+        affected.sort_unstable();
+        for transfer in affected {
+            let Some(active) = self.transfers.0.get_mut(&transfer) else { continue };
+            if !std::mem::replace(&mut active.failure_reported, true) {
+                self.follow_up_events.push_back(active.copy.failure(&why));
             }
-            if moving.copy.to == lost {
-                self.copies.0.remove(&transfer);
+            if active.copy.to == lost {
+                self.transfers.0.remove(&transfer);
             } else {
-                moving.sent = Some(Err(why.clone()));
-                self.copy_went_on(transfer);
+                active.sent = Some(Err(why.clone()));
+                self.finish_copy_if_done(transfer);
             }
         }
     }
 
-    /// The network writes nothing any more that comes from this host.
-    pub(super) fn nothing_comes_from(&mut self, host: HostId) {
+    /// The network writes nothing more that comes from this host.
+    pub(super) fn end_receives_from(&mut self, host: HostId) {
         let coming =
-            |moving: &ActiveTransfer| moving.copy.from == host && moving.copy.to == HostId::CONTROLLER;
+            |active: &ActiveTransfer| active.copy.from == host && active.copy.to == HostId::CONTROLLER;
         let coming: Vec<_> =
-            self.copies.0.iter().filter(|(_, moving)| coming(moving)).map(|(id, _)| *id).collect();
+            self.transfers.0.iter().filter(|(_, active)| coming(active)).map(|(id, _)| *id).collect();
         for transfer in coming {
             self.copy_received(HostId::CONTROLLER, transfer, Err("its host was lost".into()));
         }

@@ -1,4 +1,4 @@
-//! The engine against monitors that the test plays.
+//! The engine against fake monitors.
 
 use super::*;
 use crate::link::channel::Channel;
@@ -25,7 +25,7 @@ struct Session {
     cutters: Vec<Cutter>,
 }
 
-/// The monitor of another host.
+/// The fake monitor of a remote host.
 struct Monitor {
     host: HostId,
     network: MemoryNetwork,
@@ -82,13 +82,13 @@ impl Session {
         self.engine.driver.poll();
     }
 
-    /// What came of what the monitors have said, before the scheduler is told.
-    fn outcomes(&mut self) -> Vec<Event> {
-        self.engine.driver.hear_hosts();
-        self.engine.driver.outcomes.drain(..).collect()
+    /// The events that follow from the monitors' messages, before the scheduler handles them.
+    fn follow_up_events(&mut self) -> Vec<Event> {
+        self.engine.driver.poll_network();
+        self.engine.driver.follow_up_events.drain(..).collect()
     }
 
-    /// A process of the first other host: one that the scheduler wants, if it wants any.
+    /// A process of the first remote host: one that the scheduler wants, if it wants any.
     fn process(&mut self, number: u32) -> RemoteHost {
         self.poll();
         let started = self.first().find(|message| matches!(message, ToMonitor::Start { .. }));
@@ -98,7 +98,7 @@ impl Session {
                 let process = ProcessId::new(number).unwrap();
                 self.engine.driver.start(process, false, FIRST);
                 self.poll();
-                let started = self.first().hear();
+                let started = self.first().next_order();
                 assert_eq!(started, ToMonitor::Start { process, actor: false });
                 process
             }
@@ -111,7 +111,7 @@ impl Session {
         RemoteHost { process, channel, end, ids: IdSource::new(process) }
     }
 
-    /// What the process is told next, after turns.
+    /// The next message to the process.
     fn answer(&mut self, remote: &mut RemoteHost) -> ToWorker {
         for _ in 0..10 {
             self.poll();
@@ -135,7 +135,7 @@ impl Session {
         self.first().say(&[said]);
     }
 
-    /// Has the process make an object of one block, of which nobody has a view.
+    /// Has the process make an object of one block, without views.
     fn put(&mut self, remote: &mut RemoteHost, len: u64) -> (DataId, Block) {
         self.say(remote, &FromWorker::Allocate(RequestId(9), len));
         let block = match self.answer(remote) {
@@ -155,7 +155,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Nobody waits for monitors that are played.
+        // Fake monitors do not answer the end of the session.
         [FIRST, SECOND].iter().for_each(|host| self.cutters[0].cut(*host));
     }
 }
@@ -177,13 +177,13 @@ impl Monitor {
         }
     }
 
-    fn hear(&mut self) -> ToMonitor {
+    fn next_order(&mut self) -> ToMonitor {
         self.listen();
         self.heard.pop_front().expect("it is told something")
     }
 
-    /// The same, but for what the scheduler does meanwhile.
-    fn hear_of_memory(&mut self) -> ToMonitor {
+    /// The next order but those of the scheduler's processes.
+    fn next_memory_order(&mut self) -> ToMonitor {
         let told = self.find(|message| !matches!(message, ToMonitor::Start { .. }));
         told.expect("it is told something")
     }
@@ -201,7 +201,7 @@ impl Monitor {
     }
 }
 
-/// A process of another host, played.
+/// A fake process of a remote host.
 struct RemoteHost {
     process: ProcessId,
     ids: IdSource,
@@ -225,7 +225,7 @@ fn outside(blocks: &[Block]) -> StoredObject {
 }
 
 #[test]
-fn a_process_elsewhere_is_served_as_one_here() {
+fn remote_process_is_served_like_a_local_one() {
     let mut session = Session::start();
     let mut remote = session.process(1000);
     session.say(&mut remote, &FromWorker::Cluster(RequestId(1)));
@@ -242,7 +242,7 @@ fn a_process_elsewhere_is_served_as_one_here() {
         other => panic!("{other:?}"),
     }
     assert_eq!(session.engine.driver.local_store.usage().used, 0);
-    // A draft of a process that is lost is freed; what it said before counts.
+    // An unsealed block of a lost process is freed; its earlier messages count.
     session.say(&mut remote, &FromWorker::Allocate(RequestId(3), 64));
     session.answer(&mut remote);
     assert_eq!(session.usage().used, block.size() + 64);
@@ -254,7 +254,7 @@ fn a_process_elsewhere_is_served_as_one_here() {
 }
 
 #[test]
-fn a_process_elsewhere_that_says_nonsense_is_killed_alone() {
+fn remote_process_with_invalid_messages_is_killed_alone() {
     let foreign = Block { offset: HEADER, len: 64 };
     for n in 0..3 {
         let mut session = Session::start();
@@ -281,7 +281,7 @@ fn a_process_elsewhere_that_says_nonsense_is_killed_alone() {
 }
 
 #[test]
-fn a_monitor_that_says_nonsense_is_given_up() {
+fn monitor_with_invalid_messages_is_expelled() {
     let process = ProcessId::new(77).unwrap();
     let nonsense = [
         FromMonitor::Joined(process),
@@ -309,9 +309,9 @@ fn a_monitor_that_says_nonsense_is_given_up() {
     assert!(!session.engine.driver.hosts.as_ref().unwrap().has(FIRST));
 }
 
-/// A process of the first host has made an object, and asks for more than there is room for beside it; its monitor has
-/// looked whether something is free after all.
-fn short_of_room() -> (Session, RemoteHost, DataId, Block) {
+/// A process of the first remote host has made an object and asks for more than the free space; its monitor has
+/// reported that nothing was freed meanwhile.
+fn with_full_store() -> (Session, RemoteHost, DataId, Block) {
     let mut session = Session::start();
     let mut remote = session.process(1000);
     let (id, block) = session.put(&mut remote, 150_000);
@@ -326,8 +326,8 @@ fn short_of_room() -> (Session, RemoteHost, DataId, Block) {
 }
 
 #[test]
-fn room_elsewhere_is_made_by_its_monitor() {
-    let (mut session, mut remote, id, block) = short_of_room();
+fn remote_allocation_has_its_monitor_spill() {
+    let (mut session, mut remote, id, block) = with_full_store();
     let spill = session.first().find(|told| matches!(told, ToMonitor::Spill(..)));
     assert_eq!(spill, Some(ToMonitor::Spill(id, vec![block])));
     let moved = Block { offset: 4096, len: block.len };
@@ -335,7 +335,7 @@ fn room_elsewhere_is_made_by_its_monitor() {
     let answer = session.answer(&mut remote);
     assert!(matches!(answer, ToWorker::Reply(RequestId(1), Reply::Allocated(_))), "{answer:?}");
     assert_eq!(session.usage().spilled, 151_552);
-    // Now there is a draft that nobody can move.
+    // Now there is an unsealed block, which cannot be spilled.
     session.say(&mut remote, &FromWorker::Allocate(RequestId(2), 200_000));
     session.poll();
     session.poll();
@@ -349,7 +349,7 @@ fn room_elsewhere_is_made_by_its_monitor() {
         }
         other => panic!("{other:?}"),
     }
-    // What is on disk is freed there.
+    // Spilled blocks are freed by the monitor.
     session.say(&mut remote, &FromWorker::Request(Request::Release(id)));
     session.poll();
     session.poll();
@@ -359,8 +359,8 @@ fn room_elsewhere_is_made_by_its_monitor() {
 }
 
 #[test]
-fn what_cannot_be_spilled_elsewhere_stays() {
-    let (mut session, mut remote, id, block) = short_of_room();
+fn failed_remote_spill_keeps_the_object() {
+    let (mut session, mut remote, id, block) = with_full_store();
     session.first().say(&[FromMonitor::Spilled(id, Err(SpillFailure::System("no disk".into())))]);
     match session.answer(&mut remote) {
         ToWorker::Reply(RequestId(1), Reply::Failed(Error::StoreFull(full))) => {
@@ -371,7 +371,7 @@ fn what_cannot_be_spilled_elsewhere_stays() {
 }
 
 /// An object of this host in two parts, one of them spilled, with their bytes.
-fn object_here(session: &mut Session) -> (Arc<StoredObject>, Vec<Bytes>) {
+fn local_object(session: &mut Session) -> (Arc<StoredObject>, Vec<Bytes>) {
     let local_store = &mut session.engine.driver.local_store;
     let blocks = [local_store.allocate(1000).unwrap(), local_store.allocate(5000).unwrap()];
     for (n, block) in (1..).zip(blocks) {
@@ -388,23 +388,23 @@ fn copy(number: u64, from: HostId, to: HostId, object: Arc<StoredObject>) -> Cop
 }
 
 #[test]
-fn an_object_is_copied_there_and_back() {
+fn object_is_copied_to_a_remote_host_and_back() {
     let mut session = Session::start();
-    let (object, bytes) = object_here(&mut session);
+    let (object, bytes) = local_object(&mut session);
     session.engine.driver.copy(copy(1, HostId::CONTROLLER, FIRST, object.clone()));
     session.engine.driver.flush(true);
-    let told = session.first().hear_of_memory();
+    let told = session.first().next_memory_order();
     let ToMonitor::Receive(Transfer(1), HostId::CONTROLLER, blocks) = told else { panic!("{told:?}") };
     let segment = Segment::create("unidist-test", STORE).unwrap();
     let memory =
         blocks.iter().map(|block| Box::new(segment.writable(*block).unwrap()) as Box<dyn WritableBuffer>);
     session.first().network.receive_memory(HostId::CONTROLLER, Transfer(1), memory.collect());
     session.first().listen();
-    assert!(session.outcomes().is_empty(), "the monitor has not said that it is there");
+    assert!(session.follow_up_events().is_empty(), "the monitor has not said that it is there");
     session.first().say(&[FromMonitor::Received(Transfer(1), Ok(()))]);
-    let outcomes = session.outcomes();
-    let [Event::Copied { transfer: Transfer(1), result: Ok(there) }] = &outcomes[..] else {
-        panic!("{outcomes:?}")
+    let follow_up_events = session.follow_up_events();
+    let [Event::Copied { transfer: Transfer(1), result: Ok(there) }] = &follow_up_events[..] else {
+        panic!("{follow_up_events:?}")
     };
     assert_eq!((&there.header, there.blocks().collect::<Vec<_>>()), (&object.header, blocks.clone()));
     let found: Vec<_> = blocks.iter().map(|block| segment.view(*block, ()).unwrap()).collect();
@@ -414,13 +414,13 @@ fn an_object_is_copied_there_and_back() {
     session.engine.driver.copy(copy(2, FIRST, HostId::CONTROLLER, Arc::new(there.clone())));
     session.engine.driver.flush(true);
     let parts = there.external_parts().cloned().collect();
-    assert_eq!(session.first().hear_of_memory(), ToMonitor::Send(Transfer(2), HostId::CONTROLLER, parts));
+    assert_eq!(session.first().next_memory_order(), ToMonitor::Send(Transfer(2), HostId::CONTROLLER, parts));
     session.first().network.send_memory(HostId::CONTROLLER, Transfer(2), found);
-    assert!(session.outcomes().is_empty(), "what came may be anything");
+    assert!(session.follow_up_events().is_empty(), "what came may be anything");
     session.first().say(&[FromMonitor::Sends(Transfer(2), Ok(()))]);
-    let outcomes = session.outcomes();
-    let [Event::Copied { transfer: Transfer(2), result: Ok(back) }] = &outcomes[..] else {
-        panic!("{outcomes:?}")
+    let follow_up_events = session.follow_up_events();
+    let [Event::Copied { transfer: Transfer(2), result: Ok(back) }] = &follow_up_events[..] else {
+        panic!("{follow_up_events:?}")
     };
     let local_store = &session.engine.driver.local_store;
     let found: Vec<_> = back.external_parts().map(|part| local_store.read(part).unwrap()).collect();
@@ -428,29 +428,29 @@ fn an_object_is_copied_there_and_back() {
 }
 
 #[test]
-fn a_copy_that_fails_frees_what_it_filled_when_nobody_fills_it() {
+fn failed_copy_frees_its_blocks_after_the_last_write() {
     let mut session = Session::start();
-    let (object, _) = object_here(&mut session);
+    let (object, _) = local_object(&mut session);
     let used = session.engine.driver.local_store.usage().used;
-    // The source cannot read it.
+    // The source cannot read the object.
     session.engine.driver.copy(copy(1, FIRST, SECOND, object.clone()));
     let failed = Err("bad disk".to_owned());
     session.monitors[0].say(&[FromMonitor::Sends(Transfer(1), failed)]);
-    assert!(session.outcomes().is_empty());
+    assert!(session.follow_up_events().is_empty());
     session.monitors[1].say(&[FromMonitor::Received(Transfer(1), Ok(()))]);
-    let outcomes = session.outcomes();
-    let [Event::Copied { transfer: Transfer(1), result: Err(error) }] = &outcomes[..] else {
-        panic!("{outcomes:?}")
+    let follow_up_events = session.follow_up_events();
+    let [Event::Copied { transfer: Transfer(1), result: Err(error) }] = &follow_up_events[..] else {
+        panic!("{follow_up_events:?}")
     };
     assert!(error.kind == ErrorKind::ObjectLost && error.message.contains("bad disk"), "{error}");
     assert_eq!(session.engine.driver.store_usage(SECOND).used, 0);
-    // The source is lost: the target is filled no more only when it has said so.
+    // The source is lost: only the target's report says that nothing writes to its blocks any more.
     session.engine.driver.copy(copy(2, FIRST, SECOND, object.clone()));
     session.engine.driver.copy(copy(3, FIRST, HostId::CONTROLLER, object.clone()));
     session.engine.driver.copy(copy(4, HostId::CONTROLLER, FIRST, object.clone()));
     session.cutters[0].cut(FIRST);
-    let failed = |outcomes: Vec<Event>| {
-        let failed = outcomes.into_iter().map(|event| match event {
+    let failed = |follow_up_events: Vec<Event>| {
+        let failed = follow_up_events.into_iter().map(|event| match event {
             Event::Copied { transfer: Transfer(number), result: Err(_) } => number,
             other => panic!("{other:?}"),
         });
@@ -458,32 +458,32 @@ fn a_copy_that_fails_frees_what_it_filled_when_nobody_fills_it() {
         failed.sort_unstable();
         failed
     };
-    assert_eq!(failed(session.outcomes()), [2, 3, 4]);
+    assert_eq!(failed(session.follow_up_events()), [2, 3, 4]);
     assert_eq!(session.engine.driver.local_store.usage().used, used);
     assert_eq!(session.engine.driver.store_usage(SECOND).used, 1024 + 5056);
     session.monitors[1].say(&[FromMonitor::Received(Transfer(2), Err("it is lost".into()))]);
-    assert!(session.outcomes().is_empty(), "it is known to have failed");
+    assert!(session.follow_up_events().is_empty(), "it is known to have failed");
     assert_eq!(session.engine.driver.store_usage(SECOND).used, 0);
-    // Nothing goes to a host that is lost.
+    // Nothing is copied to a lost host.
     session.engine.driver.copy(copy(5, HostId::CONTROLLER, FIRST, object));
-    assert_eq!(failed(session.outcomes()), [5]);
-    assert!(session.engine.driver.copies.is_empty());
+    assert_eq!(failed(session.follow_up_events()), [5]);
+    assert!(session.engine.driver.transfers.is_empty());
 }
 
 #[test]
-fn a_copy_for_which_there_is_no_room_fails() {
+fn copy_without_space_fails() {
     let mut session = Session::start();
     let block = Block { offset: HEADER, len: STORE + 1 };
     session.engine.driver.copy(copy(1, SECOND, FIRST, Arc::new(outside(&[block]))));
     session.engine.driver.retry_deferred();
     session.engine.driver.flush(true);
-    assert_eq!(session.first().hear_of_memory(), ToMonitor::Look);
+    assert_eq!(session.first().next_memory_order(), ToMonitor::Look);
     session.first().say(&[FromMonitor::Looked]);
-    session.engine.driver.hear_hosts();
+    session.engine.driver.poll_network();
     session.engine.driver.retry_deferred();
-    let outcomes = session.outcomes();
-    let [Event::Copied { transfer: Transfer(1), result: Err(error) }] = &outcomes[..] else {
-        panic!("{outcomes:?}")
+    let follow_up_events = session.follow_up_events();
+    let [Event::Copied { transfer: Transfer(1), result: Err(error) }] = &follow_up_events[..] else {
+        panic!("{follow_up_events:?}")
     };
     assert_eq!(error.kind, ErrorKind::StoreFull);
 }
