@@ -6,8 +6,9 @@ mod inner;
 
 pub use inner::{Calls, Message, Range, Ranges, Reactor, messages};
 
-use crate::link::handshake::{self, Joined, Welcome};
+use crate::link::handshake::{self, Joined};
 use crate::link::ring::{LinkMemory, Reader, Side, Writer};
+use crate::protocol::handshake::Welcome;
 use crate::store::Block;
 use crate::store::segment::{HEADER, Segment};
 use crate::worker::{die_with_parent, take_socket};

@@ -1,8 +1,8 @@
 //! What the fuzz targets need: each function takes any bytes, and panics if something is wrong. `cargo xtask fuzz`.
 
-use crate::link::handshake;
 use crate::network::{HostId, Transfer};
-use crate::protocol::monitor::{FromMonitor, Greeting, SpillFailure, ToMonitor, Welcomed};
+use crate::protocol::handshake;
+use crate::protocol::monitor::{FromMonitor, Greeting, GreetingReply, SpillFailure, ToMonitor};
 use crate::protocol::wire::{self, MESSAGE_LIMIT};
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::store::{Blob, Block, StoredObject};
@@ -57,7 +57,7 @@ fn assert_same<M: Serialize, E>(message: &M, again: &Result<M, E>) {
 
 /// What is said in a handshake.
 pub fn handshake(bytes: &[u8]) {
-    handshake::hear_anything(bytes);
+    handshake::decode_anything(bytes);
 }
 
 /// An encoded value, by its first byte of one type or another: whatever is understood can be encoded again.
@@ -240,7 +240,7 @@ pub(crate) fn from_monitor() -> Vec<FromMonitor> {
 }
 
 /// What the controller and a monitor say first.
-pub(crate) fn greetings() -> (Greeting, [Welcomed; 2]) {
+pub(crate) fn greetings() -> (Greeting, [GreetingReply; 2]) {
     let launch = LaunchCommand {
         program: "/proc/self/exe".into(),
         args: vec!["argument".into()],
@@ -260,8 +260,8 @@ pub(crate) fn greetings() -> (Greeting, [Welcomed; 2]) {
         inline_limit: 1 << 15,
         backoff: Duration::from_millis(1),
     };
-    let ready = Welcomed::Ready { build_id: "build".into(), segment: 1 << 30, spill_limit: 1 << 40 };
-    (greeting, [ready, Welcomed::Refused(Error::system("test", "failed"))])
+    let ready = GreetingReply::Ready { build_id: "build".into(), segment: 1 << 30, spill_limit: 1 << 40 };
+    (greeting, [ready, GreetingReply::Refused(Error::system("test", "failed"))])
 }
 
 fn error() -> TaskError {

@@ -1,4 +1,4 @@
-//! Processes that the system ends for want of memory.
+//! Processes that the kernel kills when the host is out of memory.
 
 use super::crashes::lost;
 use crate::case::{Case, PYMP, Result, cases};
@@ -40,7 +40,7 @@ fn takes_memory(group: PathBuf, bytes: usize) -> i64 {
     i64::from(memory[bytes - 1])
 }
 
-/// Killed for want of memory: the error says so, and the session goes on.
+/// A process that the out-of-memory killer has killed: the error says so, and the session continues.
 fn a_worker_without_memory_is_explained() -> Result {
     let group = match MemoryGroup::make(64 << 20) {
         Ok(group) => group,
@@ -50,7 +50,7 @@ fn a_worker_without_memory_is_explained() -> Result {
         }
     };
     let error = lost(takes_memory.remote(group.0.clone(), 256_usize << 20), "takes_memory", "SIGKILL");
-    assert!(error.to_string().contains("want of memory"), "{error}");
+    assert!(error.to_string().contains("out of memory"), "{error}");
     assert_eq!(get(square.remote(3))?, 9);
     Ok(())
 }

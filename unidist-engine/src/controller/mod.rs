@@ -22,7 +22,7 @@ use crate::client::pending::PendingRequests;
 use crate::client::{Client, Transport};
 use crate::host::supervisor::{Supervisor, SupervisorConfig};
 use crate::host::{HostMemory, allow_open_files, host_name};
-use crate::link::handshake::Welcome;
+use crate::protocol::handshake::Welcome;
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::arena::Arena;
 use crate::store::client::ObjectStore;

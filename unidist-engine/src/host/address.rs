@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 
-/// The address that other hosts would see this one under; that of its own name where there is no way out of the local
-/// network, and the loopback address where there is no network at all.
+/// The address by which other hosts reach this one: that of the default route, else that of the host's name, else the
+/// loopback address.
 ///
-/// Connecting a datagram socket sends nothing: the system only picks the route, here to an address that is reserved for
+/// Connecting a datagram socket sends nothing: the system only chooses a route, here to an address that is reserved for
 /// documentation (RFC 5737).
 pub fn host_address() -> String {
     let routed = UdpSocket::bind(("0.0.0.0", 0)).and_then(|socket| {
@@ -13,15 +13,15 @@ pub fn host_address() -> String {
         socket.local_addr()
     });
     let routed = routed.ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
-    routed.or_else(of_own_name).map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string())
+    routed.or_else(address_of_host_name).map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string())
 }
 
-/// What this host calls itself.
+/// The name of this host.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn of_own_name() -> Option<IpAddr> {
+fn address_of_host_name() -> Option<IpAddr> {
     let name = host_name();
     let addresses = (name.as_str(), 0).to_socket_addrs().ok()?;
     addresses.map(|address| address.ip()).find(|ip| ip.is_ipv4() && !ip.is_loopback())

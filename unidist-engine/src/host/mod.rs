@@ -1,5 +1,5 @@
-//! What is on each host of a session, whether the controller is there or a monitor: its memory, its processes, and how
-//! its one thread of the engine waits.
+//! The resources of one host, used by the controller on its own host and by the monitor on any other: memory, spill file,
+//! processes, CPUs.
 
 mod address;
 pub(crate) mod affinity;
@@ -20,22 +20,23 @@ use unidist_config::ConfigError;
 #[derive(Debug)]
 pub(crate) struct HostMemory {
     pub(crate) segment: Arc<Segment>,
-    /// None where nothing is spilled.
+    /// `None` if spilling is disabled.
     pub(crate) spill: Option<(SpillSpace, Arc<SpillFile>)>,
 }
 
 impl HostMemory {
-    /// New memory of at most so many bytes, with a file in this folder (see [`spill_file`]).
+    /// Creates memory of at most `bytes` bytes, and a spill file as the settings say (see [`spill_file`]).
     pub(crate) fn create(bytes: u64, spill_dir: Option<&PathBuf>, spill_limit: Option<u64>) -> Result<Self> {
         let segment = Segment::create("unidist-store", bytes).map_err(|error| {
-            let advice = "set UNIDIST_OBJECT_STORE_MEMORY to less";
-            Error::system(format!("making an object store of {bytes} bytes"), format!("{error}; {advice}"))
+            let advice = "set UNIDIST_OBJECT_STORE_MEMORY to a smaller value";
+            Error::system(format!("creating an object store of {bytes} bytes"), format!("{error}; {advice}"))
         })?;
         Ok(HostMemory { segment, spill: spill_file(spill_dir, spill_limit)? })
     }
 }
 
-/// The spill file, unless the settings want none. A folder that cannot be used is an error if it was asked for.
+/// Creates the spill file, unless the limit is 0. If it cannot be created, that is an error if the user has set the folder,
+/// otherwise a warning.
 fn spill_file(dir: Option<&PathBuf>, limit: Option<u64>) -> Result<Option<(SpillSpace, Arc<SpillFile>)>> {
     if limit == Some(0) {
         return Ok(None);
@@ -45,7 +46,8 @@ fn spill_file(dir: Option<&PathBuf>, limit: Option<u64>) -> Result<Option<(Spill
         (Ok(made), _) => Ok(Some(made)),
         (Err(error), None) => {
             log::warn!(
-                "objects are not spilled to disk: no file can be made in {}: {error}",
+                "objects are not spilled to disk: cannot create a file in {}: {error}; set UNIDIST_SPILL_DIR to another \
+                 folder",
                 folder.display()
             );
             Ok(None)
@@ -53,17 +55,17 @@ fn spill_file(dir: Option<&PathBuf>, limit: Option<u64>) -> Result<Option<(Spill
         (Err(error), Some(_)) => Err(Error::Config(ConfigError::Unusable {
             variable: "UNIDIST_SPILL_DIR".into(),
             value: folder.display().to_string(),
-            reason: format!("no file can be made there: {error}"),
+            reason: format!("cannot create a file there: {error}"),
         })),
     }
 }
 
-/// Each process takes three file descriptors of the one that starts it, so the limit of this process is raised as far as
-/// it may raise it itself.
+/// Raises this process's limit of open files as far as it may: each started process takes three file descriptors of its
+/// parent.
 pub(crate) fn allow_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum || limit.maximum.is_none() {
-        // If it is refused, the limit stays, and a process too many is an error that says so.
+        // If the system refuses, the limit stays, and starting too many processes is an error.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
 }

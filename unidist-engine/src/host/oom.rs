@@ -1,12 +1,12 @@
-//! Whether the system ends processes for want of memory, which looks like any other SIGKILL.
+//! Detects kills by the kernel's out-of-memory killer, which look like any other SIGKILL.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-/// Follows the system's count of the processes that its out-of-memory killer has ended.
+/// Follows the kernel's count of processes that its out-of-memory killer has killed.
 #[derive(Debug)]
 pub(super) struct OomCounter {
-    /// `None` where the system does not say.
+    /// The count at the last look; `None` if the kernel does not report it.
     seen: Option<u64>,
 }
 
@@ -15,21 +15,21 @@ impl OomCounter {
         OomCounter { seen: count() }
     }
 
-    /// What is to be said of a process that ended so: something if it was killed, and the system has since it was last
-    /// asked killed one for want of memory.
+    /// An explanation for the error of a process that ended with this status, if it was killed and the count has grown
+    /// since the last look.
     pub(super) fn explain(&mut self, status: ExitStatus) -> Option<&'static str> {
         if status.signal() != Some(rustix::process::Signal::KILL.as_raw()) {
             return None;
         }
         let before = std::mem::replace(&mut self.seen, count());
         (self.seen > before && before.is_some()).then_some(
-            "; just now the system has killed a process for want of memory, so let fewer tasks run at once \
-             (UNIDIST_CPUS) or give them less to hold",
+            "; the kernel has just killed a process because the host is out of memory: run fewer tasks at once \
+             (UNIDIST_CPUS), or let each use less memory",
         )
     }
 }
 
-/// The count since the system started, of all processes; see "vmstat" in the kernel's documentation.
+/// The count of the whole system since boot: `oom_kill` in `/proc/vmstat`.
 fn count() -> Option<u64> {
     parse(&std::fs::read_to_string("/proc/vmstat").ok()?)
 }
@@ -43,13 +43,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_count_is_found() {
+    fn count_is_parsed() {
         assert_eq!(parse("pgfault 12\noom_kill 3\nother 4\n"), Some(3));
         assert_eq!(parse("pgfault 12\n"), None);
     }
 
     #[test]
-    fn only_what_was_killed_after_the_last_look_is_explained() {
+    fn explanation_needs_a_kill_since_the_last_look() {
         let killed = ExitStatus::from_raw(9);
         assert!(OomCounter { seen: None }.explain(killed).is_none());
         assert!(OomCounter { seen: Some(u64::MAX) }.explain(killed).is_none());

@@ -1,12 +1,13 @@
-//! Starts processes, greets them, and sees them end.
+//! Starts processes, performs the handshake with them, and detects their end.
 //!
-//! One thread does all of it and lives as long as the session: Linux sends a child its parent-death signal when the
+//! One thread does all of it and lives as long as the session, since Linux sends a child its parent-death signal when the
 //! *thread* that started it ends.
 
-use super::affinity::{Place, Places};
+use super::affinity::{CpuSet, CpuSets};
 use super::oom::OomCounter;
-use crate::link::handshake::{self, Reception, WORKER_VARIABLE, Welcome};
+use crate::link::handshake::{self, AnswerReader, WORKER_VARIABLE};
 use crate::link::ring::LinkMemory;
+use crate::protocol::handshake::Welcome;
 use crate::store::segment::Segment;
 use crate::store::spill::SpillFile;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
@@ -24,32 +25,32 @@ use std::time::{Duration, Instant};
 use unidist_backend::LaunchCommand;
 use unidist_common::{Error, ProcessId};
 
-/// A process has this long to join.
+/// The time that a process has to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Once the first byte of its answer is there, all of the rest has this long, however it comes.
+/// The time from the first byte of a process's answer to its last one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What became of a process.
+/// An event in the life of a process.
 #[derive(Debug)]
 pub(crate) enum ProcessEvent {
     /// It has joined; this is the memory of its link.
     Joined(ProcessId, Arc<LinkMemory>),
-    /// It has ended, or could not be started, and this is why.
+    /// It has ended or could not be started, for this reason.
     Lost(ProcessId, String),
 }
 
-/// What the supervisor needs to know of the session.
+/// The settings of the supervisor.
 pub(crate) struct SupervisorConfig {
     pub(crate) command: LaunchCommand,
     pub(crate) segment: Arc<Segment>,
     pub(crate) spill: Option<Arc<SpillFile>>,
-    /// What each process is told, but for who it is.
+    /// The welcome of each process, except for its id and role.
     pub(crate) welcome: Welcome,
-    /// Called with each notice, on the supervisor's thread.
+    /// Called with each event, on the supervisor's thread.
     pub(crate) notify: Box<dyn Fn(ProcessEvent) + Send>,
 }
 
-enum Order {
+enum Instruction {
     Start { process: ProcessId, actor: bool },
     Kill(ProcessId),
     End,
@@ -58,7 +59,7 @@ enum Order {
 /// The handle of the supervisor's thread.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    orders: Sender<Order>,
+    instructions: Sender<Instruction>,
     wake: Arc<OwnedFd>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -68,36 +69,36 @@ impl Supervisor {
         let failed = |error: io::Error| Error::system("starting the supervisor of the workers", error);
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(|error| failed(error.into()))?);
-        let (orders, inbox) = channel();
-        let places = Places::new(config.command.affinities.clone());
+        let (instructions, inbox) = channel();
+        let cpu_sets = CpuSets::new(config.command.affinities.clone());
         let supervision = Supervision {
             config,
-            places,
+            cpu_sets,
             inbox,
             wake: wake.clone(),
-            people: BTreeMap::new(),
+            processes: BTreeMap::new(),
             oom: OomCounter::new(),
         };
         let thread = std::thread::Builder::new()
             .name("unidist-supervisor".into())
             .spawn(move || supervision.run())
             .map_err(failed)?;
-        Ok(Supervisor { orders, wake, thread: Mutex::new(Some(thread)) })
+        Ok(Supervisor { instructions, wake, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Starts a process; a notice follows.
+    /// Starts a process; an event follows.
     pub(crate) fn launch(&self, process: ProcessId, actor: bool) {
-        self.order(Order::Start { process, actor });
+        self.send(Instruction::Start { process, actor });
     }
 
-    /// Kills a process; a notice follows.
+    /// Kills a process; an event follows.
     pub(crate) fn kill(&self, process: ProcessId) {
-        self.order(Order::Kill(process));
+        self.send(Instruction::Kill(process));
     }
 
-    /// Kills and reaps whatever is left and ends the thread.
+    /// Kills and reaps all remaining processes and ends the thread.
     pub(crate) fn end(&self) {
-        self.order(Order::End);
+        self.send(Instruction::End);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panic of the thread has been reported by the panic hook; its children ended with it.
@@ -105,32 +106,33 @@ impl Supervisor {
         }
     }
 
-    fn order(&self, order: Order) {
-        // It fails only after the end, when there is nobody left to order about.
-        let _ = self.orders.send(order);
+    fn send(&self, instruction: Instruction) {
+        // It fails only after the end, when no process is left.
+        let _ = self.instructions.send(instruction);
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
     }
 }
 
 struct Supervision {
     config: SupervisorConfig,
-    places: Places,
-    inbox: Receiver<Order>,
+    cpu_sets: CpuSets,
+    inbox: Receiver<Instruction>,
     wake: Arc<OwnedFd>,
-    people: BTreeMap<ProcessId, Person>,
+    processes: BTreeMap<ProcessId, Process>,
     oom: OomCounter,
 }
 
 /// A process that was started.
-struct Person {
+struct Process {
     child: Child,
-    ended: OwnedFd,
+    /// Readable once the process has ended.
+    pidfd: OwnedFd,
     socket: UnixStream,
     link: Arc<LinkMemory>,
-    answer: Reception,
-    /// Until when it has to join; none once it has.
+    answer: AnswerReader,
+    /// When it has to have joined; none once it has.
     deadline: Option<Instant>,
-    place: Option<Place>,
+    cpu_set: Option<CpuSet>,
 }
 
 impl Supervision {
@@ -138,17 +140,17 @@ impl Supervision {
         loop {
             loop {
                 match self.inbox.try_recv() {
-                    Ok(Order::Start { process, actor }) => self.start(process, actor),
-                    Ok(Order::Kill(process)) => self.kill(process),
-                    Ok(Order::End) | Err(TryRecvError::Disconnected) => return self.end(),
+                    Ok(Instruction::Start { process, actor }) => self.start(process, actor),
+                    Ok(Instruction::Kill(process)) => self.kill(process),
+                    Ok(Instruction::End) | Err(TryRecvError::Disconnected) => return self.end(),
                     Err(TryRecvError::Empty) => break,
                 }
             }
-            for (process, seen) in self.watch() {
-                match seen {
-                    Seen::Ended => self.bury(process, None),
-                    Seen::Answer => self.hear(process),
-                    Seen::Late => self.late(process),
+            for (process, observation) in self.watch() {
+                match observation {
+                    Observation::Ended => self.reap(process, None),
+                    Observation::Answered => self.read_answer(process),
+                    Observation::TimedOut => self.time_out(process),
                 }
             }
         }
@@ -156,29 +158,29 @@ impl Supervision {
 
     fn start(&mut self, process: ProcessId, actor: bool) {
         match self.spawn(process, actor) {
-            Ok(person) => {
-                self.people.insert(process, person);
+            Ok(started) => {
+                self.processes.insert(process, started);
             }
-            Err(why) => self.lost(process, why),
+            Err(reason) => self.lost(process, reason),
         }
     }
 
-    fn spawn(&mut self, process: ProcessId, actor: bool) -> Result<Person, String> {
+    fn spawn(&mut self, process: ProcessId, actor: bool) -> Result<Process, String> {
         let program = self.config.command.program.display();
-        let mut person = self
-            .spawn_silently(process, actor)
+        let mut started = self
+            .spawn_without_greeting(process, actor)
             .map_err(|error| format!("cannot start `{program}`: {error}"))?;
-        // Before it is greeted it has no thread of its own that would keep the CPUs it came with.
-        person.place = self.places.settle(Pid::from_child(&person.child), actor);
+        // Before the greeting the process has no other threads, which would keep the inherited CPUs.
+        started.cpu_set = self.cpu_sets.assign(Pid::from_child(&started.child), actor);
         let welcome = Welcome { process, actor, ..self.config.welcome.clone() };
         let spill = self.config.spill.as_deref();
-        match handshake::greet(&person.socket, &welcome, &person.link, &self.config.segment, spill) {
-            Ok(()) => Ok(person),
+        match handshake::greet(&started.socket, &welcome, &started.link, &self.config.segment, spill) {
+            Ok(()) => Ok(started),
             Err(error) => {
-                self.places.leave(person.place);
-                let _ = person.child.kill();
+                self.cpu_sets.release(started.cpu_set);
+                let _ = started.child.kill();
                 let status =
-                    person.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                    started.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
                 Err(format!(
                     "`{program}` ended ({status}) before it joined ({error}); is it a unidist program?"
                 ))
@@ -186,7 +188,7 @@ impl Supervision {
         }
     }
 
-    fn spawn_silently(&self, process: ProcessId, actor: bool) -> io::Result<Person> {
+    fn spawn_without_greeting(&self, process: ProcessId, actor: bool) -> io::Result<Process> {
         let link = LinkMemory::create()?;
         let (ours, theirs) = UnixStream::pair()?;
         let command = &self.config.command;
@@ -209,9 +211,9 @@ impl Supervision {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()?;
         match rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-            Ok(ended) => {
-                let (answer, deadline) = (Reception::default(), Some(Instant::now() + JOIN_TIMEOUT));
-                Ok(Person { child, ended, socket: ours, link, answer, deadline, place: None })
+            Ok(pidfd) => {
+                let (answer, deadline) = (AnswerReader::default(), Some(Instant::now() + JOIN_TIMEOUT));
+                Ok(Process { child, pidfd, socket: ours, link, answer, deadline, cpu_set: None })
             }
             Err(error) => {
                 let _ = child.kill();
@@ -221,120 +223,121 @@ impl Supervision {
         }
     }
 
-    /// Sleeps until there are orders or something has happened to a process.
-    fn watch(&self) -> Vec<(ProcessId, Seen)> {
+    /// Sleeps until there are instructions or the state of a process has changed.
+    fn watch(&self) -> Vec<(ProcessId, Observation)> {
         let now = Instant::now();
         let mut fds = vec![PollFd::new(&*self.wake, PollFlags::IN)];
-        for person in self.people.values() {
-            fds.push(PollFd::from_borrowed_fd(person.ended.as_fd(), PollFlags::IN));
-            let answer = if person.deadline.is_some() { PollFlags::IN } else { PollFlags::empty() };
-            fds.push(PollFd::from_borrowed_fd(person.socket.as_fd(), answer));
+        for process in self.processes.values() {
+            fds.push(PollFd::from_borrowed_fd(process.pidfd.as_fd(), PollFlags::IN));
+            let answer = if process.deadline.is_some() { PollFlags::IN } else { PollFlags::empty() };
+            fds.push(PollFd::from_borrowed_fd(process.socket.as_fd(), answer));
         }
-        let next = self.people.values().filter_map(|person| person.deadline).min();
+        let next = self.processes.values().filter_map(|process| process.deadline).min();
         let timeout = next.map(|deadline| {
             let left = deadline.saturating_duration_since(now) + Duration::from_millis(1);
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
         });
-        // Interrupted: nothing has been seen, and the caller comes back.
+        // If it is interrupted, nothing is observed, and the caller calls again.
         let _ = rustix::event::poll(&mut fds, timeout.as_ref());
         let mut counter = [0; 8];
         let _ = rustix::io::read(&*self.wake, &mut counter);
         let now = Instant::now();
-        let mut seen = Vec::new();
-        for ((process, person), pair) in self.people.iter().zip(fds[1..].chunks(2)) {
-            let answered = person.deadline.is_some() && !pair[1].revents().is_empty();
-            // One that has joined says nothing there any more: it has ended, or closed what it must keep open.
-            let hung_up = person.deadline.is_none() && !pair[1].revents().is_empty();
+        let mut observations = Vec::new();
+        for ((id, process), pair) in self.processes.iter().zip(fds[1..].chunks(2)) {
+            let answered = process.deadline.is_some() && !pair[1].revents().is_empty();
+            // A process that has joined sends nothing here: it has ended, or closed the socket that it must keep open.
+            let hung_up = process.deadline.is_none() && !pair[1].revents().is_empty();
             if (!pair[0].revents().is_empty() || hung_up) && !answered {
-                seen.push((*process, Seen::Ended));
-            } else if person.deadline.is_some_and(|deadline| deadline <= now) {
-                seen.push((*process, Seen::Late));
+                observations.push((*id, Observation::Ended));
+            } else if process.deadline.is_some_and(|deadline| deadline <= now) {
+                observations.push((*id, Observation::TimedOut));
             } else if answered {
-                seen.push((*process, Seen::Answer));
+                observations.push((*id, Observation::Answered));
             }
         }
-        seen
+        observations
     }
 
-    fn hear(&mut self, process: ProcessId) {
-        let Some(person) = self.people.get_mut(&process) else {
+    fn read_answer(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        let had_begun = person.answer.has_begun();
-        match person.answer.hear(&person.socket, &self.config.welcome.build_id) {
+        let had_begun = process.answer.has_begun();
+        match process.answer.read_available(&process.socket, &self.config.welcome.build_id) {
             Some(Ok(())) => {
-                person.deadline = None;
-                let link = person.link.clone();
-                (self.config.notify)(ProcessEvent::Joined(process, link));
+                process.deadline = None;
+                let link = process.link.clone();
+                (self.config.notify)(ProcessEvent::Joined(id, link));
             }
-            Some(Err(why)) => self.bury(process, Some(why)),
+            Some(Err(reason)) => self.reap(id, Some(reason)),
             None if had_begun => {}
             None => {
                 let deadline = Instant::now() + ANSWER_TIMEOUT;
-                person.deadline = person.deadline.map(|earlier| earlier.min(deadline));
+                process.deadline = process.deadline.map(|earlier| earlier.min(deadline));
             }
         }
     }
 
-    fn late(&mut self, process: ProcessId) {
-        let begun = self.people.get(&process).is_some_and(|person| person.answer.has_begun());
-        let why = if begun { "its answer did not end in time" } else { "it did not join in time" };
-        self.bury(process, Some(why.into()));
+    fn time_out(&mut self, id: ProcessId) {
+        let has_begun = self.processes.get(&id).is_some_and(|process| process.answer.has_begun());
+        let reason =
+            if has_begun { "it did not complete its answer in time" } else { "it did not join in time" };
+        self.reap(id, Some(reason.into()));
     }
 
-    fn kill(&mut self, process: ProcessId) {
-        if let Some(person) = self.people.get_mut(&process) {
-            // It may have ended by itself; in both cases `watch` sees it.
-            let _ = person.child.kill();
+    fn kill(&mut self, id: ProcessId) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            // Even if it has ended by itself, `watch` observes its end.
+            let _ = process.child.kill();
         }
     }
 
-    /// Makes sure that the process has ended and says how.
-    fn bury(&mut self, process: ProcessId, why: Option<String>) {
-        let Some(mut person) = self.people.remove(&process) else {
+    /// Kills the process if it still runs, and reports how it has ended. `reason`: why it could not join.
+    fn reap(&mut self, id: ProcessId, reason: Option<String>) {
+        let Some(mut process) = self.processes.remove(&id) else {
             return;
         };
-        self.places.leave(person.place);
-        let ended_by_itself = matches!(person.child.try_wait(), Ok(Some(_)));
-        let _ = person.child.kill();
-        let status = match person.child.wait() {
+        self.cpu_sets.release(process.cpu_set);
+        let ended_by_itself = matches!(process.child.try_wait(), Ok(Some(_)));
+        let _ = process.child.kill();
+        let status = match process.child.wait() {
             Ok(status) => {
-                let by_others = ended_by_itself || why.is_none();
-                let more = if by_others { self.oom.explain(status) } else { None };
-                format!("{status}{}", more.unwrap_or_default())
+                let by_others = ended_by_itself || reason.is_none();
+                let explanation = if by_others { self.oom.explain(status) } else { None };
+                format!("{status}{}", explanation.unwrap_or_default())
             }
             Err(error) => format!("unknown status: {error}"),
         };
         self.lost(
-            process,
-            match why {
-                Some(why) if ended_by_itself => {
-                    format!("its process ended ({status}) before it joined: {why}")
+            id,
+            match reason {
+                Some(reason) if ended_by_itself => {
+                    format!("its process ended ({status}) before it joined: {reason}")
                 }
-                Some(why) => format!("its process could not join: {why}"),
+                Some(reason) => format!("its process could not join: {reason}"),
                 None => format!("its process ended ({status})"),
             },
         );
     }
 
-    fn lost(&self, process: ProcessId, why: String) {
-        (self.config.notify)(ProcessEvent::Lost(process, why));
+    fn lost(&self, process: ProcessId, reason: String) {
+        (self.config.notify)(ProcessEvent::Lost(process, reason));
     }
 
     fn end(mut self) {
-        for person in self.people.values_mut() {
-            let _ = person.child.kill();
+        for process in self.processes.values_mut() {
+            let _ = process.child.kill();
         }
-        for person in self.people.values_mut() {
-            let _ = person.child.wait();
+        for process in self.processes.values_mut() {
+            let _ = process.child.wait();
         }
     }
 }
 
-enum Seen {
+enum Observation {
     Ended,
-    Answer,
-    Late,
+    Answered,
+    TimedOut,
 }
 
 #[cfg(test)]

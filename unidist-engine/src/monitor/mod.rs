@@ -14,9 +14,9 @@ mod tests;
 
 use crate::host::supervisor::{ProcessEvent, Supervisor, SupervisorConfig};
 use crate::host::{HostMemory, allow_open_files};
-use crate::link::handshake::{self, Welcome};
 use crate::network::{Arrival, HostId, Network, Transfer};
-use crate::protocol::monitor::{FromMonitor, Greeting, MessageBatch, Welcomed};
+use crate::protocol::handshake::{self, Welcome};
+use crate::protocol::monitor::{FromMonitor, Greeting, GreetingReply, MessageBatch};
 use crate::store::segment::Segment;
 use crate::store::spill::{SpillFile, SpillSpace};
 use forward::Forwarder;
@@ -51,14 +51,14 @@ pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<
     if words.is_empty() {
         return Ok(()); // the session could not start, and this host is not to blame
     }
-    let greeting = handshake::understand::<Greeting>(&words).map_err(|why| {
+    let greeting = handshake::decode::<Greeting>(&words).map_err(|why| {
         lost(&format!("its greeting cannot be understood ({why}); start the same executable on all hosts"))
     });
     let answer = greeting.and_then(|greeting| Monitor::start(network, host, build_id, greeting));
     match answer {
         Ok((monitor, ready)) => monitor.serve(&ready, early),
         Err(error) => {
-            if let Ok(words) = handshake::first_words(&Welcomed::Refused(error.clone())) {
+            if let Ok(words) = handshake::encode(&GreetingReply::Refused(error.clone())) {
                 network.send(HostId::CONTROLLER, words);
                 say_last_words(network);
             }
@@ -132,7 +132,7 @@ impl<'a> Monitor<'a> {
         host: HostId,
         build_id: &str,
         greeting: Greeting,
-    ) -> Result<(Self, Welcomed)> {
+    ) -> Result<(Self, GreetingReply)> {
         handshake::check_build(&greeting.build_id, build_id).map_err(|message| Error::Launch { message })?;
         if greeting.host != host {
             return Err(lost(&format!("it takes {host} for {}", greeting.host)));
@@ -163,7 +163,7 @@ impl<'a> Monitor<'a> {
                 bell.bell().ring();
             }),
         };
-        let ready = Welcomed::Ready {
+        let ready = GreetingReply::Ready {
             build_id: build_id.to_owned(),
             segment: segment.len(),
             spill_limit: spill.as_ref().map_or(0, |(space, _)| space.limit()),
@@ -185,8 +185,8 @@ impl<'a> Monitor<'a> {
         Ok((monitor, ready))
     }
 
-    fn serve(mut self, ready: &Welcomed, early: Vec<Arrival>) -> Result<()> {
-        let ready = handshake::first_words(ready).map_err(|why| lost(&why))?;
+    fn serve(mut self, ready: &GreetingReply, early: Vec<Arrival>) -> Result<()> {
+        let ready = handshake::encode(ready).map_err(|why| lost(&why))?;
         self.network.send(HostId::CONTROLLER, ready);
         early.into_iter().for_each(|arrival| self.arrived(arrival));
         // After a nap, the look before the next one is enough.

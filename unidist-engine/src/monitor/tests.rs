@@ -86,13 +86,13 @@ fn greeting() -> Greeting {
 
 impl Session {
     /// The monitor's answer to this greeting, with the session.
-    fn greet(greeting: &Greeting) -> (Session, Welcomed) {
+    fn greet(greeting: &Greeting) -> (Session, GreetingReply) {
         let (mut ends, cutters) = mesh(3);
         let others = ends.split_off(2);
         let mut network = ends.pop().unwrap();
         let monitor = std::thread::spawn(move || serve(&mut network, MONITOR, BUILD));
         let mut controller = ends.pop().unwrap();
-        controller.send(MONITOR, handshake::first_words(greeting).unwrap());
+        controller.send(MONITOR, handshake::encode(greeting).unwrap());
         let mut session = Session {
             network: controller,
             monitor: Some(monitor),
@@ -105,13 +105,13 @@ impl Session {
             Arrival::Message(MONITOR, words) => Ok(words),
             other => Err(other),
         });
-        let welcomed = handshake::understand(&words).unwrap();
+        let welcomed = handshake::decode(&words).unwrap();
         (session, welcomed)
     }
 
     fn start() -> Session {
         let (session, welcomed) = Session::greet(&greeting());
-        assert!(matches!(welcomed, Welcomed::Ready { segment, spill_limit, .. }
+        assert!(matches!(welcomed, GreetingReply::Ready { segment, spill_limit, .. }
             if segment == HEADER + (1 << 20) && spill_limit == 1 << 20));
         session
     }
@@ -392,7 +392,7 @@ fn who_cannot_take_part_says_why() {
         let (session, welcomed) = Session::greet(greeting);
         assert!(session.end().is_err());
         match welcomed {
-            Welcomed::Refused(error) => error.to_string(),
+            GreetingReply::Refused(error) => error.to_string(),
             other => panic!("{other:?}"),
         }
     };

@@ -48,7 +48,7 @@ pub(crate) struct Greeting {
 
 /// What the monitor answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Welcomed {
+pub(crate) enum GreetingReply {
     /// It is ready to start processes.
     Ready {
         /// The build of its own executable.

@@ -2,9 +2,9 @@
 
 use super::remote_hosts::{HostPhase, MonitorSpec, RemoteHost, RemoteHosts};
 use super::remote_store::RemoteStore;
-use crate::link::handshake;
 use crate::network::{Arrival, HostId, Network, Transfer};
-use crate::protocol::monitor::{FromMonitor, ToMonitor, Welcomed, unpack};
+use crate::protocol::handshake;
+use crate::protocol::monitor::{FromMonitor, GreetingReply, ToMonitor, unpack};
 use bytes::Bytes;
 use std::time::Instant;
 use unidist_backend::WritableBuffer;
@@ -25,7 +25,7 @@ impl RemoteHosts {
     fn send_greetings(&mut self, monitor_specs: Vec<MonitorSpec>) -> Result<Vec<String>> {
         let mut builds = Vec::new();
         for MonitorSpec { name, ip, greeting } in monitor_specs {
-            let words = handshake::first_words(&greeting);
+            let words = handshake::encode(&greeting);
             let words = words.map_err(|why| Error::system(format!("greeting the monitor on {name}"), why))?;
             self.network.send(greeting.host, words);
             self.remote.push(RemoteHost::greeted(greeting.host, name, ip));
@@ -126,12 +126,12 @@ impl RemoteHosts {
 
 /// The store of a host whose monitor is ready.
 fn ready(bytes: &[u8], build: &str) -> std::result::Result<RemoteStore, String> {
-    match handshake::understand(bytes)? {
-        Welcomed::Ready { build_id, segment, spill_limit } => {
+    match handshake::decode(bytes)? {
+        GreetingReply::Ready { build_id, segment, spill_limit } => {
             handshake::check_build(build, &build_id)?;
             Ok(RemoteStore::new(segment, spill_limit))
         }
-        Welcomed::Refused(error) => Err(error.to_string()),
+        GreetingReply::Refused(error) => Err(error.to_string()),
     }
 }
 

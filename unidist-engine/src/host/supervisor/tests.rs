@@ -1,27 +1,27 @@
-//! Processes that do not behave, played by a shell. Their standard input is the socket: they read the first line of the
-//! welcome there, and say there what they say.
+//! Misbehaving processes, played by a shell. Their standard input is the socket: they read the first line of the welcome
+//! from it and write their answer to it.
 
 use super::*;
-use crate::link::handshake::VERSION;
+use crate::protocol::handshake::VERSION;
 use std::sync::mpsc::RecvTimeoutError;
 
-/// Longer than anything here takes.
+/// Longer than any step here takes.
 const LONG: Duration = Duration::from_secs(50);
 
-struct Office {
+struct Session {
     supervisor: Supervisor,
-    notices: Receiver<ProcessEvent>,
+    events: Receiver<ProcessEvent>,
 }
 
-impl Office {
+impl Session {
     /// Starts processes that run this script.
-    fn open(script: &str) -> Office {
-        Office::open_with(script, LaunchCommand::default())
+    fn start(script: &str) -> Session {
+        Session::start_with(script, LaunchCommand::default())
     }
 
-    /// The same, started as this says.
-    fn open_with(script: &str, command: LaunchCommand) -> Office {
-        let (sender, notices) = channel();
+    /// The same with this launch command.
+    fn start_with(script: &str, command: LaunchCommand) -> Session {
+        let (sender, events) = channel();
         let process = ProcessId::CONTROLLER;
         let config = SupervisorConfig {
             command: LaunchCommand {
@@ -39,9 +39,9 @@ impl Office {
                 host: None,
                 inline_limit: 1 << 15,
             },
-            notify: Box::new(move |notice| drop(sender.send(notice))),
+            notify: Box::new(move |event| drop(sender.send(event))),
         };
-        Office { supervisor: Supervisor::start(config).unwrap(), notices }
+        Session { supervisor: Supervisor::start(config).unwrap(), events }
     }
 
     fn launch(&self, number: u32) -> ProcessId {
@@ -50,17 +50,17 @@ impl Office {
         process
     }
 
-    /// Which process was lost next, and why.
+    /// The next process that was lost, and the reason.
     fn loss(&self) -> (ProcessId, String) {
-        match self.notices.recv_timeout(LONG) {
+        match self.events.recv_timeout(LONG) {
             Ok(ProcessEvent::Lost(process, why)) => (process, why),
             Ok(ProcessEvent::Joined(process, _)) => panic!("{process} has joined"),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => panic!("no notice"),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => panic!("no event"),
         }
     }
 }
 
-impl Drop for Office {
+impl Drop for Session {
     fn drop(&mut self) {
         self.supervisor.end();
     }
@@ -72,38 +72,38 @@ fn prefix(version: u32) -> String {
 }
 
 #[test]
-fn an_answer_in_drops_has_an_end() {
-    // A byte now and then, of which each comes in time: the answer alone would take some twenty seconds.
-    let office = Office::open(&format!(
+fn answer_that_arrives_too_slowly_times_out() {
+    // Each byte arrives in time, but the whole answer would take twenty seconds.
+    let session = Session::start(&format!(
         "read _; printf '{}' >&0; while printf x >&0; do sleep 0.2; done; sleep 60",
         prefix(VERSION)
     ));
-    let slow = office.launch(1);
-    let (process, why) = office.loss();
+    let slow = session.launch(1);
+    let (process, why) = session.loss();
     assert_eq!(process, slow);
-    assert!(why.contains("its answer did not end in time"), "{why}");
+    assert!(why.contains("it did not complete its answer in time"), "{why}");
 }
 
 #[test]
-fn another_version_and_another_language_are_told_apart() {
-    let office = Office::open(&format!("read _; printf '{}' >&0; exec sleep 60", prefix(99)));
-    office.launch(1);
-    let (_, why) = office.loss();
+fn answers_of_another_version_or_program_are_refused() {
+    let session = Session::start(&format!("read _; printf '{}' >&0; exec sleep 60", prefix(99)));
+    session.launch(1);
+    let (_, why) = session.loss();
     assert!(why.contains("version 99"), "{why}");
-    let office = Office::open("read _; echo 'I speak something else' >&0; exec sleep 60");
-    office.launch(1);
-    let (_, why) = office.loss();
-    assert!(why.contains("does not speak"), "{why}");
-    let office = Office::open(&format!("read _; printf '{}' >&0; exit 4", prefix(VERSION)));
-    office.launch(1);
-    let (_, why) = office.loss();
+    let session = Session::start("read _; echo 'I speak something else' >&0; exec sleep 60");
+    session.launch(1);
+    let (_, why) = session.loss();
+    assert!(why.contains("does not use unidist's protocol"), "{why}");
+    let session = Session::start(&format!("read _; printf '{}' >&0; exit 4", prefix(VERSION)));
+    session.launch(1);
+    let (_, why) = session.loss();
     assert!(why.contains("in the middle of its answer"), "{why}");
 }
 
 #[test]
-fn a_process_starts_where_it_is_told_and_without_what_it_is_not_to_have() {
-    let as_told = r#"[ "$PWD" = / ] && [ -z "$HOME" ] && [ "$GIVEN" = yes ]"#;
-    let script = format!("read _; {as_told} && printf '{}' >&0; exec sleep 60", prefix(77));
+fn process_starts_in_its_folder_with_its_environment() {
+    let is_as_configured = r#"[ "$PWD" = / ] && [ -z "$HOME" ] && [ "$GIVEN" = yes ]"#;
+    let script = format!("read _; {is_as_configured} && printf '{}' >&0; exec sleep 60", prefix(77));
     let command = LaunchCommand {
         envs: vec![("GIVEN".into(), "yes".into())],
         dropped_env_prefixes: vec!["HOM".into()],
@@ -111,8 +111,8 @@ fn a_process_starts_where_it_is_told_and_without_what_it_is_not_to_have() {
         affinities: vec![(0..64).collect()],
         ..LaunchCommand::default()
     };
-    let office = Office::open_with(&script, command);
-    office.launch(1);
-    let (_, why) = office.loss();
+    let session = Session::start_with(&script, command);
+    session.launch(1);
+    let (_, why) = session.loss();
     assert!(why.contains("version 77"), "{why}");
 }

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::link::channel::Channel;
-use crate::link::handshake;
 use crate::link::raw::RawEnd;
 use crate::memory_network::{Cutter, MemoryNetwork, mesh};
 use crate::network::{Arrival, Network, Transfer};
+use crate::protocol::handshake;
 use crate::protocol::monitor::{
-    FromMonitor, Greeting, MessageBatch, SpillFailure, ToMonitor, Welcomed, unpack,
+    FromMonitor, Greeting, GreetingReply, MessageBatch, SpillFailure, ToMonitor, unpack,
 };
 use crate::scheduler::{Copy, Event};
 use crate::store::segment::HEADER;
@@ -46,8 +46,8 @@ impl Session {
         monitors.reverse();
         let stranger = |monitor: &mut Monitor| {
             let ready =
-                Welcomed::Ready { build_id: "b".into(), segment: HEADER + STORE, spill_limit: 1 << 20 };
-            monitor.network.send(HostId::CONTROLLER, handshake::first_words(&ready).unwrap());
+                GreetingReply::Ready { build_id: "b".into(), segment: HEADER + STORE, spill_limit: 1 << 20 };
+            monitor.network.send(HostId::CONTROLLER, handshake::encode(&ready).unwrap());
             let (greeting, _) = crate::fuzz::greetings();
             let greeting = Greeting { build_id: "b".into(), host: monitor.host, ..greeting };
             MonitorSpec {
