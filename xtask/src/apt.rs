@@ -1,11 +1,11 @@
-//! Packages of the system, from apt-get where that may be used.
+//! System packages, installed with apt-get where permitted.
 
 use crate::{Result, process};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long one installation may take.
+/// Time limit of one installation.
 const LIMIT: Duration = Duration::from_secs(1200);
 
 /// Whether this process runs as root.
@@ -24,7 +24,7 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// Installs packages, for `purpose`. Who may not do so is told what to install.
+/// Installs packages; `purpose` begins the error. Without root or apt-get, the error says what to install.
 pub(crate) fn install(packages: &[&str], purpose: &str) -> Result {
     let list = packages.join(" ");
     if !is_root() || folder_of("apt-get").is_none() {
@@ -37,7 +37,7 @@ pub(crate) fn install(packages: &[&str], purpose: &str) -> Result {
     };
     let install: Vec<&str> =
         ["install", "--yes", "--no-install-recommends"].into_iter().chain(packages.iter().copied()).collect();
-    // The lists of packages may be missing or old.
+    // The package lists may be missing or outdated.
     apt(&install)
         .or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))
         .map_err(|error| format!("{purpose}: {error}").into())

@@ -1,4 +1,4 @@
-//! Executables of the workspace, built.
+//! Builds executables of the workspace.
 
 use crate::Result;
 use crate::process::{self, End};
@@ -8,12 +8,12 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Has cargo build with these arguments and gives the path of the executable with this name.
+/// Runs cargo with these arguments and returns the path of the executable with this name.
 pub(crate) fn build(workspace: &Workspace, arguments: &[&str], name: &str) -> Result<PathBuf> {
     build_with(process::cargo(&workspace.root).args(arguments), name)
 }
 
-/// The same, with a command of cargo's.
+/// The same, given a cargo command.
 pub(crate) fn build_with(cargo: &mut Command, name: &str) -> Result<PathBuf> {
     cargo.arg("--message-format=json-render-diagnostics");
     eprintln!("$ {}", process::words(cargo));

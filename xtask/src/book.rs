@@ -1,7 +1,7 @@
 //! `book`: the user's book, from the pages in `docs`.
 //!
-//! mdBook builds it, and says little of what is wrong: that all chapters are listed, that their links lead somewhere
-//! and that their samples are tests is checked here, without it.
+//! mdBook builds it but checks little. Checked here: all chapters are listed, their links resolve, and their samples are
+//! tests.
 
 use crate::workspace::{self, Workspace};
 use crate::{Result, apt, process};
@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Where the chapters are.
+/// The folder of the chapters.
 const FOLDER: &str = "docs/";
 const SUMMARY: &str = "SUMMARY.md";
-/// Where each chapter is included, so that its samples are tests.
+/// The file that includes each chapter, so that its samples are tests.
 const TESTS: &str = "unidist-api/src/book.rs";
 
-/// How long it may take to build the book.
+/// Time limit for building the book.
 const LIMIT: Duration = Duration::from_secs(300);
-/// How long it may take to build mdBook.
+/// Time limit for building mdBook.
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
-/// The versions that will do begin so.
+/// The prefix of the accepted versions.
 const VERSION: &str = "mdbook v0.5.";
-/// Its authors publish the source alone where packages come from, and it takes a minute or two to build.
+/// The registry has only the source, which takes a minute or two to build.
 const SOURCE: [&str; 7] =
     ["mdbook", "--version", "0.5.4", "--locked", "--no-default-features", "--features", "search"];
 const ADVICE: &str = "put mdBook 0.5 on the PATH: `cargo install mdbook --version 0.5.4 --locked`";
@@ -43,10 +43,10 @@ pub(crate) fn run() -> Result {
     let output = File::create(&log)?;
     build.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let end = process::wait(&mut build.spawn()?, LIMIT)?;
-    let said = workspace::read(&log)?;
-    eprint!("{said}");
+    let output = workspace::read(&log)?;
+    eprint!("{output}");
     end.check("mdbook")?;
-    match said.lines().find(|line| is_complaint(line)) {
+    match output.lines().find(|line| is_complaint(line)) {
         Some(complaint) => Err(format!("mdbook: {}", complaint.trim()).into()),
         None => {
             println!("wrote {}", book.join("index.html").display());
@@ -55,7 +55,7 @@ pub(crate) fn run() -> Result {
     }
 }
 
-/// What is wrong with the pages, one line each.
+/// The defects of the pages, one line each.
 pub(crate) fn findings(workspace: &Workspace) -> Result<Vec<String>> {
     let mut pages = BTreeMap::new();
     for path in workspace.files("md")? {
@@ -72,7 +72,7 @@ fn check(pages: &BTreeMap<String, Page>, tests: &str) -> Vec<String> {
         pages.get(SUMMARY).into_iter().flat_map(|page| &page.links).map(String::as_str).collect();
     for (name, page) in pages {
         if name != SUMMARY && !listed.contains(name.as_str()) {
-            wrong.push(format!("{FOLDER}{name} is no chapter: list it in {FOLDER}{SUMMARY}"));
+            wrong.push(format!("{FOLDER}{name} is not a chapter: list it in {FOLDER}{SUMMARY}"));
         }
         if name != SUMMARY && !tests.contains(&format!("/{FOLDER}{name}\"")) {
             wrong.push(format!("{FOLDER}{name} is not tested: include it in {TESTS}"));
@@ -81,19 +81,19 @@ fn check(pages: &BTreeMap<String, Page>, tests: &str) -> Vec<String> {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             let target = if file.is_empty() { Some(page) } else { pages.get(file) };
             if target.is_none_or(|target| !heading.is_empty() && !target.headings.contains(heading)) {
-                wrong.push(format!("{FOLDER}{name}: the link to {link} leads nowhere in the book"));
+                wrong.push(format!("{FOLDER}{name}: the link to {link} is broken"));
             }
         }
     }
     wrong
 }
 
-/// What matters of a page.
+/// The links and headings of a page.
 #[derive(Debug, Default)]
 struct Page {
-    /// Where its links go.
+    /// The targets of its links.
     links: Vec<String>,
-    /// Its headings, as links name them.
+    /// The anchors of its headings.
     headings: BTreeSet<String>,
 }
 
@@ -122,18 +122,18 @@ impl Page {
     }
 }
 
-/// How mdBook, and others who show such pages, name a heading in a link.
+/// The anchor of a heading, as mdBook and code forges derive it.
 fn anchor(title: &str) -> String {
     let kept = title.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace() || "_-".contains(*c));
     kept.map(|c| if c.is_whitespace() { '-' } else { c }).collect::<String>().to_lowercase()
 }
 
-/// Whether mdBook says on this line that something is wrong.
+/// Whether this line of mdBook's output is a warning or an error.
 fn is_complaint(line: &str) -> bool {
     line.split_whitespace().take(3).any(|word| ["WARN", "ERROR"].contains(&word.trim_matches(['[', ']'])))
 }
 
-/// The mdBook on the `PATH`, or else one in the target folder.
+/// mdBook from the `PATH`, else from the target folder, installed if missing.
 fn program(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(folder) = apt::folder_of("mdbook") {
         let program = folder.join("mdbook");
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_is_found() {
+    fn defects_of_pages_are_found() {
         let pages = [
             (SUMMARY, "- [A](a.md)\n- [Gone](gone.md)\n"),
             (
@@ -176,16 +176,16 @@ mod tests {
         assert_eq!(
             check(&pages, tests),
             [
-                "docs/SUMMARY.md: the link to gone.md leads nowhere in the book",
-                "docs/a.md: the link to b.md#c leads nowhere in the book",
-                "docs/b.md is no chapter: list it in docs/SUMMARY.md",
+                "docs/SUMMARY.md: the link to gone.md is broken",
+                "docs/a.md: the link to b.md#c is broken",
+                "docs/b.md is not a chapter: list it in docs/SUMMARY.md",
                 "docs/b.md is not tested: include it in unidist-api/src/book.rs",
             ]
         );
     }
 
     #[test]
-    fn complaints_are_told_from_what_goes_well() {
+    fn warnings_and_errors_of_mdbook_are_recognized() {
         assert!(is_complaint(" WARN unclosed HTML tag `<b>`"));
         assert!(is_complaint("2026-01-01 00:00:00 [ERROR] (mdbook::x): no such file"));
         assert!(!is_complaint(" INFO Book building has started"));

@@ -1,12 +1,11 @@
-//! `chaos`: a real program whose processes are killed all the time, and then the program itself; with MPI also on
-//! several hosts.
+//! `chaos`: kills processes of a running program, then the program itself; with MPI also on several hosts.
 
 use crate::Result;
 use crate::artifact;
 use crate::cluster::Cluster;
-use crate::leftovers::Before;
+use crate::leak_check::LeakCheck;
 use crate::mpi::{self, Mode};
-use crate::mpi_test::faults::{self, Stage, Way};
+use crate::mpi_test::faults::{self, FaultEnvironment, StartMethod};
 use crate::process::{self, End};
 use crate::workspace::Workspace;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,41 +14,41 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How often a process is killed.
-const EVERY: Duration = Duration::from_millis(100);
-/// How long the last graph may take once the time is over.
+/// The interval between kills.
+const KILL_INTERVAL: Duration = Duration::from_millis(100);
+/// Time limit for the last graph after the killing stops.
 const GRACE: Duration = Duration::from_secs(120);
-/// How long after the program's end nothing of it may live.
-const AFTERMATH: Duration = Duration::from_secs(1);
+/// Time limit for the program's processes to end after the program.
+const EXIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The arguments of `chaos`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// For how long workers and actors are killed.
+    /// Kill workers and actors for this long.
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
-    /// How many nodes a graph has.
+    /// Nodes in a graph.
     #[arg(long, default_value_t = 10_000)]
     tasks: u64,
-    /// How often the program itself is killed after that, each time in another run.
+    /// How many times to kill the program itself after that, each time in a new run.
     #[arg(long, default_value_t = 10)]
     controllers: u32,
-    /// The seed of the first graph and of the killing; what is hit also depends on the machine.
+    /// Seed of the first graph and of the choice of victims; timing still varies from run to run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Build without optimizations, as tests are.
+    /// Build without optimizations, like the tests.
     #[arg(long)]
     dev: bool,
-    /// The backend, as UNIDIST_BACKEND takes it. With mpi, graphs are smaller and a worker is killed every 200 ms.
+    /// The backend, as in UNIDIST_BACKEND. With mpi, graphs are smaller and a worker is killed every 200 ms.
     #[arg(long, value_name = "NAME", default_value = "pymp")]
     backend: String,
     /// Which MPI.
     #[arg(long, value_enum, value_name = "NAME", default_value = "system")]
     mpi: mpi::Name,
-    /// How workers are started with MPI, once for each way; both unless one is given.
+    /// How workers are started with MPI; may be repeated. Default: both.
     #[arg(long = "mode", value_enum, value_name = "MODE")]
     modes: Vec<Mode>,
-    /// On how many hosts with MPI; more than one are virtual hosts, which need root.
+    /// Number of hosts with MPI; more than one are virtual hosts, which need root.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
     hosts: u8,
 }
@@ -65,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     chaos.kill_controllers(&mut rng)
 }
 
-/// The same with MPI: a program of [`faults`], whose workers are killed wherever they are, and then the program.
+/// The same with MPI: kills workers of the [`faults`] program on all hosts, then the program.
 fn with_mpi(arguments: &Arguments) -> Result {
     let workspace = Workspace::load()?;
     mpi::need_libclang()?;
@@ -75,12 +74,16 @@ fn with_mpi(arguments: &Arguments) -> Result {
     let time = Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
     let modes: &[Mode] =
         if arguments.modes.is_empty() { &[Mode::Spawn, Mode::Spmd] } else { &arguments.modes };
-    for way in modes.iter().map(|mode| Way::of(*mode)[0]) {
-        let stage = Stage { mpi: &mpi, way, cluster: cluster.as_ref(), executable: &executable.0 };
-        let what = format!("{mpi}, {way}, {} hosts", arguments.hosts);
-        println!("{what}: {}, nothing left behind", faults::kill_workers(&stage, time, arguments.seed)?);
+    for method in modes.iter().map(|mode| StartMethod::of(*mode)[0]) {
+        let environment =
+            FaultEnvironment { mpi: &mpi, method, cluster: cluster.as_ref(), executable: &executable.0 };
+        let what = format!("{mpi}, {method}, {} hosts", arguments.hosts);
+        println!(
+            "{what}: {}, nothing left behind",
+            faults::kill_workers(&environment, time, arguments.seed)?
+        );
         for _ in 0..arguments.controllers {
-            faults::kill_program(&stage)?;
+            faults::kill_program(&environment)?;
         }
         println!("{what}: the program killed {} times, nothing left behind", arguments.controllers);
     }
@@ -90,7 +93,7 @@ fn with_mpi(arguments: &Arguments) -> Result {
 struct Chaos<'a> {
     arguments: &'a Arguments,
     executable: PathBuf,
-    before: Before,
+    leak_check: LeakCheck,
 }
 
 impl<'a> Chaos<'a> {
@@ -99,10 +102,10 @@ impl<'a> Chaos<'a> {
         let mut cargo = vec!["build", "--package", "unidist-tests", "--bin", "chaos"];
         cargo.extend((!arguments.dev).then_some("--release"));
         let executable = artifact::build(&workspace, &cargo, "chaos")?;
-        Ok(Chaos { arguments, before: Before::of(&executable), executable })
+        Ok(Chaos { arguments, leak_check: LeakCheck::new(&executable), executable })
     }
 
-    /// Kills a worker or an actor every 100 ms, while the program checks that all its results are right.
+    /// Kills a worker or an actor every 100 ms while the program checks its results.
     fn kill_workers(&self, rng: &mut fastrand::Rng) -> Result {
         let time = Duration::try_from_secs_f64(self.arguments.minutes * 60.0)?;
         let bar = progress(time);
@@ -116,22 +119,22 @@ impl<'a> Chaos<'a> {
             if start.elapsed() > time + GRACE {
                 break process::wait(&mut program, Duration::ZERO)?;
             }
-            let staff = process::children_named(program.id(), "unidist-");
-            if let Some(victim) = rng.choice(&staff) {
+            let workers = process::children_named(program.id(), "unidist-");
+            if let Some(victim) = rng.choice(&workers) {
                 process::kill(*victim);
                 killed += 1;
             }
             bar.set_position(start.elapsed().as_secs());
-            std::thread::sleep(EVERY);
+            std::thread::sleep(KILL_INTERVAL);
         };
         bar.finish_and_clear();
         end.check("the program whose workers are killed")?;
-        self.check_nothing_left()?;
+        self.check_for_leaks()?;
         println!("{killed} processes killed, every result right, nothing left behind");
         Ok(())
     }
 
-    /// Kills the program while it is busy, again and again: nothing of it may live a second later.
+    /// Kills the busy program, several times: none of its processes may be alive a second later.
     fn kill_controllers(&self, rng: &mut fastrand::Rng) -> Result {
         for _ in 0..self.arguments.controllers {
             let mut program = self.start(3600)?;
@@ -147,10 +150,10 @@ impl<'a> Chaos<'a> {
             std::thread::sleep(Duration::from_millis(rng.u64(0..1000)));
             program.kill()?;
             program.wait()?;
-            self.check_nothing_left()?;
+            self.check_for_leaks()?;
         }
         let runs = self.arguments.controllers;
-        println!("the program killed {runs} times, nothing of it alive {} s later", AFTERMATH.as_secs());
+        println!("the program killed {runs} times, nothing of it alive {} s later", EXIT_LIMIT.as_secs());
         Ok(())
     }
 
@@ -167,9 +170,9 @@ impl<'a> Chaos<'a> {
         Ok(program)
     }
 
-    fn check_nothing_left(&self) -> Result {
-        self.before.check_processes(AFTERMATH)?;
-        self.before.check_shared_memory()
+    fn check_for_leaks(&self) -> Result {
+        self.leak_check.check_processes(EXIT_LIMIT)?;
+        self.leak_check.check_shared_memory()
     }
 }
 

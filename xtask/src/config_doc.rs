@@ -3,13 +3,13 @@
 use crate::Result;
 use crate::workspace::Workspace;
 
-/// Where the page is.
+/// The path of the page.
 pub(crate) const PAGE: &str = "docs/configuration.md";
 
 /// The arguments of `config-doc`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Write nothing; fail if the page is not what would be written.
+    /// Write nothing; fail if the page is out of date.
     #[arg(long)]
     check: bool,
 }
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// Whether the page is what the registry says.
+/// Whether the page matches the registry.
 pub(crate) fn is_current(workspace: &Workspace) -> Result<bool> {
     Ok(workspace.read(PAGE)? == unidist_config::reference_page())
 }

@@ -1,8 +1,8 @@
-//! `conformance`: one backend's suite, again and again.
+//! `conformance`: runs one backend's conformance suite repeatedly.
 
 use crate::Result;
 use crate::artifact;
-use crate::leftovers::Before;
+use crate::leak_check::LeakCheck;
 use crate::load::Load;
 use crate::suite::{GRACE, Suite};
 use crate::workspace::Workspace;
@@ -16,19 +16,19 @@ pub(crate) const TARGET: &str = "conformance";
 /// The arguments of `conformance`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The backend, as UNIDIST_BACKEND takes it.
+    /// The backend, as in UNIDIST_BACKEND.
     #[arg(long, value_name = "NAME")]
     backend: String,
-    /// How many times.
+    /// Number of runs.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
-    /// Meanwhile keep every core busy with something else.
+    /// Keep every core busy with another load.
     #[arg(long)]
     load: bool,
     /// Build with optimizations.
     #[arg(long)]
     release: bool,
-    /// How many seconds one run may take.
+    /// Time limit of one run, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
 }
@@ -54,8 +54,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
         }
     }
     bar.finish();
-    suite.before.check_processes(GRACE)?;
-    suite.before.check_shared_memory()?;
+    suite.leak_check.check_processes(GRACE)?;
+    suite.leak_check.check_shared_memory()?;
     println!(
         "{}: {trials} tests, {} runs in {:.1} s, no process and no shared memory left behind",
         arguments.backend,
@@ -72,7 +72,7 @@ fn build(workspace: &Workspace, arguments: &Arguments) -> Result<Suite> {
     }
     let executable = artifact::build(workspace, &cargo, TARGET)?;
     Ok(Suite {
-        before: Before::of(&executable),
+        leak_check: LeakCheck::new(&executable),
         executable,
         folder: workspace.root.join("tests"),
         filter: format!("{}::", arguments.backend),
@@ -81,7 +81,7 @@ fn build(workspace: &Workspace, arguments: &Arguments) -> Result<Suite> {
     })
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// A progress bar on a terminal, hidden elsewhere.
 fn progress(arguments: &Arguments) -> ProgressBar {
     let template = "{msg} {wide_bar} {pos}/{len} [{elapsed}, {eta} left]";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

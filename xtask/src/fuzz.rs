@@ -25,13 +25,13 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
 /// The arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How many seconds each target runs.
+    /// Time for each target, in seconds.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// Also look for wrong uses of memory: slower, and built with what the compiler does not promise yet.
+    /// Build with the address sanitizer, an unstable compiler feature; slower.
     #[arg(long)]
     address: bool,
-    /// Which targets; all without.
+    /// The targets; all by default.
     targets: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     let all = targets();
     if let Some(wrong) = arguments.targets.iter().find(|name| all.iter().all(|(known, _)| known != *name)) {
         let known: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-        return Err(format!("there is no target `{wrong}`; there are {}", known.join(", ")).into());
+        return Err(format!("no fuzz target `{wrong}`: expected one of {}", known.join(", ")).into());
     }
     let host = process::host(&workspace.root)?;
     let kind = if arguments.address { "address" } else { "plain" };
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// The corpus stays for the next run; an input that fails is kept beside it.
+/// Keeps the corpus for the next run, and failing inputs beside it.
 fn fuzz(program: &Path, folder: &Path, name: &str, examples: &[Vec<u8>], seconds: u64) -> Result {
     let (corpus, failures) = (folder.join("corpus").join(name), folder.join("failures").join(name));
     std::fs::create_dir_all(&corpus)?;
@@ -76,19 +76,19 @@ fn fuzz(program: &Path, folder: &Path, name: &str, examples: &[Vec<u8>], seconds
     let mut run = Command::new(program);
     run.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", failures.display()));
     run.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=8192", "-print_final_stats=1"]).arg(&corpus);
-    // It says a lot.
+    // libFuzzer's output is long.
     let log = folder.join(name).with_extension("log");
     run.stderr(File::create(&log)?);
     let done = process::run(&mut run, Duration::from_secs(seconds) + GRACE);
-    let said = String::from_utf8_lossy(&std::fs::read(&log)?).into_owned();
+    let output = String::from_utf8_lossy(&std::fs::read(&log)?).into_owned();
     if let Err(error) = done {
-        let lines: Vec<_> = said.lines().collect();
+        let lines: Vec<_> = output.lines().collect();
         lines[lines.len().saturating_sub(40)..].iter().for_each(|line| eprintln!("{line}"));
         return Err(
             format!("{error}; the input is in {}, more in {}", failures.display(), log.display()).into()
         );
     }
-    let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    let runs = output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     println!("{name}: {} inputs", runs.unwrap_or("?").trim());
     Ok(())
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_targets_are_those_of_the_manifest() {
+    fn targets_match_the_manifest() {
         let manifest: toml::Table =
             Workspace::load().unwrap().read("fuzz/Cargo.toml").unwrap().parse().unwrap();
         let built = manifest["bin"].as_array().unwrap().iter().map(|bin| bin["name"].as_str().unwrap());
@@ -106,8 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_target_is_an_error() {
+    fn unknown_targets_are_errors() {
         let arguments = Arguments { seconds: 1, address: false, targets: vec!["what".into()] };
-        assert!(run(&arguments).unwrap_err().to_string().contains("there are codec, handshake, messages"));
+        assert!(
+            run(&arguments).unwrap_err().to_string().contains("expected one of codec, handshake, messages")
+        );
     }
 }

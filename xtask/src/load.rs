@@ -1,10 +1,10 @@
-//! A busy machine.
+//! Keeps the machine busy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// One thread of this process a core, each in a busy loop, until this is dropped or the process ends.
+/// One busy-looping thread for each core, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,

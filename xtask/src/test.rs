@@ -1,4 +1,4 @@
-//! `test`: every test there is.
+//! `test`: runs all tests.
 
 use crate::process;
 use crate::workspace::Workspace;
@@ -10,10 +10,10 @@ use std::time::Duration;
 /// The arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Use `cargo test` even where nextest is installed.
+    /// Use `cargo test` even if nextest is installed.
     #[arg(long)]
     no_nextest: bool,
-    /// How many seconds each of the parts may take, with building.
+    /// Time limit of each part with building, in seconds.
     #[arg(long, default_value_t = 2400)]
     timeout: u64,
 }
@@ -22,11 +22,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result {
     let root = Workspace::load()?.root;
     let limit = Duration::from_secs(arguments.timeout);
-    everything_else(arguments, limit, &root)?;
+    tests_without_mpi(arguments, limit, &root)?;
     mpi_test::mpi_tests(limit)
 }
 
-fn everything_else(arguments: &Arguments, limit: Duration, root: &Path) -> Result {
+fn tests_without_mpi(arguments: &Arguments, limit: Duration, root: &Path) -> Result {
     let nextest = !arguments.no_nextest && has_nextest(root);
     if !nextest {
         // With nothing selected, cargo runs all tests of the default members, documentation tests last.

@@ -1,11 +1,11 @@
-//! Packages for Python, in a virtual environment of their own.
+//! Python packages in a virtual environment.
 
 use crate::{Result, apt, process};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long one installation may take.
+/// Time limit of one installation.
 const LIMIT: Duration = Duration::from_secs(1200);
 const DEBIAN: &str = "python3-venv";
 
@@ -16,8 +16,8 @@ pub(crate) struct Venv {
 }
 
 impl Venv {
-    /// The environment in this folder, which is made if it is not there. Where this Python cannot make one, Debian's
-    /// package for that may be installed.
+    /// Opens or creates the environment in this folder. With `system_packages`, installs Debian's venv package if this
+    /// Python cannot create environments.
     pub(crate) fn make(folder: &Path, python: &Path, system_packages: bool) -> Result<Self> {
         let venv = Venv { folder: folder.to_owned() };
         if venv.python().exists() {
@@ -67,7 +67,7 @@ impl Venv {
     }
 }
 
-/// A half-made environment would be taken for a whole one.
+/// Removes an incomplete environment, which would look usable.
 fn clear(folder: &Path) -> Result {
     if folder.exists() {
         std::fs::remove_dir_all(folder)?;
@@ -75,7 +75,7 @@ fn clear(folder: &Path) -> Result {
     Ok(())
 }
 
-/// The last that pip calls an error, or else the last it says.
+/// The last error line of pip's output, else its last line.
 fn reason(complaints: &str) -> &str {
     let lines = || complaints.lines().map(str::trim).filter(|line| !line.is_empty()).rev();
     lines().find(|line| line.starts_with("ERROR")).or_else(|| lines().next()).unwrap_or_default()
@@ -86,14 +86,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_is_what_pip_calls_an_error() {
+    fn reason_is_the_last_error_line() {
         assert_eq!(reason("WARNING: a\nERROR: b\n\nhint: c\n"), "ERROR: b");
         assert_eq!(reason("Killed\n\n"), "Killed");
         assert_eq!(reason(""), "");
     }
 
     #[test]
-    fn what_is_not_installed_has_no_version() {
+    fn missing_packages_have_no_version() {
         let venv = Venv { folder: PathBuf::from("no-such-folder-anywhere") };
         assert_eq!(venv.versions(&["numpy"]), None);
     }

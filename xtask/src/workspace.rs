@@ -1,4 +1,4 @@
-//! What cargo knows of the workspace.
+//! The workspace as cargo describes it.
 
 use crate::Result;
 use cargo_metadata::{Metadata, MetadataCommand, Package};
@@ -13,18 +13,18 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Asks cargo. Needs neither a registry nor the dependencies' sources.
+    /// Runs `cargo metadata` without dependencies, so it needs no registry.
     pub(crate) fn load() -> Result<Self> {
         let metadata = MetadataCommand::new().no_deps().exec()?;
         Ok(Workspace { root: metadata.workspace_root.clone().into(), metadata })
     }
 
-    /// The folder of what cargo builds.
+    /// The target folder.
     pub(crate) fn target(&self) -> &Path {
         self.metadata.target_directory.as_std_path()
     }
 
-    /// The packages.
+    /// The members.
     pub(crate) fn members(&self) -> Vec<&Package> {
         self.metadata.workspace_packages()
     }
@@ -37,7 +37,7 @@ impl Workspace {
     }
 
     /// The members that `start` depends on in any way, and those that these need in turn to be used.
-    pub(crate) fn reach(&self, start: &str) -> BTreeSet<String> {
+    pub(crate) fn dependencies_of(&self, start: &str) -> BTreeSet<String> {
         self.reached_from(start, true)
     }
 
@@ -69,7 +69,7 @@ impl Workspace {
         reached
     }
 
-    /// The files below the root that end in `.extension`, without what is hidden or built; sorted.
+    /// The files with this extension below the root, sorted, without hidden and target folders.
     pub(crate) fn files(&self, extension: &str) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         collect(&self.root, extension, &mut found)?;
@@ -77,7 +77,7 @@ impl Workspace {
         Ok(found)
     }
 
-    /// The path as people write it: from the root, with `/`.
+    /// The path from the root, with `/`.
     pub(crate) fn relative(&self, path: &Path) -> String {
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
         relative.to_string_lossy().replace('\\', "/")

@@ -4,7 +4,7 @@
 //! with either checkout, the two next to each other and in alternating order; the figure is the ratio of the pair.
 
 use super::PACKAGE;
-use crate::suite::OwnName;
+use crate::suite::UniqueName;
 use crate::workspace::Workspace;
 use crate::{Result, artifact, process};
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result {
     let mut pairs = Pairs::default();
     for round in 0..arguments.rounds {
         for part in &parts {
-            let measure = |program: &OwnName| measure(&program.0, part, arguments.quick);
+            let measure = |program: &UniqueName| measure(&program.0, part, arguments.quick);
             let (old, new) = if round.is_multiple_of(2) {
                 let old = measure(&before)?;
                 (old, measure(&after)?)
@@ -84,10 +84,10 @@ pub(super) fn run(arguments: &Arguments) -> Result {
 }
 
 /// The benchmark of a checkout, under a name that later builds do not replace.
-fn build(root: &Path) -> Result<OwnName> {
+fn build(root: &Path) -> Result<UniqueName> {
     let mut cargo = process::cargo(root);
     cargo.args(["build", "--release", "--package", PACKAGE]).stdin(Stdio::null());
-    OwnName::of(&artifact::build_with(&mut cargo, PACKAGE)?)
+    UniqueName::of(&artifact::build_with(&mut cargo, PACKAGE)?)
 }
 
 /// The medians of what one run of a part measured, and its CPU time.

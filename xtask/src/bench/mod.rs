@@ -5,7 +5,7 @@ mod spmd;
 mod with_mpi;
 
 use crate::mpi::{self, Mode, Mpi, Name};
-use crate::suite::OwnName;
+use crate::suite::UniqueName;
 use crate::workspace::{self, Workspace};
 use crate::{Result, artifact, peers, process};
 use std::path::{Path, PathBuf};
@@ -73,24 +73,24 @@ pub(crate) struct Arguments {
     /// How many workers the peers have, and unidist beside them: as many as cores, up to 4, unless it is said.
     #[arg(long, value_name = "N")]
     workers: Option<u32>,
-    /// How many seconds it may take, once it is built.
+    /// Time limit without building, in seconds.
     #[arg(long, default_value_t = 7200)]
     timeout: u64,
 }
 
-/// How much is measured, and for whom.
+/// What is measured, and where results go.
 #[derive(Debug, clap::Args)]
 struct Extent {
-    /// Also write what was measured to this file, for programs to read.
+    /// Also write the results to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Fewer rounds, smaller numbers: good for a first look.
+    /// Fewer rounds and smaller numbers, for a first look.
     #[arg(long)]
     quick: bool,
-    /// How many rounds.
+    /// Number of rounds.
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
-    /// Only the parts and peers that have this in their names.
+    /// Measure only the parts and peers with this in their names.
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
 }
@@ -122,11 +122,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
 }
 
 impl Extent {
-    /// The program is told what was told here.
+    /// Passes these options on to the benchmark program.
     fn pass_on(&self, bench: &mut Command) -> Result {
         bench.args(self.quick.then_some("--quick"));
         if let Some(file) = &self.json {
-            // As seen from where the command was given.
+            // Relative to the current folder, not to the workspace.
             bench.arg("--json").arg(std::path::absolute(file)?);
         }
         bench.args(self.rounds.iter().flat_map(|rounds| ["--rounds".to_owned(), rounds.to_string()]));
@@ -135,7 +135,7 @@ impl Extent {
     }
 }
 
-/// The same, and where the peers are, if they are measured.
+/// Passes all options on, with the folder of the peers if they are measured.
 fn pass_on(arguments: &Arguments, table: &Path, bench: &mut Command) -> Result {
     arguments.extent.pass_on(bench)?;
     if arguments.peers || arguments.readme {
@@ -144,16 +144,16 @@ fn pass_on(arguments: &Arguments, table: &Path, bench: &mut Command) -> Result {
     Ok(())
 }
 
-/// The program, built for an MPI, with a name for this run alone.
-fn build_with_mpi(workspace: &Workspace, mpi: &Mpi) -> Result<OwnName> {
+/// The benchmark program built for an MPI, under a unique name.
+fn build_with_mpi(workspace: &Workspace, mpi: &Mpi) -> Result<UniqueName> {
     mpi::need_libclang()?;
     let mut cargo = process::cargo(&workspace.root);
     cargo.args(["build", "--release", "--package", PACKAGE, "--features", "mpi"]);
     cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
-    OwnName::of(&artifact::build_with(&mut cargo, PACKAGE)?)
+    UniqueName::of(&artifact::build_with(&mut cargo, PACKAGE)?)
 }
 
-/// The document with this table in its place.
+/// The document with its table replaced.
 fn with_table(document: &str, table: &str) -> Result<String> {
     let parts = document.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
     let (before, (_, after)) =
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_replaced_again_and_again() {
+    fn table_is_replaced_each_time() {
         let document = format!("# T\n{BEGIN}\nold\n\n{END}## Next\n");
         let once = with_table(&document, "new\n").unwrap();
         assert_eq!(once, format!("# T\n{BEGIN}\nnew\n\n{END}## Next\n"));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_a_place_for_it() {
+    fn readme_has_a_place_for_the_table() {
         let readme = Workspace::load().unwrap().read("README.md").unwrap();
         assert!(with_table(&readme, "new").is_ok());
     }

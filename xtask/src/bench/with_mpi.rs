@@ -1,8 +1,8 @@
-//! `bench --backend mpi`: builds the program for an MPI, and gives it the launchers that it starts its parts with.
+//! `bench --backend mpi`: builds the benchmark program for an MPI, and passes it the launchers for its parts.
 
 use super::{Arguments, build_with_mpi, pass_on};
 use crate::cluster::Cluster;
-use crate::leftovers::Before;
+use crate::leak_check::LeakCheck;
 use crate::mpi::{self, Job, Mode, Mpi, Script};
 use crate::suite::GRACE;
 use crate::workspace::Workspace;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// The parts have up to so many workers, or as many as there are cores.
+/// The highest number of workers on machines with fewer cores.
 const WORKERS: u32 = 4;
 
 /// Runs the command.
@@ -23,23 +23,28 @@ pub(super) fn run(arguments: &Arguments) -> Result {
     let mpi = mpi::find(&workspace, arguments.mpi)?;
     let executable = build_with_mpi(&workspace, &mpi)?;
     let hosts = usize::from(arguments.hosts);
-    let place = Place { mpi: &mpi, mode: arguments.mode, hosts: arguments.hosts.into() };
+    let environment = Environment { mpi: &mpi, mode: arguments.mode, hosts: arguments.hosts.into() };
     let cluster = if hosts > 1 { Some(Cluster::up(hosts)?) } else { None };
-    eprintln!("{mpi}, {}, hosts: {hosts}", place.mode);
-    if let Some(Err(why)) = cluster.as_ref().map(Cluster::share_out_cpus) {
+    eprintln!("{mpi}, {}, hosts: {hosts}", environment.mode);
+    if let Some(Err(why)) = cluster.as_ref().map(Cluster::partition_cpus) {
         eprintln!("warning: the hosts share this machine's CPUs: {why}");
     }
-    let before = match &cluster {
-        None => Before::of(&executable.0),
-        Some(cluster) => Before::on_hosts(&executable.0, cluster.shared_memory()?),
+    let leak_check = match &cluster {
+        None => LeakCheck::new(&executable.0),
+        Some(cluster) => LeakCheck::on_hosts(&executable.0, cluster.shared_memory()?),
     };
-    let outcome = measure(&place, cluster.as_ref(), &executable.0, arguments);
-    before.check_processes(GRACE)?;
-    before.remove_what_mpi_left()?;
+    let outcome = measure(&environment, cluster.as_ref(), &executable.0, arguments);
+    leak_check.check_processes(GRACE)?;
+    leak_check.remove_mpi_files()?;
     outcome
 }
 
-fn measure(place: &Place<'_>, cluster: Option<&Cluster>, executable: &Path, arguments: &Arguments) -> Result {
+fn measure(
+    environment: &Environment<'_>,
+    cluster: Option<&Cluster>,
+    executable: &Path,
+    arguments: &Arguments,
+) -> Result {
     let mut bench = match cluster {
         None => Command::new(executable),
         Some(cluster) => cluster.command(&cluster.hosts()[0], executable),
@@ -48,25 +53,25 @@ fn measure(place: &Place<'_>, cluster: Option<&Cluster>, executable: &Path, argu
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let workers = arguments.workers.unwrap_or(cores.min(WORKERS));
     bench.args(["--workers", &workers.to_string()]);
-    bench.arg("--environment").arg(format!("{}:{}", place.mode, place.hosts));
+    bench.arg("--environment").arg(format!("{}:{}", environment.mode, environment.hosts));
     if let Some(cluster) = cluster {
         bench.args(["--home", &cluster.hosts()[0]]);
     }
-    // They are there as long as the program may start them.
+    // The scripts must exist as long as the program may start them.
     let mut scripts = Vec::new();
     let mut add = |option: &str, number: Option<u32>, script: Script, bench: &mut Command| -> Result {
-        let path = script.path().to_str().ok_or("a path that is no text")?;
+        let path = script.path().to_str().ok_or("a path is not valid UTF-8")?;
         bench.arg(option).arg(number.map_or(path.to_owned(), |number| format!("{number}={path}")));
         scripts.push(script);
         Ok(())
     };
-    for workers in (1..=cores.max(WORKERS).max(workers)).filter(|workers| place.allows(*workers)) {
-        add("--launcher", Some(workers), place.session(cluster, workers)?, &mut bench)?;
+    for workers in (1..=cores.max(WORKERS).max(workers)).filter(|workers| environment.allows(*workers)) {
+        add("--launcher", Some(workers), environment.session(cluster, workers)?, &mut bench)?;
     }
-    add("--ranks-launcher", None, place.ranks(cluster)?, &mut bench)?;
+    add("--ranks-launcher", None, environment.ranks(cluster)?, &mut bench)?;
     if arguments.peers {
         for processes in [workers + 1, workers + 2] {
-            let script = Script::new(place.mpi, &Job::here(processes), &[])?;
+            let script = Script::new(environment.mpi, &Job::local(processes), &[])?;
             add("--peers-launcher", Some(processes), script, &mut bench)?;
         }
     }
@@ -74,19 +79,19 @@ fn measure(place: &Place<'_>, cluster: Option<&Cluster>, executable: &Path, argu
 }
 
 /// How the sessions are started.
-struct Place<'a> {
+struct Environment<'a> {
     mpi: &'a Mpi,
     mode: Mode,
     hosts: u32,
 }
 
-impl Place<'_> {
-    /// With [`Mode::Spmd`] each host has a rank for a worker.
+impl Environment<'_> {
+    /// Whether each host has a worker, as [`Mode::Spmd`] requires.
     fn allows(&self, workers: u32) -> bool {
         self.mode == Mode::Spawn || workers >= self.hosts
     }
 
-    /// What starts a session that has so many workers.
+    /// The launcher of a session with this many workers.
     fn session(&self, cluster: Option<&Cluster>, workers: u32) -> Result<Script> {
         let ranks = ranks(self.mode, self.hosts, workers);
         let mut settings = vec![
@@ -94,25 +99,25 @@ impl Place<'_> {
             ("UNIDIST_MPI_SPAWN", (self.mode == Mode::Spawn).to_string()),
         ];
         let job = match cluster {
-            Some(cluster) => Job::across(cluster, &ranks),
-            None => Job::here(ranks.iter().sum()),
+            Some(cluster) => Job::on_cluster(cluster, &ranks),
+            None => Job::local(ranks.iter().sum()),
         };
         if self.mode == Mode::Spmd {
             return Script::new(self.mpi, &job, &settings);
         }
         settings.extend(cluster.map(|cluster| ("UNIDIST_MPI_HOSTS", cluster.hosts().join(","))));
-        Script::new(self.mpi, &job.starting_with(1), &settings)
+        Script::new(self.mpi, &job.with_initial_ranks(1), &settings)
     }
 
-    /// What starts two ranks, on two hosts where there are several.
+    /// The launcher of two ranks, on two hosts if there are several.
     fn ranks(&self, cluster: Option<&Cluster>) -> Result<Script> {
-        let job = cluster.map_or_else(|| Job::here(2), |cluster| Job::across(cluster, &[1, 1]));
+        let job = cluster.map_or_else(|| Job::local(2), |cluster| Job::on_cluster(cluster, &[1, 1]));
         Script::new(self.mpi, &job, &[])
     }
 }
 
-/// How many ranks each host has: with [`Mode::Spmd`], the first has the program, each has a monitor, and then there are
-/// the workers. With [`Mode::Spawn`] there is room for the program or a monitor, and some.
+/// The number of ranks for each host: with [`Mode::Spmd`], the program on the first, a monitor on each, and the workers;
+/// with [`Mode::Spawn`], slots for the program or a monitor.
 fn ranks(mode: Mode, hosts: u32, workers: u32) -> Vec<u32> {
     let workers = |host| workers / hosts + u32::from(host < workers % hosts);
     match mode {

@@ -1,6 +1,6 @@
-//! `cluster`: virtual hosts by hand.
+//! `cluster`: manages virtual hosts by hand.
 
-use super::{Cluster, MOST, claim, network};
+use super::{Cluster, MAX_HOSTS, lock, network};
 use crate::Result;
 use crate::mpi::{self, Job, Name};
 use crate::workspace::Workspace;
@@ -17,13 +17,13 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Make virtual hosts that stay until `down`; print their names
+    /// Create virtual hosts that exist until `down`, and print their names
     Up {
-        /// How many.
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..=MOST as i64))]
+        /// Number of hosts.
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..=MAX_HOSTS as i64))]
         hosts: u8,
     },
-    /// Remove the virtual hosts that `up` has made, and end all processes on them
+    /// Remove the virtual hosts of `up`, and kill all processes on them
     Down {
         /// Only those of the cluster with this host.
         host: Option<String>,
@@ -38,15 +38,15 @@ enum Action {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Run a program with MPI across the hosts that `up` has made
+    /// Run a program with MPI on the hosts of `up`
     Mpiexec {
-        /// Which MPI.
+        /// The MPI.
         #[arg(long, value_enum, default_value_t = Name::System)]
         mpi: Name,
-        /// How many ranks each host gets; 1 each unless this is given, for example 3,2,2.
+        /// Ranks on each host, for example 3,2,2. Default: 1 each.
         #[arg(long, value_name = "N", value_delimiter = ',')]
         ranks: Vec<u32>,
-        /// Start only so many ranks; the hosts have room for as many as --ranks says.
+        /// Start only this many ranks; --ranks then gives the slots of each host.
         #[arg(long, value_name = "N")]
         start: Option<u32>,
         /// One of the hosts, where several clusters are up.
@@ -56,12 +56,12 @@ enum Action {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Take a host off the network. Nobody is told: what is sent is lost
+    /// Disconnect a host from the network, without notice: packets are dropped
     Cut {
         /// The host.
         host: String,
     },
-    /// Connect it again
+    /// Reconnect a host
     Heal {
         /// The host.
         host: String,
@@ -72,7 +72,7 @@ enum Action {
 pub(crate) fn run(arguments: &Arguments) -> Result {
     match &arguments.command {
         Action::Up { hosts } => {
-            let cluster = Cluster::up((*hosts).into())?.keep()?;
+            let cluster = Cluster::up((*hosts).into())?.make_persistent()?;
             println!("{}", cluster.hosts().join("\n"));
             Ok(())
         }
@@ -93,16 +93,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
 }
 
 fn down(host: Option<&str>) -> Result {
-    super::possible()?;
+    super::check_available()?;
     let only = match host {
         Some(host) => Some(Cluster::of(host)?.letter),
         None => None,
     };
-    for letter in claim::letters().into_iter().filter(|letter| only.is_none_or(|only| only == *letter)) {
-        match claim::Claim::of(letter)? {
-            Some(_claim) => network::remove(letter)?,
+    for letter in lock::letters().into_iter().filter(|letter| only.is_none_or(|only| only == *letter)) {
+        match lock::ClusterLock::try_acquire(letter)? {
+            Some(_lock) => network::remove(letter)?,
             None if only.is_some() => {
-                return Err("these hosts are used by another process, which will remove them".into());
+                return Err("these hosts belong to a running process, which removes them when it ends".into());
             }
             None => {}
         }
@@ -111,11 +111,11 @@ fn down(host: Option<&str>) -> Result {
 }
 
 fn list() {
-    for letter in claim::letters() {
-        let kind = match claim::Claim::of(letter) {
-            _ if claim::is_kept(letter) => "until `cluster down`",
-            Ok(Some(_)) => "left behind, the next `up` removes it",
-            Ok(None) | Err(_) => "while a command runs",
+    for letter in lock::letters() {
+        let kind = match lock::ClusterLock::try_acquire(letter) {
+            _ if lock::is_persistent(letter) => "until `cluster down`",
+            Ok(Some(_)) => "abandoned, removed by the next `up`",
+            Ok(None) | Err(_) => "until its command ends",
         };
         for (number, host) in (1..).zip(network::hosts(letter)) {
             let processes = network::processes(&host).len();
@@ -125,7 +125,7 @@ fn list() {
 }
 
 fn mpiexec(mpi: Name, ranks: &[u32], start: Option<u32>, host: Option<&str>, command: &[OsString]) -> Result {
-    super::possible()?;
+    super::check_available()?;
     let cluster = match host {
         Some(host) => Cluster::of(host)?,
         None => the_one()?,
@@ -136,9 +136,9 @@ fn mpiexec(mpi: Name, ranks: &[u32], start: Option<u32>, host: Option<&str>, com
     }
     let ranks = if ranks.is_empty() { vec![1; hosts.len()] } else { ranks.to_owned() };
     let mpi = mpi::find(&Workspace::load()?, mpi)?;
-    let job = Job::across(&cluster, &ranks);
+    let job = Job::on_cluster(&cluster, &ranks);
     let job = match start {
-        Some(start) => job.starting_with(start),
+        Some(start) => job.with_initial_ranks(start),
         None => job,
     };
     let line = mpi.mpiexec(&job)?;
@@ -146,17 +146,18 @@ fn mpiexec(mpi: Name, ranks: &[u32], start: Option<u32>, host: Option<&str>, com
     become_command(start.args(&line[1..]).args(command).envs(mpi.run_environment(&job)?))
 }
 
-/// The cluster that is to stay, if there is one alone.
+/// The persistent cluster, if there is exactly one.
 fn the_one() -> Result<Cluster> {
-    let kept: Vec<char> = claim::letters().into_iter().filter(|letter| claim::is_kept(*letter)).collect();
-    match kept.as_slice() {
+    let persistent: Vec<char> =
+        lock::letters().into_iter().filter(|letter| lock::is_persistent(*letter)).collect();
+    match persistent.as_slice() {
         [letter] => Ok(Cluster::with_letter(*letter)),
-        [] => Err("there are no virtual hosts: `cargo xtask cluster up N`".into()),
+        [] => Err("there are no virtual hosts: create some with `cargo xtask cluster up N`".into()),
         _ => Err("there are several clusters: name one of its hosts with --host".into()),
     }
 }
 
-/// Goes on as the command; returns only if that fails.
+/// Replaces this process with the command; returns only on failure.
 fn become_command(command: &mut Command) -> Result {
     Err(format!("{}: {}", crate::process::words(command), command.exec()).into())
 }

@@ -1,5 +1,4 @@
-//! CPUs of its own for each virtual host, as a host has: control groups for CPU sets, of the system's first or second
-//! version.
+//! Separate CPUs for each virtual host, by cgroups (v1 or v2).
 
 use super::network::GRACE;
 use crate::{Result, process};
@@ -7,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Where the groups are, by version.
+/// The cgroup roots of versions 1 and 2.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup/cpuset", "/sys/fs/cgroup"];
 
-/// Shares this machine's CPUs out among the hosts. Returns the group of each, which its processes are to join.
-pub(super) fn share_out(hosts: &[String]) -> Result<Vec<PathBuf>> {
+/// Divides this machine's CPUs among the hosts. Returns the cgroup of each, which its processes join.
+pub(super) fn partition(hosts: &[String]) -> Result<Vec<PathBuf>> {
     let cpus = rustix::thread::sched_getaffinity(None)?;
     let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| cpus.is_set(*cpu)).collect();
     let each = cpus.len() / hosts.len().max(1);
@@ -22,7 +21,7 @@ pub(super) fn share_out(hosts: &[String]) -> Result<Vec<PathBuf>> {
     hosts.iter().zip(cpus.chunks_exact(each)).map(|(host, cpus)| make(&root, host, cpus)).collect()
 }
 
-/// Removes what there is of a host's group, and ends what is left of its processes: they leave it after the host.
+/// Removes a host's cgroup, and kills the processes that are left in it.
 pub(super) fn remove(host: &str) -> Result {
     let end = Instant::now() + GRACE;
     for group in ROOTS.iter().map(|root| Path::new(root).join(host)).filter(|group| group.exists()) {
@@ -49,7 +48,7 @@ fn make(root: &Path, host: &str, cpus: &[usize]) -> Result<PathBuf> {
     Ok(group)
 }
 
-/// The group of all processes that may have CPUs.
+/// The cgroup root with CPU sets.
 fn root() -> Result<PathBuf> {
     let [first, second] = ROOTS.map(Path::new);
     if first.join("cpuset.cpus").exists() {
@@ -57,9 +56,9 @@ fn root() -> Result<PathBuf> {
     }
     let controllers = fs::read_to_string(second.join("cgroup.controllers")).unwrap_or_default();
     if !controllers.split_whitespace().any(|name| name == "cpuset") {
-        return Err("this system has no control groups for CPU sets".into());
+        return Err("this system has no cgroup controller `cpuset`".into());
     }
-    // It stays so: others may use it too.
+    // It stays enabled, since other clusters may use it.
     write(&second.join("cgroup.subtree_control"), "+cpuset")?;
     Ok(second.into())
 }

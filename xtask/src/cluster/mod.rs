@@ -1,66 +1,66 @@
-//! Virtual hosts on this machine, for what has to cross hosts.
+//! Virtual hosts on this machine, for tests across hosts.
 //!
 //! A virtual host has a network namespace with an address on a private switch, a host name, and a `/dev/shm`. To the
 //! processes on it, which are ordinary processes of this machine, it looks like a host: MPI sees several nodes, shared
 //! memory ends at the host, and a host can be cut off. Files and process ids are the machine's. Nothing leaves the
 //! machine.
 //!
-//! [`Cluster`] is the value, [`claim`] says whose it is, [`network`] makes it, [`cpus`] gives its hosts CPUs,
+//! [`Cluster`] is the value, [`lock`] its owner, [`network`] creates it, [`cpus`] gives its hosts CPUs,
 //! [`command`] is `cluster` of the command line. It needs root and `ip`.
 
-mod claim;
 pub(crate) mod command;
 mod cpus;
+mod lock;
 mod network;
 #[cfg(test)]
 mod tests;
 
 use crate::{Result, apt};
-use claim::Claim;
+use lock::ClusterLock;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// How many hosts a cluster may have.
-pub(crate) const MOST: usize = 99;
+/// The highest number of hosts of a cluster.
+pub(crate) const MAX_HOSTS: usize = 99;
 
-/// Some virtual hosts. Those that a process has made end with this value, and all processes on them; if the process
-/// is killed, the next one that makes a cluster removes them.
+/// Virtual hosts. Unless persistent, they and all processes on them end with this value; if this process is killed, the
+/// next one that creates a cluster removes them.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     letter: char,
     hosts: Vec<String>,
-    /// None: it stays.
-    claim: Option<Claim>,
+    /// None if it outlives this value.
+    lock: Option<ClusterLock>,
 }
 
 impl Cluster {
-    /// Makes a cluster, with names that no other has, after removing those that killed processes have left behind.
+    /// Creates a cluster with unique names, after removing abandoned ones.
     pub(crate) fn up(hosts: usize) -> Result<Self> {
-        possible()?;
-        if !(1..=MOST).contains(&hosts) {
-            return Err(format!("a cluster has 1 to {MOST} hosts, not {hosts}").into());
+        check_available()?;
+        if !(1..=MAX_HOSTS).contains(&hosts) {
+            return Err(format!("a cluster has 1 to {MAX_HOSTS} hosts, not {hosts}").into());
         }
-        remove_leftovers()?;
-        for letter in claim::LETTERS {
-            if let Some(claim) = Claim::of(letter)?
-                && !claim::is_kept(letter)
+        remove_abandoned()?;
+        for letter in lock::LETTERS {
+            if let Some(lock) = ClusterLock::try_acquire(letter)?
+                && !lock::is_persistent(letter)
             {
                 network::remove(letter)?;
-                // What is made so far ends with it, if the rest fails.
-                let mut cluster = Cluster { letter, hosts: Vec::new(), claim: Some(claim) };
+                // Dropping this removes what has been created, if the rest fails.
+                let mut cluster = Cluster { letter, hosts: Vec::new(), lock: Some(lock) };
                 network::make(letter, hosts)?;
                 cluster.hosts = network::hosts(letter);
                 return Ok(cluster);
             }
         }
-        Err("there are as many clusters as there can be: `cargo xtask cluster list`".into())
+        Err("all cluster letters are in use: see `cargo xtask cluster list`".into())
     }
 
-    /// Gives each host a share of this machine's CPUs, which no process of another host uses.
-    pub(crate) fn share_out_cpus(&self) -> Result {
-        for (host, group) in self.hosts.iter().zip(cpus::share_out(&self.hosts)?) {
+    /// Gives each host a share of this machine's CPUs, exclusive among the hosts.
+    pub(crate) fn partition_cpus(&self) -> Result {
+        for (host, group) in self.hosts.iter().zip(cpus::partition(&self.hosts)?) {
             fs::write(
                 network::group_file(self.letter, host),
                 group.join("cgroup.procs").display().to_string(),
@@ -69,9 +69,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// The cluster of a host, made by whomever.
+    /// The cluster of a host, created by any process.
     pub(crate) fn of(host: &str) -> Result<Self> {
-        possible()?;
+        check_available()?;
         let found = network::letter_of(host).map(Self::with_letter);
         found
             .filter(|cluster| cluster.hosts.iter().any(|name| name == host))
@@ -79,15 +79,15 @@ impl Cluster {
     }
 
     fn with_letter(letter: char) -> Self {
-        Cluster { letter, hosts: network::hosts(letter), claim: None }
+        Cluster { letter, hosts: network::hosts(letter), lock: None }
     }
 
-    /// Lets it stay until `cluster down`.
-    pub(crate) fn keep(mut self) -> Result<Self> {
-        if let Some(claim) = &self.claim {
-            claim.keep()?;
+    /// Makes it exist until `cluster down`.
+    pub(crate) fn make_persistent(mut self) -> Result<Self> {
+        if let Some(lock) = &self.lock {
+            lock.make_persistent()?;
         }
-        self.claim = None;
+        self.lock = None;
         Ok(self)
     }
 
@@ -98,19 +98,19 @@ impl Cluster {
 
     /// A command on a host.
     pub(crate) fn command(&self, host: &str, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(self.entry());
+        let mut command = Command::new(self.enter_script());
         command.arg(host).arg(program);
         command
     }
 
-    /// A program that is called with a host and a command, to run it there.
-    pub(crate) fn entry(&self) -> PathBuf {
-        claim::folder_of(self.letter).join("enter")
+    /// A script that runs a command on a host: `SCRIPT HOST COMMAND..`.
+    pub(crate) fn enter_script(&self) -> PathBuf {
+        lock::folder_of(self.letter).join("enter")
     }
 
-    /// What takes the place of ssh: a program that is called with a host and a command.
-    pub(crate) fn agent(&self) -> PathBuf {
-        claim::folder_of(self.letter).join("agent")
+    /// A script in place of ssh, with the same arguments.
+    pub(crate) fn ssh_substitute(&self) -> PathBuf {
+        lock::folder_of(self.letter).join("agent")
     }
 
     /// The folders that are the hosts' /dev/shm.
@@ -118,17 +118,17 @@ impl Cluster {
         self.hosts.iter().map(|host| network::shared_memory(host)).collect()
     }
 
-    /// Takes a host off the switch. Nobody is told: what is sent is lost.
+    /// Disconnects a host from the switch, without notice: packets are dropped.
     pub(crate) fn cut(&self, host: &str) -> Result {
         network::connect(host, false)
     }
 
-    /// Lets no more than this many megabits a second go to a host; as many as can be if that is none.
+    /// Limits the rate towards a host, in Mbit/s; none removes the limit.
     pub(crate) fn throttle(&self, host: &str, megabits: Option<u32>) -> Result {
         network::throttle(host, megabits)
     }
 
-    /// Connects it again.
+    /// Reconnects a host.
     pub(crate) fn heal(&self, host: &str) -> Result {
         network::connect(host, true)
     }
@@ -136,7 +136,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if self.claim.is_some()
+        if self.lock.is_some()
             && let Err(error) = network::remove(self.letter)
         {
             eprintln!("warning: {error}");
@@ -144,9 +144,8 @@ impl Drop for Cluster {
     }
 }
 
-/// An error that says why there can be no virtual hosts here, if so. What is missing is installed where that is
-/// allowed.
-pub(crate) fn possible() -> Result {
+/// Fails with the reason if virtual hosts cannot be created here. Installs missing programs where permitted.
+pub(crate) fn check_available() -> Result {
     if !apt::is_root() {
         return Err("virtual hosts need root".into());
     }
@@ -158,11 +157,11 @@ pub(crate) fn possible() -> Result {
     Ok(())
 }
 
-/// Removes the clusters that belong to no process and are not to stay.
-fn remove_leftovers() -> Result {
-    for letter in claim::letters() {
-        if let Some(_claim) = Claim::of(letter)?
-            && !claim::is_kept(letter)
+/// Removes clusters without an owner that are not persistent.
+fn remove_abandoned() -> Result {
+    for letter in lock::letters() {
+        if let Some(_lock) = ClusterLock::try_acquire(letter)?
+            && !lock::is_persistent(letter)
         {
             network::remove(letter)?;
         }

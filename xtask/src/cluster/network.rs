@@ -1,7 +1,7 @@
-//! Virtual hosts, by the system's own means: iproute2 and util-linux.
+//! Creates virtual hosts with iproute2 and util-linux.
 
-use super::claim::folder_of;
 use super::cpus;
+use super::lock::folder_of;
 use crate::{Result, process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How long processes that were killed may take to be gone.
+/// Time limit for killed processes to disappear.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// The names of a cluster's parts: hosts `unxa1`, `unxa2`, .., and the switch that connects them, `unxasw`.
@@ -44,7 +44,7 @@ pub(super) fn hosts(letter: char) -> Vec<String> {
     numbers.into_iter().map(|number| host(letter, number)).collect()
 }
 
-/// Makes the hosts of a cluster, with the folder that has the scripts to enter them.
+/// Creates the hosts of a cluster, and the folder with the scripts to enter them.
 pub(super) fn make(letter: char, count: usize) -> Result {
     let folder = folder_of(letter);
     fs::create_dir_all(folder.join("groups"))?;
@@ -80,27 +80,27 @@ fn make_host(letter: char, number: usize) -> Result {
 
 /// The folder that is a host's /dev/shm.
 pub(super) fn shared_memory(host: &str) -> Result<PathBuf> {
-    let letter = letter_of(host).ok_or_else(|| format!("{host} is no virtual host"))?;
+    let letter = letter_of(host).ok_or_else(|| format!("{host} is not a virtual host"))?;
     Ok(folder_of(letter).join(host))
 }
 
-/// The file that names what a host's processes are to join.
+/// The file with the cgroup that a host's processes join.
 pub(super) fn group_file(letter: char, host: &str) -> PathBuf {
     folder_of(letter).join(format!("{host}.group"))
 }
 
-/// Connects a host with the others, or not. Nobody is told: what is sent is lost.
+/// Connects or disconnects a host, without notice: packets to and from a disconnected host are dropped.
 pub(super) fn connect(host: &str, connected: bool) -> Result {
-    let letter = letter_of(host).ok_or_else(|| format!("{host} is no virtual host"))?;
+    let letter = letter_of(host).ok_or_else(|| format!("{host} is not a virtual host"))?;
     let port = format!("v{}", number(letter, host).unwrap_or_default());
     let how: &[&str] = if connected { &["master", "br0"] } else { &["nomaster"] };
     let switch = switch(letter);
     ip(&[&["-n", &switch, "link", "set", &port], how].concat())
 }
 
-/// Lets no more than this many megabits a second go to a host; as many as can be if that is none.
+/// Limits the rate towards a host, in Mbit/s; none removes the limit.
 pub(super) fn throttle(host: &str, megabits: Option<u32>) -> Result {
-    let letter = letter_of(host).ok_or_else(|| format!("{host} is no virtual host"))?;
+    let letter = letter_of(host).ok_or_else(|| format!("{host} is not a virtual host"))?;
     let (switch, port) = (switch(letter), format!("v{}", number(letter, host).unwrap_or_default()));
     let words: &[&str] = match megabits {
         Some(_) => &["replace", "dev", &port, "root", "tbf", "burst", "128kb", "latency", "400ms", "rate"],
@@ -117,7 +117,7 @@ pub(super) fn processes(host: &str) -> Vec<u32> {
     String::from_utf8_lossy(&text).lines().filter_map(|line| line.trim().parse().ok()).collect()
 }
 
-/// Removes all there is of a cluster, as far as it exists, and ends every process on its hosts.
+/// Removes all existing parts of a cluster, and kills every process on its hosts.
 pub(super) fn remove(letter: char) -> Result {
     let mut wrong = Vec::new();
     let parts: Vec<String> = namespaces()
@@ -125,13 +125,13 @@ pub(super) fn remove(letter: char) -> Result {
         .filter(|name| number(letter, name).is_some() || *name == switch(letter))
         .collect();
     wrong.extend(parts.iter().filter_map(|part| end_processes(part).err()));
-    // A host whose group is left is found again by its name.
+    // The namespace goes last: a host with a remaining cgroup is found again by it.
     let remove = |part: &String| cpus::remove(part).and_then(|()| ip(&["netns", "del", part]));
     wrong.extend(parts.iter().filter_map(|part| remove(part).err()));
     let folder = folder_of(letter);
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
-            // Nothing is mounted there if making it had failed. What is mounted must not be taken for a folder.
+            // Fails if nothing is mounted, after a failed creation. `remove_dir` then fails if something still is.
             let _ = quietly(Command::new("umount").arg(entry.path()));
             wrong.extend(
                 fs::remove_dir(entry.path()).err().map(|e| format!("{:?}: {e}", entry.path()).into()),
@@ -147,7 +147,7 @@ pub(super) fn remove(letter: char) -> Result {
     }
 }
 
-/// Ends the processes on a host, and those that they start meanwhile.
+/// Kills the processes on a host, also those that they start meanwhile.
 fn end_processes(host: &str) -> Result {
     let end = Instant::now() + GRACE;
     loop {
@@ -156,7 +156,7 @@ fn end_processes(host: &str) -> Result {
             return Ok(());
         }
         if Instant::now() >= end {
-            return Err(format!("processes on {host} do not end: {alive:?}").into());
+            return Err(format!("processes on {host} survive SIGKILL: {alive:?}").into());
         }
         alive.into_iter().for_each(process::kill);
         std::thread::sleep(Duration::from_millis(5));
@@ -173,7 +173,7 @@ fn ip(arguments: &[&str]) -> Result {
     quietly(Command::new("ip").args(arguments))
 }
 
-/// Runs a command of which only the complaints matter.
+/// Runs a command; its output becomes the error if it fails.
 fn quietly(command: &mut Command) -> Result {
     let words = process::words(command);
     let output = command.output().map_err(|error| format!("{words}: {error}"))?;
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_the_cluster() {
+    fn cluster_is_found_from_names() {
         assert_eq!(letter_of(&host('c', 12)), Some('c'));
         assert_eq!(number('c', "unxc12"), Some(12));
         for other in ["unxcsw", "ud1", "unx", "unxc", "eth0"] {

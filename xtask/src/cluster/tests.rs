@@ -1,4 +1,4 @@
-//! Virtual hosts, for real. Without root there are none, and these tests say so and pass.
+//! Tests with real virtual hosts. Without root they print that they are skipped.
 
 use super::*;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 fn cluster(hosts: usize) -> Option<Cluster> {
-    if let Err(error) = possible() {
+    if let Err(error) = check_available() {
         eprintln!("skipped: {error}");
         return None;
     }
@@ -18,7 +18,7 @@ fn output(command: &mut Command) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Whether the first host can reach the second one: nobody listens there, and it says so.
+/// Whether the first host reaches the second: without a listener, the connection is refused.
 fn is_reached(cluster: &Cluster) -> bool {
     let [from, to, ..] = cluster.hosts() else { panic!("too few hosts") };
     let script = format!("exec 3<>/dev/tcp/{to}/9");
@@ -37,7 +37,7 @@ fn eventually(condition: impl Fn() -> bool) -> bool {
 }
 
 #[test]
-fn a_host_has_a_name_and_shared_memory_of_its_own() {
+fn hosts_have_own_names_and_shared_memory() {
     let Some(cluster) = cluster(2) else { return };
     let hosts = cluster.hosts();
     for host in hosts {
@@ -50,15 +50,15 @@ fn a_host_has_a_name_and_shared_memory_of_its_own() {
 }
 
 #[test]
-fn hosts_have_cpus_of_their_own_if_they_are_to() {
+fn hosts_have_separate_cpus_after_partitioning() {
     let Some(cluster) = cluster(2) else { return };
     let cpus = |host: &String| {
         output(cluster.command(host, "grep").args(["Cpus_allowed_list", "/proc/self/status"]))
     };
     let all: Vec<_> = cluster.hosts().iter().map(cpus).collect();
     assert_eq!(all[0], all[1]);
-    if let Err(why) = cluster.share_out_cpus() {
-        eprintln!("not run: {why}");
+    if let Err(why) = cluster.partition_cpus() {
+        eprintln!("skipped: {why}");
         return;
     }
     let own: Vec<_> = cluster.hosts().iter().map(cpus).collect();
@@ -66,7 +66,7 @@ fn hosts_have_cpus_of_their_own_if_they_are_to() {
 }
 
 #[test]
-fn a_host_can_be_cut_off() {
+fn hosts_can_be_disconnected() {
     let Some(cluster) = cluster(2) else { return };
     assert!(eventually(|| is_reached(&cluster)));
     cluster.cut(&cluster.hosts()[1]).unwrap();
@@ -76,11 +76,11 @@ fn a_host_can_be_cut_off() {
 }
 
 #[test]
-fn the_agent_does_as_ssh_does() {
+fn ssh_substitute_behaves_like_ssh() {
     let Some(cluster) = cluster(2) else { return };
     let host = &cluster.hosts()[1];
     let script = "uname -n; echo \"$OTHER.$UNIDIST_CONFORMANCE_TRIAL\"; exit 7";
-    let mut agent = Command::new(cluster.agent());
+    let mut agent = Command::new(cluster.ssh_substitute());
     agent.args(["-x", "-q", &format!("root@{host}"), script]);
     agent.envs([("OTHER", "stays"), ("UNIDIST_CONFORMANCE_TRIAL", "the mark")]);
     assert_eq!(output(&mut agent), format!("{host}\n.the mark\n"));
@@ -88,10 +88,10 @@ fn the_agent_does_as_ssh_does() {
 }
 
 #[test]
-fn two_clusters_know_nothing_of_each_other_and_leave_nothing() {
+fn clusters_are_isolated_and_leave_nothing() {
     let (Some(one), Some(two)) = (cluster(1), cluster(1)) else { return };
     assert_ne!(one.hosts(), two.hosts());
-    let (host, folder) = (one.hosts()[0].clone(), one.agent().parent().unwrap().to_owned());
+    let (host, folder) = (one.hosts()[0].clone(), one.ssh_substitute().parent().unwrap().to_owned());
     let mut sleeps = one.command(&host, "sleep").arg("1000").spawn().unwrap();
     let mut stays = two.command(&two.hosts()[0], "sleep").arg("1000").spawn().unwrap();
     assert!(eventually(|| !network::processes(&host).is_empty()));
@@ -106,24 +106,24 @@ fn two_clusters_know_nothing_of_each_other_and_leave_nothing() {
 }
 
 #[test]
-fn what_a_killed_process_leaves_is_removed_by_the_next() {
+fn abandoned_clusters_are_removed() {
     let Some(left) = cluster(1) else { return };
     let host = left.hosts()[0].clone();
     let mut sleeps = left.command(&host, "sleep").arg("1000").spawn().unwrap();
-    // No lock, and nothing that says that it is to stay: as after a kill.
-    let left = left.keep().unwrap();
+    // No lock, and nothing that says that it is persistent: as after a kill.
+    let left = left.make_persistent().unwrap();
     let of_another_kind = Cluster::up(1).unwrap();
     assert_ne!(of_another_kind.hosts()[0], host);
     assert!(sleeps.try_wait().unwrap().is_none(), "what is kept is removed");
-    fs::remove_file(left.agent().with_file_name("kept")).unwrap();
+    fs::remove_file(left.ssh_substitute().with_file_name("persistent")).unwrap();
     let _next = Cluster::up(1).unwrap();
     assert!(!sleeps.wait().unwrap().success());
 }
 
 #[test]
-fn too_many_hosts_are_refused() {
+fn too_many_hosts_are_an_error() {
     let Some(_cluster) = cluster(1) else { return };
     assert!(Cluster::up(0).is_err());
-    assert!(Cluster::up(MOST + 1).is_err());
+    assert!(Cluster::up(MAX_HOSTS + 1).is_err());
     assert!(Cluster::of("unxz9").is_err());
 }

@@ -25,11 +25,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
         println!("export {name}='{}'", value.to_string_lossy().replace('\u{1f}', "'$'\\x1f''"));
     }
     println!("# to run:");
-    for (name, value) in mpi.run_environment(&Job::here(1))? {
+    for (name, value) in mpi.run_environment(&Job::local(1))? {
         println!("export {name}='{}'", value.to_string_lossy());
     }
     let line: Vec<_> =
-        mpi.mpiexec(&Job::here(4))?.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        mpi.mpiexec(&Job::local(4))?.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     println!("# {} PROGRAM", line.join(" "));
     Ok(())
 }

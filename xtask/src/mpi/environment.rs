@@ -8,33 +8,31 @@ use std::path::Path;
 /// Variables with their values.
 pub(crate) type Environment = Vec<(&'static str, OsString)>;
 
-/// Cargo splits its variable of flags at this.
+/// The separator in `CARGO_ENCODED_RUSTFLAGS`.
 const SEPARATOR: &str = "\u{1f}";
 
 impl Mpi {
-    /// For cargo: which MPI to bind to, a target directory of its own, and an executable that finds its own MPI's
-    /// library, since another's may have the same name.
+    /// For cargo: the MPI, its own target directory, and an rpath, since libraries of other MPIs may have the same name.
     pub(crate) fn build_environment(&self) -> Result<Environment> {
         let given = std::env::var("RUSTFLAGS").unwrap_or_default();
         let mut flags: Vec<&str> = given.split_whitespace().collect();
         let rpath = self.lib.to_str().map(|lib| format!("link-arg=-Wl,-rpath,{lib}"));
-        let rpath = rpath.ok_or("a path that is no text")?;
+        let rpath = rpath.ok_or("a path is not valid UTF-8")?;
         flags.extend(["-C", &rpath]);
         let mut environment = vec![
             ("MPICC", self.bin.join("mpicc").into_os_string()),
             ("CARGO_TARGET_DIR", self.target.clone().into_os_string()),
             ("CARGO_ENCODED_RUSTFLAGS", flags.join(SEPARATOR).into()),
         ];
-        environment.extend(self.common()?);
+        environment.extend(self.common_environment()?);
         Ok(environment)
     }
 
-    /// For mpiexec and for programs that start by themselves.
-    ///
-    /// All is on one machine, so the search for fast networks, which takes its time, is left out.
+    /// For mpiexec and for programs started without it. All runs on one machine, so the slow probing for fast networks is
+    /// disabled.
     pub(crate) fn run_environment(&self, job: &Job) -> Result<Environment> {
-        let mut environment = self.common()?;
-        environment.push(("LD_LIBRARY_PATH", before(&self.lib, "LD_LIBRARY_PATH")?));
+        let mut environment = self.common_environment()?;
+        environment.push(("LD_LIBRARY_PATH", prepend(&self.lib, "LD_LIBRARY_PATH")?));
         let mut set = |name, value: &str| environment.push((name, value.into()));
         if matches!(self.kind, Kind::OpenMpi4 | Kind::OpenMpi5) && apt::is_root() {
             set("OMPI_ALLOW_RUN_AS_ROOT", "1");
@@ -42,8 +40,11 @@ impl Mpi {
             set("PRTE_ALLOW_RUN_AS_ROOT", "1");
             set("PRTE_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
         }
-        let agent =
-            job.agent.as_deref().map(|agent| agent.to_str().ok_or("a path that is no text")).transpose()?;
+        let agent = job
+            .agent
+            .as_deref()
+            .map(|agent| agent.to_str().ok_or("a path is not valid UTF-8"))
+            .transpose()?;
         match self.kind {
             Kind::OpenMpi4 => {
                 set("OMPI_MCA_pml", "ob1");
@@ -53,8 +54,8 @@ impl Mpi {
                     set("OMPI_MCA_plm_rsh_agent", agent);
                     set("OMPI_MCA_btl_tcp_if_include", "eth0");
                     set("OMPI_MCA_oob_tcp_if_include", "eth0");
-                    // Its daemons put the machine's topology into a file that the two of a virtual host share, and one
-                    // of them may end by SIGSEGV as it writes.
+                    // The two daemons of a virtual host share the file of the machine's topology, and one may end by
+                    // SIGSEGV while writing it.
                     set("OMPI_MCA_rtc_hwloc_vmhole", "none");
                 }
             }
@@ -78,9 +79,9 @@ impl Mpi {
         Ok(environment)
     }
 
-    /// The variable that says where the jobs of an MPI have their temporary files, if they must not have them in one
-    /// place: when a job of Open MPI ends, it may remove a folder that another has just made.
-    pub(crate) fn temporary(&self) -> Option<&'static str> {
+    /// The variable for the folder of temporary files, if jobs must not share one: a job of Open MPI that ends may remove a
+    /// folder that another has just created.
+    pub(crate) fn temporary_folder_variable(&self) -> Option<&'static str> {
         match self.kind {
             Kind::OpenMpi4 => Some("OMPI_MCA_orte_tmpdir_base"),
             Kind::OpenMpi5 => Some("PRTE_MCA_prte_tmpdir_base"),
@@ -88,8 +89,8 @@ impl Mpi {
         }
     }
 
-    fn common(&self) -> Result<Environment> {
-        let mut environment = vec![("PATH", before(&self.bin, "PATH")?)];
+    fn common_environment(&self) -> Result<Environment> {
+        let mut environment = vec![("PATH", prepend(&self.bin, "PATH")?)];
         if self.kind == Kind::Intel {
             let prefix = self.bin.parent().unwrap_or(&self.bin);
             environment.push(("I_MPI_ROOT", prefix.into()));
@@ -98,8 +99,8 @@ impl Mpi {
     }
 }
 
-/// The value of a variable that lists folders, with this one first.
-fn before(folder: &Path, variable: &str) -> Result<OsString> {
+/// The value of a path variable with this folder first.
+fn prepend(folder: &Path, variable: &str) -> Result<OsString> {
     let given = std::env::var_os(variable).unwrap_or_default();
     let others =
         std::env::split_paths(&given).filter(|other| other.as_os_str() != OsStr::new("") && other != folder);

@@ -7,7 +7,7 @@ use crate::{Result, apt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the system's MPI is, where it is Debian's.
+/// Debian's packages of the system's MPI.
 const DEBIAN: [&str; 2] = ["libopenmpi-dev", "openmpi-bin"];
 
 /// The packages on PyPI.
@@ -20,8 +20,8 @@ fn packages(name: Name) -> &'static [&'static str] {
     }
 }
 
-/// The MPI with this name. The system's is installed with apt-get if this process may do so, the others with pip, in a
-/// virtual environment in the target directory.
+/// Finds or installs an MPI: the system's with apt-get where permitted, the others with pip in a virtual environment in
+/// the target directory.
 pub(crate) fn find(workspace: &Workspace, name: Name) -> Result<Mpi> {
     let folder = workspace.target().join("mpi").join(name.to_string());
     let target = folder.join("build");
@@ -44,7 +44,7 @@ fn system() -> Result<PathBuf> {
     if let Some(bin) = found() {
         return Ok(bin);
     }
-    apt::install(&DEBIAN, "there is no MPI: no mpicc or no mpiexec on the PATH")?;
+    apt::install(&DEBIAN, "no MPI found (mpicc and mpiexec must be on the PATH)")?;
     found().ok_or_else(|| "MPI was installed, but mpicc and mpiexec are not on the PATH".into())
 }
 
@@ -56,20 +56,20 @@ fn from_pypi(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     Ok(folder.canonicalize()?.join("bin"))
 }
 
-/// What its mpiexec says it is.
+/// The implementation and version, from `mpiexec --version`.
 fn identify(bin: &Path) -> Result<(Kind, String)> {
     let mpiexec = bin.join("mpiexec");
     let output = Command::new(&mpiexec).arg("--version").output();
     let output = output.map_err(|error| format!("{}: {error}", mpiexec.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    understand(&text).ok_or_else(|| {
+    parse_version(&text).ok_or_else(|| {
         let first = text.lines().next().unwrap_or_default();
-        format!("{} is no MPI that is known here: {first:?}", mpiexec.display()).into()
+        format!("{} is not a known MPI: {first:?}", mpiexec.display()).into()
     })
 }
 
 /// The kind and the version, from what `mpiexec --version` prints.
-pub(super) fn understand(text: &str) -> Option<(Kind, String)> {
+pub(super) fn parse_version(text: &str) -> Option<(Kind, String)> {
     let number = |line: &str| {
         let is_number =
             |word: &&str| word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.');
@@ -90,7 +90,7 @@ pub(super) fn understand(text: &str) -> Option<(Kind, String)> {
     None
 }
 
-/// The first folder that mpicc has the linker look for libraries in.
+/// The first library folder that mpicc passes to the linker.
 fn libraries(mpicc: &Path) -> Option<PathBuf> {
     let output = Command::new(mpicc).arg("-show").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,4 +1,4 @@
-//! libclang, which reads the headers of an MPI when its bindings are built.
+//! libclang, which reads an MPI's headers when its bindings are built.
 
 use crate::{Result, apt};
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::process::Command;
 
 const DEBIAN: &str = "libclang-dev";
 
-/// Makes sure that there is a libclang: installs it if this process may do so, else says what to install.
+/// Ensures that libclang exists: installs it where permitted, else fails with advice.
 pub(crate) fn need() -> Result {
     if find().is_some() {
         return Ok(());
     }
-    apt::install(&[DEBIAN], "to build for MPI needs libclang, and there is none")?;
+    apt::install(&[DEBIAN], "building for MPI needs libclang, which is missing")?;
     find().map(drop).ok_or_else(|| format!("{DEBIAN} was installed, but there is no libclang").into())
 }
 
-/// Where the build will find it: the folder that the user has named, that of LLVM, or one of the system's.
+/// The folder where the build finds it: `LIBCLANG_PATH`, LLVM's, or one of the system's.
 pub(super) fn find() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from) {
         return Some(named).filter(|path| path.is_file() || is_in(path));
@@ -25,7 +25,7 @@ pub(super) fn find() -> Option<PathBuf> {
     llvm.into_iter().chain(folders()).find(|folder| is_in(folder))
 }
 
-/// The folders that libraries and LLVMs are in.
+/// The folders of system libraries and LLVM versions.
 fn folders() -> Vec<PathBuf> {
     let roots = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/lib", "/lib64"];
     let mut found: Vec<PathBuf> = roots.map(PathBuf::from).into();
@@ -47,7 +47,7 @@ fn is_in(folder: &Path) -> bool {
     entries.into_iter().any(|entry| is_libclang(&entry.file_name().to_string_lossy()))
 }
 
-/// `libclang.so`, `libclang-14.so`, either with a version behind it.
+/// `libclang.so`, `libclang-14.so`, either followed by a version.
 pub(super) fn is_libclang(name: &str) -> bool {
     let Some((stem, version)) = name.split_once(".so") else { return false };
     let stem = stem == "libclang"

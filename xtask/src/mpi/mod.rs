@@ -1,8 +1,8 @@
-//! The implementations of MPI that the MPI backend is tested with.
+//! MPI implementations for tests and benchmarks.
 //!
-//! [`find()`] gives an [`Mpi`], installed if need be ([`install`]). It says how to build for it and how to run with it
-//! ([`environment`]), and which command starts a [`Job`] ([`launch`]); [`script`] makes that a program of one word.
-//! Their ABIs differ, so each has a target directory of its own. [`libclang`] is what every build needs beside MPI.
+//! [`find()`] returns an [`Mpi`], installed if missing ([`install`]): the environment to build and run with it
+//! ([`environment`]), and the command that starts a [`Job`] ([`launch`]), also as a script ([`script`]). ABIs differ, so
+//! each has its own target directory. Every build also needs [`libclang`].
 
 pub(crate) mod command;
 mod environment;
@@ -45,7 +45,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// What an MPI is: this decides how it is used.
+/// The implementation, which decides how it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     OpenMpi4,
@@ -64,7 +64,7 @@ pub(crate) struct Mpi {
     pub(crate) bin: PathBuf,
     /// The folder of its library.
     pub(crate) lib: PathBuf,
-    /// Where what is built for it goes.
+    /// The target folder of builds for it.
     pub(crate) target: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! The command that starts a job, as a program of one word.
+//! The command that starts a job, as a script.
 
 use super::{Job, Mpi};
 use crate::Result;
@@ -8,11 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How the names of the folders begin; then come the process and a number.
+/// The prefix of the folders; the process id and a number follow.
 const PREFIX: &str = "unidist-mpi-";
 
-/// A script that runs a program with MPI: `SCRIPT PROGRAM...`. It is removed with this value, together with the folder
-/// that it has for the temporary files of its jobs.
+/// A script that runs a program with MPI: `SCRIPT PROGRAM...`. It and the folder for its jobs' temporary files are
+/// removed on drop.
 #[derive(Debug)]
 pub(crate) struct Script {
     folder: PathBuf,
@@ -24,7 +24,7 @@ impl Script {
     pub(crate) fn new(mpi: &Mpi, job: &Job, settings: &[(&str, String)]) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        remove_leftovers();
+        remove_abandoned();
         let folder = std::env::temp_dir().join(format!("{PREFIX}{}-{number}", std::process::id()));
         fs::create_dir(&folder)?;
         let script = Script { path: folder.join("launch"), folder };
@@ -44,20 +44,20 @@ impl Drop for Script {
     }
 }
 
-/// Removes the folders of processes that were killed.
-fn remove_leftovers() {
+/// Removes the folders of killed processes.
+fn remove_abandoned() {
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
-            // Another user's stay.
+            // Fails for folders of other users.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// It may be run by a rank of another job: what that job's MPI has set would confuse this one's. Not every mpiexec
-/// passes settings on to other hosts, so they travel in the command.
+/// The script. A rank of another job may run it, so it unsets the variables of that job's MPI. Not every mpiexec passes
+/// variables on to other hosts, so they are part of the command.
 pub(super) fn text(mpi: &Mpi, job: &Job, settings: &[(&str, String)]) -> Result<String> {
     let mut lines = vec![
         "#!/bin/sh".to_owned(),
@@ -79,7 +79,7 @@ pub(super) fn text(mpi: &Mpi, job: &Job, settings: &[(&str, String)]) -> Result<
         "    set -- \"$name=$value\" \"$@\"".to_owned(),
         "done".to_owned(),
     ]);
-    if let Some(variable) = mpi.temporary() {
+    if let Some(variable) = mpi.temporary_folder_variable() {
         lines.push(format!("export {variable}=\"$(dirname \"$0\")/$$\""));
         lines.push(format!("mkdir -p \"${variable}\""));
     }

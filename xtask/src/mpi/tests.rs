@@ -1,6 +1,6 @@
-//! What is known of each MPI, as it says it.
+//! Tests of versions, commands and environments, for each MPI.
 
-use super::install::understand;
+use super::install::parse_version;
 use super::libclang::is_libclang;
 use super::script::text;
 use super::{Job, Kind, Mpi, Name};
@@ -20,7 +20,7 @@ fn job() -> Job {
 }
 
 #[test]
-fn each_says_what_it_is() {
+fn versions_are_parsed() {
     let known = [
         ("mpiexec (OpenRTE) 4.1.4\n\nReport bugs to ..", Kind::OpenMpi4, "4.1.4"),
         ("mpirun (Open MPI) 4.0.3\n", Kind::OpenMpi4, "4.0.3"),
@@ -33,14 +33,14 @@ fn each_says_what_it_is() {
         ),
     ];
     for (says, kind, version) in known {
-        assert_eq!(understand(says), Some((kind, version.to_owned())), "{says}");
+        assert_eq!(parse_version(says), Some((kind, version.to_owned())), "{says}");
     }
-    assert_eq!(understand("some other program 1.0"), None);
-    assert_eq!(understand(""), None);
+    assert_eq!(parse_version("some other program 1.0"), None);
+    assert_eq!(parse_version(""), None);
 }
 
 #[test]
-fn libclang_is_told_by_its_name() {
+fn libclang_is_recognized_by_name() {
     for name in ["libclang.so", "libclang.so.1", "libclang-14.so", "libclang-14.so.13"] {
         assert!(is_libclang(name), "{name}");
     }
@@ -50,7 +50,7 @@ fn libclang_is_told_by_its_name() {
 }
 
 #[test]
-fn each_has_its_own_words_for_hosts() {
+fn host_arguments_differ_by_implementation() {
     let line = |kind, job: &Job| -> Vec<String> {
         let words = mpi(kind).mpiexec(job).unwrap();
         words.into_iter().skip(1).map(|word| word.into_string().unwrap()).collect()
@@ -59,17 +59,17 @@ fn each_has_its_own_words_for_hosts() {
     assert_eq!(open, "--oversubscribe --bind-to none -n 5 --host a:3,b:2");
     assert!(line(Kind::Mpich, &job()).join(" ").contains("-launcher-exec /run/agent"));
     assert!(line(Kind::Intel, &job()).join(" ").ends_with("-ppn 1 -hosts a,a,a,b,b"));
-    assert_eq!(line(Kind::Mpich, &Job::here(3)), ["-n", "3"]);
+    assert_eq!(line(Kind::Mpich, &Job::local(3)), ["-n", "3"]);
     let entry = vec!["/run/enter".into(), "a".into()];
     let from_outside = Job { entry, ..job() };
     assert!(
         line(Kind::OpenMpi4, &from_outside).join(" ").starts_with("a /opt/m p/bin/mpiexec --oversubscribe")
     );
-    assert!(line(Kind::OpenMpi5, &job().starting_with(1)).join(" ").contains("-n 1 --host a:3,b:2"));
+    assert!(line(Kind::OpenMpi5, &job().with_initial_ranks(1)).join(" ").contains("-n 1 --host a:3,b:2"));
 }
 
 #[test]
-fn its_own_programs_and_libraries_come_first() {
+fn own_programs_and_libraries_come_first() {
     let value = |environment: Vec<(&str, OsString)>, name| {
         let found = environment.into_iter().find(|(variable, _)| *variable == name);
         found.unwrap().1.into_string().unwrap()
@@ -85,10 +85,10 @@ fn its_own_programs_and_libraries_come_first() {
     }
 }
 
-/// The script passes words, the settings of its caller and its own on; what another MPI has set stays behind.
+/// The script passes on arguments, the caller's settings and its own, but no variables of another MPI.
 #[test]
-fn a_script_passes_settings_on() {
-    let text = text(&mpi(Kind::Mpich), &Job::here(1), &[("UNIDIST_A", "it's b".to_owned())]).unwrap();
+fn script_passes_settings_on() {
+    let text = text(&mpi(Kind::Mpich), &Job::local(1), &[("UNIDIST_A", "it's b".to_owned())]).unwrap();
     let (head, _) = text.rsplit_once("exec ").unwrap();
     let shown = format!("{head}\nprintf '[%s]' \"$@\"; env | grep -c ^OMPI_OTHER || true\n");
     let mut shell = Command::new("sh")
@@ -101,8 +101,8 @@ fn a_script_passes_settings_on() {
         .unwrap();
     shell.stdin.take().unwrap().write_all(shown.as_bytes()).unwrap();
     let output = shell.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
     for word in ["[UNIDIST_A=it's b]", "[UNIDIST_C=x\ny z]", "[program][two words]0\n"] {
-        assert!(said.contains(word), "{word} is not in {said}");
+        assert!(output.contains(word), "{word} is not in {output}");
     }
 }

@@ -3,19 +3,19 @@
 use super::Arguments;
 use crate::cluster::Cluster;
 use crate::conformance::{PACKAGE, TARGET};
-use crate::leftovers::Before;
+use crate::leak_check::LeakCheck;
 use crate::mpi::{Job, Mode, Mpi, Script};
-use crate::suite::{OwnName, Suite};
+use crate::suite::{Suite, UniqueName};
 use crate::workspace::Workspace;
 use crate::{Result, artifact, process};
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
 
-/// How many workers a host has, if it is the only one; several have one each.
+/// Workers on a single host; several hosts have one each.
 const WORKERS: u32 = 2;
-/// How many processes a host has room for where the program starts them itself.
-pub(super) const ROOM: u32 = 4;
+/// Slots of a host in [`Mode::Spawn`].
+pub(super) const SLOTS: u32 = 4;
 
 /// An MPI, a mode, and a number of hosts.
 pub(super) struct Configuration<'a> {
@@ -32,13 +32,13 @@ impl fmt::Display for Configuration<'_> {
 }
 
 impl Configuration<'_> {
-    /// Makes the place for it.
-    pub(super) fn place(&self) -> Result<Place> {
+    /// Creates the environment for it.
+    pub(super) fn place(&self) -> Result<TestEnvironment> {
         let cluster = if self.hosts > 1 { Some(Cluster::up(self.hosts)?) } else { None };
         let ranks = ranks(self.mode, self.hosts);
         let job = match &cluster {
-            Some(cluster) => Job::across(cluster, &ranks),
-            None => Job::here(ranks.iter().sum()),
+            Some(cluster) => Job::on_cluster(cluster, &ranks),
+            None => Job::local(ranks.iter().sum()),
         };
         let mut settings = vec![("UNIDIST_MPI_SPAWN", (self.mode == Mode::Spawn).to_string())];
         let job = match self.mode {
@@ -47,47 +47,46 @@ impl Configuration<'_> {
                 if let Some(cluster) = &cluster {
                     settings.push(("UNIDIST_MPI_HOSTS", cluster.hosts().join(",")));
                 }
-                job.starting_with(1)
+                job.with_initial_ranks(1)
             }
         };
         let is_spmd = self.mode == Mode::Spmd;
-        Ok(Place { script: Script::new(self.mpi, &job, &settings)?, cluster, is_spmd })
+        Ok(TestEnvironment { script: Script::new(self.mpi, &job, &settings)?, cluster, is_spmd })
     }
 }
 
-/// How many ranks each host has, or has room for: with [`Mode::Spmd`], the first has the program, each has a monitor,
-/// and then there are the workers.
+/// Ranks or slots of each host: with [`Mode::Spmd`], the program on the first, a monitor on each, and the workers.
 pub(super) fn ranks(mode: Mode, hosts: usize) -> Vec<u32> {
     match (mode, hosts) {
-        (Mode::Spawn, _) => vec![ROOM; hosts],
+        (Mode::Spawn, _) => vec![SLOTS; hosts],
         (Mode::Spmd, 1) => vec![2 + WORKERS],
         (Mode::Spmd, _) => (0..hosts).map(|host| if host == 0 { 3 } else { 2 }).collect(),
     }
 }
 
-/// Where a configuration is run. It ends with this value.
-pub(super) struct Place {
+/// The script and the hosts of a configuration, removed on drop.
+pub(super) struct TestEnvironment {
     script: Script,
     cluster: Option<Cluster>,
-    /// The launcher starts the processes that serve a program.
+    /// Whether the launcher starts all processes.
     is_spmd: bool,
 }
 
-impl Place {
-    /// A place for a program that is started by a job.
+impl TestEnvironment {
+    /// For a program that a job starts.
     pub(super) fn new(script: Script, cluster: Option<Cluster>) -> Self {
-        Place { script, cluster, is_spmd: false }
+        TestEnvironment { script, cluster, is_spmd: false }
     }
 
-    /// What there is before anything is run.
-    pub(super) fn before(&self, suite: &Suite) -> Result<Before> {
+    /// The leak check for this environment.
+    pub(super) fn leak_check(&self, suite: &Suite) -> Result<LeakCheck> {
         Ok(match &self.cluster {
-            None => Before::of(&suite.executable),
-            Some(cluster) => Before::on_hosts(&suite.executable, cluster.shared_memory()?),
+            None => LeakCheck::new(&suite.executable),
+            Some(cluster) => LeakCheck::on_hosts(&suite.executable, cluster.shared_memory()?),
         })
     }
 
-    /// A program, on this machine or on the first host.
+    /// A command on this machine or on the first host.
     fn first(&self, program: &Path) -> Command {
         match &self.cluster {
             None => Command::new(program),
@@ -95,7 +94,7 @@ impl Place {
         }
     }
 
-    /// The suite, which starts each case by the script.
+    /// The suite, which starts each case with the script.
     pub(super) fn command(&self, suite: &Suite, arguments: &Arguments) -> Result<Command> {
         let mut command = suite.prepare(self.first(&suite.executable));
         command
@@ -105,7 +104,7 @@ impl Place {
         if self.is_spmd {
             command.env("UNIDIST_CONFORMANCE_SPMD", "1");
         }
-        // A launcher that starts many processes takes its time. Who looks for a case by its name is to find it.
+        // Starting many processes is slow, so cases share a job, unless one is selected by name.
         if (self.is_spmd || self.cluster.is_some()) && arguments.filter.is_none() {
             command.env("UNIDIST_CONFORMANCE_SERIES", "1");
         }
@@ -178,9 +177,9 @@ fn build_program(
     mut cargo: Command,
     name: &str,
 ) -> Result<Suite> {
-    let executable = OwnName::of(&artifact::build_with(&mut cargo, name)?)?;
+    let executable = UniqueName::of(&artifact::build_with(&mut cargo, name)?)?;
     Ok(Suite {
-        before: Before::of(&executable.0),
+        leak_check: LeakCheck::new(&executable.0),
         executable: executable.0.clone(),
         folder: workspace.root.clone(),
         filter: String::new(),

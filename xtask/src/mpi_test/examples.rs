@@ -1,6 +1,6 @@
 //! The examples as they are: with MPI they say, and draw, what they do in the calling process.
 
-use super::configuration::{Configuration, Place};
+use super::configuration::{Configuration, TestEnvironment};
 use super::{Arguments, Line};
 use crate::mpi::{Mode, Mpi};
 use crate::workspace::Workspace;
@@ -60,7 +60,7 @@ impl Examples {
         })
     }
 
-    fn compare(&self, configuration: &Configuration<'_>, place: &Place) -> Result<String> {
+    fn compare(&self, configuration: &Configuration<'_>, place: &TestEnvironment) -> Result<String> {
         let mut what = vec!["julia", "wordcount"];
         let drawn = |command: Command| {
             let picture = self.folder.join("julia.png");
@@ -100,14 +100,14 @@ fn on_mpi(mut command: Command) -> Command {
     command
 }
 
-/// The program by itself.
+/// The program without MPI.
 fn here(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env("UNIDIST_BACKEND", "pyseq");
     command
 }
 
-/// What was counted, without the line that says in what time, and what an MPI says after it.
+/// The counts, without the line with the time and any output of MPI after it.
 fn counted(command: Command, texts: &[&Path], backend: &str) -> Result<String> {
     let said = said(command, texts)?;
     let (counts, rest) = said.split_once("\ncounted in ").ok_or("wordcount does not say how it counted")?;
@@ -117,7 +117,7 @@ fn counted(command: Command, texts: &[&Path], backend: &str) -> Result<String> {
     }
 }
 
-/// What a program says that ends well.
+/// The output of a program that must succeed.
 fn said(mut command: Command, arguments: &[&Path]) -> Result<String> {
     let ran = command.args(arguments).stdin(Stdio::null()).output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -1,8 +1,8 @@
-//! `mpi-test`: the tests of the MPI backend, with several implementations of MPI, on one host and on several.
+//! `mpi-test`: runs the tests of the MPI backend with several MPI implementations, on one host and on several.
 //!
-//! [`configuration`] is one of the ways to run the conformance suite: an MPI, a mode, a number of hosts. [`programs`]
-//! are tests that are MPI programs themselves. [`faults`] has things die and be cut off,
-//! [`examples`] and [`rank_examples`] compare what the examples do with what they do without MPI.
+//! [`configuration`]: the conformance suite with one MPI, mode and number of hosts. [`programs`]: tests that are MPI
+//! programs. [`faults`]: killed processes and cut links. [`examples`], [`rank_examples`]: the examples' output with and
+//! without MPI.
 
 mod configuration;
 mod examples;
@@ -18,43 +18,43 @@ use configuration::Configuration;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The variable that marks the processes of a test, also those of the launcher and on other hosts.
+/// The variable that marks all processes of a test, also the launcher's and those on other hosts.
 const MARK: &str = "UNIDIST_CONFORMANCE_TRIAL";
 
 /// The arguments of `mpi-test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Which MPI, once for each; the system's unless any is given. What is missing is installed where that may be done.
+    /// The MPI; may be repeated. Default: the system's. Missing ones are installed where permitted.
     #[arg(long = "mpi", value_enum, value_name = "NAME")]
     mpis: Vec<Name>,
-    /// How workers are started, once for each way; both unless one is given.
+    /// How workers are started; may be repeated. Default: both.
     #[arg(long = "mode", value_enum, value_name = "MODE")]
     modes: Vec<Mode>,
-    /// On how many hosts, once for each number; more than one are virtual hosts, which need root.
+    /// Number of hosts; may be repeated. More than one are virtual hosts, which need root.
     #[arg(long = "hosts", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20), default_values_t = [1])]
     hosts: Vec<u8>,
-    /// How many times each.
+    /// Number of runs of each.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
-    /// Only the tests with this in their names.
+    /// Run only the tests with this in their names.
     #[arg(long, value_name = "WORD")]
     filter: Option<String>,
-    /// Only what happens when something dies or is cut off, with this in its name.
+    /// Run only the fault scenarios with this in their names.
     #[arg(long, value_name = "WORD")]
     fault: Option<String>,
-    /// Only the programs of ranks with this in their names.
+    /// Run only the programs of ranks with this in their names.
     #[arg(long, value_name = "WORD")]
     program: Option<String>,
-    /// How many tests at once; as many as there are cores unless this is given.
+    /// Number of concurrent tests. Default: the number of cores.
     #[arg(long, value_name = "N")]
     jobs: Option<u32>,
     /// Build with optimizations.
     #[arg(long)]
     release: bool,
-    /// How many seconds one run of the suite may take.
+    /// Time limit of one run of the suite, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     timeout: u64,
-    /// The backend. Another than mpi tries the launchers alone.
+    /// The backend; one other than mpi tests only the launchers.
     #[arg(long, value_name = "NAME", default_value = "mpi", hide = true)]
     backend: String,
 }
@@ -73,8 +73,8 @@ impl Arguments {
     }
 }
 
-/// What `test` runs: the system's MPI, in both modes, on this machine and on three virtual hosts. Where that cannot be,
-/// it says why, and goes on.
+/// The part of `test` with MPI: the system's, in both modes, on this machine and on three virtual hosts. Prints what is
+/// skipped, and why.
 pub(crate) fn mpi_tests(limit: Duration) -> Result {
     let workspace = Workspace::load()?;
     if let Err(error) = mpi::find(&workspace, Name::System).and_then(|_| mpi::need_libclang()) {
@@ -82,7 +82,7 @@ pub(crate) fn mpi_tests(limit: Duration) -> Result {
         return Ok(());
     }
     let mut hosts = vec![1];
-    match cluster::possible() {
+    match cluster::check_available() {
         Ok(()) => hosts.push(3),
         Err(error) => println!("skipped  MPI on several hosts: {error}"),
     }
@@ -132,7 +132,7 @@ impl Line {
         Line { good: false, what, how: error.to_string() }
     }
 
-    /// What was done, and how it went.
+    /// The line for this outcome.
     fn of(what: String, outcome: Result<String>) -> Self {
         match outcome {
             Ok(how) => Line { good: true, what, how },
@@ -148,7 +148,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// All there is to test with one MPI.
+/// All tests with one MPI.
 fn with(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments, report: &mut Vec<Line>) {
     if arguments.fault.is_some() {
         return report.extend(faults::run(workspace, mpi, arguments));
@@ -177,17 +177,17 @@ fn with(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments, report: &mut Ve
     }
 }
 
-/// Runs the suite as often as that is wanted; gives the counts of all runs.
+/// Runs the suite the requested number of times; returns a summary.
 fn repeat(configuration: &Configuration<'_>, suite: &Suite, arguments: &Arguments) -> Result<String> {
     let start = Instant::now();
     let place = configuration.place()?;
-    let before = place.before(suite)?;
+    let leak_check = place.leak_check(suite)?;
     let trials = suite.trials(place.command(suite, arguments)?)?;
     let mut removed = 0;
     for number in 1..=arguments.repeat {
         let run = suite.run(place.command(suite, arguments)?);
-        // Trials that were killed count as failed already.
-        removed += before.remove_what_mpi_left()?;
+        // Killed trials already count as failed.
+        removed += leak_check.remove_mpi_files()?;
         let run = run?;
         let (counts, took) = (counts(&run.text), run.took.as_secs_f64());
         eprintln!("run {number} of {}: {counts}, {took:.1} s", arguments.repeat);
@@ -196,8 +196,8 @@ fn repeat(configuration: &Configuration<'_>, suite: &Suite, arguments: &Argument
             return Err(format!("run {number} of {}: {counts}; {error}", arguments.repeat).into());
         }
     }
-    before.check_processes(GRACE)?;
-    before.check_shared_memory_beside_mpi()?;
+    leak_check.check_processes(GRACE)?;
+    leak_check.check_shared_memory_except_mpi()?;
     let removed = if removed == 0 { String::new() } else { format!(" ({removed} files of MPI's removed)") };
     Ok(format!(
         "{trials} tests, {} runs in {:.1} s, no process and no shared memory left behind{removed}",
@@ -206,7 +206,7 @@ fn repeat(configuration: &Configuration<'_>, suite: &Suite, arguments: &Argument
     ))
 }
 
-/// `12 passed, 1 failed`, from what the suite has said.
+/// `12 passed, 1 failed`, from the output of the suite.
 fn counts(text: &str) -> String {
     let line = text.lines().rev().find_map(|line| line.strip_prefix("test result: "));
     let Some((_, counts)) = line.and_then(|line| line.split_once(". ")) else {
@@ -215,7 +215,7 @@ fn counts(text: &str) -> String {
     counts.split("; ").take(2).collect::<Vec<_>>().join(", ")
 }
 
-/// What the suite has said beside what is well.
+/// The output of the suite without passed tests.
 fn complaints(text: &str) -> String {
     text.lines().filter(|line| !line.ends_with("... ok")).collect::<Vec<_>>().join("\n")
 }
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counts_are_those_of_the_suite() {
+    fn counts_are_parsed_from_output() {
         let text = "test mpi::a ... ok\n\ntest result: FAILED. 12 passed; 1 failed; 0 ignored; 0 measured\n";
         assert_eq!(counts(text), "12 passed, 1 failed");
         assert_eq!(counts("killed"), "no result");

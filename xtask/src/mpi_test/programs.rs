@@ -1,7 +1,6 @@
-//! Tests of the crates that need MPI: `cargo test`, where programs of several ranks start themselves on this host, and
-//! such programs on several hosts.
+//! Tests of the crates that need MPI: `cargo test`, and programs of several ranks on one host and on several.
 
-use super::configuration::{Place, build_test};
+use super::configuration::{TestEnvironment, build_test};
 use super::{Arguments, Line, rank_examples};
 use crate::cluster::Cluster;
 use crate::mpi::{Job, Mpi, Script};
@@ -11,10 +10,10 @@ use crate::workspace::Workspace;
 use crate::{Result, cluster, process};
 use std::time::Duration;
 
-/// The package, its test target, the number of ranks, and the number of hosts that they are spread over.
+/// The package, its test target, the number of ranks, and the number of hosts.
 type Program = (&'static str, &'static str, u32, u32);
 
-/// All of them.
+/// All programs.
 const PROGRAMS: [Program; 12] = [
     ("unidist-mpi", "ranks", 3, 3),
     ("unidist-mpi", "ranks", 2, 2),
@@ -30,7 +29,7 @@ const PROGRAMS: [Program; 12] = [
     ("unidist-spmd", "ranks", 5, 3),
 ];
 
-/// How a rank of `unidist-spmd`'s program fails, and what is to be said then.
+/// How a rank of `unidist-spmd`'s program fails, and the expected output.
 const FAULTS: [(&str, &str); 6] = [
     ("panic", "this is the message"),
     ("kill", ""),
@@ -39,14 +38,14 @@ const FAULTS: [(&str, &str); 6] = [
     ("interrupt", ""),
     ("exit", ""),
 ];
-/// On how many hosts it fails, and how many of these ways are tried there.
+/// Numbers of hosts, with the number of faults that are tried there.
 const FAILING: [(u32, usize); 2] = [(1, FAULTS.len()), (2, 3)];
-/// The number of ranks of which one fails.
+/// The number of ranks of a program with a failing rank.
 const RANKS: u32 = 4;
-/// In this time such a job ends.
+/// Time limit for such a job to end.
 const FAULT_LIMIT: Duration = Duration::from_secs(60);
 
-/// The feature of a package that its programs are part of.
+/// The features that a package's programs need.
 fn feature(package: &str) -> &'static [&'static str] {
     match package {
         "unidist-mpi" => &["--features", "bench"],
@@ -59,7 +58,7 @@ fn feature(package: &str) -> &'static [&'static str] {
 /// The crates that need MPI.
 pub(crate) const PACKAGES: [&str; 3] = ["unidist-mpi-comm", "unidist-mpi", "unidist-spmd"];
 
-/// Runs them all, or those that were asked for.
+/// Runs all programs, or those selected.
 pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Vec<Line> {
     let mut report = Vec::new();
     let mut add = |what: String, run: &dyn Fn() -> Result<String>| {
@@ -95,21 +94,21 @@ fn tests(package: &str, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments)
     let mut cargo = process::cargo(&workspace.root);
     cargo.args(["test", "--package", package]).args(feature(package));
     cargo.args(arguments.release.then_some("--release"));
-    cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?).envs(mpi.run_environment(&Job::here(1))?);
+    cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?).envs(mpi.run_environment(&Job::local(1))?);
     process::run(&mut cargo, arguments.limit())?;
     Ok("passed".into())
 }
 
-/// A program where it is to run; a reason if it cannot.
+/// A program and its environment, or why it is skipped.
 fn prepare(
     program: Program,
     workspace: &Workspace,
     mpi: &Mpi,
     arguments: &Arguments,
-) -> Result<std::result::Result<(Suite, Place), String>> {
+) -> Result<std::result::Result<(Suite, TestEnvironment), String>> {
     let (package, target, ranks, hosts) = program;
     if hosts > 1
-        && let Err(error) = cluster::possible()
+        && let Err(error) = cluster::check_available()
     {
         return Ok(Err(format!("skipped: {error}")));
     }
@@ -117,15 +116,15 @@ fn prepare(
     Ok(Ok((suite, place(ranks, hosts, mpi)?)))
 }
 
-/// Where so many ranks run, spread over so many hosts.
-pub(super) fn place(ranks: u32, hosts: u32, mpi: &Mpi) -> Result<Place> {
+/// The environment for this many ranks on this many hosts.
+pub(super) fn place(ranks: u32, hosts: u32, mpi: &Mpi) -> Result<TestEnvironment> {
     let cluster = if hosts > 1 { Some(Cluster::up(hosts as usize)?) } else { None };
     let job = match &cluster {
-        Some(cluster) => Job::across(cluster, &spread(ranks, hosts)),
-        None => Job::here(ranks),
+        Some(cluster) => Job::on_cluster(cluster, &spread(ranks, hosts)),
+        None => Job::local(ranks),
     };
     let settings = [("UNIDIST_TEST_RANKS", ranks.to_string()), ("UNIDIST_TEST_HOSTS", hosts.to_string())];
-    Ok(Place::new(Script::new(mpi, &job, &settings)?, cluster))
+    Ok(TestEnvironment::new(Script::new(mpi, &job, &settings)?, cluster))
 }
 
 fn one(program: Program, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
@@ -133,16 +132,16 @@ fn one(program: Program, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments
         Ok(prepared) => prepared,
         Err(skipped) => return Ok(skipped),
     };
-    let before = place.before(&suite)?;
+    let leak_check = place.leak_check(&suite)?;
     let run = suite.run(place.launched(&suite))?;
     eprint!("{}", run.text);
     let took = run.check()?;
-    before.check_processes(GRACE)?;
-    before.check_shared_memory_beside_mpi()?;
+    leak_check.check_processes(GRACE)?;
+    leak_check.check_shared_memory_except_mpi()?;
     Ok(format!("{:.1} s", took.as_secs_f64()))
 }
 
-/// The job ends with an exit code other than 0 and says why, and nothing is left of it.
+/// The job must fail with the expected output, and leave nothing behind.
 fn one_fails(
     program: Program,
     fault: &str,
@@ -156,19 +155,19 @@ fn one_fails(
         Err(skipped) => return Ok(skipped),
     };
     let suite = Suite { filter: fault.to_owned(), limit: FAULT_LIMIT, ..suite };
-    let before = place.before(&suite)?;
+    let leak_check = place.leak_check(&suite)?;
     let run = suite.run(place.launched(&suite))?;
-    before.check_processes(GRACE)?;
-    before.check_shared_memory_beside_mpi()?;
+    leak_check.check_processes(GRACE)?;
+    leak_check.check_shared_memory_except_mpi()?;
     match run.end {
         End::Exited(status) if !status.success() && run.text.contains(said) => {
-            Ok(format!("the job has ended with {status} after {:.1} s", run.took.as_secs_f64()))
+            Ok(format!("the job ended with {status} after {:.1} s", run.took.as_secs_f64()))
         }
-        _ => Err(format!("{:?}, and it says:\n{}", run.end, run.text).into()),
+        _ => Err(format!("{:?}; output:\n{}", run.end, run.text).into()),
     }
 }
 
-/// So many ranks on so many hosts: as even as can be, more on the first ones.
+/// Spreads ranks over hosts evenly, with the remainder on the first ones.
 fn spread(ranks: u32, hosts: u32) -> Vec<u32> {
     (0..hosts).map(|host| ranks / hosts + u32::from(host < ranks % hosts)).collect()
 }

@@ -1,6 +1,6 @@
-//! The examples that are programs of ranks: with several ranks they say, and draw, what one of them does alone.
+//! The examples that are programs of ranks: their output must not depend on the number of ranks.
 
-use super::configuration::{Place, build_binary};
+use super::configuration::{TestEnvironment, build_binary};
 use super::{Arguments, programs};
 use crate::mpi::Mpi;
 use crate::suite::Suite;
@@ -11,13 +11,13 @@ use std::process::{Command, Stdio};
 
 /// The package of these examples.
 const PACKAGE: &str = "unidist-examples-numeric";
-/// How many ranks each has.
+/// Ranks of each program.
 pub(super) const RANKS: u32 = 4;
 
-/// Runs them on so many hosts.
+/// Runs them on this many hosts.
 pub(super) fn run(hosts: u32, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
     if hosts > 1
-        && let Err(error) = cluster::possible()
+        && let Err(error) = cluster::check_available()
     {
         return Ok(format!("skipped: {error}"));
     }
@@ -34,7 +34,7 @@ pub(super) fn run(hosts: u32, workspace: &Workspace, mpi: &Mpi, arguments: &Argu
     Ok("spmd_array, spmd_batch, heat2d: as with one rank".to_owned())
 }
 
-/// Each rank sees each state of the array. What ranks say one after the other may arrive otherwise.
+/// Each rank sees each state of the array. The lines of different ranks may arrive in any order.
 fn array(text: &str, hosts: u32) -> Result {
     let place = if hosts == 1 { "1 host (4 ranks)" } else { "2 hosts (2 + 2 ranks)" };
     let mut expected = vec![
@@ -55,7 +55,7 @@ fn array(text: &str, hosts: u32) -> Result {
     Ok(())
 }
 
-/// Both workers tell of their tasks, each of which was done once.
+/// Both workers list their tasks; each task was done once.
 fn tasks(text: &str, count: usize) -> Result {
     let lines = ["worker 0 of 2: ", "worker 1 of 2: "].map(|worker| {
         let line = text.lines().find_map(|line| line.strip_prefix(worker));
@@ -76,7 +76,7 @@ fn tasks(text: &str, count: usize) -> Result {
 }
 
 /// The picture is that of one rank.
-fn heat(program: &Suite, place: &Place, folder: &Path) -> Result {
+fn heat(program: &Suite, place: &TestEnvironment, folder: &Path) -> Result {
     let pictures = ["ranks.png", "alone.png"].map(|name| folder.join(name));
     let plate = ["--rows", "101", "--columns", "80", "--steps", "50", "--output"].map(Path::new);
     let [ranks, alone] = pictures.each_ref().map(|picture| [&plate[..], &[picture.as_path()]].concat());
@@ -91,8 +91,8 @@ fn heat(program: &Suite, place: &Place, folder: &Path) -> Result {
     if ranks? == alone? { Ok(()) } else { Err("heat2d draws another picture than one rank does".into()) }
 }
 
-/// What a program says that ends well.
-fn said(program: &Suite, place: &Place, arguments: &[&Path]) -> Result<String> {
+/// The output of a program that must succeed.
+fn said(program: &Suite, place: &TestEnvironment, arguments: &[&Path]) -> Result<String> {
     let mut command = place.launched_program(&program.executable);
     command.args(arguments).stdin(Stdio::null());
     let run = program.run(command)?;
@@ -102,7 +102,7 @@ fn said(program: &Suite, place: &Place, arguments: &[&Path]) -> Result<String> {
     Ok(text)
 }
 
-/// A folder for what they write.
+/// A folder for the files of the examples, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! What the documents say must be so.
+//! Rules for documents.
 
 use crate::workspace::{self, Workspace};
 use crate::{Result, messages};
@@ -9,10 +9,10 @@ use unidist_config::VARIABLES;
 const WITH_PATHS: [&str; 5] =
     ["ARCHITECTURE.md", "CONTRIBUTING.md", "DESIGN.md", "README.md", "CHANGELOG.md"];
 
-/// Endings by which a word without a slash is known to be a path.
+/// Suffixes by which a word without a slash is a path.
 const ENDINGS: [&str; 4] = [".rs", ".md", ".toml", ".json"];
 
-/// Documents name only what exists.
+/// Paths in documents must exist.
 pub(super) fn paths_exist(workspace: &Workspace) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     for document in WITH_PATHS {
@@ -25,8 +25,7 @@ pub(super) fn paths_exist(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// Documents and the code's documentation name only variables that are read. (The conformance suite has some of its
-/// own, which are no settings of the product.)
+/// Documents and rustdoc name only registered variables. (The conformance suite has variables of its own.)
 pub(super) fn variables_are_registered(workspace: &Workspace) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     for file in workspace.files("md")?.into_iter().chain(workspace.files("rs")?) {
@@ -78,7 +77,7 @@ pub(super) fn listed(document: &str, section: &str) -> Vec<String> {
     found
 }
 
-/// What a document says is a path: links to files, and code quotes that look like one.
+/// The paths in a document: links to files, and code quotes that look like one.
 fn paths(document: &str) -> Vec<String> {
     let mut found = Vec::new();
     for event in Parser::new(document) {
@@ -96,8 +95,7 @@ fn paths(document: &str) -> Vec<String> {
     found
 }
 
-/// The path, if the quoted words are one. What a program makes or a person chooses is written with capitals or `<>`
-/// (`FOLDER`), absolute paths are the system's.
+/// The path, if the quoted text is one. Placeholders have capitals or `<>` (`FOLDER`); absolute paths are the system's.
 fn as_path(code: &str) -> Option<String> {
     let plain = code.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
     let looks =
@@ -105,7 +103,7 @@ fn as_path(code: &str) -> Option<String> {
     (plain && looks && !code.starts_with('/') && !code.starts_with("target/")).then(|| code.to_owned())
 }
 
-/// The names of ours on a line.
+/// The variables of unidist on a line.
 fn variables(line: &str) -> impl Iterator<Item = &str> {
     const PREFIX: &str = "UNIDIST_";
     line.match_indices(PREFIX).filter_map(|(start, _)| {
@@ -121,21 +119,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_told_from_other_code() {
+    fn paths_are_recognized_among_code() {
         let document = "See `unidist-core/src/lib.rs`, `Cargo.toml`, [it](docs/a.md#b), `f.remote(..)`, `a / b`, \
                         `/dev/shm`, [out](https://example.org/x), [here](#there), `unidist-core`.";
         assert_eq!(paths(document), ["unidist-core/src/lib.rs", "Cargo.toml", "docs/a.md", "unidist-core"]);
     }
 
     #[test]
-    fn a_section_ends_with_the_next() {
+    fn sections_end_with_the_next() {
         let document = "# T\n`x.rs`\n## Unsafe code\n- `a/b.rs`: why\n### sub\n`c.rs`\n## Next\n`d.rs`\n";
         assert_eq!(listed(document, "Unsafe code"), ["a/b.rs", "c.rs"]);
         assert!(listed(document, "Nowhere").is_empty());
     }
 
     #[test]
-    fn variables_on_a_line() {
+    fn variables_are_found_on_a_line() {
         let line = "`UNIDIST_CPUS=4`, UNIDIST_* and (UNIDIST_LOG_DIR).";
         assert_eq!(variables(line).collect::<Vec<_>>(), ["UNIDIST_CPUS", "UNIDIST_LOG_DIR"]);
     }

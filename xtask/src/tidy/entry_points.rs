@@ -1,4 +1,5 @@
-//! The section *Entry points* of ARCHITECTURE.md: paths of files for those who follow a call or add something.
+//! The section *Entry points* of ARCHITECTURE.md: files in the order in which a reader follows a call or adds
+//! a feature.
 //!
 //! Each path is an ordered list. An item begins with a file in code quotes. A file names the next one: by its module
 //! (for `mod.rs` the folder, for another crate's `lib.rs` that crate), or by a public item that the next file defines.
@@ -137,7 +138,7 @@ fn module_name(file: &str) -> String {
     }
 }
 
-/// The public items of a file, whoever may use them.
+/// The items of a file that other files may use.
 fn defined(text: &str) -> Vec<String> {
     let Ok(file) = syn::parse_file(text) else { return Vec::new() };
     let names = file.items.into_iter().filter_map(|item| {

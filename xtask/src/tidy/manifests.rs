@@ -19,8 +19,8 @@ pub(super) fn core_and_backends_meet_in_the_contract(workspace: &Workspace) -> R
         wrong.extend(found.map(|name| format!("{package} depends on {name}")));
     };
     let above_contract: Vec<&str> = BACKENDS.into_iter().chain([CORE, API]).collect();
-    check(CONTRACT, &workspace.reach(CONTRACT), &above_contract);
-    check(CORE, &workspace.reach(CORE), &[&BACKENDS[..], &[API]].concat());
+    check(CONTRACT, &workspace.dependencies_of(CONTRACT), &above_contract);
+    check(CORE, &workspace.dependencies_of(CORE), &[&BACKENDS[..], &[API]].concat());
     for backend in BACKENDS {
         check(backend, &workspace.reach_without_tests(backend), &[CORE]);
     }
@@ -29,13 +29,13 @@ pub(super) fn core_and_backends_meet_in_the_contract(workspace: &Workspace) -> R
 
 /// Only the facade names the backends; none of them names the facade.
 pub(super) fn no_backend_reaches_the_api(workspace: &Workspace) -> Result<Vec<String>> {
-    let wrong = BACKENDS.into_iter().filter(|backend| workspace.reach(backend).contains(API));
+    let wrong = BACKENDS.into_iter().filter(|backend| workspace.dependencies_of(backend).contains(API));
     Ok(wrong.map(|backend| format!("{backend} depends on {API}")).collect())
 }
 
 /// Programs of ranks call MPI without the engine, and one crate alone calls MPI.
 pub(super) fn programs_of_ranks_reach_no_engine(workspace: &Workspace) -> Result<Vec<String>> {
-    let reached = workspace.reach(SPMD);
+    let reached = workspace.dependencies_of(SPMD);
     let wrong = BACKENDS.into_iter().chain([CORE]).filter(|name| reached.contains(*name));
     let mut wrong: Vec<_> = wrong.map(|name| format!("{SPMD} depends on {name}")).collect();
     for package in workspace.members() {
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_facade_reaches_what_it_offers() {
-        let reached = Workspace::load().unwrap().reach(API);
+        let reached = Workspace::load().unwrap().dependencies_of(API);
         for name in [CORE, CONTRACT, "unidist-common", "unidist-pyseq", "unidist-pymp", "unidist-engine"] {
             assert!(reached.contains(name), "{name}");
         }

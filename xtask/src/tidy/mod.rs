@@ -1,6 +1,6 @@
 //! `tidy`: the rules of the workspace that no compiler checks.
 //!
-//! Each rule is a function that returns what is wrong, one line each; the rules are a test as well.
+//! Each rule is a function that returns its findings, one line each; the rules are also a test.
 
 mod documents;
 mod entry_points;

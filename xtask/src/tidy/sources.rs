@@ -1,4 +1,4 @@
-//! What the sources must look like.
+//! Rules for source files.
 
 use super::documents::listed;
 use crate::Result;
@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 
-/// A file that is longer has more than one job.
-const LONGEST: usize = 500;
+/// Longer files usually have more than one job.
+const MAX_LINES: usize = 500;
 
-/// Every crate says what it is for.
+/// Every crate root has documentation.
 pub(super) fn crate_roots_are_documented(workspace: &Workspace) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     for target in workspace.members().into_iter().flat_map(|package| &package.targets) {
@@ -25,8 +25,8 @@ pub(super) fn crate_roots_are_documented(workspace: &Workspace) -> Result<Vec<St
     Ok(wrong)
 }
 
-/// `unsafe` is found only in the files that ARCHITECTURE.md lists, and every unsafe block and implementation says
-/// why it is sound; what is listed has some.
+/// `unsafe` occurs only in the files that ARCHITECTURE.md lists, every unsafe block and implementation has a SAFETY
+/// comment, and every listed file has unsafe code.
 pub(super) fn unsafe_code_is_listed(workspace: &Workspace) -> Result<Vec<String>> {
     let mut unused: BTreeSet<_> = listed(&workspace.read(ARCHITECTURE)?, "Unsafe code").into_iter().collect();
     let allowed = unused.clone();
@@ -34,18 +34,18 @@ pub(super) fn unsafe_code_is_listed(workspace: &Workspace) -> Result<Vec<String>
     for path in workspace.files("rs")? {
         let (name, text) = (workspace.relative(&path), workspace::read(&path)?);
         let tokens: TokenStream = text.parse().map_err(|error| format!("{name}: {error}"))?;
-        let mut places = Places::default();
-        places.collect(tokens);
-        if places.mentions.is_empty() {
+        let mut found = UnsafeCode::default();
+        found.collect(tokens);
+        if found.mentions.is_empty() {
             continue;
         }
         unused.remove(&name);
         if !allowed.contains(&name) {
-            let line = places.mentions[0];
+            let line = found.mentions[0];
             wrong.push(format!("{name}:{line}: unsafe code in a file that {ARCHITECTURE} does not list"));
         }
         let lines: Vec<&str> = text.lines().collect();
-        for line in places.claims {
+        for line in found.claims {
             if !is_justified(&lines, line) {
                 wrong.push(format!("{name}:{line}: without a SAFETY comment"));
             }
@@ -55,30 +55,32 @@ pub(super) fn unsafe_code_is_listed(workspace: &Workspace) -> Result<Vec<String>
     Ok(wrong)
 }
 
-/// A file has one job; the long ones are listed in ARCHITECTURE.md's section "Long files".
+/// Files are short; long ones are listed in ARCHITECTURE.md's section "Long files".
 pub(super) fn files_are_short(workspace: &Workspace) -> Result<Vec<String>> {
     let allowed = listed(&workspace.read(ARCHITECTURE)?, "Long files");
     let mut wrong = Vec::new();
     for path in workspace.files("rs")? {
         let (name, lines) = (workspace.relative(&path), workspace::read(&path)?.lines().count());
-        if lines > LONGEST && !allowed.contains(&name) {
-            wrong.push(format!("{name}: {lines} lines; what second job does it have?"));
+        if lines > MAX_LINES && !allowed.contains(&name) {
+            wrong.push(format!(
+                "{name}: {lines} lines, more than {MAX_LINES}: split it, or list it in {ARCHITECTURE}"
+            ));
         }
     }
     Ok(wrong)
 }
 
-/// The lines of a file on which unsafe code is made possible.
+/// The lines of a file with unsafe code.
 #[derive(Debug, Default)]
-struct Places {
+struct UnsafeCode {
     /// The keyword, and attributes that allow `unsafe_code`.
     mentions: Vec<usize>,
-    /// Blocks and implementations, which claim that something holds.
+    /// Unsafe blocks and implementations, which need a reason.
     claims: Vec<usize>,
 }
 
-impl Places {
-    /// Tokens, not text: comments and strings do not count, but what is inside of macros does.
+impl UnsafeCode {
+    /// Works on tokens, so comments and strings do not count, but code in macros does.
     fn collect(&mut self, tokens: TokenStream) {
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {
@@ -113,7 +115,7 @@ fn names_unsafe_code(mut lints: proc_macro2::token_stream::IntoIter) -> bool {
     lints.any(|token| matches!(token, TokenTree::Ident(lint) if lint == "unsafe_code"))
 }
 
-/// Whether the statement that holds this line (from 1) has a SAFETY comment before it or in it.
+/// Whether the statement on this line (from 1) has a SAFETY comment before it or in it.
 fn is_justified(lines: &[&str], line: usize) -> bool {
     for (distance, text) in lines[..line].iter().rev().map(|text| text.trim()).enumerate() {
         let comment = text.starts_with("//");
@@ -132,18 +134,19 @@ fn is_justified(lines: &[&str], line: usize) -> bool {
 mod tests {
     use super::*;
 
-    // Written apart, or this file would be found to have unsafe code.
-    fn places(code: &str) -> Places {
-        let mut places = Places::default();
-        places.collect(code.replace("UNSAFE", concat!("un", "safe")).parse().unwrap());
-        places
+    // Assembled, or the rule would find unsafe code here.
+    fn unsafe_code(code: &str) -> UnsafeCode {
+        let mut found = UnsafeCode::default();
+        found.collect(code.replace("UNSAFE", concat!("un", "safe")).parse().unwrap());
+        found
     }
 
     #[test]
-    fn only_code_is_found() {
-        let none = places("// UNSAFE {\n#![forbid(UNSAFE_code)]\nconst A: &str = \"UNSAFE {\"; /* UNSAFE */");
+    fn unsafe_is_found_in_code_only() {
+        let none =
+            unsafe_code("// UNSAFE {\n#![forbid(UNSAFE_code)]\nconst A: &str = \"UNSAFE {\"; /* UNSAFE */");
         assert!(none.mentions.is_empty());
-        let some = places(
+        let some = unsafe_code(
             "#![allow(UNSAFE_code)]\nfn f() {\n m!(UNSAFE { g() });\n}\nUNSAFE impl A for B {}\nUNSAFE fn h() {}",
         );
         assert_eq!(some.mentions, [1, 3, 5, 6]);
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_of_the_statement_count() {
+    fn safety_comments_belong_to_their_statement() {
         let lines =
             "f();\n// SAFETY: it is.\nlet x =\n    block {\n};\nblock { 2 }".lines().collect::<Vec<_>>();
         assert!(is_justified(&lines, 4));

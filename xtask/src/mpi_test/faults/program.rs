@@ -1,8 +1,8 @@
-//! A program that is told what to do over a socket, and says what it is at.
+//! A program that is controlled over a socket.
 
-use super::stage::{Folder, check_nothing_left};
+use super::environment::{Folder, check_for_leaks};
 use crate::Result;
-use crate::leftovers::Before;
+use crate::leak_check::LeakCheck;
 use crate::mpi::Script;
 use crate::process::{self, End};
 use rustix::process::Signal;
@@ -11,25 +11,25 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// How long the program may take to start, and to do one thing.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit for the program to start, and for one command.
+const STEP_LIMIT: Duration = Duration::from_secs(60);
 
-/// A program that runs. Whatever there is of it ends with this value.
+/// A running program. Dropping it kills all its processes.
 pub(crate) struct Program {
     child: Child,
     socket: BufReader<UnixStream>,
-    /// The number of its process.
+    /// Its process id.
     pub(crate) process: u32,
     folder: Folder,
     _script: Script,
-    before: Before,
+    leak_check: LeakCheck,
     mark: String,
     is_checked: bool,
 }
 
-/// Who works on a host.
+/// The processes of a host.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct HostProcesses {
     pub(crate) host: String,
     /// The controller or the monitor.
     pub(crate) engine: u32,
@@ -37,10 +37,10 @@ pub(crate) struct Told {
     pub(crate) worker: u32,
 }
 
-/// How it ended, and what was written.
+/// How it ended, with its output.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// None: not in time.
+    /// None if it did not end in time.
     pub(crate) code: Option<i32>,
     pub(crate) took: Duration,
     pub(crate) text: String,
@@ -51,13 +51,13 @@ impl Program {
         command: &mut Command,
         folder: Folder,
         script: Script,
-        before: Before,
+        leak_check: LeakCheck,
         mark: String,
     ) -> Result<Self> {
         let listener = UnixListener::bind(folder.0.join("socket"))?;
         listener.set_nonblocking(true)?;
         let mut child = command.spawn()?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + STEP_LIMIT;
         let stream = loop {
             match listener.accept() {
                 Ok((stream, _)) => break Ok(stream),
@@ -68,35 +68,43 @@ impl Program {
                 break Err("it has ended".into());
             }
             if Instant::now() > end {
-                break Err(format!("it has no session after {} s", PATIENCE.as_secs()));
+                break Err(format!("it has no session after {} s", STEP_LIMIT.as_secs()));
             }
             std::thread::sleep(Duration::from_millis(2));
         };
         let stream = match stream {
             Ok(stream) => stream,
             Err(why) => {
-                process::end_tree(&mut child)?;
+                process::kill_with_children(&mut child)?;
                 let text = text(&folder);
                 return Err(format!("the program does not start: {why}\n{text}").into());
             }
         };
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(STEP_LIMIT))?;
         let socket = BufReader::new(stream);
-        let mut program =
-            Program { child, socket, process: 0, folder, _script: script, before, mark, is_checked: false };
+        let mut program = Program {
+            child,
+            socket,
+            process: 0,
+            folder,
+            _script: script,
+            leak_check,
+            mark,
+            is_checked: false,
+        };
         program.process = program.answer("program")?.parse()?;
         Ok(program)
     }
 
-    /// Has it do something and waits until that is done.
-    pub(crate) fn ask(&mut self, command: &str) -> Result<String> {
-        self.tell(command)?;
+    /// Sends a command and waits for the answer.
+    pub(crate) fn request(&mut self, command: &str) -> Result<String> {
+        self.send(command)?;
         self.answer(command.split(' ').next().unwrap_or_default())
     }
 
-    /// Has it do something of which there is no answer.
-    pub(crate) fn tell(&mut self, command: &str) -> Result {
+    /// Sends a command that has no answer.
+    pub(crate) fn send(&mut self, command: &str) -> Result {
         Ok(writeln!(self.socket.get_mut(), "{command}")?)
     }
 
@@ -111,35 +119,39 @@ impl Program {
         answer.map(str::to_owned).ok_or_else(|| format!("{name}: {}\n{}", line.trim(), self.text()).into())
     }
 
-    /// Who works where.
-    pub(crate) fn staff(&mut self) -> Result<Vec<Told>> {
-        let said = self.ask("staff")?;
+    /// The processes of each host.
+    pub(crate) fn host_processes(&mut self) -> Result<Vec<HostProcesses>> {
+        let said = self.request("staff")?;
         let words: Vec<&str> = said.split(' ').collect();
         let told = |words: &[&str]| {
-            Ok(Told { host: words[0].to_owned(), engine: words[1].parse()?, worker: words[2].parse()? })
+            Ok(HostProcesses {
+                host: words[0].to_owned(),
+                engine: words[1].parse()?,
+                worker: words[2].parse()?,
+            })
         };
         words.chunks_exact(3).map(told).collect()
     }
 
-    /// All workers, wherever they are.
+    /// The workers on all hosts.
     pub(crate) fn workers(&self) -> Vec<u32> {
         let all = process::with_environment(super::super::MARK, &self.mark);
         all.into_iter().filter(|process| process::command_line(*process).starts_with("unidist-")).collect()
     }
 
-    /// Sends a signal to what was started, the launcher or the program itself; to its group if that is wanted, as a
-    /// terminal does.
+    /// Sends a signal to the process that was started, which is the launcher or the program, or to its group like a
+    /// terminal.
     pub(crate) fn signal(&self, signal: Signal, group: bool) -> Result {
         process::signal(self.child.id(), signal, group)
     }
 
-    /// Waits for the end of all of it; nothing may be left.
-    pub(crate) fn ended(mut self, limit: Duration) -> Result<Ended> {
+    /// Waits for the end; no process and no file may be left.
+    pub(crate) fn wait_for_end(mut self, limit: Duration) -> Result<Ended> {
         let start = Instant::now();
         let end = process::wait(&mut self.child, limit)?;
         let took = start.elapsed();
         self.is_checked = true;
-        let left = check_nothing_left(&self.before, &self.mark);
+        let left = check_for_leaks(&self.leak_check, &self.mark);
         let text = self.text();
         left.map_err(|error| format!("{error}\n{text}"))?;
         let code = match end {
@@ -149,13 +161,13 @@ impl Program {
         Ok(Ended { code, took, text })
     }
 
-    /// What it has written so far.
+    /// Its output so far.
     pub(crate) fn text(&self) -> String {
         text(&self.folder)
     }
 }
 
-/// As a shell has it.
+/// The exit code as a shell reports it.
 fn code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(-1)
@@ -169,10 +181,10 @@ fn text(folder: &Folder) -> String {
 impl Drop for Program {
     fn drop(&mut self) {
         if !self.is_checked {
-            // Something went wrong before, and is reported.
-            let _ = process::end_tree(&mut self.child);
+            // An earlier error is reported.
+            let _ = process::kill_with_children(&mut self.child);
             process::with_environment(super::super::MARK, &self.mark).into_iter().for_each(process::kill);
-            let _ = check_nothing_left(&self.before, &self.mark);
+            let _ = check_for_leaks(&self.leak_check, &self.mark);
         }
     }
 }

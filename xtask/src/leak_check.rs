@@ -1,4 +1,4 @@
-//! What a program must not leave behind: processes, and files in shared memory, on any host.
+//! Finds processes and shared-memory files that a program leaves behind, on any host.
 
 use crate::{Result, process};
 use std::collections::BTreeSet;
@@ -7,31 +7,31 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How the names begin of what implementations of MPI keep in shared memory, and leave there when they are killed.
+/// Prefixes of the shared-memory files of MPI implementations, which remain when their processes are killed.
 const OF_MPI: [&str; 5] = ["mpich_shm_", "vader_segment", "sm_segment", "psm_", "Intel_MPI_"];
 
-/// What there was before an executable was run.
+/// The state before an executable is run, to compare with afterwards.
 #[derive(Debug)]
-pub(crate) struct Before {
+pub(crate) struct LeakCheck {
     executable: PathBuf,
-    /// The folders of shared memory.
+    /// The folders that are the hosts' shared memory.
     folders: Vec<PathBuf>,
     shared_memory: BTreeSet<PathBuf>,
 }
 
-impl Before {
+impl LeakCheck {
     /// On this machine.
-    pub(crate) fn of(executable: &Path) -> Self {
-        Before::on_hosts(executable, vec![PathBuf::from("/dev/shm")])
+    pub(crate) fn new(executable: &Path) -> Self {
+        LeakCheck::on_hosts(executable, vec![PathBuf::from("/dev/shm")])
     }
 
-    /// On hosts whose shared memory is in these folders.
+    /// On hosts that have their shared memory in these folders.
     pub(crate) fn on_hosts(executable: &Path, folders: Vec<PathBuf>) -> Self {
         let shared_memory = entries(&folders);
-        Before { executable: executable.to_owned(), folders, shared_memory }
+        LeakCheck { executable: executable.to_owned(), folders, shared_memory }
     }
 
-    /// An error if, after this time, a process of the executable is alive; it is ended.
+    /// Fails if a process of the executable is still alive after this time, and kills it.
     pub(crate) fn check_processes(&self, grace: Duration) -> Result {
         let end = Instant::now() + grace;
         loop {
@@ -47,7 +47,7 @@ impl Before {
         }
     }
 
-    /// An error if there is something new in shared memory.
+    /// Fails if shared memory has a new file.
     pub(crate) fn check_shared_memory(&self) -> Result {
         let new = self.new_entries();
         match new.is_empty() {
@@ -56,9 +56,8 @@ impl Before {
         }
     }
 
-    /// Removes what MPI has left in shared memory, which it does when its processes are killed. What a process uses is
-    /// another job's. Returns how many files that were.
-    pub(crate) fn remove_what_mpi_left(&self) -> Result<usize> {
+    /// Removes new files of MPI that no process uses; a file in use belongs to another job. Returns their number.
+    pub(crate) fn remove_mpi_files(&self) -> Result<usize> {
         let of_mpi: Vec<PathBuf> = self.new_entries().into_iter().filter(|path| is_of_mpi(path)).collect();
         if of_mpi.is_empty() {
             return Ok(0);
@@ -75,9 +74,9 @@ impl Before {
         Ok(removed)
     }
 
-    /// The same as an error: something new that is MPI's and in use is not left behind.
-    pub(crate) fn check_shared_memory_beside_mpi(&self) -> Result {
-        self.remove_what_mpi_left()?;
+    /// Fails if shared memory has a new file, except files of MPI: unused ones are removed, others belong to other jobs.
+    pub(crate) fn check_shared_memory_except_mpi(&self) -> Result {
+        self.remove_mpi_files()?;
         let new: Vec<PathBuf> = self.new_entries().into_iter().filter(|path| !is_of_mpi(path)).collect();
         match new.is_empty() {
             true => Ok(()),
@@ -90,7 +89,7 @@ impl Before {
     }
 }
 
-/// What is in these folders.
+/// The entries of these folders.
 fn entries(folders: &[PathBuf]) -> BTreeSet<PathBuf> {
     let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
     entries.map(|entry| entry.path()).collect()
@@ -119,21 +118,21 @@ mod tests {
     use crate::cluster::{self, Cluster};
 
     #[test]
-    fn a_process_that_stays_is_found() {
+    fn remaining_processes_are_found() {
         let sleep = Path::new("/bin/sleep").canonicalize().unwrap();
-        // A copy of its own, so that no other process of this machine counts.
+        // A copy, so that no unrelated process counts.
         let copy = std::env::temp_dir().join(format!("unidist-leftover-{}", std::process::id()));
         fs::copy(sleep, &copy).unwrap();
-        let before = Before::of(&copy);
+        let leak_check = LeakCheck::new(&copy);
         let mut child = std::process::Command::new(&copy).arg("1000").spawn().unwrap();
-        let found = before.check_processes(Duration::ZERO);
+        let found = leak_check.check_processes(Duration::ZERO);
         child.wait().unwrap();
         fs::remove_file(&copy).unwrap();
         assert!(found.is_err());
-        assert!(before.check_processes(Duration::ZERO).is_ok());
+        assert!(leak_check.check_processes(Duration::ZERO).is_ok());
     }
 
-    /// A folder that stands for shared memory, removed with this value.
+    /// A folder in place of shared memory, removed on drop.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -151,49 +150,49 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_file_is_found() {
+    fn planted_files_are_found() {
         let (one, two) = (Folder::new("one"), Folder::new("two"));
         fs::write(one.0.join("old"), "").unwrap();
-        let before = Before::on_hosts(Path::new("none"), vec![one.0.clone(), two.0.clone()]);
-        assert!(before.check_shared_memory().is_ok());
+        let leak_check = LeakCheck::on_hosts(Path::new("none"), vec![one.0.clone(), two.0.clone()]);
+        assert!(leak_check.check_shared_memory().is_ok());
         fs::write(two.0.join("planted"), "").unwrap();
-        let error = before.check_shared_memory().unwrap_err().to_string();
+        let error = leak_check.check_shared_memory().unwrap_err().to_string();
         assert!(error.contains("planted") && !error.contains("old"), "{error}");
-        assert!(before.check_shared_memory_beside_mpi().is_err());
+        assert!(leak_check.check_shared_memory_except_mpi().is_err());
     }
 
     #[test]
-    fn what_mpi_left_is_removed_unless_it_is_in_use() {
+    fn unused_mpi_files_are_removed() {
         let folder = Folder::new("mpi");
-        let before = Before::on_hosts(Path::new("none"), vec![folder.0.clone()]);
+        let leak_check = LeakCheck::on_hosts(Path::new("none"), vec![folder.0.clone()]);
         let used = fs::File::create(folder.0.join("vader_segment.host.0.1")).unwrap();
         for name in ["mpich_shm_1", "sm_segment.host.1", "psm_abc"] {
             fs::write(folder.0.join(name), "").unwrap();
         }
-        assert_eq!(before.remove_what_mpi_left().unwrap(), 3);
-        assert!(before.check_shared_memory().is_err());
-        assert!(before.check_shared_memory_beside_mpi().is_ok());
+        assert_eq!(leak_check.remove_mpi_files().unwrap(), 3);
+        assert!(leak_check.check_shared_memory().is_err());
+        assert!(leak_check.check_shared_memory_except_mpi().is_ok());
         drop(used);
-        assert_eq!(before.remove_what_mpi_left().unwrap(), 1);
-        assert!(before.check_shared_memory().is_ok());
+        assert_eq!(leak_check.remove_mpi_files().unwrap(), 1);
+        assert!(leak_check.check_shared_memory().is_ok());
     }
 
     #[test]
-    fn a_file_on_a_virtual_host_is_found() {
-        if let Err(error) = cluster::possible() {
+    fn files_on_virtual_hosts_are_found() {
+        if let Err(error) = cluster::check_available() {
             eprintln!("skipped: {error}");
             return;
         }
         let cluster = Cluster::up(2).unwrap();
-        let before = Before::on_hosts(Path::new("none"), cluster.shared_memory().unwrap());
+        let leak_check = LeakCheck::on_hosts(Path::new("none"), cluster.shared_memory().unwrap());
         let plant = |name| {
             let file = format!("/dev/shm/{name}");
             assert!(cluster.command(&cluster.hosts()[1], "touch").arg(file).status().unwrap().success());
         };
         plant("mpich_shm_planted");
-        assert!(before.check_shared_memory_beside_mpi().is_ok());
+        assert!(leak_check.check_shared_memory_except_mpi().is_ok());
         plant("unidist-planted");
-        assert!(before.check_shared_memory_beside_mpi().is_err());
+        assert!(leak_check.check_shared_memory_except_mpi().is_err());
         assert!(!Path::new("/dev/shm/unidist-planted").exists());
     }
 }

@@ -1,13 +1,13 @@
-//! Where a program is put through faults: an MPI, a way to start it, this machine or virtual hosts.
+//! Where a fault scenario runs: an MPI, a start method, this machine or virtual hosts.
 
-use super::program::{Program, Told};
+use super::program::{HostProcesses, Program};
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::leftovers::Before;
+use crate::leak_check::LeakCheck;
 use crate::mpi::Mode;
 use crate::mpi::{Job, Kind, Mpi, Script};
 use crate::mpi_test::MARK;
-use crate::mpi_test::configuration::{ROOM, ranks};
+use crate::mpi_test::configuration::{SLOTS, ranks};
 use crate::process;
 use std::fmt;
 use std::fs::File;
@@ -17,53 +17,53 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long what is about to end may take to do so.
+/// Time limit for processes to end.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// How the program comes to be started.
+/// How the program is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum StartMethod {
     /// `mpiexec -n 1 PROGRAM`, and the program has MPI start the rest.
     Spawn,
     /// `PROGRAM`, without a launcher.
-    Bare,
+    Direct,
     /// `mpiexec -n N PROGRAM`.
     Spmd,
 }
 
-/// How often a program is started that MPI alone may fail to serve.
-const STARTS_BY_ITSELF: u32 = 4;
+/// How often a start is tried that may fail by MPI's fault.
+const MAX_STARTS: u32 = 4;
 
-impl Way {
-    /// The ways of a mode.
-    pub(crate) fn of(mode: Mode) -> &'static [Way] {
+impl StartMethod {
+    /// The start methods of a mode.
+    pub(crate) fn of(mode: Mode) -> &'static [StartMethod] {
         match mode {
-            Mode::Spawn => &[Way::Spawn, Way::Bare],
-            Mode::Spmd => &[Way::Spmd],
+            Mode::Spawn => &[StartMethod::Spawn, StartMethod::Direct],
+            Mode::Spmd => &[StartMethod::Spmd],
         }
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for StartMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Way::Spawn => "spawn",
-            Way::Bare => "bare",
-            Way::Spmd => "spmd",
+            StartMethod::Spawn => "spawn",
+            StartMethod::Direct => "direct",
+            StartMethod::Spmd => "spmd",
         })
     }
 }
 
-/// An MPI, a way, and a place.
-pub(crate) struct Stage<'a> {
+/// An MPI, a start method, and hosts.
+pub(crate) struct FaultEnvironment<'a> {
     pub(crate) mpi: &'a Mpi,
-    pub(crate) way: Way,
-    /// None: this machine alone.
+    pub(crate) method: StartMethod,
+    /// None for this machine.
     pub(crate) cluster: Option<&'a Cluster>,
     pub(crate) executable: &'a Path,
 }
 
-/// A folder for a program's socket and output, removed with this value.
+/// A folder for a program's socket and output, removed on drop.
 pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
@@ -82,16 +82,16 @@ impl Drop for Folder {
     }
 }
 
-impl Stage<'_> {
+impl FaultEnvironment<'_> {
     /// Starts the program, with these settings, and waits until it has a session.
     pub(crate) fn start(&self, settings: &[(&'static str, &str)]) -> Result<Program> {
         let mut started = self.start_once(settings);
-        for _ in 0..STARTS_BY_ITSELF - 1 {
+        for _ in 0..MAX_STARTS - 1 {
             match &started {
-                Err(why) if self.is_left_alone_by_mpi(&why.to_string()) => {
+                Err(why) if self.failed_in_mpi(&why.to_string()) => {
                     eprintln!(
-                        "{}, {}: once more, as this MPI's daemons were in each other's way",
-                        self.mpi, self.way
+                        "{}, {}: trying again, since this MPI's daemons collided",
+                        self.mpi, self.method
                     );
                     started = self.start_once(settings);
                 }
@@ -101,45 +101,45 @@ impl Stage<'_> {
         started
     }
 
-    /// Open MPI 4, without mpiexec, starts two daemons on each further host. About once in ten times one of them finds
-    /// the other's folder where it wants to make its own; then nothing is started, and the program has said so.
-    fn is_left_alone_by_mpi(&self, why: &str) -> bool {
+    /// Open MPI 4, without mpiexec, starts two daemons on each further host. About once in ten times they collide when
+    /// creating their folders; then nothing is started, and the program reports that.
+    fn failed_in_mpi(&self, why: &str) -> bool {
         let both =
             ["unable to create the desired directory", "MPI_ERR_SPAWN"].iter().all(|text| why.contains(text));
-        self.way == Way::Bare && self.cluster.is_some() && both
+        self.method == StartMethod::Direct && self.cluster.is_some() && both
     }
 
     fn start_once(&self, settings: &[(&'static str, &str)]) -> Result<Program> {
-        let mode = if self.way == Way::Spmd { Mode::Spmd } else { Mode::Spawn };
+        let mode = if self.method == StartMethod::Spmd { Mode::Spmd } else { Mode::Spawn };
         let hosts = self.cluster.map_or(1, |cluster| cluster.hosts().len());
         let ranks = ranks(mode, hosts);
         let job = match self.cluster {
-            Some(cluster) => Job::across(cluster, &ranks),
-            None => Job::here(ranks.iter().sum()),
+            Some(cluster) => Job::on_cluster(cluster, &ranks),
+            None => Job::local(ranks.iter().sum()),
         };
-        let job = if mode == Mode::Spawn { job.starting_with(1) } else { job };
+        let job = if mode == Mode::Spawn { job.with_initial_ranks(1) } else { job };
         let mut all = vec![("UNIDIST_MPI_SPAWN", (mode == Mode::Spawn).to_string())];
         all.push(("UNIDIST_BACKEND", "mpi".into()));
         if let Some(cluster) = self.cluster.filter(|_| mode == Mode::Spawn) {
-            let rooms = cluster.hosts().iter().map(|host| format!("{host}:{}", ROOM / 2));
-            all.push(("UNIDIST_MPI_HOSTS", rooms.collect::<Vec<_>>().join(",")));
+            let slots = cluster.hosts().iter().map(|host| format!("{host}:{}", SLOTS / 2));
+            all.push(("UNIDIST_MPI_HOSTS", slots.collect::<Vec<_>>().join(",")));
         }
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let script = Script::new(self.mpi, &job, &all)?;
         let folder = Folder::new()?;
-        let first = if self.way == Way::Bare { self.executable } else { script.path() };
+        let first = if self.method == StartMethod::Direct { self.executable } else { script.path() };
         let mut command = match self.cluster {
             None => Command::new(first),
             Some(cluster) => cluster.command(&cluster.hosts()[0], first),
         };
-        if self.way == Way::Bare {
+        if self.method == StartMethod::Direct {
             command.envs(self.mpi.run_environment(&job)?).envs(all);
             if let Some(agent) = job.agent.as_ref().filter(|_| self.mpi.kind == Kind::Mpich) {
-                // It starts its own mpiexec, which gets no arguments.
+                // It runs its own mpiexec without arguments.
                 command.envs([("HYDRA_LAUNCHER", "rsh"), ("HYDRA_IFACE", "eth0")]);
                 command.env("HYDRA_LAUNCHER_EXEC", agent);
             }
-            if let Some(variable) = self.mpi.temporary() {
+            if let Some(variable) = self.mpi.temporary_folder_variable() {
                 command.env(variable, &folder.0);
             }
         } else {
@@ -156,26 +156,26 @@ impl Stage<'_> {
             .stdout(file.try_clone()?)
             .stderr(file)
             .process_group(0);
-        let before = self.before()?;
-        Program::start(&mut command, folder, script, before, mark)
+        let leak_check = self.leak_check()?;
+        Program::start(&mut command, folder, script, leak_check, mark)
     }
 
-    fn before(&self) -> Result<Before> {
+    fn leak_check(&self) -> Result<LeakCheck> {
         Ok(match self.cluster {
-            None => Before::of(self.executable),
-            Some(cluster) => Before::on_hosts(self.executable, cluster.shared_memory()?),
+            None => LeakCheck::new(self.executable),
+            Some(cluster) => LeakCheck::on_hosts(self.executable, cluster.shared_memory()?),
         })
     }
 }
 
-/// What there must not be any more once a program has ended.
-pub(super) fn check_nothing_left(before: &Before, mark: &str) -> Result {
-    before.check_processes(GRACE)?;
+/// Fails if processes or files of an ended program are left.
+pub(super) fn check_for_leaks(leak_check: &LeakCheck, mark: &str) -> Result {
+    leak_check.check_processes(GRACE)?;
     let end = Instant::now() + GRACE;
     loop {
         let left = process::with_environment(MARK, mark);
         if left.is_empty() {
-            return before.check_shared_memory_beside_mpi();
+            return leak_check.check_shared_memory_except_mpi();
         }
         if Instant::now() > end {
             let names: Vec<_> = left.iter().map(|process| process::command_line(*process)).collect();
@@ -186,7 +186,7 @@ pub(super) fn check_nothing_left(before: &Before, mark: &str) -> Result {
     }
 }
 
-/// Whether something is so within this time, of which no event tells.
+/// Polls until the condition holds; false at the time limit.
 pub(super) fn eventually(limit: Duration, condition: impl Fn() -> bool) -> bool {
     let end = Instant::now() + limit;
     while !condition() {
@@ -199,6 +199,9 @@ pub(super) fn eventually(limit: Duration, condition: impl Fn() -> bool) -> bool 
 }
 
 /// The processes of one host.
-pub(crate) fn on_host<'a>(staff: &'a [Told], host: &str) -> Result<&'a Told> {
-    staff.iter().find(|told| told.host == host).ok_or_else(|| format!("nobody works on {host}").into())
+pub(crate) fn on_host<'a>(processes: &'a [HostProcesses], host: &str) -> Result<&'a HostProcesses> {
+    processes
+        .iter()
+        .find(|processes| processes.host == host)
+        .ok_or_else(|| format!("no processes on {host}").into())
 }
