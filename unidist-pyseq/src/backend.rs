@@ -216,7 +216,7 @@ impl Backend for Pyseq {
         ended.ok_or_else(|| Error::InvalidArgument {
             call: "end_worker".to_owned(),
             message: format!(
-                "{worker} is the last worker: nothing could run any more; use `shutdown` to end all"
+                "{worker} is the last worker, and without one nothing can run: use `shutdown` to end the session"
             ),
         })
     }

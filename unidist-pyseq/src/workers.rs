@@ -41,7 +41,7 @@ impl Workers {
         if self.names.contains(&worker) {
             return Ok(());
         }
-        let message = format!("the call is for {worker} alone, and there is no such worker");
+        let message = format!("the call is bound to {worker}, and there is no such worker");
         Err(TaskError::new(ErrorKind::WorkerGone, message).on_worker(&worker.to_string()))
     }
 

@@ -1,9 +1,8 @@
-//! A digest of everything that goes into the scheduler and comes out of it, to show that a change of the code leaves
-//! its decisions as they were.
+//! A digest of the scheduler's input and output, to show that a change of the code leaves its decisions unchanged.
 //!
-//! It is taken over explicit numbers: a tag for each variant, ids, counts and blocks. Names of types, their `Debug`
-//! output and the texts of errors do not enter it, so it survives renames and better wording. A tag, once given, keeps
-//! its number; a new variant gets a new one.
+//! The digest covers explicit numbers: a tag for each variant, ids, counts and blocks. Type names, `Debug` output and
+//! error texts are excluded, so it survives renames and better wording. A tag keeps its number; a new variant gets a
+//! new one.
 
 use crate::scheduler::{Action, Event, Reply, Request, Role, Run, Timer, Value};
 use crate::store::{Blob, Block, StoredObject};

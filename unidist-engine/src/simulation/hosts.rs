@@ -1,4 +1,4 @@
-//! Simulated hosts: objects on their way from one to another, and the loss of one.
+//! Simulated hosts: transfers between them, and the loss of one.
 
 use super::process::Process;
 use super::world::World;
@@ -9,7 +9,7 @@ use crate::store::StoredObject;
 use std::collections::BTreeSet;
 use unidist_common::{DataId, ErrorKind, TaskError};
 
-/// What goes on between the hosts.
+/// The network between the hosts.
 #[derive(Debug, Default)]
 pub(super) struct Network {
     /// Copies that have not arrived.
@@ -18,7 +18,7 @@ pub(super) struct Network {
 }
 
 impl World {
-    /// One of the copies arrives, or cannot.
+    /// A transfer arrives or fails.
     pub(super) fn copy_arrives(&mut self) {
         if self.network.copies.is_empty() {
             return;
@@ -27,7 +27,7 @@ impl World {
         let copy = self.network.copies.swap_remove(at);
         let failed = |kind| Err(TaskError::new(kind, "as drawn"));
         let result = if self.network.lost.contains(&copy.to) {
-            return; // nobody is told
+            return; // the controller does not hear of it
         } else if self.network.lost.contains(&copy.from) {
             failed(ErrorKind::ObjectLost)
         } else if self.rng.u32(0..20) == 0 {
@@ -38,7 +38,7 @@ impl World {
         self.handle(Event::Copied { transfer: copy.transfer, result });
     }
 
-    /// The object as it is where it was wanted.
+    /// The object's parts at the destination.
     fn copied(&mut self, copy: &Copy) -> StoredObject {
         let broken = &mut self.broken;
         let read = self.memory.view(copy.from, &copy.object, |what| _ = broken.get_or_insert(what));
@@ -47,7 +47,7 @@ impl World {
         copy.object.copied_with(|_| memory.allocate(copy.to))
     }
 
-    /// A host is gone, if there is another: its processes, its memory, what they had said and nobody has heard.
+    /// A host other than the controller's is lost: its processes, its memory, and messages in flight.
     pub(super) fn lose_host(&mut self) {
         let hosts = (1..self.hosts).map(HostId::new).filter(|host| !self.network.lost.contains(host));
         let hosts: Vec<_> = hosts.collect();
@@ -74,7 +74,7 @@ impl World {
         record.expect_again(lost.into_iter().filter(|call: &DataId| scheduler.has_task(*call)));
     }
 
-    /// Whether objects may be lost although somebody refers to them.
+    /// Whether referenced objects may be lost.
     pub(super) fn has_lost_hosts(&self) -> bool {
         !self.network.lost.is_empty()
     }

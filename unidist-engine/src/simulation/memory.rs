@@ -1,4 +1,4 @@
-//! The simulated memory: blocks that exist, in memory or on disk, and views of them.
+//! The simulated memory: blocks, in memory or on disk, and views of them.
 
 use super::process::View;
 use super::world::World;
@@ -9,11 +9,11 @@ use crate::store::{Block, StoredObject};
 use std::collections::BTreeMap;
 use unidist_common::{DataId, ProcessId};
 
-/// Every block has a number of its own, so one that is read after it was freed is noticed.
+/// Each block has its own number, so a read after free is noticed.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     last: u64,
-    /// The blocks that are not free, with their hosts and the number of their views.
+    /// The allocated blocks, with their hosts and the number of their views.
     blocks: BTreeMap<u64, (HostId, u32)>,
 }
 
@@ -45,7 +45,7 @@ impl Memory {
         }
     }
 
-    /// One more view on this host of this object; its blocks.
+    /// Adds a view of this object on this host; returns its blocks.
     pub(super) fn view(
         &mut self,
         host: HostId,
@@ -70,7 +70,7 @@ impl Memory {
         }
     }
 
-    /// A block that is not free, if there is one.
+    /// An allocated block, if there is one.
     pub(super) fn first(&self) -> Option<u64> {
         self.blocks.keys().next().copied()
     }
@@ -81,14 +81,14 @@ impl World {
         self.memory.allocate(host)
     }
 
-    /// Somebody on this host has a view of this object from now on, if part of it lies outside.
+    /// Adds a view of this object for a process on this host, if the object has external parts.
     pub(super) fn view(&mut self, host: HostId, id: DataId, object: &StoredObject) -> Option<View> {
         let broken = &mut self.broken;
         let mut view = || self.memory.view(host, object, |what| _ = broken.get_or_insert(what));
         object.has_external_parts().then(|| (id, view()))
     }
 
-    /// Somebody on this host got these values, and has views of those outside.
+    /// Adds views of these values, which a process on this host has received.
     pub(super) fn view_all(&mut self, host: HostId, ids: &[DataId], values: &[Value]) -> Vec<View> {
         let ready = ids.iter().zip(values).filter_map(|(id, value)| match value {
             Value::Ready(object) => Some((*id, object.clone())),
@@ -107,7 +107,7 @@ impl World {
         self.handle(Event::Request { process: ProcessId::CONTROLLER, request: Request::UnpinView(view.0) });
     }
 
-    /// Memory is short: something that the scheduler offers is moved to the disk, or cannot be.
+    /// Memory is short: some of the objects that the scheduler offers are moved to disk.
     pub(super) fn spill(&mut self) {
         let host = HostId::new(self.rng.u32(0..self.hosts));
         let mut after = 0;

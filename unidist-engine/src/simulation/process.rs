@@ -20,40 +20,40 @@ pub(super) struct Process {
     queue: VecDeque<Run>,
     stack: Vec<Frame>,
     pub(super) stopping: bool,
-    /// How many messages at the start of the outbox are sure to arrive: those from before the last start of a call.
+    /// How many messages at the front of the outbox will certainly arrive: those from before the last start of a call.
     pub(super) written: usize,
     next_id: u64,
     next_request: u64,
 }
 
-/// A call that runs.
+/// A running call.
 #[derive(Debug)]
 struct Frame {
     run: Run,
     steps: VecDeque<Step>,
-    /// The request, and what it may run by itself meanwhile.
+    /// The request, and the objects whose makers it may start by itself meanwhile.
     waiting: Option<(RequestId, Vec<DataId>)>,
     /// References held: results of calls made, objects put, and whether they are results.
     held: Vec<DataId>,
     results: Vec<DataId>,
     answered: bool,
-    /// Objects that it has views of.
+    /// Its views of objects.
     views: Vec<View>,
-    /// It was told to end.
+    /// It was canceled.
     cancelled: bool,
-    /// It does not care.
+    /// It ignores cancellation.
     stubborn: bool,
 }
 
-/// A view of an object: what it is of, and the blocks.
+/// A view of an object: the object, and its blocks.
 pub(super) type View = (DataId, Vec<u64>);
 
-/// What a step has led to.
+/// The outcome of a step.
 pub(super) enum Stepped {
     Nothing,
     Something,
     Crashed,
-    /// It was told to end and has.
+    /// The process was told to stop and has exited.
     Ended,
 }
 
@@ -104,7 +104,7 @@ impl Process {
         }
     }
 
-    /// The task thread makes a step.
+    /// Runs a step of the task thread.
     pub(super) fn step(&mut self, me: ProcessId, world: &mut World) -> Stepped {
         if !self.can_take() {
             return self.advance(me, world);
@@ -134,7 +134,7 @@ impl Process {
         if run.timed && matches!(run.kind, CallKind::Method { .. }) {
             self.outbox.push_back(FromWorker::Started(run.id));
         }
-        // An actor whose method never ends would be none.
+        // A method that never ends would block its actor forever.
         let stubborn = run.kind == CallKind::Task && world.rng.u32(0..3) == 0;
         self.stack.push(Frame {
             run,
@@ -183,7 +183,7 @@ impl Process {
                 }));
                 frame.waiting = Some((request, Vec::new()));
             }
-            // What a cancelled call asks for is refused in its own process.
+            // Requests of a canceled call fail in its own process.
             Some(Step::GetAll | Step::WaitSome { .. }) if frame.cancelled => {}
             Some(Step::Crash) => {
                 self.stack.push(frame);
@@ -305,7 +305,7 @@ impl Process {
         self.outbox.push_back(FromWorker::Request(Request::UnpinView(view.0)));
     }
 
-    /// The views that there are in this process.
+    /// The views of this process.
     pub(super) fn views(&self) -> impl Iterator<Item = &View> {
         self.stack.iter().flat_map(|frame| &frame.views)
     }
@@ -320,12 +320,12 @@ impl Process {
         !self.can_take() || self.next_call().is_some()
     }
 
-    /// Whether the task thread looks for a call: nothing runs, or what runs waits.
+    /// Whether the task thread looks for a call: nothing runs, or the running call is blocked.
     fn can_take(&self) -> bool {
         self.stack.last().is_none_or(|frame| frame.waiting.is_some() && !frame.answered)
     }
 
-    /// Which call it would run: see `Calls::next`.
+    /// The call that it would run: see `Calls::next`.
     fn next_call(&self) -> Option<usize> {
         let wanted = |run: &Run| match self.stack.last().and_then(|frame| frame.waiting.as_ref()) {
             None => true,
@@ -351,7 +351,7 @@ fn is_lost(value: &Value) -> bool {
     matches!(value, Value::Failed(error) if error.kind == ErrorKind::ObjectLost)
 }
 
-/// Sometimes a value holds a reference: to the last thing that its maker holds.
+/// The references inside a value: to the last object that its maker holds, if any.
 fn world_borrow(frame: &Frame) -> Vec<DataId> {
     frame.held.last().copied().into_iter().collect()
 }
@@ -360,7 +360,7 @@ fn plain(borrowed: Vec<DataId>) -> StoredObject {
     StoredObject { header: Blob::Inline(Bytes::new()), buffers: Vec::new(), borrowed }
 }
 
-/// An object made on this host, every other one with a block.
+/// An object made on this host, with or without a block.
 pub(super) fn object(world: &mut World, host: HostId, borrowed: Vec<DataId>) -> StoredObject {
     match world.rng.bool() {
         true => StoredObject { header: Blob::Shared(world.new_block(host)), ..plain(borrowed) },

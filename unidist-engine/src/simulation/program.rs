@@ -1,17 +1,17 @@
-//! What simulated calls do: a short list of steps, drawn when the call is made.
+//! The behaviour of simulated calls: a short list of steps, drawn when the call is made.
 
 use fastrand::Rng;
 
 /// One step of a call.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// Submit so many tasks.
+    /// Submit this many tasks.
     Spawn(usize),
-    /// Call an actor that was given along.
+    /// Call the actor whose handle the call was given.
     CallActor,
     /// Wait for everything submitted so far.
     GetAll,
-    /// Wait for this share (in percent) of what was submitted so far, or until the time is over.
+    /// Wait for this percentage of what was submitted so far, or until the time limit has passed.
     WaitSome { percent: u64, hurry: bool },
     /// Put an object into the store.
     Put,
@@ -19,7 +19,7 @@ pub(super) enum Step {
     Release,
     /// Cancel something submitted, or the call that has made this one.
     Cancel,
-    /// Go on for ever, until told to end (or for longer): its time is limited.
+    /// Run until canceled, or longer: the call has a time limit.
     Hang,
     /// End with an error.
     Fail,

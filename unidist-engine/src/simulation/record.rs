@@ -1,4 +1,4 @@
-//! What was called and what has started, to be compared with what was promised.
+//! The calls made and started, to be compared with the promises.
 
 use crate::protocol::worker::Run;
 use crate::scheduler::Caller;
@@ -63,7 +63,7 @@ impl Record {
         self.lost.extend(self.hosts.remove(&process)); // its constructor
     }
 
-    /// Calls that were lost with their process and are to start again.
+    /// Calls that were lost with their process and will start again.
     pub(super) fn expect_again(&mut self, calls: impl Iterator<Item = DataId>) {
         for call in calls {
             let Some((key, place)) = self.places.get(&call) else { continue };

@@ -1,4 +1,4 @@
-//! The simulated session: what happens next is drawn, then the promises are checked.
+//! The simulated session: draws what happens next, then checks the promises.
 
 use super::digest::Digest;
 use super::hosts::Network;
@@ -23,17 +23,17 @@ use unidist_common::{
 
 const ME: ProcessId = ProcessId::CONTROLLER;
 
-/// How much time passes is not simulated: any timer may be over next.
+/// The amount of time is not simulated: any timer may expire next.
 pub(super) const TIME: Duration = Duration::from_secs(1);
 
-/// What a simulation is like.
+/// The options of a simulation.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// CPU slots of each host.
     pub cpus: usize,
     /// How many hosts there may be.
     pub hosts: u32,
-    /// How many things the program does before it only waits.
+    /// The number of things that the program does before it only waits.
     pub program_steps: u32,
     /// Whether processes die.
     pub deaths: bool,
@@ -49,14 +49,14 @@ impl Default for Options {
     }
 }
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The seed that replays it.
     pub seed: u64,
-    /// After so many steps.
+    /// The number of steps before it.
     pub step: u64,
-    /// Which one, and by what.
+    /// Which promise, and how it was broken.
     pub what: String,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a simulation came to.
+/// The outcome of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// How many steps it took.
@@ -107,7 +107,7 @@ pub(super) struct World {
     next_id: u64,
     next_request: u64,
     completions: u64,
-    /// What the program holds references to; actors apart.
+    /// The objects that the program references; actors apart.
     held: Vec<DataId>,
     actors: Vec<DataId>,
     open: BTreeMap<RequestId, Vec<DataId>>,
@@ -119,7 +119,7 @@ pub(super) struct World {
     /// The actor handle that a call was given.
     handles: BTreeMap<DataId, DataId>,
     pub(super) record: Record,
-    /// What was armed and is not over.
+    /// The armed timers.
     timers: BTreeSet<Timer>,
     /// Processes that are being killed.
     pub(super) to_kill: BTreeSet<ProcessId>,
@@ -271,7 +271,7 @@ impl World {
         self.processes.insert(process, state);
     }
 
-    /// The process dies; some of what it said last never arrives, and blocks named there go back.
+    /// The process dies; some of its last messages never arrive, and blocks named there are freed.
     fn die(&mut self, process: ProcessId, mut state: Process) {
         self.to_kill.remove(&process);
         let mut lost: Vec<_> = state.running().collect();
@@ -279,7 +279,7 @@ impl World {
         let kept = self.rng.usize(state.written.min(state.outbox.len())..=state.outbox.len());
         for message in state.outbox.drain(kept..) {
             if let FromWorker::Done(call, _) = &message {
-                lost.push(*call); // for all that the scheduler knows, it was still running
+                lost.push(*call); // to the scheduler, it was still running
             }
             let objects: Vec<StoredObject> = match message {
                 FromWorker::Request(Request::Put { object, .. }) => vec![object],
@@ -413,7 +413,7 @@ impl World {
                 }
             }
             96..98 => {
-                // What an open request names stays referred to, as the caller of `get` holds its refs.
+                // Objects of an open request stay referenced, as the caller of `get` holds its refs.
                 if self.open.is_empty() && !self.held.is_empty() {
                     let at = self.rng.usize(0..self.held.len());
                     let id = self.held.swap_remove(at);
@@ -452,7 +452,7 @@ impl World {
         }
     }
 
-    /// The program cancels what has not started of some calls; how many these are is not known here.
+    /// The program cancels some calls unless they have started; how many is not known here.
     fn cancel_some_unstarted(&mut self, request: RequestId) {
         let named: Vec<_> = (0..self.rng.usize(1..5)).filter_map(|_| self.pick(&self.held.clone())).collect();
         self.next_request += 1;
@@ -463,7 +463,7 @@ impl World {
         });
     }
 
-    /// The program cancels some of what it has submitted: the results of what had not ended are errors at once.
+    /// The program cancels some calls: the results of those that had not ended are errors at once.
     fn cancel_some(&mut self, request: RequestId) {
         if self.rng.bool() {
             return self.cancel_some_unstarted(request);
@@ -511,7 +511,7 @@ impl World {
         self.depths.insert(id, depth);
         let mut plan = program::draw(&mut self.rng, depth, self.options.deaths);
         if let Target::Actor(_) = target {
-            // A method that waits for calls of its own actor would wait for ever; one that waits for tasks may not.
+            // A method that waits for calls of its own actor would deadlock; one that waits for tasks may not.
             plan.retain(|step| !matches!(step, Step::CallActor));
         }
         let handle = match parent {
@@ -578,7 +578,7 @@ impl World {
         self.record.called(actor, caller, call);
     }
 
-    /// Some tasks are for one process alone, which may be an actor's or gone, and some belong to groups.
+    /// Binds some tasks to one process, which may be an actor's or gone, and puts some into groups.
     fn place_somewhere(&mut self, call: DataId, options: &mut TaskOptions) {
         if self.rng.u32(0..8) == 0 {
             let processes: Vec<_> = self.processes.keys().copied().collect();

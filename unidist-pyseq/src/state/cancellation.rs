@@ -69,7 +69,7 @@ impl Limit {
 
     fn error(&self) -> TaskError {
         let limit = self.limit;
-        TaskError::new(ErrorKind::TimedOut, format!("it may run for {limit:?} and did not end in that time"))
+        TaskError::new(ErrorKind::TimedOut, format!("it did not end within its time limit of {limit:?}"))
     }
 }
 

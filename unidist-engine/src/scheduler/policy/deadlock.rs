@@ -1,9 +1,9 @@
 //! Deadlocks: calls that wait, through others, for themselves or for resources that they hold.
 //!
-//! Waiting calls, requests and resources are nodes; each [`Needs`] a number of others. A node that needs nothing may end:
-//! a running call, a ready call whose resources are free, a wait with a time limit. With those, others may end, and so on;
-//! the nodes that are left wait in circles. The search runs when a call blocks and when a ready call lacks a custom
-//! resource: only then can a circle close. (A blocked call gives its CPU slot back.)
+//! Waiting calls, requests and resources are nodes; each [`Needs`] a number of others. A node that needs nothing may
+//! end: a running call, a ready call whose resources are free, a wait with a time limit. With those, others may end,
+//! and so on; the nodes that are left wait in circles. The search runs when a call blocks and when a ready call lacks
+//! a custom resource: only then can a circle close. (A blocked call gives its CPU slot back.)
 
 use crate::scheduler::event::Role;
 use crate::scheduler::policy::placement::search_awaited;
@@ -19,16 +19,16 @@ use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
 /// How many nodes a search looks at before it gives up; a larger circle goes unnoticed.
 const SEARCH_LIMIT: usize = 10_000;
 
-/// Something that may end, or wait for ever.
+/// Something that may end, or wait forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Node {
     Call(DataId),
     Request(ProcessId, RequestId),
-    /// That some of it is given back.
+    /// Ends when some of it is released.
     Resource(CustomResource),
 }
 
-/// What has to end before a node may: so many of these.
+/// The nodes that a node waits for, and how many of them must end before it may.
 #[derive(Debug, Default)]
 struct Needs {
     count: usize,
@@ -36,7 +36,7 @@ struct Needs {
 }
 
 impl Needs {
-    /// It may end by itself.
+    /// The node may end by itself.
     fn nothing() -> Self {
         Needs::default()
     }
@@ -53,16 +53,16 @@ fn calls_above(worker: &Worker, call: DataId) -> Vec<Node> {
     if is_there { above.map(|frame| Node::Call(frame.task)).collect() } else { Vec::new() }
 }
 
-/// All that a node needs, over others too, and which of it waits for ever.
+/// The nodes that a node needs, directly or through others, and whether each may end.
 struct Search {
     nodes: Vec<(Node, Needs)>,
     places: FxHashMap<Node, usize>,
-    /// For each node whether it may end.
+    /// Whether each node may end.
     ends: Vec<bool>,
 }
 
 impl Search {
-    /// `None` if there is too much to look at.
+    /// `None` if there are too many nodes.
     fn from(state: &State, start: Node) -> Option<Search> {
         let mut nodes = Vec::new();
         let mut places = FxHashMap::from_iter([(start, 0)]);
@@ -111,7 +111,7 @@ impl Search {
         self.places.get(&node).is_some_and(|at| !self.ends[*at])
     }
 
-    /// From a node that waits for ever, over such that do too, to the first that came before or is the node itself.
+    /// The chain from a stuck node through stuck nodes, up to the first that repeats.
     fn chain(&self, start: Node) -> Option<Vec<Node>> {
         let mut chain = Vec::new();
         let mut at = start;
@@ -127,7 +127,7 @@ impl Search {
     }
 }
 
-/// The error of a request that blocks this call, if it can never be answered.
+/// The error of a request that blocks this call, if the request can never be answered.
 pub(crate) fn find_deadlock(
     state: &State,
     process: ProcessId,
@@ -187,7 +187,7 @@ fn needs(state: &State, node: Node) -> Needs {
 
 fn call_needs(state: &State, call: DataId) -> Needs {
     let Some(task) = state.tasks.get(&call) else {
-        // It has ended, or is to end: then it still waits for what runs on top of it.
+        // It has ended, or is canceling: then it still waits for the tasks on top of it.
         return state.canceling.get(&call).map(|canceling| canceling.process).map_or_else(
             Needs::nothing,
             |process| {
@@ -203,7 +203,7 @@ fn call_needs(state: &State, call: DataId) -> Needs {
                 Target::Pool | Target::NewActor => None,
             };
             let makers = task.spec.dependencies.iter().filter_map(|id| state.objects.maker(*id));
-            // The constructor runs for the first time, or once more.
+            // The constructor runs for the first time or again.
             let constructor = actor.filter(|actor| state.tasks.contains_key(actor));
             Needs::all_of(makers.chain(constructor).map(Node::Call).collect())
         }
@@ -227,13 +227,13 @@ fn needs_on(state: &State, process: ProcessId, call: DataId) -> Needs {
     let Some(worker) = state.workers.get(&process) else { return Needs::nothing() };
     let request = |request: RequestId| Node::Request(process, request);
     if worker.role != Role::Pool {
-        // The whole of an actor stands still while one of its calls blocks.
+        // While one of its calls blocks, the whole actor does.
         return Needs::all_of(worker.blocking.iter().copied().map(request).collect());
     }
     let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else {
         return match is_bound_to_worker(state, call) {
             true => Needs::all_of(calls_before(state, process, call)),
-            false => Needs::nothing(), // it can be asked back
+            false => Needs::nothing(), // it can be retracted
         };
     };
     let mut needs = calls_above(worker, call);
@@ -243,23 +243,23 @@ fn needs_on(state: &State, process: ProcessId, call: DataId) -> Needs {
     Needs::all_of(needs)
 }
 
-/// The calls that have to leave this worker before a call can start that is for it alone.
+/// The calls that must leave this worker before a call bound to it can start.
 fn calls_before(state: &State, process: ProcessId, call: DataId) -> Vec<Node> {
     let Some(worker) = state.workers.get(&process) else { return Vec::new() };
     let awaits = |request| search_awaited(state, process, request, |other, _| other == call).is_some();
-    // On top of one that waits for it, it can run.
+    // It can run on top of a task that waits for it.
     let is_before = |frame: &&Frame| !matches!(frame.state, FrameState::Blocked(on) if awaits(on));
     worker.stack.iter().rev().take_while(is_before).map(|frame| Node::Call(frame.task)).collect()
 }
 
-/// The calls that hold some of this resource. What an actor holds, its constructor does, for as long as it lives.
+/// The calls that hold some of this resource. An actor's resources are held by its constructor's frame.
 fn holders(state: &State, resource: CustomResource) -> impl Iterator<Item = DataId> {
     let on_host = state.workers.values().filter(move |worker| worker.host == resource.host);
     let frames = on_host.flat_map(|worker| &worker.stack);
     frames.filter(move |frame| state.resources.asks_for(frame.class, resource)).map(|frame| frame.task)
 }
 
-/// The error of a call that begins this chain, whose last node is one of those before it.
+/// The error of a call at the start of this chain, whose last node repeats an earlier one.
 fn deadlock_error(state: &State, call: DataId, chain: &[Node]) -> TaskError {
     let name = |id: DataId| state.tasks.get(&id).map_or("?", |task| &task.spec.name);
     let mut text = format!("`{}` ({call})", name(call));
@@ -268,7 +268,7 @@ fn deadlock_error(state: &State, call: DataId, chain: &[Node]) -> TaskError {
         let next = match node {
             Node::Call(id) => format!("`{}` ({id})", name(*id)),
             Node::Resource(resource) => {
-                format!("some `{}`, which is all held by calls that wait", state.resources.name(*resource))
+                format!("`{}`, all of which is held by blocked calls", state.resources.name(*resource))
             }
             Node::Request(..) => continue,
         };

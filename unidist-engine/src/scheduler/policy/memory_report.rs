@@ -30,7 +30,7 @@ pub(crate) fn memory_holders(state: &State, host: HostId) -> Vec<StoreHolder> {
         .collect()
 }
 
-/// Who has refs of an object that nobody uses.
+/// The holders of references to an object that no process uses.
 fn referrers(state: &State, id: DataId, named: &[FxHashMap<DataId, u32>; 2]) -> BTreeSet<HeldBy> {
     let mut holders = BTreeSet::new();
     let [calls, objects] = named.each_ref().map(|counts| counts.get(&id).copied().unwrap_or_default());

@@ -12,7 +12,7 @@ use unidist_common::{DataId, HostId, ProcessId};
 /// The maximum number of calls that a search for what a blocked task waits for looks at.
 const SEARCH_LIMIT: usize = 10_000;
 
-/// The hosts on which the call may run, those first that have most of what it needs.
+/// The hosts on which the call may run, those with the fewest missing bytes first.
 pub(crate) fn find_candidates(
     state: &State,
     class: SchedulingClass,
@@ -49,7 +49,7 @@ pub(crate) fn find_candidates(
     }
 }
 
-/// Whether something may be sent to this worker, to wait there.
+/// Whether another call may be prefetched at this worker.
 pub(crate) fn accepts_prefetch(state: &State, worker: &Worker) -> bool {
     worker.is_active()
         && worker.retracting.is_none()
@@ -58,11 +58,12 @@ pub(crate) fn accepts_prefetch(state: &State, worker: &Worker) -> bool {
             && !state.is_canceling(frame.task))
 }
 
-/// A worker that has nothing to do, if there is one.
+/// An idle worker of any host.
 pub(crate) fn idle_worker(state: &State) -> Option<ProcessId> {
     state.pool().find(|process| state.workers.get(process).is_some_and(Worker::is_idle))
 }
 
+/// A ready call that this process could run now and that its request waits for.
 pub(crate) fn find_awaited(state: &State, process: ProcessId, request: RequestId) -> Option<DataId> {
     let host = state.host_of(process)?;
     let may_run = |call: DataId, task: &Task| {
@@ -76,7 +77,7 @@ pub(crate) fn find_awaited(state: &State, process: ProcessId, request: RequestId
     search_awaited(state, process, request, may_run)
 }
 
-/// The first call for which this is true, of those that make what the request waits for or what these need.
+/// The first match among the calls that make the request's objects or, in turn, their inputs.
 pub(crate) fn search_awaited(
     state: &State,
     process: ProcessId,
@@ -105,7 +106,7 @@ pub(crate) fn search_awaited(
     None
 }
 
-/// Whether the call may run on this host and finds there what it needs.
+/// Whether the call may run on this host and finds its inputs there.
 pub(crate) fn may_start_on(state: &State, call: DataId, host: HostId) -> bool {
     let Some(task) = state.tasks.get(&call) else { return false };
     state.hosts.len() == 1
@@ -113,7 +114,7 @@ pub(crate) fn may_start_on(state: &State, call: DataId, host: HostId) -> bool {
             && !task.spec.dependencies.iter().any(|id| state.is_missing_on(*id, host))
 }
 
-/// Whether the asynchronous task on top of this worker's stack, which waits, waits for this call.
+/// Whether the asynchronous task on top of this worker's stack waits for this call.
 pub(crate) fn is_awaited_asynchronously(state: &State, process: ProcessId, call: DataId) -> bool {
     let top = state.workers.get(&process).and_then(|worker| worker.stack.last());
     top.is_some_and(|frame| frame.state == FrameState::Yielded)

@@ -9,8 +9,8 @@ use unidist_common::ProcessId;
 /// The maximum number of results that a worker may collect.
 const MAX_RESULT_BATCH: usize = 16;
 
-/// How many results each worker may let lie before the engine hears of them: some, if nobody waits but the program,
-/// for many at once, and no worker has nothing to do.
+/// How many results a worker may collect before it sends them: more than one only if the program alone waits, for many
+/// results at once, and all workers are busy.
 pub(crate) fn max_result_batch(state: &State) -> usize {
     let waits_for = |(key, open): (&(ProcessId, RequestId), &OpenRequest)| match open.kind {
         RequestKind::Get if key.0 == ProcessId::CONTROLLER => open.missing,

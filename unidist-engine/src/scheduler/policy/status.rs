@@ -7,6 +7,7 @@ use crate::scheduler::state::workers::Phase;
 use unidist_backend::{CallStatus, WorkerInfo};
 use unidist_common::{DataId, ProcessId};
 
+/// The status of the call that makes this object.
 pub(crate) fn call_status(state: &State, id: DataId) -> CallStatus {
     let task = state.objects.maker(id).and_then(|call| state.tasks.get(&call).map(|task| (call, task)));
     match task.map(|(call, task)| (call, task.state)) {
@@ -18,7 +19,7 @@ pub(crate) fn call_status(state: &State, id: DataId) -> CallStatus {
     }
 }
 
-/// The workers that are there to stay: of each host as many as it has slots, oldest first.
+/// The workers that clients are told of: at most one for each slot of a host, oldest first.
 pub(crate) fn live_workers(state: &State) -> Vec<WorkerInfo> {
     let is_live =
         |process: &ProcessId| state.workers.get(process).is_some_and(|worker| worker.phase == Phase::Live);

@@ -1,7 +1,7 @@
 //! The dispatch of ready calls to workers.
 //!
-//! Calls are dispatched in the order in which they became ready. A call that needs more CPUs than are free holds back later
-//! calls that need any, or it would starve; one that lacks a custom resource holds back only its own class.
+//! Calls are dispatched in the order in which they became ready. A call that needs more CPUs than are free holds back
+//! later calls that need any, or it would starve; one that lacks a custom resource holds back only its own class.
 
 use crate::scheduler::event::Role;
 use crate::scheduler::policy::deadlock::find_starvation;
@@ -23,7 +23,7 @@ use unidist_common::DataId;
 /// How many calls are deferred because their inputs are on other hosts and enough are being fetched already.
 const MAX_DEFERRED: usize = 64;
 
-/// Hands out what can be handed out.
+/// Dispatches ready calls until the rest of the queue is blocked.
 pub(crate) fn dispatch(state: &mut State) {
     if state.ending {
         return;
@@ -61,7 +61,7 @@ pub(crate) fn dispatch(state: &mut State) {
         state.resources.push_front(class, task);
     }
     if !starved.is_empty() {
-        notify_waiters(state); // of what could not be placed
+        notify_waiters(state); // of calls that failed above
         if let Some((process, request, error)) = find_starvation(state, &starved) {
             fail_request(state, process, request, &error);
         }
@@ -72,7 +72,7 @@ pub(crate) fn dispatch(state: &mut State) {
     stop_spare_workers(state);
 }
 
-/// Groups that have ready calls, and had none, take their turns from now on.
+/// Groups that had no ready calls and have some now join the fair share.
 fn admit_groups(state: &mut State) {
     let tasks = &state.tasks;
     let mut newcomers =
@@ -97,7 +97,7 @@ fn admit_groups(state: &mut State) {
     }
 }
 
-/// Ends spare processes that a deep recursion has left behind.
+/// Stops spare workers that a deep recursion has left idle.
 fn stop_spare_workers(state: &mut State) {
     for at in 0..state.hosts.len() {
         let host = &state.hosts[at];

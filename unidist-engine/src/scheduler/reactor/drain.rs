@@ -9,7 +9,7 @@ use crate::scheduler::transitions::processes::stop;
 use crate::scheduler::transitions::retract::retract;
 use unidist_common::{Error, ProcessId};
 
-/// Ends a worker once it has ended what it runs; its slot is gone, too.
+/// Drains a worker: it finishes what it runs, then exits, and its slot is removed.
 pub(crate) fn on_end_worker(state: &mut State, process: ProcessId, request: RequestId, worker: ProcessId) {
     let known = state.workers.get(&worker).filter(|known| known.role == Role::Pool);
     let live = known.filter(|known| known.phase == Phase::Live).map(|known| known.host);
@@ -18,7 +18,7 @@ pub(crate) fn on_end_worker(state: &mut State, process: ProcessId, request: Requ
         Some(_) if live_workers(state).len() <= 1 => Reply::Failed(Error::InvalidArgument {
             call: "end_worker".to_owned(),
             message: format!(
-                "{worker} is the last worker: nothing could run any more; use `shutdown` to end all"
+                "{worker} is the last worker, and without one nothing can run: use `shutdown` to end the session"
             ),
         }),
         Some(host) => {
@@ -37,8 +37,7 @@ pub(crate) fn on_end_worker(state: &mut State, process: ProcessId, request: Requ
     state.actions.push(Action::Reply { process, request, reply });
 }
 
-/// Ends the workers that were to end when they have done what they had begun, and have. What was sent ahead to them
-/// comes back.
+/// Stops draining workers that have nothing left to run. Calls prefetched at the others are retracted.
 pub(crate) fn stop_drained(state: &mut State) {
     if state.draining.is_empty() {
         return; // nearly always
@@ -46,7 +45,7 @@ pub(crate) fn stop_drained(state: &mut State) {
     for process in std::mem::take(&mut state.draining) {
         let Some(worker) = state.workers.get(&process).filter(|worker| worker.phase == Phase::Draining)
         else {
-            continue; // it has ended otherwise
+            continue; // it has exited or was killed
         };
         if worker.stack.is_empty() && worker.prefetched.is_empty() && worker.retracting.is_none() {
             release_slot(state, process);

@@ -61,7 +61,7 @@ fn on_request(state: &mut State, process: ProcessId, ask: Request) {
                 settle(state, id, host, Value::Ready(Arc::new(object)));
                 (0..views).for_each(|_| pin_view(state, process, id));
             } else {
-                free_object(state, host, &object); // the id is taken: nothing of it is believed
+                free_object(state, host, &object); // the id is taken: the object is rejected
             }
         }
         Request::Get { request, ids, blocks } => on_get(state, process, request, ids, blocks),

@@ -10,7 +10,7 @@ use crate::scheduler::transitions::fail_task::fail_task;
 use unidist_backend::Which;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
 
-/// Ends the calls that make these objects, as far as they have not ended, and replies with their number.
+/// Cancels the calls that make these objects, unless they have ended, and replies with how many were canceled.
 pub(crate) fn on_cancel(
     state: &mut State,
     process: ProcessId,
@@ -24,7 +24,7 @@ pub(crate) fn on_cancel(
     let mut ended = 0;
     for id in ids {
         let Some(call) = state.objects.maker(*id) else { continue };
-        // What an actor's id names is the actor: its constructor is not to be had alone.
+        // An actor's id names the actor: its constructor cannot be canceled.
         if state.tasks.get(&call).is_some_and(|task| task.spec.target != Target::NewActor) {
             cancel_call(state, call, TaskError::new(ErrorKind::Cancelled, ""));
             ended += 1;

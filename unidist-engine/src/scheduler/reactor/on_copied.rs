@@ -16,7 +16,7 @@ use crate::store::StoredObject;
 use std::sync::Arc;
 use unidist_common::{DataId, HostId, TaskError};
 
-/// A transfer has ended: the waiters at its destination go on, or another source is tried.
+/// A transfer has ended: the waiters at its destination proceed, or another source is tried.
 pub(crate) fn on_copied(state: &mut State, transfer: Transfer, result: Result<StoredObject, TaskError>) {
     let Some(InFlight { id, from, to }) = state.transfers.end(transfer) else { return };
     state.locations.end_sending(id, from);
@@ -54,7 +54,7 @@ fn copy_arrived(state: &mut State, waiter: Waiter) {
     }
 }
 
-/// Everything that the call needs is where it is to run.
+/// All inputs of the call are on the host where it will run.
 fn call_complete(state: &mut State, call: DataId) {
     let Some(task) = state.tasks.get_mut(&call) else { return };
     match (task.state, task.actor()) {
@@ -87,7 +87,7 @@ fn is_fetching(state: &State, call: DataId) -> bool {
     state.tasks.get(&call).is_some_and(|task| task.state == TaskState::Fetching)
 }
 
-/// There is no room on this host for what the call needs: it is to run on another one, if there is.
+/// The store of this host is full: the call may run on another host.
 fn try_elsewhere(state: &mut State, call: DataId, full: HostId, error: &TaskError) {
     state.hosts[full.place()].fetching.remove(&call);
     let Some(task) = state.tasks.get_mut(&call) else { return };

@@ -12,7 +12,7 @@ use crate::scheduler::transitions::views::unpin_arguments;
 use crate::store::StoredObject;
 use unidist_common::{DataId, ProcessId, TaskError};
 
-/// A call has ended.
+/// A call has ended: its objects are settled and its worker gets other work.
 pub(crate) fn on_done(
     state: &mut State,
     process: ProcessId,
@@ -23,7 +23,7 @@ pub(crate) fn on_done(
     let Some(host) = state.host_of(process) else { return };
     let sent_here = |task: &Task| task.state == TaskState::Sent(process);
     if !state.tasks.get(&id).is_some_and(sent_here) {
-        // It has failed already, because it was cancelled or the session ends.
+        // It has failed before: it was canceled, or the session ends.
         for object in result.into_iter().flatten() {
             state.actions.extend(object.blocks().map(|block| Action::Free { host, block }));
         }
@@ -36,16 +36,16 @@ pub(crate) fn on_done(
         Err(error) => fail_task(state, id, error.on_worker(&state.process_name(process, host))),
     }
     if left {
-        notify_waiters(state); // what runs below may go on with this result
+        notify_waiters(state); // the blocked task below may wait for this result
         find_work(state, process);
     }
 }
 
-/// A call that is no longer known has ended on this process.
+/// A canceled call has left its process.
 fn canceled_call_left(state: &mut State, process: ProcessId, id: DataId) {
     end_cancel(state, process, id);
     let in_pool = state.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
-    // One that is known runs elsewhere, or will: then this is a lie.
+    // A known task is assigned elsewhere, so the message is bogus.
     if in_pool && !state.tasks.contains_key(&id) && remove_from_worker(state, process, id) {
         find_work(state, process);
     }

@@ -14,6 +14,7 @@ use crate::scheduler::transitions::requests::{
 };
 use unidist_common::{DataId, Error, ProcessId};
 
+/// Answers a `get` once all objects have values and are on the client's host.
 pub(crate) fn on_get(
     state: &mut State,
     process: ProcessId,
@@ -30,6 +31,7 @@ pub(crate) fn on_get(
     );
 }
 
+/// Answers a `wait` once `count` of the objects have values.
 pub(crate) fn on_wait(
     state: &mut State,
     process: ProcessId,
@@ -55,6 +57,7 @@ pub(crate) fn on_wait(
     );
 }
 
+/// Answers the request if nothing is missing; otherwise keeps it open and blocks its task.
 pub(crate) fn open(state: &mut State, process: ProcessId, request: RequestId, mut open: OpenRequest) {
     if open.missing == 0 && !request_copies_for_reply(state, process, request, &mut open) {
         return answer(state, process, request, open);
@@ -78,7 +81,7 @@ pub(crate) fn open(state: &mut State, process: ProcessId, request: RequestId, mu
     }
 }
 
-/// Answers a `wait` whose time is over.
+/// The time limit of a request has passed: it is answered with what is ready.
 pub(crate) fn on_expire(state: &mut State, process: ProcessId, request: RequestId) {
     match close(state, process, request) {
         Some(open) => answer(state, process, request, open),

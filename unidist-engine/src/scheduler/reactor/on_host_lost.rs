@@ -11,8 +11,8 @@ use crate::scheduler::transitions::release::release;
 use rustc_hash::FxHashMap;
 use unidist_common::{DataId, HostId, TaskError};
 
-/// A host is gone, with its processes and its memory. What ran there is lost as with a process that dies; objects of
-/// which there is no copy elsewhere have no value any more.
+/// A host is lost. Its processes are lost as if they had died; objects without a copy on another host lose their
+/// values.
 pub(crate) fn on_host_lost(state: &mut State, host: HostId, why: &str) {
     let known = state.hosts.get_mut(host.place()).filter(|known| !known.is_lost);
     let Some(known) = known.filter(|_| host != HostId::CONTROLLER) else { return };
@@ -27,7 +27,7 @@ pub(crate) fn on_host_lost(state: &mut State, host: HostId, why: &str) {
     for process in processes {
         on_worker_lost(state, process, why, &[]);
     }
-    // One that is on its way to another host may arrive.
+    // A transfer to another host may still arrive.
     let gone = |state: &State, id: &DataId| {
         state.objects.has_external_parts(*id)
             && !state.locations.has_copy(*id)
@@ -41,7 +41,7 @@ pub(crate) fn on_host_lost(state: &mut State, host: HostId, why: &str) {
     objects_lost(state, &lost, why);
 }
 
-/// Calls that were to run on this host alone may run on any.
+/// Calls bound to this host may run on any host.
 fn unbind_calls_from(state: &mut State, host: HostId) {
     let is_bound = |task: &Task| {
         state.resources.bound_host(task.class) == Some(host)
@@ -59,7 +59,7 @@ fn unbind_calls_from(state: &mut State, host: HostId) {
     }
 }
 
-/// No host has these objects any more: they have no value, and neither has what needs them.
+/// These objects have no copy left: they lose their values, and calls that need them fail.
 pub(crate) fn objects_lost(state: &mut State, ids: &[DataId], why: &str) {
     let lost: FxHashMap<_, _> =
         ids.iter().filter_map(|id| Some((*id, object_lost(state, *id, why)?))).collect();
@@ -100,7 +100,7 @@ fn lose_copies(state: &mut State, host: HostId) -> Vec<DataId> {
     lost
 }
 
-/// Nothing arrives on this host any more. The objects that were on their way there.
+/// Forgets transfers to this host. The objects that were on their way.
 fn drop_transfers_to(state: &mut State, host: HostId) -> Vec<DataId> {
     let (ended, demands) = state.transfers.drop_destination(host);
     ended.iter().for_each(|flight| state.locations.end_sending(flight.id, flight.from));

@@ -9,6 +9,7 @@ use crate::scheduler::transitions::run::send_call;
 use crate::scheduler::transitions::timers::arm;
 use unidist_common::{DataId, ProcessId};
 
+/// A process has joined: a pool worker is ready for calls, an actor process for its constructor.
 pub(crate) fn on_joined(state: &mut State, process: ProcessId) {
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
@@ -41,6 +42,6 @@ fn actor_process_joined(state: &mut State, process: ProcessId, actor: DataId) {
         }
         send_call(state, process, actor, false);
     } else {
-        stop(state, process); // it failed meanwhile: the session ends
+        stop(state, process); // the constructor has failed: the session ends
     }
 }

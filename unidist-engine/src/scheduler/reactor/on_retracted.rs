@@ -9,7 +9,7 @@ use crate::scheduler::transitions::run::{push_frame, remove_from_worker};
 use crate::scheduler::transitions::views::unpin_arguments;
 use unidist_common::{DataId, ProcessId};
 
-/// The answer to a recall: these had not started, the others have.
+/// The reply to a retraction: these calls had not started and are queued again; the others have started.
 pub(crate) fn on_retracted(state: &mut State, process: ProcessId, tasks: Vec<DataId>) {
     let Some(recalled) = state.workers.get_mut(&process).and_then(|worker| worker.retracting.take()) else {
         return;

@@ -8,7 +8,7 @@ use crate::scheduler::transitions::processes::stop;
 use std::sync::Arc;
 use unidist_common::{ErrorKind, TaskError};
 
-/// What runs may finish; everything else fails, so that whoever waits for it goes on.
+/// Running calls may finish; all others fail, and the processes are stopped.
 pub(crate) fn on_shutdown(state: &mut State) {
     if state.ending {
         return;
@@ -26,7 +26,7 @@ pub(crate) fn on_shutdown(state: &mut State) {
     processes.into_iter().for_each(|process| stop(state, process));
 }
 
-/// Every call of an actor fails: the session ends.
+/// All calls of actors fail.
 fn fail_actors(state: &mut State, error: &TaskError) {
     let mut actors: Vec<_> = state.actors.keys().copied().collect();
     actors.sort_unstable();

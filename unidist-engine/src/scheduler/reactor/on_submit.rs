@@ -16,7 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskOptions, TaskSpec};
 
-/// A new call; one that was refused before it came here fails with that error.
+/// Adds a call; one that could not be sent fails with its error.
 pub(crate) fn on_submit(
     state: &mut State,
     process: ProcessId,
@@ -27,11 +27,11 @@ pub(crate) fn on_submit(
     let mut spec = spec;
     let id = spec.id();
     if state.tasks.contains_key(&id) {
-        return; // see below
+        return; // the id is taken: the call is rejected
     }
     for result in spec.returns.ids() {
         if !state.objects.declare(result, id) {
-            return; // a process names ids that are not its own: nothing of it is believed
+            return; // the process names ids that are not its own: the call is rejected
         }
         record_reference(state, process, result);
     }
@@ -73,7 +73,7 @@ pub(crate) fn on_submit(
         declare_actor(state, &task.spec);
     }
     if state.tasks.insert(id, task).is_err() {
-        return; // it was looked up above
+        return; // checked above
     }
     match refusal {
         Some(error) => fail_task(state, id, error),
@@ -81,6 +81,7 @@ pub(crate) fn on_submit(
     }
 }
 
+/// The scheduling class of a task with these options. Removes unused classes first, from time to time.
 pub(crate) fn classify(state: &mut State, options: &TaskOptions) -> Result<SchedulingClass, TaskError> {
     if state.resources.is_to_be_swept() {
         let frames = state.workers.values().flat_map(|worker| &worker.stack).map(|frame| frame.class);
@@ -92,7 +93,7 @@ pub(crate) fn classify(state: &mut State, options: &TaskOptions) -> Result<Sched
     state.resources.classify(options, false, only)
 }
 
-/// Looks at the dependencies of a new call.
+/// Counts the dependencies that have no value yet; without any, the call is ready.
 fn resolve(state: &mut State, id: DataId, gone: Option<DataId>) {
     let Some(task) = state.tasks.get_mut(&id) else {
         return;
@@ -132,6 +133,7 @@ fn declare_actor(state: &mut State, spec: &TaskSpec) {
     state.actors.insert(spec.id(), actor);
 }
 
+/// The plan to restart an actor, if it may be restarted.
 fn restart_plan(state: &mut State, spec: &TaskSpec) -> Option<Box<RestartPlan>> {
     let remaining = spec.options.max_restarts.filter(|times| *times > 0)?;
     retain_inputs(state, spec);

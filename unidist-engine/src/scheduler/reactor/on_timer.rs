@@ -19,7 +19,7 @@ pub(crate) fn on_expired(state: &mut State, timer: Timer) {
     match state.tasks.get(&call).map(|task| (task.spec.target, task.state, task.spec.options.timeout)) {
         None => on_grace_expired(state, call),
         Some((target, TaskState::Sent(process), Some(limit))) => {
-            let message = format!("it may run for {limit:?} and did not end in that time");
+            let message = format!("it did not end within its time limit of {limit:?}");
             let host = state.host_of(process).unwrap_or_default();
             let error =
                 TaskError::new(ErrorKind::TimedOut, message).on_worker(&state.process_name(process, host));
@@ -47,8 +47,8 @@ pub(crate) fn on_started(state: &mut State, process: ProcessId, call: DataId) {
     }
 }
 
-/// A canceling call has not left its worker in time: the worker is killed, unless others run on top of the call, for
-/// which it cannot help waiting. Whether they do is asked.
+/// A canceling call has not left its worker in time: the worker is killed, unless other tasks run on top of the call,
+/// which prevents it from ending. A retraction finds out whether they have started.
 fn on_grace_expired(state: &mut State, id: DataId) {
     let Some(canceling) = state.canceling.get(&id) else { return };
     let process = canceling.process;

@@ -20,7 +20,7 @@ use crate::scheduler::transitions::views::unpin_all;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, HostId, ProcessId, TaskError};
 
-/// The process has ended.
+/// A process has exited or was killed, or could not be started.
 pub(crate) fn on_worker_lost(state: &mut State, process: ProcessId, why: &str, undelivered: &[DataId]) {
     let requests: Vec<_> = state.requests.keys().filter(|key| key.0 == process).copied().collect();
     for (process, request) in requests {
@@ -47,7 +47,7 @@ pub(crate) fn on_worker_lost(state: &mut State, process: ProcessId, why: &str, u
     for frame in std::mem::take(&mut worker.stack) {
         release_frame(state, frame, host);
         if worker.role != Role::Pool {
-            // Of the one frame of an actor, the actor makes what is to be made.
+            // The one frame of an actor is the actor's: see `actor_process_lost`.
         } else if undelivered.contains(&frame.task) {
             requeue(state, frame.task);
         } else if let Some(culprit) = &worker.kill_cause {
@@ -60,7 +60,7 @@ pub(crate) fn on_worker_lost(state: &mut State, process: ProcessId, why: &str, u
     for task in worker.prefetched.into_iter().rev() {
         match host_is_lost {
             false => requeue(state, task),
-            // Nobody knows what it has run before its end, or runs still behind a cut.
+            // It is unknown what ran before the host was lost, or still runs on an unreachable one.
             true => retry(state, task, error.clone()),
         }
     }
@@ -88,7 +88,7 @@ pub(crate) fn on_worker_lost(state: &mut State, process: ProcessId, why: &str, u
     answer_worker_queries(state, None);
 }
 
-/// How many workers this host has that are there to stay.
+/// The number of workers of this host that are not about to exit.
 fn lasting_workers(state: &State, host: HostId) -> usize {
     let stays = |process: &&ProcessId| {
         state.workers.get(process).is_some_and(|worker| matches!(worker.phase, Phase::Starting | Phase::Live))
@@ -96,7 +96,7 @@ fn lasting_workers(state: &State, host: HostId) -> usize {
     state.hosts[host.place()].pool.iter().filter(stays).count()
 }
 
-/// No process can be started: what waits for one fails, rather than wait for ever.
+/// No process can be started on any host: queued calls fail.
 fn give_up_starting(state: &mut State, error: &TaskError) {
     let is_hopeless = |host: &Host| host.is_lost || host.failed_starts >= MAX_FAILED_STARTS;
     if state.pool().next().is_none() && state.hosts.iter().all(is_hopeless) {
@@ -106,7 +106,7 @@ fn give_up_starting(state: &mut State, error: &TaskError) {
     }
 }
 
-/// The worker is gone: so is every call that was for it alone.
+/// The worker is gone: calls bound to it fail, unless they were sent.
 fn fail_bound_calls(state: &mut State, process: ProcessId, error: &TaskError) {
     if !state.resources.is_any_bound_to(process) {
         return;
@@ -120,7 +120,7 @@ fn fail_bound_calls(state: &mut State, process: ProcessId, error: &TaskError) {
     left.into_iter().for_each(|call| fail_task(state, call, error.clone()));
 }
 
-/// The process has ended.
+/// Canceling calls on a process that has ended have left it.
 fn end_cancels_of(state: &mut State, process: ProcessId) {
     let of_process = state.canceling.iter().filter(|(_, canceling)| canceling.process == process);
     let mut calls: Vec<_> = of_process.map(|(id, _)| *id).collect();
@@ -128,21 +128,21 @@ fn end_cancels_of(state: &mut State, process: ProcessId) {
     calls.into_iter().for_each(|call| end_cancel(state, process, call));
 }
 
-/// The call was lost with a worker that was killed because of another one.
+/// The call was lost because its worker was killed for another call: it is retried, or fails with both errors.
 fn lose_collateral(state: &mut State, id: DataId, error: &TaskError, culprit: &TaskError) {
     let Some(task) = state.tasks.get_mut(&id) else { return };
     if task.record_collateral_loss() {
         return requeue(state, id);
     }
     let message = format!(
-        "its worker was killed because `{}`, which ran there too, had to end and did not",
+        "its worker was killed because `{}`, which ran there too, was canceled and did not end",
         culprit.function
     );
     let error = TaskError { message, ..error.clone() };
     fail_task(state, id, error.because(culprit.clone()));
 }
 
-/// The process of the actor has ended.
+/// The process of an actor has ended: the actor is restarted or fails.
 fn actor_process_lost(
     state: &mut State,
     id: DataId,
@@ -152,7 +152,7 @@ fn actor_process_lost(
     undelivered: &[DataId],
 ) {
     let Some(actor) = state.actors.get_mut(&id) else {
-        return fail_task(state, id, error); // its constructor, while the session ends
+        return fail_task(state, id, error); // the constructor, while the session ends
     };
     if actor.process != Some(process) {
         return;
@@ -161,7 +161,7 @@ fn actor_process_lost(
     if !expected && restart_actor(state, id, &error, undelivered) {
         return;
     }
-    fail_task(state, id, error.clone()); // its constructor, if that has not ended
+    fail_task(state, id, error.clone()); // the constructor, if it has not ended
     if !expected {
         fail_actor(state, id, Arc::new(error));
     }

@@ -35,6 +35,7 @@ pub(crate) enum Reason {
     FetchLimit,
 }
 
+/// Tries to place the first call of a queue.
 pub(crate) fn place(
     state: &mut State,
     class: SchedulingClass,
@@ -55,6 +56,7 @@ pub(crate) fn place(
     }
 }
 
+/// Tries to place a call that is not bound to a worker.
 fn place_anywhere(
     state: &mut State,
     class: SchedulingClass,
@@ -78,7 +80,7 @@ fn place_anywhere(
     if candidates.iter().any(|candidate| fits(state, &candidate)) {
         if !state.resources.is_actor(class) {
             if run_nested_anywhere(state) {
-                return Placement::Progress; // not necessarily this one, but the queue is looked at again
+                return Placement::Progress; // perhaps another call, but the queue has changed
             }
             return place_later(state, class, task, candidates, reserved);
         }
@@ -103,8 +105,7 @@ fn place_anywhere(
     }
 }
 
-/// There is a slot for the call, but no process for it, or none that has what it needs. A process is started, if there
-/// may be more.
+/// There is a slot for the call, but no idle worker, or none with its inputs. Starts a worker if the limit allows it.
 fn place_later(
     state: &mut State,
     class: SchedulingClass,
@@ -131,8 +132,8 @@ fn place_later(
     }
 }
 
-/// A call that has had its objects fetched to a host that has not what it asks for now may run on another one that has,
-/// and of which this is true.
+/// A call whose inputs were fetched to a host that lacks its resources now may move to a host that has them and is
+/// fit.
 fn leave_bound_host(
     state: &mut State,
     class: SchedulingClass,
@@ -153,8 +154,9 @@ fn leave_bound_host(
     true
 }
 
-/// There was no room somewhere for what the call needs, and elsewhere it cannot run now. CPUs become free there. For
-/// other things it does not wait long, as what has them may wait for this call.
+/// A fetch for this call failed because a store was full, and no other host can run it now. If only CPUs are missing,
+/// it waits. For other resources it tries the full hosts again a few times, then fails: the holders may be waiting for
+/// this call.
 fn reconsider(state: &mut State, class: SchedulingClass, task: DataId, placed: &Placement) -> Placement {
     let hosts = state.host_ids();
     let Some(refused) = state.failed_fetches.get_mut(&task) else {
@@ -184,7 +186,7 @@ fn fail_for_full_store(state: &mut State, task: DataId) -> Placement {
     Placement::Progress
 }
 
-/// Runs the call on this host, which has what it asks for; or has its objects come there. False if it cannot now.
+/// Runs the call on this host, which has the resources, or fetches its inputs there. False if neither is possible now.
 fn place_on(state: &mut State, class: SchedulingClass, task: DataId, candidate: Candidate) -> bool {
     let is_actor = state.resources.is_actor(class);
     let idle = state.idle_worker_of(candidate.host);
@@ -203,7 +205,7 @@ fn place_on(state: &mut State, class: SchedulingClass, task: DataId, candidate: 
     true
 }
 
-/// Sends a task to a busy worker, to be there when it is done with what it runs. False if all have enough.
+/// Sends the call ahead to the busy worker with the fewest prefetched calls. False if all have enough.
 fn prefill_busy_worker(
     state: &mut State,
     class: SchedulingClass,
@@ -225,7 +227,7 @@ fn prefill_busy_worker(
     true
 }
 
-/// Runs something on top of a blocked task that waits for it.
+/// Runs a ready call on top of a blocked task that waits for it, on any worker.
 fn run_nested_anywhere(state: &mut State) -> bool {
     let blocked: Vec<_> = state
         .pool()
@@ -234,7 +236,7 @@ fn run_nested_anywhere(state: &mut State) -> bool {
     blocked.into_iter().any(|(process, request)| run_nested(state, process, request))
 }
 
-/// Starts the process of an actor whose constructor can run and whose resources are free on this host.
+/// Starts the process of an actor, whose constructor is ready and whose resources are free on this host.
 fn start_actor(state: &mut State, actor: DataId, host: HostId) {
     let Some(process) = start_process(state, Role::Actor(actor), host) else {
         let error = TaskError::new(ErrorKind::WorkerDied, "the session has used up its process numbers");
@@ -246,6 +248,6 @@ fn start_actor(state: &mut State, actor: DataId, host: HostId) {
     if let Some(task) = state.tasks.get_mut(&actor) {
         task.state = TaskState::Sent(process);
     }
-    // Its one frame holds the actor's resources until the process has ended.
+    // Its only frame holds the actor's resources until the process ends.
     push_frame(state, process, actor);
 }

@@ -1,8 +1,8 @@
 //! The placement of a call that is bound to one worker.
 //!
-//! Such a call runs on its worker when that is idle, is prefetched behind the running task as other calls are, or runs on
-//! top of a task of the worker that waits for it. While the task waits for something else, the call waits, too; whether
-//! that is a deadlock is checked when it begins. When the worker is gone, the call fails.
+//! Such a call runs on its worker when that is idle, is prefetched behind the running task as other calls are, or runs
+//! on top of a task of the worker that waits for it. While the task waits for something else, the call waits, too;
+//! whether that is a deadlock is checked when it begins. When the worker is gone, the call fails.
 
 use crate::scheduler::policy::deadlock::find_deadlock;
 use crate::scheduler::policy::placement::{accepts_prefetch, is_awaited_asynchronously};
@@ -19,7 +19,7 @@ use crate::scheduler::transitions::retract::retract;
 use crate::scheduler::transitions::run::{prefill, run_nested, run_on};
 use unidist_common::{DataId, ProcessId};
 
-/// Puts a ready call where it is to run, if it can be now.
+/// Tries to place a ready call on the worker to which it is bound.
 pub(crate) fn place_on_worker(
     state: &mut State,
     class: SchedulingClass,
@@ -60,7 +60,7 @@ pub(crate) fn place_on_worker(
     }
     if let Some(request) = worker.blocked_on() {
         if run_nested(state, process, request) {
-            return Placement::Progress; // not necessarily this one, but the queue is looked at again
+            return Placement::Progress; // perhaps another call, but the queue has changed
         }
         check_deadlock(state, process, request);
         return Placement::Blocked(Reason::WorkerBusy);
@@ -78,7 +78,7 @@ pub(crate) fn place_on_worker(
             return Placement::Progress;
         }
     } else {
-        // It waits until the worker is idle: nothing else is to come before it there.
+        // It waits until the worker is idle: no other call may be prefetched there meanwhile.
         reserved.reserve(process);
         let ahead = worker.prefetched.iter().copied().collect();
         retract(state, process, ahead);
@@ -86,8 +86,8 @@ pub(crate) fn place_on_worker(
     Placement::Blocked(Reason::WorkerBusy)
 }
 
-/// A call waits behind a task that waits: if that, over others, waits for the call, it is told so. Asked whenever such
-/// calls have become ready; whoever begins to wait later asks for itself.
+/// A bound call waits behind a blocked task. If the task waits, through others, for that call, its request fails.
+/// Checked once for each set of bound calls; a task that blocks later checks by itself.
 fn check_deadlock(state: &mut State, process: ProcessId, request: RequestId) {
     let Some(worker) = state.workers.get_mut(&process) else { return };
     let now = (request, state.resources.bound_arrivals());

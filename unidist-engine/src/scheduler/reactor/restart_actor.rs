@@ -1,7 +1,7 @@
 //! Restart of actors whose process has died: `max_restarts`.
 //!
-//! The constructor runs again with the same arguments, which are kept for it. Calls that the process had not received, and
-//! those that may be retried, run before those that still waited, so each caller's calls stay in order.
+//! The constructor runs again with the same arguments, which are kept for it. Calls that the process had not received,
+//! and those that may be retried, run before those that still waited, so each caller's calls stay in order.
 
 use crate::scheduler::request::Value;
 use crate::scheduler::state::State;
@@ -15,7 +15,7 @@ use crate::scheduler::transitions::release::drop_restart_plan;
 use crate::scheduler::transitions::timers::disarm;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskSpec};
 
-/// The process of the actor has died: starts it again, if it may be. False if the actor is dead.
+/// The process of the actor has died: restarts it, if it may be. False if the actor is dead.
 pub(crate) fn restart_actor(
     state: &mut State,
     id: DataId,
@@ -28,7 +28,7 @@ pub(crate) fn restart_actor(
     let plan = state.actors.get(&id).and_then(|actor| actor.restart_plan.as_ref());
     let Some(options) = plan.map(|plan| plan.spec.options.clone()) else { return false };
     if state.resources.classify(&options, true, None).is_err() {
-        return false; // the host is lost that had what it needs
+        return false; // the only host with its resources is lost
     }
     let Some(actor) = state.actors.get_mut(&id) else { return false };
     let Some(plan) = actor.restart_plan.as_mut() else { return false };
@@ -54,14 +54,14 @@ pub(crate) fn restart_actor(
         }
     }
     for call in lost.into_iter().rev() {
-        let message = format!("the process of actor `{name}` died, and the actor is started again");
+        let message = format!("the process of actor `{name}` died, and the actor is being restarted");
         let error = TaskError::new(ErrorKind::ActorDied, message).because(error.clone());
         fail_task(state, call, error);
     }
     true
 }
 
-/// What the constructor needs may be lost since it ran.
+/// The inputs of the constructor may have been lost since it ran.
 fn fail_if_inputs_lost(state: &mut State, id: DataId) {
     let dependencies = state.tasks.get(&id).map(|task| task.spec.dependencies.clone()).unwrap_or_default();
     let failed = dependencies.into_iter().find_map(|needed| match state.objects.value(needed) {
@@ -73,7 +73,7 @@ fn fail_if_inputs_lost(state: &mut State, id: DataId) {
     }
 }
 
-/// The actor's constructor, which has run before, is a call once more.
+/// The constructor becomes a pending call again.
 fn add_constructor(state: &mut State, spec: Box<TaskSpec>) {
     retain_inputs(state, &spec);
     let class = state.resources.classify(&spec.options, true, None).unwrap_or(SchedulingClass::DEFAULT);
@@ -87,11 +87,12 @@ fn add_constructor(state: &mut State, spec: Box<TaskSpec>) {
         state: TaskState::Waiting,
         spec,
     };
-    // It ended when the actor was made, so there is none with this id.
+    // The first one ended when the actor was created, so the id is free.
     let _ = state.tasks.insert(task.spec.id(), task);
 }
 
-/// A call that was with the dead process goes before those that wait, if it may run. False if it is lost.
+/// A call that was sent to the dead process is queued before those that wait, if it may run again. False if it is
+/// lost.
 fn put_back(state: &mut State, id: DataId, call: DataId, is_unseen: bool) -> bool {
     let Some(task) = state.tasks.get_mut(&call) else { return true };
     if !is_unseen && !task.record_loss() {

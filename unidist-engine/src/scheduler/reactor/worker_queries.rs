@@ -8,25 +8,25 @@ use crate::scheduler::state::worker_queries::WorkerQuery;
 use crate::scheduler::state::workers::{Phase, Worker};
 use unidist_common::{DataId, ProcessId};
 
-/// How far the calls are that make these objects.
+/// Replies with the status of the calls that make these objects.
 pub(crate) fn on_status(state: &mut State, process: ProcessId, request: RequestId, ids: &[DataId]) {
     let found = ids.iter().map(|id| call_status(state, *id)).collect();
     state.actions.push(Action::Reply { process, request, reply: Reply::Status(found) });
 }
 
-/// Answers with the workers when there are so many, or no more are to come.
+/// Replies with the workers once there are `at_least` this many, or no more are starting.
 pub(crate) fn on_workers(state: &mut State, process: ProcessId, request: RequestId, at_least: u64) {
     state.worker_queries.push(WorkerQuery { process, request, at_least });
     answer_worker_queries(state, None);
 }
 
-/// Answers those who need not wait any longer, and this request in any case.
+/// Answers the queries that are satisfied, and the expired one in any case.
 pub(crate) fn answer_worker_queries(state: &mut State, hurried: Option<(ProcessId, RequestId)>) {
     if state.worker_queries.is_empty() {
         return;
     }
     let workers = live_workers(state);
-    // One that is being killed will be replaced.
+    // A worker that is being killed will be replaced.
     let is_killed = |worker: &Worker| worker.role == Role::Pool && worker.phase == Phase::Killed;
     let is_starting = !state.ending
         && (state.hosts.iter().any(|host| host.starting > 0) || state.workers.values().any(is_killed));
@@ -45,7 +45,7 @@ pub(crate) fn answer_worker_queries(state: &mut State, hurried: Option<(ProcessI
     }));
 }
 
-/// Nobody waits there for workers any more.
+/// The process has ended: drops its queries.
 pub(crate) fn forget_worker_queries(state: &mut State, process: ProcessId) {
     state.worker_queries.retain(|query| query.process != process);
 }

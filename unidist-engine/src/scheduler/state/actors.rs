@@ -1,7 +1,7 @@
-//! Actors: each in a process of its own, its calls in order for each caller.
+//! Actors: each has a process of its own, and its calls run in order for each caller.
 //!
 //! An actor is *new* until its constructor has ended, then *alive* or *dead*. Its id is an object whose references are
-//! the handles and the calls under way; when the last is gone, so is the actor.
+//! the handles and the pending calls; at the last release the actor ends.
 
 use crate::scheduler::state::tasks::Caller;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -9,21 +9,23 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use unidist_common::{DataId, ProcessId, TaskError, TaskSpec};
 
+/// An actor that is referenced.
 #[derive(Debug)]
 pub(crate) struct Actor {
     pub(crate) name: Arc<str>,
     pub(crate) state: ActorState,
     pub(crate) process: Option<ProcessId>,
-    /// Calls that wait: for the constructor, for a dependency, or behind such a call of the same caller.
+    /// Calls that wait for the constructor, for an input, or behind such a call of the same caller.
     pub(crate) waiting: FxHashMap<Caller, VecDeque<DataId>>,
-    /// Calls that were sent.
+    /// Calls that were sent and have not ended.
     pub(crate) sent: FxHashSet<DataId>,
-    /// What it is started again with, while it may be.
+    /// How it is restarted, while restarts remain.
     pub(crate) restart_plan: Option<Box<RestartPlan>>,
-    /// How often it was started again.
+    /// How often it was restarted.
     pub(crate) restarts: u32,
 }
 
+/// The life cycle of an actor.
 #[derive(Clone, Debug)]
 pub(crate) enum ActorState {
     New,

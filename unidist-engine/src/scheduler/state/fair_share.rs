@@ -1,9 +1,9 @@
-//! Groups of calls, which take turns.
+//! Groups of calls, which take turns: fair sharing.
 //!
-//! Each group counts the calls of its own that were sent; of groups that have ready calls, the one with the lowest count
-//! is next. A group that comes (back) to calls starts with the count of the others, so that it is owed nothing for the time
-//! when it had none, and owes nothing for a time when it was alone. What the others had sent ahead and has not started is asked back then, and counted back: it would
-//! come before the newcomer's calls else.
+//! Each group counts its calls that were sent; among groups with ready calls, the one with the lowest count is next. A
+//! group that gets calls after a pause starts with the count of the others: it has no claim for the time of the pause,
+//! and no debt for a time when it was alone. Calls that the others have prefetched are retracted then and subtracted
+//! from their counts; otherwise they would run before the newcomer's calls.
 
 use rustc_hash::FxHashMap;
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ use unidist_common::GroupSpec;
 pub(crate) struct GroupId(u32);
 
 impl GroupId {
-    /// That of all calls that were put into no other.
+    /// The group of calls without a group of their own.
     pub(crate) const DEFAULT: GroupId = GroupId(0);
 
     fn place(self) -> usize {
@@ -25,11 +25,11 @@ impl GroupId {
 #[derive(Debug, Default)]
 struct Group {
     limit: Option<NonZeroU32>,
-    /// How many of its calls run, and do not wait for others.
+    /// The number of its calls that run and are not blocked.
     running: u32,
-    /// How many were sent to workers, and what it was given when it came.
+    /// The number of its calls that were sent, plus the count that it started with.
     sent: u64,
-    /// Whether it had ready calls when calls were handed out last.
+    /// Whether it had ready calls at the last dispatch.
     is_active: bool,
 }
 
@@ -48,7 +48,7 @@ impl Default for FairShare {
 }
 
 impl FairShare {
-    /// The group of calls that say so.
+    /// The group with this specification.
     pub(crate) fn intern(&mut self, spec: Option<GroupSpec>) -> GroupId {
         let Some(spec) = spec else { return GroupId::DEFAULT };
         if let Some(known) = self.ids.get(&spec) {
@@ -69,12 +69,12 @@ impl FairShare {
         id
     }
 
-    /// Whether there is a choice between groups at all.
+    /// Whether there is more than the default group.
     pub(crate) fn is_in_use(&self) -> bool {
         !self.ids.is_empty()
     }
 
-    /// Forgets the groups of which this is not true: they have no calls.
+    /// Removes the groups that are not used: they have no calls.
     pub(crate) fn keep(&mut self, is_used: impl Fn(GroupId) -> bool) {
         let free = &mut self.free;
         self.ids.retain(|_, id| {
@@ -90,13 +90,13 @@ impl FairShare {
         self.all[group.place()].limit.is_some()
     }
 
-    /// Whether as many of its calls run as may.
+    /// Whether the group has reached its limit of running calls.
     pub(crate) fn is_full(&self, group: GroupId) -> bool {
         let group = &self.all[group.place()];
         group.limit.is_some_and(|limit| group.running >= limit.get())
     }
 
-    /// Whose turn it is: the lowest number's.
+    /// The group's place in turn: the lowest number is next.
     pub(crate) fn turn(&self, group: GroupId) -> u64 {
         self.all[group.place()].sent
     }
@@ -113,13 +113,13 @@ impl FairShare {
         self.all[group.place()].sent += 1;
     }
 
-    /// A call that was sent has come back.
-    pub(crate) fn came_back(&mut self, group: GroupId) {
+    /// A call that was sent was retracted.
+    pub(crate) fn retracted(&mut self, group: GroupId) {
         let group = &mut self.all[group.place()];
         group.sent = group.sent.saturating_sub(1);
     }
 
-    /// Takes note of which groups have ready calls, and gives those that had none before.
+    /// Records which groups have ready calls; returns those that had none before.
     pub(crate) fn update_active(&mut self, is_active: impl Fn(GroupId) -> bool) -> Vec<GroupId> {
         let mut newcomers = Vec::new();
         for (place, group) in self.all.iter_mut().enumerate() {
@@ -132,9 +132,9 @@ impl FairShare {
         newcomers
     }
 
-    /// Gives newcomers the count of the group that has had most; `unstarted` is how many of each were sent and have not started.
-    /// (Of groups that take turns none has had much more than another. One that has had less could not have had more: it is
-    /// at its limit, or waits for something else than its turn.)
+    /// Gives newcomers the highest count of started calls; `unstarted` has the number of each group's calls that were
+    /// sent and have not started. (Counts of groups that take turns are close to each other. A group with a much lower
+    /// count could not have used more: it is at its limit, or waits for something other than its turn.)
     pub(crate) fn admit(&mut self, newcomers: &[GroupId], unstarted: &FxHashMap<GroupId, u64>) {
         let all = self.all.iter().enumerate().map(|(place, group)| (GroupId(place as u32), group));
         let started =
@@ -157,16 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_is_owed_nothing_and_owes_nothing() {
+    fn fair_share_newcomer_has_no_credit() {
         let mut groups = FairShare::default();
         let [old, new] = [1, 2].map(|number| groups.intern(Some(spec(number, 0))));
         assert_eq!(groups.update_active(|id| id == old), [old]);
         (0..100).for_each(|_| groups.sent(old));
         assert_eq!(groups.update_active(|id| id != GroupId::DEFAULT), [new]);
         groups.admit(&[new], &FxHashMap::from_iter([(old, 60)]));
-        (0..60).for_each(|_| groups.came_back(old));
+        (0..60).for_each(|_| groups.retracted(old));
         assert_eq!((groups.turn(old), groups.turn(new)), (40, 40));
-        // It stays as it is while it has calls, and is behind when it had none for a while.
+        // The count of a group stays while it has calls, and falls behind while it has none.
         assert_eq!(groups.update_active(|id| id == old), []);
         (0..10).for_each(|_| groups.sent(old));
         assert_eq!(groups.update_active(|_| true), [GroupId::DEFAULT, new]);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_alone_before_owes_nothing() {
+    fn fair_share_newcomer_has_no_debt() {
         let mut groups = FairShare::default();
         let [first, stuck, second] = [1, 2, 3].map(|number| groups.intern(Some(spec(number, 0))));
         (0..1000).for_each(|_| groups.sent(first));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_counts_what_runs() {
+    fn group_limit_counts_running_calls() {
         let mut groups = FairShare::default();
         let group = groups.intern(Some(spec(1, 2)));
         groups.started(group);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_without_calls_make_room() {
+    fn unused_groups_are_reused() {
         let mut groups = FairShare::default();
         let ids = [1, 2, 3].map(|number| groups.intern(Some(spec(number, 0))));
         groups.sent(ids[1]);

@@ -1,25 +1,25 @@
-//! The hosts of the session, and the loss of one.
+//! The hosts of the session.
 
 use crate::scheduler::limits::HostLimits;
 use rustc_hash::FxHashSet;
 use unidist_common::{DataId, HostId, ProcessId};
 
-/// What the scheduler knows of a host, beside its resources and its memory.
+/// A host, apart from its resources and its memory.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) cpus: usize,
-    /// Its address, by which clients know it.
+    /// The address by which clients know the host.
     pub(crate) address: String,
     pub(crate) max_pool: usize,
-    /// The processes of its pool, oldest first.
+    /// Its pool workers, oldest first.
     pub(crate) pool: Vec<ProcessId>,
-    /// How many of them have not joined.
+    /// The number of pool workers that have not joined.
     pub(crate) starting: usize,
-    /// How many in a row ended before they joined.
+    /// How many pool workers in a row ended before they joined.
     pub(crate) failed_starts: usize,
-    /// How many actors have their processes here.
+    /// The number of actor processes.
     pub(crate) actors: usize,
-    /// Calls that are to run here and whose objects are on their way, or there.
+    /// Calls bound to this host whose inputs are being copied there, or have arrived.
     pub(crate) fetching: FxHashSet<DataId>,
     pub(crate) is_lost: bool,
 }
@@ -39,12 +39,12 @@ impl Host {
         }
     }
 
-    /// How many actors there are for each CPU, in thousandths.
+    /// The number of actors for each CPU, in thousandths.
     pub(crate) fn actor_load(&self) -> usize {
         1000 * self.actors / self.cpus.max(1)
     }
 
-    /// How many more calls may have their objects fetched: some are under way while others run.
+    /// How many more calls may fetch their inputs: some do while others run.
     pub(crate) fn may_fetch(&self) -> usize {
         (2 * self.cpus.max(1)).saturating_sub(self.fetching.len())
     }

@@ -1,12 +1,12 @@
-//! A map from ids, which processes hand out in sequence.
+//! A map from ids, which processes assign in sequence.
 //!
-//! Neighbours in sequence lie next to each other in memory. What is looked at together was made together, so a session
-//! with a million calls under way finds the next one in its cache, where a hash map would go to memory for each.
+//! Consecutive ids are neighbours in memory. Entries used together were made together, so a session with a million
+//! pending calls finds the next one in its cache, where a hash map would access main memory for each.
 
 use rustc_hash::FxHashMap;
 use unidist_common::DataId;
 
-/// How many neighbours share a chunk. A chunk lives as long as one of them does, so this is also how much memory a
+/// How many neighbours share a chunk. A chunk lives while one of its entries does, so this bounds the memory that a
 /// single survivor can hold.
 const CHUNK: u64 = 16;
 
@@ -28,7 +28,7 @@ impl<T> Default for IdMap<T> {
     }
 }
 
-/// The chunk of an id, and its place there.
+/// The chunk of an id, and its place in the chunk.
 fn place(id: DataId) -> (u64, usize) {
     let number = id.to_bits();
     (number / CHUNK, (number % CHUNK) as usize)
@@ -58,7 +58,7 @@ impl<T> IdMap<T> {
         self.chunks.get_mut(&chunk)?.slots[at].as_mut()
     }
 
-    /// Adds a value; gives it back if the id has one already.
+    /// Adds a value; returns it if the id has one already.
     pub(crate) fn insert(&mut self, id: DataId, value: T) -> Result<(), T> {
         let (chunk, at) = place(id);
         let chunk = self
@@ -86,7 +86,7 @@ impl<T> IdMap<T> {
         Some(value)
     }
 
-    /// All there is, in no particular order.
+    /// All entries, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (DataId, &T)> {
         self.chunks.iter().flat_map(|(chunk, content)| {
             let slots = content.slots.iter().zip(0..);
@@ -94,7 +94,7 @@ impl<T> IdMap<T> {
         })
     }
 
-    /// The ids there are, in no particular order.
+    /// All ids, in no particular order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = DataId> {
         self.iter().map(|(id, _)| id)
     }
@@ -107,7 +107,7 @@ mod tests {
     use unidist_common::ProcessId;
 
     #[test]
-    fn it_does_what_a_map_does() {
+    fn id_map_equals_a_tree_map() {
         let mut rng = fastrand::Rng::with_seed(1);
         let (mut map, mut model) = (IdMap::default(), BTreeMap::new());
         for step in 0..20_000 {

@@ -1,13 +1,14 @@
-//! Which objects lie on which hosts, which may leave the memory there, and who keeps the others.
+//! The copies of shared objects on each host, and their uses: which copies may leave the memory.
 //!
-//! An object with parts outside of messages has a copy on one host or on several. A copy is *in use* while a process of
-//! its host has views of it or was sent a call that needs it, or while it is being copied to another host. What is in
-//! use stays where it is; what is not may be moved to the spill file of its host, least recently used first. Every use
-//! is a reference to the object, too, so what is in use is not freed either. A process is given its views with the
-//! answer to its `get`, and a call is in use until its process has said that it has ended, gives it back, or is gone:
-//! at no moment does a process read a block that nothing keeps.
+//! An object with parts outside of messages has a copy on one host or several. A copy is *in use* while a process of
+//! its host has views of it or was sent a call that needs it, or while it is being copied to another host. A copy in
+//! use stays where it is; others may be moved to the spill file of their host, least recently used first.
 //!
-//! Objects whose value travels in messages cost nothing here.
+//! Invariant: each use is also a reference to the object, so a copy in use is not freed. A process has its views from
+//! the moment the reply to its `get` is sent, and a call uses its arguments until its process reports that it has
+//! ended, gives it back, or is gone: no process ever reads a block that is not in use.
+//!
+//! Objects whose values travel in messages have no entry here.
 
 use crate::scheduler::state::objects::Objects;
 use crate::store::{Block, StoredObject};
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use unidist_common::{DataId, HostId, ProcessId};
 
-/// Objects outside, and their users.
+/// The copies of shared objects, and the processes that use them.
 #[derive(Debug)]
 pub(crate) struct ObjectLocations {
     /// The copies of each object.
@@ -26,10 +27,10 @@ pub(crate) struct ObjectLocations {
     clock: u64,
 }
 
-/// What is in the memory of a host.
+/// The memory of a host.
 #[derive(Debug, Default)]
 struct HostMemory {
-    /// Copies in memory that are not in use, by when they were last.
+    /// Copies in memory that are not in use, by the time of their last use.
     idle: BTreeMap<u64, DataId>,
     idle_bytes: u64,
     resident_bytes: u64,
@@ -44,20 +45,20 @@ pub(crate) struct SharedCopy {
     pub(crate) memory: u64,
     /// Bytes in the spill file.
     pub(crate) spilled: u64,
-    /// How often it is in use.
+    /// The number of its uses.
     uses: u32,
-    /// Its place in `HostMemory::idle`.
+    /// Its key in `HostMemory::idle`.
     idle_since: Option<u64>,
-    /// It is being copied to another host.
+    /// Whether it is being copied to another host.
     is_sending: bool,
 }
 
-/// What a process uses.
+/// The uses of a process.
 #[derive(Debug, Default)]
 pub(crate) struct ProcessUses {
     pub(crate) host: HostId,
     pub(crate) views: FxHashMap<DataId, u32>,
-    /// Calls that were sent there, with what they need.
+    /// Calls that were sent there, with the objects that they need.
     pub(crate) calls: FxHashMap<DataId, Vec<DataId>>,
 }
 
@@ -79,7 +80,7 @@ impl ObjectLocations {
         }
     }
 
-    /// An object has its value, or one more copy.
+    /// An object has its value, or one more copy of it.
     pub(crate) fn add(&mut self, id: DataId, host: HostId, object: &Arc<StoredObject>) {
         if object.has_external_parts() {
             let memory = bytes(object.blocks());
@@ -97,7 +98,7 @@ impl ObjectLocations {
         }
     }
 
-    /// All copies of an object that nobody uses, which are gone from here.
+    /// Removes all copies of an unused object.
     pub(crate) fn remove(&mut self, id: DataId) -> Vec<(HostId, Arc<StoredObject>)> {
         let hosts: Vec<_> = self.copies(id).map(|(host, _)| host).collect();
         hosts.into_iter().filter_map(|host| Some((host, self.remove_copy(id, host)?))).collect()
@@ -115,7 +116,7 @@ impl ObjectLocations {
         Some(copy.object)
     }
 
-    /// Where there are copies of this object, and what they are like.
+    /// The hosts with a copy of this object, and the copies.
     pub(crate) fn copies(&self, id: DataId) -> impl Iterator<Item = (HostId, &Arc<StoredObject>)> {
         self.objects.get(&id).into_iter().flatten().map(|copy| (copy.host, &copy.object))
     }
@@ -130,18 +131,18 @@ impl ObjectLocations {
         self.objects.contains_key(&id)
     }
 
-    /// What the object takes on a host.
+    /// The bytes that the object takes on a host.
     pub(crate) fn size(&self, id: DataId) -> u64 {
         self.objects.get(&id).and_then(|copies| copies.first()).map_or(0, |copy| copy.memory + copy.spilled)
     }
 
-    /// A copy from which another one can be made now.
+    /// A copy that can be the source of a transfer now.
     pub(crate) fn free_source(&self, id: DataId) -> Option<(HostId, Arc<StoredObject>)> {
         let copy = self.objects.get(&id)?.iter().find(|copy| !copy.is_sending)?;
         Some((copy.host, copy.object.clone()))
     }
 
-    /// Another copy is being made from this one, which is a use.
+    /// The copy is the source of a transfer, which is a use.
     pub(crate) fn begin_sending(&mut self, id: DataId, host: HostId) {
         if let Some(copy) = self.find(id, host) {
             copy.is_sending = true;
@@ -161,7 +162,7 @@ impl ObjectLocations {
         self.objects.get_mut(&id)?.iter_mut().find(|copy| copy.host == host)
     }
 
-    /// One more use; false if there is no such copy, as the object is not outside, where uses do not matter.
+    /// One more use. False if there is no such copy: uses of objects that travel in messages do not count.
     fn begin_use(&mut self, id: DataId, host: HostId) -> bool {
         let Some(copy) = self.find(id, host) else { return false };
         copy.uses += 1;
@@ -350,7 +351,7 @@ impl ObjectLocations {
     }
 }
 
-/// What blocks take, rounding included.
+/// The bytes that blocks take, rounding included.
 fn bytes(blocks: impl Iterator<Item = Block>) -> u64 {
     blocks.map(Block::size).sum()
 }

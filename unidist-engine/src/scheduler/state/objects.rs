@@ -1,4 +1,4 @@
-//! The object directory: which objects there are, who refers to them, who waits for them.
+//! The object directory: the objects, their references and their waiters.
 
 use crate::scheduler::request::{RequestId, Value};
 use crate::scheduler::state::id_map::IdMap;
@@ -7,29 +7,30 @@ use crate::store::StoredObject;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
-/// The objects (and actors) that somebody refers to.
+/// The objects and actors that are referenced.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
     entries: IdMap<Entry>,
-    /// The calls that ended of late.
+    /// Recently finished tasks.
     pub(crate) history: TaskHistory,
 }
 
-/// One object.
+/// An object.
 #[derive(Debug)]
 struct Entry {
+    /// The value of an object, or the error of a lost one. Call it for settled or lost objects only.
     value: Option<Value>,
-    /// The call that makes it; for what was put, itself.
+    /// The call that makes it; for an object that was put, its own id.
     task: DataId,
-    /// References of processes, of calls that wait or run, and of other objects.
+    /// References of processes, of pending calls, and of other objects.
     references: u32,
     waiters: Waiters,
 }
 
-// As many as there are objects under way.
+// There may be millions of these.
 const _: () = assert!(size_of::<Option<Entry>>() <= 48);
 
-/// Who is to be told when an object has a value.
+/// A waiter for the value of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiter {
     /// A call that depends on it.
@@ -38,7 +39,7 @@ pub(crate) enum Waiter {
     Request(ProcessId, RequestId),
 }
 
-/// Those who wait for one object: mostly nobody or one.
+/// The waiters for one object: mostly none or one.
 #[derive(Debug, Default)]
 pub(crate) enum Waiters {
     #[default]
@@ -69,7 +70,7 @@ impl Waiters {
         matches!(self, Waiters::None)
     }
 
-    /// In the order in which they came.
+    /// In order of arrival.
     pub(crate) fn into_iter(self) -> impl Iterator<Item = Waiter> {
         let (one, many) = match self {
             Waiters::None => (None, Vec::new()),
@@ -80,14 +81,14 @@ impl Waiters {
     }
 }
 
-/// What the directory knows of an object.
+/// The state of an object.
 #[derive(Clone, Debug)]
 pub(crate) enum ObjectState {
     /// Its task has not ended.
     Pending,
     /// It has a value.
     Settled(Value),
-    /// There is no such object (any more).
+    /// The object was freed or never existed.
     Lost,
 }
 
@@ -96,7 +97,7 @@ impl Objects {
         self.entries.len()
     }
 
-    /// The call that makes this object, while it has no value.
+    /// The call that makes this object, while the object has no value.
     pub(crate) fn maker(&self, id: DataId) -> Option<DataId> {
         self.entries.get(&id).filter(|entry| entry.value.is_none()).map(|entry| entry.task)
     }
@@ -146,17 +147,17 @@ impl Objects {
         }
     }
 
-    /// Whether the object has a value of which part lies outside of messages.
+    /// Whether the object has a value with parts outside of messages.
     pub(crate) fn has_external_parts(&self, id: DataId) -> bool {
         let value = self.entries.get(&id).and_then(|entry| entry.value.as_ref());
         matches!(value, Some(Value::Ready(object)) if object.has_external_parts())
     }
 
-    /// The error of an object that is not there.
+    /// The error of an object that does not exist.
     pub(crate) fn lost_error(&self, id: DataId) -> TaskError {
         let message = match self.history.producer_of(id) {
             Some((name, call)) => format!("object {id}, which `{name}` made (call {call}), was freed"),
-            None => format!("object {id} was freed or never made in this session"),
+            None => format!("object {id} was freed or never existed in this session"),
         };
         TaskError::new(ErrorKind::ObjectLost, message)
     }
@@ -186,14 +187,14 @@ impl Objects {
         }
     }
 
-    /// The value of an object lies somewhere else.
+    /// The value of an object has moved.
     pub(crate) fn replace(&mut self, id: DataId, object: &Arc<StoredObject>) {
         if let Some(Entry { value: Some(Value::Ready(old)), .. }) = self.entries.get_mut(&id) {
             old.clone_from(object);
         }
     }
 
-    /// The value of an object is gone, and this is why. What it was, if it had one.
+    /// The value of an object is lost, for this reason. The value that it had.
     pub(crate) fn lose(&mut self, id: DataId, why: TaskError) -> Option<Arc<StoredObject>> {
         let value = self.entries.get_mut(&id)?.value.as_mut()?;
         match std::mem::replace(value, Value::Failed(Arc::new(why))) {
@@ -202,12 +203,12 @@ impl Objects {
         }
     }
 
-    /// How many references there are to this object.
+    /// The number of references to this object.
     pub(crate) fn references(&self, id: DataId) -> u32 {
         self.entries.get(&id).map_or(0, |entry| entry.references)
     }
 
-    /// The references inside of objects, one by one.
+    /// The references inside of values, one by one.
     pub(crate) fn inner_references(&self) -> impl Iterator<Item = DataId> + '_ {
         let ready = |entry: &Entry| match &entry.value {
             Some(Value::Ready(object)) => Some(object.clone()),

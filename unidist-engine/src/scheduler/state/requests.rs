@@ -1,4 +1,4 @@
-//! `get` and `wait`: requests that are answered when objects have values.
+//! Open `get` and `wait` requests, which are answered when objects have values.
 
 use unidist_common::DataId;
 
@@ -7,14 +7,15 @@ use unidist_common::DataId;
 pub(crate) struct OpenRequest {
     pub(crate) ids: Vec<DataId>,
     pub(crate) kind: RequestKind,
-    /// How many more values are needed before the answer; then, how many copies.
+    /// How many more values are needed before the reply; while fetching, how many copies.
     pub(crate) missing: usize,
-    /// All objects have values, and some of those have to come to the host of the process first.
+    /// All objects have values, and some are being copied to the host of the process.
     pub(crate) is_fetching: bool,
-    /// The task that is blocked until the answer.
+    /// The task that is blocked until the reply.
     pub(crate) blocks: Option<DataId>,
 }
 
+/// The kind of an open request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     Get,
@@ -22,8 +23,9 @@ pub(crate) enum RequestKind {
 }
 
 impl OpenRequest {
-    /// What a worker that is blocked by this request runs by itself if it finds it among what was sent ahead. Not for a
-    /// `wait`: that may be answered while some of it has not started, and the worker would go by an older state.
+    /// The objects whose makers a worker that is blocked by this request starts by itself if they are prefetched
+    /// there. None for a `wait`: it may be answered while some of them have not started, and the worker would act on
+    /// an older state.
     pub(crate) fn startable_by_worker(&self) -> &[DataId] {
         match self.kind {
             RequestKind::Get => &self.ids,
@@ -31,12 +33,12 @@ impl OpenRequest {
         }
     }
 
-    /// Whether this call waits for the answer.
+    /// Whether this call is blocked by the request.
     pub(crate) fn blocks(&self, call: DataId) -> bool {
         self.blocks == Some(call)
     }
 
-    /// How many of its objects that have no value must get one before it is answered.
+    /// How many of the pending objects must get a value before the reply.
     pub(crate) fn needed(&self) -> usize {
         match self.kind {
             RequestKind::Get | RequestKind::Wait { timed: false } => self.missing,

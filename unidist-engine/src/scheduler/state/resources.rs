@@ -1,4 +1,4 @@
-//! CPU slots and custom resources: what there is, what is free, what a call asks for.
+//! CPU slots and custom resources: the totals, what is free, and what each scheduling class needs.
 
 mod ready_queue;
 mod scheduling_classes;
@@ -17,12 +17,12 @@ const UNIT: f64 = 1000.0;
 /// The name of the built-in resource.
 pub(crate) const CPU: &str = "CPU";
 
-/// A kind of request: calls that ask for the same are scheduled alike.
+/// Calls with equal resource requests, which are scheduled alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SchedulingClass(u32);
 
 impl SchedulingClass {
-    /// One CPU and nothing else: what a call asks for unless it says otherwise.
+    /// One CPU and nothing else: the default.
     pub(crate) const DEFAULT: SchedulingClass = SchedulingClass(0);
 
     fn index(self) -> usize {
@@ -37,14 +37,14 @@ pub(crate) struct CustomResource {
     at: usize,
 }
 
-/// What a class asks for, in thousandths.
+/// The resources that a class needs, in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ResourceRequest {
     cpus: i64,
     custom: Vec<(usize, i64)>,
     actor: bool,
     priority: i32,
-    /// The only host on which its calls may run: what they need is there, or the worker is.
+    /// The only host on which its calls may run: their inputs were fetched there, or their worker is there.
     host: Option<HostId>,
     /// The only worker on which its calls may run.
     worker: Option<ProcessId>,
@@ -52,13 +52,13 @@ struct ResourceRequest {
 }
 
 impl ResourceRequest {
-    /// One CPU on whatever host and nothing else.
+    /// One CPU and nothing else, on any host.
     fn is_plain(&self) -> bool {
         self.cpus == thousandths(1.0) && self.custom.is_empty() && !self.actor && self.priority == 0
     }
 }
 
-/// What a host has, in thousandths.
+/// Amounts of a host's resources, in thousandths.
 #[derive(Debug, PartialEq)]
 struct Amounts {
     cpus: i64,
@@ -75,35 +75,35 @@ struct Host {
 }
 
 impl Host {
-    /// Whether it has, when all is free, what is asked for.
+    /// Whether its total resources satisfy the request.
     fn can_ever_serve(&self, request: &ResourceRequest) -> bool {
         !self.is_lost
             && self.total.cpus >= request.cpus
             && request.custom.iter().all(|&(at, amount)| self.total.custom[at] >= amount)
     }
 
-    /// Whether it may come to that: actors bring a process of their own, all else needs a worker.
+    /// Whether it can serve the request: an actor brings its own process, other calls need a worker.
     fn may_serve(&self, request: &ResourceRequest) -> bool {
         (request.actor || !self.has_no_workers) && self.can_ever_serve(request)
     }
 }
 
-/// The resources of the session and the queues of calls that are ready for them.
+/// The resources of the session, and the queues of ready calls.
 #[derive(Debug)]
 pub(crate) struct Resources {
     names: Vec<String>,
     hosts: Vec<Host>,
     requests: Vec<ResourceRequest>,
     classes: FxHashMap<ResourceRequest, SchedulingClass>,
-    /// Classes of which there are no calls.
+    /// Classes without calls, for reuse.
     unused: Vec<SchedulingClass>,
-    /// With so many classes, those are looked for of which there are no calls.
+    /// With this many classes, unused ones are removed.
     sweep_at: usize,
     groups: FairShare,
     queues: Vec<VecDeque<(u64, DataId)>>,
     arrivals: u64,
     bound_arrivals: u64,
-    /// A host has fewer slots than in the beginning.
+    /// A host has lost slots.
     has_shrunk: bool,
 }
 
@@ -153,8 +153,8 @@ impl Resources {
         resources
     }
 
-    /// The class of a call with these options, or the error if no host can ever satisfy it. It may be for one worker on
-    /// one host alone.
+    /// The class of a call with these options, optionally bound to one worker on one host; the error if no host can
+    /// ever satisfy it.
     pub(crate) fn classify(
         &mut self,
         options: &TaskOptions,
@@ -179,7 +179,7 @@ impl Resources {
                     let sum = custom.entry(at).or_default();
                     *sum = sum.saturating_add(thousandths(*amount));
                 }
-                Some(_) => missing.push(format!("{name}={amount}, which is no amount")),
+                Some(_) => missing.push(format!("{name}={amount}, which is not a valid amount")),
                 None => missing.push(format!("{name}={amount} (there is none)")),
             }
         }
@@ -212,7 +212,7 @@ impl Resources {
         Err(TaskError::new(ErrorKind::Unsatisfiable, message))
     }
 
-    /// The most of something that one host has.
+    /// The largest amount that a single host has.
     fn most(&self, of: impl Fn(&Amounts) -> i64) -> i64 {
         self.hosts.iter().filter(|host| !host.is_lost).map(|host| of(&host.total)).max().unwrap_or(0)
     }
@@ -223,13 +223,13 @@ impl Resources {
         all.map(|(name, amount)| format!("{name}={}", amount as f64 / UNIT)).collect::<Vec<_>>().join(" and ")
     }
 
-    /// The same class, for this host alone.
+    /// The same class, bound to this host.
     pub(crate) fn bind_to_host(&mut self, class: SchedulingClass, host: HostId) -> SchedulingClass {
         let request = ResourceRequest { host: Some(host), ..self.requests[class.index()].clone() };
         self.intern(request)
     }
 
-    /// The same class, for any host, unless it is for one worker.
+    /// The same class, for any host; a class bound to a worker stays as it is.
     pub(crate) fn unbind(&mut self, class: SchedulingClass) -> SchedulingClass {
         match self.bound_host(class) {
             Some(_) if self.bound_worker(class).is_none() => {
@@ -240,22 +240,22 @@ impl Resources {
         }
     }
 
-    /// The worker for which the class is, if it is for one.
+    /// The worker to which the class is bound.
     pub(crate) fn bound_worker(&self, class: SchedulingClass) -> Option<ProcessId> {
         self.requests[class.index()].worker
     }
 
-    /// Whether there may be calls for this worker alone.
+    /// Whether there may be calls bound to this worker.
     pub(crate) fn is_any_bound_to(&self, worker: ProcessId) -> bool {
         self.requests.iter().any(|request| request.worker == Some(worker))
     }
 
-    /// Whether there may be calls for one worker alone.
+    /// Whether there may be calls bound to a worker.
     pub(crate) fn is_any_bound_to_worker(&self) -> bool {
         self.requests.len() > 1 && self.requests.iter().any(|request| request.worker.is_some())
     }
 
-    /// The host for which the class is, if it is for one.
+    /// The host to which the class is bound.
     pub(crate) fn bound_host(&self, class: SchedulingClass) -> Option<HostId> {
         self.requests[class.index()].host
     }
@@ -266,7 +266,7 @@ impl Resources {
         request.host.is_none_or(|home| home == host) && self.hosts[host.place()].may_serve(request)
     }
 
-    /// Why no host can run calls of this class any more, if so.
+    /// The error of calls of this class, if no host can run them any more.
     pub(crate) fn unsatisfiable_error(&self, class: SchedulingClass) -> Option<TaskError> {
         let is_as_ever =
             !self.has_shrunk && self.hosts.iter().all(|host| !host.is_lost && !host.has_no_workers);
@@ -280,13 +280,13 @@ impl Resources {
                 TaskError::new(ErrorKind::WorkerDied, message)
             }
             false => {
-                let message = "no host that is left has what the call asks for";
+                let message = "no remaining host has the resources that the call needs";
                 TaskError::new(ErrorKind::Unsatisfiable, message)
             }
         })
     }
 
-    /// Whether the host has no worker, and none can be started there.
+    /// Records whether the host has no worker and cannot start one.
     pub(crate) fn set_without_workers(&mut self, host: HostId, has_none: bool) {
         self.hosts[host.place()].has_no_workers = has_none;
     }
@@ -295,13 +295,13 @@ impl Resources {
         (0..self.hosts.len() as u32).map(HostId::new)
     }
 
-    /// Takes the calls of the classes for this host alone off their queues.
+    /// Empties the queues of the classes bound to this host.
     pub(crate) fn empty_queues_of(&mut self, host: HostId) {
         let queues = self.requests.iter().zip(&mut self.queues);
         queues.filter(|(request, _)| request.host == Some(host)).for_each(|(_, queue)| queue.clear());
     }
 
-    /// The host has a CPU slot fewer.
+    /// Removes a CPU slot of the host.
     pub(crate) fn drop_cpu(&mut self, host: HostId) {
         let host = &mut self.hosts[host.place()];
         host.total.cpus -= thousandths(1.0);
@@ -309,12 +309,12 @@ impl Resources {
         self.has_shrunk = true;
     }
 
-    /// The host is gone, with what it has; what was taken there is not given back.
+    /// The host is lost; resources taken there are not released.
     pub(crate) fn lose(&mut self, host: HostId) {
         self.hosts[host.place()].is_lost = true;
     }
 
-    /// Whether one more call of its group may run.
+    /// Whether another call of its group may run.
     pub(crate) fn has_room_in_group(&self, class: SchedulingClass) -> bool {
         !self.groups.is_full(self.requests[class.index()].group)
     }
@@ -327,18 +327,18 @@ impl Resources {
         &mut self.groups
     }
 
-    /// Whether what the class asks for is free on this host now.
+    /// Whether the resources of the class are free on this host now.
     pub(crate) fn fits(&self, class: SchedulingClass, host: HostId) -> bool {
         let (request, free) = (&self.requests[class.index()], &self.hosts[host.place()].free);
         (request.cpus == 0 || free.cpus >= request.cpus) && has_custom(free, request)
     }
 
-    /// Whether only CPUs are missing for the class on this host.
+    /// Whether the class lacks nothing but CPUs on this host.
     pub(crate) fn lacks_cpus_only(&self, class: SchedulingClass, host: HostId) -> bool {
         has_custom(&self.hosts[host.place()].free, &self.requests[class.index()])
     }
 
-    /// The custom resources of which ready calls of these classes find too little, on whatever host.
+    /// The custom resources that ready calls of these classes lack, on any host.
     pub(crate) fn lacking(&self, classes: &[SchedulingClass]) -> Vec<CustomResource> {
         let mut lacking: Vec<_> = classes.iter().flat_map(|class| self.lacking_for(*class).0).collect();
         lacking.sort_unstable();
@@ -346,13 +346,13 @@ impl Resources {
         lacking
     }
 
-    /// The custom resources of which a ready call of this class finds too little, and how many of them have to be given
-    /// back before it may run. None, if a host has enough.
+    /// The custom resources that a ready call of this class lacks, and how many of them must be released before it may
+    /// run. None if a host has enough.
     pub(crate) fn lacking_for(&self, class: SchedulingClass) -> (Vec<CustomResource>, usize) {
         let request = &self.requests[class.index()];
         let mut lacking = Vec::new();
         let mut hosts = 0;
-        // Also those of other hosts than the one for which the class is: its calls may leave that, unless the worker is there.
+        // Hosts other than the bound one count too: calls may leave it, unless they are bound to a worker.
         let is_meant = |id: HostId| request.worker.is_none() || request.host == Some(id);
         for (id, host) in self.host_ids().zip(&self.hosts) {
             if !host.may_serve(request) || !is_meant(id) {
@@ -366,7 +366,7 @@ impl Resources {
             }
             hosts += 1;
         }
-        // With several hosts it may be that one of them is enough.
+        // With several hosts, one of them may be enough.
         let needed = if hosts > 1 { 1 } else { lacking.len() };
         (lacking, needed)
     }
@@ -387,7 +387,7 @@ impl Resources {
         self.requests[class.index()].actor
     }
 
-    /// Whether its calls may be sent to a busy worker, to wait there.
+    /// Whether its calls may be prefetched at a busy worker.
     pub(crate) fn may_prefetch(&self, class: SchedulingClass) -> bool {
         let is_free =
             |request: &ResourceRequest| request.is_plain() && !self.groups.is_limited(request.group);
@@ -399,8 +399,8 @@ impl Resources {
         class == SchedulingClass::DEFAULT || self.requests[class.index()].is_plain()
     }
 
-    /// Takes everything the class asks for. The CPUs free may become fewer than none: a call that goes on after a wait
-    /// does not wait for its slot again.
+    /// Acquires all resources of the class. The number of free CPUs may become negative: a call that proceeds after a
+    /// wait does not wait for its slot again.
     pub(crate) fn acquire(&mut self, class: SchedulingClass, host: HostId) {
         self.acquire_cpus(class, host);
         for &(at, amount) in &self.requests[class.index()].custom {
@@ -408,13 +408,13 @@ impl Resources {
         }
     }
 
-    /// Gives everything back.
+    /// Releases all resources of the class.
     pub(crate) fn release(&mut self, class: SchedulingClass, host: HostId) {
         self.release_cpus(class, host);
         self.release_custom(class, host);
     }
 
-    /// The call runs (on): it takes its CPUs, and its place in its group.
+    /// The call starts or proceeds: acquires its CPUs and its place in its group.
     pub(crate) fn acquire_cpus(&mut self, class: SchedulingClass, host: HostId) {
         let request = &self.requests[class.index()];
         self.groups.started(request.group);
@@ -427,14 +427,14 @@ impl Resources {
         self.hosts[host.place()].free.cpus += request.cpus;
     }
 
-    /// Gives everything back but the CPUs, which were given before.
+    /// Releases the custom resources; the CPUs were released before.
     pub(crate) fn release_custom(&mut self, class: SchedulingClass, host: HostId) {
         for &(at, amount) in &self.requests[class.index()].custom {
             self.hosts[host.place()].free.custom[at] += amount;
         }
     }
 
-    /// Whether nothing is taken, of what there is.
+    /// Whether all resources are free.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn all_free(&self) -> bool {
         self.hosts.iter().all(|host| host.is_lost || host.free == host.total)

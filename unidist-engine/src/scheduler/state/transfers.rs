@@ -71,7 +71,8 @@ impl Transfers {
         self.demands.entry((id, host)).or_default().waiters.push(waiter);
     }
 
-    /// True if that was the last waiter and nothing is under way: the demand is gone, and its reference must be released.
+    /// Withdraws a waiter. True if it was the last and nothing is under way: then the demand is gone, and the caller
+    /// releases its reference.
     pub(crate) fn remove_waiter(&mut self, id: DataId, host: HostId, waiter: Waiter) -> bool {
         let Some(demand) = self.demands.get_mut(&(id, host)) else { return false };
         demand.waiters.retain(|other| *other != waiter);

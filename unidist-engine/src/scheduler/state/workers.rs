@@ -1,9 +1,9 @@
-//! The processes that run calls, as the scheduler sees them.
+//! The worker processes, as the scheduler sees them.
 //!
-//! A pool worker runs one task at a time. The task may block in `get`; then its slot is free, and the worker runs, on
-//! top of it, tasks that it waits for. So what runs is a stack of frames, of which only the last can be active. Behind
-//! it lie the tasks that were sent ahead to hide the wire: the worker starts them in order, each when the stack is
-//! empty, or earlier if the blocked task waits for them.
+//! A pool worker runs one task at a time. If the task blocks in `get`, its slot becomes free, and the worker runs, on
+//! top of it, tasks that it waits for: the running tasks are a stack of frames, of which only the top can be active.
+//! Prefetched tasks wait behind the stack to hide the latency of the link: the worker starts them in order, each when
+//! the stack is empty, or earlier if the blocked task waits for them.
 
 use crate::scheduler::event::Role;
 use crate::scheduler::request::RequestId;
@@ -13,44 +13,48 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use unidist_common::{DataId, HostId, TaskError};
 
+/// A worker or actor process.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) role: Role,
     pub(crate) host: HostId,
     pub(crate) phase: Phase,
-    /// What runs: the last frame on top of the others. Unused for actors, whose calls may overlap.
+    /// The running tasks, the last on top of the others. For an actor, one frame that holds its resources: its calls
+    /// may overlap.
     pub(crate) stack: Vec<Frame>,
-    /// What was sent and waits for its turn there.
+    /// Tasks that were sent and wait for their turn.
     pub(crate) prefetched: VecDeque<DataId>,
-    /// These calls were asked back and the answer is not here yet.
+    /// The calls of a pending retraction.
     pub(crate) retracting: Option<Vec<DataId>>,
     /// Its open requests that block a call.
     pub(crate) blocking: Vec<RequestId>,
-    /// The references that the process holds.
+    /// The references of the process.
     pub(crate) references: FxHashMap<DataId, u32>,
     /// The failure of the call because of which it is being killed.
     pub(crate) kill_cause: Option<Arc<TaskError>>,
-    /// While it waited for this request, and so many calls had become ready that are for one worker alone, it was asked
-    /// whether what waits behind it can ever run.
+    /// The request that blocked it and the number of bound calls that had become ready when bound calls behind it were
+    /// last checked for a deadlock.
     pub(crate) last_deadlock_check: Option<(RequestId, u64)>,
-    /// Its CPU slot goes with it.
+    /// Its CPU slot is removed with it.
     pub(crate) releases_slot: bool,
 }
 
+/// The life cycle of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// It was started and has not joined.
     Starting,
-    /// It runs what it is sent.
+    /// It runs calls.
     Live,
-    /// It is to end when it has done what it has begun, and is sent nothing more.
+    /// It finishes its calls and is sent no more.
     Draining,
-    /// It was told to end.
+    /// It was told to exit.
     Stopping,
     /// It is being killed.
     Killed,
 }
 
+/// A running task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) task: DataId,
@@ -58,15 +62,16 @@ pub(crate) struct Frame {
     pub(crate) state: FrameState,
 }
 
+/// The state of a running task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameState {
     /// It holds its slot.
     Active,
-    /// It waits for this request and has given its slot back.
+    /// It waits for this request and has released its slot.
     Blocked(RequestId),
-    /// Its request was answered while another task ran on top of it; it goes on, with its slot, after that.
+    /// Its request was answered while another task ran on top of it; it proceeds, with its slot, after that.
     Answered,
-    /// It is asynchronous, waits for several requests, and has given its slot back until one is answered.
+    /// It is asynchronous, waits for several requests, and has released its slot until one is answered.
     Yielded,
 }
 
@@ -91,7 +96,7 @@ impl Worker {
         self.phase == Phase::Live && self.stack.is_empty() && self.prefetched.is_empty()
     }
 
-    /// Whether the last frame runs, so that the worker comes to what was sent ahead by itself.
+    /// Whether the top frame runs, so that the worker starts prefetched tasks by itself.
     pub(crate) fn is_active(&self) -> bool {
         self.phase == Phase::Live && self.stack.last().is_some_and(|frame| frame.state == FrameState::Active)
     }
@@ -107,5 +112,5 @@ impl Worker {
 /// The maximum number of tasks that wait at a busy worker for their turn.
 pub(crate) const MAX_PREFETCHED: usize = 32;
 
-/// So many processes in a row that end before they join mean that none ever will.
+/// After this many processes in a row that ended before they joined, a host starts no more.
 pub(crate) const MAX_FAILED_STARTS: usize = 3;

@@ -1,4 +1,4 @@
-//! Calls that end early, limits of time, and actors that are started again.
+//! Cancellation, time limits and actor restarts.
 
 use super::*;
 use unidist_backend::Which;
@@ -28,7 +28,7 @@ impl Cluster {
         }
     }
 
-    /// The one timer that is armed is over.
+    /// The only armed timer expires.
     fn expire(&mut self) {
         assert_eq!(self.armed.len(), 1, "{:?}", self.armed);
         let (timer, _) = self.armed.remove(0);
@@ -49,15 +49,15 @@ impl Cluster {
         });
     }
 
-    /// What nobody refers to any more is gone, and nothing is taken.
+    /// Checks that after the last release nothing is left.
     fn end(mut self, held: &[DataId]) {
         held.iter().for_each(|id| self.release(*id));
         assert_eq!(self.scheduler.describe_leftovers(), None);
         assert!(self.armed.is_empty(), "{:?}", self.armed);
     }
 
-    /// An actor that may be started again, with its process.
-    fn phoenix(&mut self, times: u32) -> (DataId, ProcessId) {
+    /// An actor that may be restarted, with its process.
+    fn restartable_actor(&mut self, times: u32) -> (DataId, ProcessId) {
         let id = self.submit(|spec| {
             spec.target = Target::NewActor;
             spec.options = with(|options| options.max_restarts = Some(times));
@@ -69,7 +69,7 @@ impl Cluster {
 }
 
 #[test]
-fn a_call_that_waits_is_dropped_and_its_dependents_fail() {
+fn canceled_waiting_call_fails_its_dependents() {
     let mut c = Cluster::new(1);
     let first = c.task();
     let (waiting, ready) =
@@ -85,7 +85,7 @@ fn a_call_that_waits_is_dropped_and_its_dependents_fail() {
 }
 
 #[test]
-fn a_running_call_keeps_its_slot_until_it_is_gone() {
+fn canceled_running_call_keeps_its_slot_until_it_ends() {
     let mut c = Cluster::new(1);
     let (task, behind) = (c.task(), c.task());
     let w = c.where_is(task);
@@ -103,7 +103,7 @@ fn a_running_call_keeps_its_slot_until_it_is_gone() {
 }
 
 #[test]
-fn what_a_cancelled_call_returns_is_freed_and_its_arguments_stay_until_then() {
+fn canceled_call_keeps_its_arguments_and_its_results_are_freed() {
     let mut c = Cluster::new(1);
     let argument = DataId::new(ME, 5);
     c.handle(Event::Request {
@@ -120,7 +120,7 @@ fn what_a_cancelled_call_returns_is_freed_and_its_arguments_stay_until_then() {
 }
 
 #[test]
-fn a_worker_that_a_call_does_not_leave_is_killed_and_others_are_lost_with_it() {
+fn worker_is_killed_when_a_canceled_call_does_not_leave_it() {
     let mut c = Cluster::new(1);
     let (w, parent, child) = c.parent_and_child();
     assert_eq!(c.where_is(child), w);
@@ -135,7 +135,7 @@ fn a_worker_that_a_call_does_not_leave_is_killed_and_others_are_lost_with_it() {
 }
 
 #[test]
-fn a_loss_beside_a_cancelled_call_is_not_one_of_three() {
+fn collateral_loss_does_not_count_toward_the_limit() {
     let mut c = Cluster::new(1);
     let parent = c.submit(|spec| spec.options = with(|options| options.max_retries = Some(9)));
     for _ in 0..5 {
@@ -153,7 +153,7 @@ fn a_loss_beside_a_cancelled_call_is_not_one_of_three() {
 }
 
 #[test]
-fn who_has_others_on_top_has_time_until_they_are_done() {
+fn canceled_call_below_others_has_time_until_they_end() {
     let mut c = Cluster::new(1);
     let (w, parent, child) = c.parent_and_child();
     c.cancel(parent);
@@ -168,7 +168,7 @@ fn who_has_others_on_top_has_time_until_they_are_done() {
 }
 
 #[test]
-fn what_was_to_run_on_top_and_has_not_started_runs_elsewhere() {
+fn nested_task_that_has_not_started_runs_elsewhere() {
     let mut c = Cluster::new(2);
     let parent = c.task();
     let w = c.where_is(parent);
@@ -179,7 +179,7 @@ fn what_was_to_run_on_top_and_has_not_started_runs_elsewhere() {
     c.cancel(parent);
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
     assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![child]))));
-    c.handle(Event::Retracted { process: w, tasks: vec![child] }); // the parent went on first
+    c.handle(Event::Retracted { process: w, tasks: vec![child] }); // the parent proceeded first
     assert_ne!(c.where_is(child), w);
     c.expire();
     assert_eq!(c.killed, [w]);
@@ -187,7 +187,7 @@ fn what_was_to_run_on_top_and_has_not_started_runs_elsewhere() {
 }
 
 #[test]
-fn what_its_worker_may_have_started_comes_back_before_a_wait_is_cut_short() {
+fn prefetched_tasks_are_retracted_before_a_canceled_wait_ends() {
     let mut c = Cluster::new(2);
     let (parent, other) = (c.task(), c.task());
     let w = c.where_is(parent);
@@ -214,7 +214,7 @@ fn what_its_worker_may_have_started_comes_back_before_a_wait_is_cut_short() {
 }
 
 #[test]
-fn a_call_that_was_sent_ahead_leaves_no_trace() {
+fn canceled_prefetched_call_leaves_no_trace() {
     let mut c = Cluster::new(1);
     let (task, ahead, next) = (c.task(), c.task(), c.task());
     let w = c.where_is(ahead);
@@ -228,7 +228,7 @@ fn a_call_that_was_sent_ahead_leaves_no_trace() {
 }
 
 #[test]
-fn a_call_of_an_actor_is_told_and_the_actor_stays() {
+fn canceled_actor_call_leaves_the_actor_alive() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let (call, next) = (c.call(actor), c.call(actor));
@@ -245,14 +245,14 @@ fn a_call_of_an_actor_is_told_and_the_actor_stays() {
 }
 
 #[test]
-fn an_actor_itself_is_not_cancelled() {
+fn actor_cannot_be_canceled() {
     let mut c = Cluster::new(1);
     let actor = c.submit(|spec| spec.target = Target::NewActor);
     assert_eq!(c.cancel(actor), 0);
 }
 
 #[test]
-fn time_counts_from_the_start() {
+fn time_limit_counts_from_the_start() {
     let mut c = Cluster::new(1);
     let (first, second) = (c.task(), c.submit(|spec| spec.options = limited()));
     let w = c.where_is(second);
@@ -269,18 +269,18 @@ fn time_counts_from_the_start() {
 }
 
 #[test]
-fn a_call_in_time_is_not_asked_about() {
+fn timer_is_disarmed_when_a_call_ends_in_time() {
     let mut c = Cluster::new(1);
     let task = c.submit(|spec| spec.options = limited());
     let (timer, _) = c.armed[0];
     c.done(c.where_is(task), task);
     assert!(c.armed.is_empty());
-    c.handle(Event::Expired(timer)); // it was on its way
+    c.handle(Event::Expired(timer)); // it had expired just before
     c.end(&[task]);
 }
 
 #[test]
-fn out_of_time_is_not_run_again_but_lost_is_and_has_all_its_time() {
+fn timed_out_call_is_not_retried_but_a_lost_one_is() {
     let mut c = Cluster::new(1);
     let task = c.submit(|spec| {
         spec.options = with(|options| {
@@ -302,7 +302,7 @@ fn out_of_time_is_not_run_again_but_lost_is_and_has_all_its_time() {
 }
 
 #[test]
-fn a_method_has_time_once_its_process_says_that_it_started() {
+fn method_time_limit_counts_from_its_start_event() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let call = c.submit(|spec| {
@@ -320,7 +320,7 @@ fn a_method_has_time_once_its_process_says_that_it_started() {
 }
 
 #[test]
-fn a_constructor_out_of_time_is_killed() {
+fn timed_out_constructor_is_killed() {
     let mut c = Cluster::new(1);
     let actor = c.submit(|spec| {
         spec.target = Target::NewActor;
@@ -340,9 +340,9 @@ fn a_constructor_out_of_time_is_killed() {
 }
 
 #[test]
-fn an_actor_starts_again_with_what_it_had_not_seen_in_order() {
+fn restarted_actor_runs_undelivered_calls_in_order() {
     let mut c = Cluster::new(1);
-    let (actor, process) = c.phoenix(1);
+    let (actor, process) = c.restartable_actor(1);
     let slow = c.task();
     let (seen, unseen) = (c.call(actor), c.call(actor));
     let waiting = c.submit(|spec| {
@@ -366,9 +366,9 @@ fn an_actor_starts_again_with_what_it_had_not_seen_in_order() {
 }
 
 #[test]
-fn retried_calls_go_before_later_ones() {
+fn retried_actor_calls_run_before_later_ones() {
     let mut c = Cluster::new(1);
-    let (actor, process) = c.phoenix(2);
+    let (actor, process) = c.restartable_actor(2);
     let mut call = |retries| {
         c.submit(|spec| {
             spec.target = Target::Actor(actor);
@@ -386,7 +386,7 @@ fn retried_calls_go_before_later_ones() {
 }
 
 #[test]
-fn the_arguments_of_a_constructor_are_kept_while_it_may_run_again() {
+fn constructor_arguments_are_kept_for_restarts() {
     let mut c = Cluster::new(1);
     let argument = DataId::new(ME, 5);
     c.handle(Event::Request {
@@ -413,9 +413,9 @@ fn the_arguments_of_a_constructor_are_kept_while_it_may_run_again() {
 }
 
 #[test]
-fn a_constructor_that_fails_is_not_run_again_but_one_that_crashes_is() {
+fn failed_constructor_is_not_retried_but_a_crashed_one_is() {
     let mut c = Cluster::new(1);
-    let (actor, process) = c.phoenix(3);
+    let (actor, process) = c.restartable_actor(3);
     let call = c.call(actor);
     c.lose(process, &[call]);
     let second = c.join_all()[0];
@@ -429,9 +429,9 @@ fn a_constructor_that_fails_is_not_run_again_but_one_that_crashes_is() {
 }
 
 #[test]
-fn an_actor_that_nobody_refers_to_is_not_started_again() {
+fn unreferenced_actor_is_not_restarted() {
     let mut c = Cluster::new(1);
-    let (actor, process) = c.phoenix(3);
+    let (actor, process) = c.restartable_actor(3);
     c.release(actor);
     c.lose(process, &[]);
     assert!(c.started.is_empty());
@@ -439,18 +439,18 @@ fn an_actor_that_nobody_refers_to_is_not_started_again() {
 }
 
 #[test]
-fn a_result_that_comes_after_the_end_of_the_session_frees_its_slot() {
+fn result_after_shutdown_releases_its_slot() {
     let mut c = Cluster::new(1);
     let (task, ahead) = (c.task(), c.task());
     let w = c.where_is(task);
     c.handle(Event::Shutdown);
     c.done(w, task);
-    c.done(w, ahead); // it had started it before it heard
+    c.done(w, ahead); // the worker had started it before the shutdown arrived
     assert_eq!((c.free_cpus(), c.scheduler.state.workers[&w].stack.len()), (1.0, 0));
 }
 
 #[test]
-fn several_results_count_as_one_call() {
+fn call_with_several_results_is_canceled_once() {
     let mut c = Cluster::new(1);
     let first = DataId::new(ME, 900);
     c.submit(|spec| spec.returns = Returns { first, count: 3 });

@@ -1,4 +1,4 @@
-//! Waits that can never end.
+//! Deadlocks are found and reported.
 
 use super::*;
 use unidist_backend::Which;
@@ -8,7 +8,7 @@ fn needs_gpu(spec: &mut TaskSpec) {
 }
 
 #[test]
-fn tasks_that_wait_for_each_other_are_told_so() {
+fn deadlock_of_two_tasks_is_reported() {
     let mut c = Cluster::new(2);
     let (a, b) = (c.task(), c.task());
     let (on_a, on_b) = (c.where_is(a), c.where_is(b));
@@ -25,7 +25,7 @@ fn tasks_that_wait_for_each_other_are_told_so() {
 }
 
 #[test]
-fn a_task_that_waits_for_itself_is_told_so() {
+fn deadlock_of_a_task_with_itself_is_reported() {
     let mut c = Cluster::new(1);
     let task = c.task();
     let behind = c.task_on(task);
@@ -35,7 +35,7 @@ fn a_task_that_waits_for_itself_is_told_so() {
 }
 
 #[test]
-fn an_actor_that_waits_for_its_own_next_call_is_told_so() {
+fn deadlock_of_an_actor_with_its_next_call_is_reported() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let (running, next) = (c.call(actor), c.call(actor));
@@ -45,7 +45,7 @@ fn an_actor_that_waits_for_its_own_next_call_is_told_so() {
 }
 
 #[test]
-fn who_holds_a_resource_and_waits_for_one_who_lacks_it_is_told_so() {
+fn deadlock_over_a_resource_is_reported() {
     let mut c = Cluster::new(2);
     let holder = c.submit(needs_gpu);
     let first = c.task();
@@ -66,7 +66,7 @@ fn who_holds_a_resource_and_waits_for_one_who_lacks_it_is_told_so() {
 }
 
 #[test]
-fn a_wait_without_a_limit_closes_a_circle_too() {
+fn deadlock_over_an_unlimited_wait_is_reported() {
     let mut c = Cluster::new(1);
     let (task, other) = (c.task(), c.task());
     let behind = [c.task_on(task), c.task_on(task)];
@@ -83,7 +83,7 @@ fn a_wait_without_a_limit_closes_a_circle_too() {
 }
 
 #[test]
-fn a_cancelled_holder_waits_for_what_runs_on_top_of_it() {
+fn deadlock_over_a_canceled_holder_is_reported() {
     let mut c = Cluster::new(1);
     let holder = c.submit(needs_gpu);
     let w = c.where_is(holder);

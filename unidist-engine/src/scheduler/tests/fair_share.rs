@@ -1,4 +1,4 @@
-//! Groups of calls take turns.
+//! Fair sharing between groups of calls.
 
 use super::*;
 use std::num::NonZeroU32;
@@ -10,7 +10,7 @@ fn of(group: u64, limit: u32) -> impl FnOnce(&mut TaskSpec) {
     move |spec| spec.options = Arc::new(TaskOptions { group, ..Default::default() })
 }
 
-/// Has all calls run to their ends, and gives the order in which they were started.
+/// Runs all calls to the end and returns the order in which they started.
 fn run_all(c: &mut Cluster) -> Vec<DataId> {
     let mut order = Vec::new();
     loop {
@@ -36,7 +36,7 @@ fn run_all(c: &mut Cluster) -> Vec<DataId> {
 }
 
 #[test]
-fn a_few_calls_do_not_wait_for_a_flood() {
+fn fair_share_protects_a_few_calls_from_a_flood() {
     let mut c = Cluster::new(1);
     let flood: Vec<_> = (0..500).map(|_| c.submit(of(1, 0))).collect();
     let few: Vec<_> = (0..10).map(|_| c.submit(of(2, 0))).collect();
@@ -48,7 +48,7 @@ fn a_few_calls_do_not_wait_for_a_flood() {
 }
 
 #[test]
-fn calls_of_no_group_are_one_too() {
+fn fair_share_covers_calls_without_a_group() {
     let mut c = Cluster::new(1);
     (0..500).for_each(|_| _ = c.task());
     let few: Vec<_> = (0..10).map(|_| c.submit(of(2, 0))).collect();
@@ -57,13 +57,13 @@ fn calls_of_no_group_are_one_too() {
 }
 
 #[test]
-fn who_comes_back_is_owed_nothing() {
+fn fair_share_returning_group_has_no_credit() {
     let mut c = Cluster::new(1);
     let early = c.submit(of(1, 0));
     assert_eq!(run_all(&mut c), [early]);
     (0..100).for_each(|_| _ = c.submit(of(2, 0)));
     run_all(&mut c);
-    // So many that they do not all find a place at the worker before others come.
+    // More than a worker can prefetch before the other group's calls arrive.
     let both: Vec<_> = (0..400).map(|n| c.submit(of(1 + n % 2, 0))).collect();
     let is_of_first = |call: &&DataId| both.iter().position(|other| other == *call).unwrap() % 2 == 0;
     let order = run_all(&mut c);
@@ -72,13 +72,13 @@ fn who_comes_back_is_owed_nothing() {
 }
 
 #[test]
-fn a_limit_holds_for_calls_that_run() {
+fn group_limit_holds_for_running_calls() {
     let mut c = Cluster::new(3);
     let limited: Vec<_> = (0..5).map(|_| c.submit(of(1, 2))).collect();
     assert_eq!(c.runs().len(), 2);
     let other = c.task();
     assert_eq!(c.last_run().1.id, other, "a slot that the group may not use is others'");
-    // One waits for its child: it holds no slot and no place meanwhile.
+    // One waits for its child: it holds no slot and does not count meanwhile.
     let parent = limited[0];
     let at = c.where_is(parent);
     let child = c.submit_from(at, |_| {});
@@ -92,7 +92,7 @@ fn a_limit_holds_for_calls_that_run() {
 }
 
 #[test]
-fn classes_and_groups_without_calls_are_forgotten() {
+fn unused_classes_and_groups_are_removed() {
     let mut c = Cluster::new(1);
     for group in 0..1000 {
         let call = c.submit(of(group, 0));
@@ -104,7 +104,7 @@ fn classes_and_groups_without_calls_are_forgotten() {
 }
 
 #[test]
-fn a_limit_holds_for_calls_that_run_on_top_of_others() {
+fn group_limit_holds_for_nested_calls() {
     let mut c = Cluster::new(2);
     let parents = [c.task(), c.task()];
     let children = parents.map(|parent| {

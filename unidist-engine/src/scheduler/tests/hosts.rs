@@ -1,4 +1,4 @@
-//! Several hosts: what runs where, what goes from one to another, what is left when one is lost.
+//! Several hosts: placement, transfers, and the loss of a host.
 
 use super::*;
 use crate::network::HostId;
@@ -37,7 +37,7 @@ fn busy(c: &mut Cluster, host: HostId) -> DataId {
     }
 }
 
-/// The copy that was asked for first arrives.
+/// The first requested copy arrives.
 fn arrive(c: &mut Cluster) -> Copy {
     let copy = c.copies.remove(0);
     let object = shared(1 << 20 | copy.transfer.0 << 8);
@@ -54,7 +54,7 @@ fn end(c: &mut Cluster, task: DataId) {
 }
 
 #[test]
-fn a_task_runs_where_its_argument_is_unless_that_host_is_busy() {
+fn task_runs_near_its_argument_unless_that_host_is_busy() {
     let mut c = cluster(2, 1);
     let argument = put(&mut c);
     let near = c.task_on(argument);
@@ -78,7 +78,7 @@ fn a_task_runs_where_its_argument_is_unless_that_host_is_busy() {
 }
 
 #[test]
-fn what_many_want_on_a_host_goes_there_once() {
+fn object_is_copied_to_a_host_once() {
     let mut c = cluster(2, 4);
     let argument = put(&mut c);
     let tasks: Vec<_> = (0..8).map(|_| c.task_on(argument)).collect();
@@ -89,7 +89,7 @@ fn what_many_want_on_a_host_goes_there_once() {
 }
 
 #[test]
-fn what_many_hosts_want_spreads_as_a_tree() {
+fn object_spreads_over_hosts_as_a_tree() {
     let mut c = cluster(8, 1);
     let argument = put(&mut c);
     let _tasks: Vec<_> = (0..8).map(|_| c.task_on(argument)).collect();
@@ -106,7 +106,7 @@ fn what_many_hosts_want_spreads_as_a_tree() {
 }
 
 #[test]
-fn a_result_comes_to_the_program_when_it_asks() {
+fn result_is_copied_to_the_program_on_get() {
     let mut c = cluster(2, 1);
     let near = busy(&mut c, HERE);
     let far = busy(&mut c, THERE);
@@ -122,7 +122,7 @@ fn a_result_comes_to_the_program_when_it_asks() {
 }
 
 #[test]
-fn a_call_for_which_there_is_no_room_runs_elsewhere() {
+fn call_runs_elsewhere_when_a_store_is_full() {
     let mut c = cluster(2, 1);
     let argument = put(&mut c);
     let _near = busy(&mut c, HERE);
@@ -135,7 +135,7 @@ fn a_call_for_which_there_is_no_room_runs_elsewhere() {
     assert_eq!(ways(&c), [(HERE, THERE)], "there may be room later");
     arrive(&mut c);
     assert_eq!(host_of(&c, again), THERE);
-    // What is held elsewhere it waits for a few times only: the holder may wait for it.
+    // It waits for a resource held elsewhere a few times only: the holder may be waiting for it.
     let mut c = cluster(2, 1);
     let gpu = || Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
     let holder = c.submit(|spec| spec.options = gpu());
@@ -151,7 +151,7 @@ fn a_call_for_which_there_is_no_room_runs_elsewhere() {
 }
 
 #[test]
-fn calls_of_an_actor_wait_for_their_objects_in_order() {
+fn actor_calls_wait_for_their_inputs_in_order() {
     let mut c = cluster(2, 1);
     let first = c.actor();
     let second = c.actor();
@@ -170,7 +170,7 @@ fn calls_of_an_actor_wait_for_their_objects_in_order() {
 }
 
 #[test]
-fn a_lost_host_takes_what_was_there_alone() {
+fn lost_host_takes_objects_without_other_copies() {
     let mut c = cluster(2, 1);
     let near = busy(&mut c, HERE);
     let options = Arc::new(TaskOptions { max_retries: Some(1), ..Default::default() });
@@ -203,7 +203,7 @@ fn a_lost_host_takes_what_was_there_alone() {
 }
 
 #[test]
-fn a_copy_elsewhere_is_enough() {
+fn object_survives_with_a_copy_elsewhere() {
     let mut c = cluster(3, 1);
     let _near = busy(&mut c, HERE);
     let far = busy(&mut c, THERE);
@@ -221,7 +221,7 @@ fn a_copy_elsewhere_is_enough() {
 }
 
 #[test]
-fn what_is_asked_for_must_be_on_one_host() {
+fn resources_must_be_on_one_host() {
     let mut limits = limits_of_hosts(2, 2);
     limits.hosts[0].resources = BTreeMap::from([("gpu".into(), 1.0)]);
     limits.hosts[1].resources = BTreeMap::from([("disk".into(), 1.0)]);
@@ -243,7 +243,7 @@ fn what_is_asked_for_must_be_on_one_host() {
 }
 
 #[test]
-fn an_idle_host_takes_over_what_it_may_run() {
+fn idle_host_steals_calls() {
     let mut c = cluster(2, 1);
     let [_near, far] = [busy(&mut c, HERE), busy(&mut c, THERE)];
     let argument = put(&mut c);
@@ -260,7 +260,7 @@ fn an_idle_host_takes_over_what_it_may_run() {
     assert_eq!(calls.len(), 2, "as many as may fetch what they need");
 }
 
-/// The workers of a host end, and no process can be started there any more.
+/// The workers of a host end, and no process can be started there.
 fn start_nothing_more(c: &mut Cluster, host: HostId) {
     while let Some(process) = c.scheduler.state.hosts[host.place()].pool.first().copied() {
         c.handle(Event::Lost { process, cause: "it ended".into(), undelivered: vec![] });
@@ -269,7 +269,7 @@ fn start_nothing_more(c: &mut Cluster, host: HostId) {
 }
 
 #[test]
-fn a_host_that_can_start_nothing_is_none_for_calls_that_wait_for_another() {
+fn host_without_workers_reserves_nothing() {
     let mut c = cluster(2, 2);
     let near = [busy(&mut c, HERE), busy(&mut c, HERE)];
     start_nothing_more(&mut c, THERE);
@@ -286,7 +286,7 @@ fn a_host_that_can_start_nothing_is_none_for_calls_that_wait_for_another() {
 }
 
 #[test]
-fn a_fetched_call_leaves_a_host_that_can_start_nothing() {
+fn fetched_call_leaves_a_host_without_workers() {
     let mut c = cluster(2, 1);
     let near = busy(&mut c, HERE);
     let argument = put(&mut c);
@@ -300,7 +300,7 @@ fn a_fetched_call_leaves_a_host_that_can_start_nothing() {
 }
 
 #[test]
-fn a_host_that_can_start_nothing_fails_no_call_of_others() {
+fn host_without_workers_fails_no_other_calls() {
     let mut c = cluster(2, 1);
     let near = busy(&mut c, HERE);
     let argument = put(&mut c);
@@ -312,7 +312,7 @@ fn a_host_that_can_start_nothing_fails_no_call_of_others() {
 }
 
 #[test]
-fn a_fetched_call_leaves_a_host_whose_resource_is_taken() {
+fn fetched_call_leaves_a_host_whose_resource_is_taken() {
     let mut c = cluster(3, 1);
     let gpu = || Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
     let near = c.submit(|spec| spec.options = gpu());

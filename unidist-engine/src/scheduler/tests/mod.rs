@@ -1,4 +1,4 @@
-//! The scheduler with a fake set of links: events go in by hand, and what it sends is looked at.
+//! The scheduler alone: tests feed events by hand and check the actions.
 
 use super::*;
 use crate::store::{Blob, Block, StoredObject};
@@ -28,7 +28,7 @@ pub(super) enum Sent {
     Stop,
 }
 
-/// Processes that exist as a list of what they were sent.
+/// A session whose processes are lists of what they were sent.
 pub(super) struct Cluster {
     pub(super) scheduler: Scheduler,
     pub(super) killed: Vec<ProcessId>,
@@ -175,7 +175,7 @@ impl Cluster {
         self.ask(process, |request| Request::Get { request, ids: ids.to_vec(), blocks })
     }
 
-    /// A task that waits for one that it has made, with where they run.
+    /// A task that waits for a task that it submitted, with the worker of both.
     pub(super) fn parent_and_child(&mut self) -> (ProcessId, DataId, DataId) {
         let parent = self.task();
         let w = self.where_is(parent);
@@ -275,7 +275,7 @@ fn ready_tasks_go_to_idle_workers_first() {
 }
 
 #[test]
-fn a_task_waits_for_its_dependencies_and_gets_their_values() {
+fn task_waits_for_its_dependencies_and_gets_their_values() {
     let mut c = Cluster::new(2);
     let a = c.task();
     let b = c.task_on(a);
@@ -286,7 +286,7 @@ fn a_task_waits_for_its_dependencies_and_gets_their_values() {
 }
 
 #[test]
-fn a_failure_travels_down_the_chain_and_keeps_its_cause() {
+fn failure_propagates_with_its_cause() {
     let mut c = Cluster::new(1);
     let a = c.task();
     let b = c.task_on(a);
@@ -301,7 +301,7 @@ fn a_failure_travels_down_the_chain_and_keeps_its_cause() {
 }
 
 #[test]
-fn a_very_long_chain_of_failures_needs_no_stack() {
+fn long_chain_of_failures_needs_no_stack() {
     let mut c = Cluster::new(1);
     let first = c.task();
     let mut last = first;
@@ -313,7 +313,7 @@ fn a_very_long_chain_of_failures_needs_no_stack() {
 }
 
 #[test]
-fn the_last_reference_frees_and_frees_what_it_held() {
+fn last_release_frees_inner_references() {
     let mut c = Cluster::new(1);
     let inner = DataId::new(ME, 1);
     let outer = DataId::new(ME, 2);
@@ -332,7 +332,7 @@ fn the_last_reference_frees_and_frees_what_it_held() {
 }
 
 #[test]
-fn a_running_task_keeps_its_arguments_and_a_dropped_result_is_freed() {
+fn running_task_keeps_its_arguments_and_a_dropped_result_is_freed() {
     let mut c = Cluster::new(1);
     let arg = DataId::new(ME, 1);
     c.handle(Event::Request {
@@ -349,7 +349,7 @@ fn a_running_task_keeps_its_arguments_and_a_dropped_result_is_freed() {
 }
 
 #[test]
-fn get_answers_when_all_are_there_and_wait_when_enough_are() {
+fn get_waits_for_all_and_wait_for_enough() {
     let mut c = Cluster::new(2);
     let (a, b) = (c.task(), c.task());
     let get = c.get(ME, &[a, b, a], None);
@@ -366,13 +366,13 @@ fn get_answers_when_all_are_there_and_wait_when_enough_are() {
 }
 
 #[test]
-fn a_get_of_what_is_not_there_is_an_error() {
+fn get_of_an_unknown_object_fails() {
     let mut c = Cluster::new(1);
     assert_eq!(c.error(DataId::new(ME, 77)).kind, ErrorKind::ObjectLost);
 }
 
 #[test]
-fn a_blocked_task_runs_what_it_waits_for_on_its_own_worker() {
+fn blocked_task_runs_its_child_on_its_own_worker() {
     let mut c = Cluster::new(1);
     let (w, parent, child) = c.parent_and_child();
     assert_eq!(c.where_is(child), w);
@@ -383,7 +383,7 @@ fn a_blocked_task_runs_what_it_waits_for_on_its_own_worker() {
 }
 
 #[test]
-fn after_a_nested_task_the_next_that_is_awaited_runs() {
+fn nested_tasks_run_one_after_the_other() {
     let mut c = Cluster::new(1);
     let parent = c.task();
     let w = c.where_is(parent);
@@ -400,13 +400,13 @@ fn after_a_nested_task_the_next_that_is_awaited_runs() {
 }
 
 #[test]
-fn a_grandchild_that_is_ready_runs_nested_too() {
+fn ready_grandchild_runs_nested() {
     let mut c = Cluster::new(1);
     let parent = c.task();
     let w = c.where_is(parent);
     let grandchild = c.submit_from(w, |_| {});
     let child = c.submit_from(w, |spec| spec.dependencies.push(grandchild));
-    // taken back from the queue of the worker, which is about to block
+    // retracted from the worker, which is about to block
     c.get(w, &[child], Some(parent));
     c.handle(Event::Retracted { process: w, tasks: vec![grandchild] });
     let (process, run) = c.last_run();
@@ -414,7 +414,7 @@ fn a_grandchild_that_is_ready_runs_nested_too() {
 }
 
 #[test]
-fn a_blocked_task_gives_its_slot_to_another_process() {
+fn blocked_task_releases_its_slot() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let parent = c.task();
@@ -430,7 +430,7 @@ fn a_blocked_task_gives_its_slot_to_another_process() {
 }
 
 #[test]
-fn what_was_sent_ahead_comes_back_when_its_worker_blocks() {
+fn prefetched_task_is_retracted_when_its_worker_blocks() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let (parent, behind) = (c.task(), c.task());
@@ -445,7 +445,7 @@ fn what_was_sent_ahead_comes_back_when_its_worker_blocks() {
 }
 
 #[test]
-fn an_idle_worker_takes_over_what_waits_behind_a_long_task() {
+fn idle_worker_steals_from_behind_a_long_task() {
     let mut c = Cluster::new(2);
     let tasks: Vec<_> = (0..6).map(|_| c.task()).collect();
     let (long, short) = (c.where_is(tasks[0]), c.where_is(tasks[1]));
@@ -469,7 +469,7 @@ fn an_idle_worker_takes_over_what_waits_behind_a_long_task() {
 }
 
 #[test]
-fn a_task_for_two_cpus_holds_back_later_ones_until_it_fits() {
+fn wide_task_holds_back_later_ones_until_it_fits() {
     let mut c = Cluster::new(2);
     let first = c.task();
     let big =
@@ -483,7 +483,7 @@ fn a_task_for_two_cpus_holds_back_later_ones_until_it_fits() {
 }
 
 #[test]
-fn a_custom_resource_holds_back_only_those_that_want_it() {
+fn custom_resource_holds_back_only_its_class() {
     let mut c = Cluster::new(2);
     let gpu = || Arc::new(TaskOptions { resources: vec![("gpu".into(), 1.0)], ..Default::default() });
     let first = c.submit(|spec| spec.options = gpu());
@@ -496,7 +496,7 @@ fn a_custom_resource_holds_back_only_those_that_want_it() {
 }
 
 #[test]
-fn what_no_host_has_is_an_error_at_once() {
+fn unsatisfiable_request_fails_at_once() {
     let mut c = Cluster::new(2);
     let options =
         TaskOptions { num_cpus: Some(3.0), resources: vec![("tpu".into(), 1.0)], ..Default::default() };
@@ -507,7 +507,7 @@ fn what_no_host_has_is_an_error_at_once() {
 }
 
 #[test]
-fn calls_of_one_caller_reach_an_actor_in_order() {
+fn actor_calls_of_one_caller_arrive_in_order() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let slow = c.task();
@@ -523,7 +523,7 @@ fn calls_of_one_caller_reach_an_actor_in_order() {
 }
 
 #[test]
-fn another_caller_does_not_wait_behind_it() {
+fn actor_callers_do_not_wait_for_each_other() {
     let mut c = Cluster::new(2);
     let actor = c.actor();
     let slow = c.task();
@@ -536,7 +536,7 @@ fn another_caller_does_not_wait_behind_it() {
 }
 
 #[test]
-fn calls_wait_for_the_constructor_and_fail_with_it() {
+fn actor_calls_wait_for_the_constructor_and_fail_with_it() {
     let mut c = Cluster::new(1);
     let id = c.submit(|spec| spec.target = Target::NewActor);
     let call = c.call(id);
@@ -550,7 +550,7 @@ fn calls_wait_for_the_constructor_and_fail_with_it() {
 }
 
 #[test]
-fn an_actor_ends_with_its_last_handle_but_not_before_its_calls() {
+fn actor_ends_with_its_last_handle_and_call() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let call = c.call(actor);
@@ -565,7 +565,7 @@ fn an_actor_ends_with_its_last_handle_but_not_before_its_calls() {
 }
 
 #[test]
-fn a_lost_actor_fails_its_calls_with_the_cause() {
+fn lost_actor_fails_its_calls_with_the_cause() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let call = c.call(actor);
@@ -580,7 +580,7 @@ fn a_lost_actor_fails_its_calls_with_the_cause() {
 }
 
 #[test]
-fn a_lost_worker_fails_what_ran_and_nothing_else() {
+fn lost_worker_fails_only_its_running_task() {
     let mut c = Cluster::new(1);
     let (ran, queued) = (c.task(), c.task());
     c.handle(Event::Lost {
@@ -597,7 +597,7 @@ fn a_lost_worker_fails_what_ran_and_nothing_else() {
 }
 
 #[test]
-fn references_of_a_lost_worker_are_given_back() {
+fn lost_worker_releases_its_references() {
     let mut c = Cluster::new(1);
     let task = c.task();
     let w = c.where_is(task);
@@ -612,7 +612,7 @@ fn references_of_a_lost_worker_are_given_back() {
 }
 
 #[test]
-fn a_process_cannot_give_back_more_than_it_has() {
+fn process_cannot_release_more_than_it_has() {
     let mut c = Cluster::new(1);
     let id = DataId::new(ME, 1);
     c.handle(Event::Request { process: ME, request: Request::Put { id, object: object(vec![]), views: 0 } });
@@ -637,7 +637,7 @@ fn workers_that_never_join_fail_what_waits_for_them() {
 }
 
 #[test]
-fn shutdown_lets_what_runs_finish_and_fails_the_rest() {
+fn shutdown_lets_running_calls_finish_and_fails_the_rest() {
     let mut c = Cluster::new(1);
     let (running, queued) = (c.task(), c.task());
     let w = c.where_is(running);
@@ -654,7 +654,7 @@ fn shutdown_lets_what_runs_finish_and_fails_the_rest() {
 }
 
 #[test]
-fn a_result_without_a_ref_that_fails_is_told_of() {
+fn failure_without_results_is_reported() {
     let mut c = Cluster::new(1);
     let task = c.submit(|spec| spec.returns.count = 0);
     c.fail(c.where_is(task), task);
@@ -662,7 +662,7 @@ fn a_result_without_a_ref_that_fails_is_told_of() {
 }
 
 #[test]
-fn an_actor_that_is_still_starting_ends_with_the_session() {
+fn starting_actor_ends_with_the_session() {
     let mut c = Cluster::new(1);
     let held = c.submit(|spec| spec.target = Target::NewActor);
     let dropped = c.submit(|spec| spec.target = Target::NewActor);
@@ -679,7 +679,7 @@ fn an_actor_that_is_still_starting_ends_with_the_session() {
 }
 
 #[test]
-fn what_is_not_there_any_more_is_told_by_who_made_it() {
+fn freed_object_error_names_its_producer() {
     let mut c = Cluster::new(1);
     let (made, never) = (c.task(), DataId::new(ME, 5000));
     c.done(c.where_is(made), made);
@@ -687,13 +687,13 @@ fn what_is_not_there_any_more_is_told_by_who_made_it() {
     let (freed, unknown) = (c.error(made), c.error(never));
     assert_eq!((freed.kind, unknown.kind), (ErrorKind::ObjectLost, ErrorKind::ObjectLost));
     assert!(freed.message.contains("`f`") && freed.message.contains(&made.to_string()), "{freed}");
-    assert!(unknown.message.contains("never made"), "{unknown}");
+    assert!(unknown.message.contains("never existed"), "{unknown}");
     let dependent = c.task_on(made);
     assert!(c.error(dependent).root_cause().message.contains("`f`"));
 }
 
 #[test]
-fn what_a_dead_worker_never_saw_runs_elsewhere() {
+fn undelivered_call_of_a_dead_worker_runs_elsewhere() {
     let mut c = Cluster::new(1);
     let task = c.task();
     c.handle(Event::Lost {
@@ -706,7 +706,7 @@ fn what_a_dead_worker_never_saw_runs_elsewhere() {
 }
 
 #[test]
-fn calls_that_waited_for_the_constructor_keep_their_order_across_callers() {
+fn actor_calls_keep_their_order_across_callers() {
     let mut c = Cluster::new(1);
     let id = c.submit(|spec| spec.target = Target::NewActor);
     let first = c.submit_from(worker(1), |spec| spec.target = Target::Actor(id));
@@ -719,7 +719,7 @@ fn calls_that_waited_for_the_constructor_keep_their_order_across_callers() {
 }
 
 #[test]
-fn a_task_is_run_again_as_often_as_it_may_be() {
+fn lost_task_is_retried_up_to_its_limit() {
     let mut c = Cluster::new(1);
     let with = |max_retries| Arc::new(TaskOptions { max_retries: Some(max_retries), ..Default::default() });
     let task = c.submit(|spec| spec.options = with(1));
@@ -746,7 +746,7 @@ fn a_task_is_run_again_as_often_as_it_may_be() {
 }
 
 #[test]
-fn a_higher_priority_goes_first() {
+fn higher_priority_runs_first() {
     let mut c = Cluster::new(1);
     let running = c.task();
     let with = |priority| Arc::new(TaskOptions { priority: Some(priority), ..Default::default() });
@@ -759,7 +759,7 @@ fn a_higher_priority_goes_first() {
 }
 
 #[test]
-fn what_a_blocked_task_waits_for_comes_back_from_behind_a_stranger() {
+fn awaited_task_is_retracted_from_behind_another() {
     let mut c = Cluster::new(2);
     let (long, parent) = (c.task(), c.task());
     let (busy, w) = (c.where_is(long), c.where_is(parent));
@@ -774,7 +774,7 @@ fn what_a_blocked_task_waits_for_comes_back_from_behind_a_stranger() {
 }
 
 #[test]
-fn a_reference_that_could_not_be_taken_is_not_given_back() {
+fn dangling_reference_is_not_released() {
     let mut c = Cluster::new(1);
     let (later, outer) = (DataId::new(ME, 5), DataId::new(worker(1), 1));
     c.handle(Event::Request {
@@ -790,7 +790,7 @@ fn a_reference_that_could_not_be_taken_is_not_given_back() {
 }
 
 #[test]
-fn results_may_lie_while_the_program_waits_for_many_and_all_are_busy() {
+fn results_are_batched_while_the_program_waits_for_many() {
     let mut c = Cluster::new(2);
     let tasks: Vec<_> = (0..100).map(|_| c.task()).collect();
     assert_eq!(c.scheduler.max_result_batch(), 1, "nobody waits, so who knows");

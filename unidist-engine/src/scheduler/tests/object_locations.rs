@@ -1,4 +1,4 @@
-//! Which objects may leave the memory, and when.
+//! Which copies may leave the memory, and when.
 
 use super::*;
 use crate::network::HostId;
@@ -11,7 +11,7 @@ fn put(c: &mut Cluster, offset: u64) -> DataId {
     id
 }
 
-/// What may leave, in the order in which it would.
+/// The objects that may be evicted, in order.
 fn victims(c: &Cluster) -> Vec<DataId> {
     let next = |after| c.scheduler.next_victim(HostId::CONTROLLER, after).map(|(moment, id, _)| (moment, id));
     std::iter::successors(next(0), |(moment, _)| next(*moment)).map(|(_, id)| id).collect()
@@ -32,7 +32,7 @@ fn assert_nothing_is_left(c: &Cluster) {
 }
 
 #[test]
-fn what_was_used_the_longest_ago_leaves_first() {
+fn least_recently_used_copy_is_evicted_first() {
     let mut c = Cluster::new(1);
     let [a, b] = [put(&mut c, 4096), put(&mut c, 8192)];
     let small = DataId::new(ME, 1000);
@@ -54,7 +54,7 @@ fn what_was_used_the_longest_ago_leaves_first() {
 }
 
 #[test]
-fn what_left_is_read_where_it_is_and_freed_there() {
+fn spilled_object_is_read_and_freed_in_place() {
     let mut c = Cluster::new(1);
     let id = put(&mut c, 4096);
     spill(&mut c, id, 0);
@@ -72,7 +72,7 @@ fn what_left_is_read_where_it_is_and_freed_there() {
 }
 
 #[test]
-fn what_came_into_use_meanwhile_stays() {
+fn copy_used_meanwhile_is_not_spilled() {
     let mut c = Cluster::new(1);
     let id = put(&mut c, 4096);
     c.get(ME, &[id], None);
@@ -87,14 +87,14 @@ fn what_came_into_use_meanwhile_stays() {
 }
 
 #[test]
-fn a_call_keeps_its_arguments_until_its_process_is_done_with_it() {
+fn arguments_are_in_use_until_the_call_ends() {
     let mut c = Cluster::new(1);
     let argument = put(&mut c, 4096);
     let call = c.task_on(argument);
     let w = c.where_is(call);
     assert_eq!(victims(&c), []);
     c.release(argument);
-    // The worker has a view before it says that the call has ended.
+    // The worker pins a view before it reports the end of the call.
     c.handle(Event::Request { process: w, request: Request::PinView(argument) });
     c.done(w, call);
     assert!(victims(&c).is_empty() && c.freed.is_empty());
@@ -105,7 +105,7 @@ fn a_call_keeps_its_arguments_until_its_process_is_done_with_it() {
 }
 
 #[test]
-fn a_call_that_has_failed_already_keeps_them_too() {
+fn arguments_of_a_failed_call_stay_in_use_on_its_process() {
     let mut c = Cluster::new(1);
     let argument = put(&mut c, 4096);
     let actor = c.actor();
@@ -123,7 +123,7 @@ fn a_call_that_has_failed_already_keeps_them_too() {
 }
 
 #[test]
-fn what_comes_back_unstarted_is_in_use_no_more() {
+fn arguments_of_a_retracted_call_are_not_in_use() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let (parent, argument) = (c.task(), put(&mut c, 4096));
@@ -139,7 +139,7 @@ fn what_comes_back_unstarted_is_in_use_no_more() {
 }
 
 #[test]
-fn a_lost_process_gives_its_views_back() {
+fn lost_process_drops_its_views() {
     let mut c = Cluster::new(1);
     let id = put(&mut c, 4096);
     let call = c.task_on(id);
@@ -148,14 +148,14 @@ fn a_lost_process_gives_its_views_back() {
     c.handle(Event::Request { process: w, request: Request::PinView(id) });
     c.handle(Event::Lost { process: w, cause: "killed".into(), undelivered: vec![] });
     assert_eq!(victims(&c), [id]);
-    c.get(w, &[id], None); // from beyond the grave
+    c.get(w, &[id], None); // a late message of the lost process
     assert_eq!(victims(&c), [id]);
     [id, call].into_iter().for_each(|id| c.release(id));
     assert_nothing_is_left(&c);
 }
 
 #[test]
-fn views_that_a_process_does_not_have_are_not_given_back() {
+fn unpin_of_a_missing_view_is_ignored() {
     let mut c = Cluster::new(1);
     let id = put(&mut c, 4096);
     c.get(ME, &[id], None);
@@ -170,7 +170,7 @@ fn views_that_a_process_does_not_have_are_not_given_back() {
 }
 
 #[test]
-fn a_put_comes_with_its_views_and_one_that_is_refused_leaves_nothing() {
+fn put_comes_with_views_and_a_rejected_one_leaves_nothing() {
     let mut c = Cluster::new(1);
     let id = DataId::new(ME, 500);
     c.handle(Event::Request { process: ME, request: Request::Put { id, object: shared(4096), views: 2 } });
@@ -186,7 +186,7 @@ fn a_put_comes_with_its_views_and_one_that_is_refused_leaves_nothing() {
 }
 
 #[test]
-fn holders_are_named_by_what_they_do() {
+fn memory_report_names_holders_by_kind() {
     let mut c = Cluster::new(1);
     let ids = [4096, 8192, 12288, 16384, 20480].map(|offset| put(&mut c, offset));
     let running = c.task_on(ids[0]);
@@ -214,7 +214,7 @@ fn holders_are_named_by_what_they_do() {
 }
 
 #[test]
-fn an_answer_that_could_not_be_sent_brings_no_views() {
+fn undelivered_reply_brings_no_views() {
     let mut c = Cluster::new(1);
     let [a, b] = [put(&mut c, 4096), put(&mut c, 8192)];
     let w = worker(1);

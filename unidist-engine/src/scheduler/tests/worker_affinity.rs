@@ -1,4 +1,4 @@
-//! Calls for one worker alone.
+//! Calls bound to one worker.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn only(worker: ProcessId) -> impl FnOnce(&mut TaskSpec) {
     move |spec| spec.options = Arc::new(TaskOptions { worker: Some(worker), ..Default::default() })
 }
 
-/// The calls that this worker was asked for and gives back, as it has started none of them.
+/// The worker gives back all calls that were retracted last; it has started none of them.
 fn give_back(c: &mut Cluster, worker: ProcessId) -> Vec<DataId> {
     let recalled = c.sent.iter().rev().find_map(|(process, message)| match message {
         Sent::RetractTasks(calls) if *process == worker => Some(calls.clone()),
@@ -18,7 +18,7 @@ fn give_back(c: &mut Cluster, worker: ProcessId) -> Vec<DataId> {
 }
 
 #[test]
-fn they_go_to_their_worker_and_stay_there() {
+fn bound_calls_run_on_their_worker() {
     let mut c = Cluster::new(2);
     let [one, two] = [worker(1), worker(2)];
     let first = c.submit(only(two));
@@ -36,7 +36,7 @@ fn they_go_to_their_worker_and_stay_there() {
 }
 
 #[test]
-fn without_their_worker_they_fail() {
+fn bound_calls_fail_without_their_worker() {
     let mut c = Cluster::new(2);
     let two = worker(2);
     let running = c.submit(only(two));
@@ -64,7 +64,7 @@ fn without_their_worker_they_fail() {
 }
 
 #[test]
-fn one_runs_on_top_of_the_task_that_waits_for_it() {
+fn bound_call_runs_on_top_of_its_parent() {
     let mut c = Cluster::new(2);
     let parent = c.task();
     let at = c.where_is(parent);
@@ -76,7 +76,7 @@ fn one_runs_on_top_of_the_task_that_waits_for_it() {
 }
 
 #[test]
-fn a_circle_over_a_worker_is_found_whoever_closes_it() {
+fn deadlock_over_a_worker_is_found_from_both_sides() {
     for behind_last in [false, true] {
         let mut c = Cluster::new(2);
         let (a, b) = (c.task(), c.task());
@@ -92,7 +92,7 @@ fn a_circle_over_a_worker_is_found_whoever_closes_it() {
 }
 
 #[test]
-fn a_call_of_high_priority_overtakes_what_waits_at_its_worker() {
+fn bound_call_of_high_priority_overtakes_prefetched_ones() {
     let mut c = Cluster::new(1);
     let one = worker(1);
     let running = c.task();
@@ -109,7 +109,7 @@ fn a_call_of_high_priority_overtakes_what_waits_at_its_worker() {
 }
 
 #[test]
-fn what_cannot_be_sent_ahead_keeps_others_from_it_once() {
+fn bound_call_without_prefetch_reserves_its_worker() {
     let mut c = Cluster::new(1);
     let one = worker(1);
     let running = c.task();
@@ -128,7 +128,7 @@ fn what_cannot_be_sent_ahead_keeps_others_from_it_once() {
 }
 
 #[test]
-fn one_that_its_host_cannot_serve_any_more_fails() {
+fn bound_call_fails_when_its_host_has_shrunk() {
     let mut c = Cluster::new(2);
     let running = c.submit(only(worker(1)));
     let wants_two = c.submit(|spec| {
@@ -141,7 +141,7 @@ fn one_that_its_host_cannot_serve_any_more_fails() {
 }
 
 #[test]
-fn one_that_will_run_is_no_circle() {
+fn bound_call_that_will_run_is_no_deadlock() {
     let mut c = Cluster::new(2);
     let a = c.submit(only(worker(1)));
     let nested = c.submit_from(worker(1), |_| {});
@@ -153,7 +153,7 @@ fn one_that_will_run_is_no_circle() {
 }
 
 #[test]
-fn one_runs_on_top_of_an_asynchronous_task_that_waits_for_it() {
+fn bound_call_runs_on_top_of_an_asynchronous_parent() {
     let mut c = Cluster::new(2);
     let parent = c.submit(only(worker(1)));
     let child = c.submit_from(worker(1), only(worker(1)));

@@ -1,4 +1,4 @@
-//! What clients are told of workers and calls; and calls that are cancelled only if they have not started.
+//! Status of calls and workers, draining, and cancellation of queued calls.
 
 use super::*;
 use unidist_backend::{CallStatus, Which};
@@ -11,7 +11,7 @@ fn workers_of(reply: Option<&Reply>) -> Vec<u32> {
 }
 
 #[test]
-fn workers_are_listed_and_awaited() {
+fn worker_query_waits_for_workers() {
     let mut c = Cluster::new(2);
     let now = c.ask(ME, |request| Request::Workers { request, at_least: 0 });
     assert_eq!(workers_of(c.reply(now)), [1, 2]);
@@ -30,7 +30,7 @@ fn workers_are_listed_and_awaited() {
 }
 
 #[test]
-fn workers_that_are_being_killed_will_be_replaced() {
+fn worker_query_waits_for_replacements() {
     let mut c = Cluster::new(1);
     let hangs = c.task();
     c.ask(ME, |request| Request::Cancel { request, ids: vec![hangs], which: Which::All });
@@ -46,7 +46,7 @@ fn workers_that_are_being_killed_will_be_replaced() {
 }
 
 #[test]
-fn a_worker_ends_with_its_slot() {
+fn ended_worker_takes_its_slot_along() {
     let mut c = Cluster::new(2);
     let running = c.submit(|_| {});
     let at = c.where_is(running);
@@ -73,7 +73,7 @@ fn a_worker_ends_with_its_slot() {
 }
 
 #[test]
-fn a_worker_that_is_to_end_gives_back_what_it_has_not_begun() {
+fn draining_worker_gives_back_prefetched_calls() {
     let mut c = Cluster::new(2);
     let [first, second] = [c.task(), c.task()];
     let (at, other) = (c.where_is(first), c.where_is(second));
@@ -83,7 +83,7 @@ fn a_worker_that_is_to_end_gives_back_what_it_has_not_begun() {
     let end = c.ask(ME, |request| Request::EndWorker { request, worker: at });
     assert_eq!(c.reply(end), Some(&Reply::Count(1)));
     assert!(c.sent.contains(&(at, Sent::RetractTasks(ahead.clone()))));
-    // The other one goes on with its own slot while this one has something to do.
+    // The other worker continues with its own slot while this one is busy.
     c.done(other, second);
     c.handle(Event::Retracted { process: at, tasks: ahead.clone() });
     c.done(at, first);
@@ -97,7 +97,7 @@ fn a_worker_that_is_to_end_gives_back_what_it_has_not_begun() {
 }
 
 #[test]
-fn calls_say_how_far_they_are() {
+fn call_status_follows_the_call() {
     let mut c = Cluster::new(1);
     let (running, ahead) = (c.task(), c.task());
     let needs = c.task_on(ahead);
@@ -112,7 +112,7 @@ fn calls_say_how_far_they_are() {
 }
 
 #[test]
-fn what_has_not_started_is_cancelled_and_nothing_else() {
+fn cancel_queued_spares_running_calls() {
     let mut c = Cluster::new(1);
     let one = worker(1);
     let [running, first, second] = [c.task(), c.task(), c.task()];
@@ -121,7 +121,7 @@ fn what_has_not_started_is_cancelled_and_nothing_else() {
     let request = c.ask(ME, |request| Request::Cancel { request, ids: all, which: Which::Unstarted });
     assert_eq!(c.error(waiting).kind, ErrorKind::Cancelled);
     assert_eq!(c.reply(request), None, "the worker is asked first");
-    // It had started the first of them.
+    // The worker had started the first of them.
     c.done(one, running);
     c.handle(Event::Retracted { process: one, tasks: vec![second] });
     assert_eq!(c.reply(request), Some(&Reply::Count(2)));
@@ -134,7 +134,7 @@ fn what_has_not_started_is_cancelled_and_nothing_else() {
 }
 
 #[test]
-fn a_worker_that_dies_has_started_nothing_that_it_was_sent_ahead() {
+fn cancel_queued_completes_when_the_worker_dies() {
     let mut c = Cluster::new(1);
     let (_running, ahead) = (c.task(), c.task());
     let request = c.ask(ME, |request| Request::Cancel { request, ids: vec![ahead], which: Which::Unstarted });

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, TaskError};
 
-/// The constructor has ended.
+/// The constructor has ended: the actor is alive or dead.
 pub(crate) fn constructor_ended(state: &mut State, id: DataId, error: Option<Arc<TaskError>>) {
     let Some(actor) = state.actors.get_mut(&id) else {
         return;
@@ -22,7 +22,7 @@ pub(crate) fn constructor_ended(state: &mut State, id: DataId, error: Option<Arc
         None => {
             actor.state = ActorState::Alive;
             send_waiting(state, id);
-            // The handles may be gone already: then the last reference went with the constructor.
+            // If all handles are gone, the constructor held the last reference.
             if !state.objects.contains(id) {
                 actor_unreferenced(state, id);
             }
@@ -31,7 +31,7 @@ pub(crate) fn constructor_ended(state: &mut State, id: DataId, error: Option<Arc
     }
 }
 
-/// Sends what waited for the constructor, in the order in which it came, whoever the caller was.
+/// Sends the calls that waited for the constructor, in order of arrival over all callers.
 fn send_waiting(state: &mut State, id: DataId) {
     let Some(actor) = state.actors.get(&id) else { return };
     let queues = actor.waiting.iter();
@@ -48,11 +48,11 @@ fn send_waiting(state: &mut State, id: DataId) {
         }
     }
     if let Some(actor) = state.actors.get_mut(&id) {
-        actor.waiting.retain(|_, queue| !queue.is_empty()); // a caller without an entry need not queue
+        actor.waiting.retain(|_, queue| !queue.is_empty()); // calls of a caller without an entry need not queue
     }
 }
 
-/// The actor is dead from now on; its process, if there is one, is to end.
+/// The actor is dead: its calls fail, and its process is stopped.
 pub(crate) fn fail_actor(state: &mut State, id: DataId, cause: Arc<TaskError>) {
     let Some(actor) = state.actors.get_mut(&id) else {
         return;
@@ -74,21 +74,22 @@ pub(crate) fn fail_actor(state: &mut State, id: DataId, cause: Arc<TaskError>) {
     }
 }
 
+/// Fails a call of a dead actor with the cause of its death.
 fn fail_actor_call(state: &mut State, id: DataId, call: DataId) {
-    let mut error = TaskError::new(ErrorKind::ActorDied, "the actor is gone");
+    let mut error = TaskError::new(ErrorKind::ActorDied, "the actor has ended");
     if let Some(Actor { name, state: ActorState::Dead(cause), restarts, .. }) = state.actors.get(&id) {
         error.message = format!("actor `{name}` is dead");
         match restarts {
             0 => {}
-            1 => error.message += ", after it was started again once",
-            times => error.message += &format!(", after it was started again {times} times"),
+            1 => error.message += ", after it was restarted once",
+            times => error.message += &format!(", after it was restarted {times} times"),
         }
         error = error.because((**cause).clone());
     }
     fail_task(state, call, error);
 }
 
-/// Whether everything is there that the call needs; what lies on another host is sent for.
+/// Whether all inputs of the call are on the actor's host; transfers are started for those that are not.
 fn can_be_sent(state: &mut State, id: DataId, call: DataId) -> bool {
     if state.tasks.get(&call).is_none_or(|task| task.missing > 0) {
         return false;
@@ -98,7 +99,7 @@ fn can_be_sent(state: &mut State, id: DataId, call: DataId) -> bool {
     host.is_none_or(|host| request_copies(state, call, host) == 0)
 }
 
-/// Sends the first calls of this caller that can start, as far as they go without a gap.
+/// Sends the first calls of this caller, up to one that cannot be sent yet.
 pub(crate) fn send_waiting_of(state: &mut State, id: DataId, caller: Caller) {
     loop {
         let Some(actor) = state.actors.get_mut(&id) else {
@@ -134,7 +135,7 @@ fn send_to_actor(state: &mut State, id: DataId, call: DataId) {
     }
 }
 
-/// A call of the actor has ended, or failed while it waited.
+/// A call of the actor has ended, or failed while it waited: calls behind it may be sent.
 pub(crate) fn actor_call_ended(state: &mut State, id: DataId, task: &Task) {
     let Some(actor) = state.actors.get_mut(&id) else {
         return;
@@ -149,7 +150,7 @@ pub(crate) fn actor_call_ended(state: &mut State, id: DataId, task: &Task) {
     }
 }
 
-/// A new call, whose dependencies may still be missing.
+/// Sends a new call to its actor, or queues it behind earlier calls of its caller and its inputs.
 pub(crate) fn call_actor(state: &mut State, id: DataId, call: DataId) {
     let Some(actor) = state.actors.get_mut(&id) else {
         return fail_actor_call(state, id, call);

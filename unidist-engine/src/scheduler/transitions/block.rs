@@ -11,18 +11,18 @@ use crate::scheduler::transitions::retract::retract_unneeded;
 use crate::scheduler::transitions::run::{push_frame, run_nested};
 use unidist_common::{DataId, ProcessId};
 
-/// The task gives its slot back, until the request is answered or, if there is none named, any of the process is.
+/// The task gives its slot back until the request is answered; without a request, until any of its process is.
 pub(crate) fn block(state: &mut State, process: ProcessId, task: DataId, request: Option<RequestId>) {
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
     };
     if worker.role != Role::Pool {
-        return; // an actor keeps what it holds for its lifetime
+        return; // an actor keeps its resources for its lifetime
     }
     let Some(frame) = worker.stack.iter_mut().find(|frame| frame.task == task) else {
         return;
     };
-    // Not active: it was answered and went on before the task on top of it, which it may do if that had not started.
+    // It is not active if it was answered and proceeded before a task on top of it had started.
     if frame.state == FrameState::Active {
         state.resources.release_cpus(frame.class, worker.host);
     }
@@ -30,7 +30,7 @@ pub(crate) fn block(state: &mut State, process: ProcessId, task: DataId, request
     find_work(state, process);
 }
 
-/// A request of the process was answered: what was blocked by it goes on.
+/// A request of the process was answered: the frame that it blocked may proceed.
 pub(crate) fn unblock(state: &mut State, process: ProcessId, blocks: Option<DataId>, request: RequestId) {
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
@@ -48,7 +48,7 @@ pub(crate) fn unblock(state: &mut State, process: ProcessId, blocks: Option<Data
     resume(state, process);
 }
 
-/// The last frame goes on if what it waited for is there.
+/// The top frame proceeds if its request was answered.
 pub(crate) fn resume(state: &mut State, process: ProcessId) {
     if let Some(worker) = state.workers.get_mut(&process)
         && let Some(frame) = worker.stack.last_mut()
@@ -59,7 +59,7 @@ pub(crate) fn resume(state: &mut State, process: ProcessId) {
     }
 }
 
-/// The worker has ended a task or cannot go on with one: finds something that it can run now.
+/// The worker has finished a task or is blocked: finds something that it can run now.
 pub(crate) fn find_work(state: &mut State, process: ProcessId) {
     start_prefetched(state, process);
     unblock_canceling(state, process);
@@ -76,8 +76,8 @@ pub(crate) fn find_work(state: &mut State, process: ProcessId) {
     }
 }
 
-/// Follows the worker in what it starts by itself: with nothing on its stack, the first task that was sent ahead;
-/// while it is blocked, the first that it waits for.
+/// Mirrors what the worker starts by itself: with an empty stack, the first prefetched task; while blocked, the first
+/// that it waits for.
 fn start_prefetched(state: &mut State, process: ProcessId) {
     let Some(worker) = state.workers.get(&process) else {
         return;

@@ -1,8 +1,9 @@
 //! Cancellation of calls, by request or because their time limit has passed.
 //!
-//! The results of a canceled call fail at once. A call that was not sent anywhere is gone with that. One that was sent is
-//! *canceling*: its process is told, and until the process reports that the call has left it (or is gone itself), the call
-//! keeps its frame there, its slot and its references. A pool worker that the call does not leave in time is killed.
+//! The results of a canceled call fail at once. A call that was not sent anywhere is gone with that. One that was sent
+//! is *canceling*: its process is told, and until the process reports that the call has left it (or is gone itself),
+//! the call keeps its frame there, its slot and its references. A pool worker that the call does not leave in time is
+//! killed.
 //!
 //! A canceling call that is blocked in `get` or `wait` gets an error, but not before it is known what its worker has
 //! started by itself meanwhile: calls that it waits for and that are prefetched there are retracted first.
@@ -24,7 +25,7 @@ use crate::scheduler::transitions::timers::{arm, disarm};
 use std::sync::Arc;
 use unidist_common::{DataId, HostId, ProcessId, Target, TaskError};
 
-/// The call's results fail now, wherever it is.
+/// Fails the call's results now, wherever the call is.
 pub(crate) fn cancel_call(state: &mut State, id: DataId, error: TaskError) {
     match state.tasks.get(&id).map(|task| task.state) {
         None => {}
@@ -33,6 +34,7 @@ pub(crate) fn cancel_call(state: &mut State, id: DataId, error: TaskError) {
     }
 }
 
+/// Fails the results of a call that was sent and tells its process.
 fn begin_cancel(state: &mut State, process: ProcessId, id: DataId, error: TaskError) {
     let Some(task) = state.tasks.remove(&id) else { return };
     drop_queued_cancel(state, id);
@@ -67,7 +69,7 @@ fn begin_cancel(state: &mut State, process: ProcessId, id: DataId, error: TaskEr
     }
 }
 
-/// What a call of an actor waits for is not waited for any more.
+/// Fails the requests that block a call of an actor.
 fn fail_requests_of(state: &mut State, process: ProcessId, call: DataId) {
     let Some(worker) = state.workers.get(&process) else { return };
     let is_its = |request: &&RequestId| {
@@ -78,15 +80,15 @@ fn fail_requests_of(state: &mut State, process: ProcessId, call: DataId) {
     requests.into_iter().for_each(|request| fail_request(state, process, request, &error));
 }
 
-/// The error of a wait that is about to begin, if the call that is to wait is canceling. On a worker of the pool the
-/// wait begins all the same: see the module's documentation.
+/// The error of a request that would block a canceling call. On a pool worker the call blocks all the same: see the
+/// module documentation.
 pub(crate) fn wait_error(state: &State, process: ProcessId, call: Option<DataId>) -> Option<TaskError> {
     let canceling = state.canceling.get(&call?)?;
     let in_pool = state.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
     (!in_pool).then(|| (*canceling.error).clone())
 }
 
-/// Nothing is to wait behind a canceling call, and a canceling call is not to wait.
+/// Retracts calls from behind canceling calls, and fails the requests that block those.
 pub(crate) fn unblock_canceling(state: &mut State, process: ProcessId) {
     if state.canceling.is_empty() {
         return;
@@ -112,7 +114,7 @@ pub(crate) fn unblock_canceling(state: &mut State, process: ProcessId) {
     free.into_iter().for_each(|(request, error)| fail_request(state, process, request, &error));
 }
 
-/// The call is not on this process any more: what it kept is given back.
+/// The call has left this process: releases what it kept.
 pub(crate) fn end_cancel(state: &mut State, process: ProcessId, id: DataId) {
     if state.canceling.get(&id).is_none_or(|canceling| canceling.process != process) {
         return;
@@ -123,7 +125,7 @@ pub(crate) fn end_cancel(state: &mut State, process: ProcessId, id: DataId) {
     }
 }
 
-/// Whether what this process runs, or waits with, is canceling.
+/// Whether the top frame of this process is a canceling call.
 pub(crate) fn is_top_canceling(state: &State, process: ProcessId) -> bool {
     let top = state.workers.get(&process).and_then(|worker| worker.stack.last());
     top.is_some_and(|frame| state.is_canceling(frame.task))

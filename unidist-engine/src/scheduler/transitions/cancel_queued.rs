@@ -19,11 +19,11 @@ pub(crate) fn retract_queued_cancels(state: &mut State, process: ProcessId) {
     retract(state, process, calls);
 }
 
-/// The call has not started. If a request wants it canceled then, it fails: true.
+/// The call has not started: fails it if a request wants it canceled. True if so.
 pub(crate) fn cancel_if_requested(state: &mut State, call: DataId) -> bool {
     let Some(request) = state.queued_cancels.take(call) else { return false };
     if let Some(group) = state.tasks.get(&call).map(|task| state.resources.group(task.class)) {
-        state.resources.groups().came_back(group);
+        state.resources.groups().retracted(group);
     }
     state.queued_cancels.count_canceled(request);
     fail_task(state, call, TaskError::new(ErrorKind::Cancelled, ""));
@@ -31,7 +31,7 @@ pub(crate) fn cancel_if_requested(state: &mut State, call: DataId) -> bool {
     true
 }
 
-/// The call has started or ended, so a request to cancel it if queued comes too late.
+/// The call has started or ended, so it can no longer be canceled as a queued one.
 pub(crate) fn drop_queued_cancel(state: &mut State, call: DataId) {
     if let Some(request) = state.queued_cancels.take(call) {
         reply_if_complete(state, request);

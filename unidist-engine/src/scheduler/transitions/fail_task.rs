@@ -15,6 +15,7 @@ use crate::store::StoredObject;
 use std::sync::Arc;
 use unidist_common::{DataId, ErrorKind, HostId, Target, TaskError};
 
+/// The call has succeeded: its results get their values.
 pub(crate) fn complete_task(state: &mut State, id: DataId, host: HostId, objects: Vec<StoredObject>) {
     let Some(task) = state.tasks.remove(&id) else {
         return;
@@ -38,7 +39,7 @@ pub(crate) fn complete_task(state: &mut State, id: DataId, host: HostId, objects
     state.objects.history.record(returns, task.spec.name);
 }
 
-/// The call ends without a value.
+/// The call fails: its results get the error in place of values.
 pub(crate) fn fail_task(state: &mut State, id: DataId, error: TaskError) {
     let Some(task) = state.tasks.remove(&id) else {
         return;
@@ -54,6 +55,7 @@ pub(crate) fn fail_task(state: &mut State, id: DataId, error: TaskError) {
     state.objects.history.record(task.spec.returns, task.spec.name);
 }
 
+/// The call fails because an input has failed.
 pub(crate) fn fail_dependent(state: &mut State, id: DataId, cause: &TaskError) {
     if let Some(task) = state.tasks.get(&id) {
         let error = TaskError::dependency(&task.spec.name, cause);
@@ -61,7 +63,7 @@ pub(crate) fn fail_dependent(state: &mut State, id: DataId, cause: &TaskError) {
     }
 }
 
-/// The call is over: the actor it concerns is told, and what it kept alive is given back.
+/// The call has ended: its actor is told, and its references are released.
 fn task_ended(state: &mut State, task: &Task, error: Option<Arc<TaskError>>) {
     if let Some(host) = state.resources.bound_host(task.class) {
         state.hosts[host.place()].fetching.remove(&task.spec.id());

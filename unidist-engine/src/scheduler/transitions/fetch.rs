@@ -24,7 +24,7 @@ pub(crate) fn request_copy(state: &mut State, id: DataId, host: HostId, waiter: 
     true
 }
 
-/// Has the objects come that this call needs on this host; how many it has to wait for.
+/// Has the inputs of a call copied to this host. How many are missing there.
 pub(crate) fn request_copies(state: &mut State, call: DataId, host: HostId) -> usize {
     if state.hosts.len() == 1 {
         return 0;
@@ -58,8 +58,8 @@ pub(crate) fn start_transfers(state: &mut State, id: DataId) {
     }
 }
 
-/// Has the objects of a ready call come to this host, where it is to run. False if nothing is to come, or too much
-/// is on its way already.
+/// Binds a ready call to this host and has its inputs copied there. False if none is missing, or too many calls are
+/// fetching.
 pub(crate) fn fetch(state: &mut State, class: SchedulingClass, task: DataId, candidate: Candidate) -> bool {
     let host = &mut state.hosts[candidate.host.place()];
     if candidate.missing_bytes == 0 || host.may_fetch() == 0 {

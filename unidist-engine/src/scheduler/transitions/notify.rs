@@ -9,6 +9,7 @@ use crate::scheduler::transitions::ready::make_ready;
 use crate::scheduler::transitions::requests::request_progress;
 use unidist_common::{DataId, Target};
 
+/// Notifies the waiters of all objects that got a value, until none is left.
 pub(crate) fn notify_waiters(state: &mut State) {
     while let Some(id) = state.settled.pop_front() {
         let waiters = state.objects.take_waiters(id);
@@ -25,7 +26,7 @@ pub(crate) fn notify_waiters(state: &mut State) {
     }
 }
 
-/// A dependency of the call has its value now.
+/// A dependency of the call has its value.
 fn dependency_settled(state: &mut State, id: DataId, value: &Value) {
     let Some(task) = state.tasks.get_mut(&id) else {
         return;

@@ -17,7 +17,7 @@ pub(crate) fn start_process(state: &mut State, role: Role, host: HostId) -> Opti
     Some(process)
 }
 
-/// Starts a process for the pool of this host.
+/// Starts a pool worker on this host.
 pub(crate) fn start_pool_worker(state: &mut State, host: HostId) {
     if let Some(process) = start_process(state, Role::Pool, host) {
         let host = &mut state.hosts[host.place()];
@@ -26,7 +26,7 @@ pub(crate) fn start_pool_worker(state: &mut State, host: HostId) {
     }
 }
 
-/// Tells a process to finish what runs and end.
+/// Tells a process to finish what it runs, then exit.
 pub(crate) fn stop(state: &mut State, process: ProcessId) {
     if let Some(worker) = state.workers.get_mut(&process)
         && matches!(worker.phase, Phase::Live | Phase::Draining)

@@ -8,6 +8,7 @@ use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::timers::disarm;
 use unidist_common::{DataId, ErrorKind, HostId, Target, TaskError};
 
+/// The call joins the end of its queue.
 pub(crate) fn make_ready(state: &mut State, id: DataId) {
     if let Some(task) = state.tasks.get_mut(&id) {
         task.state = TaskState::Ready;
@@ -15,7 +16,7 @@ pub(crate) fn make_ready(state: &mut State, id: DataId) {
     }
 }
 
-/// A call that was sent somewhere is to be sent somewhere else, before others.
+/// A call that was sent, or bound to a host, joins the head of its queue.
 pub(crate) fn requeue(state: &mut State, id: DataId) {
     if state.ending {
         return fail_task(state, id, TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"));
@@ -27,14 +28,14 @@ pub(crate) fn requeue(state: &mut State, id: DataId) {
     if let Some(task) = state.tasks.get_mut(&id) {
         if let (TaskState::Sent(_), Target::Pool) = (task.state, task.spec.target) {
             let group = state.resources.group(task.class);
-            state.resources.groups().came_back(group);
+            state.resources.groups().retracted(group);
         }
         task.state = TaskState::Ready;
         state.resources.push_front(task.class, id);
     }
 }
 
-/// A worker has died with this call: it is run again or fails.
+/// A worker has died with this call: it runs again or fails.
 pub(crate) fn retry(state: &mut State, id: DataId, error: TaskError) {
     let Some(task) = state.tasks.get_mut(&id) else { return };
     if task.record_loss() {
@@ -42,12 +43,12 @@ pub(crate) fn retry(state: &mut State, id: DataId, error: TaskError) {
     }
     let mut error = error;
     if task.losses > 1 {
-        error.message += &format!("; it was lost so {} times", task.losses);
+        error.message += &format!("; it was lost {} times this way", task.losses);
     }
     fail_task(state, id, error);
 }
 
-/// A ready call that was to run on this host alone may run on any.
+/// A ready call that was bound to this host may run on any host.
 pub(crate) fn unbind_from_host(state: &mut State, class: SchedulingClass, task: DataId, home: HostId) {
     let anywhere = state.resources.unbind(class);
     state.resources.pop(class);

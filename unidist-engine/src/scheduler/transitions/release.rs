@@ -24,7 +24,7 @@ pub(crate) fn release(state: &mut State, id: DataId) {
     }
 }
 
-/// A process gives a reference back; one that it does not have is ignored.
+/// Drops a reference of a process; one that the process does not have is ignored.
 pub(crate) fn release_for(state: &mut State, process: ProcessId, id: DataId) {
     if process != ProcessId::CONTROLLER {
         let Some(worker) = state.workers.get_mut(&process) else {
@@ -41,7 +41,7 @@ pub(crate) fn release_for(state: &mut State, process: ProcessId, id: DataId) {
     release(state, id);
 }
 
-/// A reference of a process, which is given back if the process is lost.
+/// Adds a reference of a process, which is released if the process is lost.
 pub(crate) fn retain_for(state: &mut State, process: ProcessId, id: DataId) {
     if state.objects.retain(id) {
         record_reference(state, process, id);
@@ -55,11 +55,11 @@ pub(crate) fn record_reference(state: &mut State, process: ProcessId, id: DataId
     }
 }
 
-/// The last reference to this id is gone; if it is an actor, it ends.
+/// The last reference to this id is gone. If it is an actor's, the actor ends.
 pub(crate) fn actor_unreferenced(state: &mut State, id: DataId) {
     let Some(actor) = state.actors.get(&id) else { return };
     if let ActorState::New = actor.state {
-        return; // its constructor runs first
+        return; // its constructor ends first
     }
     let process = actor.process;
     drop_restart_plan(state, id);
@@ -69,7 +69,7 @@ pub(crate) fn actor_unreferenced(state: &mut State, id: DataId) {
     }
 }
 
-/// The actor will not be started again.
+/// The actor will not be restarted.
 pub(crate) fn drop_restart_plan(state: &mut State, id: DataId) {
     if let Some(again) = state.actors.get_mut(&id).and_then(|actor| actor.restart_plan.take()) {
         again.spec.dependencies.iter().chain(&again.spec.borrowed).for_each(|id| release(state, *id));

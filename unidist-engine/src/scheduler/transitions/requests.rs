@@ -10,7 +10,7 @@ use crate::scheduler::transitions::fetch::{cancel_copy_request, request_copy};
 use crate::scheduler::transitions::views::pin_view;
 use unidist_common::{DataId, Error, ProcessId, TaskError};
 
-/// Forgets a request and everything that was to tell it something.
+/// Removes a request and its waiters.
 pub(crate) fn close(state: &mut State, process: ProcessId, request: RequestId) -> Option<OpenRequest> {
     let open = state.requests.remove(&(process, request))?;
     if let Some(worker) = state.workers.get_mut(&process) {
@@ -29,7 +29,7 @@ pub(crate) fn close(state: &mut State, process: ProcessId, request: RequestId) -
     Some(open)
 }
 
-/// Answers a request with an error: who waits for it is not to wait any more.
+/// Answers a request with an error.
 pub(crate) fn fail_request(state: &mut State, process: ProcessId, request: RequestId, error: &TaskError) {
     if let Some(open) = close(state, process, request) {
         let reply = Reply::Failed(Error::from(error.clone()));
@@ -38,10 +38,11 @@ pub(crate) fn fail_request(state: &mut State, process: ProcessId, request: Reque
     }
 }
 
+/// Answers a request with what is ready.
 pub(crate) fn answer(state: &mut State, process: ProcessId, request: RequestId, open: OpenRequest) {
     let reply = match open.kind {
         RequestKind::Get => {
-            // The process has views as soon as the answer is on its way.
+            // The process has views from the moment the reply is sent.
             open.ids.iter().for_each(|id| pin_view(state, process, *id));
             let host = state.host_of(process).unwrap_or_default();
             Reply::Values(open.ids.iter().map(|id| state.value_on(host, *id)).collect())
@@ -55,7 +56,7 @@ pub(crate) fn answer(state: &mut State, process: ProcessId, request: RequestId, 
     unblock(state, process, open.blocks, request);
 }
 
-/// One of the objects that the request waits for has a value now.
+/// One more object of the request has a value, or has arrived.
 pub(crate) fn request_progress(state: &mut State, process: ProcessId, request: RequestId) {
     let Some(open) = state.requests.get_mut(&(process, request)) else {
         return;
@@ -72,7 +73,7 @@ pub(crate) fn request_progress(state: &mut State, process: ProcessId, request: R
     }
 }
 
-/// Has the objects come that are to be read by this process and lie on other hosts; false if there are none.
+/// Has the objects of a `get` copied to the client's host. False if none is missing there.
 pub(crate) fn request_copies_for_reply(
     state: &mut State,
     process: ProcessId,
@@ -92,6 +93,7 @@ pub(crate) fn request_copies_for_reply(
     !missing.is_empty()
 }
 
+/// Keeps a request open.
 pub(crate) fn remember(state: &mut State, process: ProcessId, request: RequestId, open: OpenRequest) {
     if open.blocks.is_some()
         && let Some(worker) = state.workers.get_mut(&process)

@@ -4,7 +4,7 @@ use crate::scheduler::event::Action;
 use crate::scheduler::state::State;
 use unidist_common::{DataId, ProcessId};
 
-/// Asks for calls back, unless an answer to an earlier such question is still open.
+/// Retracts these calls, unless an earlier retraction of the worker is pending.
 pub(crate) fn retract(state: &mut State, process: ProcessId, tasks: Vec<DataId>) {
     let Some(worker) = state.workers.get_mut(&process) else { return };
     if !tasks.is_empty() && worker.retracting.is_none() {
@@ -13,7 +13,7 @@ pub(crate) fn retract(state: &mut State, process: ProcessId, tasks: Vec<DataId>)
     }
 }
 
-/// Asks for everything back that was sent ahead to a worker that is blocked, but for what it waits for.
+/// Retracts the calls that are prefetched at a blocked worker, except those that it waits for.
 pub(crate) fn retract_unneeded(state: &mut State, process: ProcessId) {
     let Some(worker) = state.workers.get(&process) else {
         return;
@@ -25,8 +25,8 @@ pub(crate) fn retract_unneeded(state: &mut State, process: ProcessId) {
     retract(state, process, tasks);
 }
 
-/// Asks for everything back that was sent to this worker after the call: also for what was to run on top of it, as
-/// that may not have started, and will not before the call waits again.
+/// Retracts the calls that were sent to this worker after this one, including those to run on top of it: they may not
+/// have started, and will not before the call blocks again.
 pub(crate) fn retract_after(state: &mut State, process: ProcessId, call: DataId) {
     let Some(worker) = state.workers.get(&process) else { return };
     let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else { return };

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use unidist_backend::CallKind;
 use unidist_common::{DataId, HostId, ProcessId, Target};
 
-/// Sends a call to a process.
+/// Sends a call to a process, with the values of its inputs.
 pub(crate) fn send_call(state: &mut State, process: ProcessId, id: DataId, nested: bool) {
     let Some(task) = state.tasks.get_mut(&id) else {
         return;
@@ -55,11 +55,13 @@ pub(crate) fn send_call(state: &mut State, process: ProcessId, id: DataId, neste
     state.actions.push(Action::Run { process, run });
 }
 
+/// Sends a call to a worker that runs it now.
 pub(crate) fn run_on(state: &mut State, process: ProcessId, task: DataId, nested: bool) {
     send_call(state, process, task, nested);
     push_frame(state, process, task);
 }
 
+/// Sends a call ahead to a busy worker.
 pub(crate) fn prefill(state: &mut State, process: ProcessId, task: DataId) {
     send_call(state, process, task, false);
     if let Some(worker) = state.workers.get_mut(&process) {
@@ -67,7 +69,7 @@ pub(crate) fn prefill(state: &mut State, process: ProcessId, task: DataId) {
     }
 }
 
-/// Runs on this process, which waits for the request, something ready that it waits for; the newest first.
+/// Runs a ready call on top of a blocked task that waits for it, newest first. False if there is none.
 pub(crate) fn run_nested(state: &mut State, process: ProcessId, request: RequestId) -> bool {
     let runs = |worker: &Worker| matches!(worker.phase, Phase::Live | Phase::Draining);
     let live = state.workers.get(&process).is_some_and(runs);
@@ -81,7 +83,7 @@ pub(crate) fn run_nested(state: &mut State, process: ProcessId, request: Request
     true
 }
 
-/// The task runs on this worker from now on.
+/// The task runs on this worker from now on, and holds its resources.
 pub(crate) fn push_frame(state: &mut State, process: ProcessId, task: DataId) {
     drop_queued_cancel(state, task);
     let (class, timeout) = match (state.tasks.get(&task), state.canceling.get(&task)) {
@@ -99,7 +101,7 @@ pub(crate) fn push_frame(state: &mut State, process: ProcessId, task: DataId) {
     }
 }
 
-/// Takes the task off the worker, wherever it is there; false if it is not there.
+/// Removes the task from the worker's stack or prefetched calls; false if it is in neither.
 pub(crate) fn remove_from_worker(state: &mut State, process: ProcessId, task: DataId) -> bool {
     let Some(worker) = state.workers.get_mut(&process) else {
         return false;
@@ -116,6 +118,7 @@ pub(crate) fn remove_from_worker(state: &mut State, process: ProcessId, task: Da
     }
 }
 
+/// Releases the resources of a frame.
 pub(crate) fn release_frame(state: &mut State, frame: Frame, host: HostId) {
     match frame.state {
         FrameState::Active => state.resources.release(frame.class, host),

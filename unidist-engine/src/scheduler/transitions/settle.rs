@@ -27,6 +27,7 @@ pub(crate) fn settle(state: &mut State, id: DataId, host: HostId, mut value: Val
     }
 }
 
+/// Frees a value that has no object.
 fn discard(state: &mut State, host: HostId, value: Value) {
     if let Value::Ready(object) = value {
         free_object(state, host, &object);
@@ -34,6 +35,7 @@ fn discard(state: &mut State, host: HostId, value: Value) {
     }
 }
 
+/// Frees the blocks of an object's parts.
 pub(crate) fn free_object(state: &mut State, host: HostId, object: &StoredObject) {
     state.actions.extend(object.blocks().map(|block| Action::Free { host, block }));
     state.actions.extend(object.spilled_blocks().map(|block| Action::FreeSpilled { host, block }));

@@ -1,4 +1,4 @@
-//! The calls that are ready, in line for resources.
+//! The queues of ready calls, and what is reserved while they are dispatched.
 
 use crate::scheduler::state::fair_share::GroupId;
 use crate::scheduler::state::resources::{ResourceRequest, Resources, SchedulingClass};
@@ -6,11 +6,11 @@ use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
 use unidist_common::{DataId, HostId, ProcessId};
 
-/// Where a ready call stands in line: lower comes first. Priority, turn of its group, arrival.
+/// The place of a ready call in line, lowest first: priority, turn of its group, arrival.
 type Place = (Reverse<i32>, u64, u64);
 
 impl Resources {
-    /// A call of this class waits for CPUs, if it needs any: later calls do not take those.
+    /// A call of this class waits for CPUs, if it needs any: later calls must not take them.
     pub(crate) fn hold_cpus_for(&self, class: SchedulingClass, reserved: &mut Reservations) {
         if self.needs_cpus(class) {
             let more: Vec<_> = self
@@ -24,7 +24,7 @@ impl Resources {
         }
     }
 
-    /// Nothing held back but what is for calls for one worker alone that cannot be sent ahead to it.
+    /// The reservations at the start of a dispatch: workers with bound calls that cannot be prefetched.
     pub(crate) fn reserved(&self) -> Reservations {
         let mut reserved = Reservations::default();
         if self.is_any_bound_to_worker() {
@@ -41,7 +41,7 @@ impl Resources {
         reserved
     }
 
-    /// How many calls for one worker alone have become ready so far.
+    /// How many calls bound to a worker have become ready so far.
     pub(crate) fn bound_arrivals(&self) -> u64 {
         self.bound_arrivals
     }
@@ -50,22 +50,21 @@ impl Resources {
         self.bound_arrivals += u64::from(self.requests[class.index()].worker.is_some());
     }
 
-    /// Puts a call at the end of its queue.
+    /// Adds a call at the end of its queue.
     pub(crate) fn push(&mut self, class: SchedulingClass, task: DataId) {
         self.note_arrival(class);
         self.arrivals += 1;
         self.queues[class.index()].push_back((self.arrivals, task));
     }
 
-    /// Puts a call that had its turn already back to the start of its queue.
+    /// Adds a call that had its turn before at the head of its queue.
     pub(crate) fn push_front(&mut self, class: SchedulingClass, task: DataId) {
         self.note_arrival(class);
         self.queues[class.index()].push_front((0, task));
     }
 
-    /// The call of the highest priority, of those the one whose group has its turn, and of those the one that has waited
-    /// longest, leaving out what is held back. Calls for which
-    /// `is_ready` is false have been taken elsewhere and are forgotten.
+    /// The next call that is not held back: highest priority first, then the group whose turn it is, then the longest
+    /// wait. Calls for which `is_ready` is false were taken elsewhere and are dropped.
     pub(crate) fn next_ready(
         &mut self,
         reserved: &Reservations,
@@ -90,17 +89,17 @@ impl Resources {
         best.map(|(.., class, task)| (class, task))
     }
 
-    /// Takes the first call of this class off its queue.
+    /// Removes the first call of this class from its queue.
     pub(crate) fn pop(&mut self, class: SchedulingClass) {
         self.queues[class.index()].pop_front();
     }
 
-    /// Every call that is queued.
+    /// Removes and returns all queued calls.
     pub(crate) fn drain(&mut self) -> Vec<DataId> {
         self.queues.iter_mut().flat_map(|queue| queue.drain(..)).map(|(_, task)| task).collect()
     }
 
-    /// The groups that have ready calls now and had none when this was asked last.
+    /// The groups that have ready calls now and had none at the last call.
     pub(crate) fn newcomers(&mut self, is_ready: impl Fn(DataId) -> bool) -> Vec<GroupId> {
         if !self.groups.is_in_use() {
             return Vec::new();
@@ -118,25 +117,25 @@ impl Resources {
     }
 }
 
-/// What cannot be handed out now, so that what comes after it is not either.
+/// What is held back for calls that could not be placed in this dispatch.
 #[derive(Debug, Default)]
 pub(crate) struct Reservations {
-    /// Nothing more is sent ahead to these workers: calls wait for them that cannot be.
+    /// Workers at which no call may be prefetched: bound calls wait for them to become idle.
     workers: Vec<ProcessId>,
     classes: Vec<SchedulingClass>,
-    /// Calls wait for CPUs of these hosts.
+    /// Hosts whose CPUs are kept for waiting calls.
     cpus_of: Vec<HostId>,
-    /// Which are all there are.
+    /// Whether these are all hosts.
     all_cpus: bool,
 }
 
 impl Reservations {
-    /// These calls are held back, and nothing else is.
+    /// Holds back the calls of this class only.
     pub(crate) fn hold(&mut self, class: SchedulingClass) {
         self.classes.push(class);
     }
 
-    /// Nothing is to be sent ahead to this worker.
+    /// No call may be prefetched at this worker.
     pub(crate) fn reserve(&mut self, worker: ProcessId) {
         self.workers.push(worker);
     }
@@ -145,7 +144,7 @@ impl Reservations {
         self.workers.contains(&worker)
     }
 
-    /// Whether CPUs of this host are kept for a call that waits for them.
+    /// Whether CPUs of this host are kept for waiting calls.
     pub(crate) fn holds_cpus_of(&self, host: HostId) -> bool {
         self.cpus_of.contains(&host)
     }

@@ -1,11 +1,11 @@
-//! Which classes of calls there are.
+//! The scheduling classes: added on first use, removed when unused.
 
 use crate::scheduler::state::fair_share::GroupId;
 use crate::scheduler::state::resources::{ResourceRequest, Resources, SchedulingClass};
 use rustc_hash::FxHashSet;
 use std::collections::VecDeque;
 
-/// With fewer classes than this, none is looked for that is of no use any more.
+/// With fewer classes than this, unused ones are kept.
 pub(super) const FEW_CLASSES: usize = 64;
 
 impl Resources {
@@ -29,12 +29,12 @@ impl Resources {
         class
     }
 
-    /// Whether there are so many classes that some may be of no use any more.
+    /// Whether there are enough classes to look for unused ones.
     pub(crate) fn is_to_be_swept(&self) -> bool {
         self.classes.len() >= self.sweep_at
     }
 
-    /// Forgets all classes but these, and groups that have no class.
+    /// Removes all classes but the used ones, and groups without a class.
     pub(crate) fn sweep(&mut self, used: &FxHashSet<SchedulingClass>) {
         let unused = &mut self.unused;
         self.classes.retain(|_, class| {
