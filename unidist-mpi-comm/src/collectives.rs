@@ -1,13 +1,13 @@
 #![allow(unsafe_code)] // calls of a C library, whose reads and writes have completed when a function here returns
 //! What all ranks of a program call together (`unidist-spmd`). A rank that waits here sleeps.
 
-use crate::backoff::{Backoff, MAX_PAUSE};
 use crate::runtime::check;
 use crate::{AnyCommunicator, Communicator, Mpi, MpiError, to_c_int};
 use mpi::ffi;
 use mpi::raw::FromRaw;
 use mpi::topology::SimpleCommunicator;
 use std::ffi::c_int;
+use unidist_sync::Backoff;
 
 impl Communicator {
     /// The ranks of another communicator in a new context. Collective.
@@ -124,7 +124,7 @@ impl Communicator {
             drop(guard);
             match tested {
                 Ok(()) if ended != 0 => return Ok(()),
-                Ok(()) => backoff.pause(MAX_PAUSE),
+                Ok(()) => backoff.pause(Backoff::MAX_PAUSE),
                 Err(error) => Mpi::abort(&format!("MPI failed during an exchange between ranks: {error}")),
             }
         }

@@ -19,7 +19,6 @@
 //!
 //! In programs of ranks, threads serialise their MPI calls with [`Mpi::lock_calls`].
 
-mod backoff;
 mod call_lock;
 mod collectives;
 mod communicator;
@@ -32,7 +31,6 @@ mod progress_thread;
 mod runtime;
 mod window;
 
-pub use backoff::Backoff;
 pub use call_lock::CallGuard;
 pub use communicator::{AnyCommunicator, Communicator};
 pub use exit::{ExitAction, ExitHook};

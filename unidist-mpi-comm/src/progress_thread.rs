@@ -1,13 +1,13 @@
 //! A thread of the rank that owns a window: it has MPI serve the one-sided operations of other ranks while the program
 //! computes or sleeps.
 
-use crate::backoff::Backoff;
 use crate::{Communicator, Mpi};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use unidist_sync::Backoff;
 
 /// The longest pause between two polls while the window is idle.
 const MAX_PAUSE: Duration = Duration::from_millis(4);

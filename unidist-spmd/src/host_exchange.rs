@@ -5,11 +5,10 @@
 
 use crate::memory::{AtomicWords, SharedMemory};
 use rustix::process::{Pid, test_kill_process};
-use rustix::thread::futex;
-use rustix::time::Timespec;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use unidist_sync::futex::{self, WaitOutcome};
 
 /// The length of a record in bytes.
 pub(crate) const RECORD: usize = 256;
@@ -20,7 +19,7 @@ const BUFFERS: usize = 2;
 /// Spin this long before sleeping, if each rank can have a core of its own.
 const SPIN: Duration = Duration::from_micros(20);
 /// How often a sleeping rank checks whether the others are alive.
-const LIVENESS_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The futex words. One word for each rank of the host follows, which says whether the rank has left.
 const GENERATION: usize = 0;
@@ -151,7 +150,7 @@ impl HostExchange {
             self.futex(ARRIVED).store(0, Ordering::Relaxed);
             generation.store(before.wrapping_add(1), Ordering::SeqCst);
             if self.futex(SLEEPERS).load(Ordering::SeqCst) > 0 {
-                wake_all(generation);
+                futex::wake_all(generation);
             }
             return Ok(());
         }
@@ -169,8 +168,8 @@ impl HostExchange {
             if generation.load(Ordering::SeqCst) != before {
                 break Ok(());
             }
-            let slept = futex::wait(generation, futex::Flags::empty(), before, Some(&LIVENESS_INTERVAL));
-            if slept == Err(rustix::io::Errno::TIMEDOUT)
+            let slept = futex::wait(generation, before, LIVENESS_INTERVAL);
+            if slept == WaitOutcome::TimedOut
                 && let Some(lost) = self.lost_rank()
                 && generation.load(Ordering::SeqCst) == before
             {
@@ -190,7 +189,7 @@ impl HostExchange {
     /// Announces that this rank takes part in no further barrier.
     pub(crate) fn leave(&self) {
         self.futex(LEFT + self.host_rank).store(1, Ordering::SeqCst);
-        wake_all(self.futex(GENERATION));
+        futex::wake_all(self.futex(GENERATION));
     }
 
     fn rank_that_left(&self) -> Option<usize> {
@@ -211,12 +210,6 @@ impl HostExchange {
         let host_rank = (0..self.host_size).find(|rank| !is_alive(rank))?;
         Some(LostRank { host_rank, has_left: false })
     }
-}
-
-/// Wakes all ranks that sleep on a word.
-pub(crate) fn wake_all(word: &AtomicU32) {
-    // It cannot fail for mapped memory.
-    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX.unsigned_abs());
 }
 
 /// The number of cores of the host, whatever the launcher has bound this process to.

@@ -6,20 +6,19 @@
 
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
-use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use unidist_sync::Mapping;
 
 /// Zeroed memory, shared or private.
 #[derive(Debug)]
 pub(crate) struct SharedMemory {
     /// None if it is empty.
-    map: Option<MmapRaw>,
+    map: Option<Mapping>,
 }
 
 /// Where the other ranks of a host find the memory, or why there is none.
@@ -49,7 +48,7 @@ impl SharedMemory {
     pub(crate) fn private(len: usize) -> io::Result<Self> {
         let map = match len {
             0 => None,
-            _ => Some(MmapRaw::from(MmapOptions::new().len(len).map_anon()?)),
+            _ => Some(Mapping::private(len)?),
         };
         Ok(SharedMemory { map })
     }
@@ -90,10 +89,8 @@ impl SharedMemory {
     }
 
     pub(crate) fn create(len: usize) -> io::Result<(Self, File, MemoryHandle)> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = File::from(rustix::fs::memfd_create("unidist-spmd", flags)?);
-        file.set_len(u64::try_from(len).map_err(io::Error::other)?)?;
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let len = u64::try_from(len).map_err(io::Error::other)?;
+        let (mapping, file) = unidist_sync::SharedMemory::create("unidist-spmd", len)?.into_parts();
         let metadata = file.metadata()?;
         let handle = MemoryHandle {
             pid: std::process::id(),
@@ -103,7 +100,7 @@ impl SharedMemory {
             system: system_id(),
             ..MemoryHandle::zeroed()
         };
-        Ok((SharedMemory { map: Some(MmapOptions::new().len(len).map_raw(&file)?) }, file, handle))
+        Ok((SharedMemory { map: Some(mapping) }, file, handle))
     }
 
     pub(crate) fn open(handle: &MemoryHandle, len: usize) -> Result<Self, MemoryHandle> {
@@ -119,18 +116,17 @@ impl SharedMemory {
             if is_same && is_long_enough { Ok(file) } else { Err(stale()) }
         };
         let file = open().map_err(|error| MemoryHandle::failed(OPEN, &error))?;
-        let map =
-            MmapOptions::new().len(len).map_raw(&file).map_err(|error| MemoryHandle::failed(MAP, &error))?;
+        let map = Mapping::shared(&file, len).map_err(|error| MemoryHandle::failed(MAP, &error))?;
         Ok(SharedMemory { map: Some(map) })
     }
 
     /// The address; dangling if the memory is empty.
     pub(crate) fn start(&self) -> *mut u8 {
-        self.map.as_ref().map_or(std::ptr::dangling_mut::<u128>().cast(), MmapRaw::as_mut_ptr)
+        self.map.as_ref().map_or(std::ptr::dangling_mut::<u128>().cast(), Mapping::as_mut_ptr)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.map.as_ref().map_or(0, MmapRaw::len)
+        self.map.as_ref().map_or(0, Mapping::len)
     }
 }
 

@@ -99,9 +99,9 @@ impl SharedMemory {
         &self.mapping
     }
 
-    /// The mapping without the file, for memory that no other process opens any more.
-    pub fn into_mapping(self) -> Mapping {
-        self.mapping
+    /// The mapping and the file, which an owner can close once no other process opens it any more.
+    pub fn into_parts(self) -> (Mapping, File) {
+        (self.mapping, self.file)
     }
 }
 

@@ -2,14 +2,12 @@
 
 use super::queue::Ticket;
 use crate::deferred_free::DeferredFree;
-use crate::host_exchange::wake_all;
 use crate::memory::AtomicWords;
 use crate::network::Tokens;
 use crate::{Communicator, Error, Result};
-use rustix::thread::futex;
-use rustix::time::Timespec;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use unidist_sync::futex::{self, WaitOutcome};
 
 /// How often a waiting rank checks whether the other ranks of its host are alive.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
@@ -52,9 +50,9 @@ impl GrantChannel {
     pub(super) fn notify(&self, rank: usize, ticket: Ticket) -> Result<()> {
         match &self.transport {
             Transport::Futexes(words) => {
-                if let Some(futex) = words.futexes().get(rank) {
-                    futex.fetch_add(1, Ordering::Release);
-                    wake_all(futex);
+                if let Some(word) = words.futexes().get(rank) {
+                    word.fetch_add(1, Ordering::Release);
+                    futex::wake_all(word);
                 }
                 Ok(())
             }
@@ -89,9 +87,9 @@ impl GrantChannel {
         deadline: Option<Instant>,
         is_granted: impl Fn() -> Result<bool>,
     ) -> Result<bool> {
-        let futex = &words.futexes()[self.communicator.rank()];
+        let word = &words.futexes()[self.communicator.rank()];
         loop {
-            let before = futex.load(Ordering::Acquire);
+            let before = word.load(Ordering::Acquire);
             if is_granted()? {
                 return Ok(true);
             }
@@ -101,10 +99,7 @@ impl GrantChannel {
             if time.is_zero() {
                 return Ok(false);
             }
-            // It is at most half a second.
-            let time = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
-            let slept = futex::wait(futex, futex::Flags::empty(), before, Some(&time));
-            if slept == Err(rustix::io::Errno::TIMEDOUT) {
+            if futex::wait(word, before, time) == WaitOutcome::TimedOut {
                 self.communicator.check_host_alive()?;
             }
         }

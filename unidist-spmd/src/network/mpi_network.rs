@@ -10,7 +10,8 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use unidist_mpi_comm::AnyCommunicator;
-use unidist_mpi_comm::{self as comm, Backoff, Communicator as Group, Mpi, MpiError};
+use unidist_mpi_comm::{self as comm, Communicator as Group, Mpi, MpiError};
+use unidist_sync::Backoff;
 
 /// The tag of array data.
 const DATA: i32 = 1;
