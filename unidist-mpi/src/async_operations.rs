@@ -1,14 +1,14 @@
-//! What is under way in MPI, and keeps its memory.
+//! Queues of pending MPI operations, which own their memory.
 
-use crate::local_store::LocalStore;
+use crate::local_store::BufferPool;
 use std::collections::VecDeque;
 use unidist_mpi_comm::{MpiError, Operation};
 
-/// Operations that end in the order in which they began, or are looked at as if they did.
+/// Operations that complete in the order in which they were started, or are treated as if they did.
 #[derive(Default)]
-pub(crate) struct InOrder(VecDeque<Operation>);
+pub(crate) struct OrderedOperations(VecDeque<Operation>);
 
-impl InOrder {
+impl OrderedOperations {
     pub(crate) fn push(&mut self, operation: Operation) {
         self.0.push_back(operation);
     }
@@ -21,24 +21,24 @@ impl InOrder {
         self.0.is_empty()
     }
 
-    /// The first one, if it has ended.
-    pub(crate) fn next_ended(&mut self) -> Result<Option<Operation>, MpiError> {
+    /// Removes the first one if it has completed.
+    pub(crate) fn next_completed(&mut self) -> Result<Option<Operation>, MpiError> {
         let Some(first) = self.0.front_mut() else { return Ok(None) };
         Ok(if first.test()? { self.0.pop_front() } else { None })
     }
 
-    /// Forgets messages that were sent; their buffers are used again.
-    pub(crate) fn recycle_ended(&mut self, store: &mut LocalStore) -> Result<(), MpiError> {
-        while let Some(sent) = self.next_ended()? {
+    /// Removes completed sends, and recycles their buffers.
+    pub(crate) fn recycle_completed(&mut self, buffers: &mut BufferPool) -> Result<(), MpiError> {
+        while let Some(sent) = self.next_completed()? {
             if let Some(buffer) = sent.into_message() {
-                store.give(buffer);
+                buffers.put(buffer);
             }
         }
         Ok(())
     }
 }
 
-impl IntoIterator for InOrder {
+impl IntoIterator for OrderedOperations {
     type Item = Operation;
     type IntoIter = std::collections::vec_deque::IntoIter<Operation>;
 
@@ -47,23 +47,22 @@ impl IntoIterator for InOrder {
     }
 }
 
-/// What was under way with a host that is lost. MPI may still read or write the memory, so that is kept until MPI says
-/// it has done with it, and for ever if it never does.
+/// Operations with lost hosts. MPI may still use their memory, so it is kept until they complete, if they ever do.
 #[derive(Default)]
-pub(crate) struct Abandoned(Vec<Operation>);
+pub(crate) struct AbandonedOperations(Vec<Operation>);
 
-impl Abandoned {
-    /// Takes over operations; receivings are cancelled.
-    pub(crate) fn take(&mut self, operations: impl IntoIterator<Item = Operation>) {
+impl AbandonedOperations {
+    /// Takes over operations, and cancels receives.
+    pub(crate) fn extend(&mut self, operations: impl IntoIterator<Item = Operation>) {
         for mut operation in operations {
             operation.cancel();
             self.0.push(operation);
         }
     }
 
-    /// Frees the memory of those that have ended meanwhile.
-    pub(crate) fn sweep(&mut self) {
-        // One whose end is an error has ended: MPI has given its request back.
+    /// Frees the memory of those that have completed.
+    pub(crate) fn free_completed(&mut self) {
+        // An operation that fails has completed: MPI has freed its request.
         self.0.retain_mut(|operation| matches!(operation.test(), Ok(false)));
     }
 }

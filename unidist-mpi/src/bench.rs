@@ -1,11 +1,11 @@
-//! What MPI does without unidist, and what the network does alone, between the ranks of a job.
+//! Round trips between the ranks of a job, by MPI alone and by the network alone.
 
 use crate::network::MpiNetwork;
 use std::time::{Duration, Instant};
 use unidist_common::{Error, Result};
 use unidist_mpi_comm::{Communicator, Mpi, MpiError};
 
-/// The processes that a launcher has started.
+/// The processes that a launcher started.
 #[derive(Debug)]
 pub struct Ranks {
     mpi: Mpi,
@@ -23,17 +23,17 @@ impl Ranks {
         Ok(Ranks { world: mpi.world().map_err(failed)?, mpi })
     }
 
-    /// This process's number.
+    /// The number of this process.
     pub fn rank(&self) -> usize {
         self.world.rank()
     }
 
-    /// How many there are.
+    /// The number of processes.
     pub fn size(&self) -> usize {
         self.world.size()
     }
 
-    /// Waits for all.
+    /// Waits until all ranks have arrived.
     ///
     /// # Errors
     ///
@@ -42,8 +42,8 @@ impl Ranks {
         self.world.all_gather(&[0]).map(drop).map_err(failed)
     }
 
-    /// The time that so many bytes take to the other one of the first two ranks and back, by MPI's waiting calls: the
-    /// median of so many rounds. Other ranks do nothing.
+    /// The median time of a round trip of this many bytes between the first two ranks, by MPI's blocking calls. Other ranks do
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl Ranks {
         Ok(MpiNetwork::new(group, timeout, false))
     }
 
-    /// Ends MPI.
+    /// Finalises MPI.
     pub fn leave(mut self) {
         self.world.free();
         self.mpi.finalize();

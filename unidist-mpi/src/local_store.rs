@@ -1,31 +1,31 @@
-//! The buffers of messages, used again: what was sent makes room for what arrives.
+//! A pool of message buffers: a buffer that was sent is reused for a message that arrives.
 
-/// Buffers that are in no use.
+/// Unused buffers.
 #[derive(Debug, Default)]
-pub(crate) struct LocalStore {
+pub(crate) struct BufferPool {
     free: Vec<Vec<u8>>,
 }
 
-impl LocalStore {
-    /// So many are kept.
-    const MOST: usize = 64;
-    /// Larger ones are given back to the system, and smaller ones are not worth it.
+impl BufferPool {
+    /// The number of buffers that are kept.
+    const MAX_BUFFERS: usize = 64;
+    /// Larger buffers are freed, and smaller ones are not worth keeping.
     const SIZES: std::ops::RangeInclusive<usize> = 256..=1 << 20;
 
-    /// A buffer with room for so many bytes.
+    /// A buffer of at least this capacity.
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
         if Self::SIZES.contains(&len) {
-            let enough = self.free.iter().rposition(|buffer| buffer.capacity() >= len);
-            if let Some(place) = enough {
+            let large_enough = self.free.iter().rposition(|buffer| buffer.capacity() >= len);
+            if let Some(place) = large_enough {
                 return self.free.swap_remove(place);
             }
         }
         Vec::with_capacity(len)
     }
 
-    /// Keeps a buffer for later, unless there are enough.
-    pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.free.len() < Self::MOST && Self::SIZES.contains(&buffer.capacity()) {
+    /// Keeps a buffer for reuse, unless the pool is full.
+    pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
+        if self.free.len() < Self::MAX_BUFFERS && Self::SIZES.contains(&buffer.capacity()) {
             buffer.clear();
             self.free.push(buffer);
         }
@@ -37,22 +37,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buffers_are_used_again() {
-        let mut store = LocalStore::default();
+    fn buffers_are_reused() {
+        let mut pool = BufferPool::default();
         let buffer = vec![1; 1000];
         let place = buffer.as_ptr();
-        store.give(buffer);
-        let larger = store.take(2000);
+        pool.put(buffer);
+        let larger = pool.take(2000);
         assert_ne!(larger.as_ptr(), place);
-        let again = store.take(500);
+        let again = pool.take(500);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
     }
 
     #[test]
-    fn only_some_are_kept() {
-        let mut store = LocalStore::default();
-        store.give(vec![0; 2 << 20]);
-        (0..100).for_each(|_| store.give(vec![0; 1000]));
-        assert_eq!(store.free.len(), LocalStore::MOST);
+    fn pool_is_bounded() {
+        let mut pool = BufferPool::default();
+        pool.put(vec![0; 2 << 20]);
+        (0..100).for_each(|_| pool.put(vec![0; 1000]));
+        assert_eq!(pool.free.len(), BufferPool::MAX_BUFFERS);
     }
 }

@@ -1,14 +1,14 @@
-//! The engine's network over MPI: one process a host, in one group.
+//! The engine's network over MPI: one process for each host, in one communicator.
 //!
-//! Messages to a host arrive in the order in which they were sent, each as one message of MPI's
-//! (`serialization`). Memory goes beside them (`shared_store`). Whatever MPI says went wrong with a host, whatever a
-//! host sends that cannot be understood, and too long a silence (`heartbeat`), loses the host and nothing else.
+//! Messages to a host arrive in the order in which they were sent, each as one MPI message (`serialization`). Memory goes
+//! beside them (`shared_store`). An MPI error, a malformed message, or too long a silence (`heartbeat`) loses the host that
+//! caused it, and no other.
 
-use crate::async_operations::{Abandoned, InOrder};
+use crate::async_operations::{AbandonedOperations, OrderedOperations};
 use crate::heartbeat::{Heartbeat, HeartbeatTimer};
-use crate::local_store::LocalStore;
+use crate::local_store::BufferPool;
 use crate::serialization::{self, Malformed, MessageKind, SharedDataRequest};
-use crate::shared_store::{Receiving, Sending};
+use crate::shared_store::{Receiver, Sender};
 use bytes::Bytes;
 use std::ffi::c_int;
 use std::fmt;
@@ -17,27 +17,29 @@ use unidist_backend::WritableBuffer;
 use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 use unidist_mpi_comm::{Communicator, MpiError};
 
+/// The tag of messages.
 const MESSAGES: c_int = 1;
-/// So many messages of a host are taken in at once, so that others get their turn.
-const TURN: usize = 64;
-/// What an engine is told that the controller's did not end before.
-const DISMISSED: &str = "the program has ended without ending the session";
-/// How often a look is repeated that finds nothing: Open MPI looks first, and fetches what there is to see after that.
-const LOOKS: usize = 2;
+/// The number of messages received from one host before the next host is polled.
+const MAX_RECEIVES: usize = 64;
+/// Polls in one call that find nothing: Open MPI's probe looks first and makes progress afterwards, so that only the second
+/// one sees what has arrived.
+const POLLS: usize = 2;
+/// Why an engine at work loses the controller when the program exits.
+const PROGRAM_EXITED: &str = "the program has exited without ending the session";
 
-/// The hosts' network.
+/// The network between the hosts.
 pub struct MpiNetwork {
     group: Communicator,
-    /// This host and the others, by place; this one has no peer.
+    /// The hosts by number; this host has no peer.
     peers: Vec<Option<Peer>>,
     timer: HeartbeatTimer,
-    /// Silence is nothing to it any more.
     timeouts_disabled: bool,
     last_progress: Instant,
-    store: LocalStore,
-    abandoned: Abandoned,
-    /// What was seen while nobody asked.
-    seen: Vec<Arrival>,
+    buffers: BufferPool,
+    abandoned: AbandonedOperations,
+    /// What has arrived since the last poll of the engine.
+    arrivals: Vec<Arrival>,
+    /// Whether each message is logged.
     log: bool,
 }
 
@@ -50,56 +52,56 @@ impl fmt::Debug for MpiNetwork {
 /// Another host.
 struct Peer {
     rank: usize,
-    sent: InOrder,
-    arriving: InOrder,
-    sending: Sending,
-    receiving: Receiving,
+    sends: OrderedOperations,
+    receives: OrderedOperations,
+    sender: Sender,
+    receiver: Receiver,
     heartbeat: Heartbeat,
-    /// The last word about the end of the session that came from it.
+    /// The last message of the shutdown protocol that it sent.
     shutdown_message: Option<MessageKind>,
-    lost: bool,
+    is_lost: bool,
 }
 
 /// Why a host is lost.
-enum Loss {
+enum LossReason {
     Mpi(MpiError),
     Malformed(Malformed),
 }
 
-impl From<MpiError> for Loss {
+impl From<MpiError> for LossReason {
     fn from(error: MpiError) -> Self {
-        Loss::Mpi(error)
+        LossReason::Mpi(error)
     }
 }
 
-impl From<Malformed> for Loss {
+impl From<Malformed> for LossReason {
     fn from(error: Malformed) -> Self {
-        Loss::Malformed(error)
+        LossReason::Malformed(error)
     }
 }
 
-impl fmt::Display for Loss {
+impl fmt::Display for LossReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Loss::Mpi(error) => write!(f, "MPI cannot reach it: {error}"),
-            Loss::Malformed(error) => error.fmt(f),
+            LossReason::Mpi(error) => write!(f, "MPI cannot reach it: {error}"),
+            LossReason::Malformed(error) => error.fmt(f),
         }
     }
 }
 
 impl MpiNetwork {
-    /// The network of a group in which each rank is the host of that place.
+    /// The network of a communicator in which each rank is the host of that number.
     pub(crate) fn new(group: Communicator, timeout: Duration, log: bool) -> Self {
         let (own, now) = (group.rank(), Instant::now());
         let peer = |rank| Peer {
             rank,
-            sent: InOrder::default(),
-            arriving: InOrder::default(),
-            sending: Sending::default(),
-            receiving: Receiving::default(),
+            sends: OrderedOperations::default(),
+            receives: OrderedOperations::default(),
+            sender: Sender::default(),
+            receiver: Receiver::default(),
             heartbeat: Heartbeat::new(now),
             shutdown_message: None,
-            lost: false,
+            is_lost: false,
         };
         MpiNetwork {
             peers: (0..group.size()).map(|rank| (rank != own).then(|| peer(rank))).collect(),
@@ -107,146 +109,147 @@ impl MpiNetwork {
             timer: HeartbeatTimer::new(timeout, now),
             timeouts_disabled: false,
             last_progress: now,
-            store: LocalStore::default(),
-            abandoned: Abandoned::default(),
-            seen: Vec::new(),
+            buffers: BufferPool::default(),
+            abandoned: AbandonedOperations::default(),
+            arrivals: Vec::new(),
             log,
         }
     }
 
-    /// How long a host may be silent.
+    /// The silence after which a host is lost.
     pub(crate) fn timeout(&self) -> Duration {
         self.timer.timeout()
     }
 
-    /// The other hosts that are not lost, each with the last word about the end of the session that came from it.
+    /// The other hosts that are not lost, each with the last message of the shutdown protocol that it sent.
     pub(crate) fn living(&self) -> Vec<(HostId, Option<MessageKind>)> {
         let peers = (0..).zip(&self.peers).filter_map(|(place, peer)| Some((place, peer.as_ref()?)));
         peers
-            .filter(|(_, peer)| !peer.lost)
+            .filter(|(_, peer)| !peer.is_lost)
             .map(|(place, peer)| (HostId::new(place), peer.shutdown_message))
             .collect()
     }
 
     /// Whether a host was lost.
     pub(crate) fn has_lost(&self) -> bool {
-        self.peers.iter().flatten().any(|peer| peer.lost)
-    }
-
-    /// Says something without a body.
-    pub(crate) fn send_signal(&mut self, to: HostId, operation: MessageKind) {
-        self.send_frame(to, operation, Vec::new());
+        self.peers.iter().flatten().any(|peer| peer.is_lost)
     }
 
     /// The hosts that were lost.
     pub(crate) fn lost(&self) -> Vec<HostId> {
         let peers = (0..).zip(&self.peers).filter_map(|(place, peer)| Some((place, peer.as_ref()?)));
-        peers.filter(|(_, peer)| peer.lost).map(|(place, _)| HostId::new(place)).collect()
+        peers.filter(|(_, peer)| peer.is_lost).map(|(place, _)| HostId::new(place)).collect()
     }
 
-    /// From now on no host is lost because it is silent.
+    /// Sends a message without a body.
+    pub(crate) fn send_signal(&mut self, to: HostId, kind: MessageKind) {
+        self.send_frame(to, kind, Vec::new());
+    }
+
+    /// From now on no host is lost because of its silence.
     pub(crate) fn disable_timeouts(&mut self) {
         self.timeouts_disabled = true;
     }
 
-    /// Frees the group. Nothing is under way in it any more, and nothing follows.
+    /// Frees the communicator. No operation may be pending in it, and none may follow.
     pub(crate) fn free(&mut self) {
         self.group.free();
     }
 
     fn peer(&mut self, host: HostId) -> Option<&mut Peer> {
-        self.peers.get_mut(host.place())?.as_mut().filter(|peer| !peer.lost)
+        self.peers.get_mut(host.place())?.as_mut().filter(|peer| !peer.is_lost)
     }
 
-    fn send_frame(&mut self, to: HostId, operation: MessageKind, body: Vec<u8>) {
+    fn send_frame(&mut self, to: HostId, kind: MessageKind, body: Vec<u8>) {
         let log = self.log;
-        let Some(peer) = self.peers.get_mut(to.place()).and_then(Option::as_mut).filter(|peer| !peer.lost)
+        let Some(peer) = self.peers.get_mut(to.place()).and_then(Option::as_mut).filter(|peer| !peer.is_lost)
         else {
             return;
         };
         if log {
-            log::info!("to {to}: {operation:?}, {} bytes", body.len());
+            log::info!("to {to}: {kind:?}, {} bytes", body.len());
         }
         peer.heartbeat.record_sent(Instant::now());
-        let frame = serialization::frame(operation, body);
+        let frame = serialization::frame(kind, body);
         match self.group.send(peer.rank, MESSAGES, frame) {
-            Ok(operation) => peer.sent.push(operation),
-            Err(error) => self.lose(to, Loss::Mpi(error).to_string()),
+            Ok(operation) => peer.sends.push(operation),
+            Err(error) => self.declare_lost(to, LossReason::Mpi(error).to_string()),
         }
     }
 
-    fn lose(&mut self, host: HostId, why: String) {
+    fn declare_lost(&mut self, host: HostId, why: String) {
         let Some(peer) = self.peers.get_mut(host.place()).and_then(Option::as_mut) else { return };
-        if std::mem::replace(&mut peer.lost, true) {
+        if std::mem::replace(&mut peer.is_lost, true) {
             return;
         }
-        let messages = std::mem::take(&mut peer.sent).into_iter();
-        let arriving = std::mem::take(&mut peer.arriving).into_iter();
-        // What has begun to come cannot be ended by anyone but who sends it.
-        self.seen.extend(peer.receiving.written().map(Arrival::Stuck));
-        let memory = peer.sending.give_up().chain(peer.receiving.give_up());
-        self.abandoned.take(messages.chain(arriving).chain(memory));
+        let sends = std::mem::take(&mut peer.sends).into_iter();
+        let receives = std::mem::take(&mut peer.receives).into_iter();
+        // Only the sender can end a receive that has begun.
+        self.arrivals.extend(peer.receiver.active_transfers().map(Arrival::Stuck));
+        let transfers = peer.sender.abandon().chain(peer.receiver.abandon());
+        self.abandoned.extend(sends.chain(receives).chain(transfers));
         log::warn!("{host} is lost: {why}");
-        self.seen.push(Arrival::Lost(host, why));
+        self.arrivals.push(Arrival::Lost(host, why));
     }
 
-    /// Asks for the data of transfers that are to be received.
+    /// Requests the data of queued transfers from a host.
     fn request_data(&mut self, from: HostId) {
-        while let Some(request) = self.peer(from).and_then(|peer| peer.receiving.next_request()) {
+        while let Some(request) = self.peer(from).and_then(|peer| peer.receiver.next_request()) {
             self.send_frame(from, MessageKind::RequestSharedData, request.encode());
         }
     }
 
-    /// Goes on with everything with one host; says whether something has arrived.
-    fn poll_host(&mut self, host: HostId, now: Instant) -> Result<bool, Loss> {
-        let Some(peer) = self.peers.get_mut(host.place()).and_then(Option::as_mut).filter(|peer| !peer.lost)
+    /// Makes progress with one host; true if something has arrived.
+    fn poll_host(&mut self, host: HostId, now: Instant) -> Result<bool, LossReason> {
+        let Some(peer) =
+            self.peers.get_mut(host.place()).and_then(Option::as_mut).filter(|peer| !peer.is_lost)
         else {
             return Ok(false);
         };
-        let before = self.seen.len();
-        for _ in 0..TURN {
-            let store = &mut self.store;
-            match self.group.try_receive(peer.rank, MESSAGES, |len| store.take(len))? {
-                Some(operation) => peer.arriving.push(operation),
+        let before = self.arrivals.len();
+        for _ in 0..MAX_RECEIVES {
+            let buffers = &mut self.buffers;
+            match self.group.try_receive(peer.rank, MESSAGES, |len| buffers.take(len))? {
+                Some(operation) => peer.receives.push(operation),
                 None => break,
             }
         }
-        while let Some(ended) = peer.arriving.next_ended()? {
+        while let Some(received) = peer.receives.next_completed()? {
             peer.heartbeat.record_received(now);
-            let (operation, body) = serialization::open(ended.into_message().unwrap_or_default())?;
+            let (kind, body) = serialization::unframe(received.into_message().unwrap_or_default())?;
             if self.log {
-                log::info!("from {host}: {operation:?}, {} bytes", body.len());
+                log::info!("from {host}: {kind:?}, {} bytes", body.len());
             }
-            match operation {
-                MessageKind::Message => self.seen.push(Arrival::Message(host, body)),
+            match kind {
+                MessageKind::Message => self.arrivals.push(Arrival::Message(host, body)),
                 MessageKind::Heartbeat => {}
                 MessageKind::RequestSharedData => {
-                    peer.sending.request(SharedDataRequest::decode(&body)?)?;
-                    self.store.give(body);
+                    peer.sender.request(SharedDataRequest::decode(&body)?)?;
+                    self.buffers.put(body);
                 }
                 MessageKind::Cancel
                 | MessageKind::ReadyToShutdown
                 | MessageKind::Shutdown
                 | MessageKind::ShutdownWithoutFinalize => {
-                    peer.shutdown_message = Some(operation);
-                    if operation == MessageKind::Cancel {
-                        // To an engine that is still at work, this is its end.
-                        self.seen.push(Arrival::Lost(host, DISMISSED.into()));
+                    peer.shutdown_message = Some(kind);
+                    if kind == MessageKind::Cancel {
+                        // An engine that is still at work ends.
+                        self.arrivals.push(Arrival::Lost(host, PROGRAM_EXITED.into()));
                     }
                 }
             }
         }
-        peer.sent.recycle_ended(&mut self.store)?;
-        let seen = &mut self.seen;
-        peer.sending.poll(&self.group, peer.rank, &mut |transfer| seen.push(Arrival::Sent(transfer)))?;
+        peer.sends.recycle_completed(&mut self.buffers)?;
+        let arrivals = &mut self.arrivals;
+        peer.sender.poll(&self.group, peer.rank, &mut |transfer| arrivals.push(Arrival::Sent(transfer)))?;
         let received = peer
-            .receiving
-            .poll(&self.group, peer.rank, &mut |transfer| seen.push(Arrival::Received(transfer)))?;
-        // Behind large pieces, a word that the host is alive would come late.
+            .receiver
+            .poll(&self.group, peer.rank, &mut |transfer| arrivals.push(Arrival::Received(transfer)))?;
+        // A heartbeat would be queued behind the chunks of a transfer.
         if received {
             peer.heartbeat.record_received(now);
         }
-        Ok(seen.len() > before)
+        Ok(arrivals.len() > before)
     }
 
     fn check_heartbeats(&mut self, now: Instant) {
@@ -256,35 +259,35 @@ impl MpiNetwork {
             let Some(peer) = self.peer(host) else { continue };
             peer.heartbeat.discount(gap);
             if peer.heartbeat.silence(now) > timeout {
-                self.lose(host, format!("nothing was heard from it for {} s", timeout.as_secs_f64()));
+                self.declare_lost(host, format!("nothing was heard from it for {} s", timeout.as_secs_f64()));
             } else if peer.heartbeat.send_idle_time(now) > interval {
                 self.send_signal(host, MessageKind::Heartbeat);
             }
         }
     }
 
-    /// Goes on with everything.
+    /// Makes progress with all hosts.
     fn progress(&mut self, now: Instant) {
         self.last_progress = now;
-        for _ in 0..LOOKS {
-            let mut some = false;
+        for _ in 0..POLLS {
+            let mut has_arrivals = false;
             for host in (0..self.peers.len() as u32).map(HostId::new) {
                 match self.poll_host(host, now) {
-                    Ok(arrived) => some |= arrived,
-                    Err(loss) => self.lose(host, loss.to_string()),
+                    Ok(arrived) => has_arrivals |= arrived,
+                    Err(reason) => self.declare_lost(host, reason.to_string()),
                 }
                 self.request_data(host);
             }
-            if some {
+            if has_arrivals {
                 break;
             }
         }
         self.check_heartbeats(now);
-        self.abandoned.sweep();
+        self.abandoned.free_completed();
     }
 
-    /// Goes on, and is heard by the others, if the engine has not looked for long, since it writes to disk, say. What has
-    /// arrived waits for it.
+    /// Makes progress if the engine has not polled for a heartbeat interval, for example while it writes to disk. Arrivals are
+    /// kept for it.
     pub(crate) fn keep_alive(&mut self) {
         let now = Instant::now();
         if now.saturating_duration_since(self.last_progress) >= self.timer.interval() {
@@ -292,7 +295,7 @@ impl MpiNetwork {
         }
     }
 
-    /// How long this host may be silent.
+    /// The time between two heartbeats of this host.
     pub(crate) fn interval(&self) -> Duration {
         self.timer.interval()
     }
@@ -308,10 +311,10 @@ impl Network for MpiNetwork {
             log::info!("to {to}: transfer {}", transfer.0);
         }
         let Some(peer) = self.peer(to) else { return };
-        match peer.sending.begin(transfer, memory) {
-            Ok(true) => self.seen.push(Arrival::Sent(transfer)),
+        match peer.sender.start(transfer, memory) {
+            Ok(true) => self.arrivals.push(Arrival::Sent(transfer)),
             Ok(false) => {}
-            Err(error) => self.lose(to, error.to_string()),
+            Err(error) => self.declare_lost(to, error.to_string()),
         }
     }
 
@@ -320,27 +323,27 @@ impl Network for MpiNetwork {
             log::info!("from {from}: transfer {}", transfer.0);
         }
         let Some(peer) = self.peer(from) else { return };
-        match peer.receiving.begin(transfer, memory) {
-            true => self.seen.push(Arrival::Received(transfer)),
+        match peer.receiver.start(transfer, memory) {
+            true => self.arrivals.push(Arrival::Received(transfer)),
             false => self.request_data(from),
         }
     }
 
     fn poll(&mut self, arrivals: &mut Vec<Arrival>) {
         self.progress(Instant::now());
-        arrivals.append(&mut self.seen);
+        arrivals.append(&mut self.arrivals);
     }
 
     fn forget(&mut self, host: HostId) {
-        self.lose(host, "the session has given it up".into());
+        self.declare_lost(host, "the session has given it up".into());
     }
 
     fn is_busy(&self) -> bool {
-        let living = self.peers.iter().flatten().filter(|peer| !peer.lost);
-        !self.seen.is_empty()
+        let living = self.peers.iter().flatten().filter(|peer| !peer.is_lost);
+        !self.arrivals.is_empty()
             || living.into_iter().any(|peer| {
-                let messages = peer.sent.is_empty() && peer.arriving.is_empty();
-                !(messages && peer.sending.is_empty() && peer.receiving.is_empty())
+                let messages = peer.sends.is_empty() && peer.receives.is_empty();
+                !(messages && peer.sender.is_idle() && peer.receiver.is_empty())
             })
     }
 }

@@ -1,10 +1,10 @@
-//! A session: what the controller starts its engine with, and what a monitor does with its process.
+//! A session: starting the engine of the controller, and serving it on other hosts.
 
 use crate::NAME;
 use crate::controller::{Joined, join};
 use crate::launch;
-use crate::membership::{self, Membership};
 use crate::monitor;
+use crate::participant::{self, Participant};
 use crate::topology::Host;
 use crate::worker;
 use std::ffi::OsString;
@@ -19,62 +19,64 @@ use unidist_engine::network::HostId;
 
 /// Starts a session on all hosts of the job.
 ///
-/// In SPMD mode it returns in the first process alone. The others serve the session and end when it has ended.
+/// In SPMD mode it returns on rank 0 only. The other processes serve the session, and exit when it has ended.
 ///
 /// # Errors
 ///
-/// MPI cannot start what is needed, what was started does not go together, or the engine cannot start on a host.
+/// MPI cannot start the processes, they do not fit together, or the engine cannot start on a host.
 pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> {
     check_store(settings)?;
-    let membership = match join(settings, program)? {
+    let participant = match join(settings, program)? {
         Joined::Alone(slots) => {
             let engine = engine_settings(settings, own_cpus(settings, slots), host_address(), Vec::new());
             return controller::start(engine, program);
         }
-        Joined::Session(membership) => membership,
+        Joined::Session(participant) => participant,
     };
-    if membership.place() != HostId::CONTROLLER {
-        end_process(serve(membership, program));
+    if participant.place() != HostId::CONTROLLER {
+        end_process(serve(participant, program));
     }
-    start_on(membership, settings, program)
+    start_on(participant, settings, program)
 }
 
-/// In a process that was started as a worker or a monitor: serves until the session ends, then ends the process. In any
-/// other process: returns at once.
+/// In a process that was started as a worker or a monitor: serves until the session ends, then exits. In any other process:
+/// returns at once.
 pub fn serve_if_started(program: Program, install: fn(Arc<dyn Backend>)) {
     unidist_engine::worker::serve_if_worker(program, install);
     if monitor::program_arguments().is_some() {
-        end_process(monitor::join(program).and_then(|membership| serve(membership, program)));
+        end_process(monitor::join(program).and_then(|participant| serve(participant, program)));
     }
 }
 
-/// What was set of the store that it cannot be.
+/// Refuses settings of the object store that this backend does not support.
 pub(crate) fn check_store(settings: &Settings) -> Result<()> {
     if !settings.mpi.shared_object_store {
         return Err(Error::Unsupported {
             message:
                 "UNIDIST_MPI_SHARED_OBJECT_STORE=false: with `mpi` the processes of a host always share its \
-                      objects: unset it (UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY says how much they may take)"
+                      objects: unset it (UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY limits their size)"
                     .into(),
         });
     }
     if let Some(bytes) = settings.mpi.service_memory {
-        log::warn!("UNIDIST_MPI_SHARED_SERVICE_MEMORY={bytes} changes nothing: there is no table of objects");
+        log::warn!(
+            "UNIDIST_MPI_SHARED_SERVICE_MEMORY={bytes} has no effect, because there is no table of objects: unset it"
+        );
     }
     Ok(())
 }
 
-/// The engine of the controller, with those of the other hosts.
+/// Starts the engine of the controller, and those of the other hosts.
 pub(crate) fn start_on(
-    membership: Membership,
+    participant: Participant,
     settings: &Settings,
     program: Program,
 ) -> Result<Arc<dyn Backend>> {
-    let cpus = slots(&membership.topology().hosts, settings);
-    let hosts = membership.topology().hosts.clone();
+    let cpus = slots(&participant.topology().hosts, settings);
+    let hosts = participant.topology().hosts.clone();
     let mut all = hosts.iter().zip(cpus);
     let Some((own, own_cpus)) = all.next() else {
-        return Err(Error::system("starting a session", "there is no host in it"));
+        return Err(Error::system("starting a session", "it has no hosts"));
     };
     let engine = engine_settings(settings, own_cpus, own.ip.clone(), bindings(own));
     let others = all.map(|(host, cpus)| HostSettings {
@@ -89,29 +91,29 @@ pub(crate) fn start_on(
         launch: Some(launch_elsewhere(settings, bindings(host))),
     });
     let others = others.collect();
-    let network = membership.network();
+    let network = participant.network();
     let on_end = Box::new(move |network| {
         drop(network);
-        leave(membership);
+        leave(participant);
     });
     let others = OtherHosts { backoff: settings.mpi.backoff, on_end, ..OtherHosts::new(others, network) };
     controller::start_on_hosts(engine, others, program)
 }
 
-fn leave(membership: Membership) {
-    if let Err(error) = membership.leave(true) {
-        log::warn!("leaving MPI: {error}");
+fn leave(participant: Participant) {
+    if let Err(error) = participant.leave(true) {
+        log::warn!("the session did not leave MPI in order: {error}");
     }
 }
 
-/// Serves the controller on this host, to the end.
-pub(crate) fn serve(membership: Membership, program: Program) -> Result<()> {
-    let mut network = membership.network();
-    let served = unidist_engine::monitor::serve(&mut *network, membership.place(), &(program.build_id)());
+/// Serves the controller on this host until the session ends.
+pub(crate) fn serve(participant: Participant, program: Program) -> Result<()> {
+    let mut network = participant.network();
+    let served = unidist_engine::monitor::serve(&mut *network, participant.place(), &(program.build_id)());
     drop(network);
-    let left = membership.leave(served.is_ok());
+    let left = participant.leave(served.is_ok());
     match (served, left) {
-        // A controller that says good-bye was told, or has ended the program without waiting for anything.
+        // The controller shut the session down in order: it knows the error, or its program exited without waiting.
         (Err(error), Ok(())) => log::error!("{error}"),
         (Ok(()), Ok(())) => {}
         (Err(error), Err(_)) | (Ok(()), Err(error)) => return Err(error),
@@ -119,7 +121,7 @@ pub(crate) fn serve(membership: Membership, program: Program) -> Result<()> {
     Ok(())
 }
 
-/// Ends a process that was only there to serve.
+/// Exits a process that only served.
 fn end_process(served: Result<()>) -> ! {
     let code = match served {
         Ok(()) => 0,
@@ -131,18 +133,18 @@ fn end_process(served: Result<()>) -> ! {
     std::process::exit(code)
 }
 
-/// The CPU slots of this host in a session without others.
+/// The CPU slots of this host in a session on one host.
 fn own_cpus(settings: &Settings, slots: Option<usize>) -> usize {
     match (CpuCount::source(), slots) {
         (Source::Default, Some(slots)) => slots,
-        _ => membership::own_cpus(settings, launch::under_launcher()),
+        _ => participant::own_cpus(settings, launch::under_launcher()),
     }
 }
 
-/// The CPU slots of each host. In SPMD mode there is one for each rank that stands for a worker; else those that the
-/// settings give to all hosts together, spread evenly, or what each host has.
+/// The CPU slots of each host: in SPMD mode one for each rank that gives its slot to a worker; else those of the settings, spread
+/// evenly over the hosts, or the CPUs of each host.
 fn slots(hosts: &[Host], settings: &Settings) -> Vec<usize> {
-    if hosts.iter().any(Host::is_of_ranks) {
+    if hosts.iter().any(Host::has_worker_ranks) {
         return hosts.iter().map(|host| host.bindings().count()).collect();
     }
     match CpuCount::source() {
@@ -151,14 +153,14 @@ fn slots(hosts: &[Host], settings: &Settings) -> Vec<usize> {
     }
 }
 
-/// The sets of CPUs that the workers of a host get: in SPMD mode those of the ranks that they stand for, else all that
-/// there are, whatever the launcher has bound this process to.
+/// The CPUs to which the workers of a host are bound: in SPMD mode those of the ranks whose slots they take, else all CPUs,
+/// whatever the launcher has bound this process to.
 fn bindings(host: &Host) -> Vec<Vec<usize>> {
     host.bindings().map(|cpus| cpus.iter().map(|cpu| *cpu as usize).collect()).collect()
 }
 
 fn all_cpus() -> Vec<Vec<usize>> {
-    vec![worker::unbound().into_iter().map(|cpu| cpu as usize).collect()]
+    vec![worker::unbound_cpus().into_iter().map(|cpu| cpu as usize).collect()]
 }
 
 fn engine_settings(
@@ -184,7 +186,7 @@ fn engine_settings(
     }
 }
 
-/// Whether somebody has said how much memory the objects of a host may take.
+/// Whether a setting gives the size of the object store.
 fn memory_is_set() -> bool {
     [ObjectStoreMemory::source(), MpiSharedObjectStoreMemory::source()]
         .iter()
@@ -199,16 +201,15 @@ fn runtime_env(settings: &Settings) -> Vec<(OsString, OsString)> {
     settings.mpi.runtime_env.iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// Workers know nothing of MPI.
+/// Workers are not MPI processes, so the variables of the launcher are removed.
 fn launch_here() -> LaunchCommand {
     LaunchCommand {
-        dropped_env_prefixes: worker::PREFIXES.map(str::to_owned).into(),
+        dropped_env_prefixes: worker::LAUNCHER_PREFIXES.map(str::to_owned).into(),
         ..LaunchCommand::this_program()
     }
 }
 
-/// On another host, workers find this program under the same path; and they get what has been said to unidist and to
-/// the log here.
+/// On another host, workers find this program under the same path, and get the settings of unidist and of the log from here.
 fn launch_elsewhere(settings: &Settings, bindings: Vec<Vec<usize>>) -> LaunchCommand {
     let mut envs = forwarded_environment();
     envs.extend(runtime_env(settings));
@@ -220,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_that_is_not_shared_is_refused() {
+    fn store_that_is_not_shared_is_refused() {
         let settings = |value: &str| {
             Settings::resolve_from(|name| (name == "UNIDIST_MPI_SHARED_OBJECT_STORE").then(|| value.into()))
                 .unwrap()

@@ -1,4 +1,5 @@
-//! Who is where. Every process introduces itself to all others, and all of them draw the same conclusions.
+//! Which process runs on which host, and its role. Every process introduces itself to all others, and all of them compute
+//! the same topology.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,56 +8,56 @@ use std::time::Duration;
 use unidist_common::{Error, Result, codec};
 use unidist_engine::hosts::{is_same_host, make_addresses_distinct};
 
-/// What a process says of itself.
+/// What a process announces of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Introduction {
     /// The version of the crate.
     pub version: String,
     /// The build of the executable.
     pub build_id: String,
-    /// The host's own name.
+    /// The name of the host.
     pub host: String,
-    /// Its address.
+    /// The address of the host.
     pub ip: String,
     /// The lowest rank that shares memory with this one.
     pub first_on_host: u32,
     /// The CPU slots of the host.
     pub cpus: u32,
-    /// What the host has besides, by name.
+    /// The other resources of the host, by name.
     pub resources: BTreeMap<String, f64>,
-    /// Bytes that the objects of the host may take together, if nothing else was said.
+    /// The size of the object store of the host in bytes, unless the settings of rank 0 say otherwise.
     pub object_store_memory: u64,
-    /// The CPUs that the launcher has left to this process.
+    /// The CPUs to which the launcher has bound this process.
     pub binding: Vec<u32>,
-    /// The process's number on its host.
+    /// The process id.
     pub pid: u32,
-    /// Why it cannot take part, if so.
-    pub refused: Option<String>,
-    /// What it was told; what rank 0 was told holds for all, since launchers do not take every variable to each host.
-    pub terms: Terms,
+    /// Why it cannot take part, if it cannot.
+    pub error: Option<String>,
+    /// Settings of the whole session. Those of rank 0 hold for all, because launchers do not pass every variable to each host.
+    pub common: CommonSettings,
 }
 
-/// What the processes of a session have to agree on.
+/// The settings that must be the same in all processes of a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Terms {
-    /// Whether MPI is to start further processes.
+pub struct CommonSettings {
+    /// Whether MPI spawns the monitors.
     pub spawn: bool,
-    /// How long a host may be silent.
+    /// The silence after which a host is lost.
     pub host_timeout: Duration,
     /// What is logged.
-    pub log: Log,
-    /// How many CPU slots hosts have, where a list says so.
+    pub log: LogSettings,
+    /// The CPU slots of hosts, as far as the list of hosts gives them.
     pub slots: Vec<(String, u32)>,
 }
 
 /// What the processes of a session log, and where.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Log {
-    /// Whether what goes from host to host is logged, whatever the filter says.
+pub struct LogSettings {
+    /// Whether each message between hosts is logged, whatever the filter is.
     pub network: bool,
-    /// What `RUST_LOG` says where the program runs.
+    /// `RUST_LOG` of the program.
     pub filter: String,
-    /// The folder of the log files; standard error without.
+    /// The folder of the log files; standard error if there is none.
     pub folder: Option<PathBuf>,
 }
 
@@ -65,48 +66,48 @@ pub struct Log {
 pub struct Host {
     /// Its name.
     pub name: String,
-    /// Its address; its name where another host has the same.
+    /// Its address, or its name if another host has the same address.
     pub ip: String,
     /// Its CPU slots.
     pub cpus: usize,
-    /// What it has besides, by name.
+    /// Its other resources, by name.
     pub resources: BTreeMap<String, f64>,
-    /// Bytes that its objects may take together, if nothing else was said.
+    /// The size of its object store in bytes, unless the settings of rank 0 say otherwise.
     pub object_store_memory: u64,
-    /// The rank of the process that is its end of the network: the controller, or its monitor.
+    /// The rank of the process that connects it to the network: the controller or a monitor.
     pub engine: usize,
-    /// That process's number.
+    /// The process id of that process.
     pub engine_pid: u32,
-    /// The ranks that stand for its workers, and the CPUs that each may use; none in spawn mode.
+    /// The ranks that each give a worker its slot and its CPUs; none in spawn mode.
     pub workers: Vec<(usize, Vec<u32>)>,
     /// The monitor, in SPMD mode: the lowest rank that is not the controller.
     pub monitor: Option<usize>,
-    /// If the rank of the engine stands for a worker, too: the CPUs that it may use.
-    pub engine_works: Option<Vec<u32>>,
+    /// The CPUs of one more worker, if the rank of the engine gives a slot, too.
+    pub engine_worker_cpus: Option<Vec<u32>>,
 }
 
 impl Host {
-    /// Whether its workers stand for ranks that were started before.
-    pub fn is_of_ranks(&self) -> bool {
+    /// Whether its workers take the slots of ranks that the launcher started.
+    pub fn has_worker_ranks(&self) -> bool {
         self.monitor.is_some() || self.bindings().next().is_some()
     }
 
-    /// The CPUs that each worker may use, where those stand for ranks.
+    /// The CPUs of each worker, if workers take the slots of ranks.
     pub fn bindings(&self) -> impl Iterator<Item = &[u32]> {
-        self.engine_works.iter().chain(self.workers.iter().map(|(_, cpus)| cpus)).map(Vec::as_slice)
+        self.engine_worker_cpus.iter().chain(self.workers.iter().map(|(_, cpus)| cpus)).map(Vec::as_slice)
     }
 
-    /// The ranks that only sleep: neither the controller nor the monitor of a further host.
+    /// The ranks that only sleep: neither the controller nor a monitor that connects its host.
     pub fn sleepers(&self) -> impl Iterator<Item = usize> {
         let monitor = self.monitor.filter(|monitor| *monitor != self.engine);
         monitor.into_iter().chain(self.workers.iter().map(|(rank, _)| *rank))
     }
 }
 
-/// The hosts, the controller's first.
+/// The hosts; the first is the controller's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
-    /// The hosts, by place.
+    /// The hosts, by number.
     pub hosts: Vec<Host>,
 }
 
@@ -142,7 +143,7 @@ impl Introduction {
             engine_pid: self.pid,
             workers: Vec::new(),
             monitor: None,
-            engine_works: None,
+            engine_worker_cpus: None,
         }
     }
 }
@@ -151,10 +152,10 @@ fn launch(message: String) -> Error {
     Error::Launch { message }
 }
 
-/// All run the same code, and none refuses to.
+/// Checks that all processes run the same executable, and can take part.
 fn check(all: &[Introduction]) -> Result<()> {
     let Some(first) = all.first() else { return Ok(()) };
-    if let Some((host, why)) = all.iter().find_map(|one| Some((&one.host, one.refused.as_ref()?))) {
+    if let Some((host, why)) = all.iter().find_map(|one| Some((&one.host, one.error.as_ref()?))) {
         return Err(launch(format!("on {host}: {why}")));
     }
     for (rank, other) in all.iter().enumerate() {
@@ -174,7 +175,7 @@ fn check(all: &[Introduction]) -> Result<()> {
 }
 
 impl Topology {
-    /// What processes conclude of which the first has started the others, one on each further host.
+    /// The topology of spawn mode: the first process has spawned the others, one on each further host.
     ///
     /// # Errors
     ///
@@ -186,34 +187,34 @@ impl Topology {
         for host in &hosts {
             if !seen.insert((&host.name, &host.ip)) {
                 return Err(launch(format!(
-                    "MPI has started two monitors on {}, where one on each host was asked for: name each host once in \
-                     UNIDIST_MPI_HOSTS, under the name that the MPI launcher knows",
+                    "MPI started two monitors on {} instead of one on each host: name each host once in UNIDIST_MPI_HOSTS, under the name \
+                     that the MPI launcher knows",
                     host.name
                 )));
             }
         }
-        Ok(Topology { hosts }.on_the_terms_of(all))
+        Ok(Topology { hosts }.with_settings_of_root(all))
     }
 
-    /// What processes conclude that a launcher has started: the first is the controller, the next on each host its
-    /// monitor, each other one stands for a worker.
+    /// The topology of SPMD mode, in which a launcher started all processes: the first is the controller, the next one on each
+    /// host is its monitor, and each other one gives its slot to a worker.
     ///
     /// # Errors
     ///
     /// They run different executables, or a host has no process for a worker.
     pub fn of_ranks(all: &[Introduction]) -> Result<Topology> {
         check(all)?;
-        if all.first().is_some_and(|first| first.terms.spawn) {
+        if all.first().is_some_and(|first| first.common.spawn) {
             return Err(launch(format!(
-                "the MPI launcher has started {} processes: start one (`mpiexec -n 1`) and let unidist start its own, or \
-                 set UNIDIST_MPI_SPAWN=false to have the others stand for workers",
+                "the MPI launcher started {} processes: start one (`mpiexec -n 1`) and let unidist spawn its own, or set \
+                 UNIDIST_MPI_SPAWN=false to use the others as worker slots",
                 all.len()
             )));
         }
         if all.len() < 3 {
             return Err(launch(format!(
                 "with UNIDIST_MPI_SPAWN=false at least three processes are needed (the program, a monitor, a worker), \
-                 and there {}: start more (`mpiexec -n 4`), or let unidist start its own (unset UNIDIST_MPI_SPAWN)",
+                 and there {}: start more (`mpiexec -n 4`), or let unidist spawn its own (unset UNIDIST_MPI_SPAWN)",
                 if all.len() == 1 { "is one".to_owned() } else { format!("are {}", all.len()) }
             )));
         }
@@ -246,16 +247,16 @@ impl Topology {
                 )));
             }
         }
-        Ok(Topology { hosts }.on_the_terms_of(all))
+        Ok(Topology { hosts }.with_settings_of_root(all))
     }
 
-    /// What the ranks of a communicator conclude: the first is the controller, and each other one stands for a worker. Of
-    /// those, the first on each further host is the end of the network there. Alone, the controller stands for one, too.
+    /// The topology of a session on a communicator: the first rank is the controller, and each other one gives its slot to a
+    /// worker. The first of these on each further host also runs the monitor. A single rank is controller and slot.
     ///
     /// # Errors
     ///
     /// They run different executables.
-    pub fn of_guests(all: &[Introduction]) -> Result<Topology> {
+    pub fn of_communicator(all: &[Introduction]) -> Result<Topology> {
         check(all)?;
         let mut hosts: Vec<Host> = Vec::new();
         let mut places = BTreeMap::new();
@@ -268,16 +269,19 @@ impl Topology {
                 None => {
                     places.insert((&one.host, one.first_on_host), hosts.len());
                     let works = rank > 0 || all.len() == 1;
-                    hosts.push(Host { engine_works: works.then(|| one.binding.clone()), ..one.host(rank) });
+                    hosts.push(Host {
+                        engine_worker_cpus: works.then(|| one.binding.clone()),
+                        ..one.host(rank)
+                    });
                 }
             }
         }
         Ok(Topology { hosts }.with_distinct_addresses())
     }
 
-    /// The same with the slots that rank 0 was told, and with addresses that tell hosts apart.
-    fn on_the_terms_of(mut self, all: &[Introduction]) -> Self {
-        let slots = all.first().map(|first| first.terms.slots.as_slice()).unwrap_or_default();
+    /// Applies the slots that rank 0 knows, and makes the addresses distinct.
+    fn with_settings_of_root(mut self, all: &[Introduction]) -> Self {
+        let slots = all.first().map(|first| first.common.slots.as_slice()).unwrap_or_default();
         for host in &mut self.hosts {
             let named = slots.iter().find(|(name, _)| is_same_host(name, &host.name, &host.ip));
             if let Some((_, cpus)) = named {
@@ -287,7 +291,7 @@ impl Topology {
         self.with_distinct_addresses()
     }
 
-    /// The place of the host whose end of the network this rank is, if it is one.
+    /// The number of the host that this rank connects to the network, if it does.
     pub fn place_of_engine(&self, rank: usize) -> Option<u16> {
         let place = self.hosts.iter().position(|host| host.engine == rank)?;
         u16::try_from(place).ok()
@@ -326,11 +330,11 @@ mod tests {
                 object_store_memory: 1 << 20,
                 binding: vec![rank],
                 pid: 100 + rank,
-                refused: None,
-                terms: Terms {
+                error: None,
+                common: CommonSettings {
                     spawn: false,
                     host_timeout: Duration::ZERO,
-                    log: Log::default(),
+                    log: LogSettings::default(),
                     slots: Vec::new(),
                 },
             })
@@ -338,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn introductions_come_back() {
+    fn introductions_survive_their_encoding() {
         let all = ranks(&["a", "b"]);
         let said: Vec<_> = all.iter().map(|one| one.encode().unwrap()).collect();
         assert_eq!(Introduction::decode_all(&said), Ok(all));
@@ -346,14 +350,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_refuses_says_why() {
+    fn process_that_cannot_take_part_says_why() {
         let mut all = ranks(&["a", "b"]);
-        all[1].refused = Some("no".into());
+        all[1].error = Some("no".into());
         assert_eq!(Topology::of_spawned(&all).unwrap_err(), launch("on b: no".into()));
     }
 
     #[test]
-    fn roles_are_dealt_out() {
+    fn roles_are_assigned_in_rank_order() {
         let topology = Topology::of_ranks(&ranks(&["a", "b", "a", "b", "a", "b"])).unwrap();
         let [a, b] = &topology.hosts[..] else { panic!("{topology:?}") };
         assert_eq!((a.engine, a.monitor, &a.workers[..]), (0, Some(2), &[(4, vec![4])][..]));
@@ -366,19 +370,19 @@ mod tests {
     }
 
     #[test]
-    fn too_few_are_an_error() {
+    fn too_few_ranks_are_refused() {
         let text = |hosts: &[&str]| Topology::of_ranks(&ranks(hosts)).unwrap_err().to_string();
         assert!(text(&["a", "a"]).contains("there are 2"));
         assert!(text(&["a"]).contains("there is one"));
         assert!(text(&["a", "a", "b", "b"]).contains("a has no process for a worker"));
         assert!(text(&["a", "a", "a", "b"]).contains("b has no process for a worker"));
         let mut all = ranks(&["a", "a", "a", "a"]);
-        all[0].terms.spawn = true;
-        assert!(Topology::of_ranks(&all).unwrap_err().to_string().contains("has started 4 processes"));
+        all[0].common.spawn = true;
+        assert!(Topology::of_ranks(&all).unwrap_err().to_string().contains("started 4 processes"));
     }
 
     #[test]
-    fn others_code_is_an_error() {
+    fn different_executables_are_refused() {
         let mut all = ranks(&["a", "a", "a"]);
         all[2].build_id = "b".into();
         let text = Topology::of_ranks(&all).unwrap_err().to_string();
@@ -390,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn spawned_monitors_are_apart() {
+    fn two_monitors_on_one_host_are_refused() {
         let topology = Topology::of_spawned(&ranks(&["a", "b", "c"])).unwrap();
         assert_eq!(topology.hosts[2].engine, 2);
         assert!(topology.hosts.iter().all(|host| host.sleepers().next().is_none()));
@@ -399,16 +403,16 @@ mod tests {
     }
 
     #[test]
-    fn slots_of_a_list_count() {
+    fn slots_of_the_list_override_cpus() {
         let mut all = ranks(&["a", "b.example.org"]);
-        all[0].terms.slots = vec![("B".into(), 7)];
-        all[1].terms.slots = vec![("a".into(), 9)];
+        all[0].common.slots = vec![("B".into(), 7)];
+        all[1].common.slots = vec![("a".into(), 9)];
         let topology = Topology::of_spawned(&all).unwrap();
         assert_eq!(topology.hosts.iter().map(|host| host.cpus).collect::<Vec<_>>(), [2, 7]);
     }
 
     #[test]
-    fn equal_addresses_give_way_to_names() {
+    fn names_replace_equal_addresses() {
         let mut all = ranks(&["a", "b"]);
         all.iter_mut().for_each(|one| one.ip = "127.0.0.1".into());
         let topology = Topology::of_spawned(&all).unwrap();

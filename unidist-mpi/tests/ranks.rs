@@ -1,7 +1,7 @@
-//! Two or more ranks of an MPI job, each as a host: `mpiexec -n 2 TEST`. Alone, it starts itself so where it finds an
-//! `mpiexec`.
+//! The network between two or more ranks of an MPI job, each as a host: `mpiexec -n 2 TEST`. Without a launcher, the program
+//! starts itself with `mpiexec`.
 //!
-//! Every rank runs the same list of tests, and with `measure` as an argument it measures instead.
+//! Every rank runs the same list of tests; with the argument `measure` it measures round trips instead.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
@@ -15,7 +15,7 @@ use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 use unidist_mpi::bench::Ranks;
 use unidist_mpi::network::MpiNetwork;
 
-/// Nothing takes longer, and ranks that wait in MPI for the others say nothing meanwhile.
+/// The limit of each wait, and the heartbeat time-out: ranks that wait in MPI for the others send no heartbeats.
 const LIMIT: Duration = Duration::from_secs(60);
 type Test = (&'static str, fn(&Ranks));
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     if !unidist_mpi::launch::under_launcher() {
         return support::start_myself(&[2, 3], &[]);
     }
-    // The other ranks would wait for one that has failed.
+    // The other ranks would wait for a rank that has failed.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Polls until as many arrivals as are wanted are there.
+/// Polls until there are `count` arrivals.
 fn collect(network: &mut MpiNetwork, count: usize) -> Vec<Arrival> {
     let (mut arrivals, end) = (Vec::new(), Instant::now() + LIMIT);
     while arrivals.len() < count {
@@ -69,7 +69,7 @@ fn collect(network: &mut MpiNetwork, count: usize) -> Vec<Arrival> {
     arrivals
 }
 
-/// Polls until nothing is under way here and, by messages, all others say so too.
+/// Polls until nothing is pending here, and all other ranks have sent a message that nothing is pending there.
 fn settle(network: &mut MpiNetwork, ranks: &Ranks) {
     ranks.barrier().unwrap();
     let others = others(ranks);
@@ -80,7 +80,7 @@ fn settle(network: &mut MpiNetwork, ranks: &Ranks) {
         network.poll(&mut arrivals);
         assert!(Instant::now() < end, "waited too long: {arrivals:?}");
     }
-    // That what was sent has left may be known later than that it has come.
+    // A send may complete after its data has arrived.
     arrivals.retain(|arrival| !is_settled(arrival) && !matches!(arrival, Arrival::Sent(_)));
     assert!(arrivals.is_empty(), "{arrivals:?}");
 }
@@ -112,7 +112,7 @@ fn messages_arrive_in_order(ranks: &Ranks) {
     settle(&mut network, ranks);
 }
 
-/// Memory of the test's own, and what is done with it when the network has done with it.
+/// Memory of the test, and a function that gets it when the network drops it.
 struct Buffer(Vec<u8>, fn(Vec<u8>));
 
 impl Deref for Buffer {
@@ -142,16 +142,16 @@ impl Drop for Buffer {
     }
 }
 
-/// What was received is what was sent.
+/// Checks that the received bytes are those that were sent.
 fn check(received: Vec<u8>) {
     let wrong = received.iter().enumerate().step_by(997).find(|(place, byte)| **byte != pattern(*place));
     assert_eq!(wrong, None);
 }
 
-/// The pattern repeats itself after so many bytes, a prime number.
+/// The period of the pattern in bytes, a prime number.
 const PERIOD: usize = 65_521;
 
-/// Buffers begin anew, so that each can be checked alone.
+/// The pattern begins anew in each buffer, so that each can be checked alone.
 fn pattern(place: usize) -> u8 {
     let place = place % PERIOD;
     (place / 251) as u8 ^ place as u8
@@ -188,7 +188,7 @@ fn transfers_of_many_shapes(ranks: &Ranks) {
             ref other => panic!("{other:?}"),
         }
     }
-    // The sender's memory may be divided otherwise.
+    // The sender's memory may be divided differently.
     let whole = memory(&[40 << 20]).remove(0);
     let halves = vec![whole.slice(..(20 << 20) + 7), whole.slice((20 << 20) + 7..)];
     match ranks.rank() {
@@ -234,7 +234,7 @@ fn more_than_2_gib(ranks: &Ranks) {
     settle(&mut network, ranks);
 }
 
-/// Hosts that say nothing but that they are alive are not lost; one that is not looked after is.
+/// A host that sends only heartbeats is not lost; one that does not poll is.
 fn silence_is_a_loss(ranks: &Ranks) {
     let timeout = Duration::from_millis(400);
     let mut network = ranks.network(timeout).unwrap();
@@ -255,8 +255,8 @@ fn silence_is_a_loss(ranks: &Ranks) {
         poll_for(&mut network, 2 * timeout, &mut arrivals);
         let [Arrival::Lost(host, why)] = &arrivals[..] else { panic!("{arrivals:?}") };
         assert_eq!((*host, why.as_str()), (HostId::new(1), "nothing was heard from it for 0.4 s"));
-        network.send(HostId::new(1), vec![1]); // for nobody
-        // A heartbeat for another one may be under way.
+        network.send(HostId::new(1), vec![1]); // discarded
+        // A heartbeat for another rank may be pending.
         let end = Instant::now() + LIMIT;
         while network.is_busy() {
             network.poll(&mut arrivals);
@@ -310,7 +310,7 @@ fn ours_of_messages(network: &mut MpiNetwork, ranks: &Ranks, bytes: usize, round
 }
 
 thread_local! {
-    /// Memory that is used again and never looked at.
+    /// Memory that is reused without checks.
     static KEPT: std::cell::RefCell<Vec<Vec<u8>>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 

@@ -1,7 +1,7 @@
-//! How processes come into a session, and leave it: `mpiexec -n 1 TEST` with hosts to spread to, or
-//! `mpiexec -n 4 TEST` with `UNIDIST_MPI_SPAWN=false`. Alone, it starts itself with three ranks on this host.
+//! How processes join and leave a session: `mpiexec -n 1 TEST spread` with further hosts, or `mpiexec -n 4 TEST` with
+//! `UNIDIST_MPI_SPAWN=false`. Without a launcher, the program starts itself with three ranks on this host.
 //!
-//! On each further host, a monitor sends back what it gets until it is told to end.
+//! On each further host, a monitor echoes messages until it gets another one.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
@@ -12,7 +12,7 @@ use unidist_config::Settings;
 use unidist_core::PROGRAM;
 use unidist_engine::network::{Arrival, HostId};
 use unidist_mpi::controller::Joined;
-use unidist_mpi::{Membership, controller, launch, monitor};
+use unidist_mpi::{Participant, controller, launch, monitor};
 
 fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn control(session: Membership) {
+fn control(session: Participant) {
     for host in &session.topology().hosts {
         println!("{host:?}");
     }
@@ -68,7 +68,7 @@ fn control(session: Membership) {
     println!("left in {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
 }
 
-fn serve(session: Membership) {
+fn serve(session: Participant) {
     let mut network = session.network();
     let mut arrivals = Vec::new();
     'serving: loop {

@@ -1,10 +1,10 @@
-//! The hosts that a batch system has given to the job.
+//! The hosts that a batch system has allocated to the job.
 
 use super::{lists, unreadable};
 use unidist_common::Result;
 use unidist_config::HostName;
 
-/// The hosts of the job; none outside of one.
+/// The hosts of the job; none outside a job.
 pub(super) fn hosts() -> Result<Vec<HostName>> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let file = |name: &str| {

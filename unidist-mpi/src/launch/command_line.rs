@@ -1,8 +1,8 @@
-//! The hosts that `mpiexec` was given.
+//! The hosts on the command line of `mpiexec`.
 //!
-//! Neither Open MPI nor MPICH tells the processes that it starts which hosts it has, but on the host where it was
-//! called it is one of the processes above. Its command line is read as it stands in `/proc`: MPICH's has its lists
-//! taken apart there, so that what were commas separate arguments.
+//! Neither Open MPI nor MPICH passes its list of hosts to the processes that it starts, but on the host where it was called it
+//! is one of their ancestors. Its command line is read from `/proc`. MPICH splits its lists there, so that each host of a list
+//! is a separate argument.
 
 use super::start::on_path;
 use super::{lists, unreadable};
@@ -10,19 +10,22 @@ use std::path::Path;
 use unidist_common::Result;
 use unidist_config::HostName;
 
-/// How far up it is looked for.
-const HIGHEST: usize = 8;
+/// The number of ancestors that are searched.
+const MAX_ANCESTORS: usize = 8;
 
-/// The hosts; none where the launcher is not above this process or was not given any.
+/// The hosts; none if the launcher is not an ancestor of this process or got no list.
 pub(super) fn hosts() -> Result<Vec<HostName>> {
     let program = std::env::current_exe().unwrap_or_default();
     let mut pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
-    for _ in 0..HIGHEST {
+    for _ in 0..MAX_ANCESTORS {
         let Some((arguments, parent)) = process(pid) else { break };
         if let Some(start) = launcher(&arguments) {
             let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-            let list =
-                if std::env::var_os("OMPI_COMM_WORLD_SIZE").is_some() { List::Whole } else { List::Apart };
+            let list = if std::env::var_os("OMPI_COMM_WORLD_SIZE").is_some() {
+                List::OneArgument
+            } else {
+                List::Arguments
+            };
             return match named(&arguments[start..], &program, list) {
                 Some(Named::Hosts(hosts)) => Ok(hosts),
                 Some(Named::File(file)) => read(&folder.join(file)),
@@ -34,7 +37,7 @@ pub(super) fn hosts() -> Result<Vec<HostName>> {
     of_environment()
 }
 
-/// A default file of hosts, which some launchers read.
+/// The hosts of the default host file, which some launchers read.
 fn of_environment() -> Result<Vec<HostName>> {
     const FILES: [&str; 4] = [
         "HYDRA_HOST_FILE",
@@ -51,7 +54,7 @@ fn read(file: &Path) -> Result<Vec<HostName>> {
     text.map(|text| lists::lines(&text)).map_err(|error| unreadable(&file.display().to_string(), error))
 }
 
-/// A process's arguments and its parent.
+/// The arguments and the parent of a process.
 fn process(pid: i32) -> Option<(Vec<String>, i32)> {
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let arguments = arguments.split(|byte| *byte == 0).map(|one| String::from_utf8_lossy(one).into_owned());
@@ -60,7 +63,7 @@ fn process(pid: i32) -> Option<(Vec<String>, i32)> {
     (parent > 0).then(|| (arguments.collect(), parent))
 }
 
-/// Where the launcher's own arguments start, if this is one; it may be a script.
+/// The index of the launcher among the arguments, if this is one; it may be a script.
 fn launcher(arguments: &[String]) -> Option<usize> {
     const NAMES: [&str; 4] = ["mpiexec", "mpirun", "orterun", "prterun"];
     arguments.iter().take(2).position(|argument| {
@@ -76,22 +79,22 @@ enum Named {
     File(String),
 }
 
-/// How a list of hosts stands there.
+/// How a list of hosts appears on the command line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum List {
-    /// As one argument: Open MPI's.
-    Whole,
-    /// As several, up to an option or a program: MPICH's.
-    Apart,
+    /// As one argument (Open MPI).
+    OneArgument,
+    /// As several arguments, up to an option or a program (MPICH).
+    Arguments,
 }
 
-/// The hosts or the file that the options name.
+/// The hosts or the host file that the options name.
 fn named(arguments: &[String], program: &Path, list: List) -> Option<Named> {
     const HOSTS: [&str; 3] = ["host", "hosts", "H"];
     const FILES: [&str; 5] = ["hostfile", "machinefile", "default-hostfile", "f", "machine"];
     let own = program.file_name().unwrap_or_default();
     let is_own = |argument: &str| Path::new(argument).file_name() == Some(own);
-    // A program that starts this one, such as `env`, may follow at once.
+    // A wrapper program, such as `env`, may follow directly.
     let is_end = |argument: &str| argument.starts_with('-') || on_path(argument).is_some();
     let mut found = Vec::new();
     let mut rest = arguments.iter().skip(1).take_while(|argument| !is_own(argument)).peekable();
@@ -104,10 +107,10 @@ fn named(arguments: &[String], program: &Path, list: List) -> Option<Named> {
             found.extend(value.map(str::to_owned));
             let mut first = true;
             while let Some(host) =
-                rest.next_if(|next| value.is_none() && (first || list == List::Apart && !is_end(next)))
+                rest.next_if(|next| value.is_none() && (first || list == List::Arguments && !is_end(next)))
             {
                 first = false;
-                // A number alone is what followed a colon.
+                // A number alone followed a colon.
                 match (host.parse::<usize>(), found.last_mut()) {
                     (Ok(_), Some(last)) => *last = format!("{last}:{host}"),
                     _ => found.push(host.clone()),
@@ -126,7 +129,7 @@ mod tests {
     use super::*;
 
     fn given(line: &str) -> Option<String> {
-        given_as(List::Apart, line)
+        given_as(List::Arguments, line)
     }
 
     fn given_as(list: List, line: &str) -> Option<String> {
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_all_launchers() {
+    fn options_of_all_launchers_are_read() {
         assert_eq!(given("mpiexec --host a:2,b -n 1 ./app --host x").unwrap(), "a:2,b");
         assert_eq!(given("/opt/bin/mpirun -H a,b ./app").unwrap(), "a,b");
         assert_eq!(given("prterun --host=a,b ./app").unwrap(), "a,b");
@@ -157,9 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn a_program_before_the_own_is_no_host() {
+    fn wrapper_program_is_no_host() {
         assert_eq!(given("mpiexec -hosts a b env X=1 ./app").unwrap(), "a,b");
-        assert_eq!(given_as(List::Whole, "mpiexec --host a:4,b wrapper ./app").unwrap(), "a:4,b");
-        assert_eq!(given_as(List::Whole, "mpiexec --host a --host b wrapper ./app").unwrap(), "a,b");
+        assert_eq!(given_as(List::OneArgument, "mpiexec --host a:4,b wrapper ./app").unwrap(), "a:4,b");
+        assert_eq!(given_as(List::OneArgument, "mpiexec --host a --host b wrapper ./app").unwrap(), "a,b");
     }
 }

@@ -1,4 +1,4 @@
-//! Lists of hosts, as launchers and batch systems write them.
+//! The formats in which launchers and batch systems list hosts.
 
 use std::num::NonZeroUsize;
 use unidist_config::HostName;
@@ -8,7 +8,7 @@ pub(super) fn commas(text: &str) -> Vec<HostName> {
     distinct(text.split(',').filter_map(|host| HostName::parse(host.trim())))
 }
 
-/// A host file: a host a line, as `a`, `a:4` or `a slots=4`; a host that stands on several lines has as many slots.
+/// A host file with one host on each line, as `a`, `a:4` or `a slots=4`. The first line of a host counts.
 pub(super) fn lines(text: &str) -> Vec<HostName> {
     distinct(text.lines().filter_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();
@@ -18,7 +18,7 @@ pub(super) fn lines(text: &str) -> Vec<HostName> {
     }))
 }
 
-/// What PBS writes into its node file: a host a line, as often as it has slots.
+/// The node file of PBS: one line for each slot of a host.
 pub(super) fn repeated(text: &str) -> Vec<HostName> {
     let mut hosts: Vec<HostName> = Vec::new();
     for name in text.split_whitespace() {
@@ -30,7 +30,7 @@ pub(super) fn repeated(text: &str) -> Vec<HostName> {
     hosts
 }
 
-/// Hosts and their slots in turn: `a 4 b 2` (LSF). With `more`, each line is one host, its slots and other words (SGE).
+/// Hosts and their slots alternating: `a 4 b 2` (LSF). With `more`, each line is one host, its slots and other words (SGE).
 pub(super) fn pairs(text: &str, more: bool) -> Vec<HostName> {
     let host = |name: &str, slots: Option<&str>| {
         let cpus = slots.and_then(|slots| slots.parse().ok());
@@ -44,15 +44,15 @@ pub(super) fn pairs(text: &str, more: bool) -> Vec<HostName> {
     distinct(words.chunks(2).filter_map(|pair| host(pair[0], pair.get(1).copied())))
 }
 
-/// Slurm's short form: `a,n[1-3,07],r[0-1]s[2,4]`.
+/// The compressed form of Slurm: `a,n[1-3,07],r[0-1]s[2,4]`.
 pub(super) fn slurm(text: &str) -> Vec<HostName> {
     distinct(split_outside(text).into_iter().flat_map(expand).filter_map(|name| HostName::parse(&name)))
 }
 
-/// More than any cluster has.
-const MOST: usize = 1 << 17;
+/// More hosts than any cluster has.
+const MAX_RANGE: usize = 1 << 17;
 
-/// The parts between commas that are not in brackets.
+/// Splits at commas outside brackets.
 fn split_outside(text: &str) -> Vec<&str> {
     let mut depth = 0_u32;
     text.split(|c| {
@@ -66,7 +66,7 @@ fn split_outside(text: &str) -> Vec<&str> {
     .collect()
 }
 
-/// The names that a part stands for; none if its brackets are wrong.
+/// Expands the ranges in brackets; empty if the brackets are malformed.
 fn expand(part: &str) -> Vec<String> {
     let Some((before, rest)) = part.split_once('[') else { return vec![part.to_owned()] };
     let Some((inside, after)) = rest.split_once(']') else { return Vec::new() };
@@ -75,7 +75,7 @@ fn expand(part: &str) -> Vec<String> {
     for range in inside.split(',') {
         let (low, high) = range.split_once('-').unwrap_or((range, range));
         let (Ok(first), Ok(last)) = (low.parse::<usize>(), high.parse::<usize>()) else { return Vec::new() };
-        for number in first..=last.min(first.saturating_add(MOST)) {
+        for number in first..=last.min(first.saturating_add(MAX_RANGE)) {
             let name = format!("{before}{number:0width$}", width = low.len());
             names.extend(ends.iter().map(|end| format!("{name}{end}")));
         }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn commas_and_files() {
+    fn comma_lists_and_host_files_are_read() {
         assert_eq!(text(&commas("a:4, b,a")), "a:4 b");
         let file = "# all\na slots=4 max_slots=8\n\nb:2 # two\nc\nd/e\n";
         assert_eq!(text(&lines(file)), "a:4 b:2 c");
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets() {
+    fn slurm_brackets_are_expanded() {
         assert_eq!(text(&slurm("node1")), "node1");
         assert_eq!(
             text(&slurm("n[08-11,3],m1,x[1-2]y[0,4]z")),

@@ -1,8 +1,8 @@
-//! Which hosts a session has, and how MPI starts a process on each.
+//! The hosts of a session, and how MPI starts a process on each.
 //!
-//! The hosts are, in this order of precedence: those of `UNIDIST_MPI_HOSTS`; those that `mpiexec` was given, which is
-//! found among the processes above this one, since no MPI hands its list on to the processes that it starts; those of
-//! the batch system (Slurm, PBS, LSF, SGE). The program's own host always comes first, listed or not.
+//! The hosts are, in this order of precedence: those of `UNIDIST_MPI_HOSTS`; those on the command line of `mpiexec`, which is
+//! found among the ancestors of this process, because no MPI passes its list to the processes that it starts; those of the
+//! batch system (Slurm, PBS, LSF, SGE). The program's own host always comes first, listed or not.
 
 mod advice;
 mod batch;
@@ -22,31 +22,31 @@ pub(crate) use start::{check_before_init, start_monitors};
 pub use unidist_mpi_comm::launcher::under_launcher;
 pub(crate) use unidist_mpi_comm::launcher::{job_size, survives_process_death};
 
-/// The hosts of a session to be.
+/// The hosts of a session that is about to start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
-    /// All that were listed.
+    /// All listed hosts.
     pub all: Vec<HostName>,
-    /// Those besides the program's own.
+    /// The hosts other than the program's own.
     pub further: Vec<HostName>,
-    /// The CPU slots that the list gives to the program's own.
+    /// The CPU slots of the program's own host, if the list gives them.
     pub own_slots: Option<usize>,
-    /// Whether the launcher knows all of them.
+    /// Whether the launcher knows all hosts.
     pub of_launcher: bool,
 }
 
 impl Hosts {
-    /// The further ones' names, separated by commas.
+    /// The names of the further hosts, separated by commas.
     pub(crate) fn names(&self) -> String {
         self.further.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(",")
     }
 }
 
-/// The hosts, of which the settings give these.
+/// The hosts of the session; `set` are those of the settings.
 ///
 /// # Errors
 ///
-/// A list of hosts that the environment names cannot be read.
+/// A host file that the environment names cannot be read.
 pub fn hosts(set: &[HostName]) -> Result<Hosts> {
     let launchers = if under_launcher() { command_line::hosts()? } else { Vec::new() };
     let given = if launchers.is_empty() { batch::hosts()? } else { launchers };
@@ -62,7 +62,7 @@ pub fn hosts(set: &[HostName]) -> Result<Hosts> {
     })
 }
 
-/// Whether a name is one of this host: its own, or one with an address of it.
+/// Whether a name is a name of this host, or resolves to an address of it.
 fn is_own(other: &str, name: &str) -> bool {
     if unidist_engine::hosts::is_same_host(other, name, &host_address()) {
         return true;
@@ -74,7 +74,7 @@ fn is_own(other: &str, name: &str) -> bool {
 fn unreadable(what: &str, error: impl std::fmt::Display) -> Error {
     Error::Launch {
         message: format!(
-            "the hosts of this job are unknown: {what}: {error}; name them in UNIDIST_MPI_HOSTS"
+            "the hosts of this job cannot be read: {what}: {error}: name them in UNIDIST_MPI_HOSTS"
         ),
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_host_has_many_names() {
+    fn own_host_is_recognised_by_any_name() {
         assert!(is_own("localhost", "node1"));
         assert!(is_own("127.0.0.1", "node1"));
         assert!(is_own("node1.example.org", "node1"));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_this_host_alone_needs_no_mpi() {
+    fn list_of_this_host_alone_needs_no_mpi() {
         let own = [HostName::parse("localhost:3").unwrap()];
         let hosts = hosts(&own).unwrap();
         assert_eq!((hosts.further.len(), hosts.own_slots), (0, Some(3)));

@@ -1,8 +1,8 @@
-//! How the tests that are programs of several ranks start themselves.
+//! How tests that are programs of several ranks start themselves.
 
 use std::process::{Command, ExitCode};
 
-/// Starts this program with so many ranks on this host, once for each number, with these settings.
+/// Starts this program on this host, once for each number of ranks, with these settings.
 pub(crate) fn start_myself(ranks: &[u32], settings: &[(&str, &str)]) -> ExitCode {
     let version = Command::new("mpiexec").arg("--version").output().unwrap().stdout;
     let is_hydra = String::from_utf8_lossy(&version).contains("HYDRA");

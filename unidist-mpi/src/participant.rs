@@ -1,10 +1,10 @@
-//! A process's part in a session on several hosts, from when all know each other until it leaves (`shutdown`).
+//! A process that takes part in a session on several hosts: from the exchange of introductions until it leaves (`shutdown`).
 
 use crate::heartbeat_thread::HeartbeatThread;
 use crate::launch;
 use crate::network::MpiNetwork;
 use crate::shutdown::{self, ShutdownMode};
-use crate::topology::{Introduction, Log, Terms, Topology};
+use crate::topology::{CommonSettings, Introduction, LogSettings, Topology};
 use crate::worker;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,11 +17,11 @@ use unidist_engine::logging;
 use unidist_engine::network::{Arrival, HostId, Network, Transfer};
 use unidist_mpi_comm::{Communicator, ExitAction, Library, Mpi, MpiError};
 
-/// A process's part in a session on several hosts. The engine's [`Network`] comes from [`network`](Self::network); when
-/// it has done with that, [`leave`](Self::leave) ends the session's use of MPI.
+/// A process that takes part in a session on several hosts. The engine gets its [`Network`] from
+/// [`network`](Self::network); when the engine has dropped that, [`leave`](Self::leave) shuts MPI down.
 #[derive(Debug)]
-#[must_use = "the others wait until this process leaves"]
-pub struct Membership {
+#[must_use = "the other processes wait until this one leaves"]
+pub struct Participant {
     mpi: Mpi,
     place: HostId,
     topology: Arc<Topology>,
@@ -31,39 +31,40 @@ pub struct Membership {
     world: Option<Arc<Mutex<Communicator>>>,
 }
 
-/// The engine's handle of the network.
+/// The network as the engine gets it; the heartbeat thread shares it.
 #[derive(Debug)]
 struct Handle(Arc<Mutex<MpiNetwork>>);
 
-impl Membership {
+impl Participant {
     pub(crate) fn new(
         mpi: Mpi,
         topology: Topology,
         group: Communicator,
         world: Option<Communicator>,
-        terms: &Terms,
+        common: &CommonSettings,
     ) -> Self {
         let place = HostId::new(u32::try_from(group.rank()).unwrap_or_default());
-        start_log(&terms.log, place, group.rank());
-        // A program without a launcher has only itself to end: what it has started ends when MPI sees that.
+        start_log(&common.log, place, group.rank());
+        // Without a launcher, a program need not abort a job: MPI ends the processes that it has spawned.
         let is_launched = place == HostId::CONTROLLER && mpi.was_launched();
         mpi.set_exit_action(if is_launched { ExitAction::Abort } else { ExitAction::Skip });
-        let network = Arc::new(Mutex::new(MpiNetwork::new(group, terms.host_timeout, terms.log.network)));
+        let network = Arc::new(Mutex::new(MpiNetwork::new(group, common.host_timeout, common.log.network)));
         let world = world.map(|world| Arc::new(Mutex::new(world)));
         let heartbeats = HeartbeatThread::start(&network);
-        let membership = Membership { mpi, place, topology: Arc::new(topology), network, heartbeats, world };
+        let participant =
+            Participant { mpi, place, topology: Arc::new(topology), network, heartbeats, world };
         if place == HostId::CONTROLLER {
-            mpi.set_exit_hook(Some(membership.say_at_exit()));
+            mpi.set_exit_hook(Some(participant.exit_hook()));
         }
-        membership
+        participant
     }
 
-    /// This host's place.
+    /// The number of this host.
     pub fn place(&self) -> HostId {
         self.place
     }
 
-    /// Who is where.
+    /// Which process runs on which host.
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
@@ -73,14 +74,14 @@ impl Membership {
         Box::new(Handle(self.network.clone()))
     }
 
-    /// Leaves the session, when its engine has ended on this host and takes no part in the network any more. `in_order`
-    /// says whether the controller has had it end: else the wait for the controller's word is a short one.
+    /// Leaves the session, after the engine on this host has shut down and dropped its network. Unless `in_order`, this host
+    /// ends without the controller's request, and waits only briefly for the controller's answer.
     ///
     /// # Errors
     ///
-    /// The controller is lost, or gives no word. MPI is then left as it is.
+    /// The controller is lost, or does not answer. MPI is then not finalised.
     pub fn leave(self, in_order: bool) -> Result<()> {
-        let Membership { mpi, place, topology, network, heartbeats, world } = self;
+        let Participant { mpi, place, topology, network, heartbeats, world } = self;
         drop(heartbeats);
         mpi.set_exit_hook(None);
         let timeout = lock(&network).timeout();
@@ -89,16 +90,16 @@ impl Membership {
                 let (mut network, world) = (lock(&network), world.as_deref().map(lock));
                 let mode =
                     shutdown::coordinate_shutdown(&mut network, &topology, world.as_deref(), 2 * timeout);
-                say_who_is_lost(&network, &topology);
+                print_lost_hosts(&network, &topology);
                 mode
             }
             _ => shutdown::await_shutdown(&mut lock(&network), (!in_order).then_some(SHORT_WAIT))?,
         };
-        // If the engine still has the network, MPI must not be ended under it.
+        // While the engine still has the network, MPI must not be finalised.
         let Some(mut network) = Arc::into_inner(network).map(into_inner) else { return Ok(()) };
         if mode == ShutdownMode::SkipFinalize && place == HostId::CONTROLLER {
             if launch::survives_process_death() {
-                return Ok(()); // nobody waits
+                return Ok(()); // no monitor waits for the exit
             }
             mpi.set_exit_hook(Some(Box::new(move || {
                 shutdown::notify_exit(&mut network);
@@ -122,54 +123,54 @@ impl Membership {
         Ok(())
     }
 
-    /// What the controller says while its process ends in the midst of the session. Whether MPI is to be finalised.
-    fn say_at_exit(&self) -> Box<dyn FnOnce() -> bool + Send> {
+    /// The shutdown protocol of a controller whose process exits in the middle of the session.
+    fn exit_hook(&self) -> Box<dyn FnOnce() -> bool + Send> {
         let (topology, network, world) = (self.topology.clone(), self.network.clone(), self.world.clone());
         Box::new(move || {
-            // No turn of the engine, whose threads are still there, takes long.
+            // The engine's threads still run, but hold the lock only briefly.
             let mut network = lock(&network);
             let mut world = world.as_deref().map(lock);
             let limit = network.timeout().min(LIMIT_AT_EXIT);
             let mode = shutdown::coordinate_shutdown(&mut network, &topology, world.as_deref(), limit);
-            say_who_is_lost(&network, &topology);
+            print_lost_hosts(&network, &topology);
             if mode == ShutdownMode::Finalize {
                 network.free();
                 world.as_deref_mut().into_iter().for_each(Communicator::free);
             }
-            std::mem::forget((network, world)); // from now on nobody calls MPI but who ends it
+            std::mem::forget((network, world)); // keeps other threads from calling MPI
             mode == ShutdownMode::Finalize
         })
     }
 }
 
-/// An error of the launcher's may follow, which names another host.
-fn say_who_is_lost(network: &MpiNetwork, topology: &Topology) {
+/// Names the lost hosts, because a launcher's error that may follow names another host.
+fn print_lost_hosts(network: &MpiNetwork, topology: &Topology) {
     let name = |host: HostId| topology.hosts.get(host.place()).map(|host| host.name.as_str());
     let names: Vec<_> = network.lost().into_iter().filter_map(name).collect();
     if !names.is_empty() {
         eprintln!(
-            "unidist: lost during the session: {}. MPI cannot be finalised, since that would wait for what is lost: at the \
-             program's end the job is aborted with its exit code.{}",
+            "unidist: hosts lost during the session: {}. MPI cannot be finalised, because that would wait for them: when the program \
+             exits, the job is aborted with its exit code.{}",
             names.join(", "),
             advice(Library::loaded())
         );
     }
 }
 
-/// What to do about a launcher that waits, too.
+/// What to do about a launcher that waits for lost hosts.
 fn advice(library: Library) -> &'static str {
     match library {
         Library::OpenMpi(..5) => {
-            " Where a host is cut off, mpiexec waits for it, for minutes, unless it finds that out first: by \
-             OMPI_MCA_oob_tcp_keepalive_time, _intvl and _probes, together less than UNIDIST_HOST_TIMEOUT"
+            " If a host is cut off, mpiexec waits for it for minutes, unless it detects that first: set \
+             OMPI_MCA_oob_tcp_keepalive_time, _intvl and _probes to less than UNIDIST_HOST_TIMEOUT together"
         }
         _ => "",
     }
 }
 
-/// For how long a monitor that has failed waits for the controller's word.
+/// How long a monitor that has failed waits for the controller.
 const SHORT_WAIT: Duration = Duration::from_secs(5);
-/// How long the others may take for their part when the program ends in the midst of a session.
+/// How long the other hosts may take to answer when the program exits in the middle of a session.
 const LIMIT_AT_EXIT: Duration = Duration::from_secs(5);
 
 fn into_inner<T>(mutex: Mutex<T>) -> T {
@@ -210,8 +211,8 @@ fn slots(host: &HostName) -> Option<(String, u32)> {
     Some((host.name.clone(), u32::try_from(host.cpus?.get()).ok()?))
 }
 
-/// Starts the log of a monitor; that of the program is its own, unless it is to show what goes over the network.
-fn start_log(log: &Log, place: HostId, rank: usize) {
+/// Starts the log of a monitor. The program has its own logger, except if messages between hosts are logged.
+fn start_log(log: &LogSettings, place: HostId, rank: usize) {
     let network = if log.network { "unidist_mpi=info" } else { "" };
     let filters = [log.filter.as_str(), network].into_iter().filter(|filter| !filter.is_empty());
     let filters = filters.collect::<Vec<_>>().join(",");
@@ -232,15 +233,15 @@ fn start_log(log: &Log, place: HostId, rank: usize) {
     }
 }
 
-/// The CPU slots of this host, as far as its process knows.
+/// The CPU slots of this host, as its process sees them.
 pub(crate) fn own_cpus(settings: &Settings, bound_by_launcher: bool) -> usize {
     match CpuCount::source() {
-        Source::Default if bound_by_launcher => worker::unbound().len().max(1),
+        Source::Default if bound_by_launcher => worker::unbound_cpus().len().max(1),
         _ => settings.cpus.get(),
     }
 }
 
-/// What this process says of itself to the group, and what all of it have said, by rank.
+/// Exchanges the introductions of all processes, by rank. Collective.
 pub(crate) fn introduce(
     mpi: Mpi,
     group: &Communicator,
@@ -248,9 +249,9 @@ pub(crate) fn introduce(
     settings: &Settings,
     hosts: &[HostName],
     cpus: usize,
-    refused: Option<String>,
+    error: Option<String>,
 ) -> Result<Vec<Introduction>> {
-    let failed = |error: MpiError| Error::system("cannot exchange who is where", error);
+    let failed = |error: MpiError| Error::system("cannot exchange the hosts of the processes", error);
     let mut on_host = group.split_by_host().map_err(failed)?;
     let rank = u32::try_from(group.rank()).unwrap_or(u32::MAX);
     let ranks = on_host.all_gather(&rank.to_le_bytes()).map_err(failed)?;
@@ -266,13 +267,13 @@ pub(crate) fn introduce(
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
         resources: settings.resources.clone(),
         object_store_memory: settings.mpi.object_store_memory.unwrap_or(settings.object_store_memory),
-        binding: worker::binding(),
+        binding: worker::bound_cpus(),
         pid: std::process::id(),
-        refused,
-        terms: Terms {
+        error,
+        common: CommonSettings {
             spawn: settings.mpi.spawn,
             host_timeout: settings.host_timeout,
-            log: Log {
+            log: LogSettings {
                 network: settings.mpi.log,
                 filter: std::env::var("RUST_LOG").unwrap_or_default(),
                 folder: settings.log_dir.clone(),
