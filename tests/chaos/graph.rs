@@ -4,13 +4,13 @@ use crate::remote::{Oracle, SPREAD, combine, digest, fold, grind, mix, spread, t
 use fastrand::Rng;
 use unidist::prelude::*;
 
-/// From so many of the nodes before it a node draws its inputs.
+/// A node draws its inputs from this number of previous nodes.
 const REACH: usize = 64;
-const MOST_INPUTS: usize = 4;
-const MOST_DEPTH: u32 = 3;
+const MAX_INPUTS: usize = 4;
+const MAX_DEPTH: u32 = 3;
 const TABLE: u64 = 20_000;
 
-/// What the actors are made with: large enough for the shared store.
+/// The constructor argument of the actors: large enough for the object store.
 pub(crate) fn table() -> Vec<u64> {
     (0..TABLE).map(mix).collect()
 }
@@ -27,11 +27,11 @@ struct Node {
 enum Kind {
     /// Takes the values of these nodes.
     Combine(Vec<usize>),
-    /// Makes calls of its own, to this depth.
+    /// Makes nested calls to this depth.
     Tree(u32),
     /// A large object, made by one task and read by another.
     Spread,
-    /// Asks an actor about the value of this node.
+    /// Calls an actor with the value of this node.
     Ask(usize),
 }
 
@@ -41,7 +41,7 @@ impl Graph {
         Graph { nodes: (0..count).map(|at| Node::draw(&mut rng, at)).collect() }
     }
 
-    /// The values of the nodes, computed one after the other.
+    /// The expected values, computed locally.
     pub(crate) fn values(&self) -> Vec<u64> {
         let table = table();
         let mut values: Vec<u64> = Vec::with_capacity(self.nodes.len());
@@ -60,7 +60,7 @@ impl Graph {
         values
     }
 
-    /// The same, as remote calls.
+    /// Submits the graph as remote calls.
     pub(crate) fn submit(&self, oracles: &[ActorHandle<Oracle>]) -> Vec<ObjectRef<u64>> {
         let mut refs: Vec<ObjectRef<u64>> = Vec::with_capacity(self.nodes.len());
         for (at, Node { seed, kind }) in self.nodes.iter().enumerate() {
@@ -84,11 +84,11 @@ impl Node {
         let seed = rng.u64(..);
         let before = at.saturating_sub(REACH)..at;
         let kind = match rng.u32(0..20) {
-            0 => Kind::Tree(rng.u32(1..=MOST_DEPTH)),
+            0 => Kind::Tree(rng.u32(1..=MAX_DEPTH)),
             1 => Kind::Spread,
             2..6 if at > 0 => Kind::Ask(rng.usize(before)),
             _ => {
-                let inputs = if at > 0 { rng.usize(0..=MOST_INPUTS) } else { 0 };
+                let inputs = if at > 0 { rng.usize(0..=MAX_INPUTS) } else { 0 };
                 Kind::Combine((0..inputs).map(|_| rng.usize(before.clone())).collect())
             }
         };

@@ -1,6 +1,6 @@
-//! The program that `cargo xtask chaos` kills processes of: graphs of tasks and actors whose results are known.
+//! The program whose processes `cargo xtask chaos` kills: graphs of tasks and actors with known results.
 //!
-//! `chaos TASKS SECONDS SEED` runs graph after graph until the time is over and checks every result.
+//! `chaos TASKS SECONDS SEED` runs graphs for the given time, and checks every result.
 
 mod graph;
 mod remote;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use unidist::prelude::*;
 
-/// How many actors answer.
+/// The number of actors.
 const ORACLES: usize = 4;
 
 fn main() -> ExitCode {

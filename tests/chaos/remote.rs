@@ -1,4 +1,4 @@
-//! What the graphs are made of: each result is a pure function of the arguments, wherever and however often it runs.
+//! The functions of the graphs: each result is a pure function of the arguments.
 
 use unidist::SharedSlice;
 use unidist::prelude::*;
@@ -11,7 +11,7 @@ pub(crate) fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Some work, so that there is something to kill.
+/// Some work, so that a process can be killed during it.
 pub(crate) fn grind(x: u64) -> u64 {
     (0..50_000).fold(x, |x, _| mix(x))
 }
@@ -53,12 +53,12 @@ pub(crate) fn fold(items: SharedSlice<u64>) -> u64 {
     digest(&items)
 }
 
-/// One number for many.
+/// A hash of the items.
 pub(crate) fn digest(items: &[u64]) -> u64 {
     items.iter().fold(0, |x, item| mix(x ^ item))
 }
 
-/// Answers out of a table that it is given when it is made, and again when it is made again.
+/// Answers from a table, which its constructor receives at each restart.
 pub(crate) struct Oracle {
     table: SharedSlice<u64>,
 }

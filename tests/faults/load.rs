@@ -1,4 +1,4 @@
-//! Calls whose results are known, all the time.
+//! A continuous load of calls with known results.
 
 use crate::Result;
 use crate::graph::{Graph, table};
@@ -9,13 +9,13 @@ use std::thread::JoinHandle;
 use unidist::SharedSlice;
 use unidist::prelude::*;
 
-/// So many calls have to be right before the next ones are made.
+/// The number of calls that are checked before the next ones are made.
 const BATCH: usize = 200;
-/// How many actors answer.
+/// The number of actors.
 const ORACLES: usize = 3;
 const MIB: usize = 1 << 20;
 
-/// A thread that makes calls until it is to end.
+/// A thread that makes calls until it is stopped.
 pub(crate) struct Load {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<Result<usize>>,
@@ -47,7 +47,7 @@ impl Load {
         Ok(Load { is_over, thread: thread? })
     }
 
-    /// How many calls were right, which are all.
+    /// Stops the load, and returns the number of calls, all of them correct.
     pub(crate) fn end(self) -> Result<String> {
         self.is_over.store(true, Ordering::SeqCst);
         let right = self.thread.join().map_err(|_| "the load has panicked")??;
@@ -55,7 +55,7 @@ impl Load {
     }
 }
 
-/// Calls that need nothing of each other, and may be made again as often as it takes.
+/// Independent calls with unlimited retries.
 fn tasks(seed: u64) -> Result<usize> {
     let input = |at: usize| mix(seed ^ at as u64);
     let calls: Vec<_> = (0..BATCH)
@@ -67,7 +67,7 @@ fn tasks(seed: u64) -> Result<usize> {
     Ok(BATCH)
 }
 
-/// Calls of all kinds, which need each other's results.
+/// Calls of all kinds that depend on each other.
 fn graph(seed: u64, oracles: &[ActorHandle<Oracle>]) -> Result<usize> {
     let graph = Graph::draw(BATCH, seed);
     let results = get(&graph.submit(oracles))?;
@@ -84,7 +84,7 @@ fn check(seed: u64, at: usize, result: u64, expected: u64) -> Result {
     }
 }
 
-/// An actor that makes large objects, and looks at them, on its own host.
+/// An actor that makes and checks large objects on its own host.
 struct Maker;
 
 #[remote]
@@ -127,19 +127,19 @@ pub(crate) fn large(mib: usize) -> Result<String> {
         let maker = Maker::remote();
         let host = get(maker.host.remote())?;
         if let Some(other) = makers.insert(host, maker) {
-            others.push(other); // which keeps its place, so that the next one goes elsewhere
+            others.push(other); // kept alive, so that the next actor goes to another host
         }
     }
     let objects: Vec<_> = makers.values().map(|maker| maker.make.remote(len)).collect();
     for object in &objects {
         if !is_right(&get(object)?) {
-            return Err("what came from another host is not what was made there".into());
+            return Err("an object from another host arrived with wrong contents".into());
         }
     }
     let here = unidist::put_slice(&get(&objects[0])?)?;
     let checks: Vec<_> = makers.values().map(|maker| maker.check.remote(&here)).collect();
     match get(&checks)?.into_iter().all(|is_right| is_right) {
         true => Ok(format!("{hosts} hosts")),
-        false => Err("what came to another host is not what was sent".into()),
+        false => Err("an object arrived on another host with wrong contents".into()),
     }
 }

@@ -1,5 +1,5 @@
-//! The program that `cargo xtask mpi-test` and `cargo xtask chaos` see through faults: it does what it is told over a
-//! socket, and says what it is at, so that a test acts on what has happened and not on time.
+//! The program that `cargo xtask mpi-test` and `cargo xtask chaos` expose to faults: it executes commands from a
+//! socket and reports its state, so that tests react to events and not to time.
 //!
 //! `faults SOCKET` connects to the socket and reads one command a line; [`command`] lists them. Each answer is one line
 //! that begins with the name of its command. When the socket ends, so does the program.
@@ -9,7 +9,7 @@ mod graph;
 mod load;
 #[path = "../chaos/remote.rs"]
 mod remote;
-mod staff;
+mod workers;
 
 use load::Load;
 use std::io::{BufRead, BufReader, Write};
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The exit code that was asked for.
+/// Executes commands, and returns the requested exit code.
 fn run() -> Result<u8> {
     let socket = std::env::args_os().nth(1).ok_or("usage: faults SOCKET")?;
     let session = unidist::init()?;
@@ -48,19 +48,19 @@ fn run() -> Result<u8> {
             Err(error) => writeln!(answers, "failed {name}: {error}")?,
         }
     }
-    Err("nobody says what to do any more".into())
+    Err("the socket was closed".into())
 }
 
-/// Does what is wanted:
+/// Executes a command:
 ///
-/// - `staff`: says for each host its name, the process of the engine there, and that of one worker;
-/// - `load tasks`, `load graph`: begins to run calls all the time, those that need nothing of each other, or all kinds;
-/// - `rest`: ends that, and says how many were right;
-/// - `large MIB`: has each host make an object of this size and hand it to the program, and the other way round;
-/// - `exit CODE`, `abort`, `panic`, `end CODE`: the program's end, of which only the last ends the session properly.
+/// - `workers`: prints for each host its name, the process of its engine, and the process of one worker;
+/// - `load tasks`, `load graph`: starts a continuous load of independent calls, or of calls of all kinds;
+/// - `rest`: stops the load, and prints the number of correct calls;
+/// - `large MIB`: sends an object of this size from each host to the program, and back;
+/// - `exit CODE`, `abort`, `panic`, `end CODE`: ends the program; only the last one ends the session properly.
 fn command(name: &str, argument: &str, load: &mut Option<Load>) -> Result<String> {
     match name {
-        "staff" => staff::find(),
+        "workers" => workers::find(),
         "load" => {
             *load = Some(Load::begin(argument)?);
             Ok(argument.to_owned())

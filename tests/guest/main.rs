@@ -15,13 +15,13 @@ fn main() -> ExitCode {
     let world = universe.world();
     let (rank, size) = (world.rank(), world.size());
     for root in [0, size as usize - 1] {
-        a_session(&world, rank, root, size);
-        an_executor(&world, root);
+        session_on_root(&world, rank, root, size);
+        executor_on_root(&world, root);
     }
-    a_root_that_is_not_there(&world, size);
-    one_that_refuses(&world, rank, size);
-    parts_of_all(&world, rank);
-    // MPI is the program's, and goes on.
+    invalid_root_is_an_error(&world, size);
+    refusing_rank_is_an_error(&world, rank, size);
+    halves_have_own_sessions(&world, rank);
+    // MPI belongs to the program, and is still usable.
     world.barrier();
     if rank == 0 {
         println!("ok sessions on communicators of {size} ranks");
@@ -29,8 +29,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The root alone gets the session, with a worker for each other rank; all go on afterwards.
-fn a_session(world: &impl AnyCommunicator, rank: i32, root: usize, size: i32) {
+/// Only the root gets the session, with a worker for each other rank; all ranks continue afterwards.
+fn session_on_root(world: &impl AnyCommunicator, rank: i32, root: usize, size: i32) {
     let session = init_on(world, root).unwrap();
     assert_eq!(session.is_some(), rank as usize == root);
     if let Some(session) = session {
@@ -43,8 +43,8 @@ fn a_session(world: &impl AnyCommunicator, rank: i32, root: usize, size: i32) {
     assert!(!unidist::is_initialized());
 }
 
-/// One rank that cannot take part is an error on all, and nobody waits.
-fn one_that_refuses(world: &impl AnyCommunicator, rank: i32, size: i32) {
+/// A rank that cannot take part is an error on all ranks, and no rank waits.
+fn refusing_rank_is_an_error(world: &impl AnyCommunicator, rank: i32, size: i32) {
     let refuses = rank == size - 1;
     unidist::config::Backend::put(unidist::config::BackendName::Pyseq).unwrap();
     let session = refuses.then(|| unidist::init().unwrap());
@@ -54,21 +54,21 @@ fn one_that_refuses(world: &impl AnyCommunicator, rank: i32, size: i32) {
 }
 
 /// The same as an executor.
-fn an_executor(world: &impl AnyCommunicator, root: usize) {
+fn executor_on_root(world: &impl AnyCommunicator, root: usize) {
     if let Some(executor) = CommExecutor::new(world, root).unwrap() {
         let squares: Vec<i64> = executor.map(|x: i64| x * x, 0..1_000).unwrap().map(Result::unwrap).collect();
         assert_eq!(squares[999], 998_001);
     }
 }
 
-/// A root that is not there is an error on every rank, and nobody waits.
-fn a_root_that_is_not_there(world: &impl AnyCommunicator, size: i32) {
+/// An invalid root is an error on every rank, and no rank waits.
+fn invalid_root_is_an_error(world: &impl AnyCommunicator, size: i32) {
     let error = init_on(world, size as usize).unwrap_err().to_string();
     assert!(error.contains(&format!("no rank {size}")), "{error}");
 }
 
-/// Halves of the ranks have sessions of their own at the same time.
-fn parts_of_all(world: &impl Communicator, rank: i32) {
+/// Two halves of the ranks have separate sessions at the same time.
+fn halves_have_own_sessions(world: &impl Communicator, rank: i32) {
     let half = world.split_by_color(mpi::topology::Color::with_value(rank % 2)).unwrap();
     if let Some(_session) = init_on(&half, 0).unwrap() {
         assert_eq!(unidist::num_cpus().unwrap(), (half.size() as usize - 1).max(1));

@@ -1,8 +1,8 @@
-//! What a case is.
+//! Cases and their options.
 
-use crate::place::Place;
+use crate::environment::Environment;
 
-/// What a case returns: an error fails it, and so does a panic.
+/// The result of a case: an error or a panic fails it.
 pub(crate) type Result<T = (), E = unidist::Error> = std::result::Result<T, E>;
 
 /// The names of the backends, as `UNIDIST_BACKEND` takes them.
@@ -11,30 +11,30 @@ pub(crate) const PYMP: &str = "pymp";
 
 pub(crate) const MPI: &str = "mpi";
 
-/// The backends of this build that trials are made for unless others are asked for.
+/// The backends of this build that are tested by default.
 pub(crate) const DEFAULT: &[&str] = if cfg!(feature = "pymp") { &[PYSEQ, PYMP] } else { &[PYSEQ] };
-/// Those that have to be asked for.
+/// The backends that are tested on request.
 pub(crate) const ON_DEMAND: &[&str] = if cfg!(feature = "mpi") { &[MPI] } else { &[] };
 
-/// One promise, as a program.
+/// One case: a program that tests one promise.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
     pub(crate) group: &'static str,
     pub(crate) name: &'static str,
     pub(crate) run: fn() -> Result,
-    /// The backend that it concerns, with those that work alike; all if none is named.
+    /// The backend that it applies to, with similar ones; `None` for all.
     pub(crate) backend: Option<&'static str>,
-    /// It needs several hosts (`Some(true)`), or one.
+    /// Whether it needs several hosts (`Some(true)`) or one (`Some(false)`).
     pub(crate) several_hosts: Option<bool>,
-    /// It begins several sessions, or chooses how many workers there are.
+    /// Whether it starts several sessions, or sets the number of workers.
     pub(crate) is_not_spmd: bool,
-    /// One that it does not concern after all.
+    /// A backend that it does not apply to.
     pub(crate) except: Option<&'static str>,
     /// Whether it starts and ends its sessions itself.
     pub(crate) is_bare: bool,
-    /// It leaves its session as it was not before.
+    /// Whether it changes its session for later cases.
     pub(crate) is_alone: bool,
-    /// Settings, beside the backend and two CPUs.
+    /// Settings, in addition to the backend and two CPUs.
     pub(crate) settings: &'static [(&'static str, &'static str)],
 }
 
@@ -54,68 +54,69 @@ impl Case {
         }
     }
 
-    /// It concerns this backend alone. What concerns `pymp` concerns `mpi`, whose engine is the same.
+    /// Applies only to this backend. Cases for `pymp` also apply to `mpi`, which has the same engine.
     pub(crate) const fn only(mut self, backend: &'static str) -> Self {
         self.backend = Some(backend);
         self
     }
 
-    /// It needs several hosts.
+    /// Needs several hosts.
     pub(crate) const fn several_hosts(mut self) -> Self {
         self.several_hosts = Some(true);
         self
     }
 
-    /// What it expects is true of one host alone.
+    /// Needs exactly one host.
     pub(crate) const fn one_host(mut self) -> Self {
         self.several_hosts = Some(false);
         self
     }
 
-    /// It begins several sessions, or chooses how many workers there are: ranks that a launcher has started serve one,
-    /// and are as many as they are.
+    /// Starts several sessions, or sets the number of workers. Ranks started by a launcher serve one session, and their
+    /// number is fixed.
     pub(crate) const fn not_spmd(mut self) -> Self {
         self.is_not_spmd = true;
         self
     }
 
-    /// It does not concern this backend.
-    #[allow(dead_code, reason = "a word of the tables, whether or not one of them uses it")]
+    /// Does not apply to this backend.
+    #[allow(dead_code, reason = "an option for the tables, currently unused")]
     pub(crate) const fn except(mut self, backend: &'static str) -> Self {
         self.except = Some(backend);
         self
     }
 
-    /// It starts and ends its sessions itself.
+    /// Starts and ends its sessions itself.
     pub(crate) const fn bare(mut self) -> Self {
         self.is_bare = true;
         self
     }
 
-    /// It leaves its session as it was not before, for example with a worker fewer.
+    /// Changes its session for later cases, for example by ending a worker.
     pub(crate) const fn alone(mut self) -> Self {
         self.is_alone = true;
         self
     }
 
-    /// Whether it can share a session with others, one after the other.
-    pub(crate) fn is_sociable(&self) -> bool {
+    /// Whether it can share a session with other cases.
+    pub(crate) fn can_share_session(&self) -> bool {
         !self.is_bare && !self.is_alone && self.settings.is_empty()
     }
 
-    /// It needs these settings.
+    /// Needs these settings.
     pub(crate) const fn settings(mut self, settings: &'static [(&'static str, &'static str)]) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Whether it is run with this backend in this place.
-    pub(crate) fn concerns(&self, backend: &str, place: &Place) -> bool {
+    /// Whether it applies to this backend in this environment.
+    pub(crate) fn applies_to(&self, backend: &str, environment: &Environment) -> bool {
         let alike = if backend == MPI { PYMP } else { backend };
         let included = self.backend.is_none_or(|only| only == backend || only == alike);
-        let in_place = self.several_hosts.is_none_or(|several| several == place.has_several_hosts())
-            && !(self.is_not_spmd && place.is_spmd());
-        included && in_place && self.except.is_none_or(|except| except != backend)
+        let fits_environment =
+            self.several_hosts.is_none_or(|several| several == environment.has_several_hosts())
+                && !(self.is_not_spmd && environment.is_spmd());
+        included && fits_environment && self.except.is_none_or(|except| except != backend)
     }
 
     pub(crate) fn path(&self) -> String {
@@ -123,8 +124,8 @@ impl Case {
     }
 }
 
-/// The table of a group: `cases!["group": a, b.only(PYMP), ..]`, where `a` and `b` are functions. Of what stands on top of
-/// the rest, and knows of workers alone, one host tells enough: `cases!["group" on_one_host: ..]`.
+/// The table of a group: `cases!["group": a, b.only(PYMP), ..]`, where `a` and `b` are functions. Groups that use only
+/// workers, such as those of the compatibility APIs, run on one host: `cases!["group" on_one_host: ..]`.
 macro_rules! cases {
     ($group:literal on_one_host: $($name:ident $(.$option:ident($($value:expr),*))*),* $(,)?) => {
         &[$($crate::case::Case::new($group, stringify!($name), $name)$(.$option($($value),*))*.one_host()),*]

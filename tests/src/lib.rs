@@ -1,28 +1,27 @@
 //! The conformance suite: one list of cases, run on every backend.
 //!
-//! A *case* is a program: it promises something that every backend on which it makes sense must keep. A *trial* is a
-//! case on a backend, named `pymp::objects::put_and_get`. It runs in a process of its own with a bounded time, and
-//! afterwards nothing may be left of it: no object in the session, no process, no entry in `/dev/shm`. With
-//! `UNIDIST_CONFORMANCE_SERIES` set, where starting a program takes long, those cases of a group that can share a session
-//! are one trial.
+//! A *case* is a program that tests one promise, on every backend to which the promise applies. A *trial* is a case on
+//! a backend, named like `pymp::objects::put_and_get`. It runs in its own process with a time limit, and must leave
+//! nothing behind: no object in the session, no process, no entry in `/dev/shm`. With `UNIDIST_CONFORMANCE_SERIES`, for
+//! environments in which starting a program is slow, all cases of a group that can share a session are one trial.
 //!
 //! The runner ([`main`]) executes itself once for each trial, with `UNIDIST_CONFORMANCE_CASE` naming the case. The
-//! workers of a case are the same executable again, but never come as far as `main`. `UNIDIST_CONFORMANCE_TIMEOUT` is
-//! the bound of a trial in seconds.
+//! workers of a case run the same executable but never reach `main`. `UNIDIST_CONFORMANCE_TIMEOUT` is the time limit of
+//! a trial in seconds.
 //!
-//! `UNIDIST_CONFORMANCE_BACKENDS` names the backends, separated by commas, in place of those that need nothing beside
-//! this machine. `UNIDIST_CONFORMANCE_LAUNCHER` is a command that starts each trial, one word a line, such as `mpiexec`
-//! with its arguments. It has to pass the variables called `UNIDIST_..` on to all processes that it starts.
-//! `UNIDIST_CONFORMANCE_SHARED_MEMORY` names the folders of shared memory where trials may leave nothing, if it is not
-//! `/dev/shm` alone; `cargo xtask mpi-test` sets all of these.
+//! `UNIDIST_CONFORMANCE_BACKENDS` selects the backends, separated by commas; the default is those that need only this
+//! machine. `UNIDIST_CONFORMANCE_LAUNCHER` is a command that starts each trial, one word per line, such as `mpiexec`
+//! with its arguments. It has to pass variables with the prefix `UNIDIST_` to all processes that it starts.
+//! `UNIDIST_CONFORMANCE_SHARED_MEMORY` lists the folders of shared memory that are checked, instead of `/dev/shm`
+//! alone. `cargo xtask mpi-test` sets all of these.
 //!
-//! Cases wait for events, never for time to pass.
+//! Cases wait for events, not for time to pass.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod case;
 mod cases;
-mod place;
+mod environment;
 mod process;
 mod program;
 mod runner;

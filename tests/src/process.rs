@@ -1,4 +1,4 @@
-//! Processes: running one with a bound, and finding those that it left behind.
+//! Processes: running one with a time limit, and finding those that it left behind.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 /// How a process ended, and what it printed.
 pub(crate) struct Ended {
-    /// None if it had to be killed, because its time was over.
+    /// `None` if it was killed after the time limit.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) output: String,
 }
 
-/// Runs a command in a process group of its own, which is killed when the time is over.
+/// Runs a command in its own process group, which is killed after the time limit.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> std::io::Result<Ended> {
-    // A file, not a pipe: what is left behind must not keep the reader.
+    // A file, not a pipe: processes left behind must not block the reader.
     let mut output = File::from(rustix::fs::memfd_create("conformance-output", MemfdFlags::CLOEXEC)?);
     let mut child = command
         .stdin(Stdio::null())
@@ -41,12 +41,12 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> std::io::Result<End
     Ok(Ended { status, output: String::from_utf8_lossy(&text).into_owned() })
 }
 
-/// Waits until a child has ended; false if the time is over first.
+/// Waits until a child has ended. Returns `false` after the time limit.
 fn wait(child: &Child, limit: Duration) -> std::io::Result<bool> {
     wait_for_end(Pid::from_child(child), limit)
 }
 
-/// Waits until a process has ended; false if the time is over first.
+/// Waits until a process has ended. Returns `false` after the time limit.
 pub(crate) fn wait_for_end(process: Pid, limit: Duration) -> std::io::Result<bool> {
     let handle = match pidfd_open(process, PidfdFlags::empty()) {
         Ok(handle) => handle,
@@ -66,7 +66,7 @@ pub(crate) fn wait_for_end(process: Pid, limit: Duration) -> std::io::Result<boo
     }
 }
 
-/// Waits for something of which no event tells; false if the time is over first.
+/// Polls a condition for which there is no event. Returns `false` after the time limit.
 pub(crate) fn eventually(limit: Duration, condition: impl Fn() -> bool) -> bool {
     let end = Instant::now() + limit;
     while !condition() {
@@ -78,7 +78,7 @@ pub(crate) fn eventually(limit: Duration, condition: impl Fn() -> bool) -> bool 
     true
 }
 
-/// The processes, other than this one, in whose environment this variable has this value. Zombies have none.
+/// The other processes with this variable and value in their environment. Zombies have no environment.
 pub(crate) fn with_environment(variable: &str, value: &str) -> Vec<u32> {
     let wanted = format!("{variable}={value}");
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -91,18 +91,18 @@ pub(crate) fn with_environment(variable: &str, value: &str) -> Vec<u32> {
     others.filter(is_marked).collect()
 }
 
-/// Whether there is such a process and it is not a zombie.
+/// Whether the process exists and is not a zombie.
 pub(crate) fn is_alive(process: u32) -> bool {
-    // The name in parentheses may hold anything; the state comes after it.
+    // The name in parentheses may contain any text; the state comes after it.
     let status = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"));
     let state = status.ok().and_then(|status| status.rsplit(") ").next()?.chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
-/// The CPU time that a process has used, all the threads together that it has.
+/// The CPU time that all current threads of a process have used.
 pub(crate) fn cpu_time(process: u32) -> Duration {
-    // See proc_pid_schedstat(5): in nanoseconds, where a tick of the clock finds a thread that looks up now and then
-    // more often than it was there.
+    // From schedstat, in nanoseconds (see proc_pid_schedstat(5)): sampling by clock ticks overstates threads that wake
+    // up briefly and often.
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let times = threads.filter_map(|thread| {
         let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;

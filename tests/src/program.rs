@@ -1,13 +1,13 @@
-//! One case, in the process that was started for it; or several that share its session.
+//! Runs one case in its own process, or several that share a session.
 
 use crate::case::{Case, Result};
-use crate::place::Place;
+use crate::environment::Environment;
 use crate::process;
 use crate::runner::{Limits, MARK};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Runs cases and looks at what they left.
+/// Runs cases and checks that they leave nothing behind.
 pub(crate) fn run(cases: &[Case]) -> ExitCode {
     let is_bare = cases.iter().any(|case| case.is_bare);
     let outcome = match is_bare {
@@ -22,13 +22,13 @@ pub(crate) fn run(cases: &[Case]) -> ExitCode {
         eprintln!("the session has not ended");
         return ExitCode::FAILURE;
     }
-    if Place::given().has_launcher() {
-        return ExitCode::SUCCESS; // its processes are there until this one has ended: the runner looks then
+    if Environment::from_variables().has_launcher() {
+        return ExitCode::SUCCESS; // its processes exist until this one has ended: the runner checks them
     }
     let mark = std::env::var(MARK).unwrap_or_default();
     let left = || process::with_environment(MARK, &mark);
-    // A session that was shut down has ended its processes; those of a program that died see its end a moment later.
-    let grace = if is_bare { Limits::given().grace } else { Duration::ZERO };
+    // A shutdown waits for the session's processes; those of a killed program end a moment later.
+    let grace = if is_bare { Limits::from_variables().grace } else { Duration::ZERO };
     if !mark.is_empty() && !process::eventually(grace, || left().is_empty()) {
         let left: Vec<_> = left();
         eprintln!("the session has ended, but these processes have not: {left:?}");
@@ -41,20 +41,22 @@ fn in_session(cases: &[Case]) -> Result {
     let session = unidist::init()?;
     for case in cases {
         if cases.len() > 1 {
-            eprintln!("case {}", case.path()); // seen if it fails
+            eprintln!("case {}", case.path()); // shown if it fails
         }
         (case.run)()?;
-        assert_nothing_is_live();
+        assert_all_freed();
     }
     drop(session);
     Ok(())
 }
 
-/// All refs are gone, so all objects must be: as soon as the calls still running have ended.
-pub(crate) fn assert_nothing_is_live() {
-    let is_empty = process::eventually(Limits::given().grace, || unidist::live_objects().unwrap() == 0);
-    assert!(is_empty, "{} objects are left, though nobody refers to them", unidist::live_objects().unwrap());
+/// All refs are dropped, so all objects are freed as soon as the running calls have ended.
+pub(crate) fn assert_all_freed() {
+    let is_empty =
+        process::eventually(Limits::from_variables().grace, || unidist::live_objects().unwrap() == 0);
+    assert!(is_empty, "{} objects are left without a ref", unidist::live_objects().unwrap());
     let usage = || unidist::store_usage().unwrap();
-    let is_free = process::eventually(Limits::given().grace, || (usage().used, usage().spilled) == (0, 0));
-    assert!(is_free, "memory of the store is left in use: {:?}", usage());
+    let is_free =
+        process::eventually(Limits::from_variables().grace, || (usage().used, usage().spilled) == (0, 0));
+    assert!(is_free, "the object store is still in use: {:?}", usage());
 }

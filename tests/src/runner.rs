@@ -1,8 +1,8 @@
-//! The trials: each a case on a backend, in a process of its own; or, where starting one takes long, those cases of a
+//! The trials: a trial is a case on a backend, in its own process. If starting a process is slow, it is all cases of a
 //! group that can share a session.
 
 use crate::case::{self, Case};
-use crate::place::{self, Place};
+use crate::environment::{self, Environment};
 use crate::{cases, process, program, self_test};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fmt::Write;
@@ -10,17 +10,17 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Names the cases that a process is to run, separated by commas.
+/// The cases that a process runs, separated by commas.
 pub(crate) const CASE: &str = "UNIDIST_CONFORMANCE_CASE";
 /// Marks the processes of one trial.
 pub(crate) const MARK: &str = "UNIDIST_CONFORMANCE_TRIAL";
-/// How long a trial may take, in seconds, and what it gave up may then take to be gone.
+/// The time limit of a trial in seconds, and how long its processes and memory may take to disappear afterwards.
 const TIMEOUT: &str = "UNIDIST_CONFORMANCE_TIMEOUT";
 const GRACE: &str = "UNIDIST_CONFORMANCE_GRACE";
-/// The backends that trials are made for, separated by commas.
+/// The backends to test, separated by commas.
 const BACKENDS: &str = "UNIDIST_CONFORMANCE_BACKENDS";
 
-/// The bounds of a trial.
+/// The time limits of a trial.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) run: Duration,
@@ -28,8 +28,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Those that the environment gives.
-    pub(crate) fn given() -> Self {
+    /// The limits given by variables.
+    pub(crate) fn from_variables() -> Self {
         let seconds = |variable, default| {
             let seconds = std::env::var(variable).ok().and_then(|seconds| seconds.parse().ok());
             Duration::from_secs(seconds.unwrap_or(default))
@@ -38,40 +38,41 @@ impl Limits {
     }
 }
 
-/// Runs the suite, or, in a process started for them, some cases.
+/// Runs the suite, or the given cases in a process that the suite has started.
 pub fn main() -> ExitCode {
     if let Ok(paths) = std::env::var(CASE) {
         let cases = paths.split(',').map(|path| find(path).ok_or(path)).collect::<Result<Vec<_>, _>>();
         return match cases {
             Ok(cases) => program::run(&cases),
             Err(path) => {
-                eprintln!("there is no case {path}");
+                eprintln!("there is no case `{path}`");
                 ExitCode::FAILURE
             }
         };
     }
     let arguments = Arguments::from_args();
     let given = std::env::var(BACKENDS).ok();
-    let place = Place::given();
-    let backends = match backends(given.as_deref(), place.has_launcher()) {
+    let environment = Environment::from_variables();
+    let backends = match backends(given.as_deref(), environment.has_launcher()) {
         Ok(backends) => backends,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::FAILURE;
         }
     };
-    // The suite's own tests are the same wherever the backends run.
+    // The suite's self-tests do not depend on the backend.
     let mut trials = if given.is_none() { self_test::trials() } else { Vec::new() };
     for backend in backends {
         for group in cases::ALL {
-            let cases: Vec<_> = group.iter().filter(|case| case.concerns(backend, &place)).copied().collect();
-            trials.extend(trials_of(backend, cases, &place));
+            let cases: Vec<_> =
+                group.iter().filter(|case| case.applies_to(backend, &environment)).copied().collect();
+            trials.extend(trials_of(backend, cases, &environment));
         }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The backends to make trials for: those that are asked for, or, where there is a launcher, those that need one.
+/// The backends to test: those requested, or, with a launcher, those that need one.
 fn backends(given: Option<&str>, launcher: bool) -> Result<Vec<&'static str>, String> {
     let Some(names) = given else {
         let needy = launcher && !case::ON_DEMAND.is_empty();
@@ -79,7 +80,9 @@ fn backends(given: Option<&str>, launcher: bool) -> Result<Vec<&'static str>, St
     };
     let built = || case::DEFAULT.iter().chain(case::ON_DEMAND).copied();
     let find = |name: &str| built().find(|backend| *backend == name);
-    let found = names.split(',').map(|name| find(name).ok_or(format!("{BACKENDS}: no {name} in this build")));
+    let found = names
+        .split(',')
+        .map(|name| find(name).ok_or(format!("{BACKENDS}: this build has no backend `{name}`")));
     found.collect()
 }
 
@@ -89,9 +92,9 @@ fn find(path: &str) -> Option<Case> {
 }
 
 /// The trials for some cases of a group.
-fn trials_of(backend: &'static str, cases: Vec<Case>, place: &Place) -> Vec<Trial> {
+fn trials_of(backend: &'static str, cases: Vec<Case>, environment: &Environment) -> Vec<Trial> {
     let (series, single): (Vec<_>, Vec<_>) =
-        cases.into_iter().partition(|case| place.has_series() && case.is_sociable());
+        cases.into_iter().partition(|case| environment.has_series() && case.can_share_session());
     let mut trials: Vec<_> = single.into_iter().map(|case| trial(backend, case.path(), vec![case])).collect();
     if let Some(first) = series.first() {
         let name = format!("{}::({} in one session)", first.group, series.len());
@@ -101,15 +104,22 @@ fn trials_of(backend: &'static str, cases: Vec<Case>, place: &Place) -> Vec<Tria
 }
 
 fn trial(backend: &'static str, name: String, cases: Vec<Case>) -> Trial {
-    Trial::test(format!("{backend}::{name}"), move || run(backend, &cases, Limits::given(), &Place::given()))
+    Trial::test(format!("{backend}::{name}"), move || {
+        run(backend, &cases, Limits::from_variables(), &Environment::from_variables())
+    })
 }
 
 /// Runs a case on a backend, or several in one session.
-pub(crate) fn run(backend: &str, cases: &[Case], limits: Limits, place: &Place) -> Result<(), Failed> {
-    let mut command = place.program()?;
+pub(crate) fn run(
+    backend: &str,
+    cases: &[Case],
+    limits: Limits,
+    environment: &Environment,
+) -> Result<(), Failed> {
+    let mut command = environment.program()?;
     let mark = command_for(&mut command, backend, cases);
     command.env(GRACE, limits.grace.as_secs().to_string());
-    let shared_memory = place.entries();
+    let shared_memory = environment.entries();
     let limit = limits.run * cases.len().max(1) as u32;
     let ended = process::run(&mut command, limit)?;
     let mut failure = match ended.status {
@@ -117,7 +127,7 @@ pub(crate) fn run(backend: &str, cases: &[Case], limits: Limits, place: &Place) 
         Some(status) => format!("{status}\n"),
         None => format!("it had not ended after {} s and was killed\n", limit.as_secs()),
     };
-    // A controller that was killed does not wait for its workers.
+    // A killed controller does not wait for its workers.
     let left = || process::with_environment(MARK, &mark);
     if !process::eventually(limits.grace, || left().is_empty()) {
         let left = left();
@@ -125,7 +135,7 @@ pub(crate) fn run(backend: &str, cases: &[Case], limits: Limits, place: &Place) 
         left.into_iter().for_each(kill);
     }
     let new = || {
-        let now = place.entries();
+        let now = environment.entries();
         now.into_iter().filter(|path| !shared_memory.contains(path)).collect::<Vec<_>>()
     };
     if !process::eventually(limits.grace, || new().is_empty()) {
@@ -137,14 +147,16 @@ pub(crate) fn run(backend: &str, cases: &[Case], limits: Limits, place: &Place) 
     }
 }
 
-/// Prepares a command to run the cases; gives the mark of its processes.
+/// Prepares a command that runs the cases. Returns the mark of its processes.
 pub(crate) fn command_for(command: &mut Command, backend: &str, cases: &[Case]) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
-        // Where it runs is told to the case too, which may start programs.
-        if name.starts_with("UNIDIST_") && ![place::LAUNCHER, place::SHARED_MEMORY].contains(&&*name) {
+        // The case needs the environment's variables, too, since it may start programs.
+        if name.starts_with("UNIDIST_")
+            && ![environment::LAUNCHER, environment::SHARED_MEMORY].contains(&&*name)
+        {
             command.env_remove(variable);
         }
     }

@@ -1,7 +1,7 @@
-//! The suite notices what it should: cases that break each of its rules, which must fail.
+//! Tests of the suite itself: cases that break its rules must fail.
 
 use crate::case::{Case, PYSEQ, Result, cases};
-use crate::place::Place;
+use crate::environment::Environment;
 use crate::runner::{self, Limits};
 use libtest_mimic::{Failed, Trial};
 use std::os::unix::process::CommandExt;
@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// The cases that must fail; part of no backend's list.
+/// The cases that must fail; they are not part of any backend's list.
 pub(crate) const CASES: &[Case] = cases!["self_test":
-    panics, returns_an_error, hangs, keeps_an_object, keeps_the_session, leaves_a_process, leaves_shared_memory,
-    leaves_shared_memory_on_another_host, exits_early.bare(),
+    panics, returns_an_error, hangs, keeps_an_object, keeps_the_session, leaves_a_process,
+    leaves_shared_memory, leaves_shared_memory_on_another_host, exits_early.bare(),
 ];
 
-/// What the failure of each has to say.
-const COMPLAINTS: &[&str] = &[
+/// The text that the failure of each case must contain.
+const EXPECTED: &[&str] = &[
     "the panic of the case",
     "the error of the case",
     "had not ended after 2 s",
@@ -28,27 +28,27 @@ const COMPLAINTS: &[&str] = &[
     "exit status: 3",
 ];
 
-/// A trial for each of the rules.
+/// One trial per case.
 pub(crate) fn trials() -> Vec<Trial> {
-    assert_eq!(CASES.len(), COMPLAINTS.len(), "a complaint for each case");
-    let rules = CASES.iter().zip(COMPLAINTS);
+    assert_eq!(CASES.len(), EXPECTED.len(), "one expected text per case");
+    let rules = CASES.iter().zip(EXPECTED);
     rules
-        .map(|(case, complaint)| {
-            Trial::test(format!("{}_is_noticed", case.path()), || notices(case, complaint))
+        .map(|(case, expected)| {
+            Trial::test(format!("{}_is_noticed", case.path()), || notices(case, expected))
         })
         .collect()
 }
 
-fn notices(case: &Case, complaint: &str) -> std::result::Result<(), Failed> {
-    // Only the one that hangs is to be killed; the others may take long on a busy machine.
+fn notices(case: &Case, expected: &str) -> std::result::Result<(), Failed> {
+    // Only the case that hangs should reach its limit; the others may be slow on a busy machine.
     let seconds = if case.name == "hangs" { 2 } else { 60 };
     let limits = Limits { run: Duration::from_secs(seconds), grace: Duration::from_secs(1) };
-    let mut place = Place::here();
+    let mut environment = Environment::here();
     if case.name == "leaves_shared_memory_on_another_host" {
         std::fs::create_dir_all(another_host())?;
-        place.shared_memory.push(another_host());
+        environment.shared_memory.push(another_host());
     }
-    let outcome = runner::run(PYSEQ, &[*case], limits, &place);
+    let outcome = runner::run(PYSEQ, &[*case], limits, &environment);
     match case.name {
         "leaves_shared_memory" => drop(std::fs::remove_file(LEFT_IN_MEMORY)),
         "leaves_shared_memory_on_another_host" => drop(std::fs::remove_dir_all(another_host())),
@@ -57,15 +57,15 @@ fn notices(case: &Case, complaint: &str) -> std::result::Result<(), Failed> {
     match outcome {
         Ok(()) => Err("it passed".into()),
         Err(failed) => match failed.message() {
-            Some(message) if message.contains(complaint) => Ok(()),
-            message => Err(format!("the suite does not say {complaint:?}: {message:?}").into()),
+            Some(message) if message.contains(expected) => Ok(()),
+            message => Err(format!("the failure does not contain {expected:?}: {message:?}").into()),
         },
     }
 }
 
 const LEFT_IN_MEMORY: &str = "/dev/shm/unidist-self-test";
 
-/// What stands for the shared memory of another host.
+/// A folder in place of another host's shared memory.
 fn another_host() -> PathBuf {
     std::env::temp_dir().join("unidist-self-test-host")
 }
@@ -95,7 +95,7 @@ fn keeps_the_session() -> Result {
 }
 
 fn leaves_a_process() -> Result {
-    // In a group of its own, so that only its mark tells whose it is.
+    // In its own process group, so that only the mark identifies it.
     let child = Command::new("sleep").arg("600").process_group(0).spawn();
     child.map(drop).map_err(|error| unidist::Error::system("sleep", error))
 }

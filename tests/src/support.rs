@@ -1,4 +1,4 @@
-//! What the cases share: events that reach across processes, and short words for common questions.
+//! Helpers of the cases: events across processes, common functions and actors, and checks of errors.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -6,10 +6,10 @@ use tokio::sync::watch;
 use unidist::prelude::*;
 use unidist::{Error, ErrorKind};
 
-/// How long something may take of which no event tells.
+/// The time limit for changes without an event.
 pub(crate) const BOUND: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// An event that any task or actor can wait for. It stays once it has happened.
+/// An event that any task or actor can wait for. Once open, it stays open.
 pub(crate) struct Signal {
     is_open: watch::Sender<bool>,
     waiting: watch::Sender<usize>,
@@ -22,13 +22,13 @@ impl Signal {
         Signal { is_open: watch::Sender::new(false), waiting: watch::Sender::new(0) }
     }
 
-    /// Ends when the signal is opened.
+    /// Returns when the signal is opened.
     pub(crate) async fn wait(&self) {
         self.waiting.send_modify(|waiting| *waiting += 1);
         let _ = self.is_open.subscribe().wait_for(|is_open| *is_open).await;
     }
 
-    /// Ends when so many have begun to wait.
+    /// Returns when `count` calls have begun to wait.
     pub(crate) async fn waiting(&self, count: usize) {
         let _ = self.waiting.subscribe().wait_for(|waiting| *waiting >= count).await;
     }
@@ -38,7 +38,7 @@ impl Signal {
     }
 }
 
-/// Remembers what is said, for others to wait for.
+/// A log of messages that others can wait for.
 pub(crate) struct Log {
     said: watch::Sender<Vec<String>>,
 }
@@ -54,19 +54,19 @@ impl Log {
         self.said.send_modify(|said| said.push(text));
     }
 
-    /// What was said, once that is so much.
+    /// The messages, once there are `count` of them.
     pub(crate) async fn said(&self, count: usize) -> Vec<String> {
         let mut said = self.said.subscribe();
         said.wait_for(|said| said.len() >= count).await.map(|said| said.clone()).unwrap_or_default()
     }
 }
 
-/// Says something in the log.
+/// Adds a message to the log.
 pub(crate) fn say(log: &ActorHandle<Log>, text: impl ToString) {
     let () = log.say.options().num_returns::<0>().remote(text.to_string());
 }
 
-/// What is said when it is dropped.
+/// Adds a message to the log when it is dropped.
 pub(crate) struct LastWord(pub(crate) ActorHandle<Log>, pub(crate) &'static str);
 
 impl Drop for LastWord {
@@ -75,7 +75,7 @@ impl Drop for LastWord {
     }
 }
 
-/// Blocks in a task until the signal is opened; gives the process.
+/// Blocks in a task until the signal is opened, and returns the process id.
 #[remote]
 pub(crate) fn blocked_on(signal: ActorHandle<Signal>) -> unidist::Result<u32> {
     get(signal.wait.remote())?;
@@ -126,7 +126,7 @@ impl Counter {
     }
 }
 
-/// An error of the program's own.
+/// A user-defined error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Refusal {
     pub(crate) with: i64,

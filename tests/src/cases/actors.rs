@@ -2,7 +2,7 @@
 
 use crate::case::{Case, PYMP, Result, cases};
 use crate::process::{eventually, is_alive};
-use crate::program::assert_nothing_is_live;
+use crate::program::assert_all_freed;
 use crate::support::{BOUND, Counter, Refusal, Signal, failure, kind, process, refuse, square};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -11,19 +11,21 @@ use unidist::prelude::*;
 use unidist::{ErrorKind, live_objects};
 
 pub(super) const CASES: &[Case] = cases!["actors":
-    with_and_without_arguments, state_is_kept, state_is_private, chained_calls, refs_as_arguments,
-    calls_of_one_caller_keep_their_order, order_is_kept_behind_a_late_argument, calls_of_a_task_keep_their_order,
-    several_returns, handles_go_to_tasks, handles_go_to_actors, handles_in_values, handles_are_equal,
-    an_actor_calls_itself_later, an_actor_makes_actors, a_cycle_of_calls_between_actors,
-    more_calls_than_cpus_on_one_actor, many_actors, more_actors_than_workers_while_tasks_run,
-    as_many_actors_as_workers_do_not_block_tasks, a_long_method_does_not_block_tasks,
-    ends_with_its_last_handle, pending_calls_keep_it, a_temporary_handle_is_enough, a_handle_in_an_object_keeps_it,
-    its_state_is_dropped, a_handle_in_a_ref_cycle_of_one, many_in_a_row, process_ends_with_it.only(PYMP),
-    a_process_of_its_own.only(PYMP), statics_do_not_mix.only(PYMP), stays_in_its_process,
-    a_constructor_that_fails, a_constructor_that_panics, a_constructor_whose_argument_fails,
-    a_constructor_with_a_late_argument, a_failed_constructor_harms_nothing_else, a_method_that_panics, method_errors_come_back,
-    methods_with_the_names_of_everything, is_a_plain_type_too, a_call_leaves_garbage_collection_alone,
-    an_unused_actor_is_freed, constructor_runs_once, waits_for_itself_is_an_error,
+    constructors_with_and_without_arguments, state_is_kept, state_is_private, chained_calls,
+    refs_as_arguments, calls_of_one_caller_keep_their_order, order_is_kept_behind_a_late_argument,
+    calls_of_a_task_keep_their_order, several_returns, handles_go_to_tasks, handles_go_to_actors,
+    handles_in_values, handles_are_equal, actor_calls_itself_later, actor_makes_actors,
+    cycle_of_calls_between_actors, more_calls_than_cpus_on_one_actor, many_actors,
+    more_actors_than_workers_while_tasks_run, as_many_actors_as_workers_do_not_block_tasks,
+    long_method_does_not_block_tasks, actor_ends_with_its_last_handle, pending_calls_keep_the_actor,
+    temporary_handle_is_enough, handle_in_an_object_keeps_the_actor, state_is_dropped,
+    own_handle_does_not_keep_the_actor, many_actors_in_a_row, process_ends_with_the_actor.only(PYMP),
+    actor_has_its_own_process.only(PYMP), statics_do_not_mix.only(PYMP), methods_run_in_one_process,
+    constructor_error_fails_calls, constructor_panic_fails_calls, failed_constructor_argument_fails_calls,
+    calls_wait_for_a_late_constructor_argument, failed_constructor_affects_nothing_else,
+    method_panic_fails_the_call, method_errors_come_back, method_names_do_not_collide,
+    actor_type_stays_a_plain_type, call_does_not_stop_garbage_collection, unused_actor_is_freed,
+    constructor_runs_once, waiting_for_itself_is_an_error,
 ];
 
 struct Plain {
@@ -47,7 +49,7 @@ impl Plain {
 }
 
 /// Constructors with and without arguments.
-fn with_and_without_arguments() -> Result {
+fn constructors_with_and_without_arguments() -> Result {
     let (plain, counter) = (Plain::remote(), Counter::remote(5));
     get(plain.push.remote("x".to_owned()))?;
     assert_eq!(get((plain.list.remote(), counter.value.remote()))?, (vec!["new".into(), "x".into()], 5));
@@ -102,7 +104,7 @@ fn calls_of_one_caller_keep_their_order() -> Result {
     Ok(())
 }
 
-/// The same, where one has to wait for its argument: those after it wait too.
+/// The same if one call waits for its argument: later calls wait, too.
 fn order_is_kept_behind_a_late_argument() -> Result {
     let (plain, signal) = (Plain::remote(), Signal::remote());
     let late = |signal: ActorHandle<Signal>| get(signal.wait.remote()).map(|()| "late".to_owned()).unwrap();
@@ -122,7 +124,7 @@ fn calls_of_a_task_keep_their_order() -> Result {
     };
     let plain = Plain::remote();
     get([pushes.remote(&plain, "a".to_owned()), pushes.remote(&plain, "b".to_owned())])?;
-    // Another caller's calls may come before those that the tasks have made.
+    // Calls of another caller may come before those of the tasks.
     assert!(eventually(BOUND, || get(plain.list.remote()).unwrap().len() == 201));
     let list = get(plain.list.remote())?;
     for name in ["a", "b"] {
@@ -245,7 +247,7 @@ impl Later {
 }
 
 /// A method may call its own actor, for later.
-fn an_actor_calls_itself_later() -> Result {
+fn actor_calls_itself_later() -> Result {
     let later = Later::remote();
     get(later.down.remote(&later, 5_u32))?;
     let is_done = || get(later.log.remote()).unwrap() == [5, 4, 3, 2, 1, 0];
@@ -253,8 +255,8 @@ fn an_actor_calls_itself_later() -> Result {
     Ok(())
 }
 
-/// No hang: a method that waits for another of its own actor gets an error that says so.
-fn waits_for_itself_is_an_error() -> Result {
+/// Deadlock detection: a method that waits for another method of its own actor gets an error.
+fn waiting_for_itself_is_an_error() -> Result {
     let later = Later::remote();
     let error = get(later.waits_for_itself.remote(&later)).unwrap_err();
     let cause = error.as_task().unwrap().root_cause();
@@ -264,7 +266,7 @@ fn waits_for_itself_is_an_error() -> Result {
 }
 
 /// An actor may make others.
-fn an_actor_makes_actors() -> Result {
+fn actor_makes_actors() -> Result {
     struct Parent {
         children: Vec<ActorHandle<Counter>>,
     }
@@ -282,12 +284,12 @@ fn an_actor_makes_actors() -> Result {
     assert_eq!(get(parent.total.remote())?, 6);
     assert!(live_objects()? >= 5);
     drop(parent);
-    assert_nothing_is_live(); // the children went with it
+    assert_all_freed(); // the children went with it
     Ok(())
 }
 
-/// Two actors may call each other, as long as they need not wait.
-fn a_cycle_of_calls_between_actors() -> Result {
+/// Two actors may call each other if they do not wait.
+fn cycle_of_calls_between_actors() -> Result {
     struct Player {
         hits: u32,
     }
@@ -330,7 +332,7 @@ fn more_calls_than_cpus_on_one_actor() -> Result {
     Ok(())
 }
 
-/// An actor for each of many things.
+/// Many actors at once.
 fn many_actors() -> Result {
     let actors: Vec<_> = (0..12).map(Counter::remote).collect();
     let values: Vec<_> = actors.iter().map(|actor| actor.add.remote(1)).collect();
@@ -338,7 +340,7 @@ fn many_actors() -> Result {
     Ok(())
 }
 
-/// More actors than workers is fine; plain tasks still run.
+/// Plain tasks run while there are more actors than workers.
 fn more_actors_than_workers_while_tasks_run() -> Result {
     let tasks: Vec<_> = (0..40).map(|x| square.remote(x)).collect();
     let actors: Vec<_> = (0..5).map(Counter::remote).collect();
@@ -349,7 +351,7 @@ fn more_actors_than_workers_while_tasks_run() -> Result {
     Ok(())
 }
 
-/// Never: as many actors as workers blocks every task.
+/// Regression: as many actors as workers must not block tasks.
 fn as_many_actors_as_workers_do_not_block_tasks() -> Result {
     let actors = [Counter::remote(1), Counter::remote(2)];
     get(actors.each_ref().map(|actor| actor.value.remote()))?;
@@ -358,7 +360,7 @@ fn as_many_actors_as_workers_do_not_block_tasks() -> Result {
 }
 
 /// The same while their methods run.
-fn a_long_method_does_not_block_tasks() -> Result {
+fn long_method_does_not_block_tasks() -> Result {
     struct Blocked;
     #[remote]
     impl Blocked {
@@ -380,18 +382,18 @@ fn a_long_method_does_not_block_tasks() -> Result {
 }
 
 /// When the last handle drops, the actor ends and its memory is freed.
-fn ends_with_its_last_handle() -> Result {
+fn actor_ends_with_its_last_handle() -> Result {
     let counter = Counter::remote(1);
     let clone = counter.clone();
     drop(counter);
     assert_eq!(get(clone.value.remote())?, 1);
     drop(clone);
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
-/// Not before the calls made on it have ended.
-fn pending_calls_keep_it() -> Result {
+/// The actor does not end before the calls made on it have ended.
+fn pending_calls_keep_the_actor() -> Result {
     let (counter, signal) = (Counter::remote(1), Signal::remote());
     let late = (|signal: ActorHandle<Signal>| get(signal.wait.remote()).map_or(0, |()| 5)).remote(&signal);
     let added = counter.add.remote(late);
@@ -402,14 +404,14 @@ fn pending_calls_keep_it() -> Result {
     Ok(())
 }
 
-/// A handle need not have a name.
-fn a_temporary_handle_is_enough() -> Result {
+/// A temporary handle is sufficient for a call.
+fn temporary_handle_is_enough() -> Result {
     assert_eq!(get(Counter::remote(1).add.remote(1))?, 2);
     Ok(())
 }
 
-/// A handle inside an object is a handle.
-fn a_handle_in_an_object_keeps_it() -> Result {
+/// A handle inside an object keeps the actor alive.
+fn handle_in_an_object_keeps_the_actor() -> Result {
     let team = put(vec![Counter::remote(3)])?;
     let counter = get(&team)?.remove(0);
     drop(team);
@@ -440,39 +442,39 @@ impl Drop for Holder {
     }
 }
 
-/// Its state is dropped, and what it refers to is freed.
-fn its_state_is_dropped() -> Result {
+/// The actor's state is dropped, and the objects that it refers to are freed.
+fn state_is_dropped() -> Result {
     let path = std::env::temp_dir().join(format!("unidist-tests-{}-holder", std::process::id()));
     let holder = Holder::remote(vec![put(1)?, put(2)?], path.to_str().unwrap().to_owned());
     assert_eq!(get(holder.held.remote())?, 2);
     drop(holder);
     assert!(eventually(BOUND, || std::fs::read_to_string(&path).is_ok_and(|text| text == "dropped")));
     std::fs::remove_file(path).unwrap();
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
-/// An actor that was handed its own handle keeps it no longer than the call.
-fn a_handle_in_a_ref_cycle_of_one() -> Result {
+/// An actor that receives its own handle keeps it only during the call.
+fn own_handle_does_not_keep_the_actor() -> Result {
     let later = Later::remote();
     get(later.down.remote(&later, 0_u32))?;
     drop(later);
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
-/// Actors come and go.
-fn many_in_a_row() -> Result {
+/// Many actors, one after the other.
+fn many_actors_in_a_row() -> Result {
     for n in 0..20 {
         let counter = Counter::remote(n);
         assert_eq!(get(counter.value.remote())?, n);
     }
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
-/// When the last handle drops, its process ends.
-fn process_ends_with_it() -> Result {
+/// When the last handle drops, the actor's process ends.
+fn process_ends_with_the_actor() -> Result {
     let counter = Counter::remote(0);
     let process = get(counter.process.remote())?;
     assert!(is_alive(process));
@@ -481,8 +483,8 @@ fn process_ends_with_it() -> Result {
     Ok(())
 }
 
-/// An actor lives in a process of its own, started for it.
-fn a_process_of_its_own() -> Result {
+/// An actor has its own process.
+fn actor_has_its_own_process() -> Result {
     let actors = [Counter::remote(0), Counter::remote(0), Counter::remote(0)];
     let mut processes = get(actors.each_ref().map(|actor| actor.process.remote()))?;
     processes.extend(get([process.remote(), process.remote()])?.iter().take(1));
@@ -516,7 +518,7 @@ fn statics_do_not_mix() -> Result {
 }
 
 /// All its methods run in one process.
-fn stays_in_its_process() -> Result {
+fn methods_run_in_one_process() -> Result {
     let counter = Counter::remote(0);
     let calls: Vec<_> = (0..10).map(|_| counter.process.remote()).collect();
     assert_eq!(get(calls)?.iter().collect::<HashSet<_>>().len(), 1);
@@ -543,7 +545,7 @@ impl Picky {
 }
 
 /// A constructor's error fails every call on the handle with that cause.
-fn a_constructor_that_fails() -> Result {
+fn constructor_error_fails_calls() -> Result {
     let picky = Picky::remote(-5);
     for _ in 0..3 {
         let error = get(picky.yes.remote()).unwrap_err();
@@ -554,8 +556,8 @@ fn a_constructor_that_fails() -> Result {
     Ok(())
 }
 
-/// So does its panic.
-fn a_constructor_that_panics() -> Result {
+/// A constructor's panic does the same.
+fn constructor_panic_fails_calls() -> Result {
     let picky = Picky::remote(-1);
     let error = get(picky.yes.remote()).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::ActorDied);
@@ -563,8 +565,8 @@ fn a_constructor_that_panics() -> Result {
     Ok(())
 }
 
-/// And the failure of one of its arguments.
-fn a_constructor_whose_argument_fails() -> Result {
+/// A failed argument of the constructor does the same.
+fn failed_constructor_argument_fails_calls() -> Result {
     let counter = Counter::remote(refuse.remote(3));
     let error = get(counter.value.remote()).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::ActorDied);
@@ -573,7 +575,7 @@ fn a_constructor_whose_argument_fails() -> Result {
 }
 
 /// Calls wait for an actor that waits for its argument.
-fn a_constructor_with_a_late_argument() -> Result {
+fn calls_wait_for_a_late_constructor_argument() -> Result {
     let signal = Signal::remote();
     let late = (|signal: ActorHandle<Signal>| get(signal.wait.remote()).map_or(0, |()| 5)).remote(&signal);
     let counter = Counter::remote(late);
@@ -584,8 +586,8 @@ fn a_constructor_with_a_late_argument() -> Result {
     Ok(())
 }
 
-/// Never: an actor's constructor error kills the job.
-fn a_failed_constructor_harms_nothing_else() -> Result {
+/// Regression: an actor's constructor error must not end the job.
+fn failed_constructor_affects_nothing_else() -> Result {
     let counter = Counter::remote(1);
     let failed: Vec<_> = (0..5).map(|_| Picky::remote(-5)).collect();
     let refs: Vec<_> = failed.iter().map(|picky| picky.yes.remote()).collect();
@@ -595,15 +597,15 @@ fn a_failed_constructor_harms_nothing_else() -> Result {
     Ok(())
 }
 
-/// A method's panic fails the call; the actor goes on.
-fn a_method_that_panics() -> Result {
+/// A method's panic fails the call; the actor continues.
+fn method_panic_fails_the_call() -> Result {
     let counter = Counter::remote(1);
     assert_eq!(failure(counter.panics.remote()), ErrorKind::Panicked);
     assert_eq!(get(counter.value.remote())?, 1001);
     Ok(())
 }
 
-/// A method's error comes back as what it was.
+/// A method's error is returned with its type.
 fn method_errors_come_back() -> Result {
     let counter = Counter::remote(1);
     let dependent = square.remote(counter.refuses.remote(4));
@@ -611,8 +613,8 @@ fn method_errors_come_back() -> Result {
     Ok(())
 }
 
-/// A method may be called like anything, and cannot collide with what the handle has.
-fn methods_with_the_names_of_everything() -> Result {
+/// A method may have any name, without a collision with the handle's methods.
+fn method_names_do_not_collide() -> Result {
     struct Names;
     #[remote]
     impl Names {
@@ -639,15 +641,15 @@ fn methods_with_the_names_of_everything() -> Result {
     Ok(())
 }
 
-/// The type stays what it was: it can be used without a session.
-fn is_a_plain_type_too() -> Result {
+/// The actor's type stays a plain type that works without a session.
+fn actor_type_stays_a_plain_type() -> Result {
     let mut counter = Counter::new(1);
     assert_eq!((counter.add(2), counter.value()), (3, 3));
     Ok(())
 }
 
-/// Never: an actor call stops garbage collection for good.
-fn a_call_leaves_garbage_collection_alone() -> Result {
+/// Regression: an actor call must not stop garbage collection.
+fn call_does_not_stop_garbage_collection() -> Result {
     let counter = Counter::remote(0);
     get(counter.add.remote(1))?;
     let before = live_objects()?;
@@ -659,10 +661,10 @@ fn a_call_leaves_garbage_collection_alone() -> Result {
     Ok(())
 }
 
-/// An actor that nobody ever called ends too.
-fn an_unused_actor_is_freed() -> Result {
+/// An actor that was never called ends, too.
+fn unused_actor_is_freed() -> Result {
     (0..3).for_each(|n| drop(Counter::remote(n)));
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 

@@ -1,7 +1,7 @@
-//! Actors whose methods can wait.
+//! Actors with asynchronous methods.
 
 use crate::case::{Case, Result, cases};
-use crate::program::assert_nothing_is_live;
+use crate::program::assert_all_freed;
 use crate::support::{Counter, Refusal, Signal, blocked_on, failure, kind, square};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -10,13 +10,14 @@ use unidist::prelude::*;
 use unidist::{Error, ErrorKind};
 
 pub(super) const CASES: &[Case] = cases!["async_actors":
-    with_and_without_arguments, chained_calls, refs_as_arguments, several_returns, a_pending_get, many_calls_in_flight,
-    tasks_block_on_one_actor, more_waiters_than_workers, max_concurrency_is_a_bound, one_at_a_time,
-    calls_start_in_order, exclusive_methods_are_exclusive, sync_and_async_methods_mix, tokio_timers, tokio_channels,
-    tokio_spawn, spawn_local_and_unsend_state, refs_can_be_awaited, a_failed_ref_can_be_awaited, actors_await_each_other,
-    a_method_awaits_its_own_actor, handles_go_everywhere, a_panic_fails_one_call, an_error_fails_one_call,
-    a_constructor_that_fails, ends_with_its_last_handle, pending_calls_keep_it, await_in_the_program,
-    a_timeout_on_a_pending_call, statements_after_the_wait, many_signals, others_work_while_one_waits,
+    constructors_with_and_without_arguments, chained_calls, refs_as_arguments, several_returns, pending_get,
+    many_calls_in_flight, tasks_block_on_one_actor, more_waiters_than_workers, max_concurrency_is_a_limit,
+    concurrency_of_one_keeps_order, calls_start_in_order, exclusive_methods_are_exclusive,
+    sync_and_async_methods_mix, tokio_timers, tokio_channels, tokio_spawn, spawn_local_and_unsend_state,
+    refs_can_be_awaited, failed_ref_can_be_awaited, actors_await_each_other, method_awaits_its_own_actor,
+    handles_go_everywhere, panic_fails_one_call, error_fails_one_call, constructor_error_fails_calls,
+    actor_ends_with_its_last_handle, pending_calls_keep_the_actor, await_in_the_program,
+    timeout_on_a_pending_call, statements_after_the_wait, many_signals, tasks_run_while_calls_wait,
     blocking_on_itself_after_an_await_is_an_error, pending_calls_end_with_the_session.bare(),
 ];
 
@@ -63,7 +64,7 @@ fn echo() -> ActorHandle<Echo> {
 }
 
 /// Constructors with and without arguments.
-fn with_and_without_arguments() -> Result {
+fn constructors_with_and_without_arguments() -> Result {
     let signal = Signal::remote();
     get(signal.open.remote())?;
     get(signal.wait.remote())?;
@@ -93,7 +94,7 @@ fn several_returns() -> Result {
 }
 
 /// A call that waits is pending until the other comes.
-fn a_pending_get() -> Result {
+fn pending_get() -> Result {
     let signal = Signal::remote();
     let pending = signal.wait.remote();
     assert!(wait(&pending, 1, Some(Duration::from_millis(1)))?.ready.is_empty());
@@ -129,7 +130,7 @@ fn more_waiters_than_workers() -> Result {
     Ok(())
 }
 
-/// Counts how many calls are within at a time.
+/// Counts the calls that run at the same time.
 struct Crowd {
     within: Cell<u32>,
     most: Cell<u32>,
@@ -156,7 +157,7 @@ impl Crowd {
 }
 
 /// `max_concurrency` bounds the calls in flight.
-fn max_concurrency_is_a_bound() -> Result {
+fn max_concurrency_is_a_limit() -> Result {
     let crowd = Crowd::options().max_concurrency(3).remote();
     let gate = Signal::remote();
     let calls: Vec<_> = (0..20).map(|_| crowd.enter.remote(&gate)).collect();
@@ -188,7 +189,7 @@ impl Single {
 struct Single(RefCell<Vec<u32>>);
 
 /// With one at a time, calls run one after the other, in order.
-fn one_at_a_time() -> Result {
+fn concurrency_of_one_keeps_order() -> Result {
     let single = Single::remote();
     get((0..10).map(|n| single.log.remote(n)).collect::<Vec<_>>())?;
     assert_eq!(get(single.logged.remote())?, (0..10).flat_map(|n| [n, n]).collect::<Vec<_>>());
@@ -348,7 +349,7 @@ fn tokio_channels() -> Result {
     Ok(())
 }
 
-/// What a method spawns runs, while other calls do too.
+/// Tasks that a method spawns run at the same time as other calls.
 fn tokio_spawn() -> Result {
     let tokio = Tokio::remote();
     let counted = tokio.counted.remote(6_u32);
@@ -408,7 +409,7 @@ fn refs_can_be_awaited() -> Result {
 }
 
 /// A failure comes out of `.await` as it does out of `get`.
-fn a_failed_ref_can_be_awaited() -> Result {
+fn failed_ref_can_be_awaited() -> Result {
     let refused = crate::support::refuse.remote(4);
     let error = get(Awaiter::remote().value.remote(refused)).unwrap_err();
     assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 4 }), "{error:?}");
@@ -422,8 +423,8 @@ fn actors_await_each_other() -> Result {
     Ok(())
 }
 
-/// A method may wait for another of its own actor.
-fn a_method_awaits_its_own_actor() -> Result {
+/// A method may wait for another method of its own actor.
+fn method_awaits_its_own_actor() -> Result {
     let awaiter = Awaiter::remote();
     assert_eq!(get(awaiter.via.remote(&awaiter, put(1)?))?, 2);
     Ok(())
@@ -443,8 +444,8 @@ fn handles_go_everywhere() -> Result {
     Ok(())
 }
 
-/// A panic fails its call; others in flight go on.
-fn a_panic_fails_one_call() -> Result {
+/// A panic fails its call; other calls in flight continue.
+fn panic_fails_one_call() -> Result {
     let echo = echo();
     let others = [echo.say.remote("a".to_owned()), echo.say.remote("b".to_owned())];
     let error = get(echo.panics.remote()).unwrap_err();
@@ -456,7 +457,7 @@ fn a_panic_fails_one_call() -> Result {
 }
 
 /// An error is the failure of its call.
-fn an_error_fails_one_call() -> Result {
+fn error_fails_one_call() -> Result {
     let echo = echo();
     let error = get(echo.refuses.remote(3)).unwrap_err();
     assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 3 }));
@@ -465,23 +466,23 @@ fn an_error_fails_one_call() -> Result {
 }
 
 /// A constructor's error fails every call on the handle.
-fn a_constructor_that_fails() -> Result {
+fn constructor_error_fails_calls() -> Result {
     let echo = Echo::remote((|| -> String { panic!("no prefix") }).remote());
     assert_eq!(failure(echo.say.remote("x".to_owned())), ErrorKind::ActorDied);
     Ok(())
 }
 
 /// When the last handle drops, the actor ends.
-fn ends_with_its_last_handle() -> Result {
+fn actor_ends_with_its_last_handle() -> Result {
     let echo = echo();
     get(echo.say.remote("x".to_owned()))?;
     drop(echo);
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
-/// Not before the calls made on it have ended.
-fn pending_calls_keep_it() -> Result {
+/// The actor does not end before the calls made on it have ended.
+fn pending_calls_keep_the_actor() -> Result {
     let (signal, counter, awaiter) = (Signal::remote(), Counter::remote(0), Awaiter::remote());
     let added = awaiter.after.remote(&signal, &counter);
     drop((awaiter, counter));
@@ -507,8 +508,8 @@ fn await_in_the_program() -> Result {
     })
 }
 
-/// A `get` that nobody answers yet can be given up: `wait` with a time-out.
-fn a_timeout_on_a_pending_call() -> Result {
+/// Waiting for a pending call can be given up: `wait` with a time-out.
+fn timeout_on_a_pending_call() -> Result {
     let signal = Signal::remote();
     let pending = [signal.wait.remote(), signal.wait.remote()];
     assert_eq!(wait(&pending, 2, Some(Duration::from_millis(5)))?.pending.len(), 2);
@@ -516,7 +517,7 @@ fn a_timeout_on_a_pending_call() -> Result {
     get(pending).map(drop)
 }
 
-/// What comes after a wait sees what happened meanwhile.
+/// Statements after a wait see changes made meanwhile.
 fn statements_after_the_wait() -> Result {
     let (signal, counter, awaiter) = (Signal::remote(), Counter::remote(0), Awaiter::remote());
     let added = awaiter.after.remote(&signal, &counter);
@@ -537,7 +538,7 @@ fn many_signals() -> Result {
 }
 
 /// Plain tasks run while calls are pending.
-fn others_work_while_one_waits() -> Result {
+fn tasks_run_while_calls_wait() -> Result {
     let signal = Signal::remote();
     let pending = signal.wait.remote();
     assert_eq!(get((0..20).map(|x| square.remote(x)).collect::<Vec<_>>())?.len(), 20);
@@ -545,7 +546,7 @@ fn others_work_while_one_waits() -> Result {
     get(pending)
 }
 
-/// Whatever is blocked when the session ends gets an error.
+/// Calls that are blocked when the session ends get an error.
 fn pending_calls_end_with_the_session() -> Result {
     let session = unidist::init()?;
     let signal = Signal::remote();
@@ -587,7 +588,7 @@ impl Selfish {
     }
 }
 
-/// No hang: a method that has waited once and then blocks for another of its own actor gets an error.
+/// Deadlock detection: a method that blocks for its own actor after an `.await` gets an error.
 fn blocking_on_itself_after_an_await_is_an_error() -> Result {
     let selfish = Selfish::remote();
     let error = get(selfish.blocks.remote(&selfish)).unwrap_err();

@@ -7,17 +7,18 @@ use unidist::prelude::*;
 use unidist::{Error, init, num_cpus};
 
 pub(super) const CASES: &[Case] = cases!["configuration":
-    a_variable_is_read.not_spmd().bare().settings(&[("UNIDIST_CPUS", "3")]),
-    code_wins_over_the_environment.not_spmd().bare(), put_after_init_is_an_error.not_spmd(), put_works_again_after_shutdown.not_spmd().bare(),
-    a_wrong_value_is_an_error.bare().settings(&[("UNIDIST_CPUS", "many")]),
-    a_wrong_backend_is_an_error.bare().settings(&[("UNIDIST_BACKEND", "abacus")]),
-    wrong_resources_are_an_error.bare().settings(&[("UNIDIST_RESOURCES", "gpu=lots")]),
+    variable_is_read.not_spmd().bare().settings(&[("UNIDIST_CPUS", "3")]),
+    code_wins_over_the_environment.not_spmd().bare(), put_after_init_is_an_error.not_spmd(),
+    put_works_again_after_shutdown.not_spmd().bare(),
+    invalid_value_is_an_error.bare().settings(&[("UNIDIST_CPUS", "many")]),
+    invalid_backend_is_an_error.bare().settings(&[("UNIDIST_BACKEND", "abacus")]),
+    invalid_resources_are_an_error.bare().settings(&[("UNIDIST_RESOURCES", "gpu=lots")]),
     one_cpu_is_enough.settings(&[("UNIDIST_CPUS", "1")]),
     many_cpus.not_spmd().settings(&[("UNIDIST_CPUS", "8")]),
 ];
 
-/// The environment variable counts, and its source is known.
-fn a_variable_is_read() -> Result {
+/// A setting is read from the environment variable, with its source.
+fn variable_is_read() -> Result {
     assert_eq!((CpuCount::get()?.get(), CpuCount::source()), (3, Source::Environment));
     let session = init()?;
     assert_eq!(num_cpus()?, 3);
@@ -43,7 +44,7 @@ fn put_after_init_is_an_error() -> Result {
     Ok(())
 }
 
-/// Between two sessions settings can change.
+/// Settings can be changed between two sessions.
 fn put_works_again_after_shutdown() -> Result {
     for cpus in [1, 3] {
         CpuCount::put(cpus)?;
@@ -62,22 +63,22 @@ fn names(result: unidist::Result<unidist::Session>, parts: &[&str]) {
     assert!(!unidist::is_initialized());
 }
 
-/// A wrong value is an error that names the variable, the value and what is allowed.
-fn a_wrong_value_is_an_error() -> Result {
+/// An invalid value is an error that names the variable, the value and the allowed values.
+fn invalid_value_is_an_error() -> Result {
     names(init(), &["UNIDIST_CPUS", "many", "integer"]);
     CpuCount::put(1)?;
     init().map(drop)
 }
 
 /// The same for the backend.
-fn a_wrong_backend_is_an_error() -> Result {
+fn invalid_backend_is_an_error() -> Result {
     names(init(), &["UNIDIST_BACKEND", "abacus", "pyseq"]);
     assert!(Backend::get().is_err());
     Ok(())
 }
 
-/// The same for what a host declares.
-fn wrong_resources_are_an_error() -> Result {
+/// The same for the declared resources.
+fn invalid_resources_are_an_error() -> Result {
     names(init(), &["UNIDIST_RESOURCES", "gpu=lots"]);
     Ok(())
 }
@@ -93,7 +94,7 @@ fn one_cpu_is_enough() -> Result {
     get(blocked).map(drop)
 }
 
-/// More CPUs than the machine has are the user's choice.
+/// More CPUs than the machine has are allowed.
 fn many_cpus() -> Result {
     assert_eq!(num_cpus()?, 8);
     assert_eq!(get((0..50).map(|n| square.remote(n)).collect::<Vec<_>>())?.len(), 50);

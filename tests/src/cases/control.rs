@@ -1,4 +1,4 @@
-//! Calls that are cancelled, or run out of time.
+//! Cancellation and time-outs of calls.
 
 use crate::case::{Case, PYMP, Result, cases};
 use crate::process::{eventually, is_alive};
@@ -7,27 +7,31 @@ use std::time::Duration;
 use unidist::prelude::*;
 use unidist::{ErrorKind, cancel, is_cancelled, num_cpus};
 
-/// For cases in which the grace passes.
+/// The grace for cases in which it passes.
 const SHORT: &[(&str, &str)] = &[("UNIDIST_CANCEL_GRACE", "0.05")];
-/// For cases in which it must not.
+/// The grace for cases in which it must not pass.
 const LONG: &[(&str, &str)] = &[("UNIDIST_CANCEL_GRACE", "3600")];
 
-/// Long enough for a call to start, and no longer than a test may wait.
+/// Long enough for a call to start, and short enough for a test.
 const MOMENT: Duration = Duration::from_millis(50);
 
 pub(super) const CASES: &[Case] = cases!["control":
-    a_waiting_call_never_runs, what_depends_on_it_fails, what_has_ended_is_left, several_at_once,
-    a_get_is_cut_short.settings(LONG), a_wait_is_cut_short.settings(LONG), later_requests_are_refused.settings(LONG),
-    a_computation_is_told.only(PYMP).settings(LONG), an_asynchronous_task_is_dropped.settings(LONG),
-    a_task_that_does_not_end.only(PYMP).settings(SHORT), what_was_sent_ahead_runs.only(PYMP).settings(SHORT),
-    tasks_below_are_lost.one_host().only(PYMP).settings(SHORT), tasks_below_may_be_retried.one_host().only(PYMP).settings(SHORT),
-    a_parent_is_cancelled_by_its_child.settings(LONG), a_task_cancels_what_it_has_called, children_go_on.settings(LONG),
-    an_asynchronous_method_is_dropped, a_method_is_told.settings(SHORT), a_queued_method_never_runs,
-    methods_behind_it_go_on, nothing_is_cancelled_outside, cancelled_over_and_over.settings(SHORT),
-    a_task_out_of_time.settings(LONG), a_limit_by_definition.settings(LONG), a_call_in_time,
-    a_computation_out_of_time.settings(LONG), out_of_time_is_not_retried.settings(LONG),
-    a_task_out_of_time_that_does_not_end.only(PYMP).settings(SHORT), a_method_out_of_time, a_waiting_method_has_time,
-    a_constructor_out_of_time, no_time_is_no_limit,
+    cancelled_waiting_call_never_runs, dependents_of_a_cancelled_call_fail, ended_calls_are_not_cancelled,
+    several_calls_are_cancelled_at_once, get_is_cancelled.settings(LONG), wait_is_cancelled.settings(LONG),
+    later_requests_are_refused.settings(LONG), computation_sees_its_cancellation.only(PYMP).settings(LONG),
+    async_task_is_dropped.settings(LONG), unresponsive_task_loses_its_worker.only(PYMP).settings(SHORT),
+    prefetched_calls_run_elsewhere.only(PYMP).settings(SHORT),
+    nested_callers_are_lost_with_the_worker.one_host().only(PYMP).settings(SHORT),
+    nested_callers_may_be_retried.one_host().only(PYMP).settings(SHORT),
+    parent_is_cancelled_by_its_child.settings(LONG), task_cancels_its_calls,
+    children_of_a_cancelled_call_continue.settings(LONG), async_method_is_dropped,
+    blocking_method_sees_its_cancellation.settings(SHORT), cancelled_queued_method_never_runs,
+    methods_behind_a_cancelled_call_run, program_is_never_cancelled,
+    repeated_cancellation_frees_everything.settings(SHORT), task_times_out.settings(LONG),
+    timeout_by_definition.settings(LONG), call_within_its_timeout, late_result_is_a_failure.settings(LONG),
+    timed_out_call_is_not_retried.settings(LONG),
+    unresponsive_timed_out_task_loses_its_worker.only(PYMP).settings(SHORT), method_times_out,
+    method_timeout_counts_from_its_start, constructor_times_out, zero_timeout_is_an_error,
 ];
 
 #[remote]
@@ -42,7 +46,7 @@ fn waiting(signal: &Opened, log: &ActorHandle<Log>) -> ObjectRef<i64> {
     waits.remote(&signal.0, log)
 }
 
-/// A signal that is opened in the end, so that nothing waits for it for ever.
+/// A signal that is opened on drop, so that no call waits for it forever.
 struct Opened(ActorHandle<Signal>);
 
 impl std::ops::Deref for Opened {
@@ -64,7 +68,7 @@ fn signal() -> Opened {
 }
 
 /// A call that waits for an argument is cancelled: it never runs.
-fn a_waiting_call_never_runs() -> Result {
+fn cancelled_waiting_call_never_runs() -> Result {
     let (signal, log) = (Signal::remote(), Log::remote());
     let runs = |(): (), log: ActorHandle<Log>| say(&log, "it runs");
     let waiting = runs.remote(signal.wait.remote(), &log);
@@ -77,8 +81,8 @@ fn a_waiting_call_never_runs() -> Result {
     Ok(())
 }
 
-/// What depends on a cancelled call fails with that cause.
-fn what_depends_on_it_fails() -> Result {
+/// Dependents of a cancelled call fail with that cause.
+fn dependents_of_a_cancelled_call_fail() -> Result {
     let (signal, log) = (signal(), Log::remote());
     let waiting = waiting(&signal, &log);
     let dependent = square.remote(square.remote(&waiting));
@@ -90,8 +94,8 @@ fn what_depends_on_it_fails() -> Result {
     Ok(())
 }
 
-/// Calls that have ended, and objects that were put, stay as they are.
-fn what_has_ended_is_left() -> Result {
+/// Ended calls and put objects are not affected by a cancellation.
+fn ended_calls_are_not_cancelled() -> Result {
     let (ended, object) = (square.remote(3), put(4)?);
     get(&ended)?;
     assert_eq!((cancel(&ended)?, cancel(&object)?, cancel::<i64>([])?), (0, 0, 0));
@@ -100,7 +104,7 @@ fn what_has_ended_is_left() -> Result {
 }
 
 /// Several at once; each call counts once.
-fn several_at_once() -> Result {
+fn several_calls_are_cancelled_at_once() -> Result {
     let (signal, log) = (signal(), Log::remote());
     let (ended, first, second) = (square.remote(2), waiting(&signal, &log), waiting(&signal, &log));
     get(&ended)?;
@@ -112,7 +116,7 @@ fn several_at_once() -> Result {
     Ok(())
 }
 
-/// Cancels the call once it waits for the signal; gives what it says then.
+/// Cancels the call when it waits for the signal, and returns its message.
 fn cancelled_while_it_waits(
     call: impl FnOnce(&ActorHandle<Signal>, &ActorHandle<Log>) -> ObjectRef<()>,
 ) -> Result<Vec<String>> {
@@ -133,7 +137,7 @@ fn say_how_it_ended<T>(log: &ActorHandle<Log>, result: Result<T>) {
 }
 
 /// A task that is blocked in `get` gets the error there.
-fn a_get_is_cut_short() -> Result {
+fn get_is_cancelled() -> Result {
     let blocks = |signal: ActorHandle<Signal>, log: ActorHandle<Log>| {
         say_how_it_ended(&log, get(signal.wait.remote()));
     };
@@ -145,7 +149,7 @@ fn a_get_is_cut_short() -> Result {
 }
 
 /// The same in `wait`.
-fn a_wait_is_cut_short() -> Result {
+fn wait_is_cancelled() -> Result {
     let blocks = |signal: ActorHandle<Signal>, log: ActorHandle<Log>| {
         say_how_it_ended(&log, wait(signal.wait.remote(), 1, None));
     };
@@ -156,7 +160,7 @@ fn a_wait_is_cut_short() -> Result {
     Ok(())
 }
 
-/// Whatever it asks for later is refused with that error, too.
+/// Later requests of the cancelled task are refused with the same error.
 fn later_requests_are_refused() -> Result {
     let blocks = |signal: ActorHandle<Signal>, log: ActorHandle<Log>| {
         let _ = get(signal.wait.remote());
@@ -170,8 +174,8 @@ fn later_requests_are_refused() -> Result {
     Ok(())
 }
 
-/// A computation that asks is told.
-fn a_computation_is_told() -> Result {
+/// A computation sees the cancellation with `is_cancelled`.
+fn computation_sees_its_cancellation() -> Result {
     let computes = |log: ActorHandle<Log>| {
         say(&log, is_cancelled());
         while !is_cancelled() {
@@ -189,7 +193,7 @@ fn a_computation_is_told() -> Result {
 }
 
 /// An asynchronous task is dropped where it waits.
-fn an_asynchronous_task_is_dropped() -> Result {
+fn async_task_is_dropped() -> Result {
     let (signal, log) = (signal(), Log::remote());
     let waiting = waiting(&signal, &log);
     get(log.said.remote(1_usize))?;
@@ -199,7 +203,7 @@ fn an_asynchronous_task_is_dropped() -> Result {
     Ok(())
 }
 
-/// Says its process, and never ends.
+/// Logs its process id, and never ends.
 #[remote]
 fn endless(log: ActorHandle<Log>) -> i64 {
     say(&log, std::process::id());
@@ -208,8 +212,8 @@ fn endless(log: ActorHandle<Log>) -> i64 {
     }
 }
 
-/// A task that does not end loses its worker after a while; the worker is replaced.
-fn a_task_that_does_not_end() -> Result {
+/// The worker of a cancelled task that does not end is killed after the grace, and replaced.
+fn unresponsive_task_loses_its_worker() -> Result {
     let log = Log::remote();
     let tasks = [endless.remote(&log), endless.remote(&log)];
     let processes = get(log.said.remote(2_usize))?;
@@ -225,8 +229,8 @@ fn a_task_that_does_not_end() -> Result {
     Ok(())
 }
 
-/// What was sent ahead to such a worker runs elsewhere.
-fn what_was_sent_ahead_runs() -> Result {
+/// Calls that were prefetched to such a worker run elsewhere.
+fn prefetched_calls_run_elsewhere() -> Result {
     let log = Log::remote();
     let workers = num_cpus()?;
     let tasks: Vec<_> = (0..workers).map(|_| endless.remote(&log)).collect();
@@ -239,7 +243,7 @@ fn what_was_sent_ahead_runs() -> Result {
     Ok(())
 }
 
-/// Keeps refs for others.
+/// Keeps refs for other callers.
 struct Keeper {
     kept: Vec<ObjectRef<i64>>,
 }
@@ -260,7 +264,8 @@ impl Keeper {
     }
 }
 
-/// Waits for an endless task, which runs on top of it, as nobody else has a slot; the second time it ends at once.
+/// Waits for an endless task, which runs nested in the same worker, as no other slot is free; the second time it ends
+/// at once.
 #[remote(num_cpus = 2)]
 fn below(keeper: ActorHandle<Keeper>, log: ActorHandle<Log>) -> unidist::Result<i64> {
     say(&log, "below");
@@ -268,12 +273,12 @@ fn below(keeper: ActorHandle<Keeper>, log: ActorHandle<Log>) -> unidist::Result<
         return Ok(1);
     }
     let above = endless.remote(&log);
-    // Not waited for: while it waits, others may have its slots.
+    // This is not waited for: while it waits, other calls may use its slots.
     let () = keeper.keep.options().num_returns::<0>().remote(vec![above.clone()]);
     get(above)
 }
 
-/// Cancels what runs on top of such a task.
+/// Cancels the task that runs nested in such a task.
 fn cancel_above(retries: u32) -> Result<ObjectRef<i64>> {
     let (keeper, log) = (Keeper::remote(), Log::remote());
     let task = below.options().max_retries(retries).remote(&keeper, &log);
@@ -284,8 +289,8 @@ fn cancel_above(retries: u32) -> Result<ObjectRef<i64>> {
     Ok(task)
 }
 
-/// Tasks that wait below a cancelled one are lost with the worker, and the error names it.
-fn tasks_below_are_lost() -> Result {
+/// Tasks that wait in the same worker are lost with it, and the error names the cancelled task.
+fn nested_callers_are_lost_with_the_worker() -> Result {
     let error = get(cancel_above(0)?).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::WorkerDied, "{error:?}");
     let cause = error.as_task().unwrap().root_cause();
@@ -293,13 +298,13 @@ fn tasks_below_are_lost() -> Result {
     Ok(())
 }
 
-/// They may be retried.
-fn tasks_below_may_be_retried() -> Result {
+/// Such tasks may be retried.
+fn nested_callers_may_be_retried() -> Result {
     assert_eq!(get(cancel_above(1)?)?, 1);
     Ok(())
 }
 
-/// Cancels what the keeper has, once that is there.
+/// Cancels the refs of the keeper, as soon as it has them.
 #[remote]
 fn cancels_kept(keeper: ActorHandle<Keeper>, log: ActorHandle<Log>) {
     while get(keeper.give.remote()).is_ok_and(|kept| cancel(kept).is_ok_and(|ended| ended == 0)) {
@@ -308,8 +313,8 @@ fn cancels_kept(keeper: ActorHandle<Keeper>, log: ActorHandle<Log>) {
     say(&log, "cancelled it");
 }
 
-/// A task further down on the stack is cancelled by what it waits for, and goes on with the error.
-fn a_parent_is_cancelled_by_its_child() -> Result {
+/// A nested task can cancel the task that waits for it, which continues with the error.
+fn parent_is_cancelled_by_its_child() -> Result {
     let (keeper, log) = (Keeper::remote(), Log::remote());
     let parent = |keeper: ActorHandle<Keeper>, log: ActorHandle<Log>, signal: ActorHandle<Signal>| -> i64 {
         get(signal.wait.remote()).unwrap();
@@ -331,7 +336,7 @@ fn a_parent_is_cancelled_by_its_child() -> Result {
 }
 
 /// `cancel` works in tasks.
-fn a_task_cancels_what_it_has_called() -> Result {
+fn task_cancels_its_calls() -> Result {
     let cancels = |signal: ActorHandle<Signal>| {
         let waiting = signal.wait.remote();
         let cancelled = waiting.cancel().unwrap();
@@ -341,8 +346,8 @@ fn a_task_cancels_what_it_has_called() -> Result {
     Ok(())
 }
 
-/// What a cancelled call has called goes on.
-fn children_go_on() -> Result {
+/// Calls made by a cancelled call continue.
+fn children_of_a_cancelled_call_continue() -> Result {
     let (keeper, log, signal) = (Keeper::remote(), Log::remote(), Signal::remote());
     let parent = |keeper: ActorHandle<Keeper>, log: ActorHandle<Log>, signal: ActorHandle<Signal>| {
         let child = waits.remote(&signal, &log);
@@ -387,8 +392,8 @@ impl Busy {
     }
 }
 
-/// An asynchronous method is dropped where it waits; its actor goes on, also with what was held up by it.
-fn an_asynchronous_method_is_dropped() -> Result {
+/// A cancelled asynchronous method is dropped where it waits; the actor continues, also with the calls behind it.
+fn async_method_is_dropped() -> Result {
     let (busy, signal, log) = (Busy::remote(), signal(), Log::remote());
     let (first, second) = (busy.waits.remote(&signal.0, &log), busy.waits.remote(&signal.0, &log));
     get(log.said.remote(1_usize))?;
@@ -400,8 +405,8 @@ fn an_asynchronous_method_is_dropped() -> Result {
     Ok(())
 }
 
-/// A method that blocks is told, and its actor stays, however long that takes.
-fn a_method_is_told() -> Result {
+/// A blocking method sees the cancellation; the actor is not killed, however long the method takes.
+fn blocking_method_sees_its_cancellation() -> Result {
     let busy = Busy::remote();
     let (_, process) = get(busy.call.remote())?;
     let said = cancelled_while_it_waits(|signal, log| busy.blocks.remote(signal, log))?;
@@ -410,8 +415,8 @@ fn a_method_is_told() -> Result {
     Ok(())
 }
 
-/// A call that has not come to its turn at its actor never runs.
-fn a_queued_method_never_runs() -> Result {
+/// A cancelled call that is queued at its actor never runs.
+fn cancelled_queued_method_never_runs() -> Result {
     let (busy, signal, log) = (Busy::remote(), Signal::remote(), Log::remote());
     let blocks = busy.blocks.remote(&signal, &log);
     get(signal.waiting.remote(1_usize))?;
@@ -424,8 +429,8 @@ fn a_queued_method_never_runs() -> Result {
     Ok(())
 }
 
-/// What waits behind a cancelled call of the same caller goes on.
-fn methods_behind_it_go_on() -> Result {
+/// Calls of the same caller behind a cancelled call run.
+fn methods_behind_a_cancelled_call_run() -> Result {
     let (busy, signal, log) = (Busy::remote(), signal(), Log::remote());
     let later = (|(): (), log: Vec<ActorHandle<Log>>| log[0].clone()).remote(signal.wait.remote(), vec![log]);
     let held_up = busy.blocks.options().name("held up").remote(&signal.0, later);
@@ -438,14 +443,14 @@ fn methods_behind_it_go_on() -> Result {
 }
 
 /// The program itself is never cancelled.
-fn nothing_is_cancelled_outside() -> Result {
+fn program_is_never_cancelled() -> Result {
     assert!(!is_cancelled());
     assert!(!get((|| is_cancelled()).remote())?);
     Ok(())
 }
 
-/// Again and again, at whatever moment: every call ends, and everything is given back.
-fn cancelled_over_and_over() -> Result {
+/// Repeated cancellation at random moments: every call ends, and all resources are freed.
+fn repeated_cancellation_frees_everything() -> Result {
     let (signal, log) = (signal(), Log::remote());
     for round in 0..20 {
         let mut calls: Vec<_> = (0..10).map(|x| square.remote(x)).collect();
@@ -464,8 +469,8 @@ fn cancelled_over_and_over() -> Result {
     Ok(())
 }
 
-/// A task that takes longer than it may fails with an error that names the limit.
-fn a_task_out_of_time() -> Result {
+/// A task that exceeds its time-out fails with an error that names the limit.
+fn task_times_out() -> Result {
     let signal = signal();
     let late = blocked_on.options().timeout(MOMENT).remote(&signal.0);
     let error = get(late).unwrap_err();
@@ -479,8 +484,8 @@ fn limited(signal: ActorHandle<Signal>, log: ActorHandle<Log>) {
     say_how_it_ended(&log, get(signal.wait.remote()));
 }
 
-/// The limit may be part of the definition. Its `get` gives the error, too.
-fn a_limit_by_definition() -> Result {
+/// The time-out may be part of the definition. A nested `get` gives the error, too.
+fn timeout_by_definition() -> Result {
     let (signal, log) = (Signal::remote(), Log::remote());
     assert_eq!(failure(limited.remote(&signal, &log)), ErrorKind::TimedOut);
     assert_eq!(get(log.said.remote(2_usize))?, ["Some(TimedOut)", "true"]);
@@ -490,8 +495,8 @@ fn a_limit_by_definition() -> Result {
     Ok(())
 }
 
-/// A call that ends in time is like any other.
-fn a_call_in_time() -> Result {
+/// A call that ends within its time-out succeeds.
+fn call_within_its_timeout() -> Result {
     let hour = Duration::from_secs(3600);
     assert_eq!(get(square.options().timeout(hour).remote(3))?, 9);
     assert_eq!(get(square.options().timeout(Duration::MAX).remote(3))?, 9);
@@ -500,8 +505,8 @@ fn a_call_in_time() -> Result {
     Ok(())
 }
 
-/// A computation that ends, but late, has failed.
-fn a_computation_out_of_time() -> Result {
+/// A computation that ends after its time-out has failed.
+fn late_result_is_a_failure() -> Result {
     let computes = |moment: Duration| {
         let start = std::time::Instant::now();
         while start.elapsed() < moment {
@@ -512,8 +517,8 @@ fn a_computation_out_of_time() -> Result {
     Ok(())
 }
 
-/// A call that is out of time is not run again.
-fn out_of_time_is_not_retried() -> Result {
+/// A call that timed out is not retried.
+fn timed_out_call_is_not_retried() -> Result {
     let (signal, log) = (Signal::remote(), Log::remote());
     let late = limited.options().max_retries(3).remote(&signal, &log);
     assert_eq!(failure(late), ErrorKind::TimedOut);
@@ -524,8 +529,8 @@ fn out_of_time_is_not_retried() -> Result {
     Ok(())
 }
 
-/// One that does not end loses its worker, like one that is cancelled.
-fn a_task_out_of_time_that_does_not_end() -> Result {
+/// The worker of a timed-out task that does not end is killed, as for a cancelled task.
+fn unresponsive_timed_out_task_loses_its_worker() -> Result {
     let log = Log::remote();
     assert_eq!(failure(endless.options().timeout(MOMENT).remote(&log)), ErrorKind::TimedOut);
     let process = get(log.said.remote(1_usize))?[0].parse().unwrap();
@@ -533,8 +538,8 @@ fn a_task_out_of_time_that_does_not_end() -> Result {
     Ok(())
 }
 
-/// A method that is out of time is dropped or told, and its actor stays.
-fn a_method_out_of_time() -> Result {
+/// A method that times out is dropped or sees it, and its actor stays.
+fn method_times_out() -> Result {
     let (busy, signal, log) = (Busy::remote(), signal(), Log::remote());
     let (_, process) = get(busy.call.remote())?;
     assert_eq!(failure(busy.waits.options().timeout(MOMENT).remote(&signal.0, &log)), ErrorKind::TimedOut);
@@ -545,8 +550,8 @@ fn a_method_out_of_time() -> Result {
     Ok(())
 }
 
-/// The time of a method counts from its start: not while it waits for its turn.
-fn a_waiting_method_has_time() -> Result {
+/// The time-out of a method counts from its start, not while it is queued.
+fn method_timeout_counts_from_its_start() -> Result {
     let (busy, signal, never, log) = (Busy::remote(), Signal::remote(), signal(), Log::remote());
     let first = busy.waits.remote(&signal, &log);
     get(signal.waiting.remote(1_usize))?;
@@ -573,8 +578,8 @@ impl Slow {
     }
 }
 
-/// An actor whose constructor is out of time is dead, and says why.
-fn a_constructor_out_of_time() -> Result {
+/// An actor whose constructor timed out is dead, and its calls report that.
+fn constructor_times_out() -> Result {
     let signal = signal();
     let slow = Slow::options().timeout(MOMENT).remote(&signal.0);
     let error = get(slow.call.remote()).unwrap_err();
@@ -583,8 +588,8 @@ fn a_constructor_out_of_time() -> Result {
     Ok(())
 }
 
-/// A limit of nothing is a mistake.
-fn no_time_is_no_limit() -> Result {
+/// A time-out of zero is an error.
+fn zero_timeout_is_an_error() -> Result {
     let error = get(square.options().timeout(Duration::ZERO).remote(1)).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::InvalidOption);
     assert!(error.to_string().contains("timeout"), "{error}");

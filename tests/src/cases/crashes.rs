@@ -1,9 +1,9 @@
-//! Processes that end when they should not, and what becomes of the rest.
+//! Crashes of processes, and their effect on the session.
 
 use crate::case::{Case, PYMP, Result, cases};
-use crate::place::Place;
+use crate::environment::Environment;
 use crate::process::{eventually, is_alive};
-use crate::program::assert_nothing_is_live;
+use crate::program::assert_all_freed;
 use crate::runner;
 use crate::support::{BOUND, Counter, Signal, blocked_on, failure, kind, process, square};
 use rustix::process::{Pid, Signal as UnixSignal, kill_process};
@@ -14,15 +14,17 @@ use unidist::prelude::*;
 use unidist::{ErrorKind, TaskError};
 
 pub(super) const CASES: &[Case] = cases!["crashes":
-    a_task_that_exits.only(PYMP), a_task_that_aborts.only(PYMP), a_task_that_is_killed.only(PYMP),
-    a_task_that_overflows_its_stack.only(PYMP), a_killed_idle_worker.only(PYMP), every_worker_is_killed.only(PYMP),
-    dependents_of_a_lost_task.only(PYMP), other_results_are_kept.only(PYMP), a_crash_in_a_nested_task.only(PYMP),
-    a_blocked_worker_is_killed.only(PYMP), an_actor_that_exits.only(PYMP), an_actor_that_is_killed.only(PYMP),
-    an_actor_that_aborts_in_its_constructor.only(PYMP), pending_calls_of_a_killed_actor.only(PYMP),
-    a_task_may_be_retried.only(PYMP), retries_come_to_an_end.only(PYMP), many_crashes.only(PYMP), a_crash_frees_what_it_held.only(PYMP),
-    objects_outlive_their_maker.only(PYMP),
-    no_orphans_after_a_kill.bare().only(PYMP), no_orphans_while_busy.bare().only(PYMP), no_orphans_after_an_exit.bare().only(PYMP),
-    no_orphans_after_an_abort.bare().only(PYMP), an_exit_status_is_the_programs_own.not_spmd().bare(),
+    exit_fails_the_task.only(PYMP), abort_names_the_signal.only(PYMP), kill_names_the_signal.only(PYMP),
+    stack_overflow_ends_the_worker_only.only(PYMP), idle_worker_is_replaced.only(PYMP),
+    all_workers_are_replaced.only(PYMP), dependents_of_a_lost_task.only(PYMP),
+    crash_keeps_other_results.only(PYMP), crash_in_a_nested_task.only(PYMP),
+    blocked_worker_is_killed.only(PYMP), actor_exit_fails_all_calls.only(PYMP),
+    killed_actor_names_the_signal.only(PYMP), abort_in_a_constructor.only(PYMP),
+    pending_calls_of_a_killed_actor.only(PYMP), task_is_retried_after_a_crash.only(PYMP),
+    retries_are_limited.only(PYMP), many_crashes.only(PYMP), crash_frees_the_objects_held.only(PYMP),
+    objects_outlive_the_worker_that_made_them.only(PYMP), no_orphans_after_a_kill.bare().only(PYMP),
+    no_orphans_while_busy.bare().only(PYMP), no_orphans_after_an_exit.bare().only(PYMP),
+    no_orphans_after_an_abort.bare().only(PYMP), exit_status_is_the_programs_own.not_spmd().bare(),
 ];
 
 #[remote]
@@ -46,7 +48,7 @@ fn killed() -> i64 {
     unreachable!("it was killed");
 }
 
-/// The failure of a task whose worker ended, saying how.
+/// Checks the failure of a task whose worker ended.
 pub(super) fn lost(reference: ObjectRef<i64>, function: &str, how: &str) -> TaskError {
     let error = get(reference).unwrap_err().as_task().unwrap().clone();
     assert_eq!(error.kind, ErrorKind::WorkerDied, "{error:?}");
@@ -57,8 +59,8 @@ pub(super) fn lost(reference: ObjectRef<i64>, function: &str, how: &str) -> Task
     error
 }
 
-/// A worker's exit fails its task alone: the error names the task, the worker and the status.
-fn a_task_that_exits() -> Result {
+/// A worker's exit fails only its task: the error names the task, the worker and the status.
+fn exit_fails_the_task() -> Result {
     lost(exits.remote(3), "exits", "3");
     assert_eq!(get(square.remote(2))?, 4);
     lost(exits.remote(0), "exits", "0");
@@ -67,21 +69,21 @@ fn a_task_that_exits() -> Result {
 }
 
 /// The error names the signal.
-fn a_task_that_aborts() -> Result {
+fn abort_names_the_signal() -> Result {
     lost(aborts.remote(), "aborts", "SIGABRT");
     assert_eq!(get(square.remote(2))?, 4);
     Ok(())
 }
 
-/// So it does for SIGKILL.
-fn a_task_that_is_killed() -> Result {
+/// The same for SIGKILL.
+fn kill_names_the_signal() -> Result {
     lost(killed.remote(), "killed", "SIGKILL");
     assert_eq!(get(square.remote(2))?, 4);
     Ok(())
 }
 
 /// A stack overflow ends its worker, not the program.
-fn a_task_that_overflows_its_stack() -> Result {
+fn stack_overflow_ends_the_worker_only() -> Result {
     fn deeper(n: u64) -> u64 {
         std::hint::black_box(if n == u64::MAX { n } else { deeper(std::hint::black_box(n + 1)) + 1 })
     }
@@ -91,8 +93,8 @@ fn a_task_that_overflows_its_stack() -> Result {
     Ok(())
 }
 
-/// A worker that has nothing to do is replaced.
-fn a_killed_idle_worker() -> Result {
+/// An idle worker that dies is replaced.
+fn idle_worker_is_replaced() -> Result {
     for _ in 0..3 {
         let worker = get(process.remote())?;
         kill(worker);
@@ -102,8 +104,8 @@ fn a_killed_idle_worker() -> Result {
     Ok(())
 }
 
-/// So are all of them at once.
-fn every_worker_is_killed() -> Result {
+/// All workers that die at once are replaced.
+fn all_workers_are_replaced() -> Result {
     let signal = Signal::remote();
     let blocked = [blocked_on.remote(&signal), blocked_on.remote(&signal)];
     get(signal.waiting.remote(2_usize))?;
@@ -115,7 +117,7 @@ fn every_worker_is_killed() -> Result {
     Ok(())
 }
 
-/// Kills its worker until it has started so many times; the file tells how often that was.
+/// Kills its worker until it has started `starts` times; the file counts them.
 #[remote(max_retries = 2)]
 fn dies_before(start: usize, file: PathBuf) -> std::io::Result<usize> {
     use std::io::Write;
@@ -133,8 +135,8 @@ pub(super) fn counter_file() -> PathBuf {
     file
 }
 
-/// `max_retries`: a task whose worker dies is run again.
-fn a_task_may_be_retried() -> Result {
+/// `max_retries`: a task whose worker dies is retried.
+fn task_is_retried_after_a_crash() -> Result {
     let file = counter_file();
     let after =
         square.remote((|starts: usize| starts as i64).remote(dies_before.remote(3_usize, file.clone())));
@@ -144,8 +146,8 @@ fn a_task_may_be_retried() -> Result {
     Ok(())
 }
 
-/// Three lost workers are enough, whatever `max_retries` says.
-fn retries_come_to_an_end() -> Result {
+/// After three lost workers a task is not retried, regardless of `max_retries`.
+fn retries_are_limited() -> Result {
     let file = counter_file();
     let error = get(dies_before.options().max_retries(100).remote(50_usize, file.clone())).unwrap_err();
     let starts = std::fs::read(&file).unwrap().len();
@@ -154,7 +156,7 @@ fn retries_come_to_an_end() -> Result {
     Ok(())
 }
 
-/// What depends on a lost task fails with that cause.
+/// Dependents of a lost task fail with that cause.
 fn dependents_of_a_lost_task() -> Result {
     let error = get(square.remote(exits.remote(1))).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::DependencyFailed);
@@ -163,7 +165,7 @@ fn dependents_of_a_lost_task() -> Result {
 }
 
 /// Nothing else is lost: objects that the worker made stay, small and large.
-fn other_results_are_kept() -> Result {
+fn crash_keeps_other_results() -> Result {
     let makes = |seed: u8, len: usize| vec![seed; len];
     let made: Vec<_> =
         (0..6).flat_map(|seed| [makes.remote(seed, 10_usize), makes.remote(seed, 1_usize << 20)]).collect();
@@ -176,8 +178,8 @@ fn other_results_are_kept() -> Result {
     Ok(())
 }
 
-/// What a task has put or returned lies in the session's store, not in the worker that made it.
-fn objects_outlive_their_maker() -> Result {
+/// Objects that a task has put or returned are in the session's store, not in the worker.
+fn objects_outlive_the_worker_that_made_them() -> Result {
     let makes = || (std::process::id(), put(vec![7_u8; 1 << 20]).unwrap(), vec![8_u8; 1 << 20]);
     let (process, is_put, returned) = makes.options().num_returns::<3>().remote();
     let process = get(process)?;
@@ -190,7 +192,7 @@ fn objects_outlive_their_maker() -> Result {
 }
 
 /// A nested task's crash is an error in the task that waits for it; or fails that too, as they may share a process.
-fn a_crash_in_a_nested_task() -> Result {
+fn crash_in_a_nested_task() -> Result {
     let survives = || {
         let error = get(exits.remote(4)).unwrap_err();
         (error.as_task().unwrap().kind == ErrorKind::WorkerDied, get(square.remote(5)).unwrap())
@@ -203,8 +205,8 @@ fn a_crash_in_a_nested_task() -> Result {
     Ok(())
 }
 
-/// A worker that is killed while it blocks in `get` loses its task, and what it waited for goes on.
-fn a_blocked_worker_is_killed() -> Result {
+/// A worker that is killed while it blocks in `get` loses its task; the task that it waited for continues.
+fn blocked_worker_is_killed() -> Result {
     let signal = Signal::remote();
     let blocks = |signal: ActorHandle<Signal>, own: Vec<ActorHandle<Own>>| -> i64 {
         get(own[0].is.remote(std::process::id())).unwrap();
@@ -220,7 +222,7 @@ fn a_blocked_worker_is_killed() -> Result {
     Ok(())
 }
 
-/// Remembers a process.
+/// Stores a process id.
 struct Own(u32);
 
 #[remote]
@@ -264,8 +266,8 @@ impl Fragile {
     }
 }
 
-/// An actor's exit gives `ActorDied`, to this call and to every later one, and nothing else is lost.
-fn an_actor_that_exits() -> Result {
+/// An actor's exit fails this and every later call with `ActorDied`, and nothing else is lost.
+fn actor_exit_fails_all_calls() -> Result {
     let (fragile, counter) = (Fragile::remote(false), Counter::remote(1));
     let error = get(fragile.exits.remote(5)).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::ActorDied);
@@ -276,7 +278,7 @@ fn an_actor_that_exits() -> Result {
 }
 
 /// The same when it is killed between calls; the error names the signal.
-fn an_actor_that_is_killed() -> Result {
+fn killed_actor_names_the_signal() -> Result {
     let (fragile, counter) = (Fragile::remote(false), Counter::remote(1));
     let own = get(fragile.process.remote())?;
     kill(own);
@@ -288,8 +290,8 @@ fn an_actor_that_is_killed() -> Result {
     Ok(())
 }
 
-/// The same when it dies being made.
-fn an_actor_that_aborts_in_its_constructor() -> Result {
+/// The same if it dies in its constructor.
+fn abort_in_a_constructor() -> Result {
     let fragile = Fragile::remote(true);
     let error = get(fragile.process.remote()).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::ActorDied);
@@ -298,7 +300,7 @@ fn an_actor_that_aborts_in_its_constructor() -> Result {
     Ok(())
 }
 
-/// Calls in flight, and those behind them, fail with it; tasks that block on it go on.
+/// Calls in flight and queued calls fail with it; tasks that block on it continue.
 fn pending_calls_of_a_killed_actor() -> Result {
     let fragile = Fragile::remote(false);
     let pending: Vec<_> = (0..10).map(|_| fragile.waits.remote()).collect();
@@ -312,7 +314,7 @@ fn pending_calls_of_a_killed_actor() -> Result {
     Ok(())
 }
 
-/// Crash after crash.
+/// Many crashes, one after the other.
 fn many_crashes() -> Result {
     let crashes: Vec<_> =
         (0..12).map(|n| if n % 2 == 0 { exits.remote(n) } else { killed.remote() }).collect();
@@ -326,8 +328,8 @@ fn many_crashes() -> Result {
     Ok(())
 }
 
-/// What a dead process referred to is freed.
-fn a_crash_frees_what_it_held() -> Result {
+/// Objects that a dead process referred to are freed.
+fn crash_frees_the_objects_held() -> Result {
     let holds = |data: Vec<ObjectRef<Vec<u8>>>| -> i64 {
         let own = (put(vec![0_u8; 1 << 20]).unwrap(), square.remote(2), Counter::remote(1));
         get(own.2.value.remote()).unwrap();
@@ -337,16 +339,17 @@ fn a_crash_frees_what_it_held() -> Result {
     for _ in 0..3 {
         assert_eq!(failure(holds.remote(vec![put(vec![1_u8; 1 << 20])?])), ErrorKind::WorkerDied);
     }
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
-/// Programs that the cases above start, and end.
+/// Programs that the cases above start and kill.
 pub(super) const PROGRAMS: &[Case] = cases!["programs":
-    idle_program.bare(), busy_program.bare(), exiting_program.bare(), aborting_program.bare(), program_with_a_status.bare(),
+    idle_program.bare(), busy_program.bare(), exiting_program.bare(), aborting_program.bare(),
+    program_with_a_status.bare(),
 ];
 
-/// Starts workers and actors; prints their numbers, a line of them.
+/// Starts workers and actors, and prints their process ids on one line.
 fn report(counters: &[ActorHandle<Counter>]) -> Result {
     let signal = Signal::remote();
     let blocked = [blocked_on.remote(&signal), blocked_on.remote(&signal)];
@@ -406,10 +409,10 @@ fn program_with_a_status() -> Result {
     std::process::exit(17);
 }
 
-/// Starts a program, ends it (unless it ends itself), and waits until what it had started is gone.
+/// Starts a program, kills it unless it ends by itself, and waits until the processes that it had started are gone.
 fn leaves_nothing(name: &'static str, ends_itself: bool) -> Result {
     let program = PROGRAMS.iter().find(|program| program.name == name).unwrap();
-    let before = Place::given().entries();
+    let before = Environment::from_variables().entries();
     let mut command = Command::new(std::env::current_exe().unwrap());
     let own_mark = std::env::var(runner::MARK).unwrap();
     runner::command_for(&mut command, PYMP, &[*program]);
@@ -428,35 +431,38 @@ fn leaves_nothing(name: &'static str, ends_itself: bool) -> Result {
         let is_gone = || !is_alive(process);
         assert!(eventually(BOUND, is_gone), "process {process} lives on");
     }
-    assert!(eventually(BOUND, || Place::given().entries().iter().all(|path| before.contains(path))));
+    assert!(eventually(BOUND, || Environment::from_variables()
+        .entries()
+        .iter()
+        .all(|path| before.contains(path))));
     Ok(())
 }
 
-/// Never: orphaned processes keep spinning after the root dies.
+/// Regression: no process may outlive a killed program.
 fn no_orphans_after_a_kill() -> Result {
     leaves_nothing("idle_program", false)
 }
 
-/// Also where they are in the midst of something that looks at nothing else.
+/// The same while the workers compute.
 fn no_orphans_while_busy() -> Result {
     leaves_nothing("busy_program", false)
 }
 
-/// Also where the program ends without dropping anything.
+/// The same if the program exits without dropping anything.
 fn no_orphans_after_an_exit() -> Result {
     leaves_nothing("exiting_program", true)
 }
 
-/// Also where it aborts.
+/// The same if it aborts.
 fn no_orphans_after_an_abort() -> Result {
     leaves_nothing("aborting_program", true)
 }
 
 /// A program's exit status is its own.
-fn an_exit_status_is_the_programs_own() -> Result {
+fn exit_status_is_the_programs_own() -> Result {
     let program = PROGRAMS.iter().find(|program| program.name == "program_with_a_status").unwrap();
     let backend = std::env::var("UNIDIST_BACKEND").unwrap();
-    let mut command = Place::given().program().unwrap();
+    let mut command = Environment::from_variables().program().unwrap();
     runner::command_for(&mut command, &backend, &[*program]);
     assert_eq!(command.status().unwrap().code(), Some(17));
     Ok(())

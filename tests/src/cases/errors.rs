@@ -1,4 +1,4 @@
-//! How calls fail, and what their failures say.
+//! Failures of calls and their contents.
 
 use crate::case::{Case, PYMP, Result, cases};
 use crate::support::{Counter, Refusal, failure, kind, refuse, square, sum};
@@ -9,14 +9,15 @@ use unidist::prelude::*;
 use unidist::{Error, ErrorKind, cluster_resources};
 
 pub(super) const CASES: &[Case] = cases!["errors":
-    a_panic_is_a_failure, a_panic_says_where, a_panic_of_any_value, an_error_of_ones_own_comes_back,
-    the_error_is_the_same_each_time, an_error_with_sources, an_io_error, an_error_through_a_nested_task,
-    dependents_fail_with_the_cause, a_failure_in_a_list, a_failure_among_good_arguments, a_long_chain_of_failures,
-    all_outputs_fail, a_failure_does_not_end_the_worker, the_first_failure_of_a_get, an_error_value_is_a_value,
-    an_error_value_from_a_closure, an_error_value_from_an_actor, an_asynchronous_failure, an_argument_that_cannot_be_encoded,
-    a_result_that_cannot_be_encoded, an_argument_that_cannot_be_decoded, a_result_that_cannot_be_decoded,
-    put_of_what_cannot_be_encoded, it_can_be_handled_as_any_error, it_can_be_sent, it_names_the_worker.only(PYMP),
-    failed_calls_leave_nothing, a_debug_print_shows_the_causes,
+    panic_fails_the_call, panic_has_its_location, panic_with_any_payload, user_error_is_downcast,
+    error_is_the_same_for_every_get, error_keeps_its_sources, io_error_keeps_its_text,
+    nested_error_keeps_its_cause, dependents_fail_with_the_cause, failure_in_a_list_of_refs,
+    failure_of_one_argument, long_chain_of_failures, all_outputs_fail, failure_does_not_end_the_worker,
+    get_gives_the_first_failure, error_value_is_a_value, error_value_from_a_closure,
+    error_value_from_an_actor, async_failure, argument_that_cannot_be_encoded, result_that_cannot_be_encoded,
+    argument_that_cannot_be_decoded, result_that_cannot_be_decoded, put_that_cannot_be_encoded,
+    error_implements_std_error, error_can_be_sent, error_names_the_worker.only(PYMP), failed_calls_are_freed,
+    debug_output_shows_the_causes,
 ];
 
 #[remote]
@@ -25,7 +26,7 @@ fn panics(text: String) -> i64 {
 }
 
 /// A panic is the failure of its call.
-fn a_panic_is_a_failure() -> Result {
+fn panic_fails_the_call() -> Result {
     let error = get(panics.remote("oh no".to_owned())).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::Panicked);
     let text = error.to_string();
@@ -33,16 +34,16 @@ fn a_panic_is_a_failure() -> Result {
     Ok(())
 }
 
-/// The error says where the panic was.
-fn a_panic_says_where() -> Result {
+/// The error has the location of the panic.
+fn panic_has_its_location() -> Result {
     let error = get(panics.remote("oh no".to_owned())).unwrap_err();
     let location = error.as_task().unwrap().location.clone().unwrap();
     assert!(location.contains("errors.rs:"), "{location}");
     Ok(())
 }
 
-/// Also of an overflow, an index out of bounds, or something thrown by hand.
-fn a_panic_of_any_value() -> Result {
+/// The same for an overflow, an index out of bounds, or any panic payload.
+fn panic_with_any_payload() -> Result {
     let divides = |x: i64| 1 / x;
     assert_eq!(failure(divides.remote(0)), ErrorKind::Panicked);
     let indexes = |list: Vec<u8>| list[7];
@@ -53,8 +54,8 @@ fn a_panic_of_any_value() -> Result {
     Ok(())
 }
 
-/// A portable `E` comes back through `downcast`.
-fn an_error_of_ones_own_comes_back() -> Result {
+/// A portable `E` is restored by `downcast`.
+fn user_error_is_downcast() -> Result {
     let reference: ObjectRef<i64> = refuse.remote(20);
     let error = get(reference).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::Failed);
@@ -65,7 +66,7 @@ fn an_error_of_ones_own_comes_back() -> Result {
 }
 
 /// The same value reaches every `get` on every ref.
-fn the_error_is_the_same_each_time() -> Result {
+fn error_is_the_same_for_every_get() -> Result {
     let failed = refuse.remote(1);
     let errors = [get(&failed).unwrap_err(), get(failed.clone()).unwrap_err()];
     assert_eq!(errors[0], errors[1]);
@@ -98,7 +99,7 @@ fn boxed(text: String) -> Result<i64, Box<dyn std::error::Error + Send + Sync>> 
 }
 
 /// Any other error comes back as its text and chain.
-fn an_error_with_sources() -> Result {
+fn error_keeps_its_sources() -> Result {
     for failed in [parses.remote("x".to_owned()), boxed.remote("x".to_owned())] {
         let error = get(failed).unwrap_err();
         let text = error.to_string();
@@ -115,7 +116,7 @@ fn length(path: String) -> std::io::Result<u64> {
 }
 
 /// The same of an error of the standard library.
-fn an_io_error() -> Result {
+fn io_error_keeps_its_text() -> Result {
     let error = get(length.remote("/no/such/file".to_owned())).unwrap_err();
     assert!(error.to_string().contains("No such file"), "{error}");
     Ok(())
@@ -126,8 +127,8 @@ fn passes_on(with: i64) -> unidist::Result<i64> {
     get(refuse.remote(with))
 }
 
-/// A failure of a nested task keeps its cause on its way up.
-fn an_error_through_a_nested_task() -> Result {
+/// A failure of a nested task keeps its cause in the callers' errors.
+fn nested_error_keeps_its_cause() -> Result {
     let error = get(passes_on.remote(3)).unwrap_err();
     assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 3 }), "{error:?}");
     let error = get(square.remote(passes_on.remote(4))).unwrap_err();
@@ -135,8 +136,8 @@ fn an_error_through_a_nested_task() -> Result {
     Ok(())
 }
 
-/// A failed task fails, in order, everything that depends on it; the error keeps its cause. However long the chain, that
-/// is the failure it began with.
+/// A failed task fails, in order, everything that depends on it; the error keeps its cause. However long the chain,
+/// that is the failure it began with.
 fn dependents_fail_with_the_cause() -> Result {
     let first = refuse.remote(1);
     let second = square.remote(&first);
@@ -158,7 +159,7 @@ fn dependents_fail_with_the_cause() -> Result {
 }
 
 /// The same, for a ref in a list of refs.
-fn a_failure_in_a_list() -> Result {
+fn failure_in_a_list_of_refs() -> Result {
     let refs = vec![put(1)?, refuse.remote(2), put(3)?];
     let error = get(sum.remote(refs)).unwrap_err();
     assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 2 }));
@@ -166,14 +167,14 @@ fn a_failure_in_a_list() -> Result {
 }
 
 /// The same, for one of several arguments.
-fn a_failure_among_good_arguments() -> Result {
+fn failure_of_one_argument() -> Result {
     let adds = |a: i64, b: i64, c: i64| a + b + c;
     assert_eq!(failure(adds.remote(put(1)?, refuse.remote(2), 3)), ErrorKind::DependencyFailed);
     Ok(())
 }
 
-/// The same, however far from the failure.
-fn a_long_chain_of_failures() -> Result {
+/// The same in a long chain.
+fn long_chain_of_failures() -> Result {
     let mut last = refuse.remote(9);
     for _ in 0..50 {
         last = square.remote(last);
@@ -198,8 +199,8 @@ fn all_outputs_fail() -> Result {
     Ok(())
 }
 
-/// A panic costs no worker.
-fn a_failure_does_not_end_the_worker() -> Result {
+/// A panic does not end the worker.
+fn failure_does_not_end_the_worker() -> Result {
     let failed: Vec<_> = (0..20).map(|n| panics.remote(n.to_string())).collect();
     assert_eq!(wait(&failed, 20, None)?.ready.len(), 20);
     assert_eq!(get(square.remote(2))?, 4);
@@ -207,7 +208,7 @@ fn a_failure_does_not_end_the_worker() -> Result {
 }
 
 /// `get` of several gives the first failure, in the order of the refs.
-fn the_first_failure_of_a_get() -> Result {
+fn get_gives_the_first_failure() -> Result {
     let error = get([square.remote(1), refuse.remote(1), refuse.remote(2)]).unwrap_err();
     assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 1 }));
     Ok(())
@@ -218,8 +219,8 @@ enum Answer {
     Error(Refusal),
 }
 
-/// Never: a task that *returns* an error value has it raised as a failure.
-fn an_error_value_is_a_value() -> Result {
+/// Regression: an error value that a task *returns* must not become a failure.
+fn error_value_is_a_value() -> Result {
     let refusal = || Refusal { with: 1 };
     assert_eq!(get(refusal.remote())?, Refusal { with: 1 });
     let in_enum = || Answer::Error(Refusal { with: 2 });
@@ -236,7 +237,7 @@ fn an_error_value_is_a_value() -> Result {
 }
 
 /// The same: a `Result` in a tuple or as the argument of another task stays a value.
-fn an_error_value_from_a_closure() -> Result {
+fn error_value_from_a_closure() -> Result {
     let pair = || (1, Err::<u8, _>(Refusal { with: 6 }));
     let (_, second) = pair.options().num_returns::<2>().remote();
     assert_eq!(get(&second)?, Err(Refusal { with: 6 }));
@@ -246,7 +247,7 @@ fn an_error_value_from_a_closure() -> Result {
 }
 
 /// A method's `Err` is its failure, and ends nothing.
-fn an_error_value_from_an_actor() -> Result {
+fn error_value_from_an_actor() -> Result {
     let counter = Counter::remote(1);
     let error = get(counter.refuses.remote(7)).unwrap_err();
     assert_eq!(error.downcast::<Refusal>(), Some(Refusal { with: 7 }));
@@ -262,7 +263,7 @@ async fn fails_later(panics: bool) -> Result<u8, Refusal> {
 }
 
 /// An asynchronous function fails like any other.
-fn an_asynchronous_failure() -> Result {
+fn async_failure() -> Result {
     assert_eq!(get(fails_later.remote(false)).unwrap_err().downcast::<Refusal>(), Some(Refusal { with: 8 }));
     let error = get(fails_later.remote(true)).unwrap_err();
     assert_eq!(kind(&error), ErrorKind::Panicked);
@@ -270,7 +271,7 @@ fn an_asynchronous_failure() -> Result {
     Ok(())
 }
 
-/// Something whose encoding or decoding goes wrong.
+/// A value whose encoding or decoding fails.
 #[derive(Debug, Default)]
 struct Stubborn {
     encodes: bool,
@@ -302,31 +303,31 @@ fn says<T: std::fmt::Debug>(result: unidist::Result<T>, expected: ErrorKind, tex
     assert!(is_expected && format!("{error:?}").contains(text), "{error:?}");
 }
 
-/// An argument that does not serialise comes out of the ref.
-fn an_argument_that_cannot_be_encoded() -> Result {
+/// An argument that cannot be encoded is the failure of its call.
+fn argument_that_cannot_be_encoded() -> Result {
     let takes = |_: Stubborn, x: i64| x;
     says(get(takes.remote(Stubborn::default(), 1)), ErrorKind::Encode, "does not want to be encoded");
     assert_eq!(get(square.remote(2))?, 4);
     Ok(())
 }
 
-/// A result that does not serialise is the failure of its call.
-fn a_result_that_cannot_be_encoded() -> Result {
+/// A result that cannot be encoded is the failure of its call.
+fn result_that_cannot_be_encoded() -> Result {
     says(get(Stubborn::default.remote()), ErrorKind::Encode, "does not want to be encoded");
     assert_eq!(get(square.remote(2))?, 4);
     Ok(())
 }
 
-/// An argument that cannot be read is the failure of its call.
-fn an_argument_that_cannot_be_decoded() -> Result {
+/// An argument that cannot be decoded is the failure of its call.
+fn argument_that_cannot_be_decoded() -> Result {
     let takes = |_: Stubborn, x: i64| x;
     says(get(takes.remote(Stubborn { encodes: true }, 1)), ErrorKind::Decode, "does not want to be decoded");
     assert_eq!(get(square.remote(2))?, 4);
     Ok(())
 }
 
-/// A result that cannot be read is an error of `get`, each time.
-fn a_result_that_cannot_be_decoded() -> Result {
+/// A result that cannot be decoded is an error of every `get`.
+fn result_that_cannot_be_decoded() -> Result {
     let makes = || Stubborn { encodes: true };
     let reference = makes.remote();
     wait(&reference, 1, None)?;
@@ -337,13 +338,13 @@ fn a_result_that_cannot_be_decoded() -> Result {
 }
 
 /// `put` fails at once.
-fn put_of_what_cannot_be_encoded() -> Result {
+fn put_that_cannot_be_encoded() -> Result {
     says(put(Stubborn::default()), ErrorKind::Encode, "does not want to be encoded");
     Ok(())
 }
 
 /// Errors are `std::error::Error`s, whose sources are the causes.
-fn it_can_be_handled_as_any_error() -> Result {
+fn error_implements_std_error() -> Result {
     let error: Box<dyn std::error::Error + Send + Sync> =
         get(square.remote(refuse.remote(1))).unwrap_err().into();
     let cause = error.source().unwrap();
@@ -352,7 +353,7 @@ fn it_can_be_handled_as_any_error() -> Result {
 }
 
 /// An error can be a value like any other.
-fn it_can_be_sent() -> Result {
+fn error_can_be_sent() -> Result {
     let error = get(refuse.remote(1)).unwrap_err();
     let text = |error: Error| error.to_string();
     assert_eq!(get(text.remote(error.clone()))?, error.to_string());
@@ -361,7 +362,7 @@ fn it_can_be_sent() -> Result {
 }
 
 /// The error names the worker, and its host.
-fn it_names_the_worker() -> Result {
+fn error_names_the_worker() -> Result {
     let hosts = cluster_resources()?;
     let is_named = |error: &Error| {
         let name = &error.as_task().unwrap().worker;
@@ -375,20 +376,20 @@ fn it_names_the_worker() -> Result {
     Ok(())
 }
 
-/// What failed is freed like everything else.
-fn failed_calls_leave_nothing() -> Result {
+/// Failed calls are freed like all others.
+fn failed_calls_are_freed() -> Result {
     for _ in 0..100 {
         let kept = put(vec![put(1)?])?;
         let fails = |kept: Vec<ObjectRef<i64>>| -> i64 { panic!("with {} refs", kept.len()) };
         let failed = fails.remote(&kept);
         drop(square.remote(failed));
     }
-    crate::program::assert_nothing_is_live();
+    crate::program::assert_all_freed();
     Ok(())
 }
 
 /// A debug print (and so `main`'s error) shows the causes.
-fn a_debug_print_shows_the_causes() -> Result {
+fn debug_output_shows_the_causes() -> Result {
     let error = get(square.remote(panics.remote("the root".to_owned()))).unwrap_err();
     let text = format!("{error:?}");
     assert!(text.contains("square") && text.contains("caused by") && text.contains("the root"), "{text}");

@@ -1,4 +1,4 @@
-//! The executor: its calls, how it begins and ends. What mpi4py.futures promises, here and in the other files of this name.
+//! The executor: calls, start and shutdown. This file and `executor_*` cover the promises of mpi4py.futures.
 
 use super::options::{is_alone, scratch};
 use crate::case::{Case, PYMP, Result, cases};
@@ -9,17 +9,17 @@ use unidist::executor::{Error, Executor, Future};
 use unidist::prelude::{ActorHandle, get};
 use unidist::{Dep, ErrorKind, current_worker, fallible, num_cpus};
 
-/// Long enough for a call to start, and no longer than a test may wait.
+/// Long enough for a call to start, and short enough for a test.
 pub(super) const MOMENT: Duration = Duration::from_millis(50);
 
 pub(super) const CASES: &[Case] = cases!["executor":
-    a_result, a_failure, an_error_of_the_function, a_time_limit, cancelled_before_it_starts,
-    what_runs_is_not_cancelled.only(PYMP), callbacks, a_future_is_awaited, an_object_ref_goes_on,
-    no_workers_are_an_error, as_many_as_the_session_has,
-    the_setting.settings(&[("UNIDIST_MAX_WORKERS", "1")]), the_limit_is_kept.only(PYMP).one_host(),
-    nothing_happens_before_the_first_call, without_a_session.bare(), nothing_after_the_shutdown,
-    a_shutdown_waits, a_shutdown_that_does_not_wait, a_shutdown_that_cancels, the_drop_waits,
-    the_drop_waits_after_a_shutdown, the_session_may_end_first.bare(), a_panic_cancels,
+    submit_gives_a_future, failure_names_function_and_worker, user_error_is_downcast, result_times_out,
+    unstarted_call_is_cancelled, running_call_is_not_cancelled.only(PYMP), callbacks_run_once,
+    future_can_be_awaited, object_ref_of_a_future, max_workers_of_zero_is_an_error, workers_are_the_sessions,
+    max_workers_setting.settings(&[("UNIDIST_MAX_WORKERS", "1")]), max_workers_is_kept.only(PYMP).one_host(),
+    executor_starts_with_the_first_call, call_without_a_session_is_an_error.bare(),
+    call_after_shutdown_is_an_error, shutdown_waits, shutdown_without_wait, shutdown_cancels_futures,
+    drop_waits, drop_waits_after_a_shutdown, session_may_end_first.bare(), drop_in_a_panic_cancels,
 ];
 
 /// A call that waits for this argument does not start before the signal is opened.
@@ -48,8 +48,8 @@ pub(super) fn squares(executor: &Executor, of: std::ops::Range<i64>) -> Result<V
     Ok(of.map(|x| executor.submit(square, (x,))).collect::<Result<_, Error>>()?)
 }
 
-/// `submit` gives a future, whose result can be had as often as one likes.
-fn a_result() -> Result {
+/// `submit` gives a future, whose result can be read repeatedly.
+fn submit_gives_a_future() -> Result {
     let executor = Executor::new()?;
     let future = executor.submit(|a: i64, b: String| format!("{a}{b}"), (4, "2".to_owned()))?;
     assert_eq!(future.result(None)?, "42");
@@ -61,21 +61,21 @@ fn a_result() -> Result {
 }
 
 /// A failed call: the error names the function and the worker.
-fn a_failure() -> Result {
+fn failure_names_function_and_worker() -> Result {
     let executor = Executor::new()?;
     let future = executor.submit(|x: i64| 1 / x, (0,))?;
     let error = future.result(None).unwrap_err();
     assert_eq!(future.exception(None)?.as_ref(), Some(&error));
     let task = error.as_task().unwrap();
     assert_eq!(task.kind, ErrorKind::Panicked);
-    assert!(task.function.contains("a_failure"), "{task:?}");
+    assert!(task.function.contains("failure_names_function_and_worker"), "{task:?}");
     assert!(!task.worker.is_empty() && error.to_string().contains(&task.worker), "{error}");
     assert!(future.done() && !future.cancelled());
     Ok(())
 }
 
-/// The error that a function returns is there as it was.
-fn an_error_of_the_function() -> Result {
+/// The error that a function returns keeps its type.
+fn user_error_is_downcast() -> Result {
     let executor = Executor::new()?;
     let error = executor.submit(fallible(refuse_odd), (3,))?.result(None).unwrap_err();
     assert_eq!(error.downcast(), Some(Refusal { with: 3 }));
@@ -83,8 +83,8 @@ fn an_error_of_the_function() -> Result {
     Ok(())
 }
 
-/// A result that is not there in time is an error of its own, and comes later.
-fn a_time_limit() -> Result {
+/// A time-out of a result is an error; the result is available later.
+fn result_times_out() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let future = executor.submit(behind, (gate(&signal), 3))?;
     assert!(matches!(future.result(Some(MOMENT)), Err(Error::TimedOut { limit: MOMENT, .. })));
@@ -96,7 +96,7 @@ fn a_time_limit() -> Result {
 }
 
 /// A call that has not started is cancelled, and never runs.
-fn cancelled_before_it_starts() -> Result {
+fn unstarted_call_is_cancelled() -> Result {
     let (executor, signal, log) = (Executor::new()?, Signal::remote(), Log::remote());
     let runs = |_: Dep<()>, log: ActorHandle<Log>| say(&log, "it runs");
     let future = executor.submit(runs, (gate(&signal), log.clone()))?;
@@ -110,8 +110,8 @@ fn cancelled_before_it_starts() -> Result {
     Ok(())
 }
 
-/// A call that runs says so, and is not cancelled.
-fn what_runs_is_not_cancelled() -> Result {
+/// A running call is reported as running, and is not cancelled.
+fn running_call_is_not_cancelled() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let blocked = |signal: ActorHandle<Signal>| blocked_on(signal).is_ok();
     let future = executor.submit(blocked, (signal.clone(),))?;
@@ -123,8 +123,8 @@ fn what_runs_is_not_cancelled() -> Result {
     Ok(())
 }
 
-/// Callbacks get the future, once, also if they are added late; a panic of one hurts nobody; the drop waits for them.
-fn callbacks() -> Result {
+/// Callbacks get the future once, also if they are added late; a panic affects nothing else; the drop waits for them.
+fn callbacks_run_once() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let (sender, told) = mpsc::channel();
     let future = executor.submit(behind, (gate(&signal), 7))?;
@@ -148,7 +148,7 @@ fn callbacks() -> Result {
 }
 
 /// A future can be awaited.
-fn a_future_is_awaited() -> Result {
+fn future_can_be_awaited() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (waits, fails) =
@@ -159,8 +159,8 @@ fn a_future_is_awaited() -> Result {
     get(opened)
 }
 
-/// A future's ref is an argument of other calls, of this executor or not.
-fn an_object_ref_goes_on() -> Result {
+/// A future's ref can be an argument of any call.
+fn object_ref_of_a_future() -> Result {
     let executor = Executor::new()?;
     let three = executor.submit(|| 3, ())?;
     let next = executor.submit(|x: Dep<i64>| *x + 1, (three.object_ref().unwrap().into(),))?;
@@ -168,30 +168,30 @@ fn an_object_ref_goes_on() -> Result {
     Ok(())
 }
 
-/// No workers are an error, which says what is allowed.
-fn no_workers_are_an_error() -> Result {
+/// `max_workers` of zero is an error that names the allowed values.
+fn max_workers_of_zero_is_an_error() -> Result {
     let error = Executor::builder().max_workers(0).build().unwrap_err();
     assert!(error.to_string().contains("max_workers must be at least 1"), "{error}");
     Ok(())
 }
 
-/// Without a limit there are as many as the session has; a higher limit changes nothing.
-fn as_many_as_the_session_has() -> Result {
+/// Without a limit, or with a higher one, the number of workers is that of the session.
+fn workers_are_the_sessions() -> Result {
     assert_eq!(Executor::new()?.num_workers()?, num_cpus()?);
     assert_eq!(Executor::builder().max_workers(1000).build()?.num_workers()?, num_cpus()?);
     assert_eq!(Executor::builder().max_workers(1).build()?.num_workers()?, 1);
     Ok(())
 }
 
-/// `UNIDIST_MAX_WORKERS` is the limit where the program gives none.
-fn the_setting() -> Result {
+/// `UNIDIST_MAX_WORKERS` is the default limit.
+fn max_workers_setting() -> Result {
     assert_eq!(Executor::new()?.num_workers()?, 1);
     assert_eq!(Executor::builder().max_workers(2).build()?.num_workers()?, 2.min(num_cpus()?));
     Ok(())
 }
 
-/// No more calls run at once than the limit says.
-fn the_limit_is_kept() -> Result {
+/// The limit bounds the calls that run at once.
+fn max_workers_is_kept() -> Result {
     let path = scratch("one-at-a-time");
     let executor = Executor::builder().max_workers(1).build()?;
     let alone = |path: String| is_alone(&path);
@@ -204,8 +204,8 @@ pub(super) fn says(log: ActorHandle<Log>) {
     say(&log, worker); // nothing is waited for: no further worker has to take this one's place
 }
 
-/// Making an executor does nothing: the initializer runs for the first call, or for `bootup`.
-fn nothing_happens_before_the_first_call() -> Result {
+/// Making an executor starts nothing: the initializer runs for the first call, or for `bootup`.
+fn executor_starts_with_the_first_call() -> Result {
     let log = Log::remote();
     let executor = Executor::builder().initializer(says, (log.clone(),)).build()?;
     get(log.say.remote("made"))?;
@@ -214,8 +214,8 @@ fn nothing_happens_before_the_first_call() -> Result {
     Ok(())
 }
 
-/// An executor can be made before there is a session; its calls cannot.
-fn without_a_session() -> Result {
+/// An executor can be made without a session, but its calls fail.
+fn call_without_a_session_is_an_error() -> Result {
     let executor = Executor::new()?;
     let error = executor.submit(square, (3,)).unwrap_err();
     assert!(matches!(error, Error::Other(unidist::Error::NotInitialized { .. })), "{error}");
@@ -227,8 +227,8 @@ fn without_a_session() -> Result {
     Ok(())
 }
 
-/// After the shutdown everything that makes calls is an error; what was submitted is not touched.
-fn nothing_after_the_shutdown() -> Result {
+/// After the shutdown, new calls are errors; submitted calls are not affected.
+fn call_after_shutdown_is_an_error() -> Result {
     let executor = Executor::new()?;
     let future = executor.submit(square, (3,))?;
     executor.shutdown(true, false);
@@ -247,8 +247,8 @@ pub(super) fn waiting(executor: &Executor, signal: &ActorHandle<Signal>) -> Resu
     Ok((0..5).map(|x| executor.submit(behind, (gate(signal), x))).collect::<Result<_, Error>>()?)
 }
 
-/// `shutdown(true, false)` ends when all futures have.
-fn a_shutdown_waits() -> Result {
+/// `shutdown(true, false)` returns when all futures have ended.
+fn shutdown_waits() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let futures = waiting(&executor, &signal)?;
     let opened = signal.open.remote();
@@ -258,8 +258,8 @@ fn a_shutdown_waits() -> Result {
     get(opened)
 }
 
-/// `shutdown(false, false)` ends at once, and what is pending goes on.
-fn a_shutdown_that_does_not_wait() -> Result {
+/// `shutdown(false, false)` returns at once, and pending calls continue.
+fn shutdown_without_wait() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let futures = waiting(&executor, &signal)?;
     executor.shutdown(false, false);
@@ -269,8 +269,8 @@ fn a_shutdown_that_does_not_wait() -> Result {
     Ok(())
 }
 
-/// `cancel_futures` cancels what has not started.
-fn a_shutdown_that_cancels() -> Result {
+/// `cancel_futures` cancels calls that have not started.
+fn shutdown_cancels_futures() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let ended = executor.submit(square, (2,))?;
     assert_eq!(ended.result(None)?, 4);
@@ -282,7 +282,7 @@ fn a_shutdown_that_cancels() -> Result {
 }
 
 /// The drop of an executor waits for its futures.
-fn the_drop_waits() -> Result {
+fn drop_waits() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let futures = waiting(&executor, &signal)?;
     let dropped = executor.submit(behind, (gate(&signal), 1))?;
@@ -293,8 +293,8 @@ fn the_drop_waits() -> Result {
     get(opened)
 }
 
-/// It does so after a shutdown that did not, too.
-fn the_drop_waits_after_a_shutdown() -> Result {
+/// The drop also waits after a shutdown without waiting.
+fn drop_waits_after_a_shutdown() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let futures = waiting(&executor, &signal)?;
     executor.shutdown(false, false);
@@ -304,8 +304,8 @@ fn the_drop_waits_after_a_shutdown() -> Result {
     get(opened)
 }
 
-/// A thread that panics does not wait for what has not started.
-fn a_panic_cancels() -> Result {
+/// The drop in a panicking thread cancels calls that have not started.
+fn drop_in_a_panic_cancels() -> Result {
     let signal = Signal::remote();
     let (sender, futures) = mpsc::channel();
     let panicking = {
@@ -321,8 +321,8 @@ fn a_panic_cancels() -> Result {
     open(&signal)
 }
 
-/// A session that ends first leaves an executor whose calls fail, and nobody waiting.
-fn the_session_may_end_first() -> Result {
+/// If the session ends first, the executor's calls fail, and no drop waits.
+fn session_may_end_first() -> Result {
     let session = unidist::init()?;
     let executor = Executor::new()?;
     let (ended, results) = (executor.submit(square, (3,))?, executor.map(square, 0..3)?);

@@ -1,4 +1,4 @@
-//! The executor: many futures at once, and futures made of futures.
+//! The executor: waiting for several futures, and combining futures.
 
 use super::executor::{MOMENT, behind, gate, open, square, squares, waiting};
 use crate::case::{Case, Result, cases};
@@ -11,14 +11,14 @@ use unidist::executor::{
 use unidist::prelude::{get, put};
 
 pub(super) const CASES: &[Case] = cases!["executor_futures" on_one_host:
-    waiting_for_all, waiting_for_the_first, waiting_for_a_failure, as_they_complete,
-    as_they_complete_in_time, collected, collected_with_a_failure, nothing_collected,
-    a_collection_is_cancelled, composed, composed_of_failures, composed_of_cancelled,
-    a_composition_is_cancelled, a_callback_that_waits_for_a_callback, many_of_many,
+    wait_for_all, wait_for_the_first, wait_for_a_failure, as_completed_in_order,
+    as_completed_times_out, collect_keeps_order, collect_fails_with_the_first_failure, collect_of_nothing,
+    collect_is_cancelled, compose_with_a_closure, compose_of_failures, compose_of_a_cancelled_future,
+    compose_cancels_its_source, callback_deadlock_is_an_error, many_futures,
 ];
 
-/// `wait` for all futures, until they are done or the time is over.
-fn waiting_for_all() -> Result {
+/// `wait` for all futures, until they are done or the time-out has passed.
+fn wait_for_all() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let mut futures = squares(&executor, 0..4)?;
     assert_eq!(wait(&futures, ReturnWhen::AllCompleted, None)?.done, futures);
@@ -34,7 +34,7 @@ fn waiting_for_all() -> Result {
 }
 
 /// `wait` for the first that is done, failed or not.
-fn waiting_for_the_first() -> Result {
+fn wait_for_the_first() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let futures = [executor.submit(behind, (gate(&signal), 1))?, executor.submit(|x: i64| 1 / x, (0,))?];
     let waited = wait(&futures, ReturnWhen::FirstCompleted, None)?;
@@ -44,7 +44,7 @@ fn waiting_for_the_first() -> Result {
 }
 
 /// `wait` for the first failure; if there is none, for all.
-fn waiting_for_a_failure() -> Result {
+fn wait_for_a_failure() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let mut futures = squares(&executor, 0..3)?;
     assert_eq!(wait(&futures, ReturnWhen::FirstException, None)?.done.len(), 3);
@@ -57,7 +57,7 @@ fn waiting_for_a_failure() -> Result {
 }
 
 /// `as_completed` gives futures in the order in which they end.
-fn as_they_complete() -> Result {
+fn as_completed_in_order() -> Result {
     let executor = Executor::new()?;
     let signals: Vec<_> = (0..3).map(|_| Signal::remote()).collect();
     let futures = (0..3).map(|x| executor.submit(behind, (gate(&signals[x as usize]), x)));
@@ -73,8 +73,8 @@ fn as_they_complete() -> Result {
     Ok(())
 }
 
-/// Once its time is over it says so, and ends.
-fn as_they_complete_in_time() -> Result {
+/// After its time-out the iterator gives an error and ends.
+fn as_completed_times_out() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let futures = [executor.submit(behind, (gate(&signal), 1))?, executor.submit(square, (2,))?];
     let mut completed = as_completed(&futures, Some(5 * MOMENT));
@@ -85,7 +85,7 @@ fn as_they_complete_in_time() -> Result {
 }
 
 /// `collect` makes one future of many, in order.
-fn collected() -> Result {
+fn collect_keeps_order() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let mut futures = vec![executor.submit(behind, (gate(&signal), -1))?];
     futures.extend(squares(&executor, 0..4)?);
@@ -100,8 +100,8 @@ fn collected() -> Result {
     Ok(())
 }
 
-/// It fails with the first failure, and cancels the others.
-fn collected_with_a_failure() -> Result {
+/// `collect` fails with the first failure, and cancels the others.
+fn collect_fails_with_the_first_failure() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let waits = executor.submit(behind, (gate(&signal), 1))?;
     let collected = collect([waits.clone(), executor.submit(|x: i64| 1 / x, (0,))?]);
@@ -111,16 +111,16 @@ fn collected_with_a_failure() -> Result {
     open(&signal)
 }
 
-/// Of none it is done at once.
-fn nothing_collected() -> Result {
+/// `collect` of no futures is done at once.
+fn collect_of_nothing() -> Result {
     let nothing = collect::<i64>([]);
     assert!(nothing.done());
     assert_eq!(nothing.result(None)?, []);
     Ok(())
 }
 
-/// Cancelling it cancels all; one that is cancelled cancels it.
-fn a_collection_is_cancelled() -> Result {
+/// Cancelling the collected future cancels all sources; a cancelled source cancels it.
+fn collect_is_cancelled() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let futures = waiting(&executor, &signal)?;
     let collected = collect(futures.clone());
@@ -134,8 +134,8 @@ fn a_collection_is_cancelled() -> Result {
     open(&signal)
 }
 
-/// `compose` makes a future of what a closure makes of the value.
-fn composed() -> Result {
+/// `compose` gives a future of a closure's result.
+fn compose_with_a_closure() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let source = executor.submit(behind, (gate(&signal), 6))?;
     let seven = put(7)?;
@@ -153,8 +153,8 @@ fn composed() -> Result {
     Ok(())
 }
 
-/// Failures are passed on, or handled; one of the closure's own is that of the new future.
-fn composed_of_failures() -> Result {
+/// Failures are passed on or handled; a failure of the closure fails the new future.
+fn compose_of_failures() -> Result {
     let executor = Executor::new()?;
     let fails = executor.submit(|x: i64| 1 / x, (0,))?;
     let passed_on = compose(&fails, |x| Ok(x + 1)).result(None).unwrap_err();
@@ -169,8 +169,8 @@ fn composed_of_failures() -> Result {
     Ok(())
 }
 
-/// A cancelled future cancels what is made of it, and no function is called.
-fn composed_of_cancelled() -> Result {
+/// A cancelled source cancels the composed future without calling a function.
+fn compose_of_a_cancelled_future() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let source = executor.submit(behind, (gate(&signal), 6))?;
     let composed: Future<i64> = compose_with(&source, |_| unreachable!(), |_| unreachable!());
@@ -180,8 +180,8 @@ fn composed_of_cancelled() -> Result {
     open(&signal)
 }
 
-/// Cancelling what was made of a future cancels that.
-fn a_composition_is_cancelled() -> Result {
+/// Cancelling a composed future cancels its source.
+fn compose_cancels_its_source() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let source = executor.submit(behind, (gate(&signal), 6))?;
     let composed = compose(&source, |x| Ok(x + 1));
@@ -189,8 +189,8 @@ fn a_composition_is_cancelled() -> Result {
     open(&signal)
 }
 
-/// A function that waits for one that runs after it, on the same thread, is told so.
-fn a_callback_that_waits_for_a_callback() -> Result {
+/// Deadlock detection: a function that waits for a later function on the same thread gets an error.
+fn callback_deadlock_is_an_error() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let source = executor.submit(behind, (gate(&signal), 6))?;
     let (sender, receiver) = mpsc::channel::<Future<i64>>();
@@ -211,8 +211,8 @@ fn a_callback_that_waits_for_a_callback() -> Result {
     Ok(())
 }
 
-/// Many futures, and each costs the same: in whatever order they are waited for.
-fn many_of_many() -> Result {
+/// The cost per future does not depend on their number, in any order of waiting.
+fn many_futures() -> Result {
     let executor = Executor::new()?;
     let futures = squares(&executor, 0..5000)?;
     assert_eq!(as_completed(&futures, None).count(), 5000);

@@ -9,14 +9,14 @@ use unidist::prelude::{ActorHandle, get};
 use unidist::{Dep, fallible};
 
 pub(super) const CASES: &[Case] = cases!["executor_maps" on_one_host:
-    a_map, a_map_in_chunks, a_starmap, impossible_options, a_failure_in_a_map, a_panic_in_a_chunk,
-    a_map_out_of_time, the_time_of_a_map_counts_from_its_call, an_unordered_map, endless_items,
-    dropping_the_results_cancels, leaving_a_loop_cancels, what_a_dropped_map_left_running.only(PYMP),
-    a_map_after_the_shutdown,
+    map_keeps_order, map_in_chunks, starmap_takes_tuples, invalid_options_are_errors,
+    map_failure_concerns_one_item, panic_fails_its_chunk, map_times_out, map_timeout_counts_from_the_call,
+    unordered_map, buffersize_bounds_endless_items, dropped_results_cancel, left_loop_cancels,
+    dropped_map_leaves_running_calls.only(PYMP), map_after_a_shutdown,
 ];
 
-/// The results of a map, in order; of none, none.
-fn a_map() -> Result {
+/// The results of a map are in order; an empty map has none.
+fn map_keeps_order() -> Result {
     let executor = Executor::new()?;
     let results: Vec<i64> = executor.map(square, 0..1000)?.collect::<Result<_, _>>()?;
     assert_eq!(results, (0..1000).map(square).collect::<Vec<_>>());
@@ -28,7 +28,7 @@ fn a_map() -> Result {
 }
 
 /// Chunks of any size give the same.
-fn a_map_in_chunks() -> Result {
+fn map_in_chunks() -> Result {
     let executor = Executor::new()?;
     for chunksize in [1, 2, 7, 99, 100, 101, usize::MAX] {
         for unordered in [false, true] {
@@ -46,7 +46,7 @@ fn a_map_in_chunks() -> Result {
 }
 
 /// `starmap` takes tuples.
-fn a_starmap() -> Result {
+fn starmap_takes_tuples() -> Result {
     let executor = Executor::new()?;
     let pairs = (1..30_i64).zip(2..);
     let expected: Vec<_> = pairs.clone().map(|(a, b)| a * b).collect();
@@ -57,8 +57,8 @@ fn a_starmap() -> Result {
     Ok(())
 }
 
-/// Chunks of nothing and a look-ahead of nothing are errors.
-fn impossible_options() -> Result {
+/// A chunk size or buffer size of zero is an error.
+fn invalid_options_are_errors() -> Result {
     let executor = Executor::new()?;
     let error = executor.options().chunksize(0).map(square, 0..3).unwrap_err();
     assert!(error.to_string().contains("chunksize must be at least 1"), "{error}");
@@ -67,8 +67,8 @@ fn impossible_options() -> Result {
     Ok(())
 }
 
-/// A failure is that of one item, in a chunk as well; it names function and worker.
-fn a_failure_in_a_map() -> Result {
+/// A failure concerns one item, also in a chunk; it names the function and the worker.
+fn map_failure_concerns_one_item() -> Result {
     let executor = Executor::new()?;
     for chunksize in [1, 4] {
         let results: Vec<_> =
@@ -90,8 +90,8 @@ fn a_failure_in_a_map() -> Result {
     Ok(())
 }
 
-/// A panic fails its whole chunk, and no other.
-fn a_panic_in_a_chunk() -> Result {
+/// A panic fails only its own chunk.
+fn panic_fails_its_chunk() -> Result {
     let executor = Executor::new()?;
     let divided = executor.options().chunksize(3).map(|x: i64| 12 / x, -4..5)?;
     let failed: Vec<bool> = divided.map(|result| result.is_err()).collect();
@@ -99,8 +99,8 @@ fn a_panic_in_a_chunk() -> Result {
     Ok(())
 }
 
-/// A map whose results are not there in time says so, once, and cancels the rest.
-fn a_map_out_of_time() -> Result {
+/// A map that times out gives one error, and cancels the rest.
+fn map_times_out() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let opened = Signal::remote();
     open(&opened)?;
@@ -122,7 +122,7 @@ fn a_map_out_of_time() -> Result {
 }
 
 /// The time of a map counts from its call, not from that of `next`.
-fn the_time_of_a_map_counts_from_its_call() -> Result {
+fn map_timeout_counts_from_the_call() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let limit = Duration::from_secs(2);
     let start = Instant::now();
@@ -134,8 +134,8 @@ fn the_time_of_a_map_counts_from_its_call() -> Result {
     open(&signal)
 }
 
-/// Unordered, what is ready comes first.
-fn an_unordered_map() -> Result {
+/// An unordered map gives ready results first.
+fn unordered_map() -> Result {
     let (executor, signal, opened) = (Executor::new()?, Signal::remote(), Signal::remote());
     open(&opened)?;
     let items = (0..10).map(|x| (gate(if x == 0 { &signal } else { &opened }), x));
@@ -149,8 +149,8 @@ fn an_unordered_map() -> Result {
     Ok(())
 }
 
-/// Items without end: no more of them are taken than the look-ahead allows.
-fn endless_items() -> Result {
+/// Endless items: no more are taken than the buffer size allows.
+fn buffersize_bounds_endless_items() -> Result {
     let executor = Executor::new()?;
     for (chunksize, unordered) in [(1, false), (1, true), (3, false), (3, true)] {
         let taken = std::cell::Cell::new(0);
@@ -167,8 +167,8 @@ fn endless_items() -> Result {
     Ok(())
 }
 
-/// Dropping the results cancels what has not started.
-fn dropping_the_results_cancels() -> Result {
+/// Dropping the results cancels calls that have not started.
+fn dropped_results_cancel() -> Result {
     let (executor, signal, log) = (Executor::new()?, Signal::remote(), Log::remote());
     let runs = |gate: Dep<()>, log: ActorHandle<Log>| {
         let () = *gate;
@@ -185,8 +185,8 @@ fn dropping_the_results_cancels() -> Result {
     Ok(())
 }
 
-/// So does leaving the loop with `?`.
-fn leaving_a_loop_cancels() -> Result {
+/// Leaving the loop with `?` does the same.
+fn left_loop_cancels() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let opened = Signal::remote();
     open(&opened)?;
@@ -204,8 +204,8 @@ fn leaving_a_loop_cancels() -> Result {
     open(&signal)
 }
 
-/// What runs when the results are dropped goes on, and the executor waits for it.
-fn what_a_dropped_map_left_running() -> Result {
+/// Calls that run when the results are dropped continue, and the executor waits for them.
+fn dropped_map_leaves_running_calls() -> Result {
     let (executor, signal, log) = (Executor::new()?, Signal::remote(), Log::remote());
     let runs = |signal: ActorHandle<Signal>, log: ActorHandle<Log>| {
         blocked_on(signal).unwrap();
@@ -221,8 +221,8 @@ fn what_a_dropped_map_left_running() -> Result {
     get(opened)
 }
 
-/// A map that was begun before the shutdown gives what was submitted, and then says why there is no more.
-fn a_map_after_the_shutdown() -> Result {
+/// A map that started before the shutdown gives the submitted results, and then an error.
+fn map_after_a_shutdown() -> Result {
     let executor = Executor::new()?;
     let mut results = executor.options().buffersize(3).map(square, 0..10)?;
     let all = executor.map(square, 0..10)?;

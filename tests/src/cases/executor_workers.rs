@@ -1,4 +1,4 @@
-//! The executor: what it does to workers, and who shares them.
+//! The executor: initializers, and sharing of workers.
 
 use super::executor::{behind, gate, open, says, square, squares};
 use crate::case::{Case, PYMP, Result, cases};
@@ -10,17 +10,20 @@ use unidist::prelude::{ActorHandle, get};
 use unidist::{ErrorKind, current_worker, fallible, num_cpus, workers};
 
 pub(super) const CASES: &[Case] = cases!["executor_workers" on_one_host:
-    an_initializer, once_in_each_worker, again_in_another_session.bare().not_spmd(), again_in_a_new_worker.only(PYMP).one_host(), a_failed_initializer,
-    an_initializer_that_panics, a_failed_initializer_at_bootup, another_executor_goes_on, an_environment,
-    what_cannot_be_sent, inside_a_task, waiting_inside_a_task, deeper_than_there_are_workers,
-    several_share_one_pool, a_flood_starves_nobody.only(PYMP).one_host(),
+    initializer_runs_before_the_first_task, initializer_runs_once_per_worker,
+    initializer_runs_in_another_session.bare().not_spmd(),
+    initializer_runs_in_a_replacement.only(PYMP).one_host(), failed_initializer_breaks_the_executor,
+    panicking_initializer_breaks_the_executor, bootup_reports_a_failed_initializer,
+    broken_executor_breaks_no_other, environment_of_tasks, unsendable_value_fails_one_call,
+    executor_inside_a_task, waiting_in_a_task_releases_the_slot, executors_nested_deeper_than_workers,
+    executors_share_the_workers, large_executor_starves_no_other.only(PYMP).one_host(),
 ];
 
-/// What an initializer in this process has left: on `pyseq` there is one process.
+/// The effect of initializers in this process.
 static PREPARED: std::sync::Mutex<i64> = std::sync::Mutex::new(0);
 
 /// The initializer runs before the first task of a worker.
-fn an_initializer() -> Result {
+fn initializer_runs_before_the_first_task() -> Result {
     let prepares = |x: i64, y: i64| *PREPARED.lock().unwrap() = x * y;
     let executor = Executor::builder().initializer(prepares, (6, 7)).build()?;
     let prepared = |x: i64| *PREPARED.lock().unwrap() + x;
@@ -32,8 +35,8 @@ fn an_initializer() -> Result {
     Ok(())
 }
 
-/// It runs once in each; `bootup(true)` has it run everywhere.
-fn once_in_each_worker() -> Result {
+/// The initializer runs once per worker; `bootup(true)` runs it on all of them.
+fn initializer_runs_once_per_worker() -> Result {
     let log = Log::remote();
     let executor = Executor::builder().initializer(says, (log.clone(),)).build()?;
     executor.bootup(false)?;
@@ -49,8 +52,8 @@ fn once_in_each_worker() -> Result {
     Ok(())
 }
 
-/// A worker that takes the place of one that died runs it again.
-fn again_in_a_new_worker() -> Result {
+/// The replacement of a dead worker runs it again.
+fn initializer_runs_in_a_replacement() -> Result {
     let log = Log::remote();
     let executor = Executor::builder().initializer(says, (log.clone(),)).build()?;
     executor.bootup(true)?;
@@ -72,8 +75,8 @@ fn is_broken<T: std::fmt::Debug>(result: Result<T, Error>, by: &str) {
     assert!(error.to_string().contains(by), "{error} does not name {by}");
 }
 
-/// In another session of this process it runs again, also if the executor outlived the first one.
-fn again_in_another_session() -> Result {
+/// It runs again in another session of this process, also if the executor outlived the first one.
+fn initializer_runs_in_another_session() -> Result {
     for x in 1..4 {
         let session = unidist::init()?;
         let prepares = |x: i64| *PREPARED.lock().unwrap() = x;
@@ -84,8 +87,8 @@ fn again_in_another_session() -> Result {
     Ok(())
 }
 
-/// A failed initializer breaks the executor: what is pending and what comes later say so, with the cause.
-fn a_failed_initializer() -> Result {
+/// A failed initializer breaks the executor: pending and later calls fail with that cause.
+fn failed_initializer_breaks_the_executor() -> Result {
     let signal = Signal::remote();
     let refuses = |with: i64| -> Result<(), Refusal> { Err(Refusal { with }) };
     let executor = Executor::builder().initializer(fallible(refuses), (77,)).build()?;
@@ -101,8 +104,8 @@ fn a_failed_initializer() -> Result {
     open(&signal)
 }
 
-/// So does one that panics, noticed by a map.
-fn an_initializer_that_panics() -> Result {
+/// A panicking initializer does the same, seen by a map.
+fn panicking_initializer_breaks_the_executor() -> Result {
     let executor = Executor::builder().initializer(|| panic!("an initializer's panic"), ()).build()?;
     for chunksize in [1, 2] {
         match executor.options().chunksize(chunksize).map(square, 0..4) {
@@ -114,16 +117,16 @@ fn an_initializer_that_panics() -> Result {
     Ok(())
 }
 
-/// `bootup(true)` tells of it.
-fn a_failed_initializer_at_bootup() -> Result {
+/// `bootup(true)` reports a failed initializer.
+fn bootup_reports_a_failed_initializer() -> Result {
     let executor = Executor::builder().initializer(|| panic!("an initializer's panic"), ()).build()?;
     is_broken(executor.bootup(true), "an initializer's panic");
     is_broken(executor.submit(square, (1,)), "an initializer's panic");
     Ok(())
 }
 
-/// A broken executor breaks no other one, even one whose task it belongs to.
-fn another_executor_goes_on() -> Result {
+/// A broken executor does not affect others, even one in whose task it was made.
+fn broken_executor_breaks_no_other() -> Result {
     let executor = Executor::builder().initializer(|| (), ()).build()?;
     let inner = || -> Result<i64, unidist::Error> {
         let broken = Executor::builder().initializer(|| panic!("an initializer's panic"), ()).build()?;
@@ -135,8 +138,8 @@ fn another_executor_goes_on() -> Result {
     Ok(())
 }
 
-/// Tasks and the initializer ask for the environment and the directory of their executor.
-fn an_environment() -> Result {
+/// Tasks and the initializer see the environment and the directory of their executor.
+fn environment_of_tasks() -> Result {
     let asks = || (executor::env("COLOUR"), executor::wdir().unwrap());
     let red = Executor::builder().env("COLOUR", "red").wdir("/red").build()?;
     let logs = |log: ActorHandle<Log>| get(log.say.remote(executor::env("COLOUR").unwrap())).unwrap();
@@ -152,7 +155,7 @@ fn an_environment() -> Result {
     Ok(())
 }
 
-/// A value that cannot be encoded, or not be decoded.
+/// A value that cannot be encoded or decoded.
 #[derive(Debug, PartialEq)]
 struct Awkward {
     sends: bool,
@@ -173,8 +176,8 @@ impl<'de> Deserialize<'de> for Awkward {
     }
 }
 
-/// An argument or a result that cannot be serialised fails its own future alone.
-fn what_cannot_be_sent() -> Result {
+/// An argument or a result that cannot be encoded fails only its own future.
+fn unsendable_value_fails_one_call() -> Result {
     let executor = Executor::new()?;
     let takes = |value: Awkward| value.sends;
     let gives = |sends: bool| Awkward { sends };
@@ -191,8 +194,8 @@ fn what_cannot_be_sent() -> Result {
     Ok(())
 }
 
-/// An executor that is made inside a task shares the session.
-fn inside_a_task() -> Result {
+/// An executor made inside a task shares the session.
+fn executor_inside_a_task() -> Result {
     let nested = |n: i64| -> Result<i64, unidist::Error> {
         let executor = Executor::new()?;
         assert_eq!(executor.num_workers()?, num_cpus()?);
@@ -206,8 +209,8 @@ fn inside_a_task() -> Result {
     Ok(())
 }
 
-/// There, too, whatever waits gives its CPU slot back: all of them wait at once.
-fn waiting_inside_a_task() -> Result {
+/// Waiting inside a task releases its CPU slot: all tasks wait at once.
+fn waiting_in_a_task_releases_the_slot() -> Result {
     let nested = |_: i64| -> Result<i64, unidist::Error> {
         let executor = Executor::new()?;
         let futures = squares(&executor, 0..4)?;
@@ -238,14 +241,14 @@ fn depth(left: i64) -> i64 {
     }
 }
 
-/// Executors nest deeper than there are workers.
-fn deeper_than_there_are_workers() -> Result {
+/// Executors can be nested deeper than the number of workers.
+fn executors_nested_deeper_than_workers() -> Result {
     assert_eq!(Executor::new()?.submit(depth, (5,))?.result(None)?, 5);
     Ok(())
 }
 
 /// All executors of a program run on the workers of its session.
-fn several_share_one_pool() -> Result {
+fn executors_share_the_workers() -> Result {
     let executors = (0..4).map(|_| Executor::new()).collect::<Result<Vec<_>, _>>()?;
     let workers: Vec<_> = workers()?.into_iter().map(|worker| worker.id).collect();
     for executor in &executors {
@@ -256,8 +259,8 @@ fn several_share_one_pool() -> Result {
     Ok(())
 }
 
-/// An executor with many calls starves none with few: ten calls are done before half of the flood is.
-fn a_flood_starves_nobody() -> Result {
+/// An executor with many calls does not starve others: ten calls end before half of the many.
+fn large_executor_starves_no_other() -> Result {
     const FLOOD: usize = 20_000;
     let (many, few) = (Executor::new()?, Executor::new()?);
     let (sender, ended) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Several hosts: who is where, what crosses from one to another, and what dies far away.
+//! Several hosts: placement, transfers between hosts, and crashes on other hosts.
 
 use super::crashes::kill;
 use crate::case::{Case, MPI, Result, cases};
@@ -12,13 +12,19 @@ use unidist::{
 };
 
 pub(super) const CASES: &[Case] = cases!["hosts":
-    the_cluster_is_what_it_says.only(MPI).several_hosts().settings(&[CPUS_6]), every_host_runs_tasks.only(MPI).several_hosts().settings(&[CPUS_6]),
-    actors_spread.only(MPI).several_hosts().settings(&[CPUS_6]), each_host_has_a_store.only(MPI).several_hosts().settings(&[CPUS_6]),
-    data_crosses_both_ways.only(MPI).several_hosts().settings(&[CPUS_6]), a_thousand_tasks_with_large_arguments.only(MPI).several_hosts().settings(&[CPUS_6]),
-    many_hosts_want_the_same.only(MPI).several_hosts().settings(&[CPUS_6]), more_than_two_gibibytes.only(MPI).several_hosts().settings(&[CPUS_6, ROOMY]),
-    nested_tasks_and_refs_cross.only(MPI).several_hosts().settings(&[CPUS_6]), spilled_far_away.only(MPI).several_hosts().settings(&[CPUS_6, MEMORY_8]),
-    a_worker_killed_far_away.only(MPI).several_hosts().settings(&[CPUS_6]), an_actor_killed_far_away.only(MPI).several_hosts().settings(&[CPUS_6]),
-    the_environment_is_the_programs.only(MPI).several_hosts().settings(&[CPUS_6]),
+    cluster_resources_name_every_host.only(MPI).several_hosts().settings(&[CPUS_6]),
+    every_host_runs_tasks.only(MPI).several_hosts().settings(&[CPUS_6]),
+    actors_are_spread_over_hosts.only(MPI).several_hosts().settings(&[CPUS_6]),
+    each_host_has_a_store.only(MPI).several_hosts().settings(&[CPUS_6]),
+    data_crosses_both_ways.only(MPI).several_hosts().settings(&[CPUS_6]),
+    thousand_tasks_with_large_arguments.only(MPI).several_hosts().settings(&[CPUS_6]),
+    object_is_read_on_all_hosts.only(MPI).several_hosts().settings(&[CPUS_6]),
+    object_above_two_gibibytes.only(MPI).several_hosts().settings(&[CPUS_6, ROOMY]),
+    nested_tasks_and_refs_cross.only(MPI).several_hosts().settings(&[CPUS_6]),
+    remote_store_spills_to_its_disk.only(MPI).several_hosts().settings(&[CPUS_6, MEMORY_8]),
+    remote_worker_is_killed.only(MPI).several_hosts().settings(&[CPUS_6]),
+    remote_actor_is_killed.only(MPI).several_hosts().settings(&[CPUS_6]),
+    remote_workers_have_the_programs_environment.only(MPI).several_hosts().settings(&[CPUS_6]),
     every_process_has_a_log.bare().only(MPI).several_hosts().settings(&[CPUS_6, LOG, ("UNIDIST_MPI_LOG", "true")]),
 ];
 
@@ -28,7 +34,7 @@ const ROOMY: (&str, &str) = ("UNIDIST_OBJECT_STORE_MEMORY", "4GiB");
 const MEMORY_8: (&str, &str) = ("UNIDIST_OBJECT_STORE_MEMORY", "8MiB");
 const MIB: usize = 1 << 20;
 
-/// Says where it is, and stays until the signal is opened.
+/// Logs its host, and waits until the signal is opened.
 #[remote]
 fn here(log: ActorHandle<Log>, signal: ActorHandle<Signal>) -> unidist::Result<String> {
     let ip = get_ip()?;
@@ -94,7 +100,7 @@ fn makers() -> Result<BTreeMap<String, ActorHandle<Maker>>> {
 }
 
 /// `cluster_resources()` names each host once, with its CPUs; `num_cpus()` is their sum; tasks see the same.
-fn the_cluster_is_what_it_says() -> Result {
+fn cluster_resources_name_every_host() -> Result {
     let hosts = cluster_resources()?;
     assert!(hosts.len() > 1, "{hosts:?}");
     assert!(hosts.contains_key(&get_ip()?), "{hosts:?}");
@@ -109,7 +115,7 @@ fn the_cluster_is_what_it_says() -> Result {
     Ok(())
 }
 
-/// As many tasks as CPUs run at once, on all hosts, and each knows where it is.
+/// As many tasks as CPUs run at once, on all hosts, and each knows its host.
 fn every_host_runs_tasks() -> Result {
     wait_for_workers(num_cpus()?, None)?; // one may have died just now
     let (log, signal) = (Log::remote(), Signal::remote());
@@ -123,13 +129,13 @@ fn every_host_runs_tasks() -> Result {
 }
 
 /// Actors do not all live on the program's host.
-fn actors_spread() -> Result {
+fn actors_are_spread_over_hosts() -> Result {
     let makers = makers()?;
     assert_eq!(makers.into_keys().collect::<BTreeSet<_>>(), cluster_resources()?.into_keys().collect());
     Ok(())
 }
 
-/// An object takes memory where it was made, and where it is read.
+/// An object takes memory on the host where it was made, and where it is read.
 fn each_host_has_a_store() -> Result {
     let makers = makers()?;
     let me = get_ip()?;
@@ -167,7 +173,7 @@ fn sum_of_two(one: SharedSlice<u8>, two: SharedSlice<u8>) -> u64 {
 }
 
 /// 1,000 tasks, each with two arguments of 1 MiB from anywhere.
-fn a_thousand_tasks_with_large_arguments() -> Result {
+fn thousand_tasks_with_large_arguments() -> Result {
     let makers: Vec<_> = makers()?.into_values().collect();
     let sum =
         |seed: u64| -> u64 { (0..256).map(|at| u64::from((seed as usize * 31 + at * 7 + 1) as u8)).sum() };
@@ -181,8 +187,8 @@ fn a_thousand_tasks_with_large_arguments() -> Result {
     Ok(())
 }
 
-/// One object, wanted everywhere at once by many.
-fn many_hosts_want_the_same() -> Result {
+/// Many tasks on all hosts read one object at once.
+fn object_is_read_on_all_hosts() -> Result {
     let makers: Vec<_> = makers()?.into_values().collect();
     let object = makers[0].make.remote(9, 30 * MIB);
     let checks: Vec<_> =
@@ -191,7 +197,7 @@ fn many_hosts_want_the_same() -> Result {
     Ok(())
 }
 
-/// Bytes of memory that are free, as Linux has it.
+/// The available memory in bytes, according to Linux.
 fn free_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
@@ -200,7 +206,7 @@ fn free_memory() -> u64 {
 }
 
 /// An object of more than 2 GiB, which no MPI sends in one piece.
-fn more_than_two_gibibytes() -> Result {
+fn object_above_two_gibibytes() -> Result {
     if free_memory() < 9 << 30 {
         println!("skipped: less than 9 GiB of memory are free");
         return Ok(());
@@ -241,8 +247,8 @@ fn nested_tasks_and_refs_cross() -> Result {
     Ok(())
 }
 
-/// More than a far host's memory holds goes to its disk, and comes back from there.
-fn spilled_far_away() -> Result {
+/// Objects beyond the memory of another host spill to its disk and are read from there.
+fn remote_store_spills_to_its_disk() -> Result {
     let me = get_ip()?;
     let makers = makers()?;
     let (_, far) = makers.iter().find(|(ip, _)| **ip != me).unwrap();
@@ -266,8 +272,8 @@ fn dies_once_far_away(home: String, log: ActorHandle<Log>) -> unidist::Result<St
     Ok(ip)
 }
 
-/// A worker killed on another host: with retries its calls run again, and the host goes on.
-fn a_worker_killed_far_away() -> Result {
+/// A worker killed on another host: its calls are retried, and the host continues.
+fn remote_worker_is_killed() -> Result {
     let log = Log::remote();
     let home = get_ip()?;
     let tasks: Vec<_> =
@@ -279,7 +285,7 @@ fn a_worker_killed_far_away() -> Result {
 }
 
 /// An actor killed on another host: its calls fail, and nothing else does.
-fn an_actor_killed_far_away() -> Result {
+fn remote_actor_is_killed() -> Result {
     let me = get_ip()?;
     let makers = makers()?;
     let (_, far) = makers.iter().find(|(ip, _)| **ip != me).unwrap();
@@ -289,7 +295,7 @@ fn an_actor_killed_far_away() -> Result {
 }
 
 /// Workers everywhere have the program's arguments and working directory.
-fn the_environment_is_the_programs() -> Result {
+fn remote_workers_have_the_programs_environment() -> Result {
     let mine = (std::env::args().skip(1).collect::<Vec<_>>(), std::env::current_dir().unwrap());
     let theirs = || (std::env::args().skip(1).collect::<Vec<_>>(), std::env::current_dir().unwrap());
     let all: Vec<_> = (0..20).map(|_| theirs.remote()).collect();

@@ -1,4 +1,4 @@
-//! The beginning and the end of a session.
+//! The start and the end of a session.
 
 use crate::case::{Case, PYMP, Result, cases};
 use crate::process::{eventually, is_alive};
@@ -10,14 +10,17 @@ use unidist::prelude::*;
 use unidist::{Error, ErrorKind, closure, init, is_initialized, map, shutdown};
 
 pub(super) const CASES: &[Case] = cases!["lifecycle":
-    init_starts_and_drop_ends.bare(), a_second_init_is_the_same_session.bare(), the_last_handle_ends_it.bare(),
-    shutdown_ends_it_at_once.bare(), init_works_again.not_spmd().bare(), calls_before_init_say_so.bare(), nothing_starts_by_stealth.bare(),
-    calls_after_shutdown_say_so.bare(), refs_of_an_ended_session.not_spmd().bare(), refs_dropped_after_the_end.not_spmd().bare(),
-    handles_dropped_after_the_end.not_spmd().bare(), an_old_handle_does_not_end_a_new_session.not_spmd().bare(), shutdown_without_a_session.bare(),
-    init_from_several_threads.not_spmd().bare(), a_new_session_is_empty.not_spmd().bare(), views_outlive_the_session.bare(),
-    ends_with_refs_around.bare(), ends_when_main_panics.bare(),
-    it_is_the_chosen_backend, workers_do_not_run_main.only(PYMP), shutdown_ends_all_processes.bare().only(PYMP),
-    shutdown_waits_for_what_is_running.bare().only(PYMP), a_program_that_only_begins.bare(),
+    init_starts_and_drop_ends.bare(), second_init_shares_the_session.bare(),
+    last_handle_ends_the_session.bare(), shutdown_ends_the_session.bare(), init_works_again.not_spmd().bare(),
+    calls_before_init_are_errors.bare(), calls_do_not_start_a_session.bare(),
+    calls_after_shutdown_are_errors.bare(), refs_of_an_ended_session.not_spmd().bare(),
+    refs_dropped_after_the_end.not_spmd().bare(), handles_dropped_after_the_end.not_spmd().bare(),
+    old_handle_does_not_end_a_new_session.not_spmd().bare(), shutdown_without_a_session.bare(),
+    init_from_several_threads.not_spmd().bare(), new_session_is_empty.not_spmd().bare(),
+    views_outlive_the_session.bare(), session_ends_despite_refs.bare(), session_ends_when_main_panics.bare(),
+    backend_is_the_configured_one, workers_do_not_run_main.only(PYMP),
+    shutdown_ends_all_processes.bare().only(PYMP), shutdown_waits_for_running_tasks.bare().only(PYMP),
+    session_without_calls_ends.bare(),
 ];
 
 /// `init()` starts a session and returns a handle; its drop ends it.
@@ -32,7 +35,7 @@ fn init_starts_and_drop_ends() -> Result {
 }
 
 /// A second `init` returns another handle to the same session.
-fn a_second_init_is_the_same_session() -> Result {
+fn second_init_shares_the_session() -> Result {
     let first = init()?;
     let reference = put(5)?;
     let second = init()?;
@@ -43,8 +46,8 @@ fn a_second_init_is_the_same_session() -> Result {
     Ok(())
 }
 
-/// The drop of the last handle ends it, in whatever order they go.
-fn the_last_handle_ends_it() -> Result {
+/// The drop of the last handle ends the session, in any order of drops.
+fn last_handle_ends_the_session() -> Result {
     let mut handles = [init()?, init()?, init()?].into_iter();
     handles.next_back();
     assert!(is_initialized());
@@ -56,8 +59,8 @@ fn the_last_handle_ends_it() -> Result {
     Ok(())
 }
 
-/// `shutdown()` ends it, whatever handles there are.
-fn shutdown_ends_it_at_once() -> Result {
+/// `shutdown()` ends the session, even if handles exist.
+fn shutdown_ends_the_session() -> Result {
     let session = init()?;
     shutdown()?;
     assert!(!is_initialized());
@@ -93,7 +96,7 @@ fn is_not_initialized<T>(result: unidist::Result<T>, call: &str) {
 }
 
 /// Every call before `init` gives `NotInitialized`, naming the call and the fix.
-fn calls_before_init_say_so() -> Result {
+fn calls_before_init_are_errors() -> Result {
     is_not_initialized(put(1), "put");
     is_not_initialized(unidist::put_ref(&1), "put");
     is_not_initialized(unidist::put_slice(&[1.0]), "put_slice");
@@ -112,13 +115,13 @@ fn calls_before_init_say_so() -> Result {
     is_not_initialized(get(square.remote(square.remote(1))), "remote");
     let text = put(1).unwrap_err().to_string();
     assert!(text.contains("unidist::init()"), "{text} does not name the fix");
-    // What could never be made is ready at once.
+    // A call that cannot be submitted is ready at once.
     assert_eq!(wait(square.remote(1), 1, None)?.ready.len(), 1);
     Ok(())
 }
 
-/// `put` and `remote` do not start a backend by stealth.
-fn nothing_starts_by_stealth() -> Result {
+/// `put` and `remote` do not start a backend implicitly.
+fn calls_do_not_start_a_session() -> Result {
     let failed = (put(1).err(), square.remote(1), Counter::remote(1), unidist::num_cpus().err());
     assert!(!is_initialized());
     let session = init()?;
@@ -137,7 +140,7 @@ fn has_ended<T>(result: unidist::Result<T>) {
 }
 
 /// After `shutdown` every call is an error again.
-fn calls_after_shutdown_say_so() -> Result {
+fn calls_after_shutdown_are_errors() -> Result {
     let session = init()?;
     let counter = Counter::remote(1);
     shutdown()?;
@@ -183,7 +186,7 @@ fn refs_dropped_after_the_end() -> Result {
     Ok(())
 }
 
-/// So are handles, also those dropped during the next session.
+/// The same for handles, also those dropped during the next session.
 fn handles_dropped_after_the_end() -> Result {
     let session = init()?;
     let old = [Counter::remote(1), Counter::remote(2)];
@@ -198,7 +201,7 @@ fn handles_dropped_after_the_end() -> Result {
 }
 
 /// A handle that outlived its session does not end the next one.
-fn an_old_handle_does_not_end_a_new_session() -> Result {
+fn old_handle_does_not_end_a_new_session() -> Result {
     let old = init()?;
     shutdown()?;
     let new = init()?;
@@ -237,8 +240,8 @@ fn init_from_several_threads() -> Result {
     Ok(())
 }
 
-/// Nothing of an earlier session is left.
-fn a_new_session_is_empty() -> Result {
+/// A new session contains nothing of an earlier one.
+fn new_session_is_empty() -> Result {
     for _ in 0..2 {
         let session = init()?;
         assert_eq!(unidist::live_objects()?, 0);
@@ -248,7 +251,7 @@ fn a_new_session_is_empty() -> Result {
     Ok(())
 }
 
-/// Values that were fetched are the program's own, memory and all.
+/// Fetched values belong to the program, including their memory.
 fn views_outlive_the_session() -> Result {
     let session = init()?;
     let view = get(unidist::put_slice(&vec![2.0; 1 << 17])?)?;
@@ -257,8 +260,8 @@ fn views_outlive_the_session() -> Result {
     Ok(())
 }
 
-/// The end waits for nobody who only holds refs.
-fn ends_with_refs_around() -> Result {
+/// The end of the session does not wait for refs to be dropped.
+fn session_ends_despite_refs() -> Result {
     let session = init()?;
     let signal = Signal::remote();
     let count = |(): ()| 1;
@@ -268,8 +271,8 @@ fn ends_with_refs_around() -> Result {
     Ok(())
 }
 
-/// A panic of the program ends the session like anything else that drops the handle.
-fn ends_when_main_panics() -> Result {
+/// A panic of the program drops the handle and ends the session.
+fn session_ends_when_main_panics() -> Result {
     let unwound = std::panic::catch_unwind(|| {
         let _session = init().unwrap();
         let _counter = Counter::remote(1);
@@ -280,7 +283,7 @@ fn ends_when_main_panics() -> Result {
 }
 
 /// The same program runs unchanged on every backend; only `UNIDIST_BACKEND` differs.
-fn it_is_the_chosen_backend() -> Result {
+fn backend_is_the_configured_one() -> Result {
     let chosen = std::env::var("UNIDIST_BACKEND").unwrap();
     assert_eq!(unidist::config::Backend::get()?.as_str(), chosen);
     assert_eq!(get(process.remote())? == std::process::id(), chosen == "pyseq");
@@ -307,7 +310,7 @@ fn workers_do_not_run_main() -> Result {
     Ok(())
 }
 
-/// The end of a session ends all its processes: none is there when it returns.
+/// The end of a session ends all its processes: none exists when it returns.
 fn shutdown_ends_all_processes() -> Result {
     let session = init()?;
     let counters = [Counter::remote(1), Counter::remote(2), Counter::remote(3)];
@@ -320,8 +323,8 @@ fn shutdown_ends_all_processes() -> Result {
     Ok(())
 }
 
-/// `shutdown()` waits for what is running.
-fn shutdown_waits_for_what_is_running() -> Result {
+/// `shutdown()` waits for running tasks.
+fn shutdown_waits_for_running_tasks() -> Result {
     let folder = scratch("running");
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.to_str().unwrap().to_owned();
@@ -342,7 +345,7 @@ fn shutdown_waits_for_what_is_running() -> Result {
     Ok(())
 }
 
-/// A session that does nothing ends as well.
-fn a_program_that_only_begins() -> Result {
+/// A session without any call ends, too.
+fn session_without_calls_ends() -> Result {
     init().map(drop)
 }

@@ -7,9 +7,9 @@ use crate::support::{BOUND, square};
 use std::path::{Path, PathBuf};
 use unidist::prelude::*;
 
-pub(super) const CASES: &[Case] = cases!["memory": a_worker_without_memory_is_explained.only(PYMP)];
+pub(super) const CASES: &[Case] = cases!["memory": out_of_memory_is_explained.only(PYMP)];
 
-/// A group of processes that may use little memory, made by the superuser where the system has such groups.
+/// A control group with a memory limit; making one needs root.
 struct MemoryGroup(PathBuf);
 
 impl MemoryGroup {
@@ -20,7 +20,7 @@ impl MemoryGroup {
         let group = MemoryGroup(Path::new(root).join(name));
         std::fs::create_dir(&group.0)?;
         std::fs::write(group.0.join(file), limit.to_string())?;
-        // Where there is swap, it counts as memory otherwise.
+        // Without this, swap would extend the limit.
         let _ = std::fs::write(group.0.join("memory.swap.max"), "0");
         Ok(group)
     }
@@ -28,7 +28,7 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // Empty as soon as the process that was killed is gone.
+        // The group is empty as soon as the killed process is gone.
         assert!(eventually(BOUND, || std::fs::remove_dir(&self.0).is_ok()), "{}", self.0.display());
     }
 }
@@ -41,7 +41,7 @@ fn takes_memory(group: PathBuf, bytes: usize) -> i64 {
 }
 
 /// A process that the out-of-memory killer has killed: the error says so, and the session continues.
-fn a_worker_without_memory_is_explained() -> Result {
+fn out_of_memory_is_explained() -> Result {
     let group = match MemoryGroup::make(64 << 20) {
         Ok(group) => group,
         Err(error) => {

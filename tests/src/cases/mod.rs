@@ -16,12 +16,13 @@ mod hosts;
 mod lifecycle;
 mod memory;
 mod nested;
-mod never;
+
 mod objects;
 mod options;
 mod placement;
 mod pool;
 mod pool_objects;
+mod regressions;
 mod restarts;
 mod shared_slices;
 mod store;
@@ -58,7 +59,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     crashes::CASES,
     restarts::CASES,
     memory::CASES,
-    never::CASES,
+    regressions::CASES,
     hosts::CASES,
     views::CASES,
     views_balancing::CASES,

@@ -6,9 +6,11 @@ use unidist::prelude::*;
 use unidist::{cluster_resources, get_ip, is_initialized, num_cpus};
 
 pub(super) const CASES: &[Case] = cases!["nested":
-    a_task_calls_tasks, naive_recursion_ends, deep_recursion, deeper_than_the_workers, wide_and_deep, every_call_works_in_a_task.not_spmd(),
-    a_task_makes_an_actor, an_actor_made_by_a_task_outlives_it, refs_go_down_and_up, a_task_waits_for_a_later_task,
-    many_tasks_block_at_once, init_in_a_task, an_actor_calls_tasks, nested_with_large_objects, threads_in_a_task,
+    task_calls_tasks, naive_recursion_ends, deep_recursion, nesting_deeper_than_the_workers,
+    nesting_wide_and_deep, every_call_works_in_a_task.not_spmd(), task_makes_an_actor,
+    actor_outlives_the_task_that_made_it, refs_go_down_and_up, task_waits_for_a_later_task,
+    many_tasks_block_at_once, init_in_a_task, actor_calls_tasks, large_objects_from_nested_tasks,
+    threads_in_a_task,
 ];
 
 #[remote]
@@ -21,13 +23,13 @@ fn fib(n: u64) -> unidist::Result<u64> {
 }
 
 /// A task may submit and `get`.
-fn a_task_calls_tasks() -> Result {
+fn task_calls_tasks() -> Result {
     let squares = |n: i64| get((0..n).map(|x| square.remote(x)).collect::<Vec<_>>()).unwrap();
     assert_eq!(get(squares.remote(5))?, [0, 1, 4, 9, 16]);
     Ok(())
 }
 
-/// A task blocked in `get` gives its CPU slot back: naive recursion ends, on two workers.
+/// A task blocked in `get` releases its CPU slot: naive recursion ends, on two workers.
 fn naive_recursion_ends() -> Result {
     assert_eq!(get((fib.remote(7), fib.remote(12)))?, (13, 144));
     Ok(())
@@ -48,7 +50,7 @@ fn depth(n: u32) -> unidist::Result<u32> {
 }
 
 /// Nesting deeper than the number of workers does not deadlock.
-fn deeper_than_the_workers() -> Result {
+fn nesting_deeper_than_the_workers() -> Result {
     assert_eq!(get(depth.remote(100))?, 100);
     Ok(())
 }
@@ -63,12 +65,12 @@ fn tree(levels: u32, width: u32) -> unidist::Result<u32> {
 }
 
 /// Every level waits for many below it.
-fn wide_and_deep() -> Result {
+fn nesting_wide_and_deep() -> Result {
     assert_eq!(get(tree.remote(4, 6))?, 1296);
     Ok(())
 }
 
-/// A task may submit, `put`, `get`, `wait` and ask about the cluster.
+/// A task may submit, `put`, `get`, `wait` and query the cluster.
 fn every_call_works_in_a_task() -> Result {
     let uses_all = || -> unidist::Result<(i64, usize, usize, bool)> {
         let objects = [put(1)?, put(2)?, square.remote(3)];
@@ -82,7 +84,7 @@ fn every_call_works_in_a_task() -> Result {
 }
 
 /// A task may create actors.
-fn a_task_makes_an_actor() -> Result {
+fn task_makes_an_actor() -> Result {
     let counts = |n: i64| {
         let counter = Counter::remote(n);
         (0..10).for_each(|_| drop(counter.add.remote(1)));
@@ -92,8 +94,8 @@ fn a_task_makes_an_actor() -> Result {
     Ok(())
 }
 
-/// Handles can be sent: also up.
-fn an_actor_made_by_a_task_outlives_it() -> Result {
+/// Handles can be sent, also in results.
+fn actor_outlives_the_task_that_made_it() -> Result {
     let counter = get((|n: i64| Counter::remote(n)).remote(5))?;
     assert_eq!(get([counter.add.remote(1), counter.add.remote(1)])?, [6, 7]);
     Ok(())
@@ -112,7 +114,7 @@ fn refs_go_down_and_up() -> Result {
 }
 
 /// A task may wait for what is submitted after it.
-fn a_task_waits_for_a_later_task() -> Result {
+fn task_waits_for_a_later_task() -> Result {
     let signal = Signal::remote();
     let first = blocked_on.remote(&signal);
     let open = |signal: ActorHandle<Signal>| get(signal.open.remote()).unwrap();
@@ -131,7 +133,7 @@ fn many_tasks_block_at_once() -> Result {
     Ok(())
 }
 
-/// In a worker `init` gives a handle of the session that is there, and its drop ends nothing.
+/// In a worker, `init` gives a handle of the current session, and its drop does not end it.
 fn init_in_a_task() -> Result {
     let starts = || {
         let session = unidist::init().unwrap();
@@ -163,7 +165,7 @@ impl Master {
 }
 
 /// An actor's method may use the session too.
-fn an_actor_calls_tasks() -> Result {
+fn actor_calls_tasks() -> Result {
     let masters = [Master::remote(), Master::remote()];
     let fibs: Vec<_> = masters.iter().map(|master| master.fib.remote(8_u64)).collect();
     assert_eq!(get(masters[0].squares.remote(3))?, [0, 1, 4]);
@@ -172,7 +174,7 @@ fn an_actor_calls_tasks() -> Result {
 }
 
 /// Large objects made by nested tasks come back up.
-fn nested_with_large_objects() -> Result {
+fn large_objects_from_nested_tasks() -> Result {
     let outer = |n: u8| {
         let part = |seed: u8| vec![seed; 1 << 20];
         get((0..n).map(|seed| part.remote(seed)).collect::<Vec<_>>()).unwrap().concat()

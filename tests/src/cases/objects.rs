@@ -1,7 +1,7 @@
-//! `put`, `get`, and how long objects live.
+//! `put`, `get`, and the lifetime of objects.
 
 use crate::case::{Case, Result, cases};
-use crate::program::assert_nothing_is_live;
+use crate::program::assert_all_freed;
 use crate::support::{Signal, blocked_on, square, sum};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -9,12 +9,13 @@ use unidist::prelude::*;
 use unidist::{Dep, is_object_ref, live_objects, put_ref};
 
 pub(super) const CASES: &[Case] = cases!["objects":
-    put_and_get, every_form_of_get, many_refs_at_once, one_ref_twice, all_kinds_of_values, put_keeps_the_value,
-    what_was_put_is_immutable, an_argument_is_a_copy, the_last_ref_frees, clones_share_a_reference,
-    thousands_of_objects_leave_nothing, large_objects, a_ref_in_an_object_keeps_it, a_ref_in_a_ref,
-    refs_in_every_container, a_result_may_hold_refs, refs_of_refs_arrive_after_the_sender_let_go,
-    a_dep_arrives_as_its_value, a_dep_waits_for_its_object, is_a_ref, a_dropped_ref_does_not_stop_the_task,
-    refs_work_from_any_thread, ref_equality, a_blocked_task_holds_its_arguments,
+    put_and_get, every_form_of_get, many_refs_at_once, same_ref_twice, all_kinds_of_values,
+    put_keeps_the_value, put_value_is_immutable, argument_is_a_copy, last_ref_frees_the_object,
+    clones_share_a_reference, thousands_of_objects_are_freed, large_objects,
+    ref_in_an_object_keeps_its_object, ref_in_a_ref, refs_in_every_container, result_may_hold_refs,
+    refs_in_arguments_outlive_the_sender, dep_arrives_as_its_value, dep_waits_for_its_object,
+    is_object_ref_detects_refs, dropped_ref_does_not_stop_the_task, refs_work_from_any_thread, ref_equality,
+    blocked_task_holds_its_arguments,
 ];
 
 /// `put`, `get` (one ref).
@@ -40,7 +41,7 @@ fn every_form_of_get() -> Result {
     Ok(())
 }
 
-/// `get` of very many refs gives each its own value, in order.
+/// `get` of many refs gives their values in order.
 fn many_refs_at_once() -> Result {
     let refs = (0..2000).map(put).collect::<unidist::Result<Vec<_>>>()?;
     assert_eq!(get(&refs)?, (0..2000).collect::<Vec<_>>());
@@ -48,7 +49,7 @@ fn many_refs_at_once() -> Result {
 }
 
 /// A ref may be named more than once.
-fn one_ref_twice() -> Result {
+fn same_ref_twice() -> Result {
     let reference = put(3)?;
     assert_eq!(get([&reference, &reference])?, [3, 3]);
     let two = |a: i64, b: i64| a * b;
@@ -75,7 +76,7 @@ fn round_trip<T: unidist::Portable + Clone + PartialEq + std::fmt::Debug>(value:
     Ok(())
 }
 
-/// Whatever serde can encode can be an object, an argument and a result.
+/// Any value that serde can encode can be an object, an argument and a result.
 fn all_kinds_of_values() -> Result {
     round_trip(())?;
     round_trip(true)?;
@@ -99,8 +100,8 @@ fn put_keeps_the_value() -> Result {
     Ok(())
 }
 
-/// What was put is immutable: not changed by what happens to the original.
-fn what_was_put_is_immutable() -> Result {
+/// An object is immutable: changes of the original do not affect it.
+fn put_value_is_immutable() -> Result {
     let mut list = vec![1, 2];
     let reference = put_ref(&list)?;
     list.push(3);
@@ -111,8 +112,8 @@ fn what_was_put_is_immutable() -> Result {
     Ok(())
 }
 
-/// What was put is immutable: not changed by a task that changes its argument.
-fn an_argument_is_a_copy() -> Result {
+/// An object is immutable: a task that changes its argument does not affect it.
+fn argument_is_a_copy() -> Result {
     let append = |mut list: Vec<i64>| {
         list.push(9);
         list
@@ -124,17 +125,17 @@ fn an_argument_is_a_copy() -> Result {
 }
 
 /// When the last ref drops, the object is freed.
-fn the_last_ref_frees() -> Result {
+fn last_ref_frees_the_object() -> Result {
     assert_eq!(live_objects()?, 0);
     let reference = put(1)?;
     assert_eq!(live_objects()?, 1);
     drop(reference);
-    assert_nothing_is_live();
+    assert_all_freed();
     let result = square.remote(2);
     get(&result)?;
     assert_eq!(live_objects()?, 1);
     drop(result);
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
@@ -148,19 +149,19 @@ fn clones_share_a_reference() -> Result {
     Ok(())
 }
 
-/// Objects are freed without a task-count heuristic: their number stays what it should be.
-fn thousands_of_objects_leave_nothing() -> Result {
+/// Objects are freed immediately, without a task-count heuristic.
+fn thousands_of_objects_are_freed() -> Result {
     for _ in 0..20 {
         let refs: Vec<_> = (0..100).map(|x| square.remote(x)).collect();
         let kept = put(refs.clone())?;
         assert_eq!(get(sum.remote(&refs))?, (0..100).map(|x| x * x).sum::<i64>());
         drop((refs, kept));
-        assert_nothing_is_live();
+        assert_all_freed();
     }
     Ok(())
 }
 
-/// Large data goes through the store and comes back whole.
+/// Large data goes through the store and comes back unchanged.
 fn large_objects() -> Result {
     let data: Vec<u32> = (0..4 << 20).collect(); // 16 MiB
     let reference = put_ref(&data)?;
@@ -179,7 +180,7 @@ fn large_objects() -> Result {
 }
 
 /// Refs inside a value keep their objects alive after the sender dropped its own.
-fn a_ref_in_an_object_keeps_it() -> Result {
+fn ref_in_an_object_keeps_its_object() -> Result {
     let inner = put("inner".to_owned())?;
     let outer = put(vec![inner])?;
     assert_eq!(live_objects()?, 2);
@@ -190,12 +191,12 @@ fn a_ref_in_an_object_keeps_it() -> Result {
 }
 
 /// A ref can be put, and a ref to that, and so on.
-fn a_ref_in_a_ref() -> Result {
+fn ref_in_a_ref() -> Result {
     let outer = put(put(put(1)?)?)?;
     assert_eq!(get(get(get(&outer)?)?)?, 1);
     assert_eq!(live_objects()?, 3);
     drop(outer);
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
@@ -237,7 +238,7 @@ fn make_refs(count: i64) -> unidist::Result<Vec<ObjectRef<i64>>> {
 }
 
 /// A task may return refs that it made; they outlive it.
-fn a_result_may_hold_refs() -> Result {
+fn result_may_hold_refs() -> Result {
     let outer = make_refs.remote(3);
     let refs = get(&outer)?;
     drop(outer);
@@ -251,8 +252,8 @@ fn open_later(signal: ActorHandle<Signal>, package: Vec<ObjectRef<i64>>) -> unid
     Ok(get(&package)?.iter().sum())
 }
 
-/// Refs inside an argument keep their objects alive until the call is over, however late that is.
-fn refs_of_refs_arrive_after_the_sender_let_go() -> Result {
+/// Refs inside an argument keep their objects alive until the call has ended.
+fn refs_in_arguments_outlive_the_sender() -> Result {
     let signal = Signal::remote();
     let late = open_later.remote(&signal, vec![put(1)?, square.remote(3)]);
     get(signal.waiting.remote(1_usize))?;
@@ -273,7 +274,7 @@ fn work(job: Job) -> i64 {
 }
 
 /// `Dep<T>` as a struct field travels as a ref and arrives as the value.
-fn a_dep_arrives_as_its_value() -> Result {
+fn dep_arrives_as_its_value() -> Result {
     let data = put(vec![1, 2, 3])?;
     let jobs: Vec<_> = (1..4).map(|times| work.remote(Job { data: (&data).into(), times })).collect();
     drop(data);
@@ -282,7 +283,7 @@ fn a_dep_arrives_as_its_value() -> Result {
 }
 
 /// The object behind a `Dep` is resolved before the task starts, ready or not, and its failure is the task's.
-fn a_dep_waits_for_its_object() -> Result {
+fn dep_waits_for_its_object() -> Result {
     let signal = Signal::remote();
     let late = (|signal: ActorHandle<Signal>| get(signal.wait.remote()).map(|()| vec![4_i64]).unwrap())
         .remote(&signal);
@@ -297,15 +298,15 @@ fn a_dep_waits_for_its_object() -> Result {
 }
 
 /// `is_object_ref`.
-fn is_a_ref() -> Result {
+fn is_object_ref_detects_refs() -> Result {
     let reference = put(1)?;
     assert!(is_object_ref(&reference));
     assert!(!is_object_ref(&1) && !is_object_ref(&vec![reference]) && !is_object_ref(&"ObjectRef<"));
     Ok(())
 }
 
-/// A task runs even if nobody waits for its result.
-fn a_dropped_ref_does_not_stop_the_task() -> Result {
+/// A task runs even if its ref was dropped.
+fn dropped_ref_does_not_stop_the_task() -> Result {
     let signal = Signal::remote();
     let task = |signal: ActorHandle<Signal>| get(signal.open.remote()).unwrap();
     drop(task.remote(&signal));
@@ -346,7 +347,7 @@ fn ref_equality() -> Result {
 }
 
 /// A task that blocks still holds its arguments.
-fn a_blocked_task_holds_its_arguments() -> Result {
+fn blocked_task_holds_its_arguments() -> Result {
     let signal = Signal::remote();
     let held = blocked_on.remote(&signal);
     get(signal.waiting.remote(1_usize))?;

@@ -9,13 +9,16 @@ const DECLARED: &[(&str, &str)] = &[("UNIDIST_RESOURCES", "gpu=2,licence=1")];
 
 pub(super) const CASES: &[Case] = cases!["options":
     cpus_by_definition_and_by_call.one_host(), resources_by_definition_and_by_call.settings(DECLARED),
-    what_is_declared_is_known.one_host().settings(DECLARED), too_many_cpus, an_unknown_resource, too_much_of_a_resource.settings(DECLARED),
-    an_impossible_definition, an_impossible_actor, an_impossible_amount, a_call_overrides_its_definition,
-    the_name_is_shown, by_definition_too, returns_by_definition, returns_of_a_function_by_definition, returns_by_call, options_of_an_actor.settings(DECLARED),
-    cpus_are_honoured.one_host().only(PYMP), a_resource_is_honoured.one_host().only(PYMP).settings(DECLARED),
-    a_resource_waited_for_by_its_holder.one_host().only(PYMP).settings(DECLARED),
-    an_actor_holds_what_it_asked_for.only(PYMP).one_host().settings(DECLARED), an_idle_actor_holds_no_slot.one_host(),
-    backpressure.settings(&[("UNIDIST_MAX_PENDING_TASKS", "3")]),
+    declared_resources_are_known.one_host().settings(DECLARED), impossible_num_cpus_is_an_error,
+    unknown_resource_is_an_error, impossible_resource_amount_is_an_error.settings(DECLARED),
+    impossible_definition_is_an_error, impossible_actor_fails_its_calls, invalid_amount_is_an_error,
+    call_overrides_its_definition, name_is_shown_in_errors, name_by_definition,
+    num_returns_of_a_method_by_definition, num_returns_of_a_function_by_definition,
+    num_returns_of_a_method_by_call, actor_options.settings(DECLARED),
+    num_cpus_is_honoured.one_host().only(PYMP), resource_is_honoured.one_host().only(PYMP).settings(DECLARED),
+    resource_deadlock_is_an_error.one_host().only(PYMP).settings(DECLARED),
+    actor_holds_its_resources.only(PYMP).one_host().settings(DECLARED), idle_actor_holds_no_slot.one_host(),
+    backpressure_blocks_the_program.settings(&[("UNIDIST_MAX_PENDING_TASKS", "3")]),
     backpressure_does_not_block_tasks.only(PYMP).settings(&[("UNIDIST_MAX_PENDING_TASKS", "1")]),
 ];
 
@@ -48,8 +51,8 @@ fn resources_by_definition_and_by_call() -> Result {
     Ok(())
 }
 
-/// A host declares what it has.
-fn what_is_declared_is_known() -> Result {
+/// A host declares its resources.
+fn declared_resources_are_known() -> Result {
     let host = &cluster_resources()?[&get_ip()?];
     assert_eq!((host["CPU"], host["gpu"], host["licence"]), (2.0, 2.0, 1.0));
     Ok(())
@@ -62,25 +65,25 @@ fn is_impossible<T: std::fmt::Debug>(result: unidist::Result<T>, missing: &str) 
 }
 
 /// A request that no host can ever satisfy is an error at once, naming what is missing.
-fn too_many_cpus() -> Result {
+fn impossible_num_cpus_is_an_error() -> Result {
     is_impossible(get(square.options().num_cpus(3).remote(1)), "CPU");
     Ok(())
 }
 
 /// The same, for a resource that no host has.
-fn an_unknown_resource() -> Result {
+fn unknown_resource_is_an_error() -> Result {
     is_impossible(get(square.options().resource("gpu", 1).remote(1)), "gpu");
     Ok(())
 }
 
 /// The same, for more than any host has.
-fn too_much_of_a_resource() -> Result {
+fn impossible_resource_amount_is_an_error() -> Result {
     is_impossible(get(square.options().resource("gpu", 1).resource("licence", 2).remote(1)), "licence");
     Ok(())
 }
 
 /// The same, where the definition asks for it; the error names the function too.
-fn an_impossible_definition() -> Result {
+fn impossible_definition_is_an_error() -> Result {
     let error = get(impossible.remote()).unwrap_err();
     assert!(error.to_string().contains("impossible"), "{error}");
     is_impossible::<()>(Err(error), "unobtainium");
@@ -88,7 +91,7 @@ fn an_impossible_definition() -> Result {
 }
 
 /// The same, for an actor: every call fails, with that cause.
-fn an_impossible_actor() -> Result {
+fn impossible_actor_fails_its_calls() -> Result {
     let actor = Counter::options().resource("gpu", 1).remote(1);
     for _ in 0..2 {
         let error = get(actor.value.remote()).unwrap_err();
@@ -101,8 +104,8 @@ fn an_impossible_actor() -> Result {
     Ok(())
 }
 
-/// An amount that is none is an error of the call.
-fn an_impossible_amount() -> Result {
+/// An invalid amount is an error of the call.
+fn invalid_amount_is_an_error() -> Result {
     for amount in [-1.0, f64::NAN, f64::INFINITY] {
         let error = get(square.options().num_cpus(amount).remote(1)).unwrap_err();
         assert_eq!(kind(&error), ErrorKind::InvalidOption, "{amount}: {error}");
@@ -113,13 +116,13 @@ fn an_impossible_amount() -> Result {
 }
 
 /// The call's options win over the definition's.
-fn a_call_overrides_its_definition() -> Result {
+fn call_overrides_its_definition() -> Result {
     is_impossible(get(on_two.options().num_cpus(5).remote(1)), "CPU");
     get(impossible.options().resource("unobtainium", 0).remote())
 }
 
 /// `name` is what errors show.
-fn the_name_is_shown() -> Result {
+fn name_is_shown_in_errors() -> Result {
     let divide = |x: i64| 1 / x;
     let error = get(divide.options().name("the divider").remote(0)).unwrap_err();
     assert_eq!(error.as_task().unwrap().function, "the divider");
@@ -133,7 +136,7 @@ fn divide(x: i64) -> i64 {
 }
 
 /// `name`, per definition.
-fn by_definition_too() -> Result {
+fn name_by_definition() -> Result {
     assert_eq!(get(divide.remote(1))?, 1);
     let error = get(divide.remote(0)).unwrap_err();
     assert_eq!(error.as_task().unwrap().function, "conformance.divide");
@@ -146,7 +149,7 @@ fn halves(x: i64) -> (i64, i64) {
 }
 
 /// `num_returns` of a function, by definition; a call may override it.
-fn returns_of_a_function_by_definition() -> Result {
+fn num_returns_of_a_function_by_definition() -> Result {
     let (less, more) = halves.remote(7);
     assert_eq!(get((less, more))?, (3, 4));
     assert_eq!(get(halves.options().num_returns::<1>().remote(7))?, (3, 4));
@@ -156,7 +159,7 @@ fn returns_of_a_function_by_definition() -> Result {
 }
 
 /// `num_returns` of a method, by definition.
-fn returns_by_definition() -> Result {
+fn num_returns_of_a_method_by_definition() -> Result {
     let counter = Counter::remote(17);
     let (quotient, rest) = counter.divided.remote(5);
     assert_eq!(get((quotient, rest))?, (3, 2));
@@ -166,7 +169,7 @@ fn returns_by_definition() -> Result {
 }
 
 /// `num_returns` of a method, by call.
-fn returns_by_call() -> Result {
+fn num_returns_of_a_method_by_call() -> Result {
     let counter = Counter::remote(4);
     assert_eq!(get(counter.pair.remote())?, (4, -4));
     let (a, b) = counter.pair.options().num_returns::<2>().remote();
@@ -177,7 +180,7 @@ fn returns_by_call() -> Result {
 }
 
 /// Options of actor classes and methods.
-fn options_of_an_actor() -> Result {
+fn actor_options() -> Result {
     let counter = Counter::options().num_cpus(1).resource("gpu", 1).name("the counter").remote(1);
     assert_eq!(get(counter.value.remote())?, 1);
     let error = get(counter.panics.options().name("the panic").remote()).unwrap_err();
@@ -185,7 +188,7 @@ fn options_of_an_actor() -> Result {
     Ok(())
 }
 
-/// Counts how many are within at a time, in a file, whose creation only one can succeed in.
+/// Counts the tasks that run at the same time, in a file that only one of them can create.
 #[remote(num_cpus = 2)]
 fn alone(path: String) -> bool {
     is_alone(&path)
@@ -210,7 +213,7 @@ pub(super) fn scratch(name: &str) -> String {
 }
 
 /// `num_cpus` is honoured: two tasks that need all of them never run at the same time.
-fn cpus_are_honoured() -> Result {
+fn num_cpus_is_honoured() -> Result {
     let path = scratch("alone");
     let tasks: Vec<_> = (0..50).map(|_| alone.remote(&path)).collect();
     assert_eq!(get(tasks)?, vec![true; 50]);
@@ -218,7 +221,7 @@ fn cpus_are_honoured() -> Result {
 }
 
 /// `resources` are honoured: there is one licence.
-fn a_resource_is_honoured() -> Result {
+fn resource_is_honoured() -> Result {
     let path = scratch("licensed");
     let tasks: Vec<_> = (0..50).map(|_| licensed.remote(&path)).collect();
     assert_eq!(get(tasks)?, vec![true; 50]);
@@ -226,7 +229,7 @@ fn a_resource_is_honoured() -> Result {
 }
 
 /// An actor holds its resources for its lifetime, and its end frees them.
-fn an_actor_holds_what_it_asked_for() -> Result {
+fn actor_holds_its_resources() -> Result {
     let first = Counter::options().resource("licence", 1).remote(1);
     get(first.value.remote())?;
     let second = Counter::options().resource("licence", 1).remote(2);
@@ -243,7 +246,7 @@ fn an_actor_holds_what_it_asked_for() -> Result {
 }
 
 /// Default 0, so that an idle actor holds no slot.
-fn an_idle_actor_holds_no_slot() -> Result {
+fn idle_actor_holds_no_slot() -> Result {
     let actors: Vec<_> = (0..3).map(Counter::remote).collect();
     assert_eq!(get(actors.iter().map(|actor| actor.value.remote()).collect::<Vec<_>>())?, [0, 1, 2]);
     assert_eq!(get(on_two.remote(1))?, 3); // needs every slot
@@ -251,13 +254,13 @@ fn an_idle_actor_holds_no_slot() -> Result {
 }
 
 /// `UNIDIST_MAX_PENDING_TASKS`: `.remote` blocks above it, and everything ends.
-fn backpressure() -> Result {
+fn backpressure_blocks_the_program() -> Result {
     let refs: Vec<_> = (0..200).map(|x| square.remote(x)).collect();
     assert!(get(refs)?.into_iter().eq((0..200).map(|x| x * x)));
     Ok(())
 }
 
-/// Inside a task it never blocks.
+/// Inside a task, `.remote` never blocks.
 fn backpressure_does_not_block_tasks() -> Result {
     let submits = || {
         let signal = Signal::remote();
@@ -274,8 +277,8 @@ fn waits_for_another_licence() -> unidist::Result<i64> {
     get(square.options().resource("licence", 1).remote(7))
 }
 
-/// No hang: a task that holds all there is of a resource and waits for one that needs some gets an error.
-fn a_resource_waited_for_by_its_holder() -> Result {
+/// Deadlock detection: a task that holds all of a resource and waits for a task that needs it gets an error.
+fn resource_deadlock_is_an_error() -> Result {
     let error = get(waits_for_another_licence.remote()).unwrap_err();
     let cause = error.as_task().unwrap().root_cause();
     assert_eq!(cause.kind, ErrorKind::Deadlock, "{error:?}");

@@ -1,4 +1,4 @@
-//! Workers by name, groups, calls in generic code, and what is known of calls.
+//! Calls for given workers, groups, calls in generic code, and the status of calls.
 
 use crate::case::{Case, PYMP, Result, cases};
 use crate::support::{Log, Signal, failure, say, square};
@@ -12,23 +12,25 @@ use unidist::{
 };
 
 pub(super) const CASES: &[Case] = cases!["placement":
-    one_worker_a_slot, a_call_goes_to_its_worker, so_do_many_calls, a_worker_that_is_not_there,
-    a_worker_that_dies_with_its_calls.only(PYMP), workers_come_back.only(PYMP), a_worker_is_ended.bare().not_spmd(),
-    the_last_worker_stays.settings(&[("UNIDIST_CPUS", "1")]).not_spmd().one_host(),
-    a_worker_calls_itself, a_circle_over_workers.only(PYMP),
-    groups_take_turns.only(PYMP), a_group_has_a_limit.only(PYMP), a_group_of_none,
-    what_runs_is_known.only(PYMP), what_has_not_started_is_cancelled.only(PYMP), cancelled_before_its_arguments,
-    told_when_ready, told_of_a_failure, prepared_once, a_generic_function, fallible_functions, a_task_error_stays,
-    arguments_in_tuples,
+    worker_per_cpu_slot, call_runs_on_its_worker, many_calls_run_on_their_workers, unknown_worker_is_an_error,
+    calls_die_with_their_worker.only(PYMP), dead_worker_is_replaced.only(PYMP),
+    worker_can_be_ended.bare().not_spmd(),
+    last_worker_cannot_be_ended.settings(&[("UNIDIST_CPUS", "1")]).not_spmd().one_host(),
+    task_waits_for_a_call_on_its_own_worker, deadlock_between_workers_is_an_error.only(PYMP),
+    groups_take_turns.only(PYMP), group_limit_is_kept.only(PYMP), group_limit_of_zero_is_an_error,
+    status_of_calls.only(PYMP), cancel_unstarted_leaves_running_calls.only(PYMP),
+    call_without_its_arguments_is_unstarted, when_ready_reports_values, when_ready_reports_failures,
+    prepared_call_is_reused, generic_wrapper_of_functions, fallible_functions,
+    task_error_passes_through_a_wrapper, arguments_in_tuples,
 ];
 
-/// All workers, also where one has just died.
+/// All workers, including replacements that are still starting.
 fn staff() -> Result<Vec<WorkerInfo>> {
     wait_for_workers(num_cpus()?, None)
 }
 
-/// There is a worker for each CPU slot, and each knows itself.
-fn one_worker_a_slot() -> Result {
+/// There is a worker for each CPU slot, and each knows its own id.
+fn worker_per_cpu_slot() -> Result {
     let found = staff()?;
     assert_eq!(found.len(), num_cpus()?);
     assert_eq!(current_worker(), None);
@@ -40,8 +42,8 @@ fn one_worker_a_slot() -> Result {
     Ok(())
 }
 
-/// A call for a worker runs there, also if others have nothing to do.
-fn a_call_goes_to_its_worker() -> Result {
+/// A call for a worker runs there, even if other workers are idle.
+fn call_runs_on_its_worker() -> Result {
     let last = staff()?.last().cloned().ok_or(nobody())?;
     for _ in 0..5 {
         assert_eq!(get(current_worker.options().on_worker(last.id).remote())?, Some(last.id));
@@ -49,8 +51,8 @@ fn a_call_goes_to_its_worker() -> Result {
     Ok(())
 }
 
-/// Hundreds of calls for each worker stay there, in between calls for all.
-fn so_do_many_calls() -> Result {
+/// The same for hundreds of calls, mixed with calls for any worker.
+fn many_calls_run_on_their_workers() -> Result {
     let found = staff()?;
     let mut calls = Vec::new();
     for n in 0..300_i64 {
@@ -64,8 +66,8 @@ fn so_do_many_calls() -> Result {
     Ok(())
 }
 
-/// A call for a worker that there is not fails and says so.
-fn a_worker_that_is_not_there() -> Result {
+/// A call for an unknown worker fails with an error that says so.
+fn unknown_worker_is_an_error() -> Result {
     let nobody = ProcessId::new(4_000).ok_or(nobody())?;
     let error = get(square.options().on_worker(nobody).remote(2)).unwrap_err();
     let error = error.as_task().ok_or(self::nobody())?;
@@ -77,8 +79,8 @@ fn dies((): ()) {
     std::process::abort()
 }
 
-/// When a worker dies, so do the calls that are for it alone, and no others.
-fn a_worker_that_dies_with_its_calls() -> Result {
+/// When a worker dies, the calls for that worker fail, and no others.
+fn calls_die_with_their_worker() -> Result {
     let found = staff()?;
     let [first, second] = [found[0].id, found[1].id];
     let signal = Signal::remote();
@@ -92,15 +94,15 @@ fn a_worker_that_dies_with_its_calls() -> Result {
     let is_over =
         |call: &ObjectRef<i64>| matches!(failure(call), ErrorKind::WorkerDied | ErrorKind::WorkerGone);
     assert_eq!(get(elsewhere)?, 9);
-    // It may have been done before the end.
+    // The call may have ended before the worker.
     assert!(matches!(get(&behind), Ok(4)) || is_over(&behind));
-    // So may this one, which had to wait for its argument.
+    // The same for this call, which waited for its argument.
     assert!(matches!(get(&needs_it), Ok(25)) || is_over(&needs_it));
     Ok(())
 }
 
-/// A worker that has died is replaced by one of another name.
-fn workers_come_back() -> Result {
+/// A dead worker is replaced by one with another id.
+fn dead_worker_is_replaced() -> Result {
     let before = staff()?;
     let dies = dies.options().on_worker(before[0].id).remote(());
     assert_eq!(failure(&dies), ErrorKind::WorkerDied);
@@ -111,8 +113,8 @@ fn workers_come_back() -> Result {
     Ok(())
 }
 
-/// A worker that is not wanted any more ends with its slot; calls go on elsewhere.
-fn a_worker_is_ended() -> Result {
+/// A worker can be ended together with its slot; calls continue elsewhere.
+fn worker_can_be_ended() -> Result {
     let _session = unidist::init()?;
     let before = staff()?;
     let slots = num_cpus()?;
@@ -126,8 +128,8 @@ fn a_worker_is_ended() -> Result {
     Ok(())
 }
 
-/// The last worker cannot be ended: that is the end of a session.
-fn the_last_worker_stays() -> Result {
+/// The last worker cannot be ended; that would end the session.
+fn last_worker_cannot_be_ended() -> Result {
     let error = end_worker(workers()?[0].id).unwrap_err().to_string();
     assert!(error.contains("last worker"), "{error}");
     assert_eq!(get(square.remote(3))?, 9);
@@ -139,15 +141,15 @@ fn calls_itself() -> unidist::Result<Option<ProcessId>> {
     get(current_worker.options().on_worker(own).remote())
 }
 
-/// A task may wait for a call that is for its own worker: that runs meanwhile.
-fn a_worker_calls_itself() -> Result {
+/// A task may wait for a call for its own worker: it runs meanwhile.
+fn task_waits_for_a_call_on_its_own_worker() -> Result {
     let worker = staff()?[0].id;
     assert_eq!(get(calls_itself.options().on_worker(worker).remote())?, Some(worker));
     Ok(())
 }
 
-/// Two tasks that wait for calls that are for each other's workers wait for nobody who could go on: one is told so.
-fn a_circle_over_workers() -> Result {
+/// Deadlock detection: of two tasks that wait for calls for each other's workers, one gets an error.
+fn deadlock_between_workers_is_an_error() -> Result {
     fn both(other: ProcessId, meeting: ActorHandle<Signal>, log: ActorHandle<Log>) -> unidist::Result<i64> {
         say(&log, "here");
         get(meeting.wait.remote())?;
@@ -171,7 +173,7 @@ fn a_circle_over_workers() -> Result {
     Ok(())
 }
 
-/// Ten calls of one group are done long before the thousands of another that were there first.
+/// Ten calls of one group end long before thousands of calls of another group that were submitted first.
 fn groups_take_turns() -> Result {
     const MANY: usize = 20_000;
     let (many, few) = (Group::new()?, Group::new()?);
@@ -194,10 +196,10 @@ fn groups_take_turns() -> Result {
     Ok(())
 }
 
-/// Of a group with a limit no more calls run at once.
-fn a_group_has_a_limit() -> Result {
+/// The limit of a group bounds the calls that run at once.
+fn group_limit_is_kept() -> Result {
     let group = Group::limited(1)?;
-    // While one runs, others of the group wait, although there are slots.
+    // While one runs, others of the group wait, although slots are free.
     let signal = Signal::remote();
     let first = spins_until.options().group(&group).remote(&signal);
     get(signal.waiting.remote(1_usize))?;
@@ -227,14 +229,14 @@ fn runs_on<T>(call: &ObjectRef<T>) -> Result<ProcessId> {
     }
 }
 
-/// A group of which nothing may run is refused.
-fn a_group_of_none() -> Result {
+/// A group with a limit of zero is an error.
+fn group_limit_of_zero_is_an_error() -> Result {
     assert!(Group::limited(0).is_err());
     Ok(())
 }
 
-/// What runs, waits and has ended is known, and where.
-fn what_runs_is_known() -> Result {
+/// The status tells which calls run and where, which wait, and which have ended.
+fn status_of_calls() -> Result {
     let worker = staff()?[0].id;
     let signal = Signal::remote();
     let running = spins_until.options().on_worker(worker).remote(&signal);
@@ -250,8 +252,8 @@ fn what_runs_is_known() -> Result {
     Ok(())
 }
 
-/// Calls that have not started are cancelled; one that runs goes on.
-fn what_has_not_started_is_cancelled() -> Result {
+/// Calls that have not started are cancelled; a running call continues.
+fn cancel_unstarted_leaves_running_calls() -> Result {
     let worker = staff()?[0].id;
     let signal = Signal::remote();
     let running = spins_until.options().on_worker(worker).remote(&signal);
@@ -268,7 +270,7 @@ fn what_has_not_started_is_cancelled() -> Result {
 }
 
 /// A call that waits for its arguments has not started.
-fn cancelled_before_its_arguments() -> Result {
+fn call_without_its_arguments_is_unstarted() -> Result {
     let signal = Signal::remote();
     let waits = (|(): ()| 1_i64).remote(signal.wait.remote());
     assert_eq!(cancel_unstarted(&waits)?, 1);
@@ -277,8 +279,8 @@ fn cancelled_before_its_arguments() -> Result {
     Ok(())
 }
 
-/// Whoever asks is told of each value once, in whatever order they come.
-fn told_when_ready() -> Result {
+/// `when_ready` reports each value once, in any order.
+fn when_ready_reports_values() -> Result {
     let (sender, arrived) = mpsc::channel();
     for n in 0..100_i64 {
         let sender = sender.clone();
@@ -292,8 +294,8 @@ fn told_when_ready() -> Result {
     Ok(())
 }
 
-/// And of why there is none.
-fn told_of_a_failure() -> Result {
+/// It also reports failures.
+fn when_ready_reports_failures() -> Result {
     let (sender, arrived) = mpsc::channel();
     let fails = (|text: String| assert!(text.is_empty(), "{text}")).remote("no value");
     fails.when_ready(move |ready| drop(sender.send(ready)));
@@ -303,8 +305,8 @@ fn told_of_a_failure() -> Result {
     Ok(())
 }
 
-/// What is prepared once is called often, with its settings.
-fn prepared_once() -> Result {
+/// A prepared call is made many times with its settings.
+fn prepared_call_is_reused() -> Result {
     let square = prepare(|x: i64| x * x, &CallSettings::new().name("squared").priority(1));
     let calls: Vec<_> = (0..100).map(|x| square.remote((x,))).collect();
     assert_eq!(get(&calls)?[99], 99 * 99);
@@ -320,14 +322,14 @@ fn twice<F: RemoteFn<(i64,), Value = i64>>(function: F, x: i64) -> Result<i64> {
     get(prepare(fallible(wrapped), &CallSettings::new()).remote((x,)))
 }
 
-/// Generic code wraps functions that it does not know.
-fn a_generic_function() -> Result {
+/// Generic code wraps unknown functions.
+fn generic_wrapper_of_functions() -> Result {
     assert_eq!(twice(square, 3)?, 81);
     assert_eq!(twice(|x: i64| x + 1, 3)?, 5);
     Ok(())
 }
 
-/// The error of a fallible function is the failure of its call, and comes back as what it was.
+/// The error of a fallible function fails its call, and keeps its type.
 fn fallible_functions() -> Result {
     fn halved(x: i64) -> std::result::Result<i64, String> {
         if x % 2 == 0 { Ok(x / 2) } else { Err(format!("{x} is odd")) }
@@ -341,8 +343,8 @@ fn fallible_functions() -> Result {
     Ok(())
 }
 
-/// A failure that is handed on by a wrapper stays what it was.
-fn a_task_error_stays() -> Result {
+/// A failure that a wrapper passes on is unchanged.
+fn task_error_passes_through_a_wrapper() -> Result {
     fn odd(x: i64) -> std::result::Result<i64, String> {
         Err(format!("{x} is odd"))
     }
@@ -352,7 +354,7 @@ fn a_task_error_stays() -> Result {
     Ok(())
 }
 
-/// Refs in a tuple of arguments arrive as values where the function wants them so.
+/// Refs in a tuple of arguments arrive as values where the function takes values.
 fn arguments_in_tuples() -> Result {
     let sum =
         prepare(|data: Dep<Vec<i64>>, factor: i64| data.iter().sum::<i64>() * factor, &CallSettings::new());

@@ -1,4 +1,4 @@
-//! Worker pools, as pyMOR has them: their calls.
+//! Worker pools, as in pyMOR: calls.
 
 use crate::case::{Case, PYMP, Result, cases};
 use crate::support::{Log, Refusal, kind, say, square};
@@ -13,23 +13,24 @@ use unidist::prelude::*;
 use unidist::{Dep, ErrorKind, current_worker, fallible, workers};
 
 pub(super) const CASES: &[Case] = cases!["pool":
-    a_pool_has_the_sessions_workers, results_come_in_the_order_of_workers, one_worker_alone,
-    arguments_are_sent_once, what_cannot_be_sent, a_ref_arrives_as_its_value, map_keeps_the_order, map_takes_lists_of_one_length,
-    map_takes_constants, map_of_nothing, a_failing_worker_leaves_nobody_waiting,
-    every_failing_worker_is_named, failing_items_are_named, an_error_of_the_functions_own,
-    a_worker_that_dies.only(PYMP), a_worker_that_died_before.only(PYMP), a_part_lost_in_map.only(PYMP),
-    the_seed_decides, numbers_do_not_depend_on_timing, beside_plain_calls, beside_an_executor, a_pool_in_a_task, pools_on_threads,
-    a_dummy_needs_no_session.bare().not_spmd(), a_dummy_does_the_same, new_pool_picks.bare().not_spmd(),
-    a_pool_outlives_its_session.bare().not_spmd(),
+    pool_has_the_sessions_workers, results_come_in_the_order_of_workers, apply_only_calls_one_worker,
+    arguments_are_sent_once, unsendable_value_is_an_error, ref_arrives_as_its_value, map_keeps_the_order,
+    map_takes_lists_of_one_length, map_takes_constants, map_of_empty_lists,
+    failing_worker_is_reported_after_all_calls, every_failing_worker_is_named, failing_items_are_named,
+    user_error_is_downcast, worker_death_in_a_call.only(PYMP), worker_death_between_calls.only(PYMP),
+    worker_death_in_map.only(PYMP), seed_determines_random_numbers, random_numbers_do_not_depend_on_timing,
+    pool_with_plain_calls, pool_with_an_executor, pool_in_a_task, pools_on_threads,
+    sequential_pool_needs_no_session.bare().not_spmd(), sequential_pool_does_the_same,
+    new_pool_chooses_the_kind.bare().not_spmd(), pool_outlives_its_session.bare().not_spmd(),
 ];
 
-/// Which worker a call is on.
+/// The worker of a call.
 fn me() -> u32 {
     current_worker().map_or(0, |worker| worker.number())
 }
 
 /// A pool has the workers of the session.
-fn a_pool_has_the_sessions_workers() -> Result {
+fn pool_has_the_sessions_workers() -> Result {
     let pool = WorkerPool::over_session()?;
     assert_eq!((pool.len(), pool.is_sequential()), (workers()?.len(), false));
     assert!(pool.len() >= 2, "{pool:?}");
@@ -47,7 +48,7 @@ fn results_come_in_the_order_of_workers() -> Result {
 }
 
 /// `apply_only` calls one of them; an index beyond the last one is an error.
-fn one_worker_alone() -> Result {
+fn apply_only_calls_one_worker() -> Result {
     let pool = WorkerPool::over_session()?;
     for (index, worker) in workers()?.iter().enumerate() {
         let called = pool.apply_only(|x: i64| (me(), x + 1), index, (4,))?;
@@ -78,7 +79,7 @@ impl Serialize for Counted {
     }
 }
 
-/// An argument that was not pushed is sent once, however many workers there are.
+/// An argument that was not pushed is encoded once for all workers.
 fn arguments_are_sent_once() -> Result {
     let pool = WorkerPool::over_session()?;
     ENCODED.store(0, Ordering::Relaxed);
@@ -90,7 +91,7 @@ fn arguments_are_sent_once() -> Result {
     Ok(())
 }
 
-/// Refuses to be encoded if it is odd.
+/// A value that cannot be encoded if it is odd.
 #[derive(Clone, Deserialize)]
 #[serde(from = "u64")]
 struct Even(u64);
@@ -110,8 +111,8 @@ impl Serialize for Even {
     }
 }
 
-/// An argument, a result or an object that cannot be sent is an error that says so, and concerns nothing else.
-fn what_cannot_be_sent() -> Result {
+/// An argument, a result or an object that cannot be encoded is an error, and affects nothing else.
+fn unsendable_value_is_an_error() -> Result {
     let pool = WorkerPool::over_session()?;
     let is_encode = |error: &unidist::Error| {
         assert!(error.to_string().contains("odd"), "{error}");
@@ -135,7 +136,7 @@ fn what_cannot_be_sent() -> Result {
 }
 
 /// A ref arrives as its value where the function takes a `Dep`.
-fn a_ref_arrives_as_its_value() -> Result {
+fn ref_arrives_as_its_value() -> Result {
     let pool = WorkerPool::over_session()?;
     let nine = square.remote(3);
     let results = pool.apply(
@@ -146,7 +147,7 @@ fn a_ref_arrives_as_its_value() -> Result {
     Ok(())
 }
 
-/// `map` gives its results in the order of the items, in whichever order they end.
+/// `map` gives its results in the order of the items, in any order of their ends.
 fn map_keeps_the_order() -> Result {
     let (pool, log) = (WorkerPool::over_session()?, Log::remote());
     let last_first = |item: usize, log: ActorHandle<Log>| {
@@ -161,7 +162,7 @@ fn map_keeps_the_order() -> Result {
     Ok(())
 }
 
-/// The lists of `map` have one length, and there is one at least.
+/// `map` needs at least one list, and lists of the same length.
 fn map_takes_lists_of_one_length() -> Result {
     for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
         let add = |a: i32, b: i32, c: i32| a + b + c;
@@ -188,7 +189,7 @@ fn map_takes_constants() -> Result {
 }
 
 /// `map` of empty lists calls nothing.
-fn map_of_nothing() -> Result {
+fn map_of_empty_lists() -> Result {
     let pool = WorkerPool::over_session()?;
     assert_eq!(
         pool.map(|_: i64| -> i64 { panic!("called") }, (each(Vec::<i64>::new()),))?,
@@ -205,8 +206,8 @@ fn refuses_on(worker: u32, log: ActorHandle<Log>) -> Result<u32, Refusal> {
     Ok(me())
 }
 
-/// If one worker fails, all the others have ended, and the error names the one.
-fn a_failing_worker_leaves_nobody_waiting() -> Result {
+/// If one worker fails, all other calls have ended, and the error names the worker.
+fn failing_worker_is_reported_after_all_calls() -> Result {
     let (pool, log) = (WorkerPool::over_session()?, Log::remote());
     let failing = workers()?[1].id;
     let error = pool.apply(fallible(refuses_on), (failing.number(), log.clone())).unwrap_err();
@@ -233,7 +234,7 @@ fn every_failing_worker_is_named() -> Result {
     Ok(())
 }
 
-/// The items are named for which `map` failed; the others have ended.
+/// The error of `map` names the failed items; the others have ended.
 fn failing_items_are_named() -> Result {
     for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
         let odd = |item: i64| if item % 2 == 0 { Ok(item) } else { Err(format!("{item} is odd")) };
@@ -245,8 +246,8 @@ fn failing_items_are_named() -> Result {
     Ok(())
 }
 
-/// The function's own error is there, on the dummy too; without `fallible`, a `Result` is a value.
-fn an_error_of_the_functions_own() -> Result {
+/// The function's own error is kept, also in a sequential pool; without `fallible`, a `Result` is a value.
+fn user_error_is_downcast() -> Result {
     let refuse = |with: i64| Err::<i64, _>(Refusal { with });
     for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
         let error = pool.apply_only(fallible(refuse), 0, (5,)).unwrap_err();
@@ -264,8 +265,8 @@ fn is_lost(error: &PoolError, lost: unidist::ProcessId) -> bool {
     matches!(error, PoolError::WorkersLost { workers } if workers[..] == [lost])
 }
 
-/// A worker that dies in a call is named; the pool says so afterwards, and a new one works.
-fn a_worker_that_dies() -> Result {
+/// A worker that dies in a call is named; later calls of the pool fail, and a new pool works.
+fn worker_death_in_a_call() -> Result {
     let pool = WorkerPool::over_session()?;
     let list = pool.scatter_list(vec![1, 2, 3, 4])?;
     let pushed = pool.push(&Arc::new(5))?;
@@ -292,8 +293,8 @@ fn a_worker_that_dies() -> Result {
     Ok(())
 }
 
-/// The same if it died between two calls; what the other workers did has ended.
-fn a_worker_that_died_before() -> Result {
+/// The same if it died between two calls; the calls of the other workers have ended.
+fn worker_death_between_calls() -> Result {
     let (pool, log) = (WorkerPool::over_session()?, Log::remote());
     let dies = workers()?[0].id;
     let killed = unidist::prepare(exits, &unidist::CallSettings::new().on_worker(dies)).remote(());
@@ -309,8 +310,8 @@ fn a_worker_that_died_before() -> Result {
     Ok(())
 }
 
-/// A worker that dies in `map` fails its items, and the pool names it afterwards.
-fn a_part_lost_in_map() -> Result {
+/// A worker that dies in `map` fails its items, and later calls of the pool name it.
+fn worker_death_in_map() -> Result {
     let pool = WorkerPool::over_session()?;
     let dies = |item: i64| {
         if item == 3 {
@@ -326,8 +327,8 @@ fn a_part_lost_in_map() -> Result {
     Ok(())
 }
 
-/// The numbers of each worker and of each item depend on the seed, and are their own.
-fn the_seed_decides() -> Result {
+/// The random numbers of each worker and item depend on the seed, and differ.
+fn seed_determines_random_numbers() -> Result {
     let draw = || vec![pool::seed().unwrap(), pool::rng().u64(..), pool::rng().u64(..)];
     let numbers = |seed| {
         let pool = WorkerPool::over_session()?.with_seed(seed);
@@ -343,12 +344,12 @@ fn the_seed_decides() -> Result {
     Ok(())
 }
 
-/// Whichever worker has an item, and whenever: its numbers are the same; on the dummy, too.
-fn numbers_do_not_depend_on_timing() -> Result {
+/// An item's random numbers do not depend on its worker or on timing, also in a sequential pool.
+fn random_numbers_do_not_depend_on_timing() -> Result {
     let sequential = WorkerPool::sequential().with_seed(7);
     let expected = sequential.map(|_: u32| pool::rng().u64(..), (each(0..50),))?;
     let mixed = |item: u32| {
-        // Some take longer, so that items change places.
+        // Some items take longer, so that the order of ends changes.
         let work: u64 = (0..u64::from(item % 7) * 10_000).sum();
         std::hint::black_box(work);
         pool::rng().u64(..)
@@ -362,8 +363,8 @@ fn numbers_do_not_depend_on_timing() -> Result {
     Ok(())
 }
 
-/// Plain calls go on beside a pool, and another pool too.
-fn beside_plain_calls() -> Result {
+/// Plain calls and another pool run at the same time.
+fn pool_with_plain_calls() -> Result {
     let (first, second) = (WorkerPool::over_session()?, WorkerPool::over_session()?);
     let plain: Vec<_> = (0..100).map(|x| square.remote(x)).collect();
     let list = first.scatter_list((0..100).collect::<Vec<i64>>())?;
@@ -374,8 +375,8 @@ fn beside_plain_calls() -> Result {
     Ok(())
 }
 
-/// An executor's calls go on beside a pool's.
-fn beside_an_executor() -> Result {
+/// An executor's calls run at the same time.
+fn pool_with_an_executor() -> Result {
     let (pool, executor) = (WorkerPool::over_session()?, unidist::executor::Executor::new()?);
     let squares = executor.map(|x: i64| x * x, 0..100)?;
     let pushed = pool.push(&Arc::new(2))?;
@@ -394,8 +395,8 @@ fn with_a_pool(count: u64) -> Result<(usize, u64)> {
     Ok((pool.len(), sums.into_iter().sum()))
 }
 
-/// A task may have a pool of its own, of the same workers.
-fn a_pool_in_a_task() -> Result {
+/// A task may make its own pool of the same workers.
+fn pool_in_a_task() -> Result {
     assert_eq!(get(with_a_pool.remote(10))?, (workers()?.len(), 45));
     Ok(())
 }
@@ -427,7 +428,7 @@ fn pools_on_threads() -> Result {
     Ok(())
 }
 
-/// What any pool does, with one worker.
+/// The behaviour of any pool, with one worker.
 fn does_everything(pool: &WorkerPool) -> Result {
     let object = Arc::new(vec![1, 2, 3]);
     let (pushed, again) = (pool.push(&object)?, pool.push(&object)?);
@@ -447,8 +448,8 @@ fn does_everything(pool: &WorkerPool) -> Result {
     Ok(())
 }
 
-/// The sequential pool needs no session: the program is its worker, and what is pushed is no copy.
-fn a_dummy_needs_no_session() -> Result {
+/// The sequential pool needs no session: the program is its worker, and pushed objects are not copied.
+fn sequential_pool_needs_no_session() -> Result {
     let pool = WorkerPool::sequential();
     assert_eq!((pool.len(), pool.is_sequential()), (1, true));
     does_everything(&pool)?;
@@ -467,13 +468,13 @@ fn a_dummy_needs_no_session() -> Result {
 }
 
 /// Both kinds of pool do the same.
-fn a_dummy_does_the_same() -> Result {
+fn sequential_pool_does_the_same() -> Result {
     does_everything(&WorkerPool::sequential())?;
     does_everything(&WorkerPool::over_session()?)
 }
 
-/// `new_pool` takes what there is.
-fn new_pool_picks() -> Result {
+/// `new_pool` chooses the kind of pool by the session.
+fn new_pool_chooses_the_kind() -> Result {
     assert!(new_pool()?.is_sequential());
     let session = unidist::init()?;
     let pool = new_pool()?;
@@ -483,8 +484,8 @@ fn new_pool_picks() -> Result {
     Ok(())
 }
 
-/// A pool whose session has ended says so; its objects can still be dropped.
-fn a_pool_outlives_its_session() -> Result {
+/// Calls of a pool whose session has ended fail; its objects can still be dropped.
+fn pool_outlives_its_session() -> Result {
     let session = unidist::init()?;
     let pool = new_pool()?;
     let (list, pushed) = (pool.scatter_list(vec![1, 2, 3])?, pool.push(&Arc::new(1))?);

@@ -1,4 +1,4 @@
-//! What the workers of a pool have: copies of what was pushed, parts of what was scattered.
+//! Worker pools: copies of pushed objects, and parts of scattered ones.
 
 use crate::case::{Case, Result, cases};
 use crate::support::{Log, kind, say};
@@ -12,15 +12,16 @@ use unidist::prelude::*;
 use unidist::{current_worker, workers};
 
 pub(super) const CASES: &[Case] = cases!["pool_objects":
-    what_was_not_pushed_is_dropped, pushed_objects_are_copied_once, the_same_object_is_one_copy,
-    the_last_handle_counts, removed_twice, what_was_removed_is_not_passed, a_manager_removes_what_it_manages,
-    an_object_is_removed_at_its_drop, an_equal_object_is_another, lists_are_scattered_evenly,
-    arrays_are_scattered_evenly, an_array_is_emptied, parts_can_be_changed, parts_in_map, an_object_in_use, a_part_is_free_while_others_are_fetched,
-    reading_twice_is_fine, a_function_that_panics_keeps_the_part, what_was_pushed_cannot_be_changed,
-    another_pools_parts_are_not_here,
+    argument_is_dropped_after_the_call, pushed_objects_are_copied_once, object_pushed_twice_is_one_copy,
+    last_handle_drops_the_copies, second_remove_has_no_effect, removed_handle_is_an_error,
+    manager_removes_its_objects, dropped_handle_removes_the_object, equal_objects_are_distinct,
+    lists_are_scattered_evenly, arrays_are_scattered_evenly, drain_array_empties_the_array,
+    parts_can_be_changed, map_uses_the_workers_parts, object_in_use_is_an_error,
+    part_is_free_while_others_are_fetched, object_can_be_read_twice_in_a_call,
+    panicking_function_keeps_the_part, pushed_object_cannot_be_changed, parts_belong_to_their_pool,
 ];
 
-/// Says when it is copied to a worker and when the copy is dropped.
+/// Logs when it is copied to a worker and when the copy is dropped.
 #[derive(Serialize, Deserialize)]
 #[serde(from = "Original")]
 struct Witness {
@@ -59,7 +60,7 @@ fn uses(witness: Local<Witness>) -> bool {
     witness.is_copy
 }
 
-/// What the log has been told, once it is so much: how often each word.
+/// The counts of the messages in the log, once there are that many.
 fn told(log: &ActorHandle<Log>, words: usize) -> Result<(usize, usize)> {
     let said = get(log.said.remote(words))?;
     let count = |word: &str| said.iter().filter(|said| *said == word).count();
@@ -67,14 +68,14 @@ fn told(log: &ActorHandle<Log>, words: usize) -> Result<(usize, usize)> {
 }
 
 /// An argument that was not pushed is dropped on the workers after the call.
-fn what_was_not_pushed_is_dropped() -> Result {
+fn argument_is_dropped_after_the_call() -> Result {
     let (pool, log) = (WorkerPool::over_session()?, Log::remote());
     pool.apply(|witness: Witness| witness.is_copy, (Witness::new(&log),))?;
     assert_eq!(told(&log, 2 * pool.len())?, (pool.len(), pool.len()));
     Ok(())
 }
 
-/// What was pushed goes to each worker once, however often it is used.
+/// A pushed object is sent to each worker once, regardless of the number of uses.
 fn pushed_objects_are_copied_once() -> Result {
     let (pool, log) = (WorkerPool::over_session()?, Log::remote());
     let pushed = pool.push(&Arc::new(Witness::new(&log)))?;
@@ -88,8 +89,8 @@ fn pushed_objects_are_copied_once() -> Result {
     Ok(())
 }
 
-/// The same object pushed again is the same copy, and counted.
-fn the_same_object_is_one_copy() -> Result {
+/// An object that is pushed again is not copied again, and its handles are counted.
+fn object_pushed_twice_is_one_copy() -> Result {
     let (pool, log) = (WorkerPool::over_session()?, Log::remote());
     let object = Arc::new(Witness::new(&log));
     let first = pool.push(&object)?;
@@ -107,8 +108,8 @@ fn the_same_object_is_one_copy() -> Result {
     Ok(())
 }
 
-/// The workers give their copies up when all handles were removed, and not before.
-fn the_last_handle_counts() -> Result {
+/// The workers drop their copies when all handles are removed, and not before.
+fn last_handle_drops_the_copies() -> Result {
     let (pool, log) = (WorkerPool::over_session()?, Log::remote());
     let object = Arc::new(Witness::new(&log));
     let (first, second) = (pool.push(&object)?, pool.push(&object)?);
@@ -126,8 +127,8 @@ fn the_last_handle_counts() -> Result {
     Ok(())
 }
 
-/// Removing twice is fine, and counts once.
-fn removed_twice() -> Result {
+/// The second removal has no effect.
+fn second_remove_has_no_effect() -> Result {
     let pool = WorkerPool::over_session()?;
     let object = Arc::new(5);
     let (first, second) = (pool.push(&object)?, pool.push(&object)?);
@@ -141,8 +142,8 @@ fn removed_twice() -> Result {
     Ok(())
 }
 
-/// A handle that was removed is not passed any more.
-fn what_was_removed_is_not_passed() -> Result {
+/// A removed handle cannot be passed to calls.
+fn removed_handle_is_an_error() -> Result {
     let pool = WorkerPool::over_session()?;
     let list = pool.scatter_list(vec![1, 2, 3])?;
     list.remove();
@@ -152,7 +153,7 @@ fn what_was_removed_is_not_passed() -> Result {
 }
 
 /// A manager removes what it manages when it is dropped.
-fn a_manager_removes_what_it_manages() -> Result {
+fn manager_removes_its_objects() -> Result {
     let (pool, log) = (WorkerPool::over_session()?, Log::remote());
     let manager = RemoteObjectManager::new();
     let witness = manager.manage(pool.push(&Arc::new(Witness::new(&log)))?);
@@ -165,26 +166,26 @@ fn a_manager_removes_what_it_manages() -> Result {
     Ok(())
 }
 
-/// So does the drop of the handle.
-fn an_object_is_removed_at_its_drop() -> Result {
+/// The drop of a handle removes it, too.
+fn dropped_handle_removes_the_object() -> Result {
     let (pool, log) = (WorkerPool::over_session()?, Log::remote());
     let witnesses = (0..pool.len()).map(|_| Witness::new(&log)).collect();
     let list = pool.scatter_list(witnesses)?;
     drop(list);
-    // In a session, those of the program are no copies.
+    // In a session, the program's own object is not a copy.
     assert_eq!(told(&log, 2 * pool.len())?, (pool.len(), pool.len()));
     Ok(())
 }
 
-/// An object that is equal, but another, is pushed for itself.
-fn an_equal_object_is_another() -> Result {
+/// Equal objects in different `Arc`s are pushed separately.
+fn equal_objects_are_distinct() -> Result {
     let pool = WorkerPool::over_session()?;
     let (first, second) = (pool.push(&Arc::new(vec![1, 2]))?, pool.push(&Arc::new(vec![1, 2]))?);
     assert_eq!((first.count(), second.count()), (1, 1));
     Ok(())
 }
 
-/// `scatter_list` gives each worker a part, as even as can be.
+/// `scatter_list` gives each worker a part; the lengths differ by at most one.
 fn lists_are_scattered_evenly() -> Result {
     let pool = WorkerPool::over_session()?;
     for length in [0, 1, pool.len(), 10 * pool.len() + 1] {
@@ -197,7 +198,7 @@ fn lists_are_scattered_evenly() -> Result {
     Ok(())
 }
 
-/// `scatter_array` does so along the first axis, and leaves the array as it is.
+/// `scatter_array` does the same along the first axis, and does not change the array.
 fn arrays_are_scattered_evenly() -> Result {
     let pool = WorkerPool::over_session()?;
     let array = Array2::from_shape_fn((2 * pool.len() + 1, 3), |(row, column)| (10 * row + column) as f64);
@@ -213,7 +214,7 @@ fn arrays_are_scattered_evenly() -> Result {
 }
 
 /// `drain_array` empties it.
-fn an_array_is_emptied() -> Result {
+fn drain_array_empties_the_array() -> Result {
     for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
         let mut array = array![[1, 2], [3, 4], [5, 6]];
         let scattered = pool.drain_array(&mut array)?;
@@ -224,7 +225,7 @@ fn an_array_is_emptied() -> Result {
     Ok(())
 }
 
-/// A worker keeps what a function changes of its part.
+/// A worker keeps changes that a function makes to its part.
 fn parts_can_be_changed() -> Result {
     let pool = WorkerPool::over_session()?;
     let list = pool.scatter_list(vec![1; 2 * pool.len()])?;
@@ -240,8 +241,8 @@ fn parts_can_be_changed() -> Result {
     Ok(())
 }
 
-/// In `map`, too, a worker has its own part.
-fn parts_in_map() -> Result {
+/// In `map`, a worker uses its own part, too.
+fn map_uses_the_workers_parts() -> Result {
     let pool = WorkerPool::over_session()?;
     let list = pool.scatter_list(workers()?.iter().map(|worker| worker.id).collect::<Vec<_>>())?;
     let is_own = |part: Local<Vec<unidist::ProcessId>>, _: u32| Some(part[0]) == current_worker();
@@ -249,8 +250,8 @@ fn parts_in_map() -> Result {
     Ok(())
 }
 
-/// An object that is changed is passed to one parameter alone: an error else, and no deadlock.
-fn an_object_in_use() -> Result {
+/// An object that is passed mutably and a second time to one call is an error, not a deadlock.
+fn object_in_use_is_an_error() -> Result {
     for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
         let list = pool.scatter_list(vec![1, 2, 3])?;
         let twice = |_: LocalMut<Vec<i32>>, _: LocalMut<Vec<i32>>| ();
@@ -271,8 +272,8 @@ fn an_object_in_use() -> Result {
     Ok(())
 }
 
-/// While a worker waits for its copy of one object, a call that runs meanwhile can have another one.
-fn a_part_is_free_while_others_are_fetched() -> Result {
+/// While a worker waits for its copy of one object, other calls can use other objects.
+fn part_is_free_while_others_are_fetched() -> Result {
     let pool = WorkerPool::over_session()?;
     let counts = pool.scatter_list(vec![0_u64; pool.len()])?;
     for _ in 0..20 {
@@ -286,8 +287,8 @@ fn a_part_is_free_while_others_are_fetched() -> Result {
     Ok(())
 }
 
-/// Reading an object twice in a call is fine.
-fn reading_twice_is_fine() -> Result {
+/// A call may read an object twice.
+fn object_can_be_read_twice_in_a_call() -> Result {
     let pool = WorkerPool::over_session()?;
     let pushed = pool.push(&Arc::new(21))?;
     let sums = pool.apply(|a: Local<i32>, b: Local<i32>| *a + *b, (&pushed, &pushed))?;
@@ -295,8 +296,8 @@ fn reading_twice_is_fine() -> Result {
     Ok(())
 }
 
-/// A function that panics while it changes a part leaves it there.
-fn a_function_that_panics_keeps_the_part() -> Result {
+/// A function that panics while it changes a part does not lose the part.
+fn panicking_function_keeps_the_part() -> Result {
     for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
         let list = pool.scatter_list(vec![0; pool.len()])?;
         let panics = |mut part: LocalMut<Vec<i32>>| {
@@ -314,8 +315,8 @@ fn a_function_that_panics_keeps_the_part() -> Result {
     Ok(())
 }
 
-/// What was pushed cannot be changed.
-fn what_was_pushed_cannot_be_changed() -> Result {
+/// Pushed objects cannot be changed.
+fn pushed_object_cannot_be_changed() -> Result {
     for pool in [WorkerPool::over_session()?, WorkerPool::sequential()] {
         let pushed = pool.push(&Arc::new(1))?;
         let error = pool.apply(|mut one: LocalMut<i32>| *one = 2, (&pushed,)).unwrap_err();
@@ -324,8 +325,8 @@ fn what_was_pushed_cannot_be_changed() -> Result {
     Ok(())
 }
 
-/// The parts of a pool are not in another one that does not share its workers.
-fn another_pools_parts_are_not_here() -> Result {
+/// A pool's parts are not available in a pool of other workers.
+fn parts_belong_to_their_pool() -> Result {
     let list = WorkerPool::sequential().scatter_list(vec![1, 2, 3])?;
     let pool = WorkerPool::over_session()?;
     let error = pool.apply(|part: Local<Vec<i32>>| part.len(), (&list,)).unwrap_err();

@@ -1,4 +1,4 @@
-//! Actors that are started again when their process dies.
+//! Restarts of actors whose process dies.
 
 use super::crashes::{counter_file, kill};
 use crate::case::{Case, PYMP, Result, cases};
@@ -10,13 +10,13 @@ use unidist::prelude::*;
 use unidist::{Error, ErrorKind};
 
 pub(super) const CASES: &[Case] = cases!["restarts":
-    an_actor_is_started_again.only(PYMP), as_often_as_it_may_be.only(PYMP), calls_in_flight_fail.only(PYMP),
-    calls_may_be_retried_in_order.only(PYMP), retried_calls_come_to_an_end.only(PYMP),
-    a_constructor_that_crashes_runs_again.only(PYMP), a_constructor_that_fails_does_not.only(PYMP),
-    what_it_kept_is_freed.only(PYMP), no_crash_no_restart,
+    actor_is_restarted.only(PYMP), max_restarts_is_the_limit.only(PYMP), calls_in_flight_fail.only(PYMP),
+    retried_calls_keep_their_order.only(PYMP), retries_are_limited.only(PYMP),
+    crashed_constructor_is_retried.only(PYMP), failed_constructor_is_not_retried.only(PYMP),
+    constructor_arguments_are_freed.only(PYMP), actor_without_a_crash_is_not_restarted,
 ];
 
-/// An actor that comes back.
+/// A restartable actor.
 struct Phoenix {
     data: Vec<i64>,
     calls: i64,
@@ -43,7 +43,7 @@ impl Phoenix {
         std::future::pending::<()>().await;
     }
 
-    /// Says its name, and kills its process until it has started so many times.
+    /// Logs its name, and kills its process until it has started that many times.
     #[remote(max_retries = 2)]
     fn dies_before(&self, start: usize, name: String, file: PathBuf) -> std::io::Result<String> {
         if starts(&file)? < start {
@@ -71,8 +71,8 @@ fn strike(phoenix: &ActorHandle<Phoenix>) -> Result<u32> {
     Ok(process)
 }
 
-/// It has the arguments that it had, though nobody else refers to them any more, and forgets what it did.
-fn an_actor_is_started_again() -> Result {
+/// A restarted actor has its original arguments, even if no other ref to them is left, and a new state.
+fn actor_is_restarted() -> Result {
     let phoenix = Phoenix::remote(put(vec![1, 2, 3])?);
     assert_eq!(get(phoenix.count.remote())?, (1, 6));
     let process = strike(&phoenix)?;
@@ -81,8 +81,8 @@ fn an_actor_is_started_again() -> Result {
     Ok(())
 }
 
-/// When it may not be started again, it is dead: the error tells how often it was, and the cause.
-fn as_often_as_it_may_be() -> Result {
+/// After the last restart the actor is dead: the error has the number of restarts and the cause.
+fn max_restarts_is_the_limit() -> Result {
     let phoenix = Phoenix::options().max_restarts(2).remote(vec![1]);
     for _ in 0..3 {
         strike(&phoenix)?;
@@ -109,7 +109,7 @@ fn calls_in_flight_fail() -> Result {
     Ok(())
 }
 
-/// Runs the calls `a` (which takes the process down as often), `b`, `c`, `d`; gives the results and the order.
+/// Runs the calls `a` (which kills the process that many times), `b`, `c` and `d`; returns the results and the order.
 fn lettered(starts: usize) -> (Vec<Result<String>>, String) {
     let file = counter_file();
     let order = file.with_extension("order");
@@ -124,16 +124,16 @@ fn lettered(starts: usize) -> (Vec<Result<String>>, String) {
     (results, written)
 }
 
-/// A call with `max_retries` runs again, and those behind it stay behind it.
-fn calls_may_be_retried_in_order() -> Result {
+/// A call with `max_retries` is retried, and later calls stay behind it.
+fn retried_calls_keep_their_order() -> Result {
     let (results, order) = lettered(3);
     assert_eq!(results.into_iter().collect::<Result<Vec<_>>>()?, ["a", "b", "c", "d"]);
     assert_eq!(order, "abcd");
     Ok(())
 }
 
-/// It is given up after three times, and so are those that went down with it so often.
-fn retried_calls_come_to_an_end() -> Result {
+/// It is given up after three crashes, and so are the calls that were lost with it each time.
+fn retries_are_limited() -> Result {
     let (results, order) = lettered(4);
     let first = results[0].as_ref().unwrap_err();
     assert_eq!(kind(first), ErrorKind::ActorDied);
@@ -142,7 +142,7 @@ fn retried_calls_come_to_an_end() -> Result {
     Ok(())
 }
 
-/// Its constructor does something else each time.
+/// An actor whose constructor behaves differently each time.
 struct Moody;
 
 #[remote]
@@ -162,7 +162,7 @@ impl Moody {
 }
 
 /// A process that dies in the constructor counts as any other.
-fn a_constructor_that_crashes_runs_again() -> Result {
+fn crashed_constructor_is_retried() -> Result {
     let file = counter_file();
     let moody = Moody::options().max_restarts(2).remote(file.clone(), 2_usize, 0_usize);
     let process = get(moody.process.remote());
@@ -173,8 +173,8 @@ fn a_constructor_that_crashes_runs_again() -> Result {
     Ok(())
 }
 
-/// One that returns an error is no crash: the actor is dead, with that error.
-fn a_constructor_that_fails_does_not() -> Result {
+/// A constructor that returns an error is not a crash: the actor is dead, with that error.
+fn failed_constructor_is_not_retried() -> Result {
     let file = counter_file();
     let moody = Moody::options().max_restarts(5).remote(file.clone(), 1_usize, 2_usize);
     let error = get(moody.process.remote()).unwrap_err();
@@ -186,7 +186,7 @@ fn a_constructor_that_fails_does_not() -> Result {
 }
 
 /// The arguments are kept as long as they may be needed.
-fn what_it_kept_is_freed() -> Result {
+fn constructor_arguments_are_freed() -> Result {
     let live = || unidist::live_objects().unwrap();
     let phoenix = Phoenix::remote(put(vec![1])?);
     get(phoenix.count.remote())?;
@@ -200,8 +200,8 @@ fn what_it_kept_is_freed() -> Result {
     Ok(())
 }
 
-/// Where nothing crashes, the option changes nothing.
-fn no_crash_no_restart() -> Result {
+/// Without a crash, the option has no effect.
+fn actor_without_a_crash_is_not_restarted() -> Result {
     let phoenix = Phoenix::options().max_restarts(3).remote(vec![2]);
     assert_eq!(get([phoenix.count.remote(), phoenix.count.remote()])?, [(1, 2), (2, 2)]);
     let error: Error =

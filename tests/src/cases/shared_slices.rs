@@ -1,15 +1,16 @@
 //! Large arrays without copies.
 
 use crate::case::{Case, PYMP, Result, cases};
-use crate::program::assert_nothing_is_live;
+use crate::program::assert_all_freed;
 use serde::{Deserialize, Serialize};
 use unidist::prelude::*;
 use unidist::{SharedSlice, live_objects, put_slice};
 
 pub(super) const CASES: &[Case] = cases!["shared_slices":
-    put_and_read, two_gets_read_the_same_memory, built_in_place, as_an_argument, as_a_result, nested_in_values,
-    inside_an_actor, empty_and_small, all_item_types, a_part_keeps_the_whole, many_in_one_value, passed_on,
-    freed_with_the_last_view, workers_map_the_same_memory.only(PYMP),
+    put_and_read, two_gets_read_the_same_memory, slice_is_built_in_place, slice_as_an_argument,
+    slice_as_a_result, slices_nested_in_values, slice_kept_by_an_actor, empty_and_small_slices,
+    all_item_types, view_keeps_the_memory, many_slices_in_one_value, argument_slice_as_the_result,
+    memory_is_freed_with_the_last_view, workers_map_the_same_memory.only(PYMP),
 ];
 
 const LEN: usize = 1 << 18; // 2 MiB of f64
@@ -36,7 +37,7 @@ fn two_gets_read_the_same_memory() -> Result {
 }
 
 /// `SharedSlice::build(len, |out| ..)` writes straight into shared memory, and putting it copies nothing.
-fn built_in_place() -> Result {
+fn slice_is_built_in_place() -> Result {
     let slice = SharedSlice::build(LEN, |out: &mut [u64]| {
         out.iter_mut().zip(0..).for_each(|(item, n)| *item = n * n);
     })?;
@@ -53,7 +54,7 @@ fn total(data: SharedSlice<f64>) -> f64 {
 }
 
 /// As a parameter, by ref and by value.
-fn as_an_argument() -> Result {
+fn slice_as_an_argument() -> Result {
     let reference = put_slice(&numbers())?;
     let expected = numbers().iter().sum::<f64>();
     assert_eq!(get([total.remote(&reference), total.remote(&reference)])?, [expected; 2]);
@@ -69,7 +70,7 @@ fn ramp(len: usize, step: f64) -> unidist::Result<SharedSlice<f64>> {
 }
 
 /// As a result, also one that goes straight into the next call.
-fn as_a_result() -> Result {
+fn slice_as_a_result() -> Result {
     let result = ramp.remote(LEN, 1.0);
     let sum = total.remote(&result);
     assert!(*get(result)? == numbers());
@@ -93,7 +94,7 @@ fn widen(mut table: Table) -> unidist::Result<Table> {
 }
 
 /// As a field or an item of a list.
-fn nested_in_values() -> Result {
+fn slices_nested_in_values() -> Result {
     let column = get(put_slice(&numbers())?)?;
     let table = Table {
         name: "t".into(),
@@ -128,8 +129,8 @@ impl Keeper {
     }
 }
 
-/// From inside an actor, which may keep it as long as it likes.
-fn inside_an_actor() -> Result {
+/// Inside an actor, which may keep the slice.
+fn slice_kept_by_an_actor() -> Result {
     let keeper = Keeper::remote(put_slice(&numbers())?);
     let kept = get(keeper.kept.remote())?;
     assert!(*kept == numbers());
@@ -141,7 +142,7 @@ fn inside_an_actor() -> Result {
 }
 
 /// Any length is fine.
-fn empty_and_small() -> Result {
+fn empty_and_small_slices() -> Result {
     assert_eq!(get(put_slice::<f64>(&[])?)?.len(), 0);
     assert_eq!(*get(put_slice(&[1_u8, 2, 3])?)?, [1, 2, 3]);
     assert_eq!(get(total.remote(SharedSlice::build(0, |_| ())?))?, 0.0);
@@ -159,7 +160,7 @@ fn all_item_types() -> Result {
 }
 
 /// The memory is kept alive by the value.
-fn a_part_keeps_the_whole() -> Result {
+fn view_keeps_the_memory() -> Result {
     let table = Table {
         name: String::new(),
         columns: vec![get(put_slice(&numbers())?)?, get(put_slice(&[1.0; 1000])?)?],
@@ -172,8 +173,8 @@ fn a_part_keeps_the_whole() -> Result {
     Ok(())
 }
 
-/// Very many slices in one value.
-fn many_in_one_value() -> Result {
+/// Many slices in one value.
+fn many_slices_in_one_value() -> Result {
     let slices: Vec<_> =
         (0..300_u32).map(|n| get(put_slice(&vec![n; 100])?)).collect::<unidist::Result<_>>()?;
     let sums =
@@ -182,8 +183,8 @@ fn many_in_one_value() -> Result {
     Ok(())
 }
 
-/// A task may return what it was given.
-fn passed_on() -> Result {
+/// A task may return its argument.
+fn argument_slice_as_the_result() -> Result {
     let same = |data: SharedSlice<f64>| data;
     let first = put_slice(&numbers())?;
     let last = same.remote(same.remote(same.remote(&first)));
@@ -194,7 +195,7 @@ fn passed_on() -> Result {
 }
 
 /// The last view frees.
-fn freed_with_the_last_view() -> Result {
+fn memory_is_freed_with_the_last_view() -> Result {
     let reference = put_slice(&numbers())?;
     let view = get(&reference)?;
     drop(reference);
@@ -202,7 +203,7 @@ fn freed_with_the_last_view() -> Result {
     drop(view);
     assert_eq!((clone[5], live_objects()?), (5.0, 1));
     drop(clone);
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 

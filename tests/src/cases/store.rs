@@ -1,9 +1,9 @@
-//! The object store's limits: what does not fit into memory goes to disk and comes back, and what fits nowhere is an
-//! error that says why.
+//! The limits of the object store: objects beyond the memory limit go to disk and come back, and an object that fits
+//! nowhere is an error with the reason.
 
 use crate::case::{Case, PYMP, Result, cases};
 use crate::process;
-use crate::program::assert_nothing_is_live;
+use crate::program::assert_all_freed;
 use crate::runner::{self, MARK};
 use crate::support::{BOUND, is_parallel};
 use std::io::{BufRead, BufReader, Write};
@@ -16,13 +16,19 @@ use unidist::{Error, HeldBy, SharedSlice, StoreFull, init, put_slice, store_usag
 const MIB: usize = 1 << 20;
 
 pub(super) const CASES: &[Case] = cases!["store":
-    three_times_the_limit.settings(&[MEMORY_16, DISK_256]), results_of_tasks_beyond_the_limit.settings(&[MEMORY_16, DISK_256]),
-    a_view_stays_as_it_was.settings(&[MEMORY_8, DISK_256]), arguments_of_running_calls_stay.settings(&[MEMORY_8, DISK_256]),
-    actors_keep_views_of_what_was_spilled.settings(&[MEMORY_8, DISK_256]), a_crash_gives_views_back.settings(&[MEMORY_8, NO_DISK]).only(PYMP),
-    a_full_store_names_its_holders.settings(&[MEMORY_8, DISK_4]).only(PYMP), without_a_disk_a_full_store_is_an_error.settings(&[MEMORY_8, NO_DISK]).only(PYMP),
-    more_than_the_whole_store.settings(&[MEMORY_8, DISK_256]).only(PYMP), a_full_disk_is_an_error.not_spmd().bare().only(PYMP),
-    an_unusable_folder_is_an_error.not_spmd().bare().only(PYMP), nothing_is_left_in_the_folder.not_spmd().bare().only(PYMP),
-    memory_stays_flat.settings(&[MEMORY_16]), a_result_is_not_copied.settings(&[MEMORY_16, NO_DISK]).only(PYMP),
+    objects_above_the_memory_limit.settings(&[MEMORY_16, DISK_256]),
+    results_above_the_memory_limit.settings(&[MEMORY_16, DISK_256]),
+    view_stays_unchanged.settings(&[MEMORY_8, DISK_256]),
+    arguments_of_running_calls_stay.settings(&[MEMORY_8, DISK_256]),
+    actors_keep_views_of_spilled_objects.settings(&[MEMORY_8, DISK_256]),
+    crash_releases_views.settings(&[MEMORY_8, NO_DISK]).only(PYMP),
+    full_store_names_the_holders.settings(&[MEMORY_8, DISK_4]).only(PYMP),
+    full_store_without_spilling_is_an_error.settings(&[MEMORY_8, NO_DISK]).only(PYMP),
+    object_larger_than_the_store_is_an_error.settings(&[MEMORY_8, DISK_256]).only(PYMP),
+    full_disk_is_an_error.not_spmd().bare().only(PYMP),
+    unusable_spill_folder_is_an_error.not_spmd().bare().only(PYMP),
+    spill_folder_stays_empty.not_spmd().bare().only(PYMP), memory_stays_flat.settings(&[MEMORY_16]),
+    result_is_not_copied.settings(&[MEMORY_16, NO_DISK]).only(PYMP),
 ];
 
 const MEMORY_8: (&str, &str) = ("UNIDIST_OBJECT_STORE_MEMORY", "8MiB");
@@ -33,10 +39,11 @@ const NO_DISK: (&str, &str) = ("UNIDIST_SPILL_LIMIT", "0");
 
 /// Programs that the cases start.
 pub(super) const PROGRAMS: &[Case] = cases!["store_programs":
-    fills_its_disk.bare().settings(&[MEMORY_8, DISK_256]), spills_and_stays.bare().settings(&[MEMORY_8, DISK_256]),
+    fills_its_disk.bare().settings(&[MEMORY_8, DISK_256]),
+    spills_and_stays.bare().settings(&[MEMORY_8, DISK_256]),
 ];
 
-/// Bytes that are like no others.
+/// Distinct bytes for each number.
 fn pattern(seed: usize, len: usize) -> Vec<u8> {
     let mut state = seed as u64 ^ 0x9e37_79b9_7f4a_7c15;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -52,7 +59,7 @@ fn is_pattern(seed: usize, len: usize, bytes: &[u8]) -> bool {
     bytes == pattern(seed, len)
 }
 
-/// The error of a store that is full.
+/// The error of a full store.
 fn full<T>(result: unidist::Result<T>) -> Option<Box<StoreFull>> {
     match result {
         Ok(_) => None,
@@ -78,8 +85,8 @@ impl Checker {
     }
 }
 
-/// A program may hold several times what fits into memory, and reads all of it back: itself, in tasks and in actors.
-fn three_times_the_limit() -> Result {
+/// A program may hold several times the memory limit, and reads everything back: itself, in tasks and in actors.
+fn objects_above_the_memory_limit() -> Result {
     let mut refs = Vec::new();
     let mut total = 0;
     while total < 48 * MIB {
@@ -104,12 +111,12 @@ fn three_times_the_limit() -> Result {
         assert!(get(checker.are_right.remote(first, some))?, "from object {first}");
     }
     drop((refs, checker));
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
-/// The same for what tasks make and put.
-fn results_of_tasks_beyond_the_limit() -> Result {
+/// The same for objects that tasks make and put.
+fn results_above_the_memory_limit() -> Result {
     let makes = |seed: usize| pattern(seed, MIB / 4);
     let results: Vec<_> = (0..40).map(|seed| makes.remote(seed)).collect();
     let puts = |seed: usize| put_slice(&pattern(seed, MIB)).unwrap();
@@ -123,7 +130,7 @@ fn results_of_tasks_beyond_the_limit() -> Result {
     Ok(())
 }
 
-/// Puts and drops as much as the store holds, and more, so that whatever is free is used again.
+/// Puts and drops more than the store holds, so that freed memory is reused.
 fn churn() -> Result {
     for round in 0..5 {
         let refs = (0..10).map(|n| put_slice(&pattern(1000 + round + n, MIB)));
@@ -132,8 +139,8 @@ fn churn() -> Result {
     Ok(())
 }
 
-/// A view is what it was for as long as it is held: of an object in memory, of one on disk, and when its ref is gone.
-fn a_view_stays_as_it_was() -> Result {
+/// A view does not change while it is held: of an object in memory, of one on disk, and after its ref was dropped.
+fn view_stays_unchanged() -> Result {
     let refs = (0..12).map(|seed| put_slice(&pattern(seed, MIB))).collect::<unidist::Result<Vec<_>>>()?;
     let views: Vec<_> = (0..12).step_by(4).map(|at| (at, get(&refs[at]).unwrap())).collect();
     churn()?;
@@ -143,7 +150,7 @@ fn a_view_stays_as_it_was() -> Result {
         assert!(is_pattern(*seed, MIB, view), "object {seed}");
     }
     drop(views);
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
@@ -154,7 +161,7 @@ fn churns_in_between(seed: usize, data: SharedSlice<u8>) -> unidist::Result<bool
     Ok(before && is_pattern(seed, MIB, &data))
 }
 
-/// What calls were sent with stays where it is until they have ended.
+/// Arguments of running calls are not moved.
 fn arguments_of_running_calls_stay() -> Result {
     let calls: Vec<_> = (0..6)
         .map(|seed| Ok(churns_in_between.remote(seed, put_slice(&pattern(seed, MIB))?)))
@@ -188,7 +195,7 @@ impl Keeper {
 }
 
 /// An actor may keep views of more than fits into memory.
-fn actors_keep_views_of_what_was_spilled() -> Result {
+fn actors_keep_views_of_spilled_objects() -> Result {
     let refs = (0..20).map(|seed| put_slice(&pattern(seed, MIB))).collect::<unidist::Result<Vec<_>>>()?;
     let keeper = Keeper::remote();
     for (seed, data) in refs.iter().enumerate().take(14) {
@@ -198,12 +205,12 @@ fn actors_keep_views_of_what_was_spilled() -> Result {
     churn()?;
     assert!(get(keeper.are_right.remote())?);
     drop(keeper);
-    assert_nothing_is_live();
+    assert_all_freed();
     Ok(())
 }
 
-/// The views of a process that died keep nothing.
-fn a_crash_gives_views_back() -> Result {
+/// A crash releases the views of the dead process.
+fn crash_releases_views() -> Result {
     let keeper = Keeper::remote();
     for seed in 0..6 {
         get(keeper.keep.remote(seed, put_slice(&pattern(seed, MIB))?))?;
@@ -216,8 +223,8 @@ fn a_crash_gives_views_back() -> Result {
     Ok(())
 }
 
-/// When memory and disk are full, the error says how much is held by whom; what is dropped then makes room.
-fn a_full_store_names_its_holders() -> Result {
+/// When memory and disk are full, the error lists the holders and their bytes; dropped objects free memory.
+fn full_store_names_the_holders() -> Result {
     let keeper = Keeper::remote();
     for seed in 0..3 {
         get(keeper.keep.remote(seed, put_slice(&pattern(seed, MIB))?))?;
@@ -259,7 +266,7 @@ fn a_full_store_names_its_holders() -> Result {
 }
 
 /// `UNIDIST_SPILL_LIMIT=0`: nothing goes to disk. The error is the task's if it comes up there.
-fn without_a_disk_a_full_store_is_an_error() -> Result {
+fn full_store_without_spilling_is_an_error() -> Result {
     let kept = put(pattern(1, 5 * MIB))?;
     let error = full(put(pattern(2, 5 * MIB))).unwrap();
     assert_eq!((error.spilled, error.spill_limit), (0, 0));
@@ -272,8 +279,8 @@ fn without_a_disk_a_full_store_is_an_error() -> Result {
     Ok(())
 }
 
-/// An object that could never fit is an error, and costs the others nothing.
-fn more_than_the_whole_store() -> Result {
+/// An object larger than the store is an error, and does not affect other objects.
+fn object_larger_than_the_store_is_an_error() -> Result {
     let kept = put(pattern(1, 5 * MIB))?;
     assert!(full(put(pattern(2, 9 * MIB))).is_some());
     assert_eq!(store_usage()?.spilled, 0, "objects had to go for nothing");
@@ -295,9 +302,9 @@ fn prepare(command: &mut Command, name: &str, folder: &PathBuf) {
     command.env("UNIDIST_SPILL_DIR", folder);
 }
 
-/// A disk that is really full is an error too, in the system's words, and no signal. The disk is a small one that only
-/// a process of its own sees; who may not make such a thing skips this.
-fn a_full_disk_is_an_error() -> Result {
+/// A full disk is an error with the system's message, not a signal. The test needs permission to mount a small disk
+/// that only its own process sees, and is skipped otherwise.
+fn full_disk_is_an_error() -> Result {
     let folder = scratch();
     let mut command = Command::new("unshare");
     let script = "mount -t tmpfs -o size=4m none \"$1\" || exit 77; shift; exec \"$@\"";
@@ -347,14 +354,14 @@ fn fills_its_disk() -> Result {
         refs.insert(0, put(pattern(0, MIB))?);
     }
     drop(refs);
-    assert_nothing_is_live();
+    assert_all_freed();
     drop(session);
     Ok(())
 }
 
-/// A folder that cannot be used is an error of `init` that names the variable, the folder and the reason, unless
-/// nothing is to be written there.
-fn an_unusable_folder_is_an_error() -> Result {
+/// An unusable folder is an error of `init` that names the variable, the folder and the reason, unless spilling is
+/// disabled.
+fn unusable_spill_folder_is_an_error() -> Result {
     SpillDir::put(PathBuf::from("/no/such/folder"))?;
     let error = init().unwrap_err();
     assert!(matches!(error, Error::Config(ConfigError::Unusable { .. })), "{error:?}");
@@ -379,8 +386,8 @@ fn spills_and_stays() -> Result {
     }
 }
 
-/// Nothing is seen in the folder while objects are there, and nothing is left when the program is killed.
-fn nothing_is_left_in_the_folder() -> Result {
+/// The folder looks empty while objects are spilled, and is empty after the program was killed.
+fn spill_folder_stays_empty() -> Result {
     let folder = scratch();
     let mut command = Command::new(std::env::current_exe().unwrap());
     prepare(&mut command, "spills_and_stays", &folder);
@@ -420,7 +427,7 @@ fn cycles(count: usize) -> Result {
     Ok(())
 }
 
-/// However often objects are made and dropped, by the program and by tasks, memory stays as it is.
+/// Memory use does not grow when the program and tasks make and drop many objects.
 fn memory_stays_flat() -> Result {
     let in_tasks = || {
         let calls: Vec<_> = (0..2).map(|_| (|| cycles(2000).unwrap()).remote()).collect();
@@ -438,8 +445,8 @@ fn memory_stays_flat() -> Result {
     Ok(())
 }
 
-/// What a task builds in the store's memory is its result without a copy: there need not be room for two.
-fn a_result_is_not_copied() -> Result {
+/// A result that a task builds in the store's memory is not copied: the store need not have room for two.
+fn result_is_not_copied() -> Result {
     let builds = |seed: usize| {
         SharedSlice::build(10 * MIB, |out: &mut [u8]| out.copy_from_slice(&pattern(seed, 10 * MIB))).unwrap()
     };

@@ -7,13 +7,14 @@ use unidist::Portable;
 use unidist::prelude::*;
 
 pub(super) const CASES: &[Case] = cases!["tasks":
-    a_plain_function_stays_one, a_call_and_its_result, chained_values, any_number_of_arguments, nothing_is_returned,
-    returns_at_once, a_tuple_can_be_split, a_tuple_is_one_value_by_default, several_returns_into_calls, zero_returns,
-    four_kinds_of_arguments, a_list_of_refs, an_empty_list, refs_travel_as_refs, a_delayed_ref_as_an_argument,
-    an_asynchronous_function, an_asynchronous_function_waits, generic_functions, functions_of_one_name,
-    functions_in_traits_and_impls, a_task_of_any_length, tasks_run_in_other_processes.only(PYMP),
-    tasks_run_at_the_same_time.only(PYMP), results_are_there_while_the_worker_runs_another.only(PYMP),
-    thousands_of_tasks, a_long_chain, a_wide_fan_in, standard_functions, references_to_self,
+    remote_function_stays_a_plain_function, call_gives_a_ref, chained_values, any_number_of_arguments,
+    unit_is_a_result, remote_returns_at_once, tuple_can_be_split, tuple_is_one_value_by_default,
+    several_returns_into_calls, zero_returns, four_kinds_of_arguments, list_of_refs, empty_list_of_refs,
+    refs_travel_as_refs, delayed_ref_as_an_argument, async_function, async_function_waits, generic_functions,
+    functions_with_one_name_differ, functions_in_traits_and_impls, long_task_does_not_delay_others,
+    tasks_run_in_other_processes.only(PYMP), tasks_run_at_the_same_time.only(PYMP),
+    result_is_available_while_the_worker_runs_another_task.only(PYMP), thousands_of_tasks, long_chain,
+    wide_fan_in, standard_functions, function_calls_itself,
 ];
 
 #[remote]
@@ -22,7 +23,7 @@ fn divided(a: i64, b: i64) -> (i64, i64) {
 }
 
 /// `square(4)` is still a plain function, and a value like any other.
-fn a_plain_function_stays_one() -> Result {
+fn remote_function_stays_a_plain_function() -> Result {
     assert_eq!(square(4), 16);
     let function: fn(i64) -> i64 = square;
     assert_eq!(function(3), 9);
@@ -31,7 +32,7 @@ fn a_plain_function_stays_one() -> Result {
 }
 
 /// `f.remote(args)` gives one ref; `get` its value.
-fn a_call_and_its_result() -> Result {
+fn call_gives_a_ref() -> Result {
     assert_eq!(get(square.remote(4))?, 16);
     Ok(())
 }
@@ -70,15 +71,15 @@ fn any_number_of_arguments() -> Result {
 #[remote]
 fn nothing(_: i64) {}
 
-/// One ref, whatever the result type: a ref to `()` too, which can be waited for.
-fn nothing_is_returned() -> Result {
+/// A function without a result gives a ref to `()`, which can be waited for.
+fn unit_is_a_result() -> Result {
     let reference: ObjectRef<()> = nothing.remote(1);
     assert_eq!(wait(&reference, 1, None)?.ready.len(), 1);
     get(reference)
 }
 
 /// `f.remote(args)` returns at once, though the call cannot run yet.
-fn returns_at_once() -> Result {
+fn remote_returns_at_once() -> Result {
     let signal = Signal::remote();
     let first = blocked_on.remote(&signal);
     let after = (|process: u32| process).remote(&first);
@@ -88,7 +89,7 @@ fn returns_at_once() -> Result {
 }
 
 /// `num_returns::<N>()` splits a tuple of N values into N refs.
-fn a_tuple_can_be_split() -> Result {
+fn tuple_can_be_split() -> Result {
     let (quotient, rest) = divided.options().num_returns::<2>().remote(17, 5);
     assert_eq!(get([&quotient, &rest])?, [3, 2]);
     let (a, b, c) = (|| (1_u8, "two".to_owned(), vec![3])).options().num_returns::<3>().remote();
@@ -97,7 +98,7 @@ fn a_tuple_can_be_split() -> Result {
 }
 
 /// One ref, whatever the result type.
-fn a_tuple_is_one_value_by_default() -> Result {
+fn tuple_is_one_value_by_default() -> Result {
     let both = divided.remote(17, 5);
     assert_eq!(get(&both)?, (3, 2));
     let one: ObjectRef<(i64, i64)> = divided.options().num_returns::<1>().remote(9, 2);
@@ -105,7 +106,7 @@ fn a_tuple_is_one_value_by_default() -> Result {
     Ok(())
 }
 
-/// Each of several returns is an object of its own: one may be dropped, another be an argument.
+/// Each of several returns is an object: one may be dropped, another be an argument.
 fn several_returns_into_calls() -> Result {
     let (quotient, rest) = divided.options().num_returns::<2>().remote(put(17)?, 5);
     drop(quotient);
@@ -114,7 +115,7 @@ fn several_returns_into_calls() -> Result {
     Ok(())
 }
 
-/// 0 gives `()`: the task runs all the same.
+/// 0 gives `()`, and the task still runs.
 fn zero_returns() -> Result {
     let signal = Signal::remote();
     let open = |signal: ActorHandle<Signal>| get(signal.open.remote()).unwrap();
@@ -138,7 +139,7 @@ fn four_kinds_of_arguments() -> Result {
 }
 
 /// `Vec<T>` accepts a list of refs.
-fn a_list_of_refs() -> Result {
+fn list_of_refs() -> Result {
     let refs = vec![put(1)?, square.remote(3), put(5)?];
     assert_eq!(get(sum.remote(&refs))?, 15);
     assert_eq!(get(sum.remote(&refs[1..]))?, 14);
@@ -154,7 +155,7 @@ fn a_list_of_refs() -> Result {
 }
 
 /// A list of refs may be empty.
-fn an_empty_list() -> Result {
+fn empty_list_of_refs() -> Result {
     assert_eq!(get(sum.remote(Vec::<ObjectRef<i64>>::new()))?, 0);
     assert_eq!(get(sum.remote(Vec::<i64>::new()))?, 0);
     Ok(())
@@ -172,7 +173,7 @@ fn refs_travel_as_refs() -> Result {
 }
 
 /// A ref is resolved before the task starts, ready or not.
-fn a_delayed_ref_as_an_argument() -> Result {
+fn delayed_ref_as_an_argument() -> Result {
     let signal = Signal::remote();
     let late = (|signal: ActorHandle<Signal>| get(signal.wait.remote()).map_or(0, |()| 6)).remote(&signal);
     let results = [square.remote(&late), sum.remote([put(1)?, late])];
@@ -189,7 +190,7 @@ async fn later(x: u64) -> std::io::Result<u64> {
 }
 
 /// `#[remote] async fn`.
-fn an_asynchronous_function() -> Result {
+fn async_function() -> Result {
     assert_eq!(get(later.remote(later.remote(1)))?, 3);
     Ok(())
 }
@@ -203,7 +204,7 @@ async fn opened(signal: ActorHandle<Signal>) -> unidist::Result<i64> {
 }
 
 /// An asynchronous function may wait for refs and timers.
-fn an_asynchronous_function_waits() -> Result {
+fn async_function_waits() -> Result {
     let signal = Signal::remote();
     let result = opened.remote(&signal);
     get(signal.waiting.remote(1_usize))?;
@@ -243,8 +244,8 @@ mod there {
     }
 }
 
-/// Two functions of one name (or one body) are two functions.
-fn functions_of_one_name() -> Result {
+/// Two functions with the same name or body are two functions.
+fn functions_with_one_name_differ() -> Result {
     #[remote]
     fn place() -> String {
         "within".into()
@@ -280,15 +281,15 @@ fn functions_in_traits_and_impls() -> Result {
     Ok(())
 }
 
-/// So can those of the standard library.
+/// The same for functions of the standard library.
 fn standard_functions() -> Result {
     assert_eq!(get(i64::abs.remote(-3))?, 3);
     assert_eq!(get(u32::pow.remote(2, 5))?, 32);
     Ok(())
 }
 
-/// Tasks may run for long, and others end meanwhile.
-fn a_task_of_any_length() -> Result {
+/// Tasks may run for a long time; others end meanwhile.
+fn long_task_does_not_delay_others() -> Result {
     let signal = Signal::remote();
     let long = blocked_on.remote(&signal);
     assert_eq!(get((0..20).map(|x| square.remote(x)).collect::<Vec<_>>())?.len(), 20);
@@ -304,7 +305,7 @@ fn tasks_run_in_other_processes() -> Result {
 
 /// As many tasks run at the same time as there are CPUs.
 fn tasks_run_at_the_same_time() -> Result {
-    // Each goes on when the other has begun, and neither gives its slot up.
+    // Each continues when the other has begun, and neither releases its slot.
     let meets = |own: String, other: String| {
         std::fs::write(own, "").unwrap();
         assert!(crate::process::eventually(crate::support::BOUND, || std::fs::exists(&other).unwrap()));
@@ -320,12 +321,12 @@ fn tasks_run_at_the_same_time() -> Result {
     Ok(())
 }
 
-/// Never: a finished result is unavailable for as long as its owner runs another task.
-fn results_are_there_while_the_worker_runs_another() -> Result {
+/// Regression: a finished result must be available while its worker runs another task.
+fn result_is_available_while_the_worker_runs_another_task() -> Result {
     let large = |seed: u8| vec![seed; 1 << 20];
     let done: Vec<_> = (0..4).map(|seed| large.remote(seed)).collect();
     wait(&done, 4, None)?;
-    // Now both workers are busy, and do not block in anything that gives their slots up.
+    // Now both workers are busy, and do not block in a call that releases their slots.
     let folder = std::env::temp_dir().join(format!("unidist-tests-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (go, path) = (folder.join("go"), folder.to_str().unwrap().to_owned());
@@ -348,15 +349,15 @@ fn results_are_there_while_the_worker_runs_another() -> Result {
     Ok(())
 }
 
-/// A burst of very many small tasks.
+/// A burst of many small tasks.
 fn thousands_of_tasks() -> Result {
     let refs: Vec<_> = (0..5000).map(|x| square.remote(x)).collect();
     assert!(get(&refs)?.into_iter().eq((0..5000).map(|x| x * x)));
     Ok(())
 }
 
-/// A long chain of dependencies, whose middle nobody refers to any more.
-fn a_long_chain() -> Result {
+/// A long chain of dependencies; the refs in its middle are dropped.
+fn long_chain() -> Result {
     let increment = |x: i64| x + 1;
     let mut last = put(0)?;
     for _ in 0..1000 {
@@ -366,15 +367,15 @@ fn a_long_chain() -> Result {
     Ok(())
 }
 
-/// A task with very many dependencies.
-fn a_wide_fan_in() -> Result {
+/// A task with many dependencies.
+fn wide_fan_in() -> Result {
     let refs: Vec<_> = (0..1000).map(|x| square.remote(x)).collect();
     assert_eq!(get(sum.remote(refs))?, (0..1000).map(|x| x * x).sum::<i64>());
     Ok(())
 }
 
 /// A function may call itself and others remotely, by their names.
-fn references_to_self() -> Result {
+fn function_calls_itself() -> Result {
     #[remote]
     fn countdown(n: u32) -> unidist::Result<Vec<u32>> {
         match n {

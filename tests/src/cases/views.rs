@@ -8,15 +8,18 @@ use unidist::view::{self, Client, Distribution, Namespace, Reference, ViewError}
 use unidist::{ErrorKind, fallible};
 
 pub(super) const CASES: &[Case] = cases!["views":
-    engines_are_numbered, a_view_of_some, a_wrong_id, the_same_view, a_client_in_a_task.only(PYMP), engines_waited_for,
-    an_end_keeps_its_number.only(PYMP).not_spmd(), one_engine_is_ended.alone().not_spmd(), all_are_ended.bare().not_spmd(),
-    apply_on_each, apply_is_at_once.only(PYMP), flags_are_of_a_copy, map_in_blocks, map_as_they_come, execute_a_function,
-    names, names_of_a_client, a_wrong_name, scatter_and_gather, references, refs_as_arguments, names_overtake.only(PYMP),
-    broadcasts,
-    everywhere_the_place.only(PYMP), in_one_process.only(PYSEQ),
+    engines_are_numbered, view_selects_engines, unknown_engine_is_an_error,
+    views_of_the_same_engines_are_equal, client_in_a_task_is_an_error.only(PYMP), wait_for_engines,
+    dead_engine_keeps_its_number.only(PYMP).not_spmd(), engine_is_shut_down.alone().not_spmd(),
+    shutdown_of_all_engines_ends_the_session.bare().not_spmd(), apply_on_each,
+    apply_returns_at_once.only(PYMP), flags_are_set_on_a_copy, map_in_blocks, map_iterates_as_results_arrive,
+    execute_a_function, namespace_operations, namespace_belongs_to_a_client, unknown_name_is_an_error,
+    scatter_and_gather, references, refs_as_arguments, clear_overtakes_waiting_calls.only(PYMP),
+    broadcast_equals_direct_view, engines_are_processes.only(PYMP),
+    sequential_engines_share_a_process.only(PYSEQ),
 ];
 
-/// An engine's number as the program sees it, known to the engine.
+/// An engine's number, known to the engine.
 pub(super) fn numbered(client: &Client) -> Result<()> {
     for id in client.ids()? {
         client.view(id)?.set("id", &id)?;
@@ -28,7 +31,7 @@ pub(super) fn own_id() -> view::Result<usize> {
     view::namespace()?.get("id")
 }
 
-/// Engines are the workers, by small numbers.
+/// Engines are the workers, numbered from 0.
 fn engines_are_numbered() -> Result {
     let client = Client::new()?;
     let ids = client.ids()?;
@@ -39,7 +42,7 @@ fn engines_are_numbered() -> Result {
 }
 
 /// A view of one, of the last, of a range, of a list, of all: each call goes to these engines.
-fn a_view_of_some() -> Result {
+fn view_selects_engines() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let count = client.ids()?.len();
@@ -61,8 +64,8 @@ fn a_view_of_some() -> Result {
     Ok(())
 }
 
-/// A wrong id is an error that names it.
-fn a_wrong_id() -> Result {
+/// An unknown engine is an error that names it.
+fn unknown_engine_is_an_error() -> Result {
     let client = Client::new()?;
     let count = client.ids()?.len() as i64;
     for wrong in [count, 99, -count - 1] {
@@ -75,8 +78,8 @@ fn a_wrong_id() -> Result {
     Ok(())
 }
 
-/// The same view for the same targets.
-fn the_same_view() -> Result {
+/// Views of the same targets are equal.
+fn views_of_the_same_engines_are_equal() -> Result {
     let (client, other) = (Client::new()?, Client::new()?);
     assert_eq!(client.view(..2)?, client.view([0, 1])?);
     assert_eq!(client.view(0)?, client.view(0)?.label("a label").block(true));
@@ -97,8 +100,8 @@ fn the_same_view() -> Result {
     Ok(())
 }
 
-/// Views are for the program.
-fn a_client_in_a_task() -> Result {
+/// A client cannot be made in a task.
+fn client_in_a_task_is_an_error() -> Result {
     let makes = || Client::new().err();
     let error = get(makes.remote())?.unwrap();
     assert!(matches!(error, ViewError::WrongPlace { .. }), "{error:?}");
@@ -106,7 +109,7 @@ fn a_client_in_a_task() -> Result {
 }
 
 /// `wait_for_engines`.
-fn engines_waited_for() -> Result {
+fn wait_for_engines() -> Result {
     let client = Client::new()?;
     assert!(client.wait_for_engines(2, Some(BOUND))?.len() >= 2);
     let error = client.wait_for_engines(10_000, Some(Duration::from_millis(10))).unwrap_err();
@@ -122,8 +125,8 @@ pub(super) fn dies(unlucky: usize) -> view::Result<usize> {
     Ok(id)
 }
 
-/// An engine that died is gone, and its successor has the next number.
-fn an_end_keeps_its_number() -> Result {
+/// A dead engine keeps its number, and its replacement has the next one.
+fn dead_engine_keeps_its_number() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let (before, all) = (client.ids()?, client.view(..)?);
@@ -144,8 +147,8 @@ fn an_end_keeps_its_number() -> Result {
     Ok(())
 }
 
-/// An engine is ended; the others go on, and no other takes its place.
-fn one_engine_is_ended() -> Result {
+/// An engine is stopped; the others continue, and it is not replaced.
+fn engine_is_shut_down() -> Result {
     let client = Client::new()?;
     let before = client.ids()?;
     client.view(1)?.apply_sync(|| (), ())?;
@@ -158,8 +161,8 @@ fn one_engine_is_ended() -> Result {
     Ok(())
 }
 
-/// To end all engines is to end the session.
-fn all_are_ended() -> Result {
+/// Stopping all engines ends the session.
+fn shutdown_of_all_engines_ends_the_session() -> Result {
     let _session = unidist::init()?;
     let client = Client::new()?;
     client.shutdown(..)?;
@@ -168,7 +171,7 @@ fn all_are_ended() -> Result {
     Ok(())
 }
 
-/// `apply`: one result an engine; all kinds of arguments.
+/// `apply`: one result per engine; all kinds of arguments.
 fn apply_on_each() -> Result {
     let client = Client::new()?;
     let all = client.view(..)?;
@@ -183,7 +186,7 @@ fn apply_on_each() -> Result {
 }
 
 /// `apply` returns at once.
-fn apply_is_at_once() -> Result {
+fn apply_returns_at_once() -> Result {
     let client = Client::new()?;
     let signal = Signal::remote();
     let waits = |signal: ActorHandle<Signal>| get(signal.wait.remote());
@@ -196,7 +199,7 @@ fn apply_is_at_once() -> Result {
 }
 
 /// A flag is set on a copy of the view.
-fn flags_are_of_a_copy() -> Result {
+fn flags_are_set_on_a_copy() -> Result {
     let client = Client::new()?;
     let view = client.view(0)?;
     let labelled = view.label("a label");
@@ -235,8 +238,8 @@ fn map_in_blocks() -> Result {
     Ok(())
 }
 
-/// `map`, as the results come.
-fn map_as_they_come() -> Result {
+/// `map`, iterating as results arrive.
+fn map_iterates_as_results_arrive() -> Result {
     let client = Client::new()?;
     let results = client.view(..)?.map(|x: i64| x, 0..20);
     let mut values = results.iter_unordered().collect::<view::Result<Vec<_>>>()?;
@@ -263,7 +266,7 @@ fn execute_a_function() -> Result {
 }
 
 /// `push`, `pull`, `update`, `set`, `get`, `clear`.
-fn names() -> Result {
+fn namespace_operations() -> Result {
     let client = Client::new()?;
     let all = client.view(..)?;
     let count = all.len();
@@ -286,8 +289,8 @@ fn names() -> Result {
     Ok(())
 }
 
-/// A namespace is a client's, and outside of its tasks there is none.
-fn names_of_a_client() -> Result {
+/// A namespace belongs to a client, and is accessible only in its tasks.
+fn namespace_belongs_to_a_client() -> Result {
     let (client, other) = (Client::new()?, Client::new()?);
     client.view(0)?.set("a", &1_i64)?;
     other.view(0)?.set("a", &2_i64)?;
@@ -298,8 +301,8 @@ fn names_of_a_client() -> Result {
     Ok(())
 }
 
-/// A name that is not there, and one of another type, are errors that say so.
-fn a_wrong_name() -> Result {
+/// An unknown name and a value of another type are errors.
+fn unknown_name_is_an_error() -> Result {
     let client = Client::new()?;
     let first = client.view(0)?;
     first.set("a", &7_i64)?;
@@ -333,7 +336,7 @@ fn scatter_and_gather() -> Result {
     Ok(())
 }
 
-/// A remote name as an argument: every engine uses its own.
+/// A reference as an argument: every engine uses its own value.
 fn references() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
@@ -363,8 +366,8 @@ fn refs_as_arguments() -> Result {
     Ok(())
 }
 
-/// Clearing overtakes what waits at the engine, and a status does not wait for anything.
-fn names_overtake() -> Result {
+/// `clear` overtakes calls that wait at the engine, and a status query does not wait.
+fn clear_overtakes_waiting_calls() -> Result {
     let client = Client::new()?;
     let (first, signal) = (client.view(0)?, Signal::remote());
     first.set("a", &1_i64)?;
@@ -381,8 +384,8 @@ fn names_overtake() -> Result {
     Ok(())
 }
 
-/// A broadcast: what a direct view gives.
-fn broadcasts() -> Result {
+/// A broadcast view gives the same results as a direct view.
+fn broadcast_equals_direct_view() -> Result {
     let client = Client::new()?;
     let all = client.broadcast_view(..)?;
     let count = all.targets().len();
@@ -400,8 +403,8 @@ fn broadcasts() -> Result {
     Ok(())
 }
 
-/// Each engine is a process of its own.
-fn everywhere_the_place() -> Result {
+/// Each engine is a separate process.
+fn engines_are_processes() -> Result {
     let client = Client::new()?;
     let view = client.view(..2)?;
     let (once, again) = (view.apply_sync(std::process::id, ())?, view.apply_sync(std::process::id, ())?);
@@ -410,8 +413,8 @@ fn everywhere_the_place() -> Result {
     Ok(())
 }
 
-/// Sequentially, engines differ in name and namespace alone, and calls are run when they are made.
-fn in_one_process() -> Result {
+/// With `pyseq`, engines differ only in number and namespace, and calls run when they are made.
+fn sequential_engines_share_a_process() -> Result {
     let client = Client::new()?;
     assert_eq!(client.view(..2)?.apply_sync(std::process::id, ())?, [std::process::id(); 2]);
     let log = Log::remote();

@@ -9,12 +9,18 @@ use unidist::prelude::*;
 use unidist::view::{self, Client, Scheme, TaskStatus, ViewError};
 
 pub(super) const CASES: &[Case] = cases!["views_balancing" on_one_host:
-    apply_on_one, map_in_order, map_in_chunks, imap_looks_ahead, imap_has_a_limit.only(PYMP), an_imap_that_is_dropped.only(PYMP),
-    every_scheme, the_idle_one_is_chosen.only(PYMP), a_high_water_mark.only(PYMP), some_engines_only, tried_again, tried_in_vain,
-    a_dead_engine_is_replaced.only(PYMP).not_spmd(), a_successor_takes_part.only(PYMP).not_spmd(), all_engines_die.only(PYMP).not_spmd(), died_without_retries.only(PYMP).not_spmd(), aborted_in_the_queue.only(PYMP), what_waits_in_a_client.only(PYMP),
+    apply_on_one, map_in_order, map_in_chunks, imap_of_an_endless_iterator,
+    imap_max_outstanding_is_kept.only(PYMP), dropped_imap_aborts_its_tasks.only(PYMP),
+    schemes_use_the_views_engines, least_load_chooses_the_idle_engine.only(PYMP),
+    high_water_mark_is_kept.only(PYMP), view_of_some_engines_uses_no_others, retry_runs_elsewhere,
+    retries_are_limited, retries_outlive_a_dead_engine.only(PYMP).not_spmd(),
+    replacement_engine_takes_part.only(PYMP).not_spmd(),
+    view_survives_the_death_of_all_engines.only(PYMP).not_spmd(),
+    task_dies_with_its_engine_without_retries.only(PYMP).not_spmd(), queued_task_is_aborted.only(PYMP),
+    dropped_client_discards_waiting_tasks.only(PYMP),
 ];
 
-/// Waits, and says which process it is in.
+/// Waits, and returns the process id.
 pub(super) fn waits(signal: ActorHandle<Signal>) -> Result<u32> {
     get(signal.wait.remote())?;
     Ok(std::process::id())
@@ -24,7 +30,7 @@ pub(super) fn refuses(x: i64) -> Result<i64, String> {
     Err(format!("not {x}"))
 }
 
-/// `apply`: one result, of one engine.
+/// `apply`: one result from one engine.
 fn apply_on_one() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?;
@@ -37,7 +43,7 @@ fn apply_on_one() -> Result {
     Ok(())
 }
 
-/// `map`: a task an item, results in order; errors in place.
+/// `map`: one task per item, results in order, errors in place.
 fn map_in_order() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?;
@@ -55,7 +61,7 @@ fn map_in_order() -> Result {
     Ok(())
 }
 
-/// `chunk_size`: so many items a task.
+/// `chunk_size`: the number of items per task.
 fn map_in_chunks() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?.chunk_size(30);
@@ -68,7 +74,7 @@ fn map_in_chunks() -> Result {
 }
 
 /// `imap`: an endless iterator, in order; a limit of 0 is an error.
-fn imap_looks_ahead() -> Result {
+fn imap_of_an_endless_iterator() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?;
     let mut squares = view.imap(|x: u64| x * x, 0.., 3)?;
@@ -80,8 +86,8 @@ fn imap_looks_ahead() -> Result {
     Ok(())
 }
 
-/// No more than `max_outstanding` are handed in.
-fn imap_has_a_limit() -> Result {
+/// No more than `max_outstanding` tasks are submitted.
+fn imap_max_outstanding_is_kept() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?;
     let mut taken = 0;
@@ -97,8 +103,8 @@ fn imap_has_a_limit() -> Result {
     Ok(())
 }
 
-/// Dropping the iterator aborts what has not ended.
-fn an_imap_that_is_dropped() -> Result {
+/// Dropping the iterator aborts tasks that have not ended.
+fn dropped_imap_aborts_its_tasks() -> Result {
     let client = Client::new()?;
     let signal = Signal::remote();
     let view = client.load_balanced_view(..)?;
@@ -109,7 +115,7 @@ fn an_imap_that_is_dropped() -> Result {
     results.next().transpose()?;
     drop(results);
     assert!(client.wait_all(Some(BOUND)));
-    // With nothing ended, all that it has handed in is aborted when it is dropped.
+    // No task has ended, so the drop aborts all submitted tasks.
     let (first, never) = (Signal::remote(), Signal::remote());
     let signals = [first.clone()].into_iter().chain(std::iter::repeat_n(never.clone(), 50));
     let mut results = view.label("dropped").imap(fallible(waits), signals, 10)?;
@@ -131,7 +137,7 @@ fn an_imap_that_is_dropped() -> Result {
 }
 
 /// Every scheme gives every task to an engine of the view.
-fn every_scheme() -> Result {
+fn schemes_use_the_views_engines() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     for scheme in
@@ -154,8 +160,8 @@ fn every_scheme() -> Result {
     Ok(())
 }
 
-/// Least load: the engine that has nothing to do.
-fn the_idle_one_is_chosen() -> Result {
+/// The scheme `LeastLoad` chooses the idle engine.
+fn least_load_chooses_the_idle_engine() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let signal = Signal::remote();
@@ -168,8 +174,8 @@ fn the_idle_one_is_chosen() -> Result {
     Ok(())
 }
 
-/// An engine has at most so many tasks at once; the rest waits in the client.
-fn a_high_water_mark() -> Result {
+/// An engine has at most `high_water_mark` tasks at once; the others wait in the client.
+fn high_water_mark_is_kept() -> Result {
     let client = Client::new()?;
     let signal = Signal::remote();
     let view = client.load_balanced_view([0, 1])?.with_high_water_mark(2);
@@ -191,7 +197,7 @@ fn a_high_water_mark() -> Result {
 }
 
 /// A view of some engines uses no others.
-fn some_engines_only() -> Result {
+fn view_of_some_engines_uses_no_others() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let last = client.load_balanced_view(-1)?;
@@ -201,8 +207,8 @@ fn some_engines_only() -> Result {
     Ok(())
 }
 
-/// `retries`: a task that fails is tried again, elsewhere.
-fn tried_again() -> Result {
+/// `retries`: a failed task is retried on another engine.
+fn retry_runs_elsewhere() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let log = Log::remote();
@@ -222,8 +228,8 @@ fn tried_again() -> Result {
     Ok(())
 }
 
-/// A task that always fails is tried so often, and no more.
-fn tried_in_vain() -> Result {
+/// A task that always fails is retried only `retries` times.
+fn retries_are_limited() -> Result {
     let client = Client::new()?;
     let log = Log::remote();
     let fails = |log: ActorHandle<Log>| -> Result<i64, String> {
@@ -238,8 +244,8 @@ fn tried_in_vain() -> Result {
     Ok(())
 }
 
-/// With retries, a task outlives its engine; and the engine's successor takes part.
-fn a_dead_engine_is_replaced() -> Result {
+/// With retries, a task outlives its engine, and the replacement engine takes part.
+fn retries_outlive_a_dead_engine() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let die_on_old = || {
@@ -259,8 +265,8 @@ fn a_dead_engine_is_replaced() -> Result {
     Ok(())
 }
 
-/// The successor of a dead engine is found while all others are busy.
-fn a_successor_takes_part() -> Result {
+/// The replacement of a dead engine is found while all others are busy.
+fn replacement_engine_takes_part() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let (signal, dying) = (Signal::remote(), Signal::remote());
@@ -285,8 +291,8 @@ fn a_successor_takes_part() -> Result {
     Ok(())
 }
 
-/// Without retries, it fails with its engine.
-fn died_without_retries() -> Result {
+/// Without retries, a task fails with its engine.
+fn task_dies_with_its_engine_without_retries() -> Result {
     let client = Client::new()?;
     let aborts = || std::process::abort();
     let error = client.load_balanced_view(0)?.apply_sync(move || -> i64 { aborts() }, ()).unwrap_err();
@@ -296,15 +302,15 @@ fn died_without_retries() -> Result {
     Ok(())
 }
 
-/// A view goes on with other engines when all that it knew have died, also those that died unseen.
-fn all_engines_die() -> Result {
+/// A view continues with new engines after all known engines have died, even unnoticed.
+fn view_survives_the_death_of_all_engines() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?;
     let aborts = || std::process::abort();
     let results = client.view(..)?.apply(move || -> i64 { aborts() }, ());
     assert!(results.get(None).is_err());
     assert_eq!(view.apply(|| 1, ()).get(Some(BOUND))?, [1]);
-    // Whoever else kills a worker does not say so here.
+    // The client is not told that the worker was killed.
     let unseen = client.load_balanced_view(..)?;
     let dies = |(): ()| -> i64 { std::process::abort() };
     for worker in unidist::workers()? {
@@ -314,8 +320,8 @@ fn all_engines_die() -> Result {
     Ok(())
 }
 
-/// What waits in the client can be aborted; it never runs, and the others do.
-fn aborted_in_the_queue() -> Result {
+/// A task that waits in the client can be aborted: it never runs, and the others do.
+fn queued_task_is_aborted() -> Result {
     let client = Client::new()?;
     let (signal, log) = (Signal::remote(), Log::remote());
     let view = client.load_balanced_view(0)?;
@@ -333,8 +339,8 @@ fn aborted_in_the_queue() -> Result {
     Ok(())
 }
 
-/// What waits in a client that is dropped never runs; what it has sent does.
-fn what_waits_in_a_client() -> Result {
+/// Tasks that wait in a dropped client never run; tasks that were sent do.
+fn dropped_client_discards_waiting_tasks() -> Result {
     let (signal, log) = (Signal::remote(), Log::remote());
     {
         let view = Client::new()?.load_balanced_view(0)?;

@@ -8,8 +8,9 @@ use unidist::prelude::*;
 use unidist::view::{Client, Query, TaskId, TaskStatus, ViewError};
 
 pub(super) const CASES: &[Case] = cases!["views_client" on_one_host:
-    a_result_by_its_id, results_are_kept_for_a_while, who_has_what.only(PYMP), which_have_ended.only(PYMP), queries_by_field, run_again,
-    run_again_where_it_was, forgotten,
+    result_by_id, keep_results_limits_results, queue_status_counts_tasks.only(PYMP),
+    result_status_of_tasks.only(PYMP), db_query_by_field, resubmit_runs_again, resubmit_keeps_the_engine,
+    purge_results_deletes_records,
 ];
 
 fn refuses(x: i64) -> Result<i64, String> {
@@ -17,7 +18,7 @@ fn refuses(x: i64) -> Result<i64, String> {
 }
 
 /// `get_result`: by id, with the right type.
-fn a_result_by_its_id() -> Result {
+fn result_by_id() -> Result {
     let client = Client::new()?;
     let result = client.view(0)?.label("a label").apply(|x: i64| x + 1, (1,));
     let id = result.ids()[0];
@@ -34,8 +35,8 @@ fn a_result_by_its_id() -> Result {
     Ok(())
 }
 
-/// The latest results are kept, and no more; what somebody has stays.
-fn results_are_kept_for_a_while() -> Result {
+/// Only the latest results are kept, and those of existing `AsyncResult`s.
+fn keep_results_limits_results() -> Result {
     let client = Client::builder().keep_results(2).build()?;
     let results: Vec<_> =
         (0..4).map(|n| client.view(0).map(|view| view.block(true).apply(|x: i64| x, (n,)))).collect();
@@ -50,8 +51,8 @@ fn waits(signal: ActorHandle<Signal>) -> Result<()> {
     get(signal.wait.remote())
 }
 
-/// `queue_status`: who has what, and what waits.
-fn who_has_what() -> Result {
+/// `queue_status`: the tasks of each engine and of the client.
+fn queue_status_counts_tasks() -> Result {
     let client = Client::new()?;
     let signal = Signal::remote();
     assert_eq!(client.queue_status().unassigned, 0);
@@ -72,7 +73,7 @@ fn who_has_what() -> Result {
 }
 
 /// `result_status`.
-fn which_have_ended() -> Result {
+fn result_status_of_tasks() -> Result {
     let client = Client::new()?;
     let signal = Signal::remote();
     let (done, pending) =
@@ -92,7 +93,7 @@ fn which_have_ended() -> Result {
 }
 
 /// `db_query`: by each field.
-fn queries_by_field() -> Result {
+fn db_query_by_field() -> Result {
     let client = Client::new()?;
     let (first, second) =
         (client.view(0)?.label("first").block(true), client.view(1)?.label("second").block(true));
@@ -123,8 +124,8 @@ fn queries_by_field() -> Result {
     Ok(())
 }
 
-/// `resubmit`: the same calls again, as new tasks.
-fn run_again() -> Result {
+/// `resubmit`: runs the same calls as new tasks.
+fn resubmit_runs_again() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?.label("again");
     let data = put(vec![1_i64, 2, 3])?;
@@ -142,8 +143,8 @@ fn run_again() -> Result {
     Ok(())
 }
 
-/// A task of a direct view is run again on its engine.
-fn run_again_where_it_was() -> Result {
+/// A task of a direct view is resubmitted to its engine.
+fn resubmit_keeps_the_engine() -> Result {
     let client = Client::new()?;
     client.view(0)?.set("place", &"first".to_owned())?;
     let result = client.view(0)?.pull::<String>("place");
@@ -154,8 +155,8 @@ fn run_again_where_it_was() -> Result {
     Ok(())
 }
 
-/// `purge_results`: forgets results, arguments and records.
-fn forgotten() -> Result {
+/// `purge_results`: deletes results, arguments and records.
+fn purge_results_deletes_records() -> Result {
     let client = Client::new()?;
     let view = client.view(0)?;
     let (a, b) = (view.label("a").apply(|| 1, ()), view.label("b").apply(|| 2, ()));

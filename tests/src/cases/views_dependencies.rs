@@ -10,13 +10,14 @@ use unidist::prelude::*;
 use unidist::view::{self, AsyncResult, Client, Dependency, Scheme, Unmet, ViewError, depend};
 
 pub(super) const CASES: &[Case] = cases!["views_dependencies" on_one_host:
-    after_others.only(PYMP), after_all_or_any, after_failures, follow_others, follow_apart, an_impossible_dependency,
-    an_invalid_dependency, a_dependency_in_vain.only(PYMP), a_dependency_in_time.only(PYMP), a_check_on_the_engine,
-    a_check_never_met, a_function_that_finds_out, a_check_on_a_direct_view,
+    after_waits_for_others.only(PYMP), after_all_or_any, after_failures, follow_runs_on_the_same_engine,
+    follow_of_different_engines, impossible_dependency_fails_the_task, invalid_dependency_is_an_error,
+    dependency_times_out.only(PYMP), timeout_counts_only_waiting.only(PYMP), check_chooses_the_engine,
+    check_that_no_engine_meets, function_rejects_its_engine, check_on_a_direct_view,
 ];
 
 /// `after`: a task starts when others have ended.
-fn after_others() -> Result {
+fn after_waits_for_others() -> Result {
     let client = Client::new()?;
     let (signal, log) = (Signal::remote(), Log::remote());
     let view = client.load_balanced_view([0, 1])?.with_high_water_mark(0);
@@ -44,7 +45,7 @@ fn is_impossible<T: std::fmt::Debug>(result: view::Result<T>) -> bool {
     matches!(result, Err(ViewError::ImpossibleDependency { .. }))
 }
 
-/// All or any, in time: success is what is asked for unless something else is said.
+/// `after` with all or any tasks; the default is their success.
 fn after_all_or_any() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?;
@@ -58,7 +59,7 @@ fn after_all_or_any() -> Result {
     Ok(())
 }
 
-/// On failure.
+/// `after` with failures.
 fn after_failures() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?;
@@ -72,8 +73,8 @@ fn after_failures() -> Result {
     Ok(())
 }
 
-/// `follow`: a task runs where others have.
-fn follow_others() -> Result {
+/// `follow`: a task runs where others ran.
+fn follow_runs_on_the_same_engine() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let view = client.load_balanced_view(..)?.with_scheme(Scheme::PlainRandom);
@@ -94,8 +95,8 @@ fn follow_others() -> Result {
     Ok(())
 }
 
-/// What ran in different places cannot be followed all at once; one of them can.
-fn follow_apart() -> Result {
+/// Tasks on different engines cannot all be followed; one of them can.
+fn follow_of_different_engines() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?;
     let apart = client.view([0, 1])?.apply(|| (), ());
@@ -110,8 +111,8 @@ fn follow_apart() -> Result {
     Ok(())
 }
 
-/// A dependency that can never be met fails the task at once, and so on down the line.
-fn an_impossible_dependency() -> Result {
+/// A dependency that can never be met fails the task at once, and its dependents.
+fn impossible_dependency_fails_the_task() -> Result {
     let client = Client::new()?;
     let view = client.load_balanced_view(..)?;
     let failed = view.apply(fallible(refuses), (1,));
@@ -128,8 +129,8 @@ fn an_impossible_dependency() -> Result {
     Ok(())
 }
 
-/// A dependency on what this client never made is invalid.
-fn an_invalid_dependency() -> Result {
+/// A dependency on a task that the client never made is invalid.
+fn invalid_dependency_is_an_error() -> Result {
     let (client, other) = (Client::new()?, Client::new()?);
     let foreign = other.view(0)?.apply(|| 1, ());
     let view = client.load_balanced_view(..)?;
@@ -146,8 +147,8 @@ fn an_invalid_dependency() -> Result {
     Ok(())
 }
 
-/// A dependency that is not met in time is another error.
-fn a_dependency_in_vain() -> Result {
+/// A dependency that is not met in time fails with `DependencyTimeout`.
+fn dependency_times_out() -> Result {
     let client = Client::new()?;
     let signal = Signal::remote();
     let view = client.load_balanced_view(..)?;
@@ -162,8 +163,8 @@ fn a_dependency_in_vain() -> Result {
     Ok(())
 }
 
-/// The time is only that in which it waits for others.
-fn a_dependency_in_time() -> Result {
+/// The time-out covers only the wait for dependencies.
+fn timeout_counts_only_waiting() -> Result {
     let client = Client::new()?;
     let (first, second) = (Signal::remote(), Signal::remote());
     let view = client.load_balanced_view(..)?;
@@ -180,8 +181,8 @@ fn a_dependency_in_time() -> Result {
     Ok(())
 }
 
-/// A check on the engine: a task goes on until one meets it.
-fn a_check_on_the_engine() -> Result {
+/// A check on the engine: the task moves on until an engine passes.
+fn check_chooses_the_engine() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let last = client.ids()?.len() - 1;
@@ -193,8 +194,8 @@ fn a_check_on_the_engine() -> Result {
     Ok(())
 }
 
-/// A check that no engine meets is made once on each, and makes the task impossible.
-fn a_check_never_met() -> Result {
+/// A check that no engine passes runs once on each, and fails the task.
+fn check_that_no_engine_meets() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let never = || {
@@ -213,8 +214,8 @@ fn a_check_never_met() -> Result {
     Ok(())
 }
 
-/// A function that finds out itself that the engine will not do.
-fn a_function_that_finds_out() -> Result {
+/// A function that rejects its engine itself.
+fn function_rejects_its_engine() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let not_on_the_first = || -> Result<usize, Unmet> {
@@ -228,8 +229,8 @@ fn a_function_that_finds_out() -> Result {
     Ok(())
 }
 
-/// On a direct view there is nowhere else to go.
-fn a_check_on_a_direct_view() -> Result {
+/// On a direct view, a failed check fails the task.
+fn check_on_a_direct_view() -> Result {
     let client = Client::new()?;
     let error = client.view(1)?.apply_sync(depend(|| false, || 1), ()).unwrap_err();
     assert_eq!(error, ViewError::UnmetDependency { engine: 1 });

@@ -17,7 +17,7 @@ fn refuses(x: i64) -> Result<i64, String> {
     Err(format!("not {x}"))
 }
 
-/// A file that is not there yet; removed in the end.
+/// A path for a new file, removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -38,7 +38,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A history in a file: a second client reads it, at once and after the first has gone.
+/// A history in a file: a second client reads it at once, and after the first was dropped.
 fn history_in_a_file() -> Result {
     let file = Scratch::new("file");
     let client = Client::builder().history(file.history()).build()?;
@@ -70,7 +70,7 @@ fn leaves_a_history() -> Result {
     Ok(())
 }
 
-/// A history outlives its program, and answers another.
+/// A history outlives its program, and another program can query it.
 fn history_of_another_program() -> Result {
     let file = Scratch::new("program");
     let mut program = Command::new(std::env::current_exe().unwrap());
@@ -89,7 +89,7 @@ fn history_of_another_program() -> Result {
     Ok(())
 }
 
-/// A file that is no history, and a place that is none, are errors that name it.
+/// A file that is not a history and an invalid path are errors that name the path.
 fn history_file_that_is_none() -> Result {
     let file = Scratch::new("none");
     std::fs::write(&file.0, "this is no database, and longer than its header would be, by far: ".repeat(20))

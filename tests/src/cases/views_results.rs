@@ -10,13 +10,14 @@ use unidist::view::{self, Client, ViewError};
 use unidist::{ErrorKind, fallible};
 
 pub(super) const CASES: &[Case] = cases!["views_results" on_one_host:
-    results_by_engine, results_are_waited_for.only(PYMP), iterate_while_running.only(PYMP), times, one_error,
-    a_composite_error, an_engine_dies.only(PYMP).not_spmd(), aborted_while_it_waits.only(PYMP),
-    aborted_while_it_runs.only(PYMP), told_when_aborted.only(PYMP),
-    one_that_does_not_listen.only(PYMP).not_spmd().settings(SHORT), interactive,
+    results_by_engine, get_and_wait_time_out.only(PYMP), iterate_while_running.only(PYMP), task_times,
+    error_of_one_task, composite_error_of_several_tasks, engine_death_fails_its_tasks.only(PYMP).not_spmd(),
+    waiting_task_is_aborted.only(PYMP), running_task_is_aborted.only(PYMP),
+    computation_sees_its_abort.only(PYMP),
+    unresponsive_task_loses_its_engine.only(PYMP).not_spmd().settings(SHORT), wait_interactive_shows_progress,
 ];
 
-/// For a case in which an engine has to be ended.
+/// The settings for a case in which an engine is killed.
 const SHORT: &[(&str, &str)] = &[("UNIDIST_CANCEL_GRACE", "0.05")];
 
 /// `get_dict`: by engine; several results of one engine are an error.
@@ -34,8 +35,8 @@ fn results_by_engine() -> Result {
     Ok(())
 }
 
-/// `get` and `wait` with a limit.
-fn results_are_waited_for() -> Result {
+/// `get` and `wait` with a time-out.
+fn get_and_wait_time_out() -> Result {
     let client = Client::new()?;
     let signal = Signal::remote();
     let waits = |signal: ActorHandle<Signal>| get(signal.wait.remote());
@@ -53,7 +54,7 @@ fn results_are_waited_for() -> Result {
     Ok(())
 }
 
-/// Results can be had while others are to come: in order, and as they come.
+/// Results are available while others are pending: in order, and as they arrive.
 fn iterate_while_running() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
@@ -80,7 +81,7 @@ fn iterate_while_running() -> Result {
 }
 
 /// Times of each task, and of all together.
-fn times() -> Result {
+fn task_times() -> Result {
     let client = Client::new()?;
     let result = client.view(..)?.label("times").apply(|| std::thread::sleep(Duration::from_millis(5)), ());
     result.get(None)?;
@@ -95,8 +96,8 @@ fn times() -> Result {
     Ok(())
 }
 
-/// One task's error is that error, and names its engine; the function's own comes out of it.
-fn one_error() -> Result {
+/// The error of a single task names its engine, and contains the function's own error.
+fn error_of_one_task() -> Result {
     let client = Client::new()?;
     let refuses = |x: i64| -> Result<i64, String> { Err(format!("not {x}")) };
     let error = client.view(1)?.apply_sync(fallible(refuses), (7,)).unwrap_err();
@@ -110,8 +111,8 @@ fn one_error() -> Result {
     Ok(())
 }
 
-/// Several engines' errors are one that names them all; the others' results are there.
-fn a_composite_error() -> Result {
+/// The errors of several engines are one error that lists them; the other results are available.
+fn composite_error_of_several_tasks() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let view = client.view([0, 1, 0])?;
@@ -133,8 +134,8 @@ fn a_composite_error() -> Result {
     Ok(())
 }
 
-/// An engine that dies fails its own tasks; the others' results are there.
-fn an_engine_dies() -> Result {
+/// A dead engine fails its own tasks; the other results are available.
+fn engine_death_fails_its_tasks() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let view = client.view(..)?;
@@ -160,7 +161,7 @@ fn waits(signal: ActorHandle<Signal>, log: ActorHandle<Log>) -> Result<()> {
 }
 
 /// A task that waits at its engine is aborted: it never runs.
-fn aborted_while_it_waits() -> Result {
+fn waiting_task_is_aborted() -> Result {
     let client = Client::new()?;
     let (first, signal, log) = (client.view(0)?, Signal::remote(), Log::remote());
     let running = first.apply(fallible(waits), (&signal, &log));
@@ -177,8 +178,8 @@ fn aborted_while_it_waits() -> Result {
     Ok(())
 }
 
-/// A running task is aborted, and its engine takes the next.
-fn aborted_while_it_runs() -> Result {
+/// A running task is aborted, and its engine runs the next one.
+fn running_task_is_aborted() -> Result {
     let client = Client::new()?;
     numbered(&client)?;
     let (first, signal, log) = (client.view(0)?, Signal::remote(), Log::remote());
@@ -194,8 +195,8 @@ fn aborted_while_it_runs() -> Result {
     Ok(())
 }
 
-/// A computation that is aborted is told.
-fn told_when_aborted() -> Result {
+/// An aborted computation sees it with `is_cancelled`.
+fn computation_sees_its_abort() -> Result {
     let client = Client::new()?;
     let (first, log) = (client.view(0)?, Log::remote());
     let computes = |log: ActorHandle<Log>| {
@@ -214,8 +215,8 @@ fn told_when_aborted() -> Result {
     Ok(())
 }
 
-/// A task that is aborted and does not end loses its engine; the tasks of a load-balanced view behind it do not suffer.
-fn one_that_does_not_listen() -> Result {
+/// The engine of an aborted task that does not end is killed; load-balanced tasks behind it are not affected.
+fn unresponsive_task_loses_its_engine() -> Result {
     let client = Client::new()?;
     let log = Log::remote();
     let endless = |log: ActorHandle<Log>| {
@@ -239,8 +240,8 @@ fn one_that_does_not_listen() -> Result {
     Ok(())
 }
 
-/// A progress bar while it waits.
-fn interactive() -> Result {
+/// `wait_interactive` shows a progress bar.
+fn wait_interactive_shows_progress() -> Result {
     let client = Client::new()?;
     let result = client.load_balanced_view(..)?.label("bar").map(|x: i64| x, 0..10);
     assert!(result.wait_interactive(None));

@@ -7,10 +7,11 @@ use unidist::Error;
 use unidist::prelude::*;
 
 pub(super) const CASES: &[Case] = cases!["wait":
-    one_of_puts, two_of_puts, one_of_tasks, two_of_tasks, exactly_so_many, input_order_is_kept, one_ref,
-    zero_returns_at_once, all_of_none, more_than_there_are, a_timeout_gives_fewer, a_zero_timeout_looks,
-    a_failed_task_is_ready, a_failed_dependency_is_ready, inside_a_task, on_a_failed_task_inside_a_task,
-    a_ref_to_unit, the_same_ref_twice, every_form_of_refs, as_they_complete, on_many, a_long_timeout_ends_early,
+    one_of_puts, two_of_puts, one_of_tasks, two_of_tasks, exactly_num_returns_are_ready, input_order_is_kept,
+    one_ref, zero_returns_at_once, empty_list, num_returns_above_the_number_of_refs_is_an_error,
+    timeout_returns_fewer, zero_timeout_polls, failed_task_is_ready, failed_dependency_is_ready,
+    inside_a_task, failed_task_inside_a_task, ref_to_unit, the_same_ref_twice, every_form_of_refs,
+    loop_as_tasks_complete, many_refs, long_timeout_ends_early,
 ];
 
 /// `wait` with one return, on puts.
@@ -48,8 +49,8 @@ fn two_of_tasks() -> Result {
     Ok(())
 }
 
-/// Exactly `num_returns` are ready, however many more could be, and the rest is pending.
-fn exactly_so_many() -> Result {
+/// Exactly `num_returns` refs are ready, even if more could be, and the others are pending.
+fn exactly_num_returns_are_ready() -> Result {
     let refs: Vec<_> = (0..10).map(|x| square.remote(x)).collect();
     get(&refs)?;
     for count in 0..=10 {
@@ -90,14 +91,14 @@ fn zero_returns_at_once() -> Result {
 }
 
 /// An empty list is fine.
-fn all_of_none() -> Result {
+fn empty_list() -> Result {
     let none: [ObjectRef<u8>; 0] = [];
     assert!(wait(none, 0, None)?.ready.is_empty());
     Ok(())
 }
 
 /// More than there are is an error.
-fn more_than_there_are() -> Result {
+fn num_returns_above_the_number_of_refs_is_an_error() -> Result {
     let error = wait([put(1)?], 2, None).unwrap_err();
     assert!(matches!(&error, Error::InvalidArgument { call, .. } if call == "wait"), "{error:?}");
     assert!(error.to_string().contains("num_returns is 2"), "{error}");
@@ -105,7 +106,7 @@ fn more_than_there_are() -> Result {
 }
 
 /// Fewer on time-out.
-fn a_timeout_gives_fewer() -> Result {
+fn timeout_returns_fewer() -> Result {
     let signal = Signal::remote();
     let refs = [blocked_on.remote(&signal), put(1)?];
     let waited = wait(&refs, 2, Some(Duration::from_millis(20)))?;
@@ -115,8 +116,8 @@ fn a_timeout_gives_fewer() -> Result {
     Ok(())
 }
 
-/// A time-out of zero looks and does not wait.
-fn a_zero_timeout_looks() -> Result {
+/// A time-out of zero polls without waiting.
+fn zero_timeout_polls() -> Result {
     let signal = Signal::remote();
     let pending = signal.wait.remote();
     assert!(wait(&pending, 1, Some(Duration::ZERO))?.ready.is_empty());
@@ -127,7 +128,7 @@ fn a_zero_timeout_looks() -> Result {
 }
 
 /// A failed task counts as ready.
-fn a_failed_task_is_ready() -> Result {
+fn failed_task_is_ready() -> Result {
     let refs = [refuse.remote(1), put(1)?];
     let waited = wait(&refs, 2, None)?;
     assert_eq!(waited.ready, refs);
@@ -135,8 +136,8 @@ fn a_failed_task_is_ready() -> Result {
     Ok(())
 }
 
-/// So does one that was never run, because an argument failed.
-fn a_failed_dependency_is_ready() -> Result {
+/// A task that never ran because an argument failed counts as ready, too.
+fn failed_dependency_is_ready() -> Result {
     let failed = square.remote(square.remote(refuse.remote(1)));
     assert_eq!(wait(&failed, 1, None)?.ready.len(), 1);
     Ok(())
@@ -154,8 +155,8 @@ fn inside_a_task() -> Result {
     Ok(())
 }
 
-/// Never: `wait` on a failed task, inside a task, hangs.
-fn on_a_failed_task_inside_a_task() -> Result {
+/// Regression: `wait` for a failed task inside a task must not hang.
+fn failed_task_inside_a_task() -> Result {
     let waits = |refs: Vec<ObjectRef<i64>>| {
         wait([&refs[..], &[refuse.remote(2)]].concat(), 2, None).unwrap().ready.len()
     };
@@ -164,7 +165,7 @@ fn on_a_failed_task_inside_a_task() -> Result {
 }
 
 /// A ref to `()` can be waited for.
-fn a_ref_to_unit() -> Result {
+fn ref_to_unit() -> Result {
     let nothing = (|| ()).remote();
     assert_eq!(wait(&nothing, 1, None)?.ready.len(), 1);
     Ok(())
@@ -191,8 +192,8 @@ fn every_form_of_refs() -> Result {
     Ok(())
 }
 
-/// The usual loop over tasks as they complete ends, and sees each once.
-fn as_they_complete() -> Result {
+/// The usual loop over tasks as they complete ends, and gives each task once.
+fn loop_as_tasks_complete() -> Result {
     let mut pending: Vec<_> = (0..50).map(|x| square.remote(x)).collect();
     let mut results = Vec::new();
     while !pending.is_empty() {
@@ -206,15 +207,15 @@ fn as_they_complete() -> Result {
 }
 
 /// Very many refs at once.
-fn on_many() -> Result {
+fn many_refs() -> Result {
     let refs: Vec<_> = (0..1000).map(|x| square.remote(x)).collect();
     assert_eq!(wait(&refs, 999, None)?.pending.len(), 1);
     assert_eq!(wait(&refs, 1000, None)?.ready, refs);
     Ok(())
 }
 
-/// A time-out is a bound, not a delay, and the longest there is is fine.
-fn a_long_timeout_ends_early() -> Result {
+/// A time-out is a limit, not a delay, and may be the longest possible duration.
+fn long_timeout_ends_early() -> Result {
     assert_eq!(wait(square.remote(1), 1, Some(Duration::MAX))?.ready.len(), 1);
     Ok(())
 }

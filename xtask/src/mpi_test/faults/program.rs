@@ -121,7 +121,7 @@ impl Program {
 
     /// The processes of each host.
     pub(crate) fn host_processes(&mut self) -> Result<Vec<HostProcesses>> {
-        let said = self.request("staff")?;
+        let said = self.request("workers")?;
         let words: Vec<&str> = said.split(' ').collect();
         let told = |words: &[&str]| {
             Ok(HostProcesses {

@@ -1,10 +1,11 @@
-//! Defects of other systems that must not come back. Those that a topic's own cases cover are listed there:
-//! `wait::on_a_failed_task_inside_a_task`, `actors::a_call_leaves_garbage_collection_alone`,
-//! `errors::an_error_value_is_a_value`, `actors::a_failed_constructor_harms_nothing_else`, `crashes::*`,
-//! `actors::as_many_actors_as_workers_do_not_block_tasks`, `tasks::results_are_there_while_the_worker_runs_another`.
+//! Defects of other systems that must not occur here. Further ones are covered by cases of their topic:
+//! `wait::failed_task_inside_a_task`, `actors::call_does_not_stop_garbage_collection`,
+//! `errors::error_value_is_a_value`, `actors::failed_constructor_affects_nothing_else`, `crashes::*`,
+//! `actors::as_many_actors_as_workers_do_not_block_tasks`,
+//! `tasks::result_is_available_while_the_worker_runs_another_task`.
 
 use crate::case::{Case, PYMP, Result, cases};
-use crate::place::Place;
+use crate::environment::Environment;
 use crate::process::{cpu_time, with_environment};
 use crate::runner::MARK;
 use crate::support::{Counter, Signal, square};
@@ -12,18 +13,18 @@ use std::time::Duration;
 use unidist::prelude::*;
 use unidist::{ErrorKind, SharedSlice, put_slice, shutdown};
 
-pub(super) const CASES: &[Case] = cases!["never":
-    an_idle_session_burns_cpu, a_blocked_program_burns_cpu, a_wait_for_oneself_hangs,
-    a_cycle_of_two_hangs.only(PYMP), nothing_named_stays_in_shared_memory.only(PYMP), a_task_ends_the_session,
-    a_dropped_object_is_in_the_way.settings(&[("UNIDIST_OBJECT_STORE_MEMORY", "64MiB")]),
-    garbage_fills_the_store.settings(&[("UNIDIST_OBJECT_STORE_MEMORY", "64MiB")]),
+pub(super) const CASES: &[Case] = cases!["regressions":
+    idle_session_uses_no_cpu, blocked_program_uses_no_cpu, wait_for_oneself_is_an_error,
+    cycle_of_two_is_an_error.only(PYMP), shared_memory_has_no_names.only(PYMP), task_cannot_end_the_session,
+    dropped_object_is_freed_at_once.settings(&[("UNIDIST_OBJECT_STORE_MEMORY", "64MiB")]),
+    freed_memory_is_reused.settings(&[("UNIDIST_OBJECT_STORE_MEMORY", "64MiB")]),
 ];
 
-/// The CPU time of this process and all it has started, over a wait that nothing ends.
+/// The CPU time of this process and all processes that it has started, during a wait.
 fn used_while(waits: impl FnOnce()) -> Duration {
-    // No event tells that nothing happens, so these cases need time to pass; and between hosts, it takes some until
-    // nobody expects anything more.
-    if Place::given().has_several_hosts() {
+    // These cases measure idle time, so they need time to pass. On several hosts, it takes a while until the session
+    // is idle.
+    if Environment::from_variables().has_several_hosts() {
         std::thread::sleep(Duration::from_secs(4));
     }
     let mark = std::env::var(MARK).unwrap();
@@ -37,13 +38,13 @@ fn used_while(waits: impl FnOnce()) -> Duration {
     all().saturating_sub(before)
 }
 
-/// What an unoptimized program may use in 2 s while others run: each host has somebody who looks at the network.
+/// The limit for an unoptimized program in 2 s on a busy machine: each host has a thread that polls the network.
 fn little() -> Duration {
-    Duration::from_millis(50) * Place::given().hosts()
+    Duration::from_millis(50) * Environment::from_variables().hosts()
 }
 
-/// Never: an idle process burns CPU. (Of a core, under 1 % where nothing else runs.)
-fn an_idle_session_burns_cpu() -> Result {
+/// Regression: an idle process must not use CPU (under 1 % of a core on an idle machine).
+fn idle_session_uses_no_cpu() -> Result {
     let counters = [Counter::remote(1), Counter::remote(2)];
     get(counters.each_ref().map(|counter| counter.value.remote()))?;
     get((0..20).map(|x| square.remote(x)).collect::<Vec<_>>())?;
@@ -52,8 +53,8 @@ fn an_idle_session_burns_cpu() -> Result {
     Ok(())
 }
 
-/// Nor does one that blocks in `get` and `wait`, or whose tasks do.
-fn a_blocked_program_burns_cpu() -> Result {
+/// The same for a program, or tasks, that block in `get` and `wait`.
+fn blocked_program_uses_no_cpu() -> Result {
     let signal = Signal::remote();
     let blocked = [crate::support::blocked_on.remote(&signal), crate::support::blocked_on.remote(&signal)];
     get(signal.waiting.remote(2_usize))?;
@@ -63,7 +64,7 @@ fn a_blocked_program_burns_cpu() -> Result {
     get(blocked).map(drop)
 }
 
-/// Holds a ref, for whoever asks later.
+/// Holds a ref for other callers.
 struct Box1 {
     content: Vec<ObjectRef<i64>>,
 }
@@ -91,8 +92,8 @@ fn waits_for_what_is_in(shelf: ActorHandle<Box1>, signal: ActorHandle<Signal>) -
     Ok(get(&content)?.iter().sum())
 }
 
-/// No hang: a task that waits for its own result gets an error.
-fn a_wait_for_oneself_hangs() -> Result {
+/// Deadlock detection: a task that waits for its own result gets an error.
+fn wait_for_oneself_is_an_error() -> Result {
     let (shelf, signal) = (Box1::remote(), Signal::remote());
     let waits = waits_for_what_is_in.remote(&shelf, &signal);
     get(shelf.put.remote(vec![waits.clone()]))?;
@@ -104,8 +105,8 @@ fn a_wait_for_oneself_hangs() -> Result {
     Ok(())
 }
 
-/// No hang: two tasks that wait for each other get an error.
-fn a_cycle_of_two_hangs() -> Result {
+/// Deadlock detection: two tasks that wait for each other get an error.
+fn cycle_of_two_is_an_error() -> Result {
     let (shelves, signal) = ([Box1::remote(), Box1::remote()], Signal::remote());
     let tasks = shelves.each_ref().map(|shelf| waits_for_what_is_in.remote(shelf, &signal));
     get(shelves[0].put.remote(vec![tasks[1].clone()]))?;
@@ -119,8 +120,8 @@ fn a_cycle_of_two_hangs() -> Result {
     Ok(())
 }
 
-/// Never: shared-memory files stay in /dev/shm after a crash. There is none to stay, once the session has begun.
-fn nothing_named_stays_in_shared_memory() -> Result {
+/// Regression: a crash must not leave files in /dev/shm. A running session has none.
+fn shared_memory_has_no_names() -> Result {
     let counter = Counter::remote(1);
     let slice = put_slice(&vec![1.0; 1 << 18])?;
     get((counter.value.remote(), (|x: SharedSlice<f64>| x.len()).remote(&slice)))?;
@@ -137,7 +138,7 @@ fn nothing_named_stays_in_shared_memory() -> Result {
 }
 
 /// A task cannot end the session of the program.
-fn a_task_ends_the_session() -> Result {
+fn task_cannot_end_the_session() -> Result {
     if !crate::support::is_parallel() {
         return Ok(()); // there it is the program itself that calls `shutdown`
     }
@@ -147,8 +148,8 @@ fn a_task_ends_the_session() -> Result {
     Ok(())
 }
 
-/// Memory is free again at once, even if nothing else was asked since the last ref went.
-fn a_dropped_object_is_in_the_way() -> Result {
+/// Memory is freed at once, even without another call after the last ref was dropped.
+fn dropped_object_is_freed_at_once() -> Result {
     let data = vec![1_u8; 40 << 20];
     for _ in 0..8 {
         drop(put_slice(&data)?);
@@ -158,8 +159,8 @@ fn a_dropped_object_is_in_the_way() -> Result {
     Ok(())
 }
 
-/// Memory is free again as soon as the last ref is gone: the store holds 4 of these, and there are 64.
-fn garbage_fills_the_store() -> Result {
+/// Memory is freed as soon as the last ref is dropped: the store holds 4 of these objects, and 64 are made.
+fn freed_memory_is_reused() -> Result {
     for n in 0..64_u8 {
         let data = put_slice(&vec![n; 16 << 20])?;
         let last = |data: SharedSlice<u8>| data[data.len() - 1];

@@ -1,49 +1,49 @@
-//! Where trials run: by themselves on this machine, or started by another program, perhaps on several hosts.
+//! The environment of trials: started directly on this machine, or by a launcher, possibly on several hosts.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The command that starts a program, one word a line.
+/// The launcher command, one word per line.
 pub(crate) const LAUNCHER: &str = "UNIDIST_CONFORMANCE_LAUNCHER";
-/// Set where the launcher starts the processes that serve the program.
+/// Set if the launcher starts the processes of the session.
 const SPMD: &str = "UNIDIST_CONFORMANCE_SPMD";
-/// Set where starting a program takes long.
+/// Set if starting a program is slow.
 const SERIES: &str = "UNIDIST_CONFORMANCE_SERIES";
 /// The folders of the hosts' shared memory, separated as in a `PATH`.
 pub(crate) const SHARED_MEMORY: &str = "UNIDIST_CONFORMANCE_SHARED_MEMORY";
 
-/// A place for trials.
-pub(crate) struct Place {
-    /// The words before the program; none if it is started directly.
+/// The environment of trials.
+pub(crate) struct Environment {
+    /// The launcher command; empty if programs are started directly.
     pub(crate) launcher: Vec<String>,
-    /// What of each host's shared memory is seen from here.
+    /// The folders of the hosts' shared memory, as visible from here.
     pub(crate) shared_memory: Vec<PathBuf>,
 }
 
-impl Place {
-    /// This machine, by itself.
+impl Environment {
+    /// This machine, without a launcher.
     pub(crate) fn here() -> Self {
-        Place { launcher: Vec::new(), shared_memory: vec![PathBuf::from("/dev/shm")] }
+        Environment { launcher: Vec::new(), shared_memory: vec![PathBuf::from("/dev/shm")] }
     }
 
-    /// The one that the environment gives.
-    pub(crate) fn given() -> Self {
-        let mut place = Place::here();
+    /// The environment given by variables.
+    pub(crate) fn from_variables() -> Self {
+        let mut environment = Environment::here();
         if let Ok(words) = std::env::var(LAUNCHER) {
-            place.launcher = words.lines().map(str::to_owned).collect();
+            environment.launcher = words.lines().map(str::to_owned).collect();
         }
         if let Some(folders) = std::env::var_os(SHARED_MEMORY) {
-            place.shared_memory = std::env::split_paths(&folders).collect();
+            environment.shared_memory = std::env::split_paths(&folders).collect();
         }
-        place
+        environment
     }
 
-    /// Whether programs are started by a launcher, which has processes of its own.
+    /// Whether programs are started by a launcher, which has its own processes.
     pub(crate) fn has_launcher(&self) -> bool {
         !self.launcher.is_empty()
     }
 
-    /// How many hosts there are.
+    /// The number of hosts.
     pub(crate) fn hosts(&self) -> u32 {
         self.shared_memory.len() as u32
     }
@@ -53,17 +53,17 @@ impl Place {
         self.hosts() > 1
     }
 
-    /// Whether the launcher starts the processes that serve a program, for one session.
+    /// Whether the launcher starts the processes of the session, so that a program has only one session.
     pub(crate) fn is_spmd(&self) -> bool {
         std::env::var_os(SPMD).is_some()
     }
 
-    /// Whether cases that can share a session do.
+    /// Whether cases share sessions where they can.
     pub(crate) fn has_series(&self) -> bool {
         std::env::var_os(SERIES).is_some()
     }
 
-    /// A command for this executable, as programs are started here.
+    /// A command that starts this executable in this environment.
     pub(crate) fn program(&self) -> std::io::Result<Command> {
         let executable = std::env::current_exe()?;
         Ok(match self.launcher.split_first() {
@@ -76,7 +76,7 @@ impl Place {
         })
     }
 
-    /// What is in shared memory that has to do with unidist, on all hosts.
+    /// unidist's entries in shared memory, on all hosts.
     pub(crate) fn entries(&self) -> Vec<PathBuf> {
         let entries = |folder: &PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
         let paths = self.shared_memory.iter().flat_map(entries).map(|entry| entry.path());

@@ -1,4 +1,4 @@
-//! Who works on which host.
+//! The workers of each host.
 
 use crate::Result;
 use crate::remote::grind;
@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::os::unix::process::parent_id;
 use unidist::prelude::*;
 
-/// So many rounds of tasks may pass over a host.
+/// The number of rounds of tasks after which every host must have run one.
 const ROUNDS: usize = 200;
 
-/// Its host, the process that started it, which is the engine's there, and its own.
+/// The host, the parent process, which is the engine's process there, and the worker's process.
 #[remote(max_retries = 100)]
 fn whoami(x: u64) -> (String, u32, u32) {
     grind(x);
