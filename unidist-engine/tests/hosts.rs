@@ -124,7 +124,7 @@ impl Session {
     }
 }
 
-fn a_session_on_three_hosts_begins_works_and_ends() {
+fn session_on_three_hosts_starts_works_and_ends() {
     let session = session(2);
     let cluster = session.controller.cluster().unwrap();
     assert_eq!(cluster.local_ip, "127.0.0.1");
@@ -144,14 +144,14 @@ fn a_session_on_three_hosts_begins_works_and_ends() {
     session.end();
 }
 
-fn a_session_that_is_dropped_ends_its_monitors() {
+fn dropped_session_ends_its_monitors() {
     let Session { controller, monitors, ended, .. } = session(1);
     drop(controller);
     drop(ended);
     monitors.into_iter().for_each(|monitor| monitor.join().unwrap().unwrap());
 }
 
-fn a_host_that_cannot_take_part_is_named() {
+fn host_that_cannot_join_is_named() {
     let Others { settings, monitors, ended, .. } = others(2, "letters");
     match start_on_hosts(here(), settings, program()).map(drop) {
         Err(Error::Launch { message }) => {
@@ -164,7 +164,7 @@ fn a_host_that_cannot_take_part_is_named() {
     assert_eq!(ends, [false, true]);
 }
 
-fn a_session_that_cannot_start_ends_its_monitors() {
+fn session_that_cannot_start_ends_its_monitors() {
     let Others { settings, monitors, ended, .. } = others(2, "numbers");
     let nowhere = ControllerSettings { spill_dir: Some(PathBuf::from("/no/such/folder")), ..here() };
     assert!(matches!(start_on_hosts(nowhere, settings, program()), Err(Error::Config(_))));
@@ -172,7 +172,7 @@ fn a_session_that_cannot_start_ends_its_monitors() {
     monitors.into_iter().for_each(|monitor| monitor.join().unwrap().unwrap());
 }
 
-fn a_host_that_does_not_answer_is_named() {
+fn host_that_does_not_answer_is_named() {
     let (mut ends, _cutters) = mesh(2);
     let silent = ends.pop().unwrap();
     let host = HostSettings {
@@ -197,7 +197,7 @@ fn a_host_that_does_not_answer_is_named() {
     drop(silent);
 }
 
-fn a_session_goes_on_without_a_lost_host() {
+fn session_continues_without_a_lost_host() {
     let session = session(2);
     session.cutters[0].cut(HostId::new(1));
     session.cutters[1].cut(HostId::CONTROLLER);
@@ -227,7 +227,7 @@ fn every_host_runs_tasks() {
     session.end();
 }
 
-fn objects_are_used_where_they_were_not_made() {
+fn objects_are_used_on_other_hosts() {
     let session = session(2);
     let big: Vec<_> = (0..3).map(|host| session.submit_at(host, BIG, &[5_000_000])).collect();
     for host in 0..3 {
@@ -241,7 +241,7 @@ fn objects_are_used_where_they_were_not_made() {
     session.end();
 }
 
-fn what_does_not_fit_elsewhere_is_spilled_there() {
+fn remote_objects_are_spilled_on_their_host() {
     let session = session(1);
     let big: Vec<_> = (0..8).map(|_| session.submit_at(1, BIG, &[20 << 20])).collect();
     for id in &big {
@@ -254,7 +254,7 @@ fn what_does_not_fit_elsewhere_is_spilled_there() {
     session.end();
 }
 
-fn a_process_that_dies_elsewhere_is_replaced() {
+fn dead_remote_process_is_replaced() {
     let session = session(1);
     let error = get(&*session.controller, session.submit_at(1, EXIT, &[3])).unwrap_err();
     assert!(error.kind == ErrorKind::WorkerDied && error.message.contains("exit status: 3"), "{error}");
@@ -265,7 +265,7 @@ fn a_process_that_dies_elsewhere_is_replaced() {
     assert!(!worker.exists(), "no orphans");
 }
 
-fn what_was_on_a_lost_host_fails() {
+fn tasks_and_objects_of_a_lost_host_fail() {
     let session = session(1);
     let big = session.submit_at(1, BIG, &[5_000_000]);
     assert_eq!(session.count_at(1, &[big]), 5_000_000);
@@ -292,17 +292,17 @@ macro_rules! trials {
 fn main() {
     serve_if_worker(program(), install);
     let trials = trials![
-        a_session_on_three_hosts_begins_works_and_ends,
-        a_session_that_is_dropped_ends_its_monitors,
-        a_host_that_cannot_take_part_is_named,
-        a_session_that_cannot_start_ends_its_monitors,
-        a_host_that_does_not_answer_is_named,
-        a_session_goes_on_without_a_lost_host,
+        session_on_three_hosts_starts_works_and_ends,
+        dropped_session_ends_its_monitors,
+        host_that_cannot_join_is_named,
+        session_that_cannot_start_ends_its_monitors,
+        host_that_does_not_answer_is_named,
+        session_continues_without_a_lost_host,
         every_host_runs_tasks,
-        objects_are_used_where_they_were_not_made,
-        what_does_not_fit_elsewhere_is_spilled_there,
-        a_process_that_dies_elsewhere_is_replaced,
-        what_was_on_a_lost_host_fails,
+        objects_are_used_on_other_hosts,
+        remote_objects_are_spilled_on_their_host,
+        dead_remote_process_is_replaced,
+        tasks_and_objects_of_a_lost_host_fail,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

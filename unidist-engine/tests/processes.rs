@@ -20,7 +20,7 @@ fn session() -> Arc<dyn Backend> {
     start(settings(), program()).unwrap()
 }
 
-fn a_sum_is_computed_in_a_worker() {
+fn sum_is_computed_in_a_worker() {
     let session = session();
     let a = submit(&*session, SUM, &[1, 2]);
     let b = submit_with(&*session, SUM, vec![Arg::Ref(a), Arg::Ref(a)], vec![a]);
@@ -48,7 +48,7 @@ fn naive_recursion_ends_on_two_workers() {
     assert_eq!(session.live_objects().unwrap(), 0);
 }
 
-fn an_exit_in_a_task_is_an_error_of_that_task_alone() {
+fn exit_in_a_task_fails_that_task_alone() {
     let session = session();
     let bad = submit(&*session, EXIT, &[3]);
     let good: Vec<_> = (0..100).map(|n| submit(&*session, SUM, &[n])).collect();
@@ -58,7 +58,7 @@ fn an_exit_in_a_task_is_an_error_of_that_task_alone() {
     assert!(session.get(&good).unwrap().iter().all(Result::is_ok));
 }
 
-fn a_large_result_goes_through_the_store_and_is_freed() {
+fn large_result_goes_through_the_store_and_is_freed() {
     let session = session();
     for _ in 0..10 {
         // ten times more than the store holds, one after the other
@@ -70,7 +70,7 @@ fn a_large_result_goes_through_the_store_and_is_freed() {
     assert_eq!(error.kind, ErrorKind::StoreFull);
 }
 
-fn references_of_a_dead_worker_are_given_back() {
+fn references_of_a_dead_worker_are_released() {
     let session = session();
     get(&*session, submit(&*session, SUBMIT_AND_KEEP, &[])).unwrap();
     for _ in 0..8 {
@@ -92,7 +92,7 @@ fn launch_error(program: &str, build_id: fn() -> String) -> String {
     }
 }
 
-fn a_foreign_executable_is_told_apart() {
+fn foreign_executable_is_detected() {
     let message = launch_error("/bin/true", || "numbers".to_owned());
     assert!(message.contains("is it a unidist program?"), "{message}");
     let message = launch_error("/bin/echo", || "numbers".to_owned());
@@ -101,7 +101,7 @@ fn a_foreign_executable_is_told_apart() {
     assert!(message.contains("/no/such/program"), "{message}");
 }
 
-fn another_build_is_told_apart() {
+fn other_build_is_detected() {
     let message = launch_error("/proc/self/exe", || "letters".to_owned());
     assert!(message.contains("different builds"), "{message}");
 }
@@ -122,7 +122,7 @@ fn lost_after_writing(function: FunctionKey, bytes: &[u8], count: u64) -> String
     error.message
 }
 
-fn a_process_that_writes_garbage_is_killed_alone() {
+fn process_that_writes_garbage_is_killed_alone() {
     let frame = |body: &[u8]| [&(body.len() as u32).to_le_bytes(), body].concat();
     let (garbage, unknown) = ([0xff; 100], frame(&[77, 0, 0, 0]));
     // It gives back a block that it was never given.
@@ -137,20 +137,20 @@ fn a_process_that_writes_garbage_is_killed_alone() {
     }
 }
 
-fn a_process_that_ends_in_the_middle_of_a_message_is_lost() {
+fn process_that_ends_within_a_message_is_lost() {
     let half = [200, 0, 0, 0, 1, 2, 3];
     let message = lost_after_writing(WRITE_AND_EXIT, &half, half.len() as u64);
     assert!(message.contains("exit status: 3"), "{message}");
 }
 
-fn a_limit_on_pending_tasks_holds_back_the_program() {
+fn max_pending_tasks_throttles_the_program() {
     let settings = ControllerSettings { max_pending_tasks: Some(4), ..settings() };
     let session = start(settings, program()).unwrap();
     let ids: Vec<_> = (0..1000).map(|n| submit(&*session, SUM, &[n])).collect();
     assert!(session.get(&ids).unwrap().iter().all(Result::is_ok));
 }
 
-fn what_lies_in_the_store_depends_on_the_session() {
+fn inline_limit_decides_what_is_stored() {
     let used = |inline_limit| {
         let session = start(ControllerSettings { inline_limit, ..settings() }, program()).unwrap();
         let before = session.store_usage().unwrap().used;
@@ -182,7 +182,7 @@ fn threads_of_the_program_share_the_session() {
     assert_eq!(session.live_objects().unwrap(), 0);
 }
 
-fn after_shutdown_everything_is_an_error_and_nothing_hangs() {
+fn requests_after_shutdown_fail_and_do_not_hang() {
     let session = session();
     let id = submit(&*session, SUM, &[1]);
     session.shutdown().unwrap();
@@ -193,7 +193,7 @@ fn after_shutdown_everything_is_an_error_and_nothing_hangs() {
     session.release(id);
 }
 
-fn whoever_shuts_down_waits_for_the_end() {
+fn shutdown_waits_for_the_end_in_every_thread() {
     let session = session();
     let pid = number(&get(&*session, submit(&*session, PID, &[])).unwrap().header);
     let worker = PathBuf::from(format!("/proc/{pid}"));
@@ -215,21 +215,21 @@ macro_rules! trials {
 fn main() {
     serve_if_worker(program(), install);
     let trials = trials![
-        a_sum_is_computed_in_a_worker,
+        sum_is_computed_in_a_worker,
         ten_thousand_small_tasks_all_come_back,
         naive_recursion_ends_on_two_workers,
-        an_exit_in_a_task_is_an_error_of_that_task_alone,
-        a_large_result_goes_through_the_store_and_is_freed,
-        references_of_a_dead_worker_are_given_back,
-        a_foreign_executable_is_told_apart,
-        another_build_is_told_apart,
-        a_process_that_writes_garbage_is_killed_alone,
-        a_process_that_ends_in_the_middle_of_a_message_is_lost,
-        a_limit_on_pending_tasks_holds_back_the_program,
-        what_lies_in_the_store_depends_on_the_session,
+        exit_in_a_task_fails_that_task_alone,
+        large_result_goes_through_the_store_and_is_freed,
+        references_of_a_dead_worker_are_released,
+        foreign_executable_is_detected,
+        other_build_is_detected,
+        process_that_writes_garbage_is_killed_alone,
+        process_that_ends_within_a_message_is_lost,
+        max_pending_tasks_throttles_the_program,
+        inline_limit_decides_what_is_stored,
         threads_of_the_program_share_the_session,
-        after_shutdown_everything_is_an_error_and_nothing_hangs,
-        whoever_shuts_down_waits_for_the_end,
+        requests_after_shutdown_fail_and_do_not_hang,
+        shutdown_waits_for_the_end_in_every_thread,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

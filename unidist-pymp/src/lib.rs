@@ -1,7 +1,7 @@
 //! unidist's multi-process backend: worker processes on one machine, no MPI.
 //!
-//! It is the engine with its controller in the program and its workers as plain child processes. [`start`] begins a
-//! session; [`serve_if_worker`] is what a process calls first that may have been started as a worker.
+//! The engine runs with its controller in the program and its workers as child processes. [`start`] starts a session; a
+//! process that may have been started as a worker first calls [`serve_if_worker`].
 
 use std::sync::Arc;
 use unidist_backend::{Backend, LaunchCommand, Program};
@@ -10,7 +10,7 @@ use unidist_config::Settings;
 use unidist_engine::controller::{self, ControllerSettings};
 pub use unidist_engine::host::host_address;
 
-/// The value of `UNIDIST_BACKEND` that chooses this backend.
+/// The value of `UNIDIST_BACKEND` that selects this backend.
 pub const NAME: &str = "pymp";
 
 /// Starts a session: `settings.cpus` workers, each a process of this executable.

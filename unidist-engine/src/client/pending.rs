@@ -1,4 +1,4 @@
-//! PendingRequests of this process that have not been answered.
+//! Requests of this process that have no reply yet.
 
 use crate::protocol::worker::{Reply, RequestId};
 use rustc_hash::FxHashMap;
@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// Hands out request numbers and keeps who waits for the answers.
+/// Assigns request ids and keeps what waits for the replies.
 #[derive(Default)]
 pub(crate) struct PendingRequests {
     next: AtomicU64,
     answered: AtomicU64,
-    open: Mutex<FxHashMap<RequestId, Waiting>>,
+    open: Mutex<FxHashMap<RequestId, Waiter>>,
 }
 
-enum Waiting {
+enum Waiter {
     Thread(Arc<Slot>),
     Call(Box<dyn FnOnce(Reply) + Send>),
 }
 
-/// An answer on its way to whoever asked to be called with it.
+/// A reply together with the callback that gets it.
 pub(crate) struct Callback {
     then: Box<dyn FnOnce(Reply) + Send>,
     reply: Reply,
@@ -32,7 +32,7 @@ impl Callback {
     }
 }
 
-/// Where a thread finds its answer.
+/// Where a thread finds its reply.
 #[derive(Debug)]
 pub(crate) struct Slot {
     done: AtomicBool,
@@ -41,56 +41,56 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Whether the answer is there.
+    /// Whether the reply has arrived.
     pub(crate) fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
     }
 
-    /// The answer, once.
+    /// Takes the reply.
     pub(crate) fn take(&self) -> Option<Reply> {
         self.reply.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl PendingRequests {
-    /// A new request of this thread, which is unparked when the answer is there.
+    /// A new request of this thread, which is unparked when the reply arrives.
     pub(crate) fn open(&self) -> (RequestId, Arc<Slot>) {
         let slot = Arc::new(Slot {
             done: AtomicBool::new(false),
             reply: Mutex::new(None),
             thread: std::thread::current(),
         });
-        (self.insert(Waiting::Thread(slot.clone())), slot)
+        (self.insert(Waiter::Thread(slot.clone())), slot)
     }
 
-    /// A new request whose answer goes to `then`.
+    /// A new request whose reply goes to `then`.
     pub(crate) fn open_with(&self, then: Box<dyn FnOnce(Reply) + Send>) -> RequestId {
-        self.insert(Waiting::Call(then))
+        self.insert(Waiter::Call(then))
     }
 
-    /// Hands the answer to the thread that waits for it, or gives back what is to be called with it: that may be the
-    /// user's code, so call it without holding a lock.
+    /// Gives the reply to the thread that waits for it, or returns the callback that gets it: that may be user code, so
+    /// run it without a lock.
     #[must_use]
     pub(crate) fn answer(&self, request: RequestId, reply: Reply) -> Option<Callback> {
         let waiting = self.lock().remove(&request);
         self.answered.fetch_add(1, Ordering::Relaxed);
         match waiting {
-            Some(Waiting::Thread(slot)) => {
+            Some(Waiter::Thread(slot)) => {
                 *slot.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
                 slot.done.store(true, Ordering::Release);
                 slot.thread.unpark();
                 None
             }
-            Some(Waiting::Call(then)) => Some(Callback { then, reply }),
+            Some(Waiter::Call(then)) => Some(Callback { then, reply }),
             None => None,
         }
     }
 
-    /// The thread does not wait any more: the answer goes to `late`, unless it is in the slot, or about to be; then it is
-    /// there now.
+    /// The thread stops waiting: a later reply goes to `late`. If the reply has arrived, or is arriving, it is in the
+    /// slot when this returns.
     pub(crate) fn abandon(&self, request: RequestId, slot: &Slot, late: Box<dyn FnOnce(Reply) + Send>) {
         if let Some(waiting) = self.lock().get_mut(&request) {
-            *waiting = Waiting::Call(late);
+            *waiting = Waiter::Call(late);
             return;
         }
         while !slot.is_done() {
@@ -98,29 +98,29 @@ impl PendingRequests {
         }
     }
 
-    /// Answers everything that is open.
+    /// Replies to all pending requests.
     pub(crate) fn answer_all(&self, reply: &Reply) {
         let open: Vec<_> = self.lock().keys().copied().collect();
         open.into_iter().filter_map(|request| self.answer(request, reply.clone())).for_each(Callback::call);
     }
 
-    /// How many answers have come so far.
+    /// How many replies have arrived so far.
     pub(crate) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Whether an answer is still to come.
+    /// Whether a request is pending.
     pub(crate) fn any_open(&self) -> bool {
         !self.lock().is_empty()
     }
 
-    fn insert(&self, waiting: Waiting) -> RequestId {
+    fn insert(&self, waiting: Waiter) -> RequestId {
         let request = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
         self.lock().insert(request, waiting);
         request
     }
 
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<RequestId, Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<RequestId, Waiter>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     #[test]
-    fn an_answer_that_nobody_waits_for_goes_to_who_takes_it_back() {
+    fn abandoned_request_passes_its_reply_on() {
         let (requests, taken) = (PendingRequests::default(), Arc::new(AtomicUsize::new(0)));
         let late = || {
             let taken = taken.clone();

@@ -1,4 +1,4 @@
-//! A process of this host, and the bytes that go between it and the controller.
+//! Forwards bytes between a process of this host and the controller.
 
 use crate::link::raw::RawEnd;
 use crate::link::ring::{LinkMemory, Side};
@@ -9,28 +9,28 @@ use std::sync::Arc;
 pub(super) struct Forwarder {
     memory: Arc<LinkMemory>,
     end: RawEnd,
-    /// The process waits for something that was written and may be asleep.
+    /// The process may be asleep and wait for bytes that were written.
     urgent: bool,
-    /// Its rings cannot be believed: nothing more passes, and it is being killed.
-    broken: bool,
+    /// The process has corrupted its rings: nothing more is forwarded, and it is being killed.
+    closed: bool,
 }
 
 impl Forwarder {
     pub(super) fn new(memory: Arc<LinkMemory>) -> Self {
         let end = RawEnd::new(&memory, Side::Engine);
-        Forwarder { memory, end, urgent: false, broken: false }
+        Forwarder { memory, end, urgent: false, closed: false }
     }
 
-    /// Writes bytes into the ring, or later what does not fit.
+    /// Writes bytes into the ring, or keeps those that do not fit.
     pub(super) fn deliver(&mut self, bytes: &[u8], urgent: bool) -> Result<(), WireError> {
         self.end.out().extend_from_slice(bytes);
         self.urgent |= urgent;
-        self.go_on()
+        self.flush_backlog()
     }
 
-    /// Writes as much of what did not fit as does now.
-    pub(super) fn go_on(&mut self) -> Result<(), WireError> {
-        if self.broken || !self.end.has_backlog() {
+    /// Writes kept bytes as far as they fit.
+    pub(super) fn flush_backlog(&mut self) -> Result<(), WireError> {
+        if self.closed || !self.end.has_backlog() {
             return Ok(());
         }
         if self.end.flush()? {
@@ -43,10 +43,10 @@ impl Forwarder {
         Ok(())
     }
 
-    /// What the process has written since the last call; nothing if that is nothing.
+    /// The bytes that the process has written since the last call.
     pub(super) fn read(&mut self) -> Result<Vec<u8>, WireError> {
         let mut bytes = Vec::new();
-        if !self.broken && self.end.has_data() {
+        if !self.closed && self.end.has_data() {
             self.end.read(&mut bytes)?;
             if self.end.take_peer_starved() {
                 self.memory.bell().ring();
@@ -55,17 +55,17 @@ impl Forwarder {
         Ok(bytes)
     }
 
-    /// Nothing more passes.
-    pub(super) fn break_off(&mut self) {
-        self.broken = true;
+    /// Forwards nothing more.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
     }
 
-    /// Whether there was room made for what did not fit.
-    pub(super) fn can_go_on(&self) -> bool {
-        !self.broken && self.end.can_flush()
+    /// Whether there is space for kept bytes.
+    pub(super) fn can_flush(&self) -> bool {
+        !self.closed && self.end.can_flush()
     }
 
-    /// How much of the stream to it the process has taken out of its ring.
+    /// How many bytes the process has read from its ring.
     pub(super) fn taken(&self) -> u64 {
         self.end.taken()
     }

@@ -1,4 +1,4 @@
-//! What a monitor does in a turn: what has come is done, what has happened is told.
+//! Handles the controller's orders and the events of this host.
 
 use super::forward::Forwarder;
 use super::{Monitor, lost};
@@ -13,31 +13,31 @@ use std::time::Instant;
 use unidist_backend::WritableBuffer;
 use unidist_common::{DataId, ProcessId};
 
-/// What the controller said that cannot be.
-type Nonsense = String;
+/// What is wrong with an order.
+type InvalidOrder = String;
 
 impl Monitor<'_> {
-    /// Deals with everything that has happened; false if nothing had.
-    pub(super) fn turn(&mut self) -> bool {
-        let mut happened = self.pass_on_everything();
-        while let Ok(notice) = self.notices.try_recv() {
-            happened = true;
-            self.noticed(notice);
+    /// Handles everything that has happened; false if nothing has.
+    pub(super) fn poll(&mut self) -> bool {
+        let mut progressed = self.forward_all();
+        while let Ok(event) = self.process_events.try_recv() {
+            progressed = true;
+            self.on_process_event(event);
         }
         self.flush();
-        // Last, since to look at the network takes longer than all of the above, which would wait for it.
+        // Last: polling the network takes longer than all of the above, which would wait for it.
         let mut arrivals = Vec::new();
         self.network.poll(&mut arrivals);
-        happened |= !arrivals.is_empty();
-        arrivals.into_iter().for_each(|arrival| self.arrived(arrival));
-        if happened {
+        progressed |= !arrivals.is_empty();
+        arrivals.into_iter().for_each(|arrival| self.on_arrival(arrival));
+        if progressed {
             self.poll_backoff.on_activity(Instant::now());
         }
         self.flush();
-        happened
+        progressed
     }
 
-    /// Sends what there is for the controller.
+    /// Sends the batched messages to the controller.
     pub(super) fn flush(&mut self) {
         while let Some(bytes) = self.batch.take() {
             self.network.send(HostId::CONTROLLER, bytes);
@@ -45,42 +45,42 @@ impl Monitor<'_> {
         }
     }
 
-    pub(super) fn tell(&mut self, message: &FromMonitor) {
+    pub(super) fn report(&mut self, message: &FromMonitor) {
         let added = self.batch.add(message);
         self.check(added);
     }
 
     fn check(&mut self, added: Result<(), WireError>) {
         if let Err(error) = added {
-            self.ended.get_or_insert(Err(lost(&format!("something cannot be told: {error}"))));
+            self.ended.get_or_insert(Err(lost(&format!("a message to it cannot be sent: {error}"))));
         }
     }
 
-    pub(super) fn arrived(&mut self, arrival: Arrival) {
+    pub(super) fn on_arrival(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Message(HostId::CONTROLLER, bytes) => {
                 self.poll_backoff.on_traffic(Instant::now());
                 for message in unpack::<ToMonitor>(&bytes) {
-                    let done = message.map_err(|error| error.0).and_then(|message| self.obey(message));
+                    let done = message.map_err(|error| error.0).and_then(|message| self.on_order(message));
                     if let Err(why) = done {
                         self.ended.get_or_insert(Err(lost(&why)));
                     }
                 }
             }
-            Arrival::Message(host, _) => log::error!("{host} has nothing to say to this one"),
+            Arrival::Message(host, _) => log::error!("unexpected message from {host}"),
             Arrival::Received(transfer) => {
                 if self.receiving.remove(&transfer).is_some() {
-                    self.tell(&FromMonitor::Received(transfer, Ok(())));
+                    self.report(&FromMonitor::Received(transfer, Ok(())));
                 }
             }
             Arrival::Sent(_) => {}
             Arrival::Stuck(transfer) => {
                 if self.receiving.remove(&transfer).is_some() {
-                    self.tell(&FromMonitor::Stuck(transfer));
+                    self.report(&FromMonitor::Stuck(transfer));
                 }
             }
             Arrival::Lost(HostId::CONTROLLER, why) => {
-                self.ended.get_or_insert(Err(lost(&format!("it is lost: {why}"))));
+                self.ended.get_or_insert(Err(lost(&format!("it was lost: {why}"))));
             }
             Arrival::Lost(host, why) => {
                 self.lost.insert(host);
@@ -88,32 +88,32 @@ impl Monitor<'_> {
                 let mut from_there: Vec<_> = from_there.map(|(transfer, _)| transfer).collect();
                 from_there.sort_unstable();
                 for transfer in from_there {
-                    self.tell(&FromMonitor::Received(transfer, Err(why.clone())));
+                    self.report(&FromMonitor::Received(transfer, Err(why.clone())));
                 }
             }
         }
     }
 
-    fn obey(&mut self, message: ToMonitor) -> Result<(), Nonsense> {
+    fn on_order(&mut self, message: ToMonitor) -> Result<(), InvalidOrder> {
         match message {
             ToMonitor::Start { process, actor } => self.supervisor.launch(process, actor),
             ToMonitor::Deliver { process, urgent, bytes } => {
-                // One that is gone hears nothing; that it is gone was told.
+                // A lost process gets nothing; its loss was reported.
                 if let Some(forwarder) = self.forwarders.get_mut(&process) {
                     let delivered = forwarder.deliver(&bytes, urgent);
-                    self.break_off_on_error(process, delivered);
+                    self.close_on_error(process, delivered);
                 }
             }
             ToMonitor::Kill(process) => self.supervisor.kill(process),
             ToMonitor::Send(transfer, to, parts) => self.send(transfer, to, &parts)?,
             ToMonitor::Receive(transfer, from, _) if self.lost.contains(&from) => {
-                let why = "the host that was to send it cannot be reached from there";
-                self.tell(&FromMonitor::Received(transfer, Err(why.into())));
+                let why = "the source cannot be reached from the target";
+                self.report(&FromMonitor::Received(transfer, Err(why.into())));
             }
             ToMonitor::Receive(transfer, from, blocks) => {
                 let memory = blocks.iter().map(|block| {
                     let writable = self.segment.writable(*block).ok_or("a block is out of bounds")?;
-                    Ok::<_, Nonsense>(Box::new(writable) as Box<dyn WritableBuffer>)
+                    Ok::<_, InvalidOrder>(Box::new(writable) as Box<dyn WritableBuffer>)
                 });
                 let memory = memory.collect::<Result<_, _>>()?;
                 self.receiving.insert(transfer, from);
@@ -126,8 +126,8 @@ impl Monitor<'_> {
                 }
             }
             ToMonitor::Look => {
-                self.pass_on_everything();
-                self.tell(&FromMonitor::Looked);
+                self.forward_all();
+                self.report(&FromMonitor::Looked);
             }
             ToMonitor::Forget(host) => self.network.forget(host),
             ToMonitor::End => {
@@ -137,60 +137,60 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    /// Passes on what processes have said, and to them what they have room for again; false if that is nothing.
-    fn pass_on_everything(&mut self) -> bool {
-        let mut happened = false;
-        let mut broken = Vec::new();
+    /// Forwards the bytes of all processes, both ways; false if there are none.
+    fn forward_all(&mut self) -> bool {
+        let mut progressed = false;
+        let mut failed_links = Vec::new();
         for (process, forwarder) in &mut self.forwarders {
-            if forwarder.can_go_on() {
-                happened = true;
-                broken.extend(forwarder.go_on().err().map(|error| (*process, error)));
+            if forwarder.can_flush() {
+                progressed = true;
+                failed_links.extend(forwarder.flush_backlog().err().map(|error| (*process, error)));
             }
             match forwarder.read() {
                 Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => {
-                    happened = true;
+                    progressed = true;
                     let (process, taken) = (*process, forwarder.taken());
                     let said = |bytes| FromMonitor::Said { process, bytes, taken };
                     let added = self.batch.add_stream(Bytes::from(bytes), said);
-                    broken.extend(added.err().map(|error| (process, error)));
+                    failed_links.extend(added.err().map(|error| (process, error)));
                 }
-                Err(error) => broken.push((*process, error)),
+                Err(error) => failed_links.push((*process, error)),
             }
         }
-        for (process, error) in broken {
-            happened = true;
-            self.break_off_on_error(process, Err(error));
+        for (process, error) in failed_links {
+            progressed = true;
+            self.close_on_error(process, Err(error));
         }
-        happened
+        progressed
     }
 
-    fn break_off_on_error(&mut self, process: ProcessId, result: Result<(), WireError>) {
+    fn close_on_error(&mut self, process: ProcessId, result: Result<(), WireError>) {
         let Err(error) = result else { return };
-        log::error!("{process}: {error}: its link is closed and its process killed");
+        log::error!("{process}: {error}: closing its link and killing the process");
         if let Some(forwarder) = self.forwarders.get_mut(&process) {
-            forwarder.break_off();
+            forwarder.close();
         }
         self.supervisor.kill(process);
     }
 
-    fn noticed(&mut self, notice: ProcessEvent) {
-        match notice {
+    fn on_process_event(&mut self, event: ProcessEvent) {
+        match event {
             ProcessEvent::Joined(process, memory) => {
                 self.forwarders.insert(process, Forwarder::new(memory));
-                self.tell(&FromMonitor::Joined(process));
+                self.report(&FromMonitor::Joined(process));
             }
             ProcessEvent::Lost(process, why) => {
-                // What it said before it ended still counts.
-                self.pass_on_everything();
+                // What the process sent before it ended still counts.
+                self.forward_all();
                 let taken = self.forwarders.remove(&process).map_or(0, |forwarder| forwarder.taken());
-                self.tell(&FromMonitor::Lost { process, why, taken });
+                self.report(&FromMonitor::Lost { process, why, taken });
             }
         }
     }
 
-    /// Sends parts of an object; what cannot be read is sent as zeros, so that the other side does not wait for it.
-    fn send(&mut self, transfer: Transfer, to: HostId, parts: &[Blob]) -> Result<(), Nonsense> {
+    /// Sends parts of an object. A part that cannot be read is sent as zeros, so that the target does not wait for it.
+    fn send(&mut self, transfer: Transfer, to: HostId, parts: &[Blob]) -> Result<(), InvalidOrder> {
         let (mut memory, mut failed) = (Vec::with_capacity(parts.len()), Ok(()));
         for part in parts {
             let bytes = match (part, &self.spill) {
@@ -198,7 +198,7 @@ impl Monitor<'_> {
                     self.segment.view(*block, ()).ok_or("a block is out of bounds")?
                 }
                 (Blob::Spilled(block), Some((_, file))) => match file.view(*block, ()) {
-                    Ok(bytes) => bytes.ok_or("a block lies outside the spill file")?,
+                    Ok(bytes) => bytes.ok_or("a block is outside the spill file")?,
                     Err(error) => {
                         failed = Err(format!("it cannot be read from the spill file: {error}"));
                         Bytes::from(vec![0; usize::try_from(block.len).map_err(|error| error.to_string())?])
@@ -206,13 +206,13 @@ impl Monitor<'_> {
                 },
                 (Blob::Spilled(_), None) => return Err("nothing was spilled here".into()),
                 (Blob::Inline(_), _) => {
-                    return Err("what travels in messages is to be sent beside them".into());
+                    return Err("an inline part of an object is not in the store".into());
                 }
             };
             memory.push(bytes);
         }
         self.network.send_memory(to, transfer, memory);
-        self.tell(&FromMonitor::Sends(transfer, failed));
+        self.report(&FromMonitor::Sends(transfer, failed));
         Ok(())
     }
 
@@ -225,6 +225,6 @@ impl Monitor<'_> {
             SpillError::Full => SpillFailure::Full,
             SpillError::System(error) => SpillFailure::System(error.to_string()),
         });
-        self.tell(&FromMonitor::Spilled(id, written));
+        self.report(&FromMonitor::Spilled(id, written));
     }
 }

@@ -1,11 +1,11 @@
-//! The monitor: the controller's long arm on another host.
+//! The monitor: the controller's agent on a remote host.
 //!
-//! It has the host's memory, starts its processes and sees them end, and passes on what they and the controller's
-//! scheduler say to each other, as bytes. It decides nothing. [`serve`] is its life:
+//! It has the host's memory, starts its processes and sees them end, and forwards bytes between them and the
+//! controller's scheduler. It makes no decisions. [`serve`] runs it:
 //!
-//! 1. It waits for the controller's greeting, makes the memory and says that it is ready, or why it cannot be.
-//! 2. It does what it is told and tells what happens (`work`), and sleeps while there is nothing (`Monitor::rest`).
-//! 3. When it is told to end, or the controller is lost, it kills what is left of its processes.
+//! 1. It waits for the controller's greeting, allocates the memory, and reports that it is ready, or why it cannot be.
+//! 2. It handles orders and reports events (`handlers`), and sleeps while there are none (`Monitor::idle`).
+//! 3. When it is told to end, or the controller is lost, it kills the processes that are left.
 
 mod forward;
 mod handlers;
@@ -19,48 +19,47 @@ use crate::protocol::handshake::{self, Welcome};
 use crate::protocol::monitor::{FromMonitor, Greeting, GreetingReply, MessageBatch};
 use crate::store::segment::Segment;
 use crate::store::spill::{SpillFile, SpillSpace};
+use crossbeam_channel::{Receiver, unbounded};
 use forward::Forwarder;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use unidist_common::{Error, ProcessId, Result};
 use unidist_sync::{PollBackoff, PreciseTimers, Sleeper, spin_briefly};
 
-/// What was said last has so long to leave this host.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// The longest nap before the greeting has come.
-const FIRST_BACKOFF: Duration = Duration::from_millis(1);
+/// How long the last message may take to leave this host.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest sleep before the greeting has arrived.
+const GREETING_BACKOFF: Duration = Duration::from_millis(1);
 
-/// Serves the controller of a session on this host, until it ends the session. All worker processes of this host end
+/// Serves the controller of a session on this host, until the session ends. All worker processes of this host end
 /// before this returns, and at the latest with this process; they are children of a thread of this process.
 ///
-/// `host` is this host's place in the session, `build_id` names the build of this executable, as
-/// [`Program::build_id`](unidist_backend::Program::build_id) does. The network is only used from the calling thread, and
-/// can be finished when this returns.
+/// `host` is this host's id in the session, `build_id` the build of this executable, as
+/// [`Program::build_id`](unidist_backend::Program::build_id) returns it. The network is only used by the calling
+/// thread, and can be finished when this returns.
 ///
 /// # Errors
 ///
-/// The controller is lost, says what cannot be understood, or is of another build; or the system refuses what the
-/// session needs. The controller has been told as far as possible.
+/// The controller is lost, sends an invalid message, or is of another build; or the system refuses what the session
+/// needs. The controller has been told as far as possible.
 pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<()> {
     let _sharp = PreciseTimers::new();
-    let mut poll_backoff = PollBackoff::new(FIRST_BACKOFF, Instant::now());
+    let mut poll_backoff = PollBackoff::new(GREETING_BACKOFF, Instant::now());
     let (words, early) = await_greeting(network, &mut poll_backoff)?;
     if words.is_empty() {
         return Ok(()); // the session could not start, and this host is not to blame
     }
-    let greeting = handshake::decode::<Greeting>(&words).map_err(|why| {
-        lost(&format!("its greeting cannot be understood ({why}); start the same executable on all hosts"))
-    });
+    let greeting = handshake::decode::<Greeting>(&words)
+        .map_err(|why| lost(&format!("invalid greeting ({why}): start the same executable on all hosts")));
     let answer = greeting.and_then(|greeting| Monitor::start(network, host, build_id, greeting));
     match answer {
         Ok((monitor, ready)) => monitor.serve(&ready, early),
         Err(error) => {
             if let Ok(words) = handshake::encode(&GreetingReply::Refused(error.clone())) {
                 network.send(HostId::CONTROLLER, words);
-                say_last_words(network);
+                drain_network(network);
             }
             Err(error)
         }
@@ -71,7 +70,7 @@ fn lost(why: &str) -> Error {
     Error::system("serving the controller of a session", why)
 }
 
-/// The first message of the controller, and what came with it.
+/// The first message of the controller, and what arrived after it.
 fn await_greeting(
     network: &mut dyn Network,
     poll_backoff: &mut PollBackoff,
@@ -84,16 +83,16 @@ fn await_greeting(
             match arrival {
                 Arrival::Message(HostId::CONTROLLER, words) => return Ok((words, early.collect())),
                 Arrival::Lost(HostId::CONTROLLER, why) => return Err(lost(&why)),
-                _ => {} // the other hosts have nothing to say to this one
+                _ => {} // other hosts send nothing before the greeting
             }
         }
         std::thread::sleep(poll_backoff.next_sleep(network.is_busy(), Instant::now()));
     }
 }
 
-/// Sees to it that what was sent leaves this host, if it can.
-fn say_last_words(network: &mut dyn Network) {
-    let deadline = Instant::now() + LAST_WORDS;
+/// Polls until what was sent has left this host, up to a time-out.
+fn drain_network(network: &mut dyn Network) {
+    let deadline = Instant::now() + DRAIN_TIMEOUT;
     let mut ignored = Vec::new();
     network.poll(&mut ignored);
     while network.is_busy() && Instant::now() < deadline {
@@ -105,24 +104,24 @@ fn say_last_words(network: &mut dyn Network) {
     }
 }
 
-/// A monitor at work.
+/// A monitor that serves a session.
 struct Monitor<'a> {
     network: &'a mut dyn Network,
     segment: Arc<Segment>,
     spill: Option<(SpillSpace, Arc<SpillFile>)>,
     supervisor: Supervisor,
-    notices: Receiver<ProcessEvent>,
+    process_events: Receiver<ProcessEvent>,
     /// The processes that have joined.
     forwarders: BTreeMap<ProcessId, Forwarder>,
-    /// What is to be sent to the controller.
+    /// Messages to the controller.
     batch: MessageBatch,
-    /// What this host receives, and from where.
+    /// Transfers to this host, with their sources.
     receiving: FxHashMap<Transfer, HostId>,
-    /// Hosts that cannot be reached from here.
+    /// Hosts that cannot be reached from this one.
     lost: BTreeSet<HostId>,
     poll_backoff: PollBackoff,
     cores: usize,
-    /// The session has ended, well or not.
+    /// Set once the session has ended, with the result.
     ended: Option<Result<()>>,
 }
 
@@ -135,7 +134,7 @@ impl<'a> Monitor<'a> {
     ) -> Result<(Self, GreetingReply)> {
         handshake::check_build(&greeting.build_id, build_id).map_err(|message| Error::Launch { message })?;
         if greeting.host != host {
-            return Err(lost(&format!("it takes {host} for {}", greeting.host)));
+            return Err(lost(&format!("it addresses {host} as {}", greeting.host)));
         }
         allow_open_files();
         let HostMemory { segment, spill } = HostMemory::create(
@@ -143,7 +142,7 @@ impl<'a> Monitor<'a> {
             greeting.spill_dir.as_ref(),
             greeting.spill_limit,
         )?;
-        let (sender, notices) = channel();
+        let (sender, process_events) = unbounded();
         let bell = segment.clone();
         let config = SupervisorConfig {
             command: greeting.launch,
@@ -157,9 +156,9 @@ impl<'a> Monitor<'a> {
                 host: Some(crate::host::host_name()),
                 inline_limit: greeting.inline_limit,
             },
-            notify: Box::new(move |notice| {
-                // It fails only when the monitor has ended, and nobody wants to know.
-                let _ = sender.send(notice);
+            notify: Box::new(move |event| {
+                // It fails only after the monitor has ended.
+                let _ = sender.send(event);
                 bell.bell().ring();
             }),
         };
@@ -173,7 +172,7 @@ impl<'a> Monitor<'a> {
             segment,
             spill,
             supervisor: Supervisor::start(config)?,
-            notices,
+            process_events,
             forwarders: BTreeMap::new(),
             batch: MessageBatch::default(),
             receiving: FxHashMap::default(),
@@ -188,27 +187,27 @@ impl<'a> Monitor<'a> {
     fn serve(mut self, ready: &GreetingReply, early: Vec<Arrival>) -> Result<()> {
         let ready = handshake::encode(ready).map_err(|why| lost(&why))?;
         self.network.send(HostId::CONTROLLER, ready);
-        early.into_iter().for_each(|arrival| self.arrived(arrival));
-        // After a nap, the look before the next one is enough.
-        let mut has_napped = false;
+        early.into_iter().for_each(|arrival| self.on_arrival(arrival));
+        // `idle` has polled before it slept.
+        let mut has_slept = false;
         loop {
-            let happened = !has_napped && self.turn();
+            let progressed = !has_slept && self.poll();
             if let Some(result) = self.ended.take() {
                 self.supervisor.end();
                 if result.is_ok() {
-                    self.tell(&FromMonitor::Ended);
+                    self.report(&FromMonitor::Ended);
                     self.flush();
-                    say_last_words(self.network);
+                    drain_network(self.network);
                 }
                 return result;
             }
-            has_napped = !happened && self.rest();
+            has_slept = !progressed && self.idle();
         }
     }
 
-    /// There is nothing to do: looks for a moment longer, then sleeps until it is rung or the network wants a look.
-    /// True if it slept.
-    fn rest(&mut self) -> bool {
+    /// Nothing to do: spins for a while, then sleeps until the bell rings or the network has to be polled. True if it
+    /// slept.
+    fn idle(&mut self) -> bool {
         let awake =
             1 + self.forwarders.values().filter(|forwarder| forwarder.is_awake()).take(self.cores).count();
         self.segment.spin_limit().set_beside_network(awake, self.cores);
@@ -218,12 +217,12 @@ impl<'a> Monitor<'a> {
         }
         let segment = self.segment.clone();
         let announced = segment.bell().announce(Sleeper::Driver);
-        let happened = self.turn() || self.ended.is_some();
-        if !happened {
-            let nap = self.poll_backoff.next_sleep(self.network.is_busy(), Instant::now());
-            segment.bell().sleep(announced, nap);
+        let progressed = self.poll() || self.ended.is_some();
+        if !progressed {
+            let sleep = self.poll_backoff.next_sleep(self.network.is_busy(), Instant::now());
+            segment.bell().sleep(announced, sleep);
         }
         segment.bell().withdraw();
-        !happened
+        !progressed
     }
 }

@@ -1,4 +1,4 @@
-//! A monitor with real worker processes; the test plays the controller.
+//! A monitor with real worker processes; the test is the controller.
 
 use super::*;
 use crate::link::channel::Relayed;
@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(50);
 const MONITOR: HostId = HostId::new(1);
 const BUILD: &str = "monitored";
 
-/// Returns its first argument, or its first object, and waits if that is empty.
+/// Returns its first argument, or its first object; sleeps if that is empty.
 struct Echo;
 
 impl TaskRunner for Echo {
@@ -45,14 +45,14 @@ impl TaskRunner for Echo {
     fn drop_actor(&self, _: DataId) {}
 }
 
-/// In an ordinary run of the tests this does nothing. The monitors of the other tests start it as their worker.
+/// The monitors of the other tests start this test as their worker; in an ordinary run it does nothing.
 #[test]
 fn worker_process() {
     fn install(_: Arc<dyn Backend>) {}
     serve_if_worker(Program { runner: |_| Box::new(Echo), build_id: || BUILD.to_owned() }, install);
 }
 
-/// A monitor, and the test in the controller's place.
+/// A monitor, and the test as its controller.
 struct Session {
     network: MemoryNetwork,
     monitor: Option<JoinHandle<Result<()>>>,
@@ -85,7 +85,7 @@ fn greeting() -> Greeting {
 }
 
 impl Session {
-    /// The monitor's answer to this greeting, with the session.
+    /// The monitor's answer to a greeting, with the session.
     fn greet(greeting: &Greeting) -> (Session, GreetingReply) {
         let (mut ends, cutters) = mesh(3);
         let others = ends.split_off(2);
@@ -139,7 +139,7 @@ impl Session {
         }
     }
 
-    fn tell(&mut self, messages: &[ToMonitor]) {
+    fn send(&mut self, messages: &[ToMonitor]) {
         let mut batch = MessageBatch::default();
         messages.iter().for_each(|message| batch.add(message).unwrap());
         self.network.send(MONITOR, batch.take().unwrap());
@@ -160,9 +160,9 @@ impl Session {
         self.monitor.take().unwrap().join().unwrap()
     }
 
-    /// Has a block of the segment written by memory that this host sends.
+    /// Copies a block of this host's memory into the segment.
     fn fill(&mut self, transfer: Transfer, blocks: &[Block], bytes: Vec<Bytes>) {
-        self.tell(&[ToMonitor::Receive(transfer, HostId::CONTROLLER, blocks.to_vec())]);
+        self.send(&[ToMonitor::Receive(transfer, HostId::CONTROLLER, blocks.to_vec())]);
         self.network.send_memory(MONITOR, transfer, bytes);
         assert_eq!(self.hear(), FromMonitor::Received(transfer, Ok(())));
     }
@@ -179,7 +179,7 @@ impl Session {
         let writable = |block: &Block| segment.writable(*block).unwrap();
         let memory = blocks.iter().map(|block| Box::new(writable(block)) as Box<dyn WritableBuffer>);
         self.network.receive_memory(MONITOR, transfer, memory.collect());
-        self.tell(&[ToMonitor::Send(transfer, HostId::CONTROLLER, parts)]);
+        self.send(&[ToMonitor::Send(transfer, HostId::CONTROLLER, parts)]);
         assert_eq!(self.hear(), FromMonitor::Sends(transfer, Ok(())));
         self.wait(|arrival| match arrival {
             Arrival::Received(done) if done == transfer => Ok(()),
@@ -189,7 +189,7 @@ impl Session {
     }
 }
 
-/// A worker of the monitored host, with the controller's end of its link.
+/// A worker of the monitor, with the controller's end of its link.
 struct Remote {
     process: ProcessId,
     channel: Relayed<ToWorker, FromWorker>,
@@ -198,7 +198,7 @@ struct Remote {
 impl Remote {
     fn start(session: &mut Session, number: u32) -> Remote {
         let process = ProcessId::new(number).unwrap();
-        session.tell(&[ToMonitor::Start { process, actor: false }]);
+        session.send(&[ToMonitor::Start { process, actor: false }]);
         assert_eq!(session.hear(), FromMonitor::Joined(process));
         Remote { process, channel: Relayed::new() }
     }
@@ -222,7 +222,7 @@ impl Remote {
 
     fn flush(&mut self, session: &mut Session) {
         let bytes = Bytes::from(self.channel.take_output());
-        session.tell(&[ToMonitor::Deliver { process: self.process, urgent: true, bytes }]);
+        session.send(&[ToMonitor::Deliver { process: self.process, urgent: true, bytes }]);
     }
 
     fn hear(&mut self, session: &mut Session) -> FromWorker {
@@ -250,7 +250,7 @@ fn inline(bytes: &[u8]) -> StoredObject {
 }
 
 #[test]
-fn a_process_joins_is_sent_calls_and_answers() {
+fn process_joins_gets_calls_and_replies() {
     let mut session = Session::start();
     let mut worker = Remote::start(&mut session, 7);
     for n in 1..100u64 {
@@ -259,7 +259,7 @@ fn a_process_joins_is_sent_calls_and_answers() {
         assert_eq!(worker.hear(&mut session), FromWorker::Done(id(n), Ok(vec![inline(&[n as u8; 3000])])));
         assert_eq!(worker.channel.taken(), end);
     }
-    // Longer than a ring, both ways are cut into pieces and put together again.
+    // Messages longer than a ring are split and joined again, both ways.
     let long: Vec<_> = (0..40).map(|n| Arg::Value(vec![n; 30_000].into())).collect();
     for (n, arg) in (200..).zip(&long) {
         worker.call(&mut session, id(n), arg.clone(), None);
@@ -268,9 +268,9 @@ fn a_process_joins_is_sent_calls_and_answers() {
         let wanted = inline(&[(n - 200) as u8; 30_000]);
         assert_eq!(worker.hear(&mut session), FromWorker::Done(id(n), Ok(vec![wanted])));
     }
-    session.tell(&[ToMonitor::Look]);
+    session.send(&[ToMonitor::Look]);
     assert_eq!(session.hear(), FromMonitor::Looked);
-    session.tell(&[ToMonitor::End]);
+    session.send(&[ToMonitor::End]);
     match session.hear() {
         FromMonitor::Ended => {}
         FromMonitor::Lost { process, .. } => assert_eq!(process, worker.process),
@@ -280,45 +280,45 @@ fn a_process_joins_is_sent_calls_and_answers() {
 }
 
 #[test]
-fn a_killed_process_is_lost_with_what_it_had_taken() {
+fn killed_process_is_lost_with_what_it_had_read() {
     let mut session = Session::start();
     let mut worker = Remote::start(&mut session, 3);
     let seen = worker.call(&mut session, id(1), Arg::Value(b"seen".as_slice().into()), None);
     worker.hear(&mut session);
-    // It sleeps in this one, and more comes after it than its ring holds.
+    // The worker sleeps in this call, and the calls after it do not fit into its ring.
     let naps = worker.call(&mut session, id(2), Arg::Value(Bytes::new()), None);
     for n in 3..40 {
         worker.call(&mut session, id(n), Arg::Value(vec![1; 30_000].into()), None);
     }
     std::thread::sleep(Duration::from_millis(200));
-    session.tell(&[ToMonitor::Kill(worker.process)]);
+    session.send(&[ToMonitor::Kill(worker.process)]);
     let FromMonitor::Lost { process, why, taken } = session.hear() else { panic!("it is lost") };
     assert!(process == worker.process && why.contains("signal: 9"), "{why}");
     worker.channel.note_taken(taken);
     assert!(taken == worker.channel.taken() && taken >= naps.max(seen), "{taken}");
-    // What is for it is dropped, and another one can start.
+    // Messages to the lost process are dropped, and another one can start.
     worker.call(&mut session, id(50), Arg::Value(b"late".as_slice().into()), None);
     Remote::start(&mut session, 4);
 }
 
 #[test]
-fn memory_comes_goes_and_is_spilled() {
+fn memory_is_received_sent_and_spilled() {
     let mut session = Session::start();
     let blocks = [(HEADER, 100_000), (HEADER + (1 << 17), 50_000)];
     let blocks = blocks.map(|(offset, len)| Block { offset, len });
     let parts = [Bytes::from(vec![1; 100_000]), Bytes::from(vec![2; 50_000])];
     session.fill(Transfer(1), &blocks, parts.to_vec());
-    session.tell(&[ToMonitor::Spill(id(1), vec![blocks[1]])]);
+    session.send(&[ToMonitor::Spill(id(1), vec![blocks[1]])]);
     let FromMonitor::Spilled(_, Ok(spilled)) = session.hear() else { panic!("it is spilled") };
     assert_eq!((spilled.len(), spilled[0].len), (1, 50_000));
     let both = vec![Blob::Shared(blocks[0]), Blob::Spilled(spilled[0])];
     assert_eq!(session.fetch(Transfer(2), both.clone()), parts);
-    // A worker there reads it where it is.
+    // A worker on that host reads it in place.
     let mut worker = Remote::start(&mut session, 1);
     let object = StoredObject { header: both[1].clone(), buffers: vec![], borrowed: vec![] };
     worker.call(&mut session, id(2), Arg::Ref(id(2)), Some(object));
     let mut answer = worker.hear(&mut session);
-    // It asks for room for its result.
+    // It asks for a block for its result.
     while let FromWorker::Request(Request::PinView(_) | Request::UnpinView(_)) = answer {
         answer = worker.hear(&mut session);
     }
@@ -335,8 +335,8 @@ fn memory_comes_goes_and_is_spilled() {
     let result = StoredObject { header: Blob::Shared(block), buffers: vec![], borrowed: vec![] };
     assert_eq!(answer, FromWorker::Done(id(2), Ok(vec![result])));
     assert_eq!(session.fetch(Transfer(3), vec![Blob::Shared(block)]), [parts[1].clone()]);
-    // More than the file may hold.
-    session.tell(&[ToMonitor::FreeSpilled(spilled[0]), ToMonitor::Spill(id(3), vec![blocks[0]; 11])]);
+    // More than the spill file may hold.
+    session.send(&[ToMonitor::FreeSpilled(spilled[0]), ToMonitor::Spill(id(3), vec![blocks[0]; 11])]);
     loop {
         match session.hear() {
             FromMonitor::Said { .. } => {}
@@ -346,10 +346,10 @@ fn memory_comes_goes_and_is_spilled() {
 }
 
 #[test]
-fn a_transfer_from_a_lost_host_ends() {
+fn transfer_from_a_lost_host_ends() {
     let mut session = Session::start();
     let block = Block { offset: HEADER, len: 100 };
-    session.tell(&[
+    session.send(&[
         ToMonitor::Receive(Transfer(1), HostId::new(2), vec![block]),
         ToMonitor::Receive(Transfer(2), HostId::CONTROLLER, vec![block]),
         ToMonitor::Forget(HostId::new(2)),
@@ -362,7 +362,7 @@ fn a_transfer_from_a_lost_host_ends() {
 }
 
 #[test]
-fn without_its_controller_a_monitor_ends_with_its_processes() {
+fn monitor_ends_with_its_processes_when_the_controller_is_lost() {
     let mut session = Session::start();
     let mut worker = Remote::start(&mut session, 1);
     worker.call(&mut session, id(1), Arg::Value(Bytes::new()), None);
@@ -372,13 +372,13 @@ fn without_its_controller_a_monitor_ends_with_its_processes() {
 }
 
 #[test]
-fn nonsense_ends_a_monitor() {
+fn invalid_message_ends_the_monitor() {
     for message in [
         ToMonitor::Receive(Transfer(1), HostId::CONTROLLER, vec![Block { offset: 0, len: 8 }]),
         ToMonitor::Send(Transfer(1), HostId::CONTROLLER, vec![Blob::Inline(Bytes::new())]),
     ] {
         let mut session = Session::start();
-        session.tell(&[message]);
+        session.send(&[message]);
         assert!(session.end().is_err());
     }
     let mut session = Session::start();
@@ -387,7 +387,7 @@ fn nonsense_ends_a_monitor() {
 }
 
 #[test]
-fn who_cannot_take_part_says_why() {
+fn host_that_cannot_join_reports_why() {
     let refused = |greeting: &Greeting| {
         let (session, welcomed) = Session::greet(greeting);
         assert!(session.end().is_err());

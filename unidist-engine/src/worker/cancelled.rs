@@ -1,4 +1,4 @@
-//! Which calls of this process are to end early.
+//! The cancelled calls of this process.
 
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use unidist_backend::current_call;
 use unidist_common::{DataId, Error, Result, TaskError};
 
-/// The calls that the engine has said are to end, until they have. It costs next to nothing while there are none.
+/// The calls that the engine has cancelled, until they end. Without any, it costs next to nothing.
 #[derive(Debug, Default)]
 pub(super) struct CancelledCalls {
     any: AtomicBool,
-    /// Something was added that the task thread has not looked at.
+    /// Whether a call was added that the task thread has not taken.
     unseen: AtomicBool,
     calls: Mutex<FxHashMap<DataId, Arc<TaskError>>>,
 }
@@ -31,7 +31,7 @@ impl CancelledCalls {
         }
     }
 
-    /// No call runs: what is here ended before it was named.
+    /// No call runs: the calls here ended before their cancellation arrived.
     pub(super) fn clear(&self) {
         if self.any() {
             let mut calls = self.lock();
@@ -48,7 +48,7 @@ impl CancelledCalls {
         self.any() && self.unseen.load(Ordering::Acquire)
     }
 
-    /// The calls, in a fixed order.
+    /// Takes the calls, in a fixed order.
     pub(super) fn take_new(&self) -> Vec<DataId> {
         self.unseen.store(false, Ordering::Release);
         let mut calls: Vec<_> = self.lock().keys().copied().collect();
@@ -56,12 +56,12 @@ impl CancelledCalls {
         calls
     }
 
-    /// Why this call is to end, if it is.
+    /// Why this call was cancelled, if it was.
     pub(super) fn reason(&self, call: DataId) -> Option<Arc<TaskError>> {
         if self.any() { self.lock().get(&call).cloned() } else { None }
     }
 
-    /// Fails for code of a call that is to end.
+    /// Fails in the code of a cancelled call.
     pub(super) fn check(&self) -> Result<()> {
         match current_call().filter(|_| self.any()).and_then(|call| self.reason(call)) {
             Some(why) => Err(Error::from((*why).clone())),

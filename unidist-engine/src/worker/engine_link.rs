@@ -133,7 +133,7 @@ impl EngineLink {
     /// Sends a message that fits, and wakes the engine.
     pub(super) fn send_now(&self, message: &FromWorker) {
         if let Err(error) = self.try_send(message) {
-            self.give_up(&error);
+            self.abort(&error);
         }
     }
 
@@ -173,27 +173,27 @@ impl EngineLink {
 
     fn append(&self, channel: &mut Channel<FromWorker, ToWorker>, message: &FromWorker) {
         if let Err(error) = channel.send(message) {
-            self.give_up(&error);
+            self.abort(&error);
         }
     }
 
     fn flush(&self, channel: &mut Channel<FromWorker, ToWorker>) {
         if let Err(error) = channel.flush() {
-            self.give_up(&error);
+            self.abort(&error);
         }
     }
 
     /// Reads what has arrived and sends what had no space; false if nothing has arrived.
     pub(super) fn pump(&self) -> bool {
         let mut answers = Vec::new();
-        let mut happened = false;
+        let mut progressed = false;
         let mut channel = self.channel();
         loop {
             match channel.receive() {
                 Ok(None) => break,
-                Err(error) => self.give_up(&error),
+                Err(error) => self.abort(&error),
                 Ok(Some(message)) => {
-                    happened = true;
+                    progressed = true;
                     match message {
                         ToWorker::Run(run) => self.tasks.push(run),
                         ToWorker::RetractTasks(tasks) => {
@@ -228,11 +228,11 @@ impl EngineLink {
         let callbacks =
             answers.into_iter().filter_map(|(request, reply)| self.requests.answer(request, reply));
         callbacks.collect::<Vec<_>>().into_iter().for_each(Callback::call);
-        happened
+        progressed
     }
 
     /// Ends the process: without its link it can report to no one but the log.
-    fn give_up(&self, error: &WireError) -> ! {
+    fn abort(&self, error: &WireError) -> ! {
         log::error!("{}: the link to the engine is broken: {error}", self.process);
         std::process::abort()
     }

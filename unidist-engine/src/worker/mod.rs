@@ -1,12 +1,12 @@
-//! A worker or actor process: what runs the calls.
+//! A worker or actor process, which runs the calls.
 //!
 //! It has three threads:
 //!
-//! - The *task thread* runs the user's code (`task_loop`). While it has nothing to run, or waits for an answer, it
-//!   reads the link itself.
-//! - The *link thread* reads the link while the task thread is in the user's code: it hands queued calls back and
-//!   receives answers for other threads of the user's. It is woken only for what cannot wait.
-//! - The *watch thread* waits for the end of the socket to the engine, which means that the program is gone, and ends
+//! - The *task thread* runs user code (`task_loop`). While it has nothing to run, or waits for a reply, it reads the
+//!   link itself.
+//! - The *link thread* reads the link while the task thread is in user code: it gives queued calls back and receives
+//!   replies for other threads of the user. The engine wakes it only for urgent messages.
+//! - The *watch thread* waits until the socket to the engine closes, which means that the program has ended, and ends
 //!   the process.
 
 mod cancelled;
@@ -31,16 +31,16 @@ use task_loop::TaskLoop;
 use unidist_backend::{Backend, Program};
 use unidist_sync::Sleeper;
 
-/// The exit code of a process that could not join its session.
+/// The exit code of a process that cannot join its session.
 const CANNOT_JOIN: i32 = 70;
-/// How often the link thread looks even though nobody rang.
+/// How often the link thread reads the link without being woken.
 const LINK_THREAD_SLEEP: Duration = Duration::from_secs(1);
 
 /// In a process that was started as a worker: serves until the session ends, then ends the process. In any other
 /// process: returns at once.
 ///
-/// Call it before anything else, on the thread that is to run the tasks. `install` is given the way back to the
-/// scheduler, for the calls that tasks make.
+/// Call it before anything else, on the thread that runs the tasks. `install` gets the backend for the calls that tasks
+/// make.
 pub fn serve_if_worker(program: Program, install: fn(Arc<dyn Backend>)) {
     let Some(parent) = std::env::var_os(WORKER_VARIABLE) else {
         return;
@@ -56,7 +56,7 @@ pub fn serve_if_worker(program: Program, install: fn(Arc<dyn Backend>)) {
     std::process::exit(code);
 }
 
-/// Programs that tasks start are no workers.
+/// Programs that tasks start are not workers.
 #[allow(unsafe_code)]
 fn forget_variable() {
     // SAFETY: the process has just started as a worker and has no other thread yet that could read the environment.
@@ -85,21 +85,21 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
     thread.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
 }
 
-/// Has the system end this process with the thread that started it.
+/// Has the kernel kill this process when the thread that started it ends.
 pub(crate) fn die_with_parent(parent: &str) -> Result<(), String> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| format!("cannot ask to be ended with the program: {error}"))?;
+        .map_err(|error| format!("cannot tie its life to that of the program: {error}"))?;
     let now = rustix::process::getppid().map(Pid::as_raw_nonzero);
     match parent.parse::<i32>() {
         Ok(expected) if now.is_some_and(|now| now.get() == expected) => Ok(()),
-        Ok(expected) => Err(format!("the program that started it (process {expected}) is gone")),
-        Err(_) => Err(format!("{WORKER_VARIABLE} is for the use of unidist itself; unset it")),
+        Ok(expected) => Err(format!("the program that started it (process {expected}) has ended")),
+        Err(_) => Err(format!("{WORKER_VARIABLE} is reserved for unidist: unset it")),
     }
 }
 
-/// The link is standard input; in its place the tasks see an empty one.
+/// Takes the link from standard input, which is empty for the tasks.
 pub(crate) fn take_socket() -> Result<UnixStream, String> {
-    let failed = |error: std::io::Error| format!("its standard input is no link to an engine: {error}");
+    let failed = |error: std::io::Error| format!("its standard input is not a link to an engine: {error}");
     let stdin = std::io::stdin();
     rustix::net::getpeername(stdin.as_fd()).map_err(|error| failed(error.into()))?;
     let socket: OwnedFd = stdin.as_fd().try_clone_to_owned().map_err(failed)?;
@@ -108,7 +108,7 @@ pub(crate) fn take_socket() -> Result<UnixStream, String> {
     Ok(UnixStream::from(socket))
 }
 
-/// Ends the process when the program is gone, even if a task never returns.
+/// Ends the process when the program has ended, even if a task never returns.
 fn watch(mut socket: UnixStream) {
     let mut byte = [0];
     loop {
@@ -118,7 +118,7 @@ fn watch(mut socket: UnixStream) {
             Ok(0) | Err(_) => break,
         }
     }
-    // Nothing can refuse this: the process is our own.
+    // It cannot fail: the process may signal itself.
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
 }
 

@@ -1,4 +1,4 @@
-//! The task thread: runs calls one after the other, and serves while it waits.
+//! The task thread: runs calls one after the other, and serves the link while it waits.
 
 use super::engine_link::EngineLink;
 use crate::protocol::worker::{FromWorker, Request, Run};
@@ -13,29 +13,29 @@ use unidist_backend::{Call, CallKind, CallResult, OnStart, Program, TaskRunner, 
 use unidist_common::{DataId, TaskError};
 use unidist_sync::{Sleeper, spin_briefly};
 
-const LONGEST_NAP: Duration = Duration::from_millis(100);
+const MAX_SLEEP: Duration = Duration::from_millis(100);
 
 thread_local! {
-    /// The loop of the thread that is the task thread.
+    /// The loop of the task thread.
     static TASK_LOOP: OnceCell<Rc<TaskLoop>> = const { OnceCell::new() };
 }
 
-/// The state of the task thread. It is reentered from the user's code, by calls that wait.
+/// The state of the task thread. User code reenters it by calls that wait.
 pub(super) struct TaskLoop {
     link: Arc<EngineLink>,
     store: ObjectStore,
     runner: Box<dyn TaskRunner>,
-    /// The runner has something to go on with.
+    /// Whether the runner can resume a call.
     woken: Arc<AtomicBool>,
 }
 
-/// On the task thread: serves until `done` or the deadline, running what the caller waits for, and returns true. On any
-/// other thread: returns false at once.
+/// On the task thread: serves until `done` or the deadline, running calls that the caller waits for, and returns true.
+/// On another thread: returns false at once.
 pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: impl Fn() -> bool) -> bool {
     let task_loop = TASK_LOOP.with(|task_loop| task_loop.get().cloned());
     let Some(task_loop) = task_loop else { return false };
     let was_in_user_code = task_loop.link.leave_user_code();
-    // An actor's own calls never make what one of them waits for: the engine has seen such a circle.
+    // An actor's own calls never produce what one of them waits for: the engine detects such a cycle.
     let awaited = if task_loop.link.is_actor { &[] } else { awaited };
     task_loop.serve(deadline, &awaited.iter().copied().collect(), done);
     if was_in_user_code {
@@ -63,14 +63,14 @@ impl TaskLoop {
     fn work(&self) {
         let mut idle = Idle::new();
         while !self.link.is_stopping() {
-            let happened = self.link.pump() | self.resume();
+            let progressed = self.link.pump() | self.resume();
             if self.link.cancelled.any() && self.runner.pending() == 0 {
                 self.link.cancelled.clear();
             }
             if let Some(run) = self.link.tasks.next(|_| true) {
                 self.execute(run);
                 idle.reset();
-            } else if happened {
+            } else if progressed {
                 idle.reset();
             } else {
                 let found = || self.link.tasks.has(|_| true) || self.link.is_stopping();
@@ -79,18 +79,18 @@ impl TaskLoop {
         }
     }
 
-    /// Serves until `done`: runs, on top of what waits, calls that are marked for it or that make what is awaited.
+    /// Serves until `done`. On top of the waiting call it runs nested calls and those that produce an awaited object.
     fn serve(&self, deadline: Option<Instant>, awaited: &FxHashSet<DataId>, done: impl Fn() -> bool) {
         let mut idle = Idle::new();
         loop {
-            let happened = self.link.pump() | self.resume();
+            let progressed = self.link.pump() | self.resume();
             if done() || deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
             if let Some(run) = self.link.tasks.next(|run| produces_any(run, awaited)) {
                 self.execute(run);
                 idle.reset();
-            } else if happened {
+            } else if progressed {
                 idle.reset();
             } else {
                 let found = || self.link.tasks.has(|run| produces_any(run, awaited));
@@ -103,11 +103,11 @@ impl TaskLoop {
         self.woken.load(Ordering::Acquire) || self.link.has_input() || self.link.cancelled.has_pending()
     }
 
-    /// Runs a call. An asynchronous task is seen to its end, as a task holds its worker; an actor's call may go on
-    /// beside others.
+    /// Runs a call. An asynchronous task is run to completion, as a task occupies its worker; an actor's calls may run
+    /// concurrently.
     fn execute(&self, run: Run) {
-        // The engine must know of every call that has ended before another starts: if this process dies, it knows what
-        // had not started and may run elsewhere.
+        // The engine has to know of each call that has ended before another one starts: if this process dies, calls
+        // that had not started may run elsewhere.
         let mut idle = Idle::new();
         while self.link.has_unsent() {
             if !self.link.pump() {
@@ -151,7 +151,7 @@ impl TaskLoop {
         })
     }
 
-    /// Only an actor's process knows when a call starts whose time is limited.
+    /// Only an actor's process knows when a call with a time-out starts.
     fn on_start(&self, is_told: bool, id: DataId) -> OnStart {
         if !is_told {
             return OnStart::default();
@@ -164,21 +164,21 @@ impl TaskLoop {
         let mut idle = Idle::new();
         let mut yielded_at = None;
         loop {
-            let happened = self.link.pump();
+            let received = self.link.pump();
             let mut ended = Vec::new();
-            let progressed = self.turn(&mut ended);
-            let is_over = ended.iter().any(|(call, _)| *call == id);
+            let progressed = self.poll_runner(&mut ended);
+            let has_ended = ended.iter().any(|(call, _)| *call == id);
             ended.into_iter().for_each(|(call, result)| self.finish(call, result));
-            if is_over {
+            if has_ended {
                 return;
             }
             if let Some(run) = self.link.tasks.next(|_| false) {
                 self.execute(run);
                 idle.reset();
-            } else if happened || progressed {
+            } else if received || progressed {
                 idle.reset();
             } else {
-                // It waits. If it waits for an answer of the engine, its slot is free until one comes.
+                // The call waits. If it waits for a reply of the engine, its slot is free until one arrives.
                 let answered = self.link.requests.answered();
                 if yielded_at != Some(answered) && self.link.requests.any_open() {
                     yielded_at = Some(answered);
@@ -189,15 +189,15 @@ impl TaskLoop {
         }
     }
 
-    /// Goes on with asynchronous calls that were woken.
+    /// Resumes asynchronous calls that were woken.
     fn resume(&self) -> bool {
         let mut ended = Vec::new();
-        let progressed = self.turn(&mut ended);
+        let progressed = self.poll_runner(&mut ended);
         ended.into_iter().for_each(|(call, result)| self.finish(call, result));
         progressed
     }
 
-    fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+    fn poll_runner(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
         let mut progressed = false;
         if self.woken.swap(false, Ordering::AcqRel) {
             self.link.enter_user_code();
@@ -210,7 +210,7 @@ impl TaskLoop {
         progressed
     }
 
-    /// Ends the asynchronous calls that are to end and that wait; the others are told by what they call next.
+    /// Drops waiting asynchronous calls that were cancelled; others get the error from their next request.
     fn drop_cancelled(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
         let mut dropped = false;
         for call in self.link.cancelled.take_new() {
@@ -223,7 +223,7 @@ impl TaskLoop {
 
     fn finish(&self, id: DataId, result: CallResult) {
         self.link.cancelled.forget(id);
-        // To store a large result is to wait for room, and so to call the runner, which then forgets what it kept.
+        // Storing a large result may wait for space and run other calls, after which the runner drops what it borrowed.
         let objects = result.iter().flatten();
         let borrowed: Vec<_> = objects.flat_map(|object| object.borrowed.iter().copied()).collect();
         borrowed.iter().for_each(|id| self.link.post_now(&FromWorker::Request(Request::Retain(*id))));
@@ -237,19 +237,19 @@ fn produces_any(run: &Run, awaited: &FxHashSet<DataId>) -> bool {
     (0..run.returns.max(1)).any(|n| awaited.contains(&run.id.nth(n)))
 }
 
-/// How a thread waits that has nothing to do: it looks for a while, then sleeps ever longer.
+/// How an idle thread waits: it spins for a while, then sleeps for growing times.
 struct Idle {
     since: Option<Instant>,
-    nap: Duration,
+    sleep: Duration,
 }
 
 impl Idle {
     fn new() -> Self {
-        Idle { since: None, nap: Duration::from_millis(1) }
+        Idle { since: None, sleep: Duration::from_millis(1) }
     }
 
     fn reset(&mut self) {
-        (self.since, self.nap) = (None, Duration::from_millis(1));
+        (self.since, self.sleep) = (None, Duration::from_millis(1));
     }
 
     fn wait(&mut self, deadline: Option<Instant>, has_work: impl Fn() -> bool, link: &EngineLink) {
@@ -260,9 +260,9 @@ impl Idle {
         }
         let announced = link.bell().announce(Sleeper::Driver);
         if !has_work() {
-            let left = deadline.map_or(self.nap, |at| at.saturating_duration_since(now).min(self.nap));
+            let left = deadline.map_or(self.sleep, |at| at.saturating_duration_since(now).min(self.sleep));
             link.bell().sleep(announced, left);
-            self.nap = (self.nap * 2).min(LONGEST_NAP);
+            self.sleep = (self.sleep * 2).min(MAX_SLEEP);
         }
         link.bell().withdraw();
     }

@@ -10,7 +10,7 @@ pub(super) struct TaskQueue(Mutex<Queues>);
 
 #[derive(Debug, Default)]
 struct Queues {
-    /// To be run now, on top of what waits for them.
+    /// Calls to run at once, on top of the call that waits for them.
     nested: VecDeque<Run>,
     queued: VecDeque<Run>,
 }
@@ -21,8 +21,8 @@ impl TaskQueue {
         if run.nested { queues.nested.push_back(run) } else { queues.queued.push_back(run) }
     }
 
-    /// The next call to run: one that is marked to run now, else the first that `wanted` accepts. The engine relies on
-    /// this order to know what runs.
+    /// The next call to run: a nested one, else the first that `wanted` accepts. The engine relies on this order to
+    /// know which call runs.
     pub(super) fn next(&self, wanted: impl Fn(&Run) -> bool) -> Option<Run> {
         let mut queues = self.lock();
         if let Some(run) = queues.nested.pop_front() {
@@ -32,23 +32,23 @@ impl TaskQueue {
         queues.queued.remove(at)
     }
 
-    /// Whether there is a call that [`next`](TaskQueue::next) would give.
+    /// Whether [`next`](TaskQueue::next) would return a call.
     pub(super) fn has(&self, wanted: impl Fn(&Run) -> bool) -> bool {
         let queues = self.lock();
         !queues.nested.is_empty() || queues.queued.iter().any(wanted)
     }
 
-    /// How many are in line.
+    /// How many are queued, without nested ones.
     pub(super) fn len(&self) -> usize {
         self.lock().queued.len()
     }
 
-    /// Removes a call; false if it is not here.
+    /// Removes a call; false if it is not queued.
     pub(super) fn remove(&self, call: DataId) -> bool {
         !self.take_back(&[call]).is_empty()
     }
 
-    /// Removes those of these calls that are still here, and names them.
+    /// Removes those of these calls that are queued, and returns their ids.
     pub(super) fn take_back(&self, calls: &[DataId]) -> Vec<DataId> {
         let mut removed = Vec::new();
         let mut queues = self.lock();
@@ -58,7 +58,7 @@ impl TaskQueue {
             *queue = kept;
             removed.extend::<VecDeque<Run>>(back);
         }
-        drop(queues); // what they hold is dropped without the lock
+        drop(queues); // the calls are dropped without the lock
         removed.iter().map(|run| run.id).collect()
     }
 
