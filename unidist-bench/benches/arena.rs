@@ -5,15 +5,15 @@ use std::hint::black_box;
 use unidist_engine::bench::{Range, Ranges};
 
 const SPACE: u64 = 1 << 40;
-/// How many ranges are in use, and how many of their lengths there are.
+/// The number of ranges in use.
 const IN_USE: usize = 10_000;
 
-/// Lengths as programs have them: many small ones, some large ones.
+/// Typical lengths: many small ones, some large ones.
 fn length(number: usize) -> u64 {
     1 << (10 + number % 13)
 }
 
-/// An allocator in which every other range was given back.
+/// An allocator in which every other range was freed.
 fn with_gaps() -> (Ranges, Vec<Range>) {
     let mut ranges = Ranges::new(SPACE);
     let taken: Vec<_> = (0..2 * IN_USE).filter_map(|number| ranges.allocate(length(number))).collect();

@@ -1,7 +1,7 @@
 //! The scheduler by itself: `cargo bench -p unidist-bench --bench reactor`.
 //!
-//! Empty calls are submitted, run by imagined workers, and released. No call is done before the last is submitted, so
-//! that all are in flight at once. What Criterion calls elements are events: three for each call.
+//! Empty calls are submitted, run by simulated workers, and released. All calls are submitted before the first is done,
+//! so that all are in flight at once. Criterion's elements are events: three per call.
 
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn reactor(criterion: &mut Criterion) {
         group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(5));
         group.throughput(Throughput::Elements(3 * count as u64));
         group.bench_function(name, |bencher| {
-            // The calls and the scheduler are made, and what is left is dropped, while nobody looks at the clock.
+            // Setup and drops are not measured.
             bencher.iter_batched(
                 || (Reactor::new(WORKERS), Calls::new(count)),
                 |(mut reactor, calls)| {

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use unidist::prelude::*;
 
-/// Why something cannot be taken.
+/// The error of taking more items than there are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// What is wanted.
+    /// The requested item.
     pub item: String,
-    /// How many are wanting.
+    /// The number of missing items.
     pub by: u32,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// Counts things.
+/// Counts items by name.
 #[derive(Debug, Default)]
 pub struct Inventory {
     items: BTreeMap<String, u32>,
@@ -30,20 +30,20 @@ pub struct Inventory {
 
 #[remote]
 impl Inventory {
-    /// An empty one.
+    /// An empty inventory.
     #[new]
     pub fn new() -> Self {
         Inventory::default()
     }
 
-    /// Adds so many.
+    /// Adds `count` items.
     pub fn add(&mut self, item: String, count: u32) -> u32 {
         let there = self.items.entry(item).or_default();
         *there += count;
         *there
     }
 
-    /// Takes so many, or none.
+    /// Takes `count` items, or none.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Inventory {
         Ok(rest)
     }
 
-    /// How many things there are.
+    /// The total number of items.
     pub async fn total(&self) -> u32 {
         self.items.values().sum()
     }

@@ -1,4 +1,4 @@
-//! A library as a user would write it: it depends on unidist-api (and serde) alone, knows no backend, and its remote
+//! A library as a user would write it: it depends only on unidist-api and serde, names no backend, and its remote
 //! functions are called from other crates.
 //!
 //! ```

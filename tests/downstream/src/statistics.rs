@@ -22,7 +22,7 @@ pub fn parallel_mean(items: Vec<f64>, tasks: usize) -> unidist::Result<f64> {
     Ok(sum / count as f64)
 }
 
-/// Whatever has an order can be sorted elsewhere.
+/// Sorts items of any ordered type.
 #[remote]
 pub fn sorted<T: Portable + Ord>(mut items: Vec<T>) -> Vec<T> {
     items.sort();

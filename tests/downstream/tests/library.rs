@@ -26,7 +26,7 @@ mod local {
 }
 
 #[test]
-fn the_backend_is_the_default_one() {
+fn default_backend_is_used() {
     let _session = init().unwrap();
     assert_eq!(unidist::config::Backend::get().unwrap().as_str(), "pymp");
     assert_ne!(get(local::process.remote()).unwrap(), std::process::id());
@@ -45,7 +45,7 @@ fn generic_functions_of_the_library() {
     assert_eq!(get(sorted::<i32>.remote(vec![3, 1, 2])).unwrap(), [1, 2, 3]);
     assert_eq!(get(sorted::<String>.remote(["b", "a"].map(String::from).to_vec())).unwrap(), ["a", "b"]);
     assert_eq!(largest(vec![vec!['x', 'z'], vec![], vec!['y']]).unwrap(), Some('z'));
-    // A type of this crate in a function of that one.
+    // A type of this crate in a function of the library.
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
     struct Version(u8, u8);
     assert_eq!(
@@ -55,7 +55,7 @@ fn generic_functions_of_the_library() {
 }
 
 #[test]
-fn an_actor_of_the_library() {
+fn actor_of_the_library() {
     let _session = init().unwrap();
     let inventory = Inventory::remote();
     let deliveries: Vec<_> = (1..=4).map(|n| deliver.remote(&inventory, "nail".to_owned(), n)).collect();
@@ -110,7 +110,7 @@ fn large_arrays() {
 }
 
 #[test]
-fn a_failure_in_a_test_is_an_error_in_the_test() {
+fn failure_is_an_error_of_the_test() {
     let _session = init().unwrap();
     let fails = |x: u8| {
         assert_eq!(x, 1, "as expected");
@@ -122,7 +122,7 @@ fn a_failure_in_a_test_is_an_error_in_the_test() {
 }
 
 #[test]
-fn a_session_again_and_again() {
+fn sessions_one_after_the_other() {
     for n in 0..3 {
         let session = init().unwrap();
         assert_eq!(get(put(n).unwrap()).unwrap(), n);

@@ -74,7 +74,7 @@ fn cancelled_waiting_call_never_runs() -> Result {
     let waiting = runs.remote(signal.wait.remote(), &log);
     assert!(waiting.cancel()?);
     assert_eq!(failure(&waiting), ErrorKind::Cancelled);
-    assert!(!waiting.cancel()?, "it is over now");
+    assert!(!waiting.cancel()?, "it has ended");
     get(signal.open.remote())?;
     get(runs.remote((), &log))?;
     assert_eq!(get(log.said.remote(1_usize))?, ["it runs"]);

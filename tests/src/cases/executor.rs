@@ -286,7 +286,7 @@ fn drop_waits() -> Result {
     let (executor, signal) = (Executor::new()?, Signal::remote());
     let futures = waiting(&executor, &signal)?;
     let dropped = executor.submit(behind, (gate(&signal), 1))?;
-    drop(dropped); // the call goes on
+    drop(dropped); // the call continues
     let opened = signal.open.remote();
     drop(executor);
     assert!(futures.iter().all(Future::done));

@@ -205,7 +205,7 @@ fn group_limit_is_kept() -> Result {
     get(signal.waiting.remote(1_usize))?;
     runs_on(&first)?;
     let second = square.options().group(&group).remote(5);
-    assert_eq!(get(square.remote(6))?, 36, "others go on");
+    assert_eq!(get(square.remote(6))?, 36, "other calls run");
     assert_eq!(status(&second)?, [CallStatus::Waiting]);
     get(signal.open.remote())?;
     get(first)?;
@@ -339,7 +339,11 @@ fn fallible_functions() -> Result {
     let error = get(call.remote((7,))).unwrap_err();
     assert_eq!(error.downcast::<String>().as_deref(), Some("7 is odd"));
     let whole = prepare(halved, &CallSettings::new());
-    assert_eq!(get(whole.remote((7,)))?, Err("7 is odd".to_owned()), "without it, the Result is the value");
+    assert_eq!(
+        get(whole.remote((7,)))?,
+        Err("7 is odd".to_owned()),
+        "without `fallible`, the Result is the value"
+    );
     Ok(())
 }
 
@@ -366,5 +370,5 @@ fn arguments_in_tuples() -> Result {
 }
 
 fn nobody() -> unidist::Error {
-    TaskError::new(ErrorKind::WorkerDied, "there is nobody").into()
+    TaskError::new(ErrorKind::WorkerDied, "no worker").into()
 }

@@ -217,7 +217,7 @@ fn failing_worker_is_reported_after_all_calls() -> Result {
     assert_eq!(failure.error.downcast(), Some(Refusal { with: failing.number().into() }));
     let text = error.to_string();
     assert!(text.contains(&failing.to_string()) && text.contains("refuses_on"), "{text}");
-    assert_eq!(pool.apply(me, ())?.len(), pool.len(), "the pool goes on");
+    assert_eq!(pool.apply(me, ())?.len(), pool.len(), "the pool still works");
     Ok(())
 }
 

@@ -207,7 +207,7 @@ fn memory_is_freed_with_the_last_view() -> Result {
     Ok(())
 }
 
-/// The processes of a host read the same pages: data of many MiB costs a worker next to no memory of its own.
+/// The processes of a host read the same pages: data of many MiB takes almost no private memory of a worker.
 fn workers_map_the_same_memory() -> Result {
     /// Anonymous (private) memory of this process in kB.
     fn private() -> u64 {

@@ -243,7 +243,7 @@ fn full_store_names_the_holders() -> Result {
     assert_eq!((error.limit, error.spill_limit), (8 * MIB as u64, 4 * MIB as u64), "{text}");
     let held = |wanted: fn(&HeldBy) -> bool| {
         let holder = error.holders.iter().find(|holder| wanted(&holder.by));
-        let holder = holder.unwrap_or_else(|| panic!("{text} leaves somebody out"));
+        let holder = holder.unwrap_or_else(|| panic!("{text} does not list every holder"));
         (holder.objects, ((holder.memory + holder.spilled) as usize).div_ceil(MIB))
     };
     let is_program = |process: &unidist::ProcessId| process.number() == 0;

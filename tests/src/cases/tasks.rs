@@ -121,7 +121,7 @@ fn zero_returns() -> Result {
     let open = |signal: ActorHandle<Signal>| get(signal.open.remote()).unwrap();
     let () = open.options().num_returns::<0>().remote(&signal);
     get(signal.wait.remote())?;
-    let () = divided.options().num_returns::<0>().remote(1, 0); // nobody learns of its failure
+    let () = divided.options().num_returns::<0>().remote(1, 0); // its failure is not reported
     Ok(())
 }
 

@@ -245,7 +245,7 @@ fn map_iterates_as_results_arrive() -> Result {
     let mut values = results.iter_unordered().collect::<view::Result<Vec<_>>>()?;
     values.sort_unstable();
     assert!(values.into_iter().eq(0..20));
-    assert!((&results).into_iter().collect::<view::Result<Vec<_>>>()?.into_iter().eq(0..20), "in order too");
+    assert!((&results).into_iter().collect::<view::Result<Vec<_>>>()?.into_iter().eq(0..20), "in order");
     Ok(())
 }
 

@@ -165,7 +165,7 @@ fn purge_results_deletes_records() -> Result {
     assert!(client.get_result::<i32>(a.ids()[0]).is_err() && client.get_result::<i32>(b.ids()[0]).is_ok());
     assert_eq!(client.db_query(&Query::new())?.len(), 1);
     assert!(matches!(client.resubmit::<i32>(a.ids()), Err(ViewError::UnknownTask { .. })));
-    assert_eq!(a.get_one(None)?, 1, "who has it keeps it");
+    assert_eq!(a.get_one(None)?, 1, "an AsyncResult keeps its results");
     assert_eq!(client.purge_results(&Query::new())?, 1);
     Ok(())
 }

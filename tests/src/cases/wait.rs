@@ -10,7 +10,7 @@ pub(super) const CASES: &[Case] = cases!["wait":
     one_of_puts, two_of_puts, one_of_tasks, two_of_tasks, exactly_num_returns_are_ready, input_order_is_kept,
     one_ref, zero_returns_at_once, empty_list, num_returns_above_the_number_of_refs_is_an_error,
     timeout_returns_fewer, zero_timeout_polls, failed_task_is_ready, failed_dependency_is_ready,
-    inside_a_task, failed_task_inside_a_task, ref_to_unit, the_same_ref_twice, every_form_of_refs,
+    inside_a_task, failed_task_inside_a_task, ref_to_unit, same_ref_twice, every_form_of_refs,
     loop_as_tasks_complete, many_refs, long_timeout_ends_early,
 ];
 
@@ -172,7 +172,7 @@ fn ref_to_unit() -> Result {
 }
 
 /// A ref counts each time it is named.
-fn the_same_ref_twice() -> Result {
+fn same_ref_twice() -> Result {
     let reference = put(1)?;
     let refs = [reference.clone(), reference.clone()];
     let waited = wait(&refs, 2, None)?;

@@ -50,7 +50,7 @@ fn systems(environment: Environment) -> impl Iterator<Item = &'static str> {
     std::iter::once(FASTEST).chain(peers_in(environment))
 }
 
-/// The peers that stand beside our sessions in this environment.
+/// The peers that are compared in this environment.
 fn peers_in(environment: Environment) -> impl Iterator<Item = &'static str> {
     PEERS.iter().filter(move |peer| peer.is_for(environment)).map(|peer| peer.name)
 }
