@@ -30,7 +30,11 @@ pub(super) fn entry_paths_hold(workspace: &Workspace) -> Result<Vec<String>> {
 
 fn check(document: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut wrong = Vec::new();
-    for path in paths(document) {
+    let paths = paths(document);
+    if paths.is_empty() {
+        wrong.push(format!("{DOCUMENT}: no paths in the section \"{SECTION}\""));
+    }
+    for path in paths {
         for entry in path.iter().filter(|entry| read(&entry.file).is_none()) {
             wrong.push(format!("{DOCUMENT}, {SECTION}: `{}` cannot be read", entry.file));
         }
