@@ -30,7 +30,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: chaos TASKS SECONDS SEED".into());
     };
     let _session = unidist::init()?;
-    let table = unidist::put_slice(&graph::table())?;
+    let table = put_slice(&graph::table())?;
     let oracles: Vec<_> = (0..ORACLES).map(|_| Oracle::remote(&table)).collect();
     let end = Instant::now() + Duration::from_secs(seconds);
     for seed in seed.. {

@@ -26,7 +26,7 @@ impl Load {
         let round: Box<dyn Fn(u64) -> Result<usize> + Send> = match kind {
             "tasks" => Box::new(tasks),
             "graph" => {
-                let table = unidist::put_slice(&table())?;
+                let table = put_slice(&table())?;
                 let oracles: Vec<_> = (0..ORACLES).map(|_| Oracle::remote(&table)).collect();
                 Box::new(move |seed| graph(seed, &oracles))
             }
@@ -136,7 +136,7 @@ pub(crate) fn large(mib: usize) -> Result<String> {
             return Err("an object from another host arrived with wrong contents".into());
         }
     }
-    let here = unidist::put_slice(&get(&objects[0])?)?;
+    let here = put_slice(&get(&objects[0])?)?;
     let checks: Vec<_> = makers.values().map(|maker| maker.check.remote(&here)).collect();
     match get(&checks)?.into_iter().all(|is_right| is_right) {
         true => Ok(format!("{hosts} hosts")),

@@ -36,7 +36,7 @@ fn session_on_root(world: &impl AnyCommunicator, rank: i32, root: usize, size: i
     if let Some(session) = session {
         assert_eq!(unidist::num_cpus().unwrap(), (size as usize - 1).max(1));
         let own = std::process::id();
-        let elsewhere = get(&unidist::map(|x: u64| (x * x, std::process::id()), 0..100)).unwrap();
+        let elsewhere = get(&map(|x: u64| (x * x, std::process::id()), 0..100)).unwrap();
         assert!(elsewhere.iter().zip(0..).all(|((square, process), x)| *square == x * x && *process != own));
         drop(session);
     }

@@ -149,9 +149,29 @@ pub mod config {
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// What most programs need, the traits that give functions their `.remote` among it: `use unidist::prelude::*;`.
+/// What most programs need, with the traits that give functions their `.remote`.
+///
+/// ```
+/// use unidist::prelude::*;
+///
+/// fn sum(values: SharedSlice<f64>) -> f64 {
+///     values.iter().sum()
+/// }
+///
+/// # fn main() -> unidist::Result<()> {
+/// let _session = unidist::init()?;
+/// let values: ObjectRef<SharedSlice<f64>> = put_slice(&[1.0, 2.0, 3.0])?;
+/// assert_eq!(get(sum.remote(&values))?, 6.0);
+/// assert_eq!(get(map(|x: i64| x * x, 0..4))?, [0, 1, 4, 9]);
+///
+/// let factor = 10;
+/// let scale = closure!([factor] |x: i64| x * factor);
+/// assert_eq!(get(scale.map(0..3))?, [0, 10, 20]);
+/// # Ok(())
+/// # }
+/// ```
 pub mod prelude {
-    pub use crate::{ActorHandle, ObjectRef, get, put, remote, wait};
+    pub use crate::{ActorHandle, ObjectRef, SharedSlice, closure, get, map, put, put_slice, remote, wait};
     pub use unidist_core::remote_traits::{
         Remote0 as _, Remote1 as _, Remote2 as _, Remote3 as _, Remote4 as _, Remote5 as _, Remote6 as _,
         RemoteAny0 as _, RemoteAny1 as _, RemoteAny2 as _, RemoteAny3 as _, RemoteAny4 as _, RemoteAny5 as _,

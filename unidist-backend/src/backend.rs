@@ -1,4 +1,4 @@
-//! What every backend does, over opaque data: no type of the user's is known here.
+//! The interface of every backend, over opaque data: it knows no type of the user's.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -6,22 +6,23 @@ use std::ops::DerefMut;
 use std::time::Duration;
 use unidist_common::{DataId, Object, Payload, ProcessId, Result, TaskError, TaskSpec};
 
-/// The value of an object, or why it has none.
+/// The value of an object, or the error that it has instead.
 pub type Outcome = std::result::Result<Payload, TaskError>;
 
-/// One way to run tasks: in this process, on this machine, on a cluster; or, inside a worker, the way back to the
+/// A way to run tasks: in this process, on this machine or on a cluster; or, inside a worker, the connection to the
 /// scheduler that started it.
 ///
 /// # References
 ///
-/// Objects live as long as somebody refers to them. A caller holds one reference to each id that `submit` and `put`
-/// made for it, takes more with [`retain`](Backend::retain) and gives each back with [`release`](Backend::release).
-/// Calls of one thread take effect in the order they are made, so a reference may be handed on and then given up.
+/// An object lives as long as there are references to it. A caller holds one reference to each id that `submit` and
+/// `put` made for it, takes more with [`retain`](Backend::retain) and gives each back with
+/// [`release`](Backend::release). Calls of one thread take effect in the order they are made, so a reference may be
+/// passed on and then released.
 ///
 /// # Threads
 ///
 /// Every method may be called from any thread. Those that return a value that another process makes (`get`, `wait`)
-/// block, and inside a task give the task's CPU slot back meanwhile.
+/// block, and inside a task release the task's CPU slot meanwhile.
 pub trait Backend: Send + Sync {
     /// The value of `UNIDIST_BACKEND` that chooses this backend.
     fn name(&self) -> &'static str;
@@ -29,9 +30,9 @@ pub trait Backend: Send + Sync {
     /// Reserves `count` consecutive ids (at least one) and returns the first. The caller holds no reference yet.
     fn reserve(&self, count: u32) -> DataId;
 
-    /// Hands a call in; its ids come from [`reserve`](Backend::reserve). The caller holds one reference to each
-    /// return from now on (for [`Target::NewActor`](unidist_common::Target::NewActor): to the actor). Never fails and
-    /// does not wait for the call: what goes wrong becomes the outcome of its returns.
+    /// Submits a call; its ids come from [`reserve`](Backend::reserve). The caller holds one reference to each
+    /// return from now on (for [`Target::NewActor`](unidist_common::Target::NewActor): to the actor). Never fails
+    /// and does not wait for the call: every failure becomes the outcome of its returns.
     fn submit(&self, task: TaskSpec);
 
     /// Stores a value and returns its id, to which the caller holds one reference.
@@ -49,8 +50,8 @@ pub trait Backend: Send + Sync {
     /// The session has ended.
     fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>>;
 
-    /// Waits until `num_returns` of `ids` have an outcome (a failure is one) or the time is over, and returns the
-    /// positions of those that do, ascending; more than `num_returns` where more are ready. The caller has checked
+    /// Waits until `num_returns` of `ids` have an outcome (a failure is one) or the time-out expires, and returns the
+    /// positions of those that have one, ascending; more than `num_returns` if more are ready. The caller has checked
     /// that `num_returns <= ids.len()`. A position counts once, however often its id occurs.
     ///
     /// # Errors
@@ -63,11 +64,11 @@ pub trait Backend: Send + Sync {
     /// held around it. When the session ends first, `then` gets an error of kind `SessionEnded`.
     fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>);
 
-    /// Takes one more reference. After the shutdown this does nothing.
+    /// Adds a reference. After the shutdown this does nothing.
     fn retain(&self, id: DataId);
 
-    /// Gives one reference back. After the shutdown this does nothing. It is called where refs happen to be dropped, so
-    /// an implementation drops no payload or closure of others while it holds a lock.
+    /// Releases a reference. After the shutdown this does nothing. It is called wherever refs are dropped, so an
+    /// implementation must not drop payloads or closures while it holds a lock.
     fn release(&self, id: DataId);
 
     /// `len` writable bytes, zeroed or not, aligned to 64 bytes, in memory from which [`put`](Backend::put) takes them
@@ -78,21 +79,21 @@ pub trait Backend: Send + Sync {
     /// The store is full.
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>>;
 
-    /// The hosts of the session and what they have.
+    /// The hosts of the session and their resources.
     ///
     /// # Errors
     ///
     /// The session has ended.
     fn cluster(&self) -> Result<ClusterInfo>;
 
-    /// How many objects and actors the session holds now: 0 when every reference is gone and all work has ended.
+    /// The number of objects and actors that the session holds: 0 when every reference is gone and all work has ended.
     ///
     /// # Errors
     ///
     /// The session has ended.
     fn live_objects(&self) -> Result<usize>;
 
-    /// How full the object store is. All zero where there is none: the objects are the program's own memory then.
+    /// The use of the object store. All zero in a backend without a store, whose objects are the program's own memory.
     ///
     /// # Errors
     ///
@@ -101,45 +102,45 @@ pub trait Backend: Send + Sync {
         Ok(StoreUsage::default())
     }
 
-    /// Ends the calls that make these objects, as far as they have not ended, and returns how many these were. Their
-    /// results fail at once with an error of kind `Cancelled`. One that runs is told; a process that it does not leave
-    /// may be killed. Other ids are ignored, and, if only [`Which::Unstarted`] are to end, so are calls that run.
+    /// Cancels the unfinished calls that make these objects, and returns their number. Their results fail at once with
+    /// an error of kind `Cancelled`. A running call is notified; its process may be killed if the call does not end.
+    /// Other ids are ignored, and with [`Which::Unstarted`] so are running calls.
     ///
     /// # Errors
     ///
     /// The session has ended.
     fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize>;
 
-    /// How far the calls are that make these objects, in order. Objects that no call makes count as ended.
+    /// The status of the calls that make these objects, in order. Objects that no call makes count as ended.
     ///
     /// # Errors
     ///
     /// The session has ended.
     fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>>;
 
-    /// Waits until there are so many workers, none is on its way any more, or the time is over, and gives those that there
-    /// are.
+    /// Waits until there are `at_least` workers, no more are starting, or the time-out expires, and returns the
+    /// workers.
     ///
     /// # Errors
     ///
     /// The session has ended.
     fn workers(&self, at_least: usize, timeout: Option<Duration>) -> Result<Vec<WorkerInfo>>;
 
-    /// The worker that the code runs on that calls this; none in the program itself.
+    /// The worker that the calling code runs on; `None` in the program itself.
     fn current_worker(&self) -> Option<ProcessId>;
 
-    /// Ends a worker once it has ended what it runs, with its CPU slot. Whether there was one of this id.
+    /// Ends a worker once its running calls have ended, and removes its CPU slot. Returns whether the worker existed.
     ///
     /// # Errors
     ///
     /// The session has ended, or no other worker would be left.
     fn end_worker(&self, worker: ProcessId) -> Result<bool>;
 
-    /// Whether this call, which runs in this process, is to end: it was cancelled, or has run out of time.
+    /// Whether this call, which runs in this process, should end because it was cancelled or ran out of time.
     fn is_cancelled(&self, call: DataId) -> bool;
 
-    /// Waits for what is running, ends all processes and frees all memory. A second call waits for the first, if that
-    /// has not ended, and does nothing. Whatever is blocked in another method returns an error.
+    /// Waits for running calls, ends all processes and frees all memory. A second call only waits for the first.
+    /// Threads blocked in other methods get an error.
     ///
     /// # Errors
     ///
@@ -149,27 +150,27 @@ pub trait Backend: Send + Sync {
 
 /// Memory for an object that is being written.
 pub trait WritableBuffer: DerefMut<Target = [u8]> + Send {
-    /// Ends the writing: the bytes are immutable now and can be put into a payload.
+    /// Makes the bytes immutable, so that they can be part of a payload.
     fn freeze(self: Box<Self>) -> Bytes;
 }
 
-/// Which of the calls named are to end.
+/// Which calls a cancellation applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Which {
-    /// All that have not ended.
+    /// All calls that have not ended.
     All,
-    /// Those that have not started on a worker.
+    /// Calls that have not started on a worker.
     Unstarted,
 }
 
-/// How far a call is.
+/// The status of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum CallStatus {
-    /// It waits: for arguments, for a worker, for its turn there.
+    /// It waits for arguments, for a worker, or in a worker's queue.
     Waiting,
-    /// It runs on this process, as far as is known, or waits there for others.
+    /// It runs on this process, as far as is known, or is blocked there.
     Running(ProcessId),
-    /// It has ended, in one way or the other.
+    /// It has ended, with a value or a failure.
     Ended,
 }
 
@@ -177,7 +178,7 @@ pub enum CallStatus {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct WorkerInfo {
-    /// Its id, as in errors and logs. Ids are not used twice in a session.
+    /// Its id, as in errors and logs. Ids are not reused in a session.
     pub id: ProcessId,
     /// The address of its host.
     pub host: String,
@@ -190,27 +191,27 @@ impl WorkerInfo {
     }
 }
 
-/// How full the object store of a host is, in bytes.
+/// The use of a host's object store, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct StoreUsage {
-    /// In memory: what objects take, and what is being written.
+    /// Bytes in memory, including objects being written.
     pub used: u64,
-    /// How much that may be.
+    /// The limit of `used`.
     pub limit: u64,
-    /// On disk: what objects take that had to make room for others.
+    /// Bytes of spilled objects on disk.
     pub spilled: u64,
-    /// How much that may be; 0 where nothing is spilled.
+    /// The limit of `spilled`; 0 if spilling is off.
     pub spill_limit: u64,
 }
 
 impl StoreUsage {
-    /// So many bytes of so many in memory, none on disk.
+    /// The use of a store with nothing on disk.
     pub fn in_memory(used: u64, limit: u64) -> Self {
         StoreUsage { used, limit, ..StoreUsage::default() }
     }
 
-    /// The same with so many bytes of so many on disk.
+    /// The same with these bytes on disk.
     #[must_use]
     pub fn on_disk(self, spilled: u64, spill_limit: u64) -> Self {
         StoreUsage { spilled, spill_limit, ..self }

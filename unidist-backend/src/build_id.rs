@@ -1,4 +1,4 @@
-//! The name of this build of the executable.
+//! The id of this build of the executable.
 
 use std::fs::File;
 use std::hash::Hasher;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use unidist_common::StableHasher;
 
-/// Names the build of the image (executable or shared library) that holds this code: its GNU build id, or else a hash
-/// of its file. Processes of one session must agree on it.
+/// The build id of the image (executable or shared library) that holds this code: its GNU build id, or else a hash of
+/// its file. All processes of a session must agree on it.
 pub fn build_id() -> String {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {
         let named = image().and_then(|path| {
-            // The note lies near the start; a debug build is too long to be read by each process for it.
+            // The note lies near the start; reading all of a debug build would take each process too long.
             let start = read(&path, START).ok()?;
             if let Some(id) = gnu_build_id(&start) {
                 return Some(id.iter().fold("gnu:".to_owned(), |text, byte| text + &format!("{byte:02x}")));
@@ -27,13 +27,13 @@ pub fn build_id() -> String {
     .clone()
 }
 
-/// Where the build id is looked for.
+/// The number of leading bytes searched for the build id.
 const START: u64 = 64 * 1024;
 
 /// The first bytes of a file.
-fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -100,18 +100,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_build_has_a_name() {
+    fn build_has_an_id() {
         let id = build_id();
         assert!(id.starts_with("gnu:") || id.starts_with("hash:"), "{id}");
         assert_eq!(id, build_id());
     }
 
     #[test]
-    fn damaged_images_have_no_id() {
+    fn damaged_image_has_no_id() {
         let image = std::fs::read(image().unwrap()).unwrap();
         assert_eq!(gnu_build_id(&image[..100]), None);
         for len in 0..2_000 {
-            let _ = gnu_build_id(&image[..len]); // whatever it is, it does not panic
+            let _ = gnu_build_id(&image[..len]); // any result will do, but no panic
         }
         let mut wrong = image[..1_000].to_vec();
         wrong[32..40].fill(0xff);

@@ -1,4 +1,4 @@
-//! Which call this thread runs.
+//! The call that this thread runs.
 
 use std::cell::Cell;
 use unidist_common::DataId;
@@ -7,16 +7,16 @@ thread_local! {
     static CURRENT: Cell<Option<DataId>> = const { Cell::new(None) };
 }
 
-/// The call whose code runs on this thread now: none outside of tasks and actors.
+/// The call whose code runs on this thread; `None` outside of tasks and actors.
 ///
 /// It is set while a function, constructor or method runs, and around each poll of an asynchronous one.
 pub fn current_call() -> Option<DataId> {
     CURRENT.get()
 }
 
-/// Runs the code of a call: what it asks of the backend meanwhile is known to come from this call.
+/// Runs the code of a call, so that its requests to the backend are attributed to the call.
 ///
-/// A worker does this where it starts a call, and a [`TaskRunner`](crate::TaskRunner) wherever it goes on with one.
+/// A worker uses this when it starts a call, a [`TaskRunner`](crate::TaskRunner) when it resumes one.
 pub fn within_call<R>(call: DataId, code: impl FnOnce() -> R) -> R {
     struct Restore(Option<DataId>);
     impl Drop for Restore {

@@ -1,4 +1,5 @@
-//! How a worker process is started. The command is a value, so a front end can start a program other than this executable.
+//! How a worker process is started. The command is a value, so a front end can start a program other than this
+//! executable.
 
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -18,8 +19,8 @@ pub struct LaunchCommand {
     pub dropped_env_prefixes: Vec<String>,
     /// The working directory; inherited if `None`.
     pub dir: Option<PathBuf>,
-    /// Sets of CPUs for the workers: a pool worker is bound to the set with the fewest workers, an actor may use all sets.
-    /// Empty: workers inherit the parent's.
+    /// Sets of CPUs for the workers: a pool worker is bound to the set with the fewest workers, an actor may use all
+    /// sets. Empty: workers inherit the parent's.
     pub affinities: Vec<Vec<usize>>,
 }
 

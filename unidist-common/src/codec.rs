@@ -5,8 +5,8 @@
 //! of bytes, a structure its fields, an enum the index of its variant as a `u32` and the variant's fields; an option
 //! begins with a byte that is 0 or 1.
 //!
-//! `bincode` writes and reads this format. It believes a length in the bytes as far as a limit that is a constant of the
-//! program, so [`decode()`] picks the limit by the number of bytes there are.
+//! `bincode` writes and reads this format. It believes a length in the bytes as far as a limit that is a constant of
+//! the program, so [`decode()`] picks the limit by the number of bytes there are.
 
 use bincode::config::{Configuration, Fixint, LittleEndian};
 use bytes::Bytes;
@@ -69,9 +69,9 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
 ///
 /// # Errors
 ///
-/// The bytes are not the encoding of such a value. Whatever they are, this does not panic, and a false length in them makes it allocate
-/// at most 2 KiB, 2 MiB or 2 GiB (the first of these that is more than they are). Only items that take no bytes, such as
-/// those of a `Vec<()>`, can be as many as a false length says.
+/// The bytes are not the encoding of such a value. Whatever they are, this does not panic, and a false length in them
+/// makes it allocate at most 2 KiB, 2 MiB or 2 GiB (the first of these that is more than they are). Only items that
+/// take no bytes, such as those of a `Vec<()>`, can be as many as a false length says.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     const KIB: usize = 1 << 10;
     const MIB: usize = 1 << 20;

@@ -134,17 +134,18 @@ registry! {
     MpiSharedObjectStoreThreshold = "UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD": Option<Threshold>, default None,
         "that of UNIDIST_MPI_PICKLE_THRESHOLD, else 32KiB";
 
-    /// Another name for UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD, which wins: what does not travel in a message lies in
-    /// the store. In the Python package there is a way between.
+    /// Another name for UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD, which wins: what does not travel in a message lies
+    /// in the store. In the Python package there is a way between.
     MpiPickleThreshold = "UNIDIST_MPI_PICKLE_THRESHOLD": Option<Threshold>, default None,
         "that of UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD";
 
-    /// Whether the processes of a host share the memory of its objects. With `mpi` they always do, so that `false` is an
-    /// error of `init`; the variable is that of the Python package.
+    /// Whether the processes of a host share the memory of its objects. With `mpi` they always do, so that `false` is
+    /// an error of `init`; the variable is that of the Python package.
     MpiSharedObjectStore = "UNIDIST_MPI_SHARED_OBJECT_STORE": bool, default true, "true";
 
     /// In the Python package, how many bytes the shared table of objects takes. With `mpi` there is none: each process
-    /// has 512 KiB for messages, both ways together, and what else is needed grows and shrinks. A value changes nothing, and the log says so.
+    /// has 512 KiB for messages, both ways together, and what else is needed grows and shrinks. A value changes
+    /// nothing, and the log says so.
     MpiSharedServiceMemory = "UNIDIST_MPI_SHARED_SERVICE_MEMORY": Option<ByteCount>, default None, "none";
 
     /// Whether programs of ranks (`spmd`) take each process for one alone: then they need no MPI, and run as they would

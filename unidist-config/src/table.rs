@@ -28,8 +28,8 @@ pub(crate) fn with<R>(action: impl FnOnce(&mut Table) -> R) -> R {
     action(&mut TABLE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The backend that is used where none is chosen, in the place of the usual one: for a program that runs where another one
-/// is at hand, such as under the launcher of one. Called when a session starts, before it resolves its settings.
+/// The backend that is used where none is chosen, in the place of the usual one: for a program that runs where another
+/// one is at hand, such as under the launcher of one. Called when a session starts, before it resolves its settings.
 pub fn suggest_backend(backend: BackendName) {
     with(|table| table.suggested_backend = Some(backend));
 }

@@ -1,4 +1,4 @@
-//! Arguments: what may be passed for a parameter, and how it travels.
+//! Arguments: what may be passed for a parameter, and how it is sent.
 
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
@@ -17,17 +17,17 @@ pub(crate) const INLINE_LIMIT: usize = 32 * 1024;
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ArgList {
-    /// None once something has gone wrong: nothing more is done then.
+    /// `None` after an error: later arguments are ignored.
     backend: Option<BackendProxy>,
     error: Option<Error>,
     args: Vec<Arg>,
     dependencies: Vec<DataId>,
     borrowed: Vec<DataId>,
-    /// All that is named above, held until the call has been handed in.
+    /// The references named above, held until the call has been submitted.
     held: Vec<RefCore>,
 }
 
-/// The parts of a call, ready to be handed in.
+/// The arguments of a call, ready to be submitted.
 pub(crate) struct Arguments {
     pub(crate) backend: BackendProxy,
     pub(crate) args: Vec<Arg>,
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 }
 
 impl ArgList {
-    /// For `count` arguments of a call in this session; without one every argument is ignored.
+    /// For `count` arguments of a call in this session; without a session every argument is ignored.
     pub(crate) fn new(session: Result<BackendProxy, Error>, count: usize) -> Self {
         let (backend, error) = match session {
             Ok(backend) => (Some(backend), None),
@@ -133,7 +133,7 @@ impl ArgList {
         }
     }
 
-    /// The id behind a reference of this session; else the call fails.
+    /// The id behind a reference, if it belongs to this session; else the call fails.
     fn checked(&mut self, reference: &RefCore) -> Option<DataId> {
         let backend = self.backend.as_ref()?;
         match reference.held() {
@@ -156,7 +156,7 @@ impl ArgList {
         self.backend = None;
     }
 
-    /// The call's parts, or why it cannot be made.
+    /// The arguments, or the error for which the call cannot be made.
     pub(crate) fn finish(self) -> Result<Arguments, Error> {
         match (self.backend, self.error) {
             (Some(backend), None) => Ok(Arguments {

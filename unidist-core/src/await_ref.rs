@@ -13,11 +13,11 @@ use unidist_common::Result;
 
 /// The future of a ref's value, made by `.await` or [`IntoFuture::into_future`].
 ///
-/// A ref is not a future itself; combinators that want one (`select`, `FuturesUnordered`, `tokio::spawn`) are given
-/// `reference.into_future()`. It asks for the value when it is first polled, and can be dropped at any time.
+/// A ref is not a future itself; give combinators (`select`, `FuturesUnordered`, `tokio::spawn`)
+/// `reference.into_future()`. The future requests the value at its first poll and can be dropped at any time.
 pub struct Fetch<T> {
     core: RefCore,
-    /// None before the first poll.
+    /// `None` before the first poll.
     shared: Option<Arc<Mutex<Shared>>>,
     value: PhantomData<fn() -> T>,
 }
@@ -35,7 +35,7 @@ impl<T: Portable> Future for Fetch<T> {
         let shared = match &self.shared {
             Some(shared) => shared.clone(),
             None => {
-                let shared = match ask(&self.core) {
+                let shared = match request(&self.core) {
                     Ok(shared) => shared,
                     Err(error) => return Poll::Ready(Err(error)),
                 };
@@ -47,7 +47,7 @@ impl<T: Portable> Future for Fetch<T> {
         match state.outcome.take() {
             Some(outcome) => {
                 drop(state);
-                self.shared = None; // a poll after the end asks again
+                self.shared = None; // a poll after completion requests the value again
                 Poll::Ready(match outcome {
                     Ok(payload) => ObjectRef::decode(&self.core, &payload),
                     Err(error) => Err(error.into()),
@@ -61,7 +61,7 @@ impl<T: Portable> Future for Fetch<T> {
     }
 }
 
-fn ask(core: &RefCore) -> Result<Arc<Mutex<Shared>>> {
+fn request(core: &RefCore) -> Result<Arc<Mutex<Shared>>> {
     let (backend, id) = core.held().map_err(Clone::clone)?;
     let shared = Arc::<Mutex<Shared>>::default();
     let (answer, kept) = (shared.clone(), core.clone());
@@ -76,7 +76,7 @@ fn ask(core: &RefCore) -> Result<Arc<Mutex<Shared>>> {
             if let Some(waker) = waker {
                 waker.wake();
             }
-            drop(kept); // the object had to live until now
+            drop(kept); // keeps the object alive until now
         }),
     );
     Ok(shared)
@@ -116,9 +116,9 @@ mod tests {
     use std::rc::Rc;
 
     #[test]
-    fn it_can_go_anywhere() {
+    fn fetch_is_send_sync_and_unpin() {
         fn check<F: Send + Sync + Unpin + 'static>() {}
         check::<Fetch<String>>();
-        check::<Fetch<Rc<u8>>>(); // the value is made where it is asked for
+        check::<Fetch<Rc<u8>>>(); // the value is decoded by the thread that polls
     }
 }

@@ -3,11 +3,11 @@
 
 use crate::args::{ArgList, IntoArg};
 use crate::fn_item::{fn_item_value, refuse_captures};
-use crate::inputs::Inputs;
 use crate::object_ref::ObjectRef;
 use crate::options::{Chosen, option_methods};
 use crate::outcome::{Fallback, FallbackOutcome, Outcome, Plain, Specific, SpecificOutcome};
 use crate::portable::Portable;
+use crate::received_args::ReceivedArgs;
 use crate::registry::{Callable, Shim};
 use crate::session;
 use crate::split::{Refs, SplitInto};
@@ -17,7 +17,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use unidist_common::Target;
 
-/// `F` called with `Args`, giving `Ret`, which is understood as `K` says and stored as `N` objects.
+/// `F` called with `Args`, returning `Ret`, interpreted as `K` and stored as `N` objects.
 pub(crate) struct Function<F, Args, Ret, K, const N: usize>(PhantomData<fn(F, Args, Ret, K)>);
 
 /// A call with options, made by `f.options()`.
@@ -65,7 +65,7 @@ macro_rules! arity {
             K: 'static,
         {
             #[allow(unused_mut, reason = "no parameters, no change")]
-            const SHIM: Shim = Shim::Function(|mut _inputs: Inputs| {
+            const SHIM: Shim = Shim::Function(|mut _inputs: ReceivedArgs| {
                 $(let $x: $A = match _inputs.next() {
                     Ok(argument) => argument,
                     Err(error) => return crate::started::Started::Done(Err(error)),
@@ -196,7 +196,7 @@ arity!(4 Remote4 RemoteAny4; A1 X1 x1, A2 X2 x2, A3 X3 x3, A4 X4 x4);
 arity!(5 Remote5 RemoteAny5; A1 X1 x1, A2 X2 x2, A3 X3 x3, A4 X4 x4, A5 X5 x5);
 arity!(6 Remote6 RemoteAny6; A1 X1 x1, A2 X2 x2, A3 X3 x3, A4 X4 x4, A5 X5 x5, A6 X6 x6);
 
-/// Functions with so many parameters have a `remote` that says why it cannot be called.
+/// A `remote` for functions with too many parameters, whose compile error explains the limit.
 macro_rules! too_many {
     ($TooMany:ident; $($A:ident $x:ident),*) => {
         /// Functions with too many parameters for a remote call.
@@ -224,7 +224,7 @@ macro_rules! too_many {
     };
 }
 
-/// What no function with more parameters is.
+/// Implemented by no function with more parameters.
 #[diagnostic::on_unimplemented(
     message = "a remote function can have six parameters at most",
     label = "this one has more: put them in a struct or a tuple"
@@ -237,9 +237,9 @@ pub trait AtMostSixParameters {
 too_many!(TooMany7; A1 x1, A2 x2, A3 x3, A4 x4, A5 x5, A6 x6, A7 x7);
 too_many!(TooMany8; A1 x1, A2 x2, A3 x3, A4 x4, A5 x5, A6 x6, A7 x7, A8 x8);
 
-/// Calls `f` once for each item, and gives the refs in the order of the items.
+/// Calls `f` once for each item, and returns the refs in the order of the items.
 ///
-/// What `f` returns is stored whole: a ref to a `Result` is a ref to the `Result`, not to what is in it.
+/// The return value of `f` is stored whole: a ref to a `Result` is a ref to the `Result`, not to the value in it.
 pub fn map<F, A, X, R>(f: F, items: impl IntoIterator<Item = X>) -> Vec<ObjectRef<R>>
 where
     F: Fn(A) -> R + Copy + Send + Sync + 'static,
@@ -247,7 +247,7 @@ where
     X: IntoArg<A>,
     R: Portable,
 {
-    let _ = f; // its type is all that is sent
+    let _ = f; // only its type is sent
     let call = |item| CallOptions::<F, (A,), R, Fallback<Plain>, 1>::new().remote(item);
     items.into_iter().map(call).collect()
 }

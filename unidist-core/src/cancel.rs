@@ -1,4 +1,4 @@
-//! [`cancel`]: calls that are not wanted any more.
+//! [`cancel`]: for calls that are no longer needed.
 
 use crate::object_ref::ObjectRef;
 use crate::session::{self, BackendProxy};
@@ -6,24 +6,24 @@ use unidist_backend::Which;
 use unidist_backend::current_call;
 use unidist_common::{DataId, Result};
 
-/// Cancels the calls that these refs (one ref, a slice, an array or a `Vec`) are results of, as far as they have not
-/// ended, and gives the number of calls that are cancelled now.
+/// Cancels the unfinished calls that make the objects of these refs (one ref, a slice, an array or a `Vec`), and
+/// returns the number of calls cancelled.
 ///
-/// Their results fail at once, with an error of kind [`Cancelled`](unidist_common::ErrorKind::Cancelled), and so does
-/// what depends on them.
+/// Their results fail at once, with an error of kind [`Cancelled`](unidist_common::ErrorKind::Cancelled), and so do
+/// calls that depend on them.
 ///
-/// - A call that waits (for an argument, for a worker, for its turn at an actor) never runs.
-/// - A task that runs is told: what it waits for in `get`, `wait` or `put` gives it that error, [`is_cancelled`] is true
-///   for it, and an asynchronous one is dropped where it waits. One that has not left its worker process after a while
-///   (`UNIDIST_CANCEL_GRACE`) loses that process, and so do tasks below it that wait in `get`; these may be retried
+/// - A call that waits (for an argument, for a worker, in an actor's queue) never runs.
+/// - A running task is notified: its `get`, `wait` and `put` fail with that error, [`is_cancelled`] returns true, and
+///   an asynchronous task is dropped where it waits. If the task still runs after `UNIDIST_CANCEL_GRACE`, its worker
+///   process is killed, and with it tasks further down on the stack that wait in `get`; these may be retried
 ///   (`max_retries`).
-/// - A method that runs is told in the same ways. Its actor is never ended for it.
+/// - A running method is notified in the same ways. Its actor is never killed.
 ///
-/// Calls that the cancelled call has made go on: cancel them too if they are not wanted. Calls that have ended, and
-/// objects that were put, are left as they are.
+/// Calls made by the cancelled call continue: cancel them too if they are not needed. Calls that have ended and
+/// objects that were put are not affected.
 ///
-/// The sequential backend runs most calls before `.remote` returns. There, only what is waiting is left to cancel: calls
-/// of asynchronous functions and methods, what depends on them, and calls further down on the stack.
+/// The sequential backend runs most calls before `.remote` returns. It can cancel only waiting calls: those of
+/// asynchronous functions and methods, calls that depend on them, and calls further down on the stack.
 ///
 /// ```no_run
 /// # fn main() -> unidist_core::Result<()> {
@@ -32,7 +32,7 @@ use unidist_common::{DataId, Result};
 /// let search = |from: u64| (from..from + 1_000_000).find(|n| n % 7_777_777 == 0);
 /// let searches: Vec<ObjectRef<Option<u64>>> = (1..9).map(|n| search.remote(n * 1_000_000)).collect();
 /// let first = wait(&searches, 1, None)?.ready;
-/// let cancelled = cancel(&searches)?; // all that have not ended
+/// let cancelled = cancel(&searches)?; // those that have not ended
 /// assert!(cancelled <= 7);
 /// if let Err(error) = get(&searches[7]) {
 ///     assert_eq!(error.as_task().map(|error| error.kind), Some(ErrorKind::Cancelled));
@@ -48,8 +48,8 @@ pub fn cancel<T>(refs: impl AsRef<[ObjectRef<T>]>) -> Result<usize> {
     cancel_which(refs.as_ref(), Which::All)
 }
 
-/// Cancels those of the calls that these refs are results of that have not started on a worker, and gives their number: as
-/// [`cancel`](crate::cancel()) does, but what runs is left alone.
+/// Cancels those of the calls that these refs are results of that have not started on a worker, and gives their
+/// number: as [`cancel`](crate::cancel()) does, but what runs is left alone.
 ///
 /// ```no_run
 /// # fn main() -> unidist_core::Result<()> {
@@ -83,10 +83,10 @@ fn cancel_which<T>(refs: &[ObjectRef<T>], which: Which) -> Result<usize> {
     Ok(cancelled)
 }
 
-/// Whether the call whose code runs on this thread has been cancelled or has run out of time: then nobody waits for its
-/// result any more, and it should end. False outside of tasks and actors, and on threads that a call has started itself.
+/// Whether the call whose code runs on this thread was cancelled or ran out of time. Its result is no longer needed
+/// then, so it should return. False outside of tasks and actors, and on threads that a call has started itself.
 ///
-/// A long computation asks now and then; it costs little.
+/// A long computation should check this from time to time; a check costs little.
 ///
 /// ```
 /// use unidist_core::is_cancelled;
@@ -95,7 +95,7 @@ fn cancel_which<T>(refs: &[ObjectRef<T>], which: Which) -> Result<usize> {
 ///     let mut sum = 0;
 ///     for part in numbers.chunks(10_000) {
 ///         if is_cancelled() {
-///             break; // nobody will see what this returns
+///             break; // the result is discarded
 ///         }
 ///         sum += part.iter().sum::<u64>();
 ///     }
@@ -111,8 +111,8 @@ pub fn is_cancelled() -> bool {
 }
 
 impl<T> ObjectRef<T> {
-    /// Cancels the call that this is a result of: see [`cancel`](crate::cancel()). Whether the call had not ended and is
-    /// cancelled now.
+    /// Cancels the call that makes this object: see [`cancel`](crate::cancel()). Returns whether the call was
+    /// unfinished and is cancelled now.
     ///
     /// ```no_run
     /// # fn main() -> unidist_core::Result<()> {
@@ -120,7 +120,7 @@ impl<T> ObjectRef<T> {
     ///
     /// let slow = (|n: u64| n + 1).remote(1);
     /// let is_cancelled_now = slow.cancel()?;
-    /// assert!(!slow.cancel()?, "it has ended, in one way or the other");
+    /// assert!(!slow.cancel()?, "it has ended or was cancelled before");
     /// # Ok(())
     /// # }
     /// ```

@@ -1,4 +1,4 @@
-//! Closures with values that are sent along.
+//! Closures with values sent along.
 
 use crate::args::{ArgList, IntoArg};
 use crate::call::Function;
@@ -15,7 +15,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use unidist_common::{Error, Target};
 
-/// A closure with the values it takes along, made by `closure!([a, b] |x: T| ..)`.
+/// A closure with the values sent along, made by `closure!([a, b] |x: T| ..)`.
 ///
 /// The values are encoded once, however many calls are made. What the closure returns is stored whole: a ref to a
 /// `Result` is a ref to the `Result`.
@@ -79,7 +79,7 @@ bound!(bind1 1; A1 X1 x1);
 bound!(bind2 2; A1 X1 x1, A2 X2 x2);
 
 impl<B: Portable, F, A: Portable> Bound<B, F, (A,)> {
-    /// Calls the closure once for each item, and gives the refs in the order of the items.
+    /// Calls the closure once for each item, and returns the refs in the order of the items.
     pub fn map<X: IntoArg<A>, R: Portable>(&self, items: impl IntoIterator<Item = X>) -> Vec<ObjectRef<R>>
     where
         F: Fn(B, A) -> R + Copy + Send + Sync + 'static,
@@ -88,10 +88,10 @@ impl<B: Portable, F, A: Portable> Bound<B, F, (A,)> {
     }
 }
 
-/// A closure that can be called remotely; with a list of variables, whose clones it takes along.
+/// A closure that can be called remotely, optionally with a list of variables whose clones are sent along.
 ///
-/// A closure travels as its type, so what it captures would be lost. `closure!` refuses captures already in
-/// `cargo check`; those in the list are sent as an argument. Parameters need their types.
+/// A closure is sent as its type, so captured values would be lost. `closure!` rejects captures already in `cargo
+/// check`; the variables in the list are sent as an argument. Parameters need their types.
 ///
 /// ```no_run
 /// # fn main() -> unidist_core::Result<()> {
@@ -108,36 +108,35 @@ impl<B: Portable, F, A: Portable> Bound<B, F, (A,)> {
 /// # }
 /// ```
 ///
-/// A closure that captured a value of no size (a token) is taken for one without captures: it gets a copy of the
-/// token made from nothing.
+/// A closure that captures a zero-sized value counts as one without captures.
 #[macro_export]
 macro_rules! closure {
     ([$($value:ident),* $(,)?] || $body:expr) => {{
         let values = ($(::core::clone::Clone::clone(&$value),)*);
         let function = $crate::__private::typed0(&values, |($($value,)*)| $body);
-        if false { let _: fn(_) -> _ = function; } // refuses captures that are not in the list
+        if false { let _: fn(_) -> _ = function; } // rejects captures that are not in the list
         $crate::__private::bind0(values, function)
     }};
     ([$($value:ident),* $(,)?] |$x:ident : $X:ty $(,)?| $body:expr) => {{
         let values = ($(::core::clone::Clone::clone(&$value),)*);
         let function = $crate::__private::typed1(&values, |($($value,)*), $x: $X| $body);
-        if false { let _: fn(_, _) -> _ = function; } // refuses captures that are not in the list
+        if false { let _: fn(_, _) -> _ = function; } // rejects captures that are not in the list
         $crate::__private::bind1(values, function)
     }};
     ([$($value:ident),* $(,)?] |$x:ident : $X:ty, $y:ident : $Y:ty $(,)?| $body:expr) => {{
         let values = ($(::core::clone::Clone::clone(&$value),)*);
         let function = $crate::__private::typed2(&values, |($($value,)*), $x: $X, $y: $Y| $body);
-        if false { let _: fn(_, _, _) -> _ = function; } // refuses captures that are not in the list
+        if false { let _: fn(_, _, _) -> _ = function; } // rejects captures that are not in the list
         $crate::__private::bind2(values, function)
     }};
     (|| $body:expr) => {{
         let function = || $body;
-        if false { let _: fn() -> _ = function; } // refuses captures
+        if false { let _: fn() -> _ = function; } // rejects captures
         function
     }};
     (|$($x:ident : $X:ty),+ $(,)?| $body:expr) => {{
         let function = |$($x: $X),+| $body;
-        if false { let _: fn($($crate::__infer!($X)),+) -> _ = function; } // refuses captures
+        if false { let _: fn($($crate::__infer!($X)),+) -> _ = function; } // rejects captures
         function
     }};
 }
@@ -152,7 +151,7 @@ macro_rules! __infer {
 
 macro_rules! typed {
     ($typed:ident $($A:ident),*) => {
-        /// The closure, now known to take the values first.
+        /// The closure, with the type of its first parameter inferred from the values.
         #[doc(hidden)]
         pub fn $typed<B, $($A,)* R, F: Fn(B, $($A),*) -> R + Copy>(_: &B, function: F) -> F {
             function

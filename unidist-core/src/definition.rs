@@ -1,12 +1,12 @@
-//! Functions whose definition says how many refs a call gives: `#[remote(num_returns = 2)]`.
+//! Functions whose definition sets the number of refs of a call: `#[remote(num_returns = 2)]`.
 //!
-//! The attribute makes a type of the function's name, with `remote` and `options` of its own. (Those of all other
-//! functions belong to a trait that is the same for all of them, so they cannot differ in what they give.)
+//! The attribute makes a type of the function's name, with `remote` and `options` of its own. (All other
+//! functions have them from one trait, so their return types cannot depend on the function.)
 
 use crate::args::{ArgList, IntoArg};
-use crate::inputs::Inputs;
 use crate::options::{Chosen, option_methods};
 use crate::portable::Portable;
+use crate::received_args::ReceivedArgs;
 use crate::registry::{Callable, Shim};
 use crate::session;
 use crate::split::{Refs, SplitInto};
@@ -25,7 +25,7 @@ pub trait Definition: 'static {
     /// The type of the function itself, by which its name and its default options are found.
     fn subject() -> TypeId;
     /// Decodes the arguments and calls the function.
-    fn start(inputs: Inputs) -> Started<Self::Value>;
+    fn start(inputs: ReceivedArgs) -> Started<Self::Value>;
 }
 
 /// Runs a synchronous function.

@@ -1,4 +1,4 @@
-//! [`Dep`]: a field that travels as a ref and arrives as the value.
+//! [`Dep`]: a field that is sent as a ref and arrives as the value.
 
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
@@ -13,7 +13,7 @@ use unidist_common::Result;
 /// A part of an argument that is sent as a ref and arrives as its value.
 ///
 /// A parameter of type `T` accepts a ref to a `T` by itself. Where the `T` is a field of a struct or the item of a
-/// tuple, this type does the same: the call waits for the object, whose value then is simply there.
+/// tuple, this type does the same: the call waits for the object and receives its value.
 ///
 /// ```
 /// use unidist_core::{Dep, ObjectRef};
@@ -37,8 +37,8 @@ pub struct Dep<T> {
 }
 
 impl<T: Portable> Dep<T> {
-    /// The value. Where it did not come with the call (in particular, where the `Dep` was made), it is fetched and
-    /// kept.
+    /// The value. If it was not sent with the call (in particular, in the process that made the `Dep`), it is fetched
+    /// once and kept.
     ///
     /// # Errors
     ///
@@ -64,12 +64,12 @@ impl<T: Portable> Deref for Dep<T> {
     ///
     /// # Panics
     ///
-    /// If the value has to be fetched and that fails; use [`Dep::value`] where that is possible. In a `Dep` that
-    /// arrived as part of an argument the value is there already.
+    /// If the value must be fetched and that fails: use [`Dep::value`] to handle this. A `Dep` that arrived as part of
+    /// an argument already has its value.
     fn deref(&self) -> &T {
         match self.value() {
             Ok(value) => value,
-            Err(error) => panic!("the value of {self:?} cannot be had: {error}"),
+            Err(error) => panic!("the value of {self:?} cannot be fetched: {error}"),
         }
     }
 }

@@ -1,41 +1,43 @@
-//! Runs futures on the thread that owns it, a turn at a time.
+//! A single-threaded executor: polls futures on the thread that owns it, a turn at a time.
 //!
 //! # States of a future
 //!
-//! *parked* (in its slot) → *woken* (its slot's number is in the queue) → *polled* (taken out of the slot) → parked
-//! again, or ended. Code being polled may block and thereby lead to another [`turn`](Executor::turn) further up the
-//! stack: that finds an empty slot and only notes that the future was woken meanwhile.
+//! *parked* (in its slot) → *woken* (the slot's index is in the queue) → *polled* (taken out of the slot) → parked
+//! again, or ended. Code being polled may block and cause a nested [`turn`](Executor::turn) further up the stack. That
+//! turn finds an empty slot and only records that the future was woken.
 //!
-//! A tokio runtime with one thread of its own is made for the first future: it drives timers and sockets, and what the
-//! code spawns. The futures themselves are polled here, within that runtime, and so is what they `spawn_local`.
+//! The first future starts a tokio runtime with one thread, which drives timers, sockets and spawned tasks. The futures
+//! themselves, and what they `spawn_local`, are polled here, within that runtime.
 
+use crossbeam_channel::{Receiver, Sender};
+use once_cell::unsync::OnceCell;
 use slab::Slab;
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
+use std::cell::{Cell, RefCell};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 /// A future of the executor.
 pub(crate) type Job<O> = Pin<Box<dyn Future<Output = O>>>;
-/// How a future is polled: this is where panics are caught and the like.
+/// Polls a future, and catches its panics.
 type Step<T, O> = fn(&T, &mut Job<O>, &mut Context<'_>) -> Poll<O>;
 
-/// The place in the queue of what was spawned with `spawn_local`.
+/// The queue entry of the tasks spawned with `spawn_local`.
 const LOCAL_SET: usize = usize::MAX;
 
-/// Runs futures that give an `O`, and keeps a `T` with each.
+/// Runs futures with output `O`, each with a tag `T`.
 pub(crate) struct Executor<T, O> {
     step: Step<T, O>,
     slots: RefCell<Slab<Slot<T, O>>>,
-    /// Counts the futures, so that one is not taken for a later one in the same slot.
+    /// Counts the futures, to tell apart futures that use the same slot one after the other.
     serial: Cell<u64>,
-    /// The waker of each slot, which serves all futures that are ever in it: a future too many polled does no harm.
+    /// The waker of each slot, shared by all futures that use the slot: a spurious poll is harmless.
     wakers: RefCell<Vec<Arc<SlotWaker>>>,
-    queue: Arc<Queue>,
+    wakes: WakeSender,
+    woken: Receiver<usize>,
     tokio: OnceCell<Tokio>,
     polling_local_set: Cell<bool>,
 }
@@ -57,43 +59,37 @@ struct Tokio {
 impl Drop for Tokio {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background(); // the process may be ending: wait for nobody
+            runtime.shutdown_background(); // the process may be ending: do not wait for the runtime's tasks
         }
     }
 }
 
-struct Queue {
-    woken: Mutex<VecDeque<usize>>,
+/// The sending end of the queue of woken slots.
+#[derive(Clone)]
+struct WakeSender {
+    woken: Sender<usize>,
     notify: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Queue {
+impl WakeSender {
     fn push(&self, place: usize) {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).push_back(place);
+        let _ = self.woken.send(place); // the executor may be gone
         (self.notify)();
-    }
-
-    fn pop(&self) -> Option<usize> {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-
-    fn len(&self) -> usize {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
 struct SlotWaker {
-    queue: Arc<Queue>,
+    wakes: WakeSender,
     place: usize,
     is_queued: AtomicBool,
 }
 
 impl SlotWaker {
-    fn new(queue: &Arc<Queue>, place: usize) -> Arc<Self> {
-        Arc::new(SlotWaker { queue: queue.clone(), place, is_queued: AtomicBool::new(false) })
+    fn new(wakes: &WakeSender, place: usize) -> Arc<Self> {
+        Arc::new(SlotWaker { wakes: wakes.clone(), place, is_queued: AtomicBool::new(false) })
     }
 
-    /// Called when the place has been taken out of the queue, before the poll, so that no wake is lost.
+    /// Called after the slot has been taken out of the queue and before the poll, so that no wake is lost.
     fn dequeued(&self) {
         self.is_queued.store(false, Ordering::SeqCst);
     }
@@ -106,20 +102,22 @@ impl Wake for SlotWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.is_queued.swap(true, Ordering::SeqCst) {
-            self.queue.push(self.place);
+            self.wakes.push(self.place);
         }
     }
 }
 
 impl<T: Clone, O> Executor<T, O> {
-    /// An executor that polls with `step` and says through `notify` when a turn has something to do.
+    /// An executor that polls with `step` and requests a turn by `notify`.
     pub(crate) fn new(notify: Arc<dyn Fn() + Send + Sync>, step: Step<T, O>) -> Self {
+        let (sender, woken) = crossbeam_channel::unbounded();
         Executor {
             step,
             slots: RefCell::new(Slab::new()),
             serial: Cell::new(0),
             wakers: RefCell::default(),
-            queue: Arc::new(Queue { woken: Mutex::default(), notify }),
+            wakes: WakeSender { woken: sender, notify },
+            woken,
             tokio: OnceCell::new(),
             polling_local_set: Cell::new(false),
         }
@@ -135,13 +133,13 @@ impl<T: Clone, O> Executor<T, O> {
         self.slots.borrow().iter().any(|(_, slot)| which(&slot.tag))
     }
 
-    /// Polls a new future once; if that is not its end, it is kept.
+    /// Polls a new future once, and keeps it if it is not ready.
     ///
     /// # Errors
     ///
     /// The tokio runtime cannot be made.
     pub(crate) fn start(&self, tag: T, job: Job<O>) -> std::io::Result<Option<O>> {
-        self.tokio()?;
+        self.start_tokio()?;
         let serial = self.serial.get();
         self.serial.set(serial + 1);
         let place = self.slots.borrow_mut().insert(Slot {
@@ -153,11 +151,11 @@ impl<T: Clone, O> Executor<T, O> {
         Ok(self.poll(place, serial, &tag, job))
     }
 
-    /// Polls what has been woken until now; gives what has ended to `ended`. Returns whether anything was polled.
+    /// Polls the futures woken so far and passes outputs to `ended`. Returns whether anything was polled.
     pub(crate) fn turn(&self, ended: &mut dyn FnMut(T, O)) -> bool {
         let mut polled = false;
-        for _ in 0..self.queue.len() {
-            let Some(place) = self.queue.pop() else { break };
+        for _ in 0..self.woken.len() {
+            let Ok(place) = self.woken.try_recv() else { break };
             if place == LOCAL_SET {
                 polled |= self.poll_local_set();
                 continue;
@@ -172,7 +170,7 @@ impl<T: Clone, O> Executor<T, O> {
         polled
     }
 
-    /// Takes out all futures whose tag is like this, for the caller to drop (which is the user's code). One that is
+    /// Removes all futures whose tag matches, for the caller to drop (their drops are user code). A future that is
     /// being polled is dropped when that poll ends.
     pub(crate) fn cancel(&self, which: impl Fn(&T) -> bool) -> Vec<Job<O>> {
         let mut slots = self.slots.borrow_mut();
@@ -181,7 +179,7 @@ impl<T: Clone, O> Executor<T, O> {
         places.into_iter().filter_map(|place| slots.remove(place).job).collect()
     }
 
-    /// Takes out the future with such a tag, unless it is being polled: for the caller to drop.
+    /// Removes a future whose tag matches, unless it is being polled, for the caller to drop.
     pub(crate) fn take_parked(&self, which: impl Fn(&T) -> bool) -> Option<(T, Job<O>)> {
         let mut slots = self.slots.borrow_mut();
         let (place, _) = slots.iter().find(|(_, slot)| slot.job.is_some() && which(&slot.tag))?;
@@ -189,7 +187,7 @@ impl<T: Clone, O> Executor<T, O> {
         Some((slot.tag, slot.job?))
     }
 
-    /// The future in this slot, if there is one and it is not being polled.
+    /// The future in this slot, unless the slot is empty or its future is being polled.
     fn take_woken(&self, place: usize) -> Option<(u64, T, Job<O>)> {
         let mut slots = self.slots.borrow_mut();
         let slot = slots.get_mut(place)?;
@@ -211,7 +209,7 @@ impl<T: Clone, O> Executor<T, O> {
             (self.step)(tag, &mut job, &mut Context::from_waker(&waker))
         };
         let mut slots = self.slots.borrow_mut();
-        let is_own = slots.get(place).is_some_and(|slot| slot.serial == serial); // else it was cancelled meanwhile
+        let is_own = slots.get(place).is_some_and(|slot| slot.serial == serial); // else it was cancelled during the poll
         let (output, leftover) = match result {
             Poll::Pending if is_own => {
                 let slot = &mut slots[place];
@@ -230,14 +228,14 @@ impl<T: Clone, O> Executor<T, O> {
             }
         };
         drop(slots);
-        drop(leftover); // the user's code
+        drop(leftover); // runs user code
         output
     }
 
     fn poll_local_set(&self) -> bool {
         let Some(tokio) = self.tokio.get() else { return false };
         if self.polling_local_set.replace(true) {
-            // The turn below this one on the stack is at it, and goes on when it returns there.
+            // A turn further down on the stack is polling it, and continues when this one returns.
             return false;
         }
         tokio.waker.dequeued();
@@ -252,26 +250,25 @@ impl<T: Clone, O> Executor<T, O> {
     fn waker(&self, place: usize) -> Arc<SlotWaker> {
         let mut wakers = self.wakers.borrow_mut();
         for next in wakers.len()..=place {
-            wakers.push(SlotWaker::new(&self.queue, next));
+            wakers.push(SlotWaker::new(&self.wakes, next));
         }
         wakers[place].clone()
     }
 
-    fn tokio(&self) -> std::io::Result<()> {
+    fn start_tokio(&self) -> std::io::Result<()> {
         if self.tokio.get().is_some() {
             return Ok(());
         }
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("unidist-tokio")
-            .enable_all() // also sockets, where the program enables tokio's feature `net`
-            .build()?;
-        let _ = self.tokio.set(Tokio {
-            runtime: Some(runtime),
-            local: LocalSet::new(),
-            waker: SlotWaker::new(&self.queue, LOCAL_SET),
-        });
-        self.poll_local_set(); // so that it knows its waker
+        self.tokio.get_or_try_init(|| {
+            let runtime = Builder::new_multi_thread()
+                .worker_threads(1)
+                .thread_name("unidist-tokio")
+                .enable_all() // also sockets, where the program enables tokio's feature `net`
+                .build()?;
+            let waker = SlotWaker::new(&self.wakes, LOCAL_SET);
+            Ok::<_, std::io::Error>(Tokio { runtime: Some(runtime), local: LocalSet::new(), waker })
+        })?;
+        self.poll_local_set(); // registers the waker
         Ok(())
     }
 }

@@ -1,12 +1,12 @@
 #![allow(unsafe_code)] // a shim has only the type of its function: see `fn_item`
-//! Calls of functions that are a parameter themselves: what `map` and whatever is like it is made with.
+//! Calls of functions passed as parameters: the basis of `map` and similar functions.
 
 use crate::args::{ArgList, IntoArg};
 use crate::fn_item::{fn_item_value, refuse_captures};
-use crate::inputs::Inputs;
 use crate::object_ref::ObjectRef;
 use crate::outcome;
 use crate::portable::Portable;
+use crate::received_args::ReceivedArgs;
 use crate::registry::{self, Callable, Shim};
 use crate::session;
 use crate::split::SplitInto;
@@ -18,8 +18,8 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use unidist_common::{Error, Result, Target, TaskError};
 
-/// A function that can be called on a worker with `Args`, a tuple: every function and closure of up to six parameters that
-/// captures nothing, and what [`fallible`] makes of one.
+/// A function that can be called on a worker with `Args`, a tuple: every function and closure of up to six parameters
+/// that captures nothing, and what [`fallible`] makes of one.
 ///
 /// Generic code takes `f: impl RemoteFn<(A,)>` where its user may give any such function, and hands it to [`prepare`].
 #[diagnostic::on_unimplemented(
@@ -29,10 +29,10 @@ use unidist_common::{Error, Result, Target, TaskError};
             (`|x: i64| x + 1`); values are sent that are Serialize + DeserializeOwned + Send + 'static"
 )]
 pub trait RemoteFn<Args>: Copy + Send + Sync + 'static {
-    /// What a ref to the result is a ref to.
+    /// The type of the result's value.
     type Value: Portable;
 
-    /// Calls the function, here and now.
+    /// Calls the function locally.
     ///
     /// # Errors
     ///
@@ -54,11 +54,11 @@ pub trait RemoteFn<Args>: Copy + Send + Sync + 'static {
 #[derive(Clone, Copy)]
 pub struct Fallible<F>(F);
 
-/// Has an `Err` that the function returns count as the failure of the call.
+/// Makes an `Err` that the function returns the failure of the call.
 ///
-/// What takes any function ([`map`](crate::map), [`prepare`]) cannot tell a `Result` from other values, and stores what the
-/// function returns. With this, a ref to the result is a ref to what is in `Ok`, and the error comes out of it as an
-/// [`Error`], from which [`downcast`](Error::downcast) brings the function's own error back.
+/// Functions that take any function ([`map`](crate::map), [`prepare`]) cannot tell a `Result` from other values, and
+/// store it whole. With `fallible`, a ref to the result is a ref to the `Ok` value, and the ref yields an `Err` as an
+/// [`Error`], from which [`downcast`](Error::downcast) restores the function's own error.
 ///
 /// ```no_run
 /// # fn main() -> unidist_core::Result<()> {
@@ -132,11 +132,11 @@ arity!(A1 a1, A2 a2, A3 a3, A4 a4);
 arity!(A1 a1, A2 a2, A3 a3, A4 a4, A5 a5);
 arity!(A1 a1, A2 a2, A3 a3, A4 a4, A5 a5, A6 a6);
 
-/// `F` called with `Args`, which travel as one.
+/// `F` called with `Args`, sent as one value.
 struct Generic<F, Args>(PhantomData<fn(F, Args)>);
 
 impl<F: RemoteFn<Args>, Args: Portable> Callable for Generic<F, Args> {
-    const SHIM: Shim = Shim::Function(|mut inputs: Inputs| {
+    const SHIM: Shim = Shim::Function(|mut inputs: ReceivedArgs| {
         let args: Args = match inputs.next() {
             Ok(args) => args,
             Err(error) => return Started::Done(Err(error)),
@@ -159,14 +159,14 @@ impl<F: RemoteFn<Args>, Args: Portable> Callable for Generic<F, Args> {
     }
 }
 
-/// A function with settings for its calls, made by [`prepare`]: what does not differ from call to call is done once.
+/// A function with settings for its calls, made by [`prepare`], which does once what is the same for all calls.
 #[must_use = "nothing runs until `.remote(..)`"]
 pub struct Prepared<F, Args> {
     template: Result<Template, Error>,
     call: PhantomData<fn(F, Args)>,
 }
 
-/// Makes ready to call this function, often, with these settings.
+/// Prepares many calls of this function with these settings.
 ///
 /// ```no_run
 /// # fn main() -> unidist_core::Result<()> {
@@ -180,15 +180,15 @@ pub struct Prepared<F, Args> {
 /// ```
 pub fn prepare<F: RemoteFn<Args>, Args: Portable>(function: F, settings: &CallSettings) -> Prepared<F, Args> {
     const { refuse_captures::<F>() };
-    let _ = function; // its type is all that is sent
+    let _ = function; // only its type is sent
     registry::enter_callable::<Generic<F, Args>>();
     let template = submit::prepare(TypeId::of::<Generic<F, Args>>(), settings.chosen());
     Prepared { template, call: PhantomData }
 }
 
 impl<F: RemoteFn<Args>, Args: Portable> Prepared<F, Args> {
-    /// Calls the function on a worker, and returns at once with a ref to the result. The arguments are a tuple, or a ref
-    /// to one; an [`ObjectRef`] among them arrives as such, a [`Dep`](crate::Dep) as the value.
+    /// Calls the function on a worker, and returns at once with a ref to the result. The arguments are a tuple, or a
+    /// ref to one; an [`ObjectRef`] among them arrives as such, a [`Dep`](crate::Dep) as the value.
     pub fn remote(&self, args: impl IntoArg<Args>) -> ObjectRef<F::Value> {
         let mut arguments = ArgList::new(session::current("remote"), 1);
         args.__into_arg(&mut arguments);

@@ -9,11 +9,11 @@ use unidist_common::{DataId, Error, Result};
 
 /// Waits for the value of a ref, or of all refs in a slice, array, `Vec` or tuple (of up to six of these).
 ///
-/// All refs are asked for at once. Inside a task, the task's CPU slot is free meanwhile.
+/// All refs are requested together. Inside a task, the task's CPU slot is free meanwhile.
 ///
 /// # Errors
 ///
-/// The first failure, in the order of the refs: of a call, a dependency, a worker, the decoding of the value; or the
+/// The first failure, in the order of the refs: of a call, a dependency, a worker or the decoding of the value; or the
 /// session has ended.
 pub fn get<G: Gettable>(refs: G) -> Result<G::Output> {
     let mut batch = Batch::default();
@@ -22,7 +22,7 @@ pub fn get<G: Gettable>(refs: G) -> Result<G::Output> {
     refs.__decode(&mut Fetched(&mut fetched))
 }
 
-/// What [`get`] takes.
+/// The arguments of [`get`].
 #[diagnostic::on_unimplemented(
     message = "`get` cannot be called with `{Self}`",
     label = "expected `ObjectRef<T>`, `&ObjectRef<T>`, a slice, array or `Vec` of refs, or a tuple of these"

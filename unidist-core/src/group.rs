@@ -1,11 +1,11 @@
-//! [`Group`]: calls that share the workers fairly with others.
+//! [`Group`]: calls that share the workers fairly with other groups.
 
 use crate::session;
 use std::num::NonZeroU32;
 use unidist_common::{Error, GroupSpec, Result};
 
-/// A group of calls. Groups take turns at the workers: as long as several have calls that are ready, each has as many
-/// started as the others, however many wait. All calls that are put into no group are one, too.
+/// A group of calls. Groups share the workers in turns: while several have ready calls, each starts equally many,
+/// however many wait. All calls without a group form a group too.
 ///
 /// ```no_run
 /// # fn main() -> unidist_core::Result<()> {
@@ -16,7 +16,7 @@ use unidist_common::{Error, GroupSpec, Result};
 /// let drops = prepare(|x: u64| x, &CallSettings::new().group(&few));
 /// let flood: Vec<_> = (0..100_000).map(|x| flood.remote((x,))).collect();
 /// let drops: Vec<_> = (0..10).map(|x| drops.remote((x,))).collect();
-/// get(&drops)?; // long before the flood is over
+/// get(&drops)?; // long before the flood has ended
 /// # Ok(())
 /// # }
 /// ```
@@ -51,7 +51,7 @@ impl Group {
             Some(limit) => Group::make(Some(limit)),
             None => Err(Error::InvalidArgument {
                 call: "Group::limited".to_owned(),
-                message: "a group of which no call may run never ends".to_owned(),
+                message: "a group needs a limit of at least 1, else none of its calls could run".to_owned(),
             }),
         }
     }

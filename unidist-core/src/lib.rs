@@ -1,5 +1,5 @@
-//! unidist's front end for Rust: typed refs, remote functions and actors over the contract of `unidist-backend`, and the
-//! runner that calls Rust functions in workers.
+//! unidist's front end for Rust: typed refs, remote functions and actors over the contract of `unidist-backend`, and
+//! the runner that calls Rust functions in workers.
 mod actor;
 mod args;
 #[cfg(feature = "ndarray")]
@@ -15,13 +15,13 @@ mod fn_item;
 mod generic;
 mod get;
 mod group;
-mod inputs;
 mod object_ref;
 mod options;
 mod outcome;
 mod panics;
 mod portable;
 mod put;
+mod received_args;
 mod reference;
 pub mod registry;
 mod rust_runner;
@@ -82,9 +82,9 @@ pub mod __private {
     };
     pub use crate::closure::{bind0, bind1, bind2, typed0, typed1, typed2};
     pub use crate::definition::{Definition, now};
-    pub use crate::inputs::Inputs;
     pub use crate::options::seconds;
     pub use crate::portable::{assert_argument, assert_result, assert_split};
+    pub use crate::received_args::ReceivedArgs;
     pub use crate::registry::{Metadata, NamedFunction, keep, subject_of};
     pub use crate::split::SplitInto;
     pub use crate::started::Started;

@@ -1,4 +1,4 @@
-//! [`ObjectRef`]: what a remote call gives at once.
+//! [`ObjectRef`]: the result of a remote call, before its value exists.
 
 use crate::portable::Portable;
 use crate::reference::RefCore;
@@ -12,11 +12,10 @@ use unidist_common::{DataId, Error, Payload, Result};
 
 /// A reference to a value that exists, or will exist, somewhere in the session.
 ///
-/// It is a promise, a handle and a capability in one: fetch the value with [`get`](crate::get()) or `.await`, pass the
-/// ref on as an argument in place of the value, put it into other values. The object lives for as long as any ref to
-/// it does, in any process.
+/// Fetch the value with [`get`](crate::get()) or `.await`, pass the ref as an argument in place of the value, or put
+/// it into other values. The object lives as long as any ref to it, in any process.
 ///
-/// As part of an argument, a result or a [`put`](crate::put()) it can be serialised; anywhere else that is an error,
+/// A ref can be serialised as part of an argument, a result or a [`put`](crate::put()); anywhere else that is an error,
 /// because nothing would keep the object alive.
 #[must_use = "a dropped ref gives its object up; the task still runs"]
 pub struct ObjectRef<T> {
@@ -29,7 +28,7 @@ impl<T> ObjectRef<T> {
         ObjectRef { core, value: PhantomData }
     }
 
-    /// The id of the object; none if the call could not even be made.
+    /// The id of the object; `None` if the call could not be made.
     pub fn id(&self) -> Option<DataId> {
         self.core.id()
     }
@@ -51,10 +50,9 @@ impl<T: Portable> ObjectRef<T> {
     }
 }
 
-/// Whether `T` is an [`ObjectRef`]. In Rust the type of a value is known when it is compiled; this is for generic
-/// code, which may want to ask.
+/// Whether `T` is an [`ObjectRef`]: for generic code, which does not know the type.
 pub fn is_object_ref<T: 'static>(_: &T) -> bool {
-    // The name without its lifetimes and parameters is the only thing to ask of an unknown `T`.
+    // Without specialisation, the type's name is all that tells about an unknown `T`.
     type_name::<T>().starts_with(concat!(module_path!(), "::ObjectRef<"))
 }
 

@@ -1,13 +1,13 @@
-//! How what a function returns becomes a value or an error.
+//! How the return value of a function becomes a value or an error.
 //!
 //! Two families, so that `.remote` can prefer the first:
 //!
-//! 1. [`SpecificOutcome`]: `Result<T, E>` with an `E` that can be sent, which [`downcast`](TaskError::downcast) brings
-//!    back; and futures of it.
+//! 1. [`SpecificOutcome`]: `Result<T, E>` with an `E` that can be sent, which [`downcast`](TaskError::downcast)
+//!    restores; and futures of it.
 //! 2. [`FallbackOutcome`]: any value; `Result<T, E>` with any other error, whose text and sources are kept; and
 //!    futures of these.
 //!
-//! The parameter `K` of each trait says which case applies. It is inferred, and is part of the key of a callable.
+//! The parameter `K` of each trait selects the case. It is inferred, and is part of the key of a callable.
 
 use crate::portable::Portable;
 use crate::started::Started;
@@ -37,7 +37,7 @@ pub struct Later<K>(K);
             (`f::<i64>.remote(..)`)"
 )]
 pub trait SpecificOutcome<K>: Sized {
-    /// What a ref to the result is a ref to.
+    /// The type of the result's value.
     type Value: Portable;
     #[doc(hidden)]
     fn __start(self) -> Started<Self::Value>;
@@ -50,7 +50,7 @@ pub trait SpecificOutcome<K>: Sized {
     note = "for your own type: `#[derive(serde::Serialize, serde::Deserialize)]`"
 )]
 pub trait FallbackOutcome<K>: Sized {
-    /// What a ref to the result is a ref to.
+    /// The type of the result's value.
     type Value: Portable;
     #[doc(hidden)]
     fn __start(self) -> Started<Self::Value>;
@@ -157,7 +157,7 @@ pub struct Fallback<K>(K);
              such a value"
 )]
 pub trait Outcome<K>: Sized {
-    /// What a ref to the result is a ref to.
+    /// The type of the result's value.
     type Value: Portable;
     #[doc(hidden)]
     fn __start(self) -> Started<Self::Value>;

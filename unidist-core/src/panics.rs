@@ -1,4 +1,4 @@
-//! Panics of the user's code as error values.
+//! Panics of user code as error values.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 use unidist_common::{ErrorKind, TaskError};
 
-/// Where a panic was. `None` in the outer layer: no code of a call runs, so a panic is not ours.
+/// The location of a panic.
 #[derive(Default)]
 struct Trace {
     location: Option<String>,
@@ -15,15 +15,16 @@ struct Trace {
 }
 
 thread_local! {
-    static GUARDED: RefCell<Option<Trace>> = const { RefCell::new(None) };
+    /// `None` while no code of a call runs: such a panic is left to the previous hook.
+    static PANIC_TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
 }
 
-/// Runs code of a call; a panic is returned, with its place, rather than printed.
-pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, TaskError> {
+/// Runs code of a call; a panic becomes an error with its location and is not printed.
+pub(crate) fn catch_panic<R>(code: impl FnOnce() -> R) -> Result<R, TaskError> {
     install_hook();
-    let outer = GUARDED.replace(Some(Trace::default())); // calls nest: `get` in one may run another
+    let outer = PANIC_TRACE.replace(Some(Trace::default())); // calls nest: `get` in one may run another
     let result = catch_unwind(AssertUnwindSafe(code));
-    let trace = GUARDED.replace(outer).unwrap_or_default();
+    let trace = PANIC_TRACE.replace(outer).unwrap_or_default();
     result.map_err(|payload| TaskError {
         location: trace.location,
         backtrace: trace.backtrace,
@@ -39,7 +40,7 @@ fn message_of(payload: Box<dyn Any + Send>) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         return (*text).to_owned();
     }
-    // The drop of an unknown payload is the user's code too.
+    // Dropping an unknown payload runs user code too.
     let _ = catch_unwind(AssertUnwindSafe(move || drop(payload)));
     "a panic whose payload is not text".to_owned()
 }
@@ -56,10 +57,10 @@ fn install_hook() {
     });
 }
 
-/// Whether the panic is that of a call on this thread.
+/// Records the panic if it is in code of a call on this thread, and returns whether it is.
 fn record(info: &PanicHookInfo<'_>) -> bool {
-    let recorded = GUARDED.try_with(|guarded| match guarded.try_borrow_mut() {
-        Ok(mut guarded) => match guarded.as_mut() {
+    let recorded = PANIC_TRACE.try_with(|catch_panic| match catch_panic.try_borrow_mut() {
+        Ok(mut catch_panic) => match catch_panic.as_mut() {
             Some(trace) => {
                 trace.location = info.location().map(ToString::to_string);
                 let backtrace = Backtrace::capture();
@@ -79,21 +80,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_becomes_an_error_with_its_place() {
-        let error = guarded(|| panic!("lost {}", 3)).unwrap_err();
+    fn panic_becomes_an_error_with_its_location() {
+        let error = catch_panic(|| panic!("lost {}", 3)).unwrap_err();
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Panicked, "lost 3"));
         assert!(error.location.unwrap().contains("panics.rs"));
-        assert_eq!(guarded(|| 5).unwrap(), 5);
+        assert_eq!(catch_panic(|| 5).unwrap(), 5);
     }
 
     #[test]
-    fn guarded_code_nests() {
-        let outer = guarded(|| {
-            assert_eq!(guarded(|| panic!("inner")).unwrap_err().message, "inner");
+    fn catch_panic_nests() {
+        let outer = catch_panic(|| {
+            assert_eq!(catch_panic(|| panic!("inner")).unwrap_err().message, "inner");
             panic!("outer")
         });
         assert_eq!(outer.unwrap_err().message, "outer");
-        let odd = guarded(|| std::panic::panic_any(7)).unwrap_err();
+        let odd = catch_panic(|| std::panic::panic_any(7)).unwrap_err();
         assert!(odd.message.contains("not text"));
     }
 }

@@ -1,10 +1,10 @@
-//! What can cross a process boundary.
+//! Values that can cross a process boundary.
 
 use crate::split::SplitInto;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Any value that can be sent to another process. Implemented for all types that meet the bounds.
+/// A value that can be sent to another process. Implemented for all types that meet the bounds.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to another process",
     label = "needs `serde::Serialize + serde::de::DeserializeOwned + Send + 'static`",

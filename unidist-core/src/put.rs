@@ -7,7 +7,7 @@ use crate::serialize_context;
 use crate::session;
 use unidist_common::Result;
 
-/// Stores a value, which is immutable from now on, and gives a ref to it.
+/// Stores a value, which is immutable from then on, and returns a ref to it.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! One counted reference to an object or an actor, whatever its type.
+//! An untyped, counted reference to an object or an actor.
 
 use crate::serialize_context::{self, Usage};
 use crate::session::BackendProxy;
@@ -8,8 +8,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use unidist_common::{DataId, Error, Result};
 
-/// A reference to an object or an actor. All clones in a process share one reference of the session, which is given
-/// back when the last of them drops. It may also stand for an object that could never be made.
+/// A reference to an object or an actor. All clones share one reference of the session, which is released when the last
+/// clone is dropped. It may also hold the error of an object that could not be made.
 #[derive(Clone)]
 pub(crate) struct RefCore(Arc<State>);
 
@@ -32,18 +32,18 @@ impl RefCore {
         RefCore(Arc::new(State::Held { backend, id }))
     }
 
-    /// One more reference to an object that somebody keeps alive at this moment.
+    /// A new reference to an object that is kept alive by another one at this moment.
     pub(crate) fn borrow(backend: BackendProxy, id: DataId) -> Self {
         backend.retain(id);
         RefCore::adopt(backend, id)
     }
 
-    /// A reference to what could not be made.
+    /// A reference to an object that could not be made.
     pub(crate) fn failed(error: Error) -> Self {
         RefCore(Arc::new(State::Failed(error)))
     }
 
-    /// Where the object is, or why it could not be made.
+    /// The session and the id of the object, or the error for which it could not be made.
     pub(crate) fn held(&self) -> Result<(&BackendProxy, DataId), &Error> {
         match &*self.0 {
             State::Held { backend, id } => Ok((backend, *id)),
@@ -55,11 +55,11 @@ impl RefCore {
         self.held().ok().map(|(_, id)| id)
     }
 
-    /// Writes the reference into the value that is being encoded, and notes it there.
+    /// Writes the reference into the value being encoded, and records it in the context.
     pub(crate) fn serialize_as<S: Serializer>(&self, usage: Usage, serializer: S) -> Result<S::Ok, S::Error> {
         match &*self.0 {
             State::Held { id, .. } => {
-                serialize_context::note(self, usage).map_err(serde::ser::Error::custom)?;
+                serialize_context::record_reference(self, usage).map_err(serde::ser::Error::custom)?;
                 Wire::Held(*id).serialize(serializer)
             }
             State::Failed(error) => Wire::Failed(Box::new(error.clone())).serialize(serializer),

@@ -3,12 +3,12 @@
 //! # States of an actor
 //!
 //! A constructor that succeeds makes the actor; [`drop_actor`](TaskRunner::drop_actor) unmakes it. Calls start in the
-//! order in which they are given. While as many asynchronous calls are in flight as there may be, the next one waits,
-//! and all that come after it wait behind it; the end of a call starts as many as may start.
+//! order in which they are given. While the maximum number of asynchronous calls is in flight, the next one waits, and
+//! all later calls wait behind it; the end of a call starts waiting calls up to the limit.
 
 use crate::executor::Executor;
-use crate::inputs::Inputs;
-use crate::panics::guarded;
+use crate::panics::catch_panic;
+use crate::received_args::ReceivedArgs;
 use crate::registry::{self, Registered, Shim};
 use crate::serialize_context;
 use crate::started::{LocalFuture, Started};
@@ -24,11 +24,11 @@ use unidist_backend::within_call;
 use unidist_backend::{Call, CallKind, CallResult, Program, TaskRunner};
 use unidist_common::{DataId, ErrorKind, Object, TaskError};
 
-/// What backends must know of a Rust program: give it to their `start`.
+/// The description of a Rust program for backends: the argument of their `start`.
 pub const PROGRAM: Program = Program { runner: |notify| Box::new(RustRunner::new(notify)), build_id };
 
-/// Runs the calls of Rust functions on the thread on which it was made. Its errors do not name the function: whoever
-/// gave it the call knows the name that the caller chose.
+/// Runs the calls of Rust functions on the thread on which it was made. Its errors do not name the function: the
+/// backend knows the name that the caller chose.
 pub struct RustRunner {
     notify: Arc<dyn Fn() + Send + Sync>,
     actors: RefCell<FxHashMap<DataId, Actor>>,
@@ -37,13 +37,13 @@ pub struct RustRunner {
 
 struct Actor {
     state: Rc<dyn Any>,
-    /// How many calls of asynchronous methods are in flight, and may be.
+    /// The calls of asynchronous methods in flight.
     in_flight: u32,
     max_concurrency: u32,
     waiting: VecDeque<(Call, &'static Registered)>,
 }
 
-/// What is known of a call that has started and not ended.
+/// A call that has started and not ended.
 #[derive(Clone, Copy)]
 struct Tag {
     call: DataId,
@@ -53,7 +53,7 @@ struct Tag {
 }
 
 impl RustRunner {
-    /// A runner that says through `notify` (from any thread) that a turn has something to do.
+    /// A runner that requests turns by `notify`, from any thread.
     pub fn new(notify: Arc<dyn Fn() + Send + Sync>) -> Self {
         RustRunner { actors: RefCell::default(), executor: Executor::new(notify.clone(), step), notify }
     }
@@ -66,35 +66,35 @@ impl RustRunner {
         self.run(self.queued(call, registered)?, registered)
     }
 
-    /// The results of this call may refer to objects: see [`CallResult`].
-    fn ask_for_a_call(&self) {
-        if serialize_context::has_handed_on() {
+    /// References held for results are dropped in the next turn: see [`CallResult`].
+    fn request_turn_if_refs_held(&self) {
+        if serialize_context::has_held_refs() {
             (self.notify)();
         }
     }
 
     fn run(&self, call: Call, registered: &Registered) -> Option<CallResult> {
-        call.on_start.tell();
+        call.on_start.invoke();
         let mut tag = Tag { call: call.id, returns: call.returns, actor: None, asynchronous: false };
         let kind = call.kind;
-        let inputs = Inputs::new(call.args, call.objects);
+        let inputs = ReceivedArgs::new(call.args, call.objects);
         let started = match (kind, registered.shim) {
-            (CallKind::Task, Shim::Function(function)) => self.guarded(tag.call, || function(inputs)),
+            (CallKind::Task, Shim::Function(function)) => self.catch_panic(tag.call, || function(inputs)),
             (CallKind::NewActor { max_concurrency }, Shim::Constructor(constructor)) => {
-                let state = self.guarded(tag.call, || constructor(inputs)).and_then(|state| state);
+                let state = self.catch_panic(tag.call, || constructor(inputs)).and_then(|state| state);
                 Ok(Started::Done(state.map(|state| self.add_actor(tag.call, state, max_concurrency))))
             }
             (CallKind::Method { actor }, Shim::Method { call: method, asynchronous }) => {
                 tag.actor = Some(actor);
                 tag.asynchronous = asynchronous;
                 match self.enter_actor(actor, asynchronous) {
-                    Some(state) => self.guarded(tag.call, || method(state, inputs)),
+                    Some(state) => self.catch_panic(tag.call, || method(state, inputs)),
                     None => Err(gone()),
                 }
             }
             (kind, _) => Err(TaskError::new(
                 ErrorKind::UnknownFunction,
-                format!("it was called as {kind:?}, which it is not"),
+                format!("it was called as {kind:?}, but is something else"),
             )),
         };
         let result = match started {
@@ -111,8 +111,8 @@ impl RustRunner {
         result.map(|result| self.end(tag, result))
     }
 
-    fn guarded<R>(&self, call: DataId, code: impl FnOnce() -> R) -> Result<R, TaskError> {
-        guarded(|| within_call(call, code))
+    fn catch_panic<R>(&self, call: DataId, code: impl FnOnce() -> R) -> Result<R, TaskError> {
+        catch_panic(|| within_call(call, code))
     }
 
     fn add_actor(&self, id: DataId, state: Rc<dyn Any>, max_concurrency: Option<u32>) -> Vec<Object> {
@@ -126,7 +126,7 @@ impl RustRunner {
         vec![Object::default()]
     }
 
-    /// The state of an actor whose method starts now.
+    /// Counts a starting method call of this actor, and returns the actor's state.
     fn enter_actor(&self, id: DataId, asynchronous: bool) -> Option<Rc<dyn Any>> {
         let mut actors = self.actors.borrow_mut();
         let actor = actors.get_mut(&id)?;
@@ -134,7 +134,7 @@ impl RustRunner {
         Some(actor.state.clone())
     }
 
-    /// What is left to do when a call ends, and its result in full.
+    /// Ends a call: updates its actor, and checks the number of results.
     fn end(&self, tag: Tag, result: CallResult) -> CallResult {
         if let (Some(id), true) = (tag.actor, tag.asynchronous)
             && let Some(actor) = self.actors.borrow_mut().get_mut(&id)
@@ -145,12 +145,13 @@ impl RustRunner {
             if objects.len() == tag.returns as usize {
                 return Ok(objects);
             }
-            let message = format!("{} results were made where {} are wanted", objects.len(), tag.returns);
+            let message =
+                format!("the call returned {} results, but {} were requested", objects.len(), tag.returns);
             Err(TaskError::new(ErrorKind::Encode, message))
         })
     }
 
-    /// Whether the call has to wait for others of its actor; if so it is queued.
+    /// Queues the call if it must wait for other calls of its actor; else returns it.
     fn queued(&self, call: Call, registered: &'static Registered) -> Option<Call> {
         let CallKind::Method { actor } = call.kind else {
             return Some(call);
@@ -165,7 +166,7 @@ impl RustRunner {
         }
     }
 
-    /// Starts waiting calls of this actor as far as they may.
+    /// Starts waiting calls of this actor, up to its limit.
     fn start_waiting(&self, id: DataId, ended: &mut Vec<(DataId, CallResult)>) {
         loop {
             let next = {
@@ -186,7 +187,7 @@ impl RustRunner {
 }
 
 impl Actor {
-    /// Removes a call that waits; false if it does not.
+    /// Removes a waiting call; false if there is none with this id.
     fn forget(&mut self, call: DataId) -> bool {
         let place = self.waiting.iter().position(|(waiting, _)| waiting.id == call);
         place.and_then(|place| self.waiting.remove(place)).is_some()
@@ -200,14 +201,14 @@ impl Actor {
 
 impl TaskRunner for RustRunner {
     fn start(&self, call: Call) -> Option<CallResult> {
-        drop(serialize_context::take_handed_on());
+        drop(serialize_context::take_held_refs());
         let result = self.look_up_and_run(call);
-        self.ask_for_a_call();
+        self.request_turn_if_refs_held();
         result
     }
 
     fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
-        drop(serialize_context::take_handed_on());
+        drop(serialize_context::take_held_refs());
         let mut freed: Vec<DataId> = Vec::new();
         let polled = self.executor.turn(&mut |tag: Tag, result| {
             ended.push((tag.call, self.end(tag, result)));
@@ -216,7 +217,7 @@ impl TaskRunner for RustRunner {
         for actor in freed {
             self.start_waiting(actor, ended);
         }
-        self.ask_for_a_call();
+        self.request_turn_if_refs_held();
         polled
     }
 
@@ -225,8 +226,8 @@ impl TaskRunner for RustRunner {
         self.executor.len() + waiting
     }
 
-    fn is_kept_out(&self, call: DataId) -> bool {
-        // What else could a method wait for that is not asynchronous?
+    fn awaits_actor_state(&self, call: DataId) -> bool {
+        // A synchronous method can wait for nothing else.
         self.executor.any(|tag| tag.call == call && tag.actor.is_some() && !tag.asynchronous)
     }
 
@@ -237,24 +238,24 @@ impl TaskRunner for RustRunner {
             return true;
         }
         let Some((tag, future)) = self.executor.take_parked(|tag| tag.call == call) else { return false };
-        drop(serialize_context::take_handed_on());
-        // Its drop is the user's code.
-        if let Err(error) = self.guarded(call, || drop(future)) {
+        drop(serialize_context::take_held_refs());
+        // Dropping it runs user code.
+        if let Err(error) = self.catch_panic(call, || drop(future)) {
             log::error!("the drop of cancelled call {call} failed: {error}");
         }
         ended.push((call, self.end(tag, Err(cancelled()))));
         if let Some(actor) = tag.actor {
             self.start_waiting(actor, ended);
         }
-        self.ask_for_a_call();
+        self.request_turn_if_refs_held();
         true
     }
 
     fn drop_actor(&self, actor: DataId) {
         let state = self.actors.borrow_mut().remove(&actor);
         let futures = self.executor.cancel(|tag| tag.actor == Some(actor));
-        // Their drops are the user's code.
-        if let Err(error) = guarded(|| drop((futures, state))) {
+        // Dropping them runs user code.
+        if let Err(error) = catch_panic(|| drop((futures, state))) {
             log::error!("the drop of actor {actor} failed: {error}");
         }
     }
@@ -266,9 +267,9 @@ impl std::fmt::Debug for RustRunner {
     }
 }
 
-/// One poll of a call's future: as that call, and a panic is its end.
+/// Polls a call's future, attributed to that call; a panic ends it.
 fn step(tag: &Tag, future: &mut LocalFuture<Vec<Object>>, context: &mut Context<'_>) -> Poll<CallResult> {
-    guarded(|| within_call(tag.call, || future.as_mut().poll(context)))
+    catch_panic(|| within_call(tag.call, || future.as_mut().poll(context)))
         .unwrap_or_else(|panic| Poll::Ready(Err(panic)))
 }
 

@@ -1,5 +1,5 @@
-//! What happens beside the bytes while a value is encoded or decoded on this thread: references and large buffers are
-//! taken out on one side and found again on the other.
+//! The context of encoding and decoding on this thread: it collects the references and large buffers of a value while
+//! serde encodes it, and supplies them while serde decodes it.
 
 use crate::reference::RefCore;
 use crate::session::{self, BackendProxy};
@@ -11,16 +11,16 @@ use std::rc::Rc;
 use unidist_common::codec::{self, CodecError};
 use unidist_common::{DataId, Error, Object, Payload, Result};
 
-/// What a value is encoded for.
+/// The use of an encoded value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// An argument: it can have dependencies, whose values travel with the call.
+    /// An argument, which can have dependencies; their values are sent with the call.
     Argument,
-    /// An object: what it refers to is kept alive, no more.
+    /// An object, which only keeps alive what it refers to.
     Object,
 }
 
-/// How the receiver will use a reference.
+/// How the receiver uses a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Usage {
     /// As a reference.
@@ -29,28 +29,28 @@ pub(crate) enum Usage {
     Value,
 }
 
-/// An encoded value and what was found in it.
+/// An encoded value and what was extracted from it.
 pub(crate) struct Encoded {
     pub(crate) header: Bytes,
-    pub(crate) found: Found,
+    pub(crate) found: Extracted,
 }
 
-/// What was found in a value while it was encoded.
-pub(crate) struct Found {
+/// The references and buffers of an encoded value.
+pub(crate) struct Extracted {
     role: Role,
     pub(crate) dependencies: Vec<RefCore>,
     pub(crate) borrowed: Vec<RefCore>,
     pub(crate) buffers: Vec<Bytes>,
 }
 
-impl Found {
+impl Extracted {
     fn new(role: Role) -> Self {
-        Found { role, dependencies: Vec::new(), borrowed: Vec::new(), buffers: Vec::new() }
+        Extracted { role, dependencies: Vec::new(), borrowed: Vec::new(), buffers: Vec::new() }
     }
 }
 
 impl Encoded {
-    /// The value as an object. The references in `found` must be held until somebody else does.
+    /// The value as an object. The references in `found` must be held until the receiver has its own.
     pub(crate) fn object(&self) -> Object {
         let found = &self.found;
         let borrowed = found.borrowed.iter().chain(&found.dependencies);
@@ -62,13 +62,13 @@ impl Encoded {
 }
 
 thread_local! {
-    /// What the results of this thread's calls refer to, until those results have been taken over.
-    static HANDED_ON: Cell<Vec<RefCore>> = const { Cell::new(Vec::new()) };
-    static ENCODING: RefCell<Option<Found>> = const { RefCell::new(None) };
+    /// References of the results of this thread's calls, until their receivers have their own.
+    static HELD_REFS: Cell<Vec<RefCore>> = const { Cell::new(Vec::new()) };
+    static ENCODING: RefCell<Option<Extracted>> = const { RefCell::new(None) };
     static DECODING: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
-/// Puts a thread's slot back as it was, also when the user's `Serialize` panics.
+/// Restores a thread's slot on drop, also when the user's `Serialize` panics.
 struct Restore<T: 'static> {
     slot: &'static std::thread::LocalKey<RefCell<Option<T>>>,
     outer: Option<T>,
@@ -91,15 +91,15 @@ impl<T> Drop for Restore<T> {
     }
 }
 
-/// Encodes a value and collects what lies in it.
+/// Encodes a value and collects its references and buffers.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, role: Role) -> Result<Encoded, CodecError> {
-    let mut slot = Restore::replace(&ENCODING, Found::new(role));
+    let mut slot = Restore::replace(&ENCODING, Extracted::new(role));
     let header = codec::encode(value)?;
-    let found = slot.take().unwrap_or_else(|| Found::new(role));
+    let found = slot.take().unwrap_or_else(|| Extracted::new(role));
     Ok(Encoded { header, found })
 }
 
-/// Encodes a value that is to become an object.
+/// Encodes a value that becomes an object.
 pub(crate) fn encode_object<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
     encode(value, Role::Object).map_err(|error| Error::Encode {
         type_name: std::any::type_name::<T>().to_owned(),
@@ -107,31 +107,31 @@ pub(crate) fn encode_object<T: Serialize + ?Sized>(value: &T) -> Result<Encoded>
     })
 }
 
-/// An encoded result, which leaves this thread: what it refers to is held until [`take_handed_on`].
-pub(crate) fn hand_on(encoded: Encoded) -> Object {
+/// An encoded result as an object. The references in it are held until [`take_held_refs`].
+pub(crate) fn into_result(encoded: Encoded) -> Object {
     let object = encoded.object();
-    let mut held = HANDED_ON.take();
+    let mut held = HELD_REFS.take();
     held.extend(encoded.found.borrowed);
     held.extend(encoded.found.dependencies);
-    HANDED_ON.set(held);
+    HELD_REFS.set(held);
     object
 }
 
-/// What is held for the results that were handed on: to be dropped when they have been taken over.
-pub(crate) fn take_handed_on() -> Vec<RefCore> {
-    HANDED_ON.take()
+/// The references held for results, to be dropped once the receivers have their own.
+pub(crate) fn take_held_refs() -> Vec<RefCore> {
+    HELD_REFS.take()
 }
 
-/// Whether anything is held.
-pub(crate) fn has_handed_on() -> bool {
-    let held = HANDED_ON.take();
+/// Whether any references are held for results.
+pub(crate) fn has_held_refs() -> bool {
+    let held = HELD_REFS.take();
     let any = !held.is_empty();
-    HANDED_ON.set(held);
+    HELD_REFS.set(held);
     any
 }
 
-/// Notes a reference in the value that is being encoded.
-pub(crate) fn note(reference: &RefCore, usage: Usage) -> Result<(), &'static str> {
+/// Records a reference in the value being encoded.
+pub(crate) fn record_reference(reference: &RefCore, usage: Usage) -> Result<(), &'static str> {
     ENCODING.with_borrow_mut(|slot| {
         let found = slot.as_mut().ok_or(
             "a reference can be encoded only as part of an argument, a result or a `put`, which keep its object alive",
@@ -144,8 +144,8 @@ pub(crate) fn note(reference: &RefCore, usage: Usage) -> Result<(), &'static str
     })
 }
 
-/// Leaves a buffer out of the value that is being encoded and returns its index.
-pub(crate) fn leave_out(buffer: Bytes) -> Result<u32, &'static str> {
+/// Extracts a buffer from the value being encoded, and returns its index.
+pub(crate) fn extract_buffer(buffer: Bytes) -> Result<u32, &'static str> {
     ENCODING.with_borrow_mut(|slot| {
         let found = slot
             .as_mut()
@@ -155,7 +155,7 @@ pub(crate) fn leave_out(buffer: Bytes) -> Result<u32, &'static str> {
     })
 }
 
-/// The values that came with a call, by id.
+/// The values sent with a call, by id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Objects(Option<Rc<[(DataId, Payload)]>>);
 
@@ -175,39 +175,39 @@ impl Objects {
     }
 }
 
-/// The object in which a decoded value lies.
+/// The object that a decoded value is part of.
 #[derive(Clone)]
 pub(crate) enum Owner {
-    /// One that this process refers to.
+    /// An object that this process has a reference to.
     Reference(RefCore),
-    /// One that the running call keeps alive.
+    /// A dependency, which the running call keeps alive.
     Dependency(DataId),
 }
 
-/// Where decoding finds what was left out of the bytes.
+/// Supplies references and buffers to a value being decoded.
 #[derive(Default)]
 pub(crate) struct Context {
-    /// The session that references belong to; none: the default one.
+    /// The session that references belong to; `None`: the default one.
     backend: Option<BackendProxy>,
     objects: Objects,
-    /// Each buffer with its object and its index there, in the order in which they were left out.
+    /// Each buffer with its object and its index there, in the order of extraction.
     buffers: Vec<(Owner, u32, Bytes)>,
     next_buffer: Cell<usize>,
 }
 
 impl Context {
-    /// For values that came with a call.
+    /// For values sent with a call.
     pub(crate) fn of_call(objects: Objects) -> Self {
         Context { objects, ..Context::default() }
     }
 
-    /// The same, for references of this session.
+    /// The same with the session that references belong to.
     pub(crate) fn of_session(mut self, backend: BackendProxy) -> Self {
         self.backend = Some(backend);
         self
     }
 
-    /// The same, with the buffers of one more object of which the value is made.
+    /// The same with the buffers of one more object.
     pub(crate) fn with_buffers(mut self, owner: &Owner, payload: &Payload) -> Self {
         let buffers = (0..).zip(&payload.buffers);
         self.buffers.extend(buffers.map(|(index, buffer)| (owner.clone(), index, buffer.clone())));
@@ -215,7 +215,7 @@ impl Context {
     }
 }
 
-/// Decodes a value, with what was left out of it.
+/// Decodes a value in this context.
 pub(crate) fn decode<T: DeserializeOwned>(header: &[u8], context: Context) -> Result<T, CodecError> {
     let _context = Restore::replace(&DECODING, context);
     codec::decode(header)
@@ -230,7 +230,7 @@ pub(crate) fn backend() -> Result<BackendProxy> {
     }
 }
 
-/// The next buffer that was left out of the value being decoded, which should have this index in its object.
+/// The next extracted buffer of the value being decoded; it must have this index in its object.
 pub(crate) fn next_buffer(index: u32) -> Result<(RefCore, Bytes), String> {
     let found = DECODING.with_borrow(|slot| {
         let context = slot.as_ref()?;
@@ -246,11 +246,11 @@ pub(crate) fn next_buffer(index: u32) -> Result<(RefCore, Bytes), String> {
             };
             Ok((owner, buffer))
         }
-        _ => Err(format!("buffer {index} of the object is not there")),
+        _ => Err(format!("the object has no buffer {index} at this place")),
     }
 }
 
-/// The value of the object behind `reference`: it came with the call, or is fetched now.
+/// The value of the object behind `reference`: sent with the call, or fetched now.
 pub(crate) fn resolve(reference: &RefCore) -> Result<Payload> {
     let (backend, id) = reference.held().map_err(Clone::clone)?;
     let objects = DECODING.with_borrow(|slot| slot.as_ref().map(|context| context.objects.clone()));
@@ -264,7 +264,7 @@ pub(crate) fn resolve(reference: &RefCore) -> Result<Payload> {
     }
 }
 
-/// The context for decoding the value of `reference` from within the decoding of another value.
+/// The context for decoding the value of `reference` while another value is being decoded.
 pub(crate) fn context_of(reference: &RefCore, payload: &Payload) -> Context {
     let (backend, objects) = DECODING.with_borrow(|slot| match slot {
         Some(context) => (context.backend.clone(), context.objects.clone()),

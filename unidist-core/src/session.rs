@@ -1,12 +1,12 @@
-//! The default session: one of the workspace's mutable statics. (Another is the table of settings made in code,
-//! in `unidist-config`, which is closed while there is a session.)
+//! The default session: one of the workspace's mutable statics. (Another is the table of settings made in code, in
+//! `unidist-config`, which is closed while a session exists.)
 //!
 //! # States
 //!
 //! `closed` → [`open`] → `open`, with a count of handles → the last handle dropped, or [`close`] → `closed`. A worker
-//! [`install`]s the way back to its scheduler instead; then [`open`] gives handles that end nothing. The lifecycle
-//! lock serialises all four; the backend itself is behind a second lock, which is held for a clone only, so that code
-//! that runs while a session starts or ends can still see it.
+//! [`install`]s the connection to its scheduler instead; then [`open`] returns handles that end nothing. The lifecycle
+//! lock serialises all four. The backend itself is behind a second lock, held only for a clone, so that code that runs
+//! while a session starts or ends can still use it.
 
 use std::fmt;
 use std::ops::Deref;
@@ -24,7 +24,7 @@ impl BackendProxy {
         BackendProxy(backend)
     }
 
-    /// Whether both are the same session.
+    /// Whether both belong to the same session.
     pub fn is_same(&self, other: &BackendProxy) -> bool {
         std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
     }
@@ -44,7 +44,7 @@ impl fmt::Debug for BackendProxy {
     }
 }
 
-struct Default {
+struct DefaultSession {
     backend: RwLock<Option<BackendProxy>>,
     lifecycle: Mutex<Lifecycle>,
 }
@@ -53,16 +53,16 @@ struct Lifecycle {
     /// Counts the sessions, so that a handle of an earlier one cannot end a later one.
     generation: u64,
     handles: usize,
-    /// What to do once the session has ended. None where it was installed.
+    /// Called once the session has ended. `None` for an installed session.
     on_end: Option<fn()>,
 }
 
-static DEFAULT: Default = Default {
+static DEFAULT: DefaultSession = DefaultSession {
     backend: RwLock::new(None),
     lifecycle: Mutex::new(Lifecycle { generation: 0, handles: 0, on_end: None }),
 };
 
-/// Makes `backend` the default session of this process; what was installed before is forgotten, not shut down.
+/// Makes `backend` the default session of this process. A session installed before is forgotten, not shut down.
 pub fn install(backend: Arc<dyn Backend>) {
     set(Some(BackendProxy::new(backend)));
 }
@@ -86,15 +86,15 @@ pub fn current(call: &str) -> Result<BackendProxy> {
     peek().ok_or_else(|| Error::NotInitialized { call: call.to_owned() })
 }
 
-/// A handle of the default session: at the drop of the last one the session is shut down.
+/// A handle of the default session. The drop of the last one shuts the session down.
 #[derive(Debug)]
 pub struct SessionHandle {
-    /// None in a worker, whose session ends with the process.
+    /// `None` in a worker, whose session ends with the process.
     generation: Option<u64>,
 }
 
-/// A handle of the default session, which is started with `start` if there is none. `on_end` is called when the
-/// session has ended.
+/// A handle of the default session, started with `start` if there is none. `on_end` is called when the session has
+/// ended.
 ///
 /// # Errors
 ///
@@ -113,11 +113,11 @@ pub fn open(start: impl FnOnce() -> Result<Arc<dyn Backend>>, on_end: fn()) -> R
     Ok(SessionHandle { generation: Some(lifecycle.generation) })
 }
 
-/// Shuts the default session down, however many handles there are; in a worker, or where there is none, does nothing.
+/// Shuts the default session down, however many handles exist. Does nothing in a worker or without a session.
 ///
 /// # Errors
 ///
-/// Those of [`Backend::shutdown`]. The session has ended all the same.
+/// Those of [`Backend::shutdown`]. The session has ended nevertheless.
 pub fn close() -> Result<()> {
     end(&mut lifecycle())
 }
@@ -142,7 +142,7 @@ fn end(lifecycle: &mut Lifecycle) -> Result<()> {
         return Ok(());
     };
     lifecycle.handles = 0;
-    // Still installed meanwhile: what is running may need it to come to its end.
+    // It stays installed during the shutdown: running calls may need it.
     let ended = match peek() {
         Some(backend) => backend.shutdown(),
         None => Ok(()),
@@ -165,5 +165,5 @@ fn set(backend: Option<BackendProxy>) {
         let mut slot = DEFAULT.backend.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *slot, backend)
     };
-    drop(before); // not under the lock: a backend may have code of its own to run
+    drop(before); // without the lock: dropping a backend may run code
 }

@@ -13,10 +13,10 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use unidist_common::{Error, Result};
 
-/// A slice of plain data that lies in the host's shared memory.
+/// A slice of plain data in the host's shared memory.
 ///
-/// It derefs to `&[T]`, and the memory stays for as long as the value does. As a parameter, a result, a field or an
-/// item of a list it is passed between the processes of a host without a copy. `T` is plain old data
+/// It derefs to `&[T]` and keeps the memory alive. As a parameter, a result, a field or an item of a list it is passed
+/// between the processes of a host without a copy. `T` is plain old data
 /// ([`bytemuck::Pod`]): numbers, arrays of them, structs made of them.
 ///
 /// ```no_run
@@ -35,9 +35,9 @@ use unidist_common::{Error, Result};
 /// # }
 /// ```
 pub struct SharedSlice<T> {
-    /// Aligned for `T`, a whole number of them.
+    /// Aligned for `T`; a whole number of items.
     bytes: Bytes,
-    /// The object this is a part of, and which of its buffers it is; none while it is a part of no object.
+    /// The object that this is a part of, and the index of its buffer there; `None` while it is part of no object.
     place: Option<(RefCore, u32)>,
     items: PhantomData<T>,
 }
@@ -53,8 +53,8 @@ pub fn put_slice<T: Pod + Send + Sync>(items: &[T]) -> Result<ObjectRef<SharedSl
 }
 
 impl<T: Pod + Send + Sync> SharedSlice<T> {
-    /// A slice of `len` items, written by `fill` where they will stay: putting or returning the slice copies nothing.
-    /// What `fill` does not write is unspecified (but plain) data.
+    /// A slice of `len` items, written by `fill` directly into shared memory: putting or returning the slice copies
+    /// nothing. Items that `fill` does not write have unspecified (but valid) values.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl<T: Pod + Send + Sync> SharedSlice<T> {
         const { assert!(size_of::<T>() > 0, "the items of a shared slice must have a size") };
         if (bytes.len() as u64) != len.saturating_mul(size_of::<T>() as u64) {
             return Err(format!(
-                "{len} items of {} bytes do not lie in a buffer of {}",
+                "{len} items of {} bytes do not match a buffer of {} bytes",
                 size_of::<T>(),
                 bytes.len()
             ));
@@ -90,7 +90,7 @@ fn filled<T: Pod + Send + Sync>(
     let backend = session::current(call)?;
     let size = len.checked_mul(size_of::<T>()).ok_or_else(|| Error::InvalidArgument {
         call: call.to_owned(),
-        message: format!("{len} items of {} bytes are more than any memory", size_of::<T>()),
+        message: format!("{len} items of {} bytes exceed the address space", size_of::<T>()),
     })?;
     let mut buffer = backend.allocate(size)?;
     let room = buffer.get_mut(..size).unwrap_or_default();
@@ -167,9 +167,9 @@ impl<T: Pod + fmt::Debug> fmt::Debug for SharedSlice<T> {
 
 #[derive(Serialize, Deserialize)]
 enum Wire {
-    /// A buffer of the object in which this is written.
+    /// A buffer of the object that is being encoded.
     Here { index: u32, len: u64 },
-    /// A buffer of the object that is referred to before this.
+    /// A buffer of another object, whose reference is encoded beside this.
     There { index: u32, len: u64 },
 }
 
@@ -180,8 +180,8 @@ impl<T: Pod> Serialize for SharedSlice<T> {
         let mut pair = serializer.serialize_tuple(2)?;
         match &self.place {
             None => {
-                let index =
-                    serialize_context::leave_out(self.bytes.clone()).map_err(serde::ser::Error::custom)?;
+                let index = serialize_context::extract_buffer(self.bytes.clone())
+                    .map_err(serde::ser::Error::custom)?;
                 pair.serialize_element(&Wire::Here { index, len })?;
                 pair.serialize_element(&None::<OwningObject<'_>>)?;
             }
@@ -215,7 +215,7 @@ impl<'de, T: Pod + Send + Sync> Deserialize<'de> for SharedSlice<T> {
                     None => Err(format!("object {object} has no buffer {index}")),
                 }
             }
-            _ => Err("its object is missing or one too many".to_owned()),
+            _ => Err("its object is missing or superfluous".to_owned()),
         };
         found.map_err(|message| {
             D::Error::custom(format_args!("a SharedSlice<{}>: {message}", type_name::<T>()))

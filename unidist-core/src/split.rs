@@ -1,4 +1,4 @@
-//! How many objects a result becomes: `num_returns`.
+//! The number of objects that a result becomes: `num_returns`.
 
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
@@ -7,7 +7,7 @@ use crate::submit::Submitted;
 use serde::Serialize;
 use unidist_common::{Error, Object, TaskError};
 
-/// What the caller is given for one call: a ref, a tuple of refs, or `()`.
+/// The result of `.remote(..)`: a ref, a tuple of refs, or `()`.
 pub trait Refs: Sized {
     #[doc(hidden)]
     fn __make(submitted: &Submitted) -> Self;
@@ -31,7 +31,7 @@ impl Refs for () {
             not at all"
 )]
 pub trait SplitInto<const N: usize>: Sized {
-    /// What the caller is given.
+    /// The refs that the caller gets.
     type Refs: Refs;
     #[doc(hidden)]
     fn __encode(self) -> Result<Vec<Object>, TaskError>;
@@ -68,9 +68,10 @@ macro_rules! split {
             type Refs = ($(ObjectRef<$T>,)*);
 
             fn __encode(self) -> Result<Vec<Object>, TaskError> {
-                // All are encoded first: that is the user's code, which may wait and so end what is held for others.
+                // All are encoded first: that runs user code, which may block, and a nested turn would drop the held
+                // references.
                 let parts = [$(serialize_context::encode_object(&self.$place)?),*];
-                Ok(parts.into_iter().map(serialize_context::hand_on).collect())
+                Ok(parts.into_iter().map(serialize_context::into_result).collect())
             }
         }
     };
@@ -83,5 +84,5 @@ split!(5; A 0, B 1, C 2, D 3, E 4);
 split!(6; A 0, B 1, C 2, D 3, E 4, F 5);
 
 fn encoded<T: Serialize>(value: &T) -> Result<Object, Error> {
-    serialize_context::encode_object(value).map(serialize_context::hand_on)
+    serialize_context::encode_object(value).map(serialize_context::into_result)
 }

@@ -1,23 +1,23 @@
-//! A call that has been started.
+//! A started call.
 
 use std::pin::Pin;
 use unidist_common::TaskError;
 
-/// The rest of an asynchronous call, which stays on the thread on which it was started.
+/// The future of an asynchronous call. It stays on the thread on which the call was started.
 pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = Result<T, TaskError>>>>;
 
-/// What starting a call gives.
+/// The result of starting a call.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "a future says nothing")]
 pub enum Started<T> {
-    /// Its end.
+    /// The call has ended.
     Done(Result<T, TaskError>),
-    /// Something to poll.
+    /// The call continues as a future.
     Later(LocalFuture<T>),
 }
 
 impl<T: 'static> Started<T> {
-    /// The same with what becomes of the value.
+    /// Applies `then` to the value.
     pub(crate) fn and_then<U: 'static>(self, then: fn(T) -> Result<U, TaskError>) -> Started<U> {
         match self {
             Started::Done(result) => Started::Done(result.and_then(then)),
@@ -25,7 +25,7 @@ impl<T: 'static> Started<T> {
         }
     }
 
-    /// The end, without leaving the asynchronous code that asks for it.
+    /// Waits for the end, within asynchronous code.
     pub(crate) async fn end(self) -> Result<T, TaskError> {
         match self {
             Started::Done(result) => result,

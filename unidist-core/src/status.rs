@@ -1,11 +1,11 @@
-//! How far calls are.
+//! The status of calls.
 
 use crate::object_ref::ObjectRef;
 use crate::session::BackendProxy;
 use unidist_backend::CallStatus;
 use unidist_common::{DataId, Result};
 
-/// How far the calls are that these refs (one ref, a slice, an array or a `Vec`) are results of, in order.
+/// The status of the calls that make the objects of these refs (one ref, a slice, an array or a `Vec`), in order.
 ///
 /// ```no_run
 /// # fn main() -> unidist_core::Result<()> {
@@ -13,7 +13,7 @@ use unidist_common::{DataId, Result};
 ///
 /// let call = (|x: i64| x + 1).remote(1);
 /// if let CallStatus::Running(worker) = status(&call)?[0] {
-///     println!("worker {worker} is at it");
+///     println!("it runs on {worker}");
 /// }
 /// get(&call)?;
 /// assert_eq!(status(&call)?, [CallStatus::Ended]);
@@ -26,7 +26,7 @@ use unidist_common::{DataId, Result};
 /// The session has ended.
 pub fn status<T>(refs: impl AsRef<[ObjectRef<T>]>) -> Result<Vec<CallStatus>> {
     let refs = refs.as_ref();
-    let mut found = vec![CallStatus::Ended; refs.len()]; // so is what could not even be made
+    let mut found = vec![CallStatus::Ended; refs.len()]; // also the status of calls that could not be made
     let mut left: Vec<(usize, &BackendProxy, DataId)> = refs
         .iter()
         .enumerate()

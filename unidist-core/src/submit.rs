@@ -1,4 +1,4 @@
-//! From a call site to the backend: the part of a call that knows no types.
+//! The untyped part of a call: from the call site to the backend.
 
 use crate::args::{ArgList, Arguments};
 use crate::object_ref::ObjectRef;
@@ -13,13 +13,13 @@ use unidist_common::{
     DataId, Error, ErrorKind, FunctionKey, Returns, Target, TaskError, TaskOptions, TaskSpec,
 };
 
-/// A call that was handed in, or why it could not be.
+/// A submitted call, or the error for which it could not be submitted.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Submitted(Result<(BackendProxy, DataId), Error>);
 
 impl Submitted {
-    /// The reference to the `place`-th result, which must be taken once.
+    /// The reference to the `place`-th result. Call this once for each result.
     pub(crate) fn reference(&self, place: u32) -> RefCore {
         match &self.0 {
             Ok((backend, first)) => RefCore::adopt(backend.clone(), first.nth(place)),
@@ -32,14 +32,14 @@ impl Submitted {
     }
 }
 
-/// Options for calls of functions that are not known yet: see [`prepare`](crate::prepare).
+/// Options for calls, independent of the function: see [`prepare`](crate::prepare).
 #[derive(Clone, Debug, Default)]
 pub struct CallSettings {
     chosen: Chosen,
 }
 
 impl CallSettings {
-    /// None.
+    /// No options.
     pub fn new() -> Self {
         CallSettings::default()
     }
@@ -51,7 +51,7 @@ impl CallSettings {
     }
 }
 
-/// Hands a call of `C` in. Only this thin part is compiled once for each function.
+/// Submits a call of `C`. Only this thin part is compiled once for each function.
 pub(crate) fn submit<C: Callable, R: Refs>(
     arguments: ArgList,
     chosen: Chosen,
@@ -59,20 +59,26 @@ pub(crate) fn submit<C: Callable, R: Refs>(
     returns: u32,
 ) -> R {
     registry::enter_callable::<C>();
-    R::__make(&hand_in(TypeId::of::<C>(), arguments, chosen, target, returns))
+    R::__make(&submit_call(TypeId::of::<C>(), arguments, chosen, target, returns))
 }
 
 /// The same for an actor's constructor: the reference to the actor.
 pub(crate) fn submit_constructor<C: Callable>(arguments: ArgList, chosen: Chosen) -> RefCore {
     registry::enter_callable::<C>();
-    hand_in(TypeId::of::<C>(), arguments, chosen, Target::NewActor, 1).reference(0)
+    submit_call(TypeId::of::<C>(), arguments, chosen, Target::NewActor, 1).reference(0)
 }
 
-fn hand_in(callable: TypeId, arguments: ArgList, chosen: Chosen, target: Target, returns: u32) -> Submitted {
+fn submit_call(
+    callable: TypeId,
+    arguments: ArgList,
+    chosen: Chosen,
+    target: Target,
+    returns: u32,
+) -> Submitted {
     call(prepare(callable, chosen).as_ref(), arguments, target, returns)
 }
 
-/// What calls of a function with certain options have in common.
+/// The common part of the calls of a function with the same options.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     function: FunctionKey,
@@ -80,7 +86,7 @@ pub(crate) struct Template {
     options: Arc<TaskOptions>,
 }
 
-/// The template of the calls of a callable, or why it cannot be called like this.
+/// The template of the calls of a callable with these options.
 pub(crate) fn prepare(callable: TypeId, chosen: Chosen) -> Result<Template, Error> {
     let registered = registry::of(callable)?;
     let mut name = registered.name.clone();
@@ -100,7 +106,7 @@ pub(crate) fn prepare(callable: TypeId, chosen: Chosen) -> Result<Template, Erro
     Ok(Template { function: registered.key, name, options })
 }
 
-/// Hands a call in.
+/// Submits a call.
 pub(crate) fn call(
     template: Result<&Template, &Error>,
     arguments: ArgList,
@@ -128,11 +134,11 @@ pub(crate) fn call(
         returns: Returns { first, count: returns },
         options: options.clone(),
     });
-    drop(held); // the backend has its own references to the arguments now
+    drop(held); // the backend now has its own references to the arguments
     Submitted(Ok((backend, first)))
 }
 
-/// Why the call of `name` could not be made.
+/// The error of the call of `name` that could not be made.
 fn of_call(error: Error, name: &str) -> Error {
     match error {
         Error::NotInitialized { .. } => {

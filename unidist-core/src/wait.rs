@@ -1,25 +1,25 @@
-//! [`wait`]: some of many.
+//! [`wait`]: for some of many refs.
 
 use crate::object_ref::ObjectRef;
 use std::time::Duration;
 use unidist_common::{DataId, Error, Result};
 
-/// What [`wait`] gives: its refs in two groups, each in the order in which they were given.
+/// The result of [`wait`]: its refs in two groups, each in their original order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waited<T> {
-    /// The refs whose value (or failure) is there.
+    /// The refs whose calls have ended, with a value or a failure.
     pub ready: Vec<ObjectRef<T>>,
     /// All others.
     pub pending: Vec<ObjectRef<T>>,
 }
 
-/// Waits until `num_returns` of `refs` (one ref, a slice, an array or a `Vec`) are ready, or the time is over.
+/// Waits until `num_returns` of `refs` (one ref, a slice, an array or a `Vec`) are ready, or the time-out expires.
 ///
-/// A failed call counts as ready. Exactly `num_returns` refs are given as ready, fewer only when the time is over.
+/// A failed call counts as ready. Exactly `num_returns` refs are returned as ready, or fewer after a time-out.
 ///
 /// # Errors
 ///
-/// `num_returns` is more than there are refs, or the session has ended.
+/// `num_returns` is more than the number of refs, or the session has ended.
 pub fn wait<T>(
     refs: impl AsRef<[ObjectRef<T>]>,
     num_returns: usize,

@@ -1,4 +1,4 @@
-//! Being told of a value instead of waiting for it.
+//! A callback for a value, instead of a wait.
 
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use unidist_backend::Outcome;
 use unidist_common::{Error, Result, TaskError};
 
-/// The outcome of a call that has ended, not decoded yet.
+/// The outcome of a call that has ended, before decoding.
 pub struct Ready<T> {
     core: RefCore,
     outcome: Outcome,
@@ -29,7 +29,7 @@ impl<T: Portable> Ready<T> {
         }
     }
 
-    /// Why there is no value, if there is none.
+    /// The error, if there is no value.
     pub fn error(&self) -> Option<&TaskError> {
         self.outcome.as_ref().err()
     }
@@ -42,10 +42,10 @@ impl<T> fmt::Debug for Ready<T> {
 }
 
 impl<T: Portable> ObjectRef<T> {
-    /// Calls `then` once, when the value is there or will never be: at once if that is so already.
+    /// Calls `then` once, when the call has ended with a value or a failure; at once if it has already.
     ///
-    /// It is called on whatever thread finds out, often one that the session needs: it should do little, such as send
-    /// what it is given to a channel, and must not wait. The value is decoded where it is asked for.
+    /// `then` runs on a thread of the session: it should do little, such as send its argument to a channel, and must
+    /// not block. The value is decoded by [`Ready::get`].
     ///
     /// ```no_run
     /// use std::sync::mpsc;
@@ -59,7 +59,7 @@ impl<T: Portable> ObjectRef<T> {
     /// }
     /// drop(sender);
     /// for (n, ready) in arrived {
-    ///     println!("the square of {n} is {}", ready.get()?); // as they come
+    ///     println!("the square of {n} is {}", ready.get()?); // in order of completion
     /// }
     /// # Ok(())
     /// # }

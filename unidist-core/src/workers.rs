@@ -7,8 +7,8 @@ use unidist_common::{ProcessId, Result};
 
 /// The processes that run tasks now, ordered by host and age.
 ///
-/// There is one for each CPU slot, and there may be more for a while, when tasks wait for others. One that dies is
-/// replaced by a new one, with a new id. (`pyseq` runs everything in this process; its workers differ in name alone.)
+/// There is one for each CPU slot, and temporarily more while tasks wait for other tasks. A worker that dies is
+/// replaced by a new one with a new id. (`pyseq` runs everything in this process; its workers differ in name only.)
 ///
 /// ```no_run
 /// use unidist_core::remote_traits::*;
@@ -29,7 +29,7 @@ pub fn workers() -> Result<Vec<WorkerInfo>> {
     session::current("workers")?.workers(0, None)
 }
 
-/// Waits until there are so many workers, none is on its way any more, or the time is over, and gives those that there are.
+/// Waits until there are `count` workers, no more are starting, or the time-out expires, and returns the workers.
 ///
 /// # Errors
 ///
@@ -38,13 +38,13 @@ pub fn wait_for_workers(count: usize, timeout: Option<Duration>) -> Result<Vec<W
     session::current("wait_for_workers")?.workers(count, timeout)
 }
 
-/// The process that this code runs in, if it is part of a task: one of [`workers`]. None in the program itself.
+/// The worker that this code runs on, one of [`workers`]; `None` in the program itself.
 pub fn current_worker() -> Option<ProcessId> {
     session::peek()?.current_worker()
 }
 
-/// Ends a worker when it has ended what it runs, and gives its CPU slot up for good: no other takes its place. Whether
-/// there was one of this id. Calls that are waiting for this very worker fail.
+/// Ends a worker once its running calls have ended, and removes its CPU slot permanently: it is not replaced. Returns
+/// whether the worker existed. Calls pinned to this worker that have not started fail.
 ///
 /// # Errors
 ///

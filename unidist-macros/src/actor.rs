@@ -211,7 +211,7 @@ impl Parts {
                 }
 
                 fn build(
-                    inputs: ::unidist::__private::Inputs,
+                    inputs: ::unidist::__private::ReceivedArgs,
                 ) -> ::core::result::Result<#actor, ::unidist::__private::TaskError> {
                     #decode
                     #call
@@ -290,7 +290,7 @@ impl Parts {
 
                 fn call(
                     state: ::std::rc::Rc<::unidist::__private::State<#actor>>,
-                    inputs: ::unidist::__private::Inputs,
+                    inputs: ::unidist::__private::ReceivedArgs,
                 ) -> ::unidist::__private::Started<#value> {
                     #body
                 }

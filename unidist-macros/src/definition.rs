@@ -156,7 +156,7 @@ pub(crate) fn expand(function: &ItemFn, count: usize, options: &Options, shape: 
                 ::unidist::__private::subject_of(&Self::#name)
             }
 
-            fn start(inputs: ::unidist::__private::Inputs) -> ::unidist::__private::Started<#value> {
+            fn start(inputs: ::unidist::__private::ReceivedArgs) -> ::unidist::__private::Started<#value> {
                 #start
             }
         }

@@ -49,8 +49,8 @@ use syn::{Error, Item};
 /// A function with `num_returns` other than 1 becomes a value of a type of its own, with the function's name. The value
 /// derefs to a pointer to the function and can be called like the function. Three things follow:
 ///
-/// - Where a function is wanted as a value, pass `divmod::divmod`, the function itself, or `*divmod`, the pointer (which
-///   cannot be called remotely).
+/// - Where a function is wanted as a value, pass `divmod::divmod`, the function itself, or `*divmod`, the pointer
+///   (which cannot be called remotely).
 /// - No variable and no type in its scope can have its name.
 /// - A call of an `async fn` through its name gives a `Pin<Box<dyn Future<..>>>`, which stays on its thread; `f::f(..)`
 ///   gives the function's own future.

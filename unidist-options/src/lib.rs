@@ -79,12 +79,12 @@ macro_rules! option_table {
                 num_cpus: Amount, set by num_cpus;
                 builder {
                     call {
-                        /// How many CPU slots the call holds while it runs. Default: what the definition says, or else 1; 0
-                        /// and fractions are allowed.
+                        /// How many CPU slots the call holds while it runs. Default: what the definition says, or else
+                        /// 1; 0 and fractions are allowed.
                     }
                     actor {
-                        /// How many CPU slots the actor holds for its lifetime. Default: what the definition says, or else
-                        /// 0.
+                        /// How many CPU slots the actor holds for its lifetime. Default: what the definition says, or
+                        /// else 0.
                     }
                 }
                 attribute "num_cpus = 1" {
@@ -111,17 +111,18 @@ macro_rules! option_table {
                 misplaced {}
             }
             {
-                /// How often a task runs again after its worker died with it, or an actor's call on the restarted actor.
-                /// Default 0. A call that was lost three times fails, whatever this says.
+                /// How often a task runs again after its worker died with it, or an actor's call on the restarted
+                /// actor. Default 0. A call that was lost three times fails, whatever this says.
                 max_retries: Count, set by max_retries;
                 builder {
                     call {
-                        /// How often the call runs again if its worker dies with it. Default 0. A call that was lost with
-                        /// its worker three times fails in any case.
+                        /// How often the call runs again if its worker dies with it. Default 0. A call that was lost
+                        /// with its worker three times fails in any case.
                     }
                     method {
-                        /// How often the call runs again on the restarted actor (see [`ActorOptions::max_restarts`]) if the
-                        /// actor's process dies with it. Default 0. A call that was lost three times fails in any case.
+                        /// How often the call runs again on the restarted actor (see [`ActorOptions::max_restarts`])
+                        /// if the actor's process dies with it. Default 0. A call that was lost three times fails in
+                        /// any case.
                     }
                 }
                 attribute "max_retries = 3" {
@@ -149,7 +150,8 @@ macro_rules! option_table {
                 max_concurrency: AtLeastOne, set by max_concurrency;
                 builder {
                     actor {
-                        /// How many calls of asynchronous methods may be in flight at once, at least 1. Default: no limit.
+                        /// How many calls of asynchronous methods may be in flight at once, at least 1. Default: no
+                        /// limit.
                     }
                 }
                 attribute "max_concurrency = 8" {
@@ -162,11 +164,11 @@ macro_rules! option_table {
                 max_restarts: Count, set by max_restarts;
                 builder {
                     actor {
-                        /// How often the actor is started again when its process dies. Default 0. The constructor runs again
-                        /// with the same arguments, in a new process. Calls that the dead process had not seen, and those
-                        /// that waited, run there, in order; calls that it had seen fail, unless they may be
-                        /// [retried](MethodOptions::max_retries). A constructor that returns an error or panics does not run
-                        /// again.
+                        /// How often the actor is started again when its process dies. Default 0. The constructor runs
+                        /// again with the same arguments, in a new process. Calls that the dead process had not seen,
+                        /// and those that waited, run there, in order; calls that it had seen fail, unless they may be
+                        /// [retried](MethodOptions::max_retries). A constructor that returns an error or panics does
+                        /// not run again.
                     }
                 }
                 attribute "max_restarts = 3" {
@@ -183,19 +185,21 @@ macro_rules! option_table {
                 timeout: TimeLimit, set by timeout;
                 builder {
                     call {
-                        /// How long the call may run, counted from its start on a worker. Default: no limit. A call that
-                        /// takes longer fails with an error of kind [`TimedOut`](unidist_common::ErrorKind::TimedOut) and
-                        /// does not run again; its code is stopped as by [`cancel`](crate::cancel()).
+                        /// How long the call may run, counted from its start on a worker. Default: no limit. A call
+                        /// that takes longer fails with an error of kind
+                        /// [`TimedOut`](unidist_common::ErrorKind::TimedOut) and does not run again; its code is
+                        /// stopped as by [`cancel`](crate::cancel()).
                     }
                     method {
-                        /// How long the call may run, counted from its start in the actor. Default: no limit. A call that
-                        /// takes longer fails with an error of kind [`TimedOut`](unidist_common::ErrorKind::TimedOut). The
-                        /// actor stays: the future of an asynchronous method is dropped, a synchronous method can ask, as
-                        /// after [`cancel`](crate::cancel()).
+                        /// How long the call may run, counted from its start in the actor. Default: no limit. A call
+                        /// that takes longer fails with an error of kind
+                        /// [`TimedOut`](unidist_common::ErrorKind::TimedOut). The actor stays: the future of an
+                        /// asynchronous method is dropped, a synchronous method can ask, as after
+                        /// [`cancel`](crate::cancel()).
                     }
                     actor {
-                        /// How long the constructor may run. Default: no limit. If it takes longer, the actor's process is
-                        /// killed and the actor is dead.
+                        /// How long the constructor may run. Default: no limit. If it takes longer, the actor's
+                        /// process is killed and the actor is dead.
                     }
                 }
                 attribute "timeout = 2.5" {
@@ -210,8 +214,8 @@ macro_rules! option_table {
                 worker: Worker, set by on_worker;
                 builder {
                     call {
-                        /// The worker that runs the call, one of [`workers`](crate::workers()); no other does. If that worker
-                        /// is gone before the call starts, the call fails with an error of kind
+                        /// The worker that runs the call, one of [`workers`](crate::workers()); no other does. If that
+                        /// worker is gone before the call starts, the call fails with an error of kind
                         /// [`WorkerGone`](unidist_common::ErrorKind::WorkerGone); if it dies with the call, of kind
                         /// [`WorkerDied`](unidist_common::ErrorKind::WorkerDied).
                     }

@@ -1,11 +1,11 @@
-//! The [`Backend`]: what threads of the program, and code on the sequential thread, can ask for.
+//! The [`Backend`] of threads of the program and of code on the sequential thread.
 
 use crate::buffer::AlignedBuffer;
 use crate::queue::Caller;
 use crate::resources::Host;
-use crate::shared::{Shared, Waited};
-use crate::state::{After, Frame, Goal, Phase, State};
-use crate::thread::{self, Seat};
+use crate::shared::{Shared, WaitOutcome};
+use crate::state::{Effects, Frame, Goal, Phase, State};
+use crate::thread::{self, SequentialThread};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Pyseq {
     shared: Arc<Shared>,
     ids: IdSource,
     memory_limit: u64,
-    /// None once somebody waits for its end.
+    /// `None` once a shutdown has begun to join it.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -38,7 +38,7 @@ impl Pyseq {
         })
     }
 
-    /// Waits for `goal` on whatever thread this is, then reads from the state.
+    /// Waits for `goal`, driving the session if this is the sequential thread, then reads from the state.
     fn wait_for<R>(
         &self,
         call: &str,
@@ -47,17 +47,17 @@ impl Pyseq {
         read: impl FnOnce(&State) -> R,
     ) -> Result<R> {
         self.check_wanted()?;
-        // A time too far to be told is as good as none.
+        // A deadline beyond what `Instant` can express is none.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let waited = match Seat::of(&self.shared) {
-            Some(seat) => seat.drive(Some(goal), until)?,
+        let waited = match SequentialThread::of(&self.shared) {
+            Some(sequential) => sequential.drive(Some(goal), until)?,
             None => self.shared.wait_for(goal, until),
         };
         let state = self.shared.lock();
         match waited {
-            Waited::SessionEnded => Err(ended(call)),
+            WaitOutcome::SessionEnded => Err(ended(call)),
             _ if state.phase == Phase::Ended => Err(ended(call)),
-            Waited::Met | Waited::TimedOut => Ok(read(&state)),
+            WaitOutcome::Met | WaitOutcome::TimedOut => Ok(read(&state)),
         }
     }
 
@@ -72,8 +72,8 @@ impl Pyseq {
         }
     }
 
-    /// Something that can be asked for as long as there is a session.
-    fn ask<R>(&self, call: &str, answer: impl FnOnce(&mut State) -> R) -> Result<R> {
+    /// Runs `answer` on the state unless the session has ended.
+    fn with_state<R>(&self, call: &str, answer: impl FnOnce(&mut State) -> R) -> Result<R> {
         let mut state = self.shared.lock();
         match state.phase {
             Phase::Ended => Err(ended(call)),
@@ -81,7 +81,7 @@ impl Pyseq {
         }
     }
 
-    /// Fails for code of a call that is to end.
+    /// Fails in the code of a call that was cancelled or ran out of time.
     fn check_wanted(&self) -> Result<()> {
         match current_call().and_then(|call| self.shared.lock().why_cancelled(call)) {
             Some(why) => Err(why.into()),
@@ -92,7 +92,7 @@ impl Pyseq {
     fn close(&self) {
         self.shared.change(|state| {
             state.phase = state.phase.max(Phase::Closing);
-            After::default()
+            Effects::default()
         });
     }
 }
@@ -108,13 +108,13 @@ impl Backend for Pyseq {
 
     fn submit(&self, task: TaskSpec) {
         let id = task.id();
-        let seat = Seat::of(&self.shared);
+        let sequential = SequentialThread::of(&self.shared);
         self.shared.change(|state| {
-            let caller = self.caller(state, seat.is_some());
+            let caller = self.caller(state, sequential.is_some());
             state.submit(task, caller)
         });
-        match seat {
-            Some(seat) => seat.run_now(id),
+        match sequential {
+            Some(sequential) => sequential.run_now(id),
             None => {
                 let mut state = self.shared.lock();
                 while state.is_about_to_run(id) {
@@ -127,7 +127,7 @@ impl Backend for Pyseq {
     fn put(&self, object: Object) -> Result<DataId> {
         self.check_wanted()?;
         let id = self.ids.reserve(1);
-        self.ask("put", |state| state.put(id, object))?;
+        self.with_state("put", |state| state.put(id, object))?;
         Ok(id)
     }
 
@@ -149,7 +149,7 @@ impl Backend for Pyseq {
             let mut state = self.shared.lock();
             match state.phase {
                 Phase::Ended => Some((then, Err(TaskError::new(ErrorKind::SessionEnded, "")))),
-                _ => state.directory.tell(id, then).map(|then| (then, state.outcome(id))),
+                _ => state.directory.add_callback(id, then).map(|then| (then, state.outcome(id))),
             }
         };
         if let Some((then, outcome)) = now {
@@ -174,37 +174,37 @@ impl Backend for Pyseq {
     }
 
     fn cluster(&self) -> Result<ClusterInfo> {
-        self.ask("cluster_resources", |state| state.host().cluster())
+        self.with_state("cluster_resources", |state| state.host().cluster())
     }
 
     fn live_objects(&self) -> Result<usize> {
-        self.ask("live_objects", |state| state.live())
+        self.with_state("live_objects", |state| state.live_count())
     }
 
     fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize> {
         let mut cancelled = 0;
-        let after = self.ask("cancel", |state| {
-            let mut after = After::default();
+        let effects = self.with_state("cancel", |state| {
+            let mut effects = Effects::default();
             for id in ids {
                 if let Some(call) = state.cancellable(*id, which) {
                     cancelled += 1;
-                    after.extend(state.end_early(call, TaskError::new(ErrorKind::Cancelled, "")));
+                    effects.extend(state.end_early(call, TaskError::new(ErrorKind::Cancelled, "")));
                 }
             }
-            after
+            effects
         })?;
-        self.shared.tell();
-        after.run();
+        self.shared.notify();
+        effects.run();
         Ok(cancelled)
     }
 
     fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>> {
-        self.ask("status", |state| ids.iter().map(|id| state.status(*id)).collect())
+        self.with_state("status", |state| ids.iter().map(|id| state.status(*id)).collect())
     }
 
-    /// There will never be more than there are: nobody waits.
+    /// Returns at once: the number of workers never grows.
     fn workers(&self, _: usize, _: Option<Duration>) -> Result<Vec<WorkerInfo>> {
-        self.ask("workers", |state| state.workers())
+        self.with_state("workers", |state| state.workers())
     }
 
     fn current_worker(&self) -> Option<ProcessId> {
@@ -212,7 +212,7 @@ impl Backend for Pyseq {
     }
 
     fn end_worker(&self, worker: ProcessId) -> Result<bool> {
-        let ended = self.ask("end_worker", |state| state.end_worker(worker))?;
+        let ended = self.with_state("end_worker", |state| state.end_worker(worker))?;
         ended.ok_or_else(|| Error::InvalidArgument {
             call: "end_worker".to_owned(),
             message: format!(
@@ -227,14 +227,14 @@ impl Backend for Pyseq {
 
     fn shutdown(&self) -> Result<()> {
         self.close();
-        if Seat::of(&self.shared).is_some() {
-            return Ok(()); // it ends when the code that asked for it has
+        if SequentialThread::of(&self.shared).is_some() {
+            return Ok(()); // the session ends after the code that called this
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            return thread
-                .join()
-                .map_err(|_| Error::system("the sequential thread ended early", "it panicked"));
+            return thread.join().map_err(|_| {
+                Error::system("the sequential thread panicked", "see its message on standard error")
+            });
         }
         let mut state = self.shared.lock();
         while state.phase < Phase::Ended {
@@ -246,7 +246,7 @@ impl Backend for Pyseq {
 
 impl Drop for Pyseq {
     fn drop(&mut self) {
-        self.close(); // the thread holds the rest of the session until it ends
+        self.close(); // the thread keeps the session until it ends
     }
 }
 

@@ -6,7 +6,7 @@ use unidist_backend::WritableBuffer;
 
 const ALIGNMENT: usize = 64;
 
-/// `len` bytes at an aligned place within a vector.
+/// `len` aligned bytes within a vector.
 pub(crate) struct AlignedBuffer {
     memory: Vec<u8>,
     start: usize,
@@ -14,13 +14,13 @@ pub(crate) struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    /// Zeroed bytes; none where there is not so much memory.
+    /// Zeroed bytes; `None` if `len` is more than an allocation can hold.
     pub(crate) fn zeroed(len: usize) -> Option<Self> {
         let total = len.checked_add(ALIGNMENT - 1)?;
         if isize::try_from(total).is_err() {
             return None;
         }
-        let memory = vec![0; total]; // zeroed pages of the system, not touched before they are used
+        let memory = vec![0; total]; // the system's zeroed pages, untouched until they are used
         let start = memory.as_ptr().addr().next_multiple_of(ALIGNMENT) - memory.as_ptr().addr();
         Some(AlignedBuffer { memory, start, len })
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aligned_before_and_after_freezing() {
+    fn buffer_is_aligned_before_and_after_freeze() {
         for len in [0, 1, 64, 1000] {
             let mut buffer = Box::new(AlignedBuffer::zeroed(len).unwrap());
             buffer.fill(7);

@@ -1,14 +1,14 @@
-//! The objects of the session: who refers to them, what they are, who waits for them.
+//! The objects of the session: reference counts, outcomes, waiting calls.
 
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
 use unidist_backend::Outcome;
 use unidist_common::{DataId, Object};
 
-/// What is to be told once an object is settled.
-pub(crate) type Then = Box<dyn FnOnce(Outcome) + Send>;
+/// Called with the outcome once an object is settled.
+pub(crate) type Callback = Box<dyn FnOnce(Outcome) + Send>;
 
-/// Every object and actor that somebody refers to. An actor is an object whose value says that its constructor
+/// Every object and actor that has references. An actor is an object whose value says that its constructor
 /// succeeded.
 #[derive(Default)]
 pub(crate) struct Directory {
@@ -16,37 +16,37 @@ pub(crate) struct Directory {
 }
 
 struct Record {
-    /// References held by the program, by calls that have not ended, and by objects that have this one inside.
+    /// References held by the program, by unfinished calls, and by objects that contain this one.
     references: usize,
     outcome: Option<Outcome>,
-    /// One reference to each of these is this object's.
+    /// This object holds one reference to each of these.
     borrowed: Vec<DataId>,
     is_actor: bool,
     /// The call that makes it.
     call: Option<DataId>,
     /// Calls that depend on this object, by their number in the queue.
     waiting: Vec<u64>,
-    then: Vec<Then>,
+    then: Vec<Callback>,
 }
 
-/// An object that is gone. To be dropped when no lock is held: the memory may belong to somebody's drop code.
+/// A freed object. It must be dropped without the lock: dropping it may run user code.
 pub(crate) struct Freed {
     pub(crate) id: DataId,
     pub(crate) is_actor: bool,
     _outcome: Option<Outcome>,
-    _then: Vec<Then>,
+    _then: Vec<Callback>,
 }
 
-/// What follows from the settling of an object.
+/// The calls and callbacks that waited for an object.
 #[derive(Default)]
 pub(crate) struct Settled {
     pub(crate) waiting: Vec<u64>,
-    pub(crate) then: Vec<Then>,
+    pub(crate) then: Vec<Callback>,
 }
 
 impl Directory {
-    /// Adds an object that this call will make, with so many references.
-    pub(crate) fn announce(&mut self, id: DataId, call: DataId, is_actor: bool, references: usize) {
+    /// Adds an object that this call will make.
+    pub(crate) fn insert_pending(&mut self, id: DataId, call: DataId, is_actor: bool, references: usize) {
         let record = Record {
             references,
             outcome: None,
@@ -76,7 +76,7 @@ impl Directory {
         self.entries.insert(id, record);
     }
 
-    /// Gives an object its outcome. The references in `borrowed` become its own.
+    /// Gives an object its outcome. It takes over the references in `borrowed`.
     pub(crate) fn settle(&mut self, id: DataId, outcome: Outcome, borrowed: Vec<DataId>) -> Settled {
         match self.entries.get_mut(&id) {
             Some(record) => {
@@ -96,7 +96,7 @@ impl Directory {
         self.entries.get(&id)?.outcome.as_ref()
     }
 
-    /// The call that will settle the object, if it is still to be settled.
+    /// The call that will settle the object, if it is not settled.
     pub(crate) fn unsettled_by(&self, id: DataId) -> Option<DataId> {
         let record = self.entries.get(&id)?;
         match record.outcome {
@@ -112,12 +112,12 @@ impl Directory {
         actors
     }
 
-    /// Whether nothing more can happen to the object: it has an outcome, or does not exist.
+    /// Whether the object has an outcome, or does not exist.
     pub(crate) fn is_settled(&self, id: DataId) -> bool {
         self.entries.get(&id).is_none_or(|record| record.outcome.is_some())
     }
 
-    /// Notes that the call with this number waits for the object. False if there is nothing to wait for.
+    /// Registers the call with this number as waiting for the object. False if there is nothing to wait for.
     pub(crate) fn await_by(&mut self, id: DataId, call: u64) -> bool {
         match self.entries.get_mut(&id) {
             Some(record) if record.outcome.is_none() => {
@@ -128,8 +128,8 @@ impl Directory {
         }
     }
 
-    /// Notes whom to tell. Gives `then` back if there is nothing to wait for.
-    pub(crate) fn tell(&mut self, id: DataId, then: Then) -> Option<Then> {
+    /// Registers a callback, or returns it if there is nothing to wait for.
+    pub(crate) fn add_callback(&mut self, id: DataId, then: Callback) -> Option<Callback> {
         match self.entries.get_mut(&id) {
             Some(record) if record.outcome.is_none() => {
                 record.then.push(then);
@@ -145,7 +145,8 @@ impl Directory {
         }
     }
 
-    /// Gives one reference back, and with the last one those that the object holds. What is gone is added to `freed`.
+    /// Gives one reference back. The last one frees the object and releases what it refers to; freed objects go to
+    /// `freed`.
     pub(crate) fn release(&mut self, id: DataId, freed: &mut Vec<Freed>) {
         let mut released = vec![id];
         while let Some(id) = released.pop() {
@@ -201,18 +202,18 @@ mod tests {
     }
 
     #[test]
-    fn the_last_reference_frees() {
+    fn last_release_frees_the_object() {
         let mut directory = Directory::default();
         directory.put(id(1), value(&[]));
         directory.retain(id(1));
         assert_eq!(release(&mut directory, id(1)), 0);
         assert_eq!(release(&mut directory, id(1)), 1);
         assert_eq!(directory.len(), 0);
-        assert_eq!(release(&mut directory, id(1)), 0); // nothing left to give back
+        assert_eq!(release(&mut directory, id(1)), 0); // already freed
     }
 
     #[test]
-    fn an_object_keeps_what_lies_in_it() {
+    fn object_keeps_its_inner_objects_alive() {
         let mut directory = Directory::default();
         directory.put(id(1), value(&[]));
         directory.put(id(2), value(&[id(1), id(1)]));
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_does_not_take_the_stack() {
+    fn release_of_a_long_chain_does_not_recurse() {
         let mut directory = Directory::default();
         directory.put(id(0), value(&[]));
         for n in 1..200_000 {
@@ -235,16 +236,16 @@ mod tests {
     }
 
     #[test]
-    fn settling_names_those_who_wait() {
+    fn settle_returns_waiting_calls_and_callbacks() {
         let mut directory = Directory::default();
-        directory.announce(id(1), id(1), false, 1);
+        directory.insert_pending(id(1), id(1), false, 1);
         assert!(!directory.is_settled(id(1)));
         assert!(directory.await_by(id(1), 7));
-        assert!(directory.tell(id(1), Box::new(|_| ())).is_none());
+        assert!(directory.add_callback(id(1), Box::new(|_| ())).is_none());
         let settled = directory.settle(id(1), Ok(Payload::default()), Vec::new());
         assert_eq!((settled.waiting, settled.then.len()), (vec![7], 1));
         assert!(!directory.await_by(id(1), 8));
-        assert!(directory.tell(id(1), Box::new(|_| ())).is_some());
+        assert!(directory.add_callback(id(1), Box::new(|_| ())).is_some());
         assert!(directory.is_settled(id(9))); // what does not exist will not change
     }
 }

@@ -1,20 +1,22 @@
-//! The sequential backend: every call runs in the caller's process, in order. For debugging and for small inputs.
+//! The sequential backend: every call runs in the caller's process, in order, for debugging and for small inputs.
 //!
-//! A session has one *sequential thread*. It owns the [`TaskRunner`](unidist_backend::TaskRunner) and runs everything: a
-//! breakpoint, a panic's backtrace or a print comes in the order in which the program made its calls.
+//! It shares no code with the engine: it is an independent implementation of the contract, and so an oracle for the
+//! other backends in the conformance suite.
 //!
-//! - A call from a thread of the program is handed over, and the thread waits until it was run (or blocks, for something
-//!   that the program still has to do). A call from code that runs on the sequential thread runs at once, nested on its
-//!   stack.
-//! - A call whose dependencies are not settled (an asynchronous call makes them) is *waiting*; it becomes *ready* when
-//!   they are and is started in order of submission. Calls of one caller on one actor never overtake each other.
-//! - An asynchronous call that has to wait is *pending*: it goes on whenever the sequential thread has nothing else to
+//! A session has one *sequential thread*. It owns the [`TaskRunner`](unidist_backend::TaskRunner) and runs all calls:
+//! breakpoints, backtraces and output come in the order in which the program made its calls.
+//!
+//! - A thread of the program hands its call over and waits until the call has run, or blocks on something that the
+//!   program still has to do. A call made by code on the sequential thread runs at once, nested on its stack.
+//! - A call is *waiting* while its dependencies, results of asynchronous calls, are not settled, then *ready*. Ready
+//!   calls start in order of submission. Calls of one caller on one actor never overtake each other.
+//! - An asynchronous call that has to wait is *pending*. It continues when the sequential thread has nothing else to
 //!   do, and while code on that thread blocks in `get` or `wait`.
-//! - A wait on the sequential thread that nothing can end is an error: what it waits for runs further down on the same
-//!   stack, or depends on what does.
+//! - A wait that can never end is an error: its object is made by a call further down on the same stack, or depends on
+//!   one.
 //!
-//! Who does what: the directory counts references and keeps values; the queue orders calls; the state joins the two
-//! behind one lock, under which no code of the program runs; the thread takes steps from the state and runs them.
+//! The directory counts references and keeps values. The queue orders calls. The state joins the two behind one lock,
+//! under which no user code runs. The sequential thread takes steps from the state and runs them.
 //!
 //! ```
 //! # use unidist_config::Settings;

@@ -1,18 +1,18 @@
-//! The calls that have not started, and the order in which they may.
+//! The calls that have not started, and the order in which they start.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeSet, VecDeque};
 use std::thread::ThreadId;
 use unidist_common::{DataId, Target, TaskSpec};
 
-/// Who made a call. Calls of one caller on one actor start in the order in which they were made.
+/// The origin of a call. Calls of one caller on one actor start in the order in which they were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
-    /// The program, on this thread.
+    /// A thread of the program.
     Thread(ThreadId),
-    /// The call with this id, as it runs on the sequential thread's stack.
+    /// The call with this id, running on the sequential thread's stack.
     Call(DataId),
-    /// An asynchronous call that went on after it had waited: which one is not known here.
+    /// Some asynchronous call that was resumed.
     Asynchronous,
 }
 
@@ -25,20 +25,20 @@ pub(crate) struct Queue {
     calls: FxHashMap<u64, Queued>,
     numbers: FxHashMap<DataId, u64>,
     ready: BTreeSet<u64>,
-    /// The calls of one caller on one actor that have not started, in order: only the first can be ready.
+    /// The unstarted calls of each caller on each actor, in order: only the first can be ready.
     lanes: FxHashMap<Lane, VecDeque<u64>>,
 }
 
 struct Queued {
     spec: TaskSpec,
-    /// How many of its dependencies are not settled.
+    /// The number of dependencies that are not settled.
     missing: usize,
     lane: Option<Lane>,
 }
 
 impl Queue {
-    /// Adds a call. `awaits` is asked, with the call's number, for each object it needs and says whether that is
-    /// still to come.
+    /// Adds a call. `awaits` gets each object that the call needs and the call's number, and returns whether the
+    /// object is not settled yet.
     pub(crate) fn push(
         &mut self,
         spec: TaskSpec,
@@ -67,7 +67,7 @@ impl Queue {
         self.calls.insert(number, Queued { spec, missing, lane });
     }
 
-    /// One of the objects that the call needs is settled.
+    /// Counts one needed object of the call as settled.
     pub(crate) fn settled_one(&mut self, number: u64) {
         let Some(call) = self.calls.get_mut(&number) else {
             return;
@@ -76,7 +76,7 @@ impl Queue {
         self.check(number);
     }
 
-    /// Takes the ready call that was submitted first, those preferred before all others.
+    /// Takes the ready call that was submitted first; preferred calls go before all others.
     pub(crate) fn take_ready(&mut self, preferred: &FxHashSet<DataId>) -> Option<TaskSpec> {
         let first = *self.ready.first()?;
         let preferred = preferred.iter().filter_map(|id| self.numbers.get(id).copied());
@@ -93,7 +93,7 @@ impl Queue {
         }
     }
 
-    /// Removes a call, ready or not. False if it is not here.
+    /// Removes a call, ready or not. False if it is not queued.
     pub(crate) fn remove(&mut self, id: DataId) -> bool {
         let Some(number) = self.numbers.remove(&id) else { return false };
         self.ready.remove(&number);
@@ -122,8 +122,8 @@ impl Queue {
         number.is_some_and(|number| self.ready.contains(number))
     }
 
-    /// What has to be settled or started before this call can start; none if the call is not here.
-    pub(crate) fn obstacles(&self, id: DataId) -> Option<impl Iterator<Item = DataId>> {
+    /// What must be settled or started before this call can start; `None` if the call is not queued.
+    pub(crate) fn blockers(&self, id: DataId) -> Option<impl Iterator<Item = DataId>> {
         let number = self.numbers.get(&id)?;
         let call = self.calls.get(number)?;
         let before = call.lane.and_then(|lane| self.lanes.get(&lane)?.front());
@@ -159,7 +159,7 @@ impl Queue {
         Some(call.spec)
     }
 
-    /// Makes the call ready if nothing keeps it.
+    /// Makes the call ready if nothing blocks it.
     fn check(&mut self, number: u64) {
         let Some(call) = self.calls.get(&number) else {
             return;
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn in_order_of_submission_whenever_they_become_ready() {
+    fn ready_calls_start_in_submission_order() {
         let mut queue = Queue::default();
         for n in 1..=3 {
             let mut spec = task(id(n), 1);
@@ -222,22 +222,22 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_one_caller_do_not_overtake() {
+    fn calls_of_one_caller_keep_their_order() {
         let mut queue = Queue::default();
         let (actor, late) = (id(50), id(60));
         queue.push(method(1, actor, &[late]), caller(), |needed, _| needed == late);
         queue.push(method(2, actor, &[]), caller(), |_, _| false);
         queue.push(method(3, actor, &[]), Caller::Call(id(70)), |_, _| false);
-        assert_eq!(next(&mut queue), Some(id(3))); // somebody else's
+        assert_eq!(next(&mut queue), Some(id(3))); // another caller's
         assert_eq!(next(&mut queue), None);
-        assert!(queue.obstacles(id(2)).unwrap().any(|obstacle| obstacle == id(1)));
+        assert!(queue.blockers(id(2)).unwrap().any(|blocker| blocker == id(1)));
         queue.settled_one(0);
         assert_eq!((next(&mut queue), next(&mut queue)), (Some(id(1)), Some(id(2))));
         assert!(queue.lanes.is_empty() && queue.numbers.is_empty());
     }
 
     #[test]
-    fn a_method_waits_for_its_actor() {
+    fn method_waits_for_its_actor() {
         let mut queue = Queue::default();
         queue.push(method(1, id(50), &[]), caller(), |needed, _| needed == id(50));
         assert!(!queue.is_ready(id(1)));
@@ -246,19 +246,19 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_removed_holds_nobody_up() {
+    fn removed_call_unblocks_its_lane() {
         let mut queue = Queue::default();
         let (actor, late) = (id(50), id(60));
         queue.push(method(1, actor, &[late]), caller(), |needed, _| needed == late);
         queue.push(method(2, actor, &[]), caller(), |_, _| false);
         assert!(queue.remove(id(1)) && !queue.remove(id(1)));
-        queue.settled_one(0); // what it waited for comes all the same
+        queue.settled_one(0); // its dependency is settled all the same
         assert_eq!((next(&mut queue), next(&mut queue)), (Some(id(2)), None));
         assert!(queue.lanes.is_empty() && queue.numbers.is_empty());
     }
 
     #[test]
-    fn the_preferred_go_first() {
+    fn preferred_calls_start_first() {
         let mut queue = Queue::default();
         for n in 1..=3 {
             queue.push(task(id(n), 1), caller(), |_, _| false);

@@ -1,4 +1,4 @@
-//! What the machine has, and whether a call can ever be satisfied.
+//! The resources of the machine, and whether they suffice for a call.
 
 use std::collections::BTreeMap;
 use unidist_backend::ClusterInfo;
@@ -21,12 +21,12 @@ impl Host {
         Host { resources }
     }
 
-    /// How many CPU slots there are.
+    /// The number of CPU slots.
     pub(crate) fn cpus(&self) -> usize {
         self.resources.get(CPU).map_or(1, |cpus| *cpus as usize)
     }
 
-    /// A CPU slot is given up.
+    /// Removes a CPU slot.
     pub(crate) fn drop_cpu(&mut self) {
         if let Some(cpus) = self.resources.get_mut(CPU) {
             *cpus -= 1.0;
@@ -40,10 +40,10 @@ impl Host {
         }
     }
 
-    /// Whether this host could ever run the call. Calls run one at a time, so each may have all there is.
+    /// Whether this host can ever run the call. Calls run one at a time, so each may use everything.
     pub(crate) fn check(&self, spec: &TaskSpec) -> Result<(), TaskError> {
         if matches!(spec.target, Target::Actor(_)) {
-            return Ok(()); // runs where the actor is
+            return Ok(()); // it runs where the actor is
         }
         let cpus = spec.options.num_cpus.map(|amount| (CPU, amount));
         let others = spec.options.resources.iter();
@@ -51,7 +51,8 @@ impl Host {
         let mut missing = Vec::new();
         for (name, amount) in wanted {
             if !(amount.is_finite() && amount >= 0.0) {
-                let message = format!("{amount} of `{name}`: an amount is a number, 0 or more");
+                let message =
+                    format!("{amount} of `{name}`: an amount must be a finite number that is not negative");
                 return Err(TaskError::new(ErrorKind::InvalidOption, message));
             }
             let there = self.resources.get(name).copied().unwrap_or(0.0);
@@ -84,14 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_enough() {
+    fn available_resources_satisfy() {
         assert_eq!(check(None, &[]), Ok(()));
         assert_eq!(check(Some(2.0), &[("gpu", 1.0)]), Ok(()));
         assert_eq!(check(Some(0.0), &[("anything", 0.0)]), Ok(()));
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_resources_are_named() {
         let error = check(Some(3.0), &[("gpu", 1.5), ("tpu", 1.0)]).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unsatisfiable);
         assert_eq!(
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_amount_is_an_invalid_option() {
+    fn impossible_amount_is_an_invalid_option() {
         for amount in [-1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(check(Some(amount), &[]).unwrap_err().kind, ErrorKind::InvalidOption);
         }

@@ -1,10 +1,10 @@
-//! What the threads of a session share.
+//! The state that the threads of a session share, behind one lock.
 
-use crate::state::{After, Goal, Phase, State};
+use crate::state::{Effects, Goal, Phase, State};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// The state and its lock. Whoever changes something that others may wait for says so.
+/// The state, its lock and the condition variable for its changes.
 pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -12,7 +12,7 @@ pub(crate) struct Shared {
 
 /// How a wait ended.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Waited {
+pub(crate) enum WaitOutcome {
     Met,
     TimedOut,
     SessionEnded,
@@ -23,36 +23,36 @@ impl Shared {
         Shared { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// The state. No code of the program may run until it is unlocked.
+    /// Locks the state. No user code may run while it is locked.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, says so, and does what is then left to do.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut State) -> After) {
-        let after = change(&mut self.lock());
+    /// Changes the state, wakes all waiting threads, and runs the effects.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut State) -> Effects) {
+        let effects = change(&mut self.lock());
         self.changed.notify_all();
-        after.run();
+        effects.run();
     }
 
-    /// Changes the state where nobody waits for the change, but for the sequential thread if it gets something to do.
-    pub(crate) fn change_quietly(&self, change: impl FnOnce(&mut State) -> After) {
-        let (after, is_idle) = {
+    /// Changes the state in a way that no thread waits for; wakes the sequential thread if it has something to do now.
+    pub(crate) fn change_quietly(&self, change: impl FnOnce(&mut State) -> Effects) {
+        let (effects, is_idle) = {
             let mut state = self.lock();
             (change(&mut state), state.is_idle())
         };
         if !is_idle {
             self.changed.notify_all();
         }
-        after.run();
+        effects.run();
     }
 
-    /// Says that something has changed.
-    pub(crate) fn tell(&self) {
+    /// Wakes the waiting threads to look at the state again.
+    pub(crate) fn notify(&self) {
         self.changed.notify_all();
     }
 
-    /// Sleeps until something has changed or it is time.
+    /// Sleeps until the state changes or the deadline passes.
     pub(crate) fn sleep<'a>(
         &self,
         state: MutexGuard<'a, State>,
@@ -67,18 +67,18 @@ impl Shared {
         }
     }
 
-    /// Waits for `goal` while the sequential thread works.
-    pub(crate) fn wait_for(&self, goal: Goal<'_>, until: Option<Instant>) -> Waited {
+    /// Waits for `goal` on a thread of the program.
+    pub(crate) fn wait_for(&self, goal: Goal<'_>, until: Option<Instant>) -> WaitOutcome {
         let mut state = self.lock();
         loop {
             if state.phase == Phase::Ended {
-                return Waited::SessionEnded;
+                return WaitOutcome::SessionEnded;
             }
             if state.is_met(goal) {
-                return Waited::Met;
+                return WaitOutcome::Met;
             }
             if until.is_some_and(|until| Instant::now() >= until) {
-                return Waited::TimedOut;
+                return WaitOutcome::TimedOut;
             }
             state = self.sleep(state, until);
         }

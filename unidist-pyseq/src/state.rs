@@ -1,16 +1,17 @@
-//! All that a session knows, and what may happen next. No input or output, no threads, no code of the program.
+//! The state of a session and its transitions. No I/O, no threads, no user code.
 //!
 //! # States of a session
 //!
-//! *open* → *closing* (what is ready still runs, and code that runs may still make calls) → *ending* (nothing new
-//! comes in; what has not ended fails) → *ended* (all is gone).
+//! *open* → *closing* (ready calls still run, and running code may still make calls) → *ending* (no new calls are
+//! accepted; unfinished calls fail) → *ended* (everything is freed).
 
 mod cancellation;
 mod waiting;
 
+use cancellation::Cancellations;
 pub(crate) use waiting::Goal;
 
-use crate::directory::{Directory, Freed, Then};
+use crate::directory::{Callback, Directory, Freed};
 use crate::queue::{Caller, Queue};
 use crate::resources::{Host, LOCAL_IP};
 use crate::workers::Workers;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use unidist_backend::{Call, CallKind, CallResult, CallStatus, OnStart, Outcome, WorkerInfo};
 use unidist_common::{DataId, ErrorKind, Object, ProcessId, Returns, Target, TaskError, TaskSpec};
 
-/// Where a session is in its life.
+/// The phase of a session's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Open,
@@ -29,32 +30,32 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// What the sequential thread runs at one place of its stack.
+/// A frame of the sequential thread's stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     Call(DataId),
-    /// A turn of the runner: whatever asynchronous calls were woken.
+    /// A turn of the runner, which polls the asynchronous calls that were woken.
     Turn,
 }
 
-/// What the sequential thread does next.
+/// The next step of the sequential thread.
 pub(crate) enum Step {
     Run(TaskSpec),
-    /// Drop these asynchronous calls, which are to end.
+    /// Drop these asynchronous calls: they were cancelled or ran out of time.
     Drop(Vec<DataId>),
     Turn,
     DropActor(DataId),
 }
 
-/// What is left to do when the lock is no longer held.
+/// Work to do after the lock is released: user code may run in it.
 #[must_use]
 #[derive(Default)]
-pub(crate) struct After {
-    then: Vec<(Then, Outcome)>,
+pub(crate) struct Effects {
+    then: Vec<(Callback, Outcome)>,
     freed: Vec<Freed>,
 }
 
-impl After {
+impl Effects {
     pub(crate) fn run(self) {
         for (then, outcome) in self.then {
             then(outcome);
@@ -66,22 +67,22 @@ impl After {
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) directory: Directory,
-    /// What the sequential thread runs now, from the bottom of its stack.
+    /// What the sequential thread is running, from the bottom of its stack.
     pub(crate) stack: Vec<Frame>,
-    /// Whether the runner has said that a turn has something to do.
+    /// Whether the runner has asked for a turn.
     pub(crate) woken: bool,
-    /// Whether the sequential thread sleeps in the midst of a call: in a `get` or `wait` that cannot go on yet.
+    /// Whether the sequential thread is asleep inside a call: blocked in `get` or `wait`.
     pub(crate) asleep: bool,
     host: Host,
     workers: Workers,
     queue: Queue,
     /// The calls that have not ended.
     calls: FxHashMap<DataId, Unfinished>,
-    /// Calls that end early, or may.
-    early: cancellation::Early,
-    /// Actors that nobody refers to any more.
+    /// Cancelled calls and calls with a time limit.
+    cancellations: Cancellations,
+    /// Actors without references, still to be dropped.
     dying: Vec<DataId>,
-    /// How many of them are being dropped now.
+    /// The number of actors being dropped now.
     dropping: usize,
 }
 
@@ -89,9 +90,9 @@ struct Unfinished {
     name: Arc<str>,
     target: Target,
     returns: Returns,
-    /// The worker that it runs on, if only in name: none for actors.
+    /// The worker it nominally runs on; `None` for actors.
     worker: Option<ProcessId>,
-    /// One reference to each of these is the call's, as is one to each of its returns.
+    /// The call holds one reference to each of these, and one to each of its returns.
     pins: Vec<DataId>,
     progress: Progress,
 }
@@ -118,7 +119,7 @@ impl State {
             host,
             queue: Queue::default(),
             calls: FxHashMap::default(),
-            early: cancellation::Early::default(),
+            cancellations: Cancellations::default(),
             dying: Vec::new(),
             dropping: 0,
         }
@@ -132,12 +133,12 @@ impl State {
         self.workers.list(LOCAL_IP)
     }
 
-    /// The worker that this call runs on.
+    /// The worker that this call nominally runs on.
     pub(crate) fn worker_of(&self, call: DataId) -> Option<ProcessId> {
         self.calls.get(&call)?.worker
     }
 
-    /// Gives up a worker and its slot; `None` if it is the last.
+    /// Removes a worker and its slot: whether it existed; `None` if it is the last.
     pub(crate) fn end_worker(&mut self, worker: ProcessId) -> Option<bool> {
         let ended = self.workers.end(worker)?;
         if ended {
@@ -146,7 +147,7 @@ impl State {
         Some(ended)
     }
 
-    /// How far the call is that makes this object.
+    /// The status of the call that makes this object.
     pub(crate) fn status(&self, id: DataId) -> CallStatus {
         let call = self.directory.unsettled_by(id).and_then(|call| self.calls.get(&call));
         match call.map(|call| (call.progress, call.worker)) {
@@ -158,12 +159,12 @@ impl State {
         }
     }
 
-    /// Takes a call in.
-    pub(crate) fn submit(&mut self, spec: TaskSpec, caller: Caller) -> After {
+    /// Accepts a call.
+    pub(crate) fn submit(&mut self, spec: TaskSpec, caller: Caller) -> Effects {
         if self.phase >= Phase::Ending {
-            return After::default();
+            return Effects::default();
         }
-        self.asleep = false; // it has to look at this first
+        self.asleep = false; // the sequential thread has to look at this call first
         let id = spec.id();
         let actor = match spec.target {
             Target::Actor(actor) => Some(actor),
@@ -171,7 +172,7 @@ impl State {
         };
         for returned in spec.returns.ids() {
             let is_actor = spec.target == Target::NewActor;
-            self.directory.announce(returned, id, is_actor, 2); // the caller's and the call's own
+            self.directory.insert_pending(returned, id, is_actor, 2); // one reference of the caller, one of the call
         }
         let pins: Vec<_> = spec.dependencies.iter().chain(&spec.borrowed).copied().chain(actor).collect();
         for &pin in &pins {
@@ -192,24 +193,24 @@ impl State {
         }
         let directory = &mut self.directory;
         self.queue.push(spec, caller, |object, number| directory.await_by(object, number));
-        After::default()
+        Effects::default()
     }
 
-    /// Takes the next thing to do: for `goal` where there is one.
+    /// Takes the next step, preferring steps that `goal` needs.
     pub(crate) fn next(&mut self, goal: Option<Goal<'_>>) -> Option<Step> {
         if let Some(actor) = self.dying.pop() {
             self.dropping += 1;
             return Some(Step::DropActor(actor));
         }
-        if let Some(calls) = self.early.take_to_drop() {
+        if let Some(calls) = self.cancellations.take_to_drop() {
             return Some(Step::Drop(calls));
         }
         let helpful = match goal {
-            Some(goal) if self.queue.has_choice() => self.helpful(goal),
+            Some(goal) if self.queue.has_choice() => self.calls_needed_for(goal),
             _ => FxHashSet::default(),
         };
         let is_helpful = |id: &DataId| self.queue.is_ready(*id);
-        let may_turn = goal.is_some() || self.phase == Phase::Open; // a turn may lead to another without end
+        let may_turn = goal.is_some() || self.phase == Phase::Open; // while closing, turns could follow each other endlessly
         if self.woken && may_turn && !helpful.iter().any(is_helpful) {
             self.woken = false;
             return Some(Step::Turn);
@@ -217,13 +218,13 @@ impl State {
         self.queue.take_ready(&helpful).map(Step::Run)
     }
 
-    /// Takes this call if it can start now.
+    /// Takes this call if it is ready.
     pub(crate) fn take_if_ready(&mut self, id: DataId) -> Option<TaskSpec> {
         self.queue.take_if_ready(id)
     }
 
-    /// Whether somebody who has just made this call should let the sequential thread go on first: it is about to run
-    /// the call, or does so, and is not held up, in this call or in another.
+    /// Whether the submitter of this call should wait: the sequential thread is about to run the call or is running
+    /// it, and is not blocked in it or in another call.
     pub(crate) fn is_about_to_run(&self, id: DataId) -> bool {
         let is_due = self.queue.is_ready(id) || self.is_running(id);
         let is_free = match self.stack.first() {
@@ -233,11 +234,11 @@ impl State {
         is_due && is_free && !self.asleep && self.phase < Phase::Ending
     }
 
-    /// What the runner needs in order to run this call, or why it cannot.
+    /// The call as the runner takes it, or the error for which it cannot run.
     pub(crate) fn begin(&mut self, spec: TaskSpec) -> Result<Call, TaskError> {
         let id = spec.id();
         if let Some(worker) = spec.options.worker {
-            self.workers.check(worker)?; // it may have been ended since
+            self.workers.check(worker)?; // it may have been ended after the submit
         }
         let kind = match spec.target {
             Target::Pool => CallKind::Task,
@@ -271,57 +272,57 @@ impl State {
         })
     }
 
-    /// The call on top of the stack has returned: with its result, or to be gone on with in turns.
-    pub(crate) fn returned(&mut self, id: DataId, result: Option<CallResult>) -> After {
+    /// The call on top of the stack has returned: with its result, or `None` if it continues in turns.
+    pub(crate) fn returned(&mut self, id: DataId, result: Option<CallResult>) -> Effects {
         self.stack.pop();
-        self.early.came_back(id, result.is_none());
+        self.cancellations.code_returned(id, result.is_none());
         match result {
             Some(result) => self.settle(id, result.map_err(here)),
             None => {
                 if let Some(call) = self.calls.get_mut(&id) {
                     call.progress = Progress::Pending;
                 }
-                After::default()
+                Effects::default()
             }
         }
     }
 
-    /// A turn has ended.
-    pub(crate) fn turned(&mut self, ended: Vec<(DataId, CallResult)>) -> After {
+    /// Ends a turn.
+    pub(crate) fn turned(&mut self, ended: Vec<(DataId, CallResult)>) -> Effects {
         self.stack.pop();
         self.settle_all(ended)
     }
 
-    /// These calls have ended.
-    pub(crate) fn settle_all(&mut self, ended: Vec<(DataId, CallResult)>) -> After {
-        let mut after = After::default();
+    /// Gives these calls their results.
+    pub(crate) fn settle_all(&mut self, ended: Vec<(DataId, CallResult)>) -> Effects {
+        let mut effects = Effects::default();
         for (id, result) in ended {
-            self.early.came_back(id, false);
-            after.extend(self.settle(id, result.map_err(here)));
+            self.cancellations.code_returned(id, false);
+            effects.extend(self.settle(id, result.map_err(here)));
         }
-        after
+        effects
     }
 
     /// Gives a call its result.
-    pub(crate) fn settle(&mut self, id: DataId, result: CallResult) -> After {
-        let mut after = After::default();
+    pub(crate) fn settle(&mut self, id: DataId, result: CallResult) -> Effects {
+        let mut effects = Effects::default();
         let Some(call) = self.calls.remove(&id) else {
-            return after;
+            return effects;
         };
-        let result = self.early.in_time(id, result);
+        let result = self.cancellations.check_deadline(id, result);
         let objects = self.outcomes(&call, result);
         for (returned, (outcome, borrowed)) in call.returns.ids().zip(objects) {
             borrowed.iter().for_each(|inner| self.directory.retain(*inner));
             let settled = self.directory.settle(returned, outcome.clone(), borrowed);
-            after.then.extend(settled.then.into_iter().map(|then| (then, outcome.clone())));
+            effects.then.extend(settled.then.into_iter().map(|then| (then, outcome.clone())));
             for number in settled.waiting {
                 self.queue.settled_one(number);
             }
         }
         for id in call.returns.ids().chain(call.pins) {
-            self.release_into(id, &mut after.freed);
+            self.release_into(id, &mut effects.freed);
         }
-        after
+        effects
     }
 
     /// One outcome for each return of the call.
@@ -332,7 +333,8 @@ impl State {
                 return objects.into_iter().map(|object| (Ok(object.payload), object.borrowed)).collect();
             }
             Ok(objects) => {
-                let message = format!("{} results came back where {count} are wanted", objects.len());
+                let message =
+                    format!("the call returned {} results, but {count} were requested", objects.len());
                 TaskError::new(ErrorKind::Encode, message)
             }
             Err(error) => error,
@@ -349,10 +351,10 @@ impl State {
         self.directory.put(id, object);
     }
 
-    pub(crate) fn release(&mut self, id: DataId) -> After {
-        let mut after = After::default();
-        self.release_into(id, &mut after.freed);
-        after
+    pub(crate) fn release(&mut self, id: DataId) -> Effects {
+        let mut effects = Effects::default();
+        self.release_into(id, &mut effects.freed);
+        effects
     }
 
     fn release_into(&mut self, id: DataId, freed: &mut Vec<Freed>) {
@@ -362,7 +364,7 @@ impl State {
         self.dying.extend(actors.map(|freed| freed.id));
     }
 
-    /// The outcome of an object that is settled.
+    /// The outcome of a settled object.
     pub(crate) fn outcome(&self, id: DataId) -> Outcome {
         match self.directory.outcome(id) {
             Some(outcome) => outcome.clone(),
@@ -371,9 +373,9 @@ impl State {
         }
     }
 
-    /// Whether there is no actor to be dropped.
+    /// Whether the sequential thread has no actor or call to drop.
     pub(crate) fn is_idle(&self) -> bool {
-        self.dying.is_empty() && !self.early.has_to_drop()
+        self.dying.is_empty() && !self.cancellations.has_to_drop()
     }
 
     fn is_running(&self, id: DataId) -> bool {
@@ -384,50 +386,50 @@ impl State {
         match self.directory.outcome(actor) {
             Some(Ok(_)) => Ok(()),
             Some(Err(cause)) => {
-                Err(TaskError::new(ErrorKind::ActorDied, "it could not be made").because(cause.clone()))
+                Err(TaskError::new(ErrorKind::ActorDied, "its constructor failed").because(cause.clone()))
             }
             None => Err(TaskError::new(ErrorKind::ActorDied, format!("there is no actor {actor}"))),
         }
     }
 
-    /// How many objects and actors there are, and calls that make none.
-    pub(crate) fn live(&self) -> usize {
+    /// The number of objects and actors, and of calls without returns.
+    pub(crate) fn live_count(&self) -> usize {
         let silent = self.calls.values().filter(|call| call.returns.count == 0);
         self.directory.len() + self.dying.len() + self.dropping + silent.count()
     }
 
-    /// Fails whatever has not ended. Nothing new comes in from now on.
-    pub(crate) fn fail_unfinished(&mut self) -> After {
+    /// Fails all unfinished calls and accepts no new ones.
+    pub(crate) fn fail_unfinished(&mut self) -> Effects {
         self.phase = self.phase.max(Phase::Ending);
         self.queue.drain();
         let mut calls: Vec<_> = self.calls.keys().copied().collect();
         calls.sort_unstable();
-        let mut after = After::default();
+        let mut effects = Effects::default();
         for call in calls {
-            after.extend(self.settle(call, Err(TaskError::new(ErrorKind::SessionEnded, ""))));
+            effects.extend(self.settle(call, Err(TaskError::new(ErrorKind::SessionEnded, ""))));
         }
-        after
+        effects
     }
 
-    /// The actors that are left, for the runner to drop.
+    /// The remaining actors, for the runner to drop.
     pub(crate) fn remaining_actors(&mut self) -> Vec<DataId> {
         let mut actors = std::mem::take(&mut self.dying);
         actors.extend(self.directory.actors());
         actors
     }
 
-    /// Forgets everything.
-    pub(crate) fn end(&mut self) -> After {
-        let mut after = self.fail_unfinished();
+    /// Frees everything.
+    pub(crate) fn end(&mut self) -> Effects {
+        let mut effects = self.fail_unfinished();
         self.phase = Phase::Ended;
-        after.freed.extend(self.directory.clear());
+        effects.freed.extend(self.directory.clear());
         self.dying.clear();
-        after
+        effects
     }
 }
 
-impl After {
-    pub(crate) fn extend(&mut self, other: After) {
+impl Effects {
+    pub(crate) fn extend(&mut self, other: Effects) {
         self.then.extend(other.then);
         self.freed.extend(other.freed);
     }

@@ -63,7 +63,7 @@ impl TaskRunner for Fake {
         0
     }
 
-    fn is_kept_out(&self, call: DataId) -> bool {
+    fn awaits_actor_state(&self, call: DataId) -> bool {
         KEPT_OUT.lock().unwrap().contains(&(std::thread::current().id(), call))
     }
 
@@ -174,7 +174,7 @@ fn join() -> FunctionKey {
 }
 
 #[test]
-fn a_call_has_run_when_submit_returns() {
+fn submit_returns_after_the_call_has_run() {
     let backend = session();
     let ran = Arc::new(Mutex::new(Vec::new()));
     let log = ran.clone();
@@ -245,7 +245,7 @@ fn endless_recursion_is_an_error() {
 }
 
 #[test]
-fn an_asynchronous_call_ends_when_it_can() {
+fn asynchronous_call_ends_when_its_future_does() {
     let backend = session();
     let (later, calls) = asynchronous();
     let first = call(&*backend, later, &[]);
@@ -261,7 +261,7 @@ fn an_asynchronous_call_ends_when_it_can() {
 }
 
 #[test]
-fn blocked_calls_let_the_program_go_on() {
+fn blocked_call_does_not_block_the_program() {
     let backend = session();
     let (later, calls) = asynchronous();
     let awaited = call(&*backend, later, &[]);
@@ -282,7 +282,7 @@ fn blocked_calls_let_the_program_go_on() {
 }
 
 #[test]
-fn a_failure_reaches_what_depends_on_it() {
+fn failure_reaches_dependent_calls() {
     let backend = session();
     let fails = define(|_, _| Some(Err(TaskError::new(ErrorKind::Failed, "no"))));
     let first = call(&*backend, fails, &[]);
@@ -298,7 +298,7 @@ fn a_failure_reaches_what_depends_on_it() {
 }
 
 #[test]
-fn a_panic_of_the_runner_fails_the_call_alone() {
+fn runner_panic_fails_only_its_call() {
     let backend = session();
     let id = call(&*backend, define(|_, _| panic!("oh")), &[]);
     let error = failure(&*backend, id);
@@ -309,7 +309,7 @@ fn a_panic_of_the_runner_fails_the_call_alone() {
 }
 
 #[test]
-fn what_waits_for_itself_is_a_deadlock() {
+fn wait_for_own_result_is_a_deadlock() {
     let backend = session();
     let own = backend.clone();
     let function = define(move |_, call| match own.get(&[call.id]) {
@@ -324,18 +324,18 @@ fn what_waits_for_itself_is_a_deadlock() {
 }
 
 #[test]
-fn so_is_what_waits_for_its_own_successor() {
+fn wait_for_own_successor_is_a_deadlock() {
     let backend = session();
     let own = backend.clone();
     let function = define(move |_, running| {
-        let after = call(&*own, join(), &[running.id]);
-        let two = [call(&*own, join(), &[after]), call(&*own, join(), &[after])];
+        let effects = call(&*own, join(), &[running.id]);
+        let two = [call(&*own, join(), &[effects]), call(&*own, join(), &[effects])];
         assert!(own.get(&two).is_err() && own.wait(&two, 1, None).is_err());
         two.iter().for_each(|id| own.release(*id));
-        let error = own.wait(&[after], 1, None).unwrap_err();
+        let error = own.wait(&[effects], 1, None).unwrap_err();
         // With a time-out it is none.
-        assert_eq!(own.wait(&[after], 1, Some(Duration::from_millis(1))).unwrap(), [0_usize; 0]);
-        own.release(after);
+        assert_eq!(own.wait(&[effects], 1, Some(Duration::from_millis(1))).unwrap(), [0_usize; 0]);
+        own.release(effects);
         Some(Err(error.into()))
     });
     let id = call(&*backend, function, &[]);
@@ -344,7 +344,7 @@ fn so_is_what_waits_for_its_own_successor() {
 }
 
 #[test]
-fn so_is_what_waits_for_the_state_of_its_own_actor() {
+fn wait_for_state_of_own_actor_is_a_deadlock() {
     let backend = session();
     let new = define(|_, _| Some(Ok(vec![Object::default()])));
     let actor = call_with(&*backend, new, |spec| spec.target = Target::NewActor);
@@ -370,7 +370,7 @@ fn so_is_what_waits_for_the_state_of_its_own_actor() {
 }
 
 #[test]
-fn an_actor_lives_until_its_last_call_has_ended() {
+fn actor_lives_until_its_last_call_has_ended() {
     let backend = session();
     let thread = Arc::new(OnceLock::new());
     let constructor_thread = thread.clone();
@@ -397,7 +397,7 @@ fn an_actor_lives_until_its_last_call_has_ended() {
 }
 
 #[test]
-fn a_constructor_that_failed_fails_every_call() {
+fn failed_constructor_fails_every_call() {
     let backend = session();
     let new = define(|_, _| Some(Err(TaskError::new(ErrorKind::Failed, "no such file"))));
     let actor = call_with(&*backend, new, |spec| spec.target = Target::NewActor);
@@ -412,7 +412,7 @@ fn a_constructor_that_failed_fails_every_call() {
 }
 
 #[test]
-fn calls_on_an_actor_keep_their_order() {
+fn actor_calls_keep_their_order() {
     let backend = session();
     let (later, calls) = asynchronous();
     let actor = call_with(&*backend, later, |spec| spec.target = Target::NewActor);
@@ -444,7 +444,7 @@ fn calls_on_an_actor_keep_their_order() {
 }
 
 #[test]
-fn references_inside_a_result_are_taken() {
+fn references_inside_a_result_are_retained() {
     let backend = session();
     let own = backend.clone();
     let made = Arc::new(Mutex::new(Vec::new()));
@@ -466,7 +466,7 @@ fn references_inside_a_result_are_taken() {
 }
 
 #[test]
-fn what_no_host_has_is_an_error_at_once() {
+fn unsatisfiable_resources_fail_at_once() {
     let backend = session();
     let id = call_with(&*backend, FunctionKey(0), |spec| {
         spec.options = Arc::new(TaskOptions { num_cpus: Some(64.0), ..TaskOptions::default() });
@@ -504,7 +504,7 @@ fn on_ready_is_called_once_with_no_lock_held() {
 }
 
 #[test]
-fn the_end_of_a_session_is_an_error_for_all_that_is_left() {
+fn shutdown_fails_unfinished_calls() {
     let backend = session();
     let (later, calls) = asynchronous();
     let id = call(&*backend, later, &[]);
@@ -531,7 +531,7 @@ fn the_end_of_a_session_is_an_error_for_all_that_is_left() {
 }
 
 #[test]
-fn a_call_may_end_the_session() {
+fn call_can_end_the_session() {
     let backend = session();
     let own = backend.clone();
     let id = call(
@@ -547,7 +547,7 @@ fn a_call_may_end_the_session() {
 }
 
 #[test]
-fn cluster_and_memory() {
+fn cluster_and_memory_are_reported() {
     let backend = session();
     let cluster = backend.cluster().unwrap();
     let host = &cluster.hosts[&cluster.local_ip];

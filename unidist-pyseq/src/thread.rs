@@ -1,6 +1,6 @@
-//! The sequential thread: it owns the runner and runs everything.
+//! The sequential thread: it owns the runner and runs all calls.
 
-use crate::shared::{Shared, Waited};
+use crate::shared::{Shared, WaitOutcome};
 use crate::state::{Frame, Goal, Phase, Step};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,21 +11,21 @@ use std::time::Instant;
 use unidist_backend::{CallResult, OnStart, Program, TaskRunner, current_call};
 use unidist_common::{DataId, Error, ErrorKind, Result, TaskError, TaskSpec};
 
-/// Address space, not memory: deep recursion of remote functions is the stack of one thread here.
+/// Address space, not memory. Nested remote calls recurse on the stack of this one thread.
 const STACK: usize = 256 << 20;
-/// What a call may use of the stack without fear. Calls that find less of it left are refused.
+/// The stack left for the code of a call; a call that would start with less is refused.
 const RESERVE: usize = 32 << 20;
 
-/// The place of the sequential thread of a session: found by code that runs on it.
-pub(crate) struct Seat {
+/// The sequential thread of a session, as code that runs on it finds it.
+pub(crate) struct SequentialThread {
     shared: Arc<Shared>,
     runner: Box<dyn TaskRunner>,
-    /// Where its stack begins.
+    /// The address at which its stack begins.
     base: usize,
 }
 
 thread_local! {
-    static SEAT: RefCell<Option<Rc<Seat>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Rc<SequentialThread>>> = const { RefCell::new(None) };
 }
 
 /// Starts the sequential thread. It ends when the session is closing and nothing is ready.
@@ -38,7 +38,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, program: Program) -> Result<JoinHandle<
 }
 
 fn main(shared: Arc<Shared>, program: Program) {
-    // However this thread ends, nobody must wait for it in vain.
+    // However this thread ends, blocked threads must learn that the session has ended.
     let _end = End(shared.clone());
     let notified = Arc::downgrade(&shared);
     let notify = move || {
@@ -50,19 +50,19 @@ fn main(shared: Arc<Shared>, program: Program) {
         }
     };
     let local = 0_u8;
-    let seat = Rc::new(Seat {
+    let sequential = Rc::new(SequentialThread {
         shared,
         runner: (program.runner)(Arc::new(notify)),
         base: std::ptr::from_ref(&local).addr(),
     });
-    SEAT.set(Some(seat.clone()));
-    let _ = seat.drive(None, None);
-    seat.shared.change(|state| state.fail_unfinished());
-    let actors = seat.shared.lock().remaining_actors();
+    CURRENT.set(Some(sequential.clone()));
+    let _ = sequential.drive(None, None);
+    sequential.shared.change(|state| state.fail_unfinished());
+    let actors = sequential.shared.lock().remaining_actors();
     for actor in actors {
-        seat.runner.drop_actor(actor);
+        sequential.runner.drop_actor(actor);
     }
-    SEAT.set(None);
+    CURRENT.set(None);
 }
 
 struct End(Arc<Shared>);
@@ -73,15 +73,15 @@ impl Drop for End {
     }
 }
 
-impl Seat {
-    /// The seat of this thread, if it is the sequential one of this session.
-    pub(crate) fn of(shared: &Arc<Shared>) -> Option<Rc<Seat>> {
+impl SequentialThread {
+    /// This thread, if it is the sequential thread of this session.
+    pub(crate) fn of(shared: &Arc<Shared>) -> Option<Rc<SequentialThread>> {
         // Gone while the thread's last values are dropped.
-        let seat = SEAT.try_with(|seat| seat.try_borrow().ok()?.clone()).ok()??;
-        Arc::ptr_eq(&seat.shared, shared).then_some(seat)
+        let sequential = CURRENT.try_with(|sequential| sequential.try_borrow().ok()?.clone()).ok()??;
+        Arc::ptr_eq(&sequential.shared, shared).then_some(sequential)
     }
 
-    /// Runs a call that was just made, if it can start now.
+    /// Runs a call that was just submitted, if it can start now.
     pub(crate) fn run_now(&self, id: DataId) {
         let spec = self.shared.lock().take_if_ready(id);
         if let Some(spec) = spec {
@@ -89,33 +89,37 @@ impl Seat {
         }
     }
 
-    /// Runs whatever there is to run until `goal` is met, or, without one, until the session is closing.
+    /// Runs steps until `goal` is met, or, without a goal, until the session is closing.
     ///
     /// # Errors
     ///
     /// The goal can never be met.
-    pub(crate) fn drive(&self, goal: Option<Goal<'_>>, until: Option<Instant>) -> Result<Waited, TaskError> {
+    pub(crate) fn drive(
+        &self,
+        goal: Option<Goal<'_>>,
+        until: Option<Instant>,
+    ) -> Result<WaitOutcome, TaskError> {
         let is_late = || until.is_some_and(|until| Instant::now() >= until);
         let call = if goal.is_some() { current_call() } else { None };
         let mut steps = 0_u64;
         let mut state = self.shared.lock();
         loop {
-            let after = state.end_overdue();
-            if let Some(after) = after {
+            let effects = state.end_overdue();
+            if let Some(effects) = effects {
                 drop(state);
-                self.shared.tell();
-                after.run();
+                self.shared.notify();
+                effects.run();
                 state = self.shared.lock();
             }
             if let Some(why) = call.and_then(|call| state.why_cancelled(call)) {
                 return Err(why);
             }
             if goal.is_some_and(|goal| state.is_met(goal)) {
-                return Ok(Waited::Met);
+                return Ok(WaitOutcome::Met);
             }
-            // Whoever only looks, again and again, drives all the same: a step each time.
+            // A caller that polls with a time-out of zero must still drive the session: at least one step each time.
             if steps > 0 && is_late() {
-                return Ok(Waited::TimedOut);
+                return Ok(WaitOutcome::TimedOut);
             }
             steps += 1;
             if let Some(step) = state.next(goal) {
@@ -128,19 +132,19 @@ impl Seat {
                 continue;
             }
             if state.phase >= Phase::Closing {
-                return Ok(Waited::SessionEnded);
+                return Ok(WaitOutcome::SessionEnded);
             }
             if let (Some(goal), None) = (goal, until)
-                && let Some(error) = state.is_hopeless(goal, |call| self.runner.is_kept_out(call))
+                && let Some(error) = state.is_hopeless(goal, |call| self.runner.awaits_actor_state(call))
             {
                 return Err(error);
             }
             if is_late() {
-                return Ok(Waited::TimedOut);
+                return Ok(WaitOutcome::TimedOut);
             }
             if goal.is_some() {
                 state.asleep = true;
-                self.shared.tell();
+                self.shared.notify();
             }
             let next = until.into_iter().chain(state.next_deadline()).min();
             state = self.shared.sleep(state, next);
@@ -154,12 +158,12 @@ impl Seat {
             Step::Turn => {
                 let mut ended = Vec::new();
                 if self.runner.turn(&mut ended) {
-                    self.shared.lock().woken = true; // there may be more to do
+                    self.shared.lock().woken = true; // another turn may be needed
                 }
                 self.shared.change(|state| {
-                    let after = state.turned(ended);
-                    state.look_again_at_what_is_to_drop();
-                    after
+                    let effects = state.turned(ended);
+                    state.recheck_drops();
+                    effects
                 });
             }
             Step::Drop(calls) => {
@@ -183,8 +187,7 @@ impl Seat {
     fn run(&self, spec: TaskSpec) {
         let id = spec.id();
         if self.is_deep() {
-            let message =
-                "remote calls are nested too deeply to run on one stack, as they do on this backend";
+            let message = "remote calls are nested too deeply: on this backend they share one stack";
             let error = TaskError::new(ErrorKind::Failed, message);
             return self.shared.change(|state| state.settle(id, Err(error)));
         }
@@ -210,7 +213,7 @@ impl Seat {
     }
 }
 
-/// The runner itself has panicked.
+/// The error of a call in which the runner itself panicked.
 fn panicked(cause: Box<dyn std::any::Any + Send>) -> Option<CallResult> {
     let text = cause.downcast_ref::<&str>().copied();
     let text = text.or_else(|| cause.downcast_ref::<String>().map(String::as_str));

@@ -1,9 +1,9 @@
-//! The workers of a session, which differ in name alone: all are the sequential thread.
+//! The workers of a session. They differ in name only: the sequential thread is all of them.
 
 use unidist_backend::WorkerInfo;
 use unidist_common::{ErrorKind, ProcessId, Result, Target, TaskError, TaskSpec};
 
-/// As many as there are CPU slots, so that what is spread over workers is spread here too.
+/// One worker for each CPU slot, so that programs which spread work over workers behave as on other backends.
 #[derive(Debug)]
 pub(crate) struct Workers {
     names: Vec<ProcessId>,
@@ -45,7 +45,7 @@ impl Workers {
         Err(TaskError::new(ErrorKind::WorkerGone, message).on_worker(&worker.to_string()))
     }
 
-    /// Forgets a worker; `None` if it is the last.
+    /// Removes a worker: whether it existed; `None` if it is the last.
     pub(crate) fn end(&mut self, worker: ProcessId) -> Option<bool> {
         if !self.names.contains(&worker) {
             return Some(false);

@@ -435,7 +435,7 @@ fn handles_go_everywhere() -> Result {
     let (signal, counter) = (Signal::remote(), Counter::remote(0));
     let awaiters = [Awaiter::remote(), Awaiter::remote()];
     let added = awaiters.each_ref().map(|awaiter| awaiter.after.remote(&signal, &counter));
-    let open = unidist::closure!([signal] || get(signal.open.remote()).unwrap());
+    let open = closure!([signal] || get(signal.open.remote()).unwrap());
     get(signal.waiting.remote(2_usize))?;
     get(open.remote())?;
     let mut added = get(added)?;

@@ -99,8 +99,8 @@ fn is_not_initialized<T>(result: unidist::Result<T>, call: &str) {
 fn calls_before_init_are_errors() -> Result {
     is_not_initialized(put(1), "put");
     is_not_initialized(unidist::put_ref(&1), "put");
-    is_not_initialized(unidist::put_slice(&[1.0]), "put_slice");
-    is_not_initialized(unidist::SharedSlice::build(1, |_: &mut [u8]| ()), "SharedSlice::build");
+    is_not_initialized(put_slice(&[1.0]), "put_slice");
+    is_not_initialized(SharedSlice::build(1, |_: &mut [u8]| ()), "SharedSlice::build");
     is_not_initialized(unidist::get_ip(), "get_ip");
     is_not_initialized(unidist::num_cpus(), "num_cpus");
     is_not_initialized(unidist::cluster_resources(), "cluster_resources");
@@ -176,7 +176,7 @@ fn refs_of_an_ended_session() -> Result {
 /// Refs dropped after the session's end are harmless.
 fn refs_dropped_after_the_end() -> Result {
     let session = init()?;
-    let refs = (put(vec![put(1)?])?, square.remote(3), unidist::put_slice(&[1.0; 1000])?);
+    let refs = (put(vec![put(1)?])?, square.remote(3), put_slice(&[1.0; 1000])?);
     drop(session);
     drop(refs.0.clone());
     drop(refs);
@@ -254,7 +254,7 @@ fn new_session_is_empty() -> Result {
 /// Fetched values belong to the program, including their memory.
 fn views_outlive_the_session() -> Result {
     let session = init()?;
-    let view = get(unidist::put_slice(&vec![2.0; 1 << 17])?)?;
+    let view = get(put_slice(&vec![2.0; 1 << 17])?)?;
     drop(session);
     assert!(view.iter().all(|x| *x == 2.0));
     Ok(())

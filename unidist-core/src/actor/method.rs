@@ -3,9 +3,9 @@
 use super::handle::{Actor, ActorHandle, ActorRef};
 use super::state::State;
 use crate::args::{ArgList, IntoArg};
-use crate::inputs::Inputs;
 use crate::options::{Chosen, option_methods};
 use crate::portable::Portable;
+use crate::received_args::ReceivedArgs;
 use crate::reference::RefCore;
 use crate::registry::{Callable, Shim};
 use crate::session;
@@ -28,7 +28,7 @@ pub trait Constructor<A: Actor>: 'static {
     /// Sets the default options of the class.
     fn defaults(options: &mut TaskOptions);
     /// Decodes the arguments and makes the state.
-    fn build(inputs: Inputs) -> Result<A, TaskError>;
+    fn build(inputs: ReceivedArgs) -> Result<A, TaskError>;
 }
 
 /// A method of an actor: a marker type that `#[remote]` makes. (The actor is a parameter, because a private type may
@@ -48,7 +48,7 @@ pub trait Method<A: Actor>: 'static {
         let _ = options;
     }
     /// Decodes the arguments and calls the method.
-    fn call(state: Rc<State<A>>, inputs: Inputs) -> Started<Self::Value>;
+    fn call(state: Rc<State<A>>, inputs: ReceivedArgs) -> Started<Self::Value>;
 }
 
 struct Construction<A, M>(PhantomData<fn(A, M)>);

@@ -1,7 +1,7 @@
 //! The state of an actor while its methods run.
 
-use crate::inputs::Inputs;
 use crate::outcome::{AnyError, FallbackOutcome, SentError, SpecificOutcome};
+use crate::received_args::ReceivedArgs;
 use crate::started::{LocalFuture, Started};
 use std::rc::Rc;
 use tokio::sync::RwLock;
@@ -15,8 +15,8 @@ pub type State<A> = RwLock<A>;
 #[doc(hidden)]
 pub fn exclusive<A: 'static, V: 'static>(
     state: Rc<State<A>>,
-    inputs: Inputs,
-    method: fn(&mut A, Inputs) -> Result<V, TaskError>,
+    inputs: ReceivedArgs,
+    method: fn(&mut A, ReceivedArgs) -> Result<V, TaskError>,
 ) -> Started<V> {
     if let Ok(mut free) = state.try_write() {
         return Started::Done(method(&mut free, inputs));
@@ -28,8 +28,8 @@ pub fn exclusive<A: 'static, V: 'static>(
 #[doc(hidden)]
 pub fn shared<A: 'static, V: 'static>(
     state: Rc<State<A>>,
-    inputs: Inputs,
-    method: fn(&A, Inputs) -> Result<V, TaskError>,
+    inputs: ReceivedArgs,
+    method: fn(&A, ReceivedArgs) -> Result<V, TaskError>,
 ) -> Started<V> {
     if let Ok(free) = state.try_read() {
         return Started::Done(method(&free, inputs));

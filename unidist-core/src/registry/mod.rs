@@ -1,15 +1,15 @@
-//! Everything that can be called remotely in this executable.
+//! The table of everything that can be called remotely in this executable.
 //!
-//! A call site registers what it calls, in a table made at link time: so do generic functions and closures, in every
-//! build profile. What `#[remote]` says about a function (name, default options) is in a second table and joined by the
-//! type of the function.
+//! Each call site registers its callable in a table made at link time. This includes generic functions and closures, in
+//! every build profile. What `#[remote]` declares for a function (name, default options) is in a second table, joined
+//! by the type of the function.
 
 mod key;
 mod table;
 
 pub(crate) use table::{enter_callable, enter_metadata};
 
-use crate::inputs::Inputs;
+use crate::received_args::ReceivedArgs;
 use crate::started::Started;
 use rustc_hash::FxHashMap;
 use std::any::{Any, TypeId, type_name};
@@ -20,22 +20,22 @@ use unidist_common::{Error, FunctionKey, Object, Result, TaskError, TaskOptions}
 /// What runs a callable, whatever its types.
 #[derive(Clone, Copy)]
 pub(crate) enum Shim {
-    Function(fn(Inputs) -> Started<Vec<Object>>),
-    Constructor(fn(Inputs) -> Result<Rc<dyn Any>, TaskError>),
-    Method { call: fn(Rc<dyn Any>, Inputs) -> Started<Vec<Object>>, asynchronous: bool },
+    Function(fn(ReceivedArgs) -> Started<Vec<Object>>),
+    Constructor(fn(ReceivedArgs) -> Result<Rc<dyn Any>, TaskError>),
+    Method { call: fn(Rc<dyn Any>, ReceivedArgs) -> Started<Vec<Object>>, asynchronous: bool },
 }
 
-/// Something that can be called remotely, with one way of understanding its result.
+/// Something that can be called remotely, with one interpretation of its result.
 pub(crate) trait Callable: 'static {
     const SHIM: Shim;
 
-    /// The function itself, without the way its result is understood: what the metadata are joined by.
+    /// The function itself, without the interpretation of its result: the key that joins the metadata.
     fn subject() -> TypeId;
     fn name() -> &'static str;
     fn explicit_name() -> Option<&'static str> {
         None
     }
-    /// How the result is understood, and how many objects it becomes.
+    /// The interpretation of the result, and the number of objects that it becomes.
     fn variant() -> (&'static str, u32) {
         ("", 1)
     }
@@ -116,7 +116,7 @@ struct Registry {
     functions: Vec<Registered>,
     by_key: FxHashMap<FunctionKey, usize>,
     by_type: FxHashMap<TypeId, usize>,
-    /// Two functions with one name: found once, reported by whoever asks.
+    /// Two functions with the same name: the error of every look-up.
     conflict: Option<Error>,
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn find(key: FunctionKey) -> Option<&'static Registered> {
     registry.by_key.get(&key).map(|&place| &registry.functions[place])
 }
 
-/// The callable of this type, which a call site has put into the table.
+/// The callable of this type, which a call site has registered.
 pub(crate) fn of(callable: TypeId) -> Result<&'static Registered> {
     let registry = registry();
     match (registry.by_type.get(&callable), &registry.conflict) {

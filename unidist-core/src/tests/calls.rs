@@ -17,7 +17,7 @@ fn len(items: Vec<u8>) -> usize {
 }
 
 #[test]
-fn a_small_argument_travels_in_the_call() {
+fn small_argument_is_sent_in_the_call() {
     with_session(|memory| {
         let result = double.remote(3);
         let [spec] = &memory.take_submitted()[..] else { panic!() };
@@ -33,7 +33,7 @@ fn a_small_argument_travels_in_the_call() {
 }
 
 #[test]
-fn a_large_argument_becomes_an_object() {
+fn large_argument_becomes_an_object() {
     with_session(|memory| {
         let large = vec![7u8; INLINE_LIMIT];
         let result = len.remote(&large);
@@ -93,7 +93,7 @@ fn refs_inside_a_value_are_borrowed_and_deps_are_dependencies() {
 }
 
 #[test]
-fn what_is_wrong_with_a_call_comes_out_of_its_ref() {
+fn ref_yields_the_error_of_a_failed_submit() {
     #[derive(Deserialize)]
     struct Broken;
     impl Serialize for Broken {
@@ -125,7 +125,7 @@ fn what_is_wrong_with_a_call_comes_out_of_its_ref() {
 }
 
 #[test]
-fn a_ref_of_another_session_is_refused() {
+fn ref_of_another_session_is_rejected() {
     let mut stale = None;
     with_session(|_| stale = Some(put(1i64).unwrap()));
     with_session(|memory| {
@@ -150,7 +150,7 @@ fn options_are_merged_and_defaults_shared() {
 }
 
 #[test]
-fn a_bound_closure_encodes_its_values_once() {
+fn bound_closure_encodes_its_values_once() {
     with_session(|memory| {
         let (k, object) = (5i64, put(7i64).unwrap());
         let id: DataId = object.id().unwrap();
@@ -169,7 +169,7 @@ fn a_bound_closure_encodes_its_values_once() {
 }
 
 #[test]
-fn no_returns_need_no_reference() {
+fn call_without_returns_needs_no_reference() {
     with_session(|memory| {
         double.options().num_returns::<0>().remote(1);
         let spec = memory.take_submitted().remove(0);

@@ -57,7 +57,7 @@ fn futures_end_at_once_or_later() {
 }
 
 #[test]
-fn a_turn_inside_of_a_poll_leaves_the_polled_future_alone() {
+fn nested_turn_leaves_the_polled_future_alone() {
     let (executor, _) = executor();
     let (inner, log) = (executor.clone(), Rc::new(RefCell::new(Vec::new())));
     let seen = log.clone();
@@ -84,7 +84,7 @@ fn a_turn_inside_of_a_poll_leaves_the_polled_future_alone() {
 }
 
 #[test]
-fn a_cancelled_future_is_forgotten_even_while_it_is_polled() {
+fn future_cancelled_during_its_poll_is_dropped() {
     let (executor, _) = executor();
     assert_eq!(executor.start(1, Box::pin(std::future::pending())).unwrap(), None);
     assert_eq!(executor.cancel(|tag| *tag == 1).len(), 1);
@@ -108,7 +108,7 @@ fn a_cancelled_future_is_forgotten_even_while_it_is_polled() {
 }
 
 #[test]
-fn what_was_spawned_locally_runs_in_turns() {
+fn spawn_local_tasks_run_in_turns() {
     let (executor, _) = executor();
     let job = Box::pin(async {
         let handle = tokio::task::spawn_local(async {

@@ -2,7 +2,7 @@
 
 use crate::actor::{Actor, ActorHandle, ActorMethod, ActorOptions, ActorRef, Constructor, Method, State};
 use crate::get;
-use crate::inputs::Inputs;
+use crate::received_args::ReceivedArgs;
 use crate::remote_traits::*;
 use crate::started::Started;
 use crate::testing::{Memory, runner, with_session};
@@ -37,7 +37,7 @@ impl Constructor<Log> for New {
     fn defaults(options: &mut TaskOptions) {
         options.max_concurrency = Some(2);
     }
-    fn build(mut inputs: Inputs) -> Result<Log, TaskError> {
+    fn build(mut inputs: ReceivedArgs) -> Result<Log, TaskError> {
         let first: u32 = inputs.next()?;
         if first > 9 {
             return Err(TaskError::new(ErrorKind::Failed, "too many"));
@@ -51,7 +51,7 @@ impl Method<Log> for Wait {
     const NAME: &'static str = "Log::wait";
     const EXPLICIT_NAME: Option<&'static str> = None;
     const ASYNCHRONOUS: bool = true;
-    fn call(state: Rc<State<Log>>, mut inputs: Inputs) -> Started<u32> {
+    fn call(state: Rc<State<Log>>, mut inputs: ReceivedArgs) -> Started<u32> {
         crate::actor::later(async move {
             let n: u32 = inputs.next()?;
             let state = state.read().await;
@@ -68,7 +68,7 @@ impl Method<Log> for Add {
     const NAME: &'static str = "Log::add";
     const EXPLICIT_NAME: Option<&'static str> = None;
     const ASYNCHRONOUS: bool = false;
-    fn call(state: Rc<State<Log>>, inputs: Inputs) -> Started<Vec<u32>> {
+    fn call(state: Rc<State<Log>>, inputs: ReceivedArgs) -> Started<Vec<u32>> {
         crate::actor::shared(state, inputs, |state, mut inputs| {
             state.0.borrow_mut().push(inputs.next()?);
             Ok(state.0.borrow().clone())
@@ -81,7 +81,7 @@ fn start(first: u32) -> ActorHandle<Log> {
 }
 
 #[test]
-fn calls_of_an_actor_start_in_order_and_as_many_as_may() {
+fn actor_calls_start_in_order_up_to_the_limit() {
     with_session(|memory| {
         let runner = runner();
         let log = start(0);
@@ -116,7 +116,7 @@ fn finish_all(memory: &Memory, runner: &crate::RustRunner, specs: &[unidist_comm
 }
 
 #[test]
-fn an_actor_that_is_not_there_is_an_error() {
+fn missing_actor_is_an_error() {
     with_session(|memory| {
         let runner = runner();
         let log = start(10);
@@ -138,7 +138,7 @@ fn an_actor_that_is_not_there_is_an_error() {
 }
 
 #[test]
-fn failures_of_functions_are_told_apart() {
+fn failures_have_distinct_kinds() {
     with_session(|memory| {
         let runner = runner();
         let kinds = [
@@ -162,7 +162,7 @@ fn get_error<T: crate::Portable + std::fmt::Debug>(
 }
 
 #[test]
-fn a_wrong_call_is_an_error() {
+fn call_of_the_wrong_kind_is_an_error() {
     with_session(|memory| {
         let runner = runner();
         drop((|x: i64| x).remote(1));
@@ -189,7 +189,7 @@ fn a_wrong_call_is_an_error() {
 }
 
 #[test]
-fn asynchronous_functions_go_on_beside_each_other() {
+fn asynchronous_functions_run_concurrently() {
     async fn later(x: u64) -> u64 {
         let (send, receive) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {

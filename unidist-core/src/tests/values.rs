@@ -15,7 +15,7 @@ struct Columns {
 }
 
 #[test]
-fn slices_leave_their_bytes_out_and_find_them_again() {
+fn slices_are_sent_as_buffers() {
     with_session(|memory| {
         let columns = Columns {
             name: "n".into(),
@@ -39,7 +39,7 @@ fn slices_leave_their_bytes_out_and_find_them_again() {
 }
 
 #[test]
-fn a_slice_that_is_not_aligned_is_copied_and_a_wrong_one_refused() {
+fn unaligned_slice_is_copied_and_wrong_length_rejected() {
     with_session(|memory| {
         let good = put_slice(&[1.0f64, 2.0]).unwrap();
         let mut object = memory.value(good.id().unwrap());
@@ -62,7 +62,7 @@ fn a_slice_that_is_not_aligned_is_copied_and_a_wrong_one_refused() {
 }
 
 #[test]
-fn too_large_a_slice_is_an_error() {
+fn too_large_slice_is_an_error() {
     with_session(|_| {
         let huge = SharedSlice::build(usize::MAX / 4, |_: &mut [u64]| {});
         assert!(matches!(huge, Err(Error::InvalidArgument { .. })));
@@ -72,7 +72,7 @@ fn too_large_a_slice_is_an_error() {
 }
 
 #[test]
-fn a_decode_error_names_the_type() {
+fn decode_error_names_the_type() {
     with_session(|memory| {
         let id = memory.put(Payload::inline(codec::encode(&1u8).unwrap()).into()).unwrap();
         let core = crate::reference::RefCore::adopt(crate::session::current("test").unwrap(), id);
@@ -84,7 +84,7 @@ fn a_decode_error_names_the_type() {
 }
 
 #[test]
-fn references_cannot_be_written_elsewhere() {
+fn references_cannot_be_serialised_elsewhere() {
     with_session(|_| {
         let object = put(1u8).unwrap();
         let error = codec::encode(&object).unwrap_err().to_string();
@@ -93,7 +93,7 @@ fn references_cannot_be_written_elsewhere() {
 }
 
 #[test]
-fn get_and_wait_take_what_they_say() {
+fn get_and_wait_accept_the_documented_types() {
     with_session(|_| {
         let (a, b, text) = (put(1u8).unwrap(), put(2u8).unwrap(), put("x".to_owned()).unwrap());
         assert_eq!(get((&a, [&b, &a], vec![&text])), Ok((1, vec![2, 1], vec!["x".to_owned()])));

@@ -1,60 +1,61 @@
-//! Calls that end early: cancelled, or out of time.
+//! Cancellation and time limits.
 //!
-//! Their results fail at once. What is queued is gone with that; what the runner has is dropped by the sequential thread
-//! as soon as it may; code on the stack is told so when it asks for something, and what it returns is discarded.
+//! The results of such a call fail at once. A queued call is removed; the sequential thread drops a pending call as
+//! soon as its code is off the stack; code on the stack gets the error from its next request, and its result is
+//! discarded.
 
-use super::{After, Progress, State};
+use super::{Effects, Progress, State};
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
 use unidist_backend::{CallResult, Which};
 use unidist_common::{DataId, ErrorKind, Target, TaskError};
 
 #[derive(Default)]
-pub(super) struct Early {
-    /// Calls that have started and may run for so long only.
+pub(super) struct Cancellations {
+    /// Started calls with a time limit.
     limited: FxHashMap<DataId, Limit>,
-    /// Calls whose results have failed, while their code is on the stack or with the runner, and why.
+    /// Calls whose results have already failed, with the error, while their code is on the stack or pending.
     cancelled: FxHashMap<DataId, TaskError>,
-    /// Those of them that the runner has.
+    /// Those of them that are pending with the runner.
     to_drop: Vec<DataId>,
-    /// Whether it may be possible now to drop them.
-    look: bool,
+    /// Whether dropping them may be possible now.
+    recheck: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Limit {
     limit: Duration,
-    /// None if it is too far to be told.
+    /// `None` if the deadline is beyond what `Instant` can express.
     until: Option<Instant>,
 }
 
-impl Early {
+impl Cancellations {
     pub(super) fn has_to_drop(&self) -> bool {
-        self.look && !self.to_drop.is_empty()
+        self.recheck && !self.to_drop.is_empty()
     }
 
     pub(super) fn take_to_drop(&mut self) -> Option<Vec<DataId>> {
         let has = self.has_to_drop();
-        self.look = false;
+        self.recheck = false;
         has.then(|| self.to_drop.clone())
     }
 
-    /// The call's code has returned: for good, or to be gone on with by the runner.
-    pub(super) fn came_back(&mut self, id: DataId, stays: bool) {
+    /// The call's code has returned: `stays` if it is pending with the runner now.
+    pub(super) fn code_returned(&mut self, id: DataId, stays: bool) {
         if self.cancelled.is_empty() {
             return;
         }
         if stays && self.cancelled.contains_key(&id) {
             self.to_drop.push(id);
-            self.look = true;
+            self.recheck = true;
         } else if !stays {
             self.cancelled.remove(&id);
             self.to_drop.retain(|other| *other != id);
         }
     }
 
-    /// The result of a call that has ended, if that was in time.
-    pub(super) fn in_time(&mut self, id: DataId, result: CallResult) -> CallResult {
+    /// The result of a call that has ended, or the error if its deadline has passed.
+    pub(super) fn check_deadline(&mut self, id: DataId, result: CallResult) -> CallResult {
         match self.limited.remove(&id) {
             Some(limit) if limit.is_over(Instant::now()) => Err(limit.error()),
             _ => result,
@@ -74,37 +75,37 @@ impl Limit {
 }
 
 impl State {
-    /// A call has started that may run for so long.
+    /// A call with a time limit has started.
     pub(crate) fn started(&mut self, id: DataId, limit: Duration) {
         if self.calls.contains_key(&id) {
             let until = Instant::now().checked_add(limit);
-            self.early.limited.insert(id, Limit { limit, until });
+            self.cancellations.limited.insert(id, Limit { limit, until });
         }
     }
 
-    /// When the next call is out of time.
+    /// The earliest deadline.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.early.limited.values().filter_map(|limit| limit.until).min()
+        self.cancellations.limited.values().filter_map(|limit| limit.until).min()
     }
 
-    /// Ends the calls that are out of time.
-    pub(crate) fn end_overdue(&mut self) -> Option<After> {
-        if self.early.limited.is_empty() {
+    /// Fails the calls whose deadline has passed.
+    pub(crate) fn end_overdue(&mut self) -> Option<Effects> {
+        if self.cancellations.limited.is_empty() {
             return None;
         }
         let now = Instant::now();
-        let over = self.early.limited.iter().filter(|(_, limit)| limit.is_over(now));
+        let over = self.cancellations.limited.iter().filter(|(_, limit)| limit.is_over(now));
         let mut over: Vec<_> = over.map(|(id, limit)| (*id, limit.error())).collect();
         over.sort_unstable_by_key(|(id, _)| *id);
-        let mut after = None;
+        let mut effects = None;
         for (id, error) in over {
             let ended = self.end_early(id, error);
-            after.get_or_insert_with(After::default).extend(ended);
+            effects.get_or_insert_with(Effects::default).extend(ended);
         }
-        after
+        effects
     }
 
-    /// The call that makes this object, if it may be cancelled: it has not ended and makes no actor.
+    /// The call that makes this object, if it can be cancelled: it has not ended and is no constructor.
     pub(crate) fn cancellable(&self, id: DataId, which: Which) -> Option<DataId> {
         let call = self.directory.unsettled_by(id)?;
         let is_meant = |progress: Progress| which == Which::All || progress == Progress::Queued;
@@ -112,11 +113,11 @@ impl State {
         (found.target != Target::NewActor && is_meant(found.progress)).then_some(call)
     }
 
-    /// The call's results fail now, wherever it is.
-    pub(crate) fn end_early(&mut self, id: DataId, error: TaskError) -> After {
+    /// Fails the call's results now, whatever its progress.
+    pub(crate) fn end_early(&mut self, id: DataId, error: TaskError) -> Effects {
         let Some(call) = self.calls.get(&id) else {
-            self.early.limited.remove(&id);
-            return After::default();
+            self.cancellations.limited.remove(&id);
+            return Effects::default();
         };
         let error = error.of_function(&call.name);
         match call.progress {
@@ -124,25 +125,25 @@ impl State {
                 self.queue.remove(id);
             }
             Progress::Running => {
-                self.early.cancelled.insert(id, error.clone());
+                self.cancellations.cancelled.insert(id, error.clone());
             }
             Progress::Pending => {
-                self.early.cancelled.insert(id, error.clone());
-                self.early.to_drop.push(id);
-                self.early.look = true;
+                self.cancellations.cancelled.insert(id, error.clone());
+                self.cancellations.to_drop.push(id);
+                self.cancellations.recheck = true;
             }
         }
-        self.early.limited.remove(&id);
+        self.cancellations.limited.remove(&id);
         self.settle(id, Err(error))
     }
 
-    /// Why this call, whose code runs, is to end; none if it is not.
+    /// The error of this running call if it was cancelled or ran out of time.
     pub(crate) fn why_cancelled(&self, id: DataId) -> Option<TaskError> {
-        self.early.cancelled.get(&id).cloned()
+        self.cancellations.cancelled.get(&id).cloned()
     }
 
-    /// A call that could not be dropped, because its code was on the stack, may be one that can be now.
-    pub(crate) fn look_again_at_what_is_to_drop(&mut self) {
-        self.early.look = true;
+    /// Code has left the stack, so a call that could not be dropped may be droppable now.
+    pub(crate) fn recheck_drops(&mut self) {
+        self.cancellations.recheck = true;
     }
 }

@@ -1,14 +1,14 @@
-//! What a wait needs, and whether it can ever end.
+//! Which calls a wait needs, and whether it can ever end.
 
 use super::{Frame, Progress, State};
 use rustc_hash::{FxHashMap, FxHashSet};
 use unidist_common::{DataId, ErrorKind, TaskError};
 
-/// What somebody waits for.
+/// The condition of a wait.
 #[derive(Clone, Copy)]
 pub(crate) struct Goal<'a> {
     pub(crate) ids: &'a [DataId],
-    /// So many of `ids` are to be settled.
+    /// The number of `ids` that must be settled.
     pub(crate) count: usize,
 }
 
@@ -18,20 +18,20 @@ impl State {
         settled.take(goal.count).count() == goal.count
     }
 
-    /// Why `goal` can never be met while the stack is as it is: the first of its objects that cannot be settled, if
-    /// those that can are too few. `is_kept_out` says whether a pending call waits for the state of its actor.
+    /// The error if `goal` can never be met with the present stack: it names the first object that cannot be settled.
+    /// `awaits_actor_state` tells whether a pending call waits for the state of its actor.
     pub(crate) fn is_hopeless(
         &self,
         goal: Goal<'_>,
-        is_kept_out: impl Fn(DataId) -> bool,
+        awaits_actor_state: impl Fn(DataId) -> bool,
     ) -> Option<TaskError> {
         let mut known = FxHashMap::default();
         let mut reason = None;
         let mut possible = 0;
         for &id in goal.ids {
-            match self.obstacle(id, &is_kept_out, &mut known) {
+            match self.blocker(id, &awaits_actor_state, &mut known) {
                 None => possible += 1,
-                obstacle => reason = reason.or(obstacle),
+                blocker => reason = reason.or(blocker),
             }
         }
         if possible >= goal.count {
@@ -40,17 +40,17 @@ impl State {
         let blocked = reason?;
         let name = self.calls.get(&blocked).map_or("", |call| &call.name);
         let message = format!(
-            "it waits for `{name}` (object {blocked}), which runs further down on the same stack and so cannot end first"
+            "it waits for `{name}` (object {blocked}), which runs further down on the same stack and cannot end before it"
         );
         Some(TaskError::new(ErrorKind::Deadlock, message).of_function(self.innermost()))
     }
 
-    /// The call on the stack that has to end before the object can be settled. `known` is what has been found out for
-    /// other calls.
-    fn obstacle(
+    /// The call on the stack that has to end before the object can be settled. `known` caches the answers
+    /// for other calls.
+    fn blocker(
         &self,
         id: DataId,
-        is_kept_out: &impl Fn(DataId) -> bool,
+        awaits_actor_state: &impl Fn(DataId) -> bool,
         known: &mut FxHashMap<DataId, Option<DataId>>,
     ) -> Option<DataId> {
         let root = self.directory.unsettled_by(id)?;
@@ -60,16 +60,16 @@ impl State {
             if !seen.insert(call) {
                 continue;
             }
-            let obstacle = match (known.get(&call), self.calls.get(&call).map(|call| call.progress)) {
+            let blocker = match (known.get(&call), self.calls.get(&call).map(|call| call.progress)) {
                 (Some(None), _) => continue,
-                (Some(obstacle), _) => *obstacle,
+                (Some(blocker), _) => *blocker,
                 (None, Some(Progress::Running)) => Some(call),
-                (None, Some(Progress::Pending)) if is_kept_out(call) => self.of_same_actor(call),
+                (None, Some(Progress::Pending)) if awaits_actor_state(call) => self.of_same_actor(call),
                 (None, _) => None,
             };
-            if obstacle.is_some() {
-                known.insert(root, obstacle);
-                return obstacle;
+            if blocker.is_some() {
+                known.insert(root, blocker);
+                return blocker;
             }
             to_do.extend(self.directly_before(call));
         }
@@ -77,7 +77,7 @@ impl State {
         None
     }
 
-    /// The call on the stack, if any, that has the actor of this one.
+    /// The topmost call on the stack of the same actor.
     fn of_same_actor(&self, id: DataId) -> Option<DataId> {
         let target = self.calls.get(&id)?.target;
         self.stack.iter().rev().find_map(|frame| match frame {
@@ -88,15 +88,15 @@ impl State {
 
     /// The calls that have to end, or start, before this one can start.
     fn directly_before(&self, call: DataId) -> impl Iterator<Item = DataId> {
-        let obstacles = self.queue.obstacles(call).into_iter().flatten();
-        obstacles.filter_map(|id| match self.calls.contains_key(&id) {
+        let blockers = self.queue.blockers(call).into_iter().flatten();
+        blockers.filter_map(|id| match self.calls.contains_key(&id) {
             true => Some(id),
             false => self.directory.unsettled_by(id),
         })
     }
 
-    /// The queued calls that `goal` needs.
-    pub(super) fn helpful(&self, goal: Goal<'_>) -> FxHashSet<DataId> {
+    /// The unfinished calls that `goal` needs, directly or indirectly.
+    pub(super) fn calls_needed_for(&self, goal: Goal<'_>) -> FxHashSet<DataId> {
         let calls = goal.ids.iter().filter_map(|id| self.directory.unsettled_by(*id));
         let mut to_do: Vec<_> = calls.collect();
         let mut found = FxHashSet::default();

@@ -1,29 +1,29 @@
-//! The arguments of a call that has arrived.
+//! The arguments of a call in the process that runs it.
 
 use crate::serialize_context::{self, Context, Objects, Owner};
 use serde::de::DeserializeOwned;
 use std::any::type_name;
 use unidist_common::{Arg, DataId, ErrorKind, Payload, TaskError, codec};
 
-/// The arguments of a call, to be decoded one after the other.
+/// The encoded arguments of a call, decoded one after the other.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Inputs {
+pub struct ReceivedArgs {
     args: std::vec::IntoIter<Arg>,
     objects: Objects,
     taken: usize,
 }
 
-impl Inputs {
+impl ReceivedArgs {
     pub(crate) fn new(args: Vec<Arg>, objects: Vec<(DataId, Payload)>) -> Self {
-        Inputs { args: args.into_iter(), objects: Objects::new(objects), taken: 0 }
+        ReceivedArgs { args: args.into_iter(), objects: Objects::new(objects), taken: 0 }
     }
 
     /// Decodes the next argument.
     ///
     /// # Errors
     ///
-    /// There is none, it is not a `T`, or an object it refers to did not come along.
+    /// There is no further argument, it is not a `T`, or an object that it refers to was not sent along.
     #[allow(clippy::should_implement_trait, reason = "it gives another type each time")]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<T, TaskError> {
         let place = self.taken;
@@ -63,7 +63,7 @@ impl Inputs {
     }
 
     fn find(&self, id: DataId) -> Result<&Payload, String> {
-        self.objects.find(id).ok_or_else(|| format!("the value of object {id} did not come with the call"))
+        self.objects.find(id).ok_or_else(|| format!("the value of object {id} was not sent with the call"))
     }
 }
 
