@@ -42,9 +42,9 @@ impl Digest {
                 self.request(request);
             }
             Event::Joined(process) => self.all([2, process.to_number()]),
-            Event::Lost { process, undelivered: unseen, .. } => {
+            Event::Lost { process, undelivered, .. } => {
                 self.all([3, process.to_number()]);
-                self.ids(unseen);
+                self.ids(undelivered);
             }
             Event::Done { process, task, result } => {
                 self.all([4, process.to_number(), task.to_number()]);

@@ -156,7 +156,7 @@ impl Process {
         }
         let task = frame.run.id;
         if frame.cancelled && !frame.stubborn && world.rng.bool() {
-            self.end(frame, world, Some(TaskError::new(ErrorKind::Cancelled, "it was told to")));
+            self.end(frame, world, Some(TaskError::new(ErrorKind::Cancelled, "it was canceled")));
             return Stepped::Something;
         }
         match frame.steps.pop_front() {

@@ -95,7 +95,7 @@ impl Record {
         let Some(at) = queue.iter().position(|call| *call == run.id) else {
             return Err(format!("call {} of actor {actor} starts after a later one", run.id));
         };
-        // Those before it that did not start have failed, which the scheduler has told the caller.
+        // Those before it that did not start have failed.
         let skipped: Vec<_> = queue.drain(..=at).collect();
         match skipped.into_iter().find(|call| *call != run.id && is_pending(*call)) {
             Some(late) => Err(format!("call {} of actor {actor} overtakes {late}", run.id)),

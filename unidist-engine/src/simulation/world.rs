@@ -291,13 +291,13 @@ impl World {
             }
         }
         self.deliver_all(process, &mut state);
-        let unseen = state.inbox.iter().filter_map(|message| match message {
+        let undelivered = state.inbox.iter().filter_map(|message| match message {
             ToWorker::Run(run) => Some(run.id),
             _ => None,
         });
-        let unseen = unseen.collect();
+        let undelivered = undelivered.collect();
         self.record.lost(process, &lost);
-        self.handle(Event::Lost { process, cause: "it was killed".into(), undelivered: unseen });
+        self.handle(Event::Lost { process, cause: "it was killed".into(), undelivered });
         let (record, scheduler) = (&mut self.record, &self.scheduler);
         record.expect_again(lost.into_iter().filter(|call| scheduler.has_task(*call)));
     }

@@ -19,7 +19,7 @@ pub(crate) fn call_status(state: &State, id: DataId) -> CallStatus {
     }
 }
 
-/// The workers that clients are told of: at most one for each slot of a host, oldest first.
+/// The workers that clients see: at most one for each slot of a host, oldest first.
 pub(crate) fn live_workers(state: &State) -> Vec<WorkerInfo> {
     let is_live =
         |process: &ProcessId| state.workers.get(process).is_some_and(|worker| worker.phase == Phase::Live);

@@ -52,8 +52,8 @@ pub(crate) fn stop_drained(state: &mut State) {
             stop(state, process);
             continue;
         }
-        let ahead = worker.prefetched.iter().copied().collect();
-        retract(state, process, ahead);
+        let prefetched = worker.prefetched.iter().copied().collect();
+        retract(state, process, prefetched);
         state.draining.push(process);
     }
 }

@@ -11,20 +11,20 @@ use unidist_common::{DataId, ProcessId};
 
 /// The reply to a retraction: these calls had not started and are queued again; the others have started.
 pub(crate) fn on_retracted(state: &mut State, process: ProcessId, tasks: Vec<DataId>) {
-    let Some(recalled) = state.workers.get_mut(&process).and_then(|worker| worker.retracting.take()) else {
+    let Some(retracting) = state.workers.get_mut(&process).and_then(|worker| worker.retracting.take()) else {
         return;
     };
     for task in tasks.into_iter().rev() {
         unpin_arguments(state, process, task);
-        if recalled.contains(&task) && remove_from_worker(state, process, task) {
+        if retracting.contains(&task) && remove_from_worker(state, process, task) {
             end_cancel(state, process, task);
             requeue(state, task);
         }
     }
-    for task in recalled {
+    for task in retracting {
         let worker = state.workers.get_mut(&process);
         let started = worker.and_then(|worker| {
-            let at = worker.prefetched.iter().position(|ahead| *ahead == task)?;
+            let at = worker.prefetched.iter().position(|prefetched| *prefetched == task)?;
             worker.prefetched.remove(at)
         });
         if let Some(task) = started {

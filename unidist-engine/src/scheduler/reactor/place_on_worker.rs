@@ -80,8 +80,8 @@ pub(crate) fn place_on_worker(
     } else {
         // It waits until the worker is idle: no other call may be prefetched there meanwhile.
         reserved.reserve(process);
-        let ahead = worker.prefetched.iter().copied().collect();
-        retract(state, process, ahead);
+        let prefetched = worker.prefetched.iter().copied().collect();
+        retract(state, process, prefetched);
     }
     Placement::Blocked(Reason::WorkerBusy)
 }

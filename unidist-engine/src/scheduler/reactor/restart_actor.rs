@@ -93,9 +93,9 @@ fn add_constructor(state: &mut State, spec: Box<TaskSpec>) {
 
 /// A call that was sent to the dead process is queued before those that wait, if it may run again. False if it is
 /// lost.
-fn put_back(state: &mut State, id: DataId, call: DataId, is_unseen: bool) -> bool {
+fn put_back(state: &mut State, id: DataId, call: DataId, is_undelivered: bool) -> bool {
     let Some(task) = state.tasks.get_mut(&call) else { return true };
-    if !is_unseen && !task.record_loss() {
+    if !is_undelivered && !task.record_loss() {
         return false;
     }
     task.state = TaskState::Waiting;

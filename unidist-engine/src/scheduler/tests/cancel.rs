@@ -41,11 +41,11 @@ impl Cluster {
             .any(|(to, message)| matches!(message, Sent::Cancel(id) if *to == process && *id == call))
     }
 
-    fn lose(&mut self, process: ProcessId, unseen: &[DataId]) {
+    fn lose(&mut self, process: ProcessId, undelivered: &[DataId]) {
         self.handle(Event::Lost {
             process,
             cause: "signal: 9 (SIGKILL)".into(),
-            undelivered: unseen.to_vec(),
+            undelivered: undelivered.to_vec(),
         });
     }
 
@@ -197,11 +197,11 @@ fn prefetched_tasks_are_retracted_before_a_canceled_wait_ends() {
     let request = c.get(w, &own, Some(parent));
     c.cancel(parent);
     assert_eq!(c.reply(request), None, "the second may run by now");
-    let recalled = c.sent.iter().rev().find_map(|(to, message)| match message {
+    let retracting = c.sent.iter().rev().find_map(|(to, message)| match message {
         Sent::RetractTasks(tasks) if *to == w => Some(tasks.clone()),
         _ => None,
     });
-    assert_eq!(recalled.as_deref(), Some(&own[..]));
+    assert_eq!(retracting.as_deref(), Some(&own[..]));
     c.handle(Event::Done { process: w, task: own[0], result: Ok(vec![object(vec![])]) });
     assert_eq!(c.reply(request), None);
     c.handle(Event::Retracted { process: w, tasks: own[2..].to_vec() });
@@ -216,15 +216,15 @@ fn prefetched_tasks_are_retracted_before_a_canceled_wait_ends() {
 #[test]
 fn canceled_prefetched_call_leaves_no_trace() {
     let mut c = Cluster::new(1);
-    let (task, ahead, next) = (c.task(), c.task(), c.task());
-    let w = c.where_is(ahead);
-    c.cancel(ahead);
-    assert!(c.was_told(w, ahead));
+    let (task, prefetched, next) = (c.task(), c.task(), c.task());
+    let w = c.where_is(prefetched);
+    c.cancel(prefetched);
+    assert!(c.was_told(w, prefetched));
     c.done(w, task); // the worker has not heard of it and starts it
-    c.fail(w, ahead);
+    c.fail(w, prefetched);
     c.done(w, next);
     assert_eq!(c.free_cpus(), 1.0);
-    c.end(&[task, ahead, next]);
+    c.end(&[task, prefetched, next]);
 }
 
 #[test]
@@ -344,25 +344,25 @@ fn restarted_actor_runs_undelivered_calls_in_order() {
     let mut c = Cluster::new(1);
     let (actor, process) = c.restartable_actor(1);
     let slow = c.task();
-    let (seen, unseen) = (c.call(actor), c.call(actor));
+    let (seen, undelivered) = (c.call(actor), c.call(actor));
     let waiting = c.submit(|spec| {
         spec.target = Target::Actor(actor);
         spec.dependencies.push(slow);
     });
-    c.lose(process, &[unseen]);
+    c.lose(process, &[undelivered]);
     let error = c.error(seen);
     assert_eq!((error.kind, error.root_cause().kind), (ErrorKind::ActorDied, ErrorKind::WorkerDied));
     let next = c.join_all()[0];
     assert_eq!(c.last_run().1.id, actor, "its constructor");
     c.done(next, actor);
-    assert_eq!(c.where_is(unseen), next);
+    assert_eq!(c.where_is(undelivered), next);
     c.done(c.where_is(slow), slow);
     let order: Vec<_> = c.runs().into_iter().filter(|(to, _)| *to == next).map(|(_, id)| id).collect();
-    assert_eq!(order, [actor, unseen, waiting]);
+    assert_eq!(order, [actor, undelivered, waiting]);
     c.lose(next, &[]);
     let error = c.error(waiting);
     assert!(error.message.contains("once"), "{error}");
-    c.end(&[actor, slow, seen, unseen, waiting]);
+    c.end(&[actor, slow, seen, undelivered, waiting]);
 }
 
 #[test]
@@ -441,11 +441,11 @@ fn unreferenced_actor_is_not_restarted() {
 #[test]
 fn result_after_shutdown_releases_its_slot() {
     let mut c = Cluster::new(1);
-    let (task, ahead) = (c.task(), c.task());
+    let (task, prefetched) = (c.task(), c.task());
     let w = c.where_is(task);
     c.handle(Event::Shutdown);
     c.done(w, task);
-    c.done(w, ahead); // the worker had started it before the shutdown arrived
+    c.done(w, prefetched); // the worker had started it before the shutdown arrived
     assert_eq!((c.free_cpus(), c.scheduler.state.workers[&w].stack.len()), (1.0, 0));
 }
 

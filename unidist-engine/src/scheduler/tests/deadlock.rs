@@ -21,7 +21,7 @@ fn deadlock_of_two_tasks_is_reported() {
         other => panic!("{other:?}"),
     }
     c.fail(on_b, b);
-    assert!(c.reply(first).is_some(), "with one of them ended, the other goes on");
+    assert!(c.reply(first).is_some(), "with one of them ended, the other proceeds");
 }
 
 #[test]

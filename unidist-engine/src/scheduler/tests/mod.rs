@@ -394,7 +394,7 @@ fn nested_tasks_run_one_after_the_other() {
         assert!(children.contains(&running), "the worker is kept busy with what its task waits for");
         c.done(w, running);
     }
-    assert!(c.scheduler.state.workers[&w].is_active(), "the parent goes on");
+    assert!(c.scheduler.state.workers[&w].is_active(), "the parent proceeds");
     c.done(w, parent);
     assert_eq!((c.free_cpus(), c.started.len()), (1.0, 0));
 }
@@ -426,7 +426,7 @@ fn blocked_task_releases_its_slot() {
     let spare = c.join_all()[0];
     assert_eq!(c.where_is(other), spare);
     c.done(c.where_is(signal), signal);
-    assert_eq!(c.free_cpus(), -1.0, "the blocked task goes on at once");
+    assert_eq!(c.free_cpus(), -1.0, "the blocked task proceeds at once");
 }
 
 #[test]
@@ -454,7 +454,7 @@ fn idle_worker_steals_from_behind_a_long_task() {
             c.done(short, task);
         }
     }
-    let recalled: Vec<_> = c
+    let retracting: Vec<_> = c
         .sent
         .iter()
         .filter_map(|(p, m)| match m {
@@ -463,9 +463,9 @@ fn idle_worker_steals_from_behind_a_long_task() {
         })
         .flatten()
         .collect();
-    assert!(!recalled.is_empty());
-    c.handle(Event::Retracted { process: long, tasks: recalled.clone() });
-    assert!(recalled.iter().all(|task| c.where_is(*task) == short));
+    assert!(!retracting.is_empty());
+    c.handle(Event::Retracted { process: long, tasks: retracting.clone() });
+    assert!(retracting.iter().all(|task| c.where_is(*task) == short));
 }
 
 #[test]
@@ -793,11 +793,11 @@ fn dangling_reference_is_not_released() {
 fn results_are_batched_while_the_program_waits_for_many() {
     let mut c = Cluster::new(2);
     let tasks: Vec<_> = (0..100).map(|_| c.task()).collect();
-    assert_eq!(c.scheduler.max_result_batch(), 1, "nobody waits, so who knows");
+    assert_eq!(c.scheduler.max_result_batch(), 1, "without a waiting request, results are sent at once");
     c.get(ME, &tasks, None);
     assert!(c.scheduler.max_result_batch() > 1);
     let single = c.get(ME, &tasks[..1], None);
-    assert_eq!(c.scheduler.max_result_batch(), 1, "somebody waits for one of them");
+    assert_eq!(c.scheduler.max_result_batch(), 1, "a request waits for one of them");
     c.done(c.where_is(tasks[0]), tasks[0]);
     assert!(c.reply(single).is_some() && c.scheduler.max_result_batch() > 1);
     c.get(c.where_is(tasks[1]), &tasks[2..50], Some(tasks[1]));

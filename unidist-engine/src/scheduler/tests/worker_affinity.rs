@@ -8,13 +8,13 @@ fn only(worker: ProcessId) -> impl FnOnce(&mut TaskSpec) {
 
 /// The worker gives back all calls that were retracted last; it has started none of them.
 fn give_back(c: &mut Cluster, worker: ProcessId) -> Vec<DataId> {
-    let recalled = c.sent.iter().rev().find_map(|(process, message)| match message {
+    let retracting = c.sent.iter().rev().find_map(|(process, message)| match message {
         Sent::RetractTasks(calls) if *process == worker => Some(calls.clone()),
         _ => None,
     });
-    let recalled = recalled.expect("calls are asked back");
-    c.handle(Event::Retracted { process: worker, tasks: recalled.clone() });
-    recalled
+    let retracting = retracting.expect("calls are retracted");
+    c.handle(Event::Retracted { process: worker, tasks: retracting.clone() });
+    retracting
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn deadlock_over_a_worker_is_found_from_both_sides() {
         let behind = c.submit_from(on_b, only(on_a));
         let second = c.get(on_b, &[behind], Some(b));
         let first = *first.get_or_insert_with(|| c.get(on_a, &[b], Some(a)));
-        let told = |request| matches!(c.reply(request), Some(Reply::Failed(error)) if error.to_string().contains("waits for"));
-        assert!(told(first) != told(second), "one of them is told: {behind_last}");
+        let fails = |request| matches!(c.reply(request), Some(Reply::Failed(error)) if error.to_string().contains("waits for"));
+        assert!(fails(first) != fails(second), "one of them fails: {behind_last}");
     }
 }
 
@@ -96,16 +96,16 @@ fn bound_call_of_high_priority_overtakes_prefetched_ones() {
     let mut c = Cluster::new(1);
     let one = worker(1);
     let running = c.task();
-    let ahead = [c.task(), c.task()];
+    let prefetched = [c.task(), c.task()];
     let urgent = c.submit(|spec| {
         let options = TaskOptions { worker: Some(one), priority: Some(1), ..Default::default() };
         spec.options = Arc::new(options);
     });
-    assert_eq!(give_back(&mut c, one), ahead);
+    assert_eq!(give_back(&mut c, one), prefetched);
     c.done(one, running);
     assert_eq!(c.last_run().1.id, urgent);
     c.done(one, urgent);
-    assert_eq!(c.last_run().1.id, ahead[1], "the others follow");
+    assert_eq!(c.last_run().1.id, prefetched[1], "the others follow");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn bound_call_without_prefetch_reserves_its_worker() {
     let later = [c.task(), c.task()];
     assert!(
         !c.runs().iter().any(|(_, call)| later.contains(call)),
-        "nothing is sent ahead only to be asked back"
+        "nothing is prefetched only to be retracted"
     );
     assert!(!c.sent.iter().any(|(_, message)| matches!(message, Sent::RetractTasks(_))));
     c.done(one, running);
@@ -149,7 +149,7 @@ fn bound_call_that_will_run_is_no_deadlock() {
     c.get(worker(1), &[nested, pinned], Some(a));
     let outside = c.submit(only(worker(2)));
     let request = c.get(worker(2), &[pinned], Some(outside));
-    assert_eq!(c.reply(request), None, "it waits, and is not told that it waits for ever");
+    assert_eq!(c.reply(request), None, "it waits: there is no deadlock");
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn ended_worker_takes_its_slot_along() {
     assert!(is_stopped(&c));
     c.handle(Event::Lost { process: at, cause: "it ended".into(), undelivered: vec![] });
     assert_eq!((c.started.len(), c.free_cpus()), (0, 1.0));
-    assert_eq!(c.error(two).kind, ErrorKind::Unsatisfiable, "there are not so many slots any more");
+    assert_eq!(c.error(two).kind, ErrorKind::Unsatisfiable, "the host has fewer slots now");
     let again = c.ask(ME, |request| Request::EndWorker { request, worker: at });
     assert_eq!(c.reply(again), Some(&Reply::Count(0)));
     let last = c.ask(ME, |request| Request::EndWorker {
@@ -78,14 +78,14 @@ fn draining_worker_gives_back_prefetched_calls() {
     let [first, second] = [c.task(), c.task()];
     let (at, other) = (c.where_is(first), c.where_is(second));
     let behind: Vec<_> = (0..4).map(|_| c.task()).collect();
-    let ahead: Vec<_> = behind.iter().copied().filter(|call| c.where_is(*call) == at).collect();
-    assert!(!ahead.is_empty());
+    let prefetched: Vec<_> = behind.iter().copied().filter(|call| c.where_is(*call) == at).collect();
+    assert!(!prefetched.is_empty());
     let end = c.ask(ME, |request| Request::EndWorker { request, worker: at });
     assert_eq!(c.reply(end), Some(&Reply::Count(1)));
-    assert!(c.sent.contains(&(at, Sent::RetractTasks(ahead.clone()))));
+    assert!(c.sent.contains(&(at, Sent::RetractTasks(prefetched.clone()))));
     // The other worker continues with its own slot while this one is busy.
     c.done(other, second);
-    c.handle(Event::Retracted { process: at, tasks: ahead.clone() });
+    c.handle(Event::Retracted { process: at, tasks: prefetched.clone() });
     c.done(at, first);
     assert!(c.sent.contains(&(at, Sent::Stop)));
     c.handle(Event::Lost { process: at, cause: "it ended".into(), undelivered: vec![] });
@@ -99,9 +99,9 @@ fn draining_worker_gives_back_prefetched_calls() {
 #[test]
 fn call_status_follows_the_call() {
     let mut c = Cluster::new(1);
-    let (running, ahead) = (c.task(), c.task());
-    let needs = c.task_on(ahead);
-    let ids = [running, ahead, needs];
+    let (running, prefetched) = (c.task(), c.task());
+    let needs = c.task_on(prefetched);
+    let ids = [running, prefetched, needs];
     let request = c.ask(ME, |request| Request::Status { request, ids: ids.to_vec() });
     let (waiting, one) = (CallStatus::Waiting, worker(1));
     let expected = Reply::Status(vec![CallStatus::Running(one), waiting, waiting]);
@@ -136,10 +136,11 @@ fn cancel_queued_spares_running_calls() {
 #[test]
 fn cancel_queued_completes_when_the_worker_dies() {
     let mut c = Cluster::new(1);
-    let (_running, ahead) = (c.task(), c.task());
-    let request = c.ask(ME, |request| Request::Cancel { request, ids: vec![ahead], which: Which::Unstarted });
+    let (_running, prefetched) = (c.task(), c.task());
+    let request =
+        c.ask(ME, |request| Request::Cancel { request, ids: vec![prefetched], which: Which::Unstarted });
     assert_eq!(c.reply(request), None);
     c.handle(Event::Lost { process: worker(1), cause: "it was killed".into(), undelivered: vec![] });
     assert_eq!(c.reply(request), Some(&Reply::Count(1)));
-    assert_eq!(c.error(ahead).kind, ErrorKind::Cancelled);
+    assert_eq!(c.error(prefetched).kind, ErrorKind::Cancelled);
 }

@@ -63,7 +63,7 @@ pub(crate) fn fail_dependent(state: &mut State, id: DataId, cause: &TaskError) {
     }
 }
 
-/// The call has ended: its actor is told, and its references are released.
+/// The call has ended: its actor is notified, and its references are released.
 fn task_ended(state: &mut State, task: &Task, error: Option<Arc<TaskError>>) {
     if let Some(host) = state.resources.bound_host(task.class) {
         state.hosts[host.place()].fetching.remove(&task.spec.id());

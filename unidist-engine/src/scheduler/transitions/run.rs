@@ -112,7 +112,7 @@ pub(crate) fn remove_from_worker(state: &mut State, process: ProcessId, task: Da
         resume(state, process);
         return true;
     }
-    match worker.prefetched.iter().position(|ahead| *ahead == task) {
+    match worker.prefetched.iter().position(|prefetched| *prefetched == task) {
         Some(at) => worker.prefetched.remove(at).is_some(),
         None => false,
     }
