@@ -1,4 +1,4 @@
-//! A session on several hosts, each played by a thread with real worker processes, over a network in memory.
+//! A session on several hosts, over a network in memory. Each host is a thread with real worker processes.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod memory_network;
@@ -33,11 +33,11 @@ struct Session {
     controller: Arc<dyn Backend>,
     monitors: Vec<JoinHandle<Result<()>>>,
     cutters: Vec<Cutter>,
-    /// The network, when the session has ended.
+    /// Receives the network once the session has ended.
     ended: Receiver<Box<dyn Network>>,
 }
 
-/// The other hosts with their monitors, of which the first has this build.
+/// The other hosts with their monitors; the first of them has the given build.
 struct Others {
     settings: OtherHosts,
     monitors: Vec<JoinHandle<Result<()>>>,
@@ -83,7 +83,7 @@ fn session(count: u32) -> Session {
 }
 
 impl Session {
-    /// Ends it well.
+    /// Shuts the session down.
     fn end(self) {
         let Session { controller, monitors, ended, .. } = self;
         controller.shutdown().unwrap();
@@ -93,13 +93,13 @@ impl Session {
         }
     }
 
-    /// A call that is to run on this host.
+    /// Submits a call that runs on this host.
     fn submit_at(&self, host: u32, function: FunctionKey, args: &[u64]) -> DataId {
         let args = args.iter().map(|value| Arg::Value(value.to_le_bytes().to_vec().into())).collect();
         self.submit_spec(host, function, args, vec![])
     }
 
-    /// How many ones there are in these objects, counted on this host.
+    /// The number of ones in these objects, counted on this host.
     fn count_at(&self, host: u32, objects: &[DataId]) -> u64 {
         let args = objects.iter().map(|id| Arg::Ref(*id)).collect();
         let count = self.submit_spec(host, COUNT_ONES, args, objects.to_vec());
@@ -276,7 +276,7 @@ fn tasks_and_objects_of_a_lost_host_fail() {
     let outcomes = session.controller.get(&naps).unwrap();
     let hosts = session.controller.cluster().unwrap().hosts;
     assert_eq!(hosts.into_keys().collect::<Vec<_>>(), ["127.0.0.1"]);
-    // Without retries, what was there may have run behind the cut, and is not run again.
+    // A task without retries that ran on the lost host may have run already, and does not run again.
     let died = |error: &unidist_common::TaskError| error.kind == ErrorKind::WorkerDied;
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().map_or_else(died, |_| true)), "{outcomes:?}");
     assert!(outcomes.iter().any(std::result::Result::is_ok));

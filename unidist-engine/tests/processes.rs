@@ -1,4 +1,4 @@
-//! The engine with real processes and a runner of its own: what the typed layers above never let happen is tried here.
+//! The engine with real processes and a runner of its own, for cases that the typed layers rule out.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod numbers;
@@ -61,7 +61,7 @@ fn exit_in_a_task_fails_that_task_alone() {
 fn large_result_goes_through_the_store_and_is_freed() {
     let session = session();
     for _ in 0..10 {
-        // ten times more than the store holds, one after the other
+        // in total ten times the size of the store
         let payload = get(&*session, submit(&*session, BIG, &[20 << 20])).unwrap();
         assert_eq!(payload.header.len(), 20 << 20);
         assert!(payload.header.iter().all(|byte| *byte == 1));
@@ -74,7 +74,7 @@ fn references_of_a_dead_worker_are_released() {
     let session = session();
     get(&*session, submit(&*session, SUBMIT_AND_KEEP, &[])).unwrap();
     for _ in 0..8 {
-        // all workers, whichever it was that keeps one
+        // all workers, as the test does not know which of them keeps a reference
         let _ = get(&*session, submit(&*session, EXIT, &[1]));
     }
     while session.live_objects().unwrap() > 0 {
@@ -106,11 +106,11 @@ fn other_build_is_detected() {
     assert!(message.contains("different builds"), "{message}");
 }
 
-/// Has a task write these bytes into its ring as so many, while the other worker is busy. Its process is lost, and only
-/// that: what the error says is returned.
+/// Has a task write these bytes into its ring with this counter, while the other worker is busy. Only its process is
+/// lost; returns the text of the error.
 fn lost_after_writing(function: FunctionKey, bytes: &[u8], count: u64) -> String {
     let session = session();
-    // One call for each process, so that nobody has anything else to say on that link meanwhile.
+    // One call for each process, so that no other message is on that link meanwhile.
     let busy = submit(&*session, NAP, &[200]);
     let args = vec![Arg::Value(bytes.to_vec().into()), Arg::Value(count.to_le_bytes().to_vec().into())];
     let mad = submit_with(&*session, function, args, vec![]);
@@ -125,7 +125,7 @@ fn lost_after_writing(function: FunctionKey, bytes: &[u8], count: u64) -> String
 fn process_that_writes_garbage_is_killed_alone() {
     let frame = |body: &[u8]| [&(body.len() as u32).to_le_bytes(), body].concat();
     let (garbage, unknown) = ([0xff; 100], frame(&[77, 0, 0, 0]));
-    // It gives back a block that it was never given.
+    // It frees a block that was not allocated to it.
     let not_its_own = frame(&[&[6, 0, 0, 0][..], &4096u64.to_le_bytes(), &64u64.to_le_bytes()].concat());
     for bytes in [&garbage[..], &unknown, &not_its_own, &frame(&[])] {
         let message = lost_after_writing(WRITE, bytes, bytes.len() as u64);

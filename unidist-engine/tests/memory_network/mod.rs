@@ -12,7 +12,7 @@ pub(crate) struct MemoryNetwork {
     others: BTreeMap<HostId, Sender<Packet>>,
     inbox: Receiver<Packet>,
     to_come: Vec<Arrival>,
-    /// Memory that has come for a transfer of which this host has not heard.
+    /// Memory that has arrived for a transfer before this host was told of it.
     early: BTreeMap<Transfer, Vec<Bytes>>,
     wanted: BTreeMap<Transfer, (HostId, Vec<Box<dyn WritableBuffer>>)>,
 }
@@ -23,7 +23,7 @@ enum Packet {
     Gone(HostId, String),
 }
 
-/// Tells one host that it has lost another.
+/// Reports the loss of one host to another.
 pub(crate) struct Cutter(Sender<Packet>);
 
 impl Cutter {
@@ -33,7 +33,7 @@ impl Cutter {
     }
 }
 
-/// So many hosts that all reach each other, each with a way to cut it off.
+/// A network of `count` hosts, each with a handle that cuts it off.
 pub(crate) fn mesh(hosts: u32) -> (Vec<MemoryNetwork>, Vec<Cutter>) {
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..hosts).map(|_| channel()).unzip();
     let ends = (0..).map(HostId::new).zip(inboxes).map(|(here, inbox)| {
@@ -54,7 +54,7 @@ pub(crate) fn mesh(hosts: u32) -> (Vec<MemoryNetwork>, Vec<Cutter>) {
 impl MemoryNetwork {
     fn post(&self, to: HostId, packet: Packet) {
         if let Some(other) = self.others.get(&to) {
-            let _ = other.send(packet); // it fails if that host is gone, which its end has told
+            let _ = other.send(packet); // it fails if that host is lost, which was reported
         }
     }
 

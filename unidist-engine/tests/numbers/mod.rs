@@ -21,13 +21,13 @@ pub(crate) const SUBMIT_AND_KEEP: FunctionKey = FunctionKey(6);
 /// Writes its first argument into its process's ring to the engine, and its second into the ring's counter, then waits
 /// to be killed.
 pub(crate) const WRITE: FunctionKey = FunctionKey(7);
-/// The same, but its process ends by itself.
+/// Does the same, and then ends its process.
 pub(crate) const WRITE_AND_EXIT: FunctionKey = FunctionKey(8);
-/// Takes so many milliseconds.
+/// Sleeps for this many milliseconds.
 pub(crate) const NAP: FunctionKey = FunctionKey(9);
-/// How many bytes all objects have that it is given, each of which must be 1.
+/// The number of bytes of all its objects, each of which must be 1.
 pub(crate) const COUNT_ONES: FunctionKey = FunctionKey(10);
-/// The value of the variable `TEST_HOST` in its process; 0 without.
+/// The value of the variable `TEST_HOST` in its process, or 0.
 pub(crate) const HOST: FunctionKey = FunctionKey(11);
 
 static BACKEND: OnceLock<Arc<dyn Backend>> = OnceLock::new();
@@ -105,7 +105,7 @@ impl TaskRunner for Numbers {
     fn drop_actor(&self, _: DataId) {}
 }
 
-/// Changes the memory of the link behind the engine's code, as a process gone mad could: see `Layout` in `ring.rs`.
+/// Changes the memory of the link without the engine, as a corrupted process could: see `Layout` in `ring.rs`.
 fn write_to_the_engine(args: &[Arg]) {
     const HEAD: u64 = 64 + 3 * 64;
     const DATA: u64 = 4096 + 256 * 1024;
@@ -120,7 +120,7 @@ fn write_to_the_engine(args: &[Arg]) {
     memory.read_exact_at(&mut head, HEAD).unwrap();
     memory.write_all_at(bytes, DATA + number(&head)).unwrap();
     memory.write_all_at(&(number(&head).wrapping_add(number(count))).to_le_bytes(), HEAD).unwrap();
-    // The engine sleeps on, at the latest until its next nap is over.
+    // The engine notices when its current sleep ends, at the latest.
 }
 
 pub(crate) fn number(bytes: &[u8]) -> u64 {
