@@ -1,4 +1,4 @@
-//! The encoding of values: the one module that knows the format.
+//! The encoding of values. No other module knows the format.
 //!
 //! Little endian, integers of fixed width. A sequence is its length as a `u64`, then its items, so a list can be
 //! made from encoded items without decoding them ([`splice`]). A map is a sequence of its keys and values, a string one
@@ -17,7 +17,7 @@ use std::fmt;
 
 const FORMAT: Configuration<LittleEndian, Fixint> = bincode::config::standard().with_fixed_int_encoding();
 
-/// Up to this size an encoding is copied out of the scratch buffer of its thread: one exact allocation.
+/// Up to this size an encoding is copied out of its thread's scratch buffer, into one exact allocation.
 const SCRATCH: usize = 16 * 1024;
 
 thread_local! {
@@ -42,9 +42,9 @@ impl std::error::Error for CodecError {}
 ///
 /// # Errors
 ///
-/// Its `Serialize` says so, or the format lacks what it needs (a sequence of unknown length).
+/// Its `Serialize` fails, or needs what the format lacks (a sequence of unknown length).
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
-    // Taken, not borrowed: the `Serialize` of a value may itself encode something.
+    // Taken, not borrowed: the `Serialize` of a value may itself encode another value.
     let mut writer = Writer(BUFFER.take());
     writer.0.clear();
     let encoded =
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn values_survive() {
+    fn values_round_trip() {
         let map = BTreeMap::from([("a".to_owned(), 1.5), ("b".to_owned(), f64::INFINITY)]);
         let named = Shape::Named { name: "hexagon".into(), sides: Some(6) };
         let shape = Shape::Many(vec![Shape::Empty, named], map);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_value_survives() {
+    fn every_kind_of_value_round_trips() {
         #[derive(Debug, PartialEq, Serialize, Deserialize)]
         struct Unit;
         #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_length_is_an_error() {
+    fn wrong_length_is_an_error() {
         fn refused<T: DeserializeOwned + Debug>(before: &[u8]) {
             for length in [1, 4096, u64::from(u32::MAX) + 1, 1 << 40, 1 << 60, i64::MAX as u64, u64::MAX] {
                 let bytes = [before, &length.to_le_bytes()].concat();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_spliced_from_its_items() {
+    fn list_is_spliced_from_its_items() {
         let items = ["a".to_owned(), String::new(), "ccc".to_owned()];
         let encoded: Vec<Bytes> = items.iter().map(|item| encode(item).unwrap()).collect();
         let list = splice(encoded.iter().map(|item| &item[..]));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_encode_another_while_it_is_encoded() {
+    fn encode_nests() {
         struct Outer;
         impl Serialize for Outer {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_encoding_says_why() {
+    fn encode_error_keeps_its_message() {
         struct Broken;
         impl Serialize for Broken {
             fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {

@@ -11,10 +11,10 @@ use unidist_config::ConfigError;
 /// The result of the public functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call has no value. The same value reaches every `get` on every ref of the call.
+/// The failure of a call. Every `get` on every ref of the call returns the same value.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskError {
-    /// In what way it failed.
+    /// The kind of failure.
     pub kind: ErrorKind,
     /// The remote function, constructor or method; empty where no call was involved.
     pub function: String,
@@ -22,9 +22,9 @@ pub struct TaskError {
     pub worker: String,
     /// What happened.
     pub message: String,
-    /// Where the panic was, as `file:line:column`.
+    /// The location of the panic, as `file:line:column`.
     pub location: Option<String>,
-    /// The backtrace of the panic, where `RUST_BACKTRACE` asks for one.
+    /// The backtrace of the panic, if `RUST_BACKTRACE` enables it.
     pub backtrace: Option<String>,
     /// The messages of the sources of the function's own error, outermost first.
     pub chain: Vec<String>,
@@ -35,7 +35,7 @@ pub struct TaskError {
     pub cause: Option<Box<TaskError>>,
 }
 
-/// In what way a call failed.
+/// The kinds of failure of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -43,11 +43,11 @@ pub enum ErrorKind {
     Panicked,
     /// The function returned an error.
     Failed,
-    /// An argument's task failed, so the call was not run.
+    /// The task of an argument failed, so the call did not run.
     DependencyFailed,
     /// The process that ran the call ended.
     WorkerDied,
-    /// The actor is gone: its constructor failed, its process ended, or it was stopped.
+    /// The actor is dead: its constructor failed, its process ended, or it was stopped.
     ActorDied,
     /// No executable of the session has this function.
     UnknownFunction,
@@ -57,7 +57,7 @@ pub enum ErrorKind {
     Decode,
     /// No host can ever satisfy the resources asked for.
     Unsatisfiable,
-    /// The object is not there: it was freed, or never made in this session.
+    /// The object does not exist: it was freed, or was never made in this session.
     ObjectLost,
     /// The object store is full.
     StoreFull,
@@ -69,11 +69,11 @@ pub enum ErrorKind {
     NotInitialized,
     /// The call was cancelled.
     Cancelled,
-    /// An option of the call is not a possible one.
+    /// An option of the call has an impossible value.
     InvalidOption,
     /// The call ran longer than its `timeout`.
     TimedOut,
-    /// The one worker that the call was for was gone before the call started.
+    /// The worker that the call was pinned to was gone before the call started.
     WorkerGone,
 }
 
@@ -86,16 +86,16 @@ pub struct ErrorPayload {
     pub bytes: Vec<u8>,
 }
 
-/// An error that came over a link may have this many causes below it: more is no error of ours, and would take the
-/// stack of whoever reads it.
-const MOST_CAUSES: u32 = 64;
+/// The maximum number of nested causes in a decoded error. We send no longer chains, and decoding one would overflow
+/// the reader's stack.
+const MAX_CAUSES: u32 = 64;
 
 fn cause_of_bounded_depth<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Box<TaskError>>, D::Error> {
     thread_local! {
         static DEPTH: Cell<u32> = const { Cell::new(0) };
     }
     let depth = DEPTH.get();
-    if depth >= MOST_CAUSES {
+    if depth >= MAX_CAUSES {
         return Err(serde::de::Error::custom("an error has too many causes"));
     }
     DEPTH.set(depth + 1);
@@ -120,7 +120,7 @@ impl TaskError {
         }
     }
 
-    /// The same error, of this function (unless it already names one).
+    /// The same error with the name of its function, unless it already has one.
     #[must_use]
     pub fn of_function(mut self, function: &str) -> Self {
         if self.function.is_empty() {
@@ -129,7 +129,7 @@ impl TaskError {
         self
     }
 
-    /// The same error, from this process (unless it already names one).
+    /// The same error with the name of its process, unless it already has one.
     #[must_use]
     pub fn on_worker(mut self, worker: &str) -> Self {
         if self.worker.is_empty() {
@@ -138,11 +138,11 @@ impl TaskError {
         self
     }
 
-    /// The same error with what led to it. Of a very long line of causes only the first is kept.
+    /// The same error with its cause. Of a very long chain of causes only the first is kept.
     #[must_use]
     pub fn because(mut self, cause: TaskError) -> Self {
         let causes = std::iter::successors(Some(&cause), |error| error.cause.as_deref()).count();
-        let kept = if causes < MOST_CAUSES as usize / 2 { cause } else { cause.root_cause().clone() };
+        let kept = if causes < MAX_CAUSES as usize / 2 { cause } else { cause.root_cause().clone() };
         self.cause = Some(Box::new(kept));
         self
     }
@@ -168,7 +168,7 @@ impl TaskError {
 
     /// The failure of `function` because one of its arguments failed with `cause`.
     ///
-    /// However long a chain of calls is, each of them names the failure that started it and not those between.
+    /// In a chain of calls, each one names the failure at its start and none of those between.
     pub fn dependency(function: &str, cause: &TaskError) -> Self {
         let first = match &cause.cause {
             Some(first) if cause.kind == ErrorKind::DependencyFailed => first,
@@ -252,7 +252,7 @@ impl std::error::Error for TaskError {
     }
 }
 
-/// What the public functions can fail with. It can itself be sent between processes.
+/// The error of the public functions. It can be sent between processes.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Error {
@@ -298,14 +298,14 @@ pub enum Error {
         /// What happened and what to do.
         message: String,
     },
-    /// The system refused something the session needs.
+    /// The system refused a request of the session.
     System {
         /// What was attempted.
         action: String,
         /// What the system said.
         message: String,
     },
-    /// The build or the platform does not have this.
+    /// The build or the platform does not support this.
     Unsupported {
         /// What is missing and how to get it.
         message: String,
@@ -327,7 +327,7 @@ impl Error {
         self.as_task()?.downcast()
     }
 
-    /// A failed attempt at `action`, in the system's words.
+    /// A failed attempt at `action`, with the system's message.
     pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Self {
         Error::System { action: action.into(), message: error.to_string() }
     }
@@ -409,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_line_of_causes_is_cut_and_a_longer_one_refused() {
+    fn long_chain_of_causes_is_cut_and_a_longer_one_rejected() {
         let first = TaskError::new(ErrorKind::Panicked, "first");
         let mut error = first.clone();
         for _ in 0..1000 {

@@ -45,7 +45,7 @@ impl fmt::Display for ProcessId {
 
 /// One immutable object, one task (named by its first return) or one actor, unique in a session.
 ///
-/// The process that makes an id needs to ask nobody: its own number is part of it.
+/// A process makes ids without coordination: its own number is part of each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DataId(u64);
 
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_keeps_its_parts() {
+    fn id_keeps_its_parts() {
         let origin = ProcessId::new(ProcessId::MAX).unwrap();
         let id = DataId::new(origin, SEQUENCE_MASK - 1);
         assert_eq!((id.origin(), id.sequence()), (origin, SEQUENCE_MASK - 1));

@@ -1,6 +1,6 @@
-//! What every part of unidist agrees on: how data, tasks and failures are named and described.
+//! The vocabulary of all parts of unidist: ids, payloads, task descriptions, errors.
 //!
-//! Nothing here knows how a task is scheduled or a byte is moved. The vocabulary:
+//! Nothing here schedules tasks or moves data. The main types:
 //!
 //! - [`DataId`] names one immutable object, or one actor (an actor is an object whose value is "alive").
 //! - [`Payload`] is an object's value: header bytes and a list of shareable buffers.

@@ -1,10 +1,10 @@
-//! The value of an object: bytes that may be shared, mapped or foreign.
+//! The encoded value of an object: bytes that may be shared, mapped or foreign.
 
 use crate::DataId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// An encoded value: a header and the large buffers that were left out of it.
+/// An encoded value: a header and the large buffers extracted from it.
 ///
 /// [`Bytes`] is the shareable buffer: owned, mapped from shared memory, or foreign with a drop callback
 /// ([`Bytes::from_owner`]). Cloning a payload copies no data.
@@ -27,7 +27,7 @@ impl Payload {
         self.header.len() + self.buffers.iter().map(Bytes::len).sum::<usize>()
     }
 
-    /// Whether no byte is held at all.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,26 +1,26 @@
-//! [`StoreFull`]: what is in the object store when nothing more fits.
+//! [`StoreFull`]: the contents of the object store when an allocation fails.
 
 use crate::{Error, ProcessId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The object store has no room: what was asked for, what is there, and who holds it.
+/// The object store is full: the request, the use of the store, and the holders of its objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StoreFull {
-    /// Bytes asked for.
+    /// Bytes requested.
     pub requested: u64,
     /// Bytes in memory.
     pub used: u64,
-    /// Bytes there may be in memory.
+    /// The limit of bytes in memory.
     pub limit: u64,
     /// Bytes on disk.
     pub spilled: u64,
-    /// Bytes there may be on disk; 0 where nothing is spilled.
+    /// The limit of bytes on disk; 0 if spilling is off.
     pub spill_limit: u64,
-    /// What the system said when an object was to be written to disk, if that was what failed.
+    /// The system's error, if writing an object to disk failed.
     pub spill_error: Option<String>,
-    /// Who holds the bytes, the most first. An object that several hold counts for each of them.
+    /// The holders of the bytes, largest first. An object with several holders counts for each of them.
     pub holders: Vec<StoreHolder>,
 }
 
@@ -28,44 +28,44 @@ pub struct StoreFull {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StoreHolder {
-    /// In what way, and by whom.
+    /// The kind of holder.
     pub by: HeldBy,
     /// Their bytes in memory.
     pub memory: u64,
     /// Their bytes on disk.
     pub spilled: u64,
-    /// How many they are.
+    /// The number of objects.
     pub objects: u64,
 }
 
-/// In what way an object is held.
+/// The kinds of holders of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum HeldBy {
-    /// This process has views of it, so it has to stay where it is.
+    /// This process has views of the object, which pin it in memory.
     Views(ProcessId),
-    /// This process is writing it.
+    /// This process is writing the object.
     Writing(ProcessId),
-    /// A call was sent to this process that needs it.
+    /// A call sent to this process needs the object.
     Call(ProcessId),
-    /// This process has refs of it.
+    /// This process has refs to the object.
     Refs(ProcessId),
-    /// A call that has not started needs it.
+    /// An unstarted call needs the object.
     WaitingCalls,
     /// Refs inside other objects.
     Objects,
-    /// Those that are too many to list.
+    /// The sum of the holders that are not listed.
     Others,
 }
 
 impl StoreFull {
-    /// So many bytes were asked for, with so many in memory and so many allowed.
+    /// An error with these numbers of bytes and no holders.
     pub fn new(requested: u64, used: u64, limit: u64) -> Self {
         let (spilled, spill_limit, spill_error, holders) = (0, 0, None, Vec::new());
         StoreFull { requested, used, limit, spilled, spill_limit, spill_error, holders }
     }
 
-    /// Sets who holds what is there: the largest few are kept, the others are summed up.
+    /// Sets the holders: the largest few are kept, the others are summed up.
     #[must_use]
     pub fn held_by(mut self, mut holders: Vec<StoreHolder>) -> Self {
         const LISTED: usize = 8;
@@ -86,7 +86,7 @@ impl StoreFull {
 }
 
 impl StoreHolder {
-    /// So many objects with these bytes are held so.
+    /// A holder of this number of objects with these bytes.
     pub fn new(by: HeldBy, memory: u64, spilled: u64, objects: u64) -> Self {
         StoreHolder { by, memory, spilled, objects }
     }
@@ -157,7 +157,7 @@ impl From<StoreFull> for Error {
     }
 }
 
-/// A number of bytes as people read it.
+/// A human-readable number of bytes.
 struct Bytes(u64);
 
 impl fmt::Display for Bytes {
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_how_much_is_held_by_whom() {
+    fn message_names_the_holders() {
         let worker = ProcessId::new(3).unwrap();
         let holders = vec![
             StoreHolder::new(HeldBy::Refs(ProcessId::CONTROLLER), 100, 5 << 20, 7),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn very_many_holders_are_summed_up() {
+    fn many_holders_are_summed_up() {
         let holder = |n| StoreHolder::new(HeldBy::Refs(ProcessId::new(n).unwrap()), u64::from(n), 1, 1);
         let full = StoreFull::new(1, 2, 3).held_by((1..100).map(holder).collect());
         assert_eq!(full.holders.len(), 9);

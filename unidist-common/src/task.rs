@@ -8,18 +8,18 @@ use std::sync::Arc;
 /// One call of a function, an actor's constructor or an actor's method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskSpec {
-    /// What to call.
+    /// The function.
     pub function: FunctionKey,
     /// The function's body, for front ends whose functions are not part of the executable. None in Rust.
     pub body: Option<Bytes>,
     /// The name shown in errors, logs and traces.
     pub name: Arc<str>,
-    /// Who runs it.
+    /// Where it runs.
     pub target: Target,
     /// The arguments, in order.
     pub args: Vec<Arg>,
     /// Objects whose values the call needs: it starts when all are ready. Covers every [`Arg::Ref`] and
-    /// [`Arg::List`], and refs inside values that are to arrive as values.
+    /// [`Arg::List`], and refs inside values that arrive as values.
     pub dependencies: Vec<DataId>,
     /// Objects and actors named inside argument values: kept alive until the call has ended, not resolved.
     pub borrowed: Vec<DataId>,
@@ -36,7 +36,7 @@ impl TaskSpec {
     }
 }
 
-/// Who runs a call.
+/// Where a call runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// Any worker.
@@ -64,7 +64,7 @@ pub enum Arg {
 pub struct Returns {
     /// The id of the first result.
     pub first: DataId,
-    /// How many results there are; 0 is fine.
+    /// The number of results; may be 0.
     pub count: u32,
 }
 

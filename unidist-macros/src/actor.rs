@@ -17,13 +17,13 @@ pub(crate) fn expand(options: Tokens, mut block: ItemImpl) -> Tokens {
     quote!(#block #added #errors)
 }
 
-/// What the block consists of.
+/// The parts of the block.
 struct Parts {
     actor: Type,
     ident: Ident,
     constructor: Option<Constructor>,
     methods: Vec<Method>,
-    /// A constructor was marked, but is wrong: its absence is no second error.
+    /// A function is marked as the constructor. If it is wrong, the missing constructor is no second error.
     has_new: bool,
 }
 
@@ -35,7 +35,7 @@ struct Constructor {
 }
 
 struct Method {
-    /// The conditions under which there is this method. (Those of a whole item are settled before its attribute.)
+    /// The `cfg` attributes of the method. (Those of a whole item are evaluated before its attribute.)
     cfgs: Vec<Attribute>,
     ident: Ident,
     vis: Visibility,
@@ -47,7 +47,7 @@ struct Method {
 }
 
 impl Parts {
-    /// Takes the block apart; attributes that are ours are removed from it, whatever else is wrong.
+    /// Takes the block apart and removes our attributes from it, even if there are errors.
     fn of(block: &mut ItemImpl, errors: &mut Errors) -> Option<Self> {
         let actor = (*block.self_ty).clone();
         let ident = errors.check(actor_ident(block));
@@ -309,7 +309,7 @@ impl Parts {
     }
 }
 
-/// The last word of the actor's type, which must be plain.
+/// The last segment of the actor's type, which must be a plain path.
 fn actor_ident(block: &ItemImpl) -> syn::Result<Ident> {
     if let Some((_, of_trait, _)) = &block.trait_ {
         return Err(Error::new_spanned(
@@ -353,7 +353,7 @@ fn constructor_fault(is_second: bool, function: &ImplItemFn) -> syn::Result<()> 
     Ok(())
 }
 
-/// Removes `#[new]` and `#[remote(..)]` from a function: whether the first was there, and what the second says.
+/// Removes `#[new]` and `#[remote(..)]` from a function; returns whether the first was there, and the second's options.
 fn take_attributes(function: &mut ImplItemFn) -> (bool, Option<Tokens>) {
     let (mut is_new, mut own) = (false, None);
     function.attrs.retain(|attribute| {

@@ -1,15 +1,15 @@
-//! What runs in the worker: the arguments are decoded, the function is called, its result becomes that of the call.
+//! The code that runs in the worker: it decodes the arguments, calls the function and converts its result.
 
 use crate::signature::Shape;
 use proc_macro2::{Ident, TokenStream as Tokens};
 use quote::{format_ident, quote};
 
-/// Names of our own for the arguments.
+/// Generated names for the arguments.
 pub(crate) fn arguments(shape: &Shape) -> Vec<Ident> {
     (0..shape.types.len()).map(|place| format_ident!("argument{place}")).collect()
 }
 
-/// Takes them out of `inputs`.
+/// Decodes the arguments from `inputs`.
 pub(crate) fn decode(shape: &Shape, arguments: &[Ident]) -> Tokens {
     if arguments.is_empty() {
         return quote!(let _ = inputs;);
@@ -21,7 +21,7 @@ pub(crate) fn decode(shape: &Shape, arguments: &[Ident]) -> Tokens {
     }
 }
 
-/// The call, and its result as that of the remote call.
+/// The call, with its result converted to that of the remote call.
 pub(crate) fn finish(call: Tokens, fallible: bool, awaited: Option<Tokens>) -> Tokens {
     if !fallible {
         return quote!(::core::result::Result::Ok(#call #awaited));

@@ -14,11 +14,11 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, ItemFn, ReturnType, Type};
 
-/// What to do with other functions.
+/// The advice for functions that cannot have `num_returns`.
 pub(crate) const PER_CALL: &str =
     "choose the number of returns for each call: `f.options().num_returns::<2>().remote(..)`";
 
-/// Why the function cannot be a value of a type of its own.
+/// The error if the function cannot be a value of a type of its own.
 pub(crate) fn fault(function: &ItemFn, count: usize, shape: &Shape) -> syn::Result<()> {
     let signature = &function.sig;
     if !signature.generics.params.is_empty() {
@@ -91,7 +91,7 @@ pub(crate) fn expand(function: &ItemFn, count: usize, options: &Options, shape: 
             let items = tuple.elems.iter();
             (quote!((#(::unidist::ObjectRef<#items>,)*)), shape.result_check(Some(count)))
         }
-        // An alias, or a mistake: this finds out.
+        // An alias, or an error, which this type expression reveals.
         value => {
             let refs = quote_spanned! {value.span()=>
                 <#value as ::unidist::__private::SplitInto<#count>>::Refs
@@ -165,7 +165,7 @@ pub(crate) fn expand(function: &ItemFn, count: usize, options: &Options, shape: 
     }
 }
 
-/// What the documentation says of the type.
+/// The documentation of the type.
 fn usage(name: &str, count: usize, asynchronous: bool) -> String {
     let given = match count {
         0 => "nothing".to_owned(),

@@ -15,7 +15,7 @@ pub(crate) fn expand(options: Tokens, function: ItemFn) -> Tokens {
     quote!(#expanded #errors)
 }
 
-/// The function and what stands beside it, or none if it is to be left alone.
+/// The function with the generated items, or `None` to leave it unchanged.
 fn expanded(options: Tokens, function: &ItemFn, errors: &mut Errors) -> Option<Tokens> {
     if let Some(receiver) = function.sig.receiver() {
         let message = "a method: put #[remote] on the `impl` block, which makes the type an actor";
@@ -82,7 +82,7 @@ pub(crate) fn described(path: &Tokens, options: &Options, shape: &Shape, result:
                 }
             }
 
-            // Makes the compiler see to `keep`, which puts an entry into the table.
+            // Forces the compiler to instantiate `keep`, which puts an entry into the table.
             #[used]
             static KEEP: fn() = ::unidist::__private::keep::<Described>;
 

@@ -101,7 +101,7 @@ pub fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
     expanded.into()
 }
 
-/// What an error about the item as a whole points at.
+/// The tokens that an error about the whole item points at.
 fn head(item: &Item) -> Tokens {
     match item {
         Item::Struct(item) => item.ident.to_token_stream(),
@@ -112,7 +112,7 @@ fn head(item: &Item) -> Tokens {
     }
 }
 
-/// Errors, gathered: all of them are reported.
+/// Collects errors, so that all of them are reported.
 #[derive(Default)]
 struct Errors(Option<Error>);
 
@@ -124,7 +124,7 @@ impl Errors {
         }
     }
 
-    /// The value, if there is one.
+    /// The value; an error is added to the others.
     fn check<T>(&mut self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.add(error)).ok()
     }

@@ -1,4 +1,4 @@
-//! What the signature of a function says about its remote calls.
+//! The signature of a function, as its remote calls need it.
 
 use crate::Errors;
 use proc_macro2::{TokenStream as Tokens, TokenTree};
@@ -13,10 +13,10 @@ use syn::{
 pub(crate) const MAX_PARAMETERS: usize = 6;
 
 pub(crate) struct Shape {
-    /// The parameters' names, for the eyes of the user.
+    /// The parameters' names, for documentation and IDEs.
     pub(crate) names: Vec<Ident>,
     pub(crate) types: Vec<Type>,
-    /// The type of the value that a ref to the result refers to.
+    /// The type of the result's value.
     pub(crate) value: Type,
     /// Whether the function returns a `Result`.
     pub(crate) fallible: bool,
@@ -62,7 +62,7 @@ impl Shape {
         fine.then_some(shape)
     }
 
-    /// Statements that fail to compile, at the right place, where an argument cannot be sent.
+    /// Statements that fail to compile, with the argument's span, if an argument cannot be sent.
     pub(crate) fn argument_checks(&self) -> Tokens {
         let checks = self.types.iter().map(|argument| {
             quote_spanned!(argument.span()=> ::unidist::__private::assert_argument::<#argument>();)
@@ -82,7 +82,7 @@ impl Shape {
     }
 }
 
-/// Whether there are parameters of any kind but lifetimes.
+/// Whether there are parameters other than lifetimes.
 pub(crate) fn is_generic(generics: &Generics) -> bool {
     generics.params.iter().any(|param| !matches!(param, GenericParam::Lifetime(_)))
 }
@@ -154,7 +154,7 @@ fn result(signature: &Signature, actor: Option<&Type>) -> (Type, bool) {
     (without_self((**output).clone(), actor), false)
 }
 
-/// The type with `Self` spelt out: it stands in the `impl` of a marker type.
+/// The type with `Self` replaced, for use in the `impl` of a marker type.
 fn without_self(ty: Type, actor: Option<&Type>) -> Type {
     let Some(actor) = actor else { return ty };
     syn::parse2(spelt_out(ty.to_token_stream(), &actor.to_token_stream())).unwrap_or(ty)
