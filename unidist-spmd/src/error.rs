@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! The errors of the patterns.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,28 +7,28 @@ use std::time::Duration;
 /// The result of the functions here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a pattern did not do what it was asked for. What a function does with all ranks together fails on all of them, with
-/// the same error; but that a rank is lost, only those of its host are told.
+/// The error of a pattern. A collective function fails on all ranks with the same error, except that only the ranks of the same
+/// host learn that a rank is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// What a rank has asked for is impossible.
+    /// A rank passed an impossible argument.
     Argument {
         /// The function.
         call: String,
-        /// What is wrong with it, and on which rank.
+        /// What is wrong, and on which rank.
         message: String,
     },
-    /// The ranks have called different functions, or functions of different values.
+    /// The ranks called different functions, or passed different values.
     Mismatch {
-        /// Who has called what.
+        /// Which rank called what.
         message: String,
     },
-    /// A rank has ended, or has dropped its communicator, while others waited for it.
+    /// A rank ended, or dropped its communicator, while others waited for it.
     RankLost {
-        /// Which one.
+        /// The rank.
         rank: usize,
-        /// What is known of it.
+        /// What happened to it.
         message: String,
     },
     /// The ranks of a host cannot share memory.
@@ -36,37 +36,37 @@ pub enum Error {
         /// What happened, on which rank, and what to do.
         message: String,
     },
-    /// MPI refused, or cannot be used.
+    /// MPI failed, or cannot be used.
     Mpi {
-        /// What it said, and what to do.
+        /// The message of MPI, and what to do.
         message: String,
     },
-    /// A rank has failed in [`exception_guard`](crate::exception_guard).
+    /// A rank failed in [`exception_guard`](crate::exception_guard).
     Failed {
-        /// Which one; the first, if there were several.
+        /// The rank; the first, if several failed.
         rank: usize,
         /// Its host.
         host: String,
         /// Its error, or the message of its panic, shortened if it is long.
         cause: String,
     },
-    /// The state of a batch's task, or what belongs to it in the batch's directory, cannot be read, written or understood.
+    /// A file in the directory of a batch cannot be read or written, or is malformed.
     StateFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, and what to do.
         message: String,
     },
-    /// Somebody has had the lock of a batch's directory for so long that it cannot be waited for.
+    /// Another process has held the lock of a batch's directory for too long.
     DirectoryLocked {
-        /// The lock.
+        /// The lock file.
         path: PathBuf,
-        /// How long this rank has waited for it.
+        /// How long this rank waited for it.
         waited: Duration,
     },
     /// A setting is wrong.
     Setting {
-        /// Which one, and what it may be.
+        /// Which one, and its valid values.
         message: String,
     },
 }
@@ -75,7 +75,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Argument { call, message } => write!(f, "{call}: {message}"),
-            Error::Mismatch { message } => write!(f, "the ranks do different things: {message}"),
+            Error::Mismatch { message } => {
+                write!(f, "the ranks do not call the same function with the same values: {message}")
+            }
             Error::RankLost { rank, message } => write!(f, "rank {rank} is lost: {message}"),
             Error::Memory { message } => write!(f, "the ranks of a host cannot share memory: {message}"),
             Error::Mpi { message } => write!(f, "MPI: {message}"),
@@ -83,8 +85,8 @@ impl fmt::Display for Error {
             Error::StateFile { path, message } => write!(f, "`{}`: {message}", path.display()),
             Error::DirectoryLocked { path, waited } => write!(
                 f,
-                "`{}`: this lock was not free for {:.0} s: a process that has it is stopped or waits for its disk; \
-                 have it go on, or end it, which frees the lock",
+                "`{}`: another process has held this lock for {:.0} s: it is stopped or waits for its disk; resume it, or end it, \
+                 which releases the lock",
                 path.display(),
                 waited.as_secs_f64()
             ),

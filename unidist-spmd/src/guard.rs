@@ -1,4 +1,4 @@
-//! A rank that fails tells the others, which would wait for it else.
+//! Makes the failure of one rank known to the others, which would wait for it otherwise.
 
 use crate::call::{Call, CallKind};
 use crate::hosts::HostLayout;
@@ -10,15 +10,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// For so long the others have to come to the end of theirs, when a rank has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the other ranks may take to reach the end of their guards after a failure.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs `body` on every rank, and makes a failure known to all: an error that it returns, or a panic. Collective.
 ///
-/// All ranks get the value of their body, or all get the same [`Error::Failed`], with the first rank that has failed and
-/// its cause. A rank that is in a collective function of this communicator meanwhile gets this error from it; one that does
-/// something else for longer than five seconds, or waits for something that never comes, has the whole job end, with the
-/// message of the rank that failed. CallKind failed is also said on standard error, at once.
+/// All ranks get the value of their body, or all get the same [`Error::Failed`], with the first rank that has failed and its
+/// cause. A rank that is in a collective function of this communicator meanwhile gets this error from it. If a rank does
+/// something else for longer than five seconds, or waits forever, the whole job is aborted with the message of the rank that
+/// failed. The failure is also printed on standard error at once.
 ///
 /// ```
 /// use unidist_spmd::{Communicator, Error, exception_guard};
@@ -41,16 +41,16 @@ pub fn exception_guard<R, E: Display>(
     communicator: &Communicator,
     body: impl FnOnce() -> Result<R, E>,
 ) -> Result<R> {
-    exception_guard_within(PATIENCE, communicator, body)
+    exception_guard_within(DEFAULT_TIMEOUT, communicator, body)
 }
 
-/// The same where the others have this time to come to the end of theirs.
+/// The same with another limit of time for the other ranks.
 ///
 /// # Errors
 ///
 /// See [`exception_guard`].
 pub fn exception_guard_within<R, E: Display>(
-    patience: Duration,
+    timeout: Duration,
     communicator: &Communicator,
     body: impl FnOnce() -> Result<R, E>,
 ) -> Result<R> {
@@ -62,25 +62,25 @@ pub fn exception_guard_within<R, E: Display>(
     }
     let outcome = catch_unwind(AssertUnwindSafe(body));
     guards.depth.set(depth - 1);
-    let was_told = guards.is_notified.replace(false);
+    let was_notified = guards.is_notified.replace(false);
     let outcome = match outcome {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("it has panicked: {}", text_of(&*panic))),
+        Err(panic) => Err(format!("it panicked: {}", panic_message(&*panic))),
     };
-    // Who fails because another one has failed is not the cause.
-    let own_cause = outcome.as_ref().err().filter(|_| !was_told);
-    let _watch = own_cause.map(|cause| Watch::start(patience, communicator, cause));
-    let said = Outcome::of(outcome.as_ref().err().map(String::as_str), was_told);
+    // A rank that fails after it was notified of another failure is not the cause.
+    let own_cause = outcome.as_ref().err().filter(|_| !was_notified);
+    let _timer = own_cause.map(|cause| AbortTimer::start(timeout, communicator, cause));
+    let said = Outcome::of(outcome.as_ref().err().map(String::as_str), was_notified);
     let own = Call::new(CallKind::Guard, depth, &said);
     loop {
         let calls = communicator.exchange(&own)?;
-        // The others may be in some other function, or at the end of a guard inside of this one: now they know.
+        // The other ranks may be in another function, or at the end of an inner guard: this exchange has notified them.
         let at_end = calls.iter().filter(|call| call.is(CallKind::Guard));
         if at_end.clone().any(|call| call.object() < depth) {
             guards.is_notified.set(true);
             let failed = any_failure(&calls, communicator.layout());
             let differ =
-                "some ranks are at the end of an exception_guard, others of one inside of it".to_owned();
+                "some ranks are at the end of an exception_guard, others at the end of an inner one: nest guards in the same way on all ranks".to_owned();
             return Err(failed.unwrap_or(Error::Mismatch { message: differ }));
         }
         if at_end.filter(|call| call.object() == depth).count() == calls.len() {
@@ -96,66 +96,70 @@ pub fn exception_guard_within<R, E: Display>(
 }
 
 /// The message of a panic.
-fn text_of(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("with no message")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// CallKind a rank says at the end of its body.
+/// The outcome of the body on one rank.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Outcome {
     state: u32,
     len: u32,
-    text: [u8; TEXT],
+    text: [u8; MAX_CAUSE],
 }
 
-/// As much of a cause is told.
-const TEXT: usize = 200;
+/// The maximal length of a cause in bytes.
+const MAX_CAUSE: usize = 200;
 
-const FINE: u32 = 0;
+const SUCCEEDED: u32 = 0;
 const FAILED: u32 = 1;
-/// It has failed since it was told of another's failure.
-const FOLLOWED: u32 = 2;
+/// It failed after it was notified of another failure.
+const FAILED_AFTER_NOTICE: u32 = 2;
 
 impl Outcome {
-    fn of(cause: Option<&str>, was_told: bool) -> Self {
+    fn of(cause: Option<&str>, was_notified: bool) -> Self {
         let Some(cause) = cause else { return Outcome::zeroed() };
         let short = shortened(cause);
-        let mut text = [0; TEXT];
+        let mut text = [0; MAX_CAUSE];
         text[..short.len()].copy_from_slice(short.as_bytes());
-        Outcome { state: if was_told { FOLLOWED } else { FAILED }, len: short.len() as u32, text }
+        Outcome {
+            state: if was_notified { FAILED_AFTER_NOTICE } else { FAILED },
+            len: short.len() as u32,
+            text,
+        }
     }
 
     fn cause(&self) -> String {
-        let len = TEXT.min(self.len as usize);
+        let len = MAX_CAUSE.min(self.len as usize);
         String::from_utf8_lossy(&self.text[..len]).into_owned()
     }
 }
 
-/// As much of the text as is told.
+/// The text, shortened to the maximal length.
 fn shortened(text: &str) -> String {
     const MORE: &str = "…";
-    if text.len() <= TEXT {
+    if text.len() <= MAX_CAUSE {
         return text.to_owned();
     }
-    let end = (0..=TEXT - MORE.len()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=MAX_CAUSE - MORE.len()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     format!("{}{MORE}", &text[..end])
 }
 
-/// The failure of the first rank that is at the end of its guard, and has failed by itself.
+/// The failure of the first rank that is at the end of its guard and is not a consequence of another one.
 pub(crate) fn first_failure(calls: &[Call], hosts: &HostLayout) -> Option<Error> {
     failure(calls, hosts, |state| state == FAILED)
 }
 
 fn any_failure(calls: &[Call], hosts: &HostLayout) -> Option<Error> {
-    failure(calls, hosts, |state| state != FINE)
+    failure(calls, hosts, |state| state != SUCCEEDED)
 }
 
-fn failure(calls: &[Call], hosts: &HostLayout, is_meant: impl Fn(u32) -> bool) -> Option<Error> {
+fn failure(calls: &[Call], hosts: &HostLayout, matches: impl Fn(u32) -> bool) -> Option<Error> {
     let at_end = calls.iter().enumerate().filter(|(_, call)| call.is(CallKind::Guard));
     let mut outcomes = at_end.map(|(rank, call)| (rank, call.payload::<Outcome>()));
-    let (rank, outcome) = outcomes.find(|(_, outcome)| is_meant(outcome.state))?;
+    let (rank, outcome) = outcomes.find(|(_, outcome)| matches(outcome.state))?;
     Some(error(rank, hosts, outcome.cause()))
 }
 
@@ -163,31 +167,33 @@ fn error(rank: usize, hosts: &HostLayout, cause: String) -> Error {
     Error::Failed { rank, host: hosts.host_name(rank).to_owned(), cause }
 }
 
-/// Ends the job if the others do not come.
-struct Watch {
-    _has_come: mpsc::Sender<()>,
+/// Aborts the job if the other ranks do not reach the end of their guards in time.
+struct AbortTimer {
+    _alive: mpsc::Sender<()>,
 }
 
-impl Watch {
-    fn start(patience: Duration, communicator: &Communicator, cause: &str) -> Self {
+impl AbortTimer {
+    fn start(timeout: Duration, communicator: &Communicator, cause: &str) -> Self {
         let (rank, size) = (communicator.rank(), communicator.size());
         let host = communicator.layout().host_name(rank);
         let text = format!("rank {rank} of {size} on {host} has failed: {cause}");
         eprintln!("unidist: {text}");
-        let (has_come, end) = mpsc::channel();
+        let (alive, end) = mpsc::channel();
         let wait = move || {
-            if end.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let seconds = patience.as_secs_f64();
-                let late = format!("{text}; the others have not ended theirs in {seconds} s");
+            if end.recv_timeout(timeout) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let seconds = timeout.as_secs_f64();
+                let late = format!(
+                    "{text}; the other ranks did not reach the end of exception_guard within {seconds} s"
+                );
                 crate::network::abort_from_thread(&late);
             }
         };
         if size > 1 && std::thread::Builder::new().name("unidist-guard".into()).spawn(wait).is_err() {
             log::warn!(
-                "no thread can be started: if the other ranks wait for something else, they wait for ever"
+                "no thread can be started to abort the job in time: ranks that wait for rank {rank} may wait forever"
             );
         }
-        Watch { _has_come: has_come }
+        AbortTimer { _alive: alive }
     }
 }
 
@@ -196,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_errors_and_panics() {
+    fn guard_returns_values_errors_and_panics() {
         let alone = Communicator::alone();
         assert_eq!(exception_guard(&alone, || Ok::<_, String>(3)), Ok(3));
         let cause = |outcome: Result<()>| match outcome {
@@ -205,20 +211,20 @@ mod tests {
         };
         assert_eq!(cause(exception_guard(&alone, || Err("no input"))), "no input");
         let panicked = exception_guard(&alone, || -> Result<(), String> { panic!("at {}", 7) });
-        assert_eq!(cause(panicked), "it has panicked: at 7");
+        assert_eq!(cause(panicked), "it panicked: at 7");
         assert_eq!(alone.guards().depth.get(), 0);
     }
 
     #[test]
     fn long_causes_are_shortened() {
-        let long = "é".repeat(TEXT);
-        let told = Outcome::of(Some(&long), false).cause();
-        assert!(told.len() <= TEXT && told.ends_with("é…"), "{told}");
+        let long = "é".repeat(MAX_CAUSE);
+        let cause = Outcome::of(Some(&long), false).cause();
+        assert!(cause.len() <= MAX_CAUSE && cause.ends_with("é…"), "{cause}");
         assert_eq!(Outcome::of(Some("short"), false).cause(), "short");
     }
 
     #[test]
-    fn the_cause_is_named_before_what_followed() {
+    fn cause_precedes_its_consequences() {
         let hosts = HostLayout::new(&[(0, "a".into()), (0, "a".into()), (2, "b".into())]);
         let call = |cause, told| Call::new(CallKind::Guard, 0, &Outcome::of(cause, told));
         let calls = [call(Some("was told"), true), call(None, false), call(Some("no input"), false)];

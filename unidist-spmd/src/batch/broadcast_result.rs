@@ -1,4 +1,4 @@
-//! CallKind the first rank of a communicator found out, known to all of its ranks: bytes, or an error.
+//! Broadcast of the result of the first rank to all ranks: bytes, or an error.
 
 use crate::{Communicator, Error, Result};
 use std::ffi::OsStr;
@@ -6,26 +6,26 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// CallKind one message of a rank holds.
-const PIECE: usize = 192;
+/// The payload of one exchange.
+const CHUNK: usize = 192;
 
-/// In the first one, before the text: what it is, and its length.
-const HEAD: usize = 1 + size_of::<u64>();
+/// The header of the first exchange: the kind and the length of the text.
+const HEADER: usize = 1 + size_of::<u64>();
 
-/// CallKind the text is.
+/// The kinds of texts.
 mod kind {
-    pub(super) const FOUND: u8 = 0;
+    pub(super) const BYTES: u8 = 0;
     pub(super) const STATE_FILE: u8 = 1;
     pub(super) const DIRECTORY_LOCKED: u8 = 2;
     pub(super) const MPI: u8 = 3;
     pub(super) const ANOTHER_ERROR: u8 = 4;
 }
 
-/// Gives all ranks what the first one has; the others' `mine` is not looked at. Collective.
+/// Returns the result of the first rank on all ranks; `mine` of the others is ignored. Collective.
 ///
 /// # Errors
 ///
-/// The first rank's, on all ranks; or that of the communication.
+/// The error of the first rank, on all ranks; or a failure of the communication.
 pub(super) fn broadcast_result(
     communicator: &Communicator,
     mine: Option<Result<Vec<u8>>>,
@@ -34,38 +34,38 @@ pub(super) fn broadcast_result(
         return mine.unwrap_or_else(|| Ok(Vec::new()));
     }
     let (kind, text) = match &mine {
-        Some(Ok(found)) => (kind::FOUND, found.clone()),
-        Some(Err(error)) => written(error),
-        None => (kind::FOUND, Vec::new()),
+        Some(Ok(bytes)) => (kind::BYTES, bytes.clone()),
+        Some(Err(error)) => encode(error),
+        None => (kind::BYTES, Vec::new()),
     };
-    let mut first = [0; PIECE];
-    let (inline, rest) = text.split_at(text.len().min(PIECE - HEAD));
+    let mut first = [0; CHUNK];
+    let (inline, rest) = text.split_at(text.len().min(CHUNK - HEADER));
     first[0] = kind;
-    first[1..HEAD].copy_from_slice(&(text.len() as u64).to_le_bytes());
-    first[HEAD..HEAD + inline.len()].copy_from_slice(inline);
+    first[1..HEADER].copy_from_slice(&(text.len() as u64).to_le_bytes());
+    first[HEADER..HEADER + inline.len()].copy_from_slice(inline);
 
-    let said = communicator.all_gather(first)?[0];
+    let exchanged = communicator.all_gather(first)?[0];
     let mut length = [0; size_of::<u64>()];
-    length.copy_from_slice(&said[1..HEAD]);
+    length.copy_from_slice(&exchanged[1..HEADER]);
     let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
-    let mut heard = said[HEAD..].to_vec();
-    let mut pieces = rest.chunks(PIECE);
-    while heard.len() < length {
-        let mut piece = [0; PIECE];
-        if let Some(next) = pieces.next() {
-            piece[..next.len()].copy_from_slice(next);
+    let mut received = exchanged[HEADER..].to_vec();
+    let mut chunks = rest.chunks(CHUNK);
+    while received.len() < length {
+        let mut chunk = [0; CHUNK];
+        if let Some(next) = chunks.next() {
+            chunk[..next.len()].copy_from_slice(next);
         }
-        heard.extend(communicator.all_gather(piece)?[0]);
+        received.extend(communicator.all_gather(chunk)?[0]);
     }
-    heard.truncate(length);
-    match (said[0], mine) {
+    received.truncate(length);
+    match (exchanged[0], mine) {
         (_, Some(Err(error))) => Err(error),
-        (kind::FOUND, _) => Ok(heard),
-        (kind, _) => Err(read(kind, &heard, communicator.layout().host_name(0))),
+        (kind::BYTES, _) => Ok(received),
+        (kind, _) => Err(decode(kind, &received, communicator.layout().host_name(0))),
     }
 }
 
-fn written(error: &Error) -> (u8, Vec<u8>) {
+fn encode(error: &Error) -> (u8, Vec<u8>) {
     let of_path = |path: &Path, text: &str| [path.as_os_str().as_bytes(), &[0], text.as_bytes()].concat();
     match error {
         Error::StateFile { path, message } => (kind::STATE_FILE, of_path(path, message)),
@@ -77,9 +77,9 @@ fn written(error: &Error) -> (u8, Vec<u8>) {
     }
 }
 
-fn read(kind: u8, text: &[u8], first_host: &str) -> Error {
+fn decode(kind: u8, text: &[u8], first_host: &str) -> Error {
     let message = |text| String::from_utf8_lossy(text).into_owned();
-    // A path has no zero in it.
+    // A path contains no zero byte.
     let (path, rest) = text.split_at(text.iter().position(|&byte| byte == 0).unwrap_or(text.len()));
     let (path, rest) = (PathBuf::from(OsStr::from_bytes(path)), message(rest.get(1..).unwrap_or_default()));
     match kind {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_read_as_they_were_written() {
+    fn errors_survive_the_broadcast() {
         let path = PathBuf::from(OsStr::from_bytes(b"/some/where/\xff/state"));
         for error in [
             Error::StateFile { path: path.clone(), message: "it is full".into() },
@@ -107,10 +107,10 @@ mod tests {
             Error::Failed { rank: 0, host: "first".into(), cause: "call: argument".into() },
         ] {
             let (kind, text) = match &error {
-                Error::Failed { .. } => written(&Error::argument("call", "argument")),
-                error => written(error),
+                Error::Failed { .. } => encode(&Error::argument("call", "argument")),
+                error => encode(error),
             };
-            assert_eq!(read(kind, &text, "first"), error);
+            assert_eq!(decode(kind, &text, "first"), error);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a batch is described, checked and made.
+//! How a batch is described, checked and created.
 
 use super::broadcast_result::broadcast_result;
 use super::directory::{self, Directory};
@@ -11,13 +11,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// After how long a job that gives no sign of life is taken for dead, unless the program says otherwise.
+/// The default age after which a job without a sign of life counts as dead.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// Less than this cannot be told from a busy file system.
-const SHORTEST_STALE_AFTER: Duration = Duration::from_secs(1);
+/// A shorter age cannot be distinguished from a busy file system.
+const MIN_STALE_AFTER: Duration = Duration::from_secs(1);
 
-/// CallKind a batch is to be. Every rank describes the same, and [`build`](Self::build) makes it.
+/// The description of a batch. Every rank passes the same one to [`build`](Self::build).
 ///
 /// ```
 /// use unidist_spmd::{Batch, Communicator, TaskState};
@@ -42,26 +42,26 @@ impl BatchBuilder {
         BatchBuilder { n_tasks, worker_size: 1, initial: None, directory: None, stale_after: STALE_AFTER }
     }
 
-    /// How many ranks make a worker: 1 unless given. The number of ranks must be a multiple of it. Ranks that follow
-    /// each other are a worker.
+    /// The number of ranks of a worker: 1 by default. The number of all ranks must be a multiple of it. Consecutive ranks form a
+    /// worker.
     pub fn worker_size(mut self, ranks: usize) -> Self {
         self.worker_size = ranks;
         self
     }
 
-    /// The states of the tasks in the beginning, one for each. Unless given, all are open.
+    /// The initial states, one for each task. By default, all tasks are open.
     ///
-    /// With a [`directory`](Self::directory) that has states already, those count, and `initial` is an error.
+    /// With a [`directory`](Self::directory) that has states already, `initial` is an error.
     pub fn initial(mut self, states: impl Into<Vec<TaskState>>) -> Self {
         self.initial = Some(states.into());
         self
     }
 
-    /// Keeps the states in this directory, in one folder for each task, of these names. Both are made if need be.
+    /// Keeps the states in this directory, with a folder of the given name for each task. Missing folders are created.
     ///
-    /// The file `state` in a task's folder is the truth about it, for this job, for others that use the directory at
-    /// the same time, and for those that come later. The directory must be on a file system that all hosts of the job
-    /// share and that supports locks (`flock`).
+    /// The file `state` in the folder of a task is authoritative, for this job, for others that use the directory at the same
+    /// time, and for later ones. The directory must be on a file system that all hosts of the job share and that supports
+    /// locks (`flock`).
     pub fn directory<N: Into<String>>(
         mut self,
         path: impl Into<PathBuf>,
@@ -71,29 +71,29 @@ impl BatchBuilder {
         self
     }
 
-    /// After how long without a sign of life another job on the same [`directory`](Self::directory) is taken for
-    /// dead: 60 s unless given, at least 1 s. A living job gives one four times in the time that it has configured
-    /// itself; of two jobs with different times, the longer one counts.
+    /// The age after which another job on the same [`directory`](Self::directory) without a sign of life counts as dead: 60 s by
+    /// default, at least 1 s. A running job gives a sign four times in the age that it has configured itself; of two jobs with
+    /// different ages, the longer age counts.
     pub fn stale_after(mut self, age: Duration) -> Self {
         self.stale_after = age;
         self
     }
 
-    /// Makes the batch. Collective over all ranks of the communicator.
+    /// Creates the batch. Collective over all ranks of the communicator.
     ///
     /// # Errors
     ///
     /// The same on every rank:
-    /// - [`Error::Mismatch`]: the ranks do not describe the same batch, or one called something else.
+    /// - [`Error::Mismatch`]: the ranks describe different batches, or one called something else.
     /// - [`Error::Argument`]: the ranks cannot be divided into workers of this size; there are too many tasks, or not
     ///   one initial state or name for each; names are not plain or not all different; the age is too short.
-    /// - [`Error::StateFile`], [`Error::DirectoryLocked`]: the directory cannot be used, a state file is not
-    ///   understood, or there are states although initial ones were given.
+    /// - [`Error::StateFile`], [`Error::DirectoryLocked`]: the directory cannot be used, a state file is malformed, or there are
+    ///   states although initial ones were given.
     ///
-    /// Or a rank is lost, MPI refuses, or the ranks of a host cannot share memory.
+    /// Or a rank is lost, MPI fails, or the ranks of a host cannot share memory.
     pub fn build(self, communicator: &Communicator) -> Result<Batch> {
-        self.check_that_all_say_the_same(communicator)?;
-        // From here on every rank comes to the same conclusions by itself.
+        self.check_same_description(communicator)?;
+        // The descriptions are equal, so all ranks find the same errors from here on.
         self.check(communicator.size())?;
 
         let n_tasks = self.n_tasks;
@@ -101,15 +101,15 @@ impl BatchBuilder {
         let worker = rank / self.worker_size;
         let (directory, states) = self.first_states(communicator)?;
         let first = match rank {
-            0 => open_tasks::first_values(&states, now()),
-            _ => vec![0; open_tasks::number_of_cells(n_tasks)],
+            0 => open_tasks::initial_values(&states, now()),
+            _ => vec![0; open_tasks::cell_count(n_tasks)],
         };
         let worker_comm = communicator.split(Some(worker), rank)?.unwrap_or_else(Communicator::alone);
         let tasks = OpenTasks::new(Cells::new(communicator, &first)?, n_tasks);
         Ok(Batch { tasks, directory, worker_comm, communicator: communicator.clone() })
     }
 
-    fn check_that_all_say_the_same(&self, communicator: &Communicator) -> Result<()> {
+    fn check_same_description(&self, communicator: &Communicator) -> Result<()> {
         let arguments = [
             ("n_tasks", hash(&self.n_tasks)),
             ("worker_size", hash(&self.worker_size)),
@@ -123,7 +123,9 @@ impl BatchBuilder {
         for (rank, said) in calls.iter().map(Call::payload::<[u64; 5]>).enumerate() {
             if let Some(at) = (0..arguments.len()).find(|&at| said[at] != first[at]) {
                 let argument = arguments[at].0;
-                let message = format!("rank {rank} gives another `{argument}` for a Batch than rank 0");
+                let message = format!(
+                    "rank {rank} passes another `{argument}` for a Batch than rank 0: all ranks must pass the same"
+                );
                 return Err(Error::Mismatch { message });
             }
         }
@@ -147,14 +149,14 @@ impl BatchBuilder {
         {
             return wrong(format!("there are {} initial states for {n_tasks} tasks", states.len()));
         }
-        if self.stale_after < SHORTEST_STALE_AFTER {
-            let (given, least) = (self.stale_after, SHORTEST_STALE_AFTER);
+        if self.stale_after < MIN_STALE_AFTER {
+            let (given, least) = (self.stale_after, MIN_STALE_AFTER);
             return wrong(format!("a `stale_after` of {given:?} is less than {least:?}"));
         }
         self.directory.as_ref().map_or(Ok(()), |(_, names)| directory::check_names(names, n_tasks))
     }
 
-    /// The states in the beginning, on the first rank; with a directory, those in it.
+    /// The initial states, on the first rank; with a directory, those in it.
     fn first_states(self, communicator: &Communicator) -> Result<(Option<Directory>, Vec<TaskState>)> {
         let Some((root, names)) = self.directory else {
             let states = self.initial.unwrap_or_else(|| vec![TaskState::Open; self.n_tasks]);
@@ -171,15 +173,15 @@ impl BatchBuilder {
             Some(begun) => begun,
             None => (Directory::join(&place, names, self.stale_after)?, Vec::new()),
         };
-        let seen = communicator.all_gather(u8::from(directory.is_seen()))?;
+        let seen = communicator.all_gather(u8::from(directory.is_visible()))?;
         match seen.iter().position(|&seen| seen == 0) {
-            Some(rank) => Err(directory.unseen_by(rank)),
+            Some(rank) => Err(directory.not_visible_to(rank)),
             None => Ok((Some(directory), states)),
         }
     }
 }
 
-/// The same for the same value in every process of a program.
+/// A hash that is equal in every process of a program.
 fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

@@ -24,7 +24,7 @@ fn read(root: &Path, task: usize) -> String {
 
 /// A job that gave a sign of life this long ago.
 fn job(root: &Path, name: &str, ago: Duration) {
-    let folder = root.join(OWN_FOLDER).join("jobs");
+    let folder = root.join(METADATA_FOLDER).join("jobs");
     fs::create_dir_all(&folder).unwrap();
     let file = File::create(folder.join(name)).unwrap();
     file.set_modified(file.metadata().unwrap().modified().unwrap() - ago).unwrap();
@@ -115,8 +115,8 @@ fn what_a_dead_job_ran_is_open_again() {
     assert_eq!(read(folder.path(), 1), "OPEN\n");
 
     job(folder.path(), "alive", STALE_AFTER * 2);
-    let mut look = directory.look().unwrap();
-    assert_eq!(directory.refresh(0, &mut look).unwrap(), Open, "found later");
+    let mut snapshot = directory.job_snapshot().unwrap();
+    assert_eq!(directory.refresh(0, &mut snapshot).unwrap(), Open, "found later");
     assert!(!folder.path().join(".unidist/jobs/long-ago").exists());
 }
 
@@ -146,12 +146,12 @@ fn another_rank_joins_by_what_the_first_one_says() {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, _) = begin(folder.path(), 1);
     let other = Directory::join(&first.place(), names(1), STALE_AFTER).unwrap();
-    assert!(other.is_seen());
+    assert!(other.is_visible());
     assert!(other.claim(0).unwrap());
     assert!(read(folder.path(), 0).contains(first.jobs.own().as_str()), "it is the same job");
     first.close().unwrap();
-    assert!(!other.is_seen());
-    assert!(other.unseen_by(3).to_string().contains("rank 3"));
+    assert!(!other.is_visible());
+    assert!(other.not_visible_to(3).to_string().contains("rank 3"));
 }
 
 #[test]
@@ -217,9 +217,9 @@ fn threads_of_several_jobs_claim_each_task_once() {
     let jobs: Vec<_> = (0..3).map(|_| begin(folder.path(), N_TASKS).0).collect();
     (0..N_TASKS).step_by(2).for_each(|task| write(folder.path(), task, "RUNNING\ndead\n"));
     let claim = |job: &Directory| {
-        let mut look = job.look().unwrap();
+        let mut snapshot = job.job_snapshot().unwrap();
         let claims = |task: &usize| {
-            job.refresh(*task, &mut look).unwrap() == TaskState::Open && job.claim(*task).unwrap()
+            job.refresh(*task, &mut snapshot).unwrap() == TaskState::Open && job.claim(*task).unwrap()
         };
         (0..N_TASKS).filter(claims).count()
     };

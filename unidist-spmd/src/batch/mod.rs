@@ -1,11 +1,11 @@
 //! A batch: tasks of varying size, handed out to groups of ranks.
 //!
-//! - `open_tasks`: the states of all tasks, in cells that all ranks share, and which of them are open.
-//! - `directory`: the states as files, which outlive the job and which several jobs may use at once.
-//! - `builder`: how a batch is described, checked and made; `broadcast_result`: how what one rank finds is known to others.
+//! - `open_tasks`: the states of all tasks, in cells that all ranks share, and the stack of open tasks.
+//! - `directory`: the states as files, which outlive the job and which several jobs may use at the same time.
+//! - `builder`: how a batch is described, checked and created; `broadcast_result`: sends the result of the first rank to all.
 //!
-//! With a directory, the files are the truth. The cells then say only which tasks are worth a try: whoever takes one
-//! from them claims it in its file, and if that says otherwise, goes on with the next one.
+//! With a directory, the files are authoritative. The cells are then only a hint: a rank that takes a task from them claims it in
+//! its file, and continues with the next task if the file says otherwise.
 
 mod broadcast_result;
 mod builder;
@@ -23,12 +23,11 @@ use directory::Directory;
 use open_tasks::OpenTasks;
 use std::fmt;
 
-/// Tasks, numbered from 0, that groups of ranks take one after the other until none is open.
+/// Tasks, numbered from 0, that groups of ranks take one after another until none is open.
 ///
-/// CallKind a task does is the program's business; a batch knows only which [state](TaskState) each is in. The ranks of
-/// the communicator are divided into **workers** of the same size, and each worker gets its next task by
-/// [`next_task`](Self::next_task) when it has finished the last one, so that tasks of differing length keep all of them
-/// busy.
+/// A batch knows only the [state](TaskState) of each task; the program runs it. The ranks of the communicator are divided into
+/// **workers** of equal size, and each worker gets its next task from [`next_task`](Self::next_task) when it has finished the
+/// previous one, so that tasks of different lengths keep all workers busy.
 ///
 /// ```
 /// use unidist_spmd::{Batch, Communicator, TaskState};
@@ -49,18 +48,17 @@ use std::fmt;
 ///
 /// # States in a directory
 ///
-/// With [`BatchBuilder::directory`], each task has a folder, in which the file `state` says in its first line what has
-/// become of it. It is replaced as a whole, so whoever reads it sees one state or the next one. It outlives the job:
-/// run again on the same directory, a program goes on where it has stopped, and does nothing if all is done. Several
-/// jobs may work on one directory at the same time; each task is run by one of them.
+/// With [`BatchBuilder::directory`], each task has a folder with a file `state`, whose first line is its state. The file is
+/// replaced atomically, so a reader sees one state or the next one. It outlives the job: a program that is run again on the same
+/// directory continues where it stopped. Several jobs may work on one directory at the same time; one of them runs each task.
 ///
 /// - A task without a state file is open.
-/// - A running task names its job in the second line. While a job lives, it touches a file in `.unidist/jobs` of the
-///   directory four times in the age that is configured by [`BatchBuilder::stale_after`]. A running task whose job
-///   has no such file, or one that is older than that age, **is open again**. This is found when a batch is made, and
-///   by `next_task` when it knows of no other open task, at most four times in that age.
-/// - So a job that was stopped for longer than that age and then goes on may run what another has taken over.
-/// - Failed tasks stay so, and are not tried again unless [`reopen`](Self::reopen) says it.
+/// - The state file of a running task names its job in the second line. While a job runs, it touches a file in `.unidist/jobs` of
+///   the directory four times in the age configured by [`BatchBuilder::stale_after`]. A running task whose job has no such file,
+///   or an older one, **is open again**. This is checked when a batch is created, and by `next_task` when it knows no other open
+///   task, at most four times in that age.
+/// - Hence a job that was stopped for longer than that age and then continues may run a task that another job has taken over.
+/// - Failed tasks stay failed, unless [`reopen`](Self::reopen) opens them.
 ///
 /// ```
 /// use unidist_spmd::{Batch, Communicator, TaskState};
@@ -80,14 +78,14 @@ use std::fmt;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # Whom it waits for
+/// # Which ranks it waits for
 ///
-/// [`next_task`](Self::next_task) waits for the ranks of its worker and for nobody else: as with a
-/// [`Lock`](crate::Lock), what the other ranks compute meanwhile does not matter.
+/// [`next_task`](Self::next_task) waits only for the ranks of its worker: as with a [`Lock`](crate::Lock), other ranks may compute
+/// meanwhile.
 ///
-/// [`close`](Self::close) is collective over all ranks of the communicator. A rank may also just drop its part, and waits
-/// for nobody then. With a directory, what is dropped and not closed counts as a living job until its first rank's process
-/// has ended, since other ranks may still run tasks.
+/// [`close`](Self::close) is collective over all ranks of the communicator. A rank may also drop its part, which waits for no
+/// other rank. With a directory, a batch that is dropped and not closed counts as a running job until the process of its first
+/// rank ends, because other ranks may still run tasks.
 pub struct Batch {
     tasks: OpenTasks<Cells>,
     directory: Option<Directory>,
@@ -96,18 +94,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of so many tasks, all open: described further by the builder, made by [`BatchBuilder::build`].
-    #[expect(clippy::new_ret_no_self, reason = "it is made from the builder, by all ranks together")]
+    /// Describes a batch of this many tasks, all open by default; [`BatchBuilder::build`] creates it.
+    #[expect(clippy::new_ret_no_self, reason = "the builder creates it, on all ranks together")]
     pub fn new(n_tasks: usize) -> BatchBuilder {
         BatchBuilder::new(n_tasks)
     }
 
-    /// The next open task, which is running from then on, or `None` if no task is open now. Collective over the
-    /// [worker](Self::worker_comm): all its ranks get the same.
+    /// Takes the next open task and marks it as running; `None` if no task is open now. Collective over the
+    /// [worker](Self::worker_comm): all its ranks get the same task.
     ///
-    /// Tasks come in their order; those that were opened again come before the others. The time of a call does not
-    /// depend on the number of tasks; but with a directory, when no task is left and some time has passed, one call looks
-    /// at all of them for what other jobs have left behind.
+    /// Tasks are taken in order; reopened ones come first. The time of a call does not depend on the number of tasks, except that
+    /// with a directory, when no task is left and some time has passed, one call scans all of them for tasks of dead jobs.
     ///
     /// # Errors
     ///
@@ -124,25 +121,25 @@ impl Batch {
         let took =
             taken.as_ref().and_then(|taken| taken.as_ref().ok().filter(|task| !task.is_empty()).cloned());
         let told = broadcast_result(&self.worker_comm, taken).inspect_err(|_| {
-            // The others do not know of it, so nobody runs it.
+            // The other ranks of the worker do not know the task, so none runs it.
             let task =
                 took.and_then(|task| task.try_into().ok()).map(|task| u64::from_le_bytes(task) as usize);
             if let Some(Err(error)) = task.map(|task| self.set_task_state(task, TaskState::Open)) {
-                log::error!("a task that was taken and not told of stays running: {error}");
+                log::error!("a task cannot be reopened after its worker failed to receive it, so it stays in the state RUNNING: {error}");
             }
         })?;
         Ok(told.try_into().ok().map(|task| u64::from_le_bytes(task) as usize))
     }
 
-    /// Sets the state of a task. One rank does it, any: usually one of the worker that ran the task.
+    /// Sets the state of a task. Any single rank calls it, usually one of the worker that ran the task.
     ///
     /// A task that is set to [`TaskState::Open`] is handed out again.
     ///
     /// # Errors
     ///
     /// There is no such task; the communication fails; with a directory, the state cannot be written
-    /// ([`Error::StateFile`], [`Error::DirectoryLocked`]), for instance because the disk is full. Then the task has the
-    /// state that it had.
+    /// ([`Error::StateFile`], [`Error::DirectoryLocked`]), for instance because the disk is full. Then the state does
+    /// not change.
     pub fn set_task_state(&mut self, task: usize, state: TaskState) -> Result<()> {
         self.check(task, "Batch::set_task_state")?;
         if let Some(directory) = &self.directory {
@@ -151,11 +148,11 @@ impl Batch {
         self.tasks.set(task, |_| Some(state)).map(drop)
     }
 
-    /// The state of a task at this moment; with a directory, what its file says. One rank asks, any.
+    /// The current state of a task; with a directory, that in its file. Any single rank calls it.
     ///
     /// # Errors
     ///
-    /// There is no such task; the communication fails; with a directory, the file cannot be read or is not understood
+    /// There is no such task; the communication fails; with a directory, the file cannot be read or is malformed
     /// ([`Error::StateFile`]).
     pub fn task_state(&self, task: usize) -> Result<TaskState> {
         self.check(task, "Batch::task_state")?;
@@ -165,19 +162,18 @@ impl Batch {
         }
     }
 
-    /// Makes all tasks open that have one of these states, and returns how many there were. One rank does it, any.
+    /// Opens all tasks in one of these states, and returns their number. Any single rank calls it.
     ///
-    /// This is done once, for instance with [`TaskState::Failed`] when a batch is made; if `next_task` took failed
-    /// tasks for open ones, a task that always fails would be handed out for ever. [`TaskState::Running`] is for one
-    /// who knows that nobody runs these tasks any more.
+    /// Call it once, for instance with [`TaskState::Failed`] after creating a batch: if `next_task` returned failed tasks, a task
+    /// that always fails would be handed out forever. Use [`TaskState::Running`] only if no worker runs these tasks any more.
     ///
     /// # Errors
     ///
-    /// As those of [`set_task_state`](Self::set_task_state). Some of the tasks may be open by then.
+    /// Those of [`set_task_state`](Self::set_task_state). Some of the tasks may be open by then.
     pub fn reopen(&mut self, states: &[TaskState]) -> Result<usize> {
         let wanted = |state| state != TaskState::Open && states.contains(&state);
         let mut reopened = 0;
-        // The last one first, so that the first one is the next to be taken.
+        // In reverse order, so that the first task is on top of the stack.
         for task in (0..self.n_tasks()).rev() {
             match &self.directory {
                 Some(directory) if directory.reopen(task, wanted)? => {
@@ -206,42 +202,42 @@ impl Batch {
         &self.worker_comm
     }
 
-    /// Which worker this rank belongs to, from 0.
+    /// The number of the worker to which this rank belongs, from 0.
     #[must_use]
     pub fn worker(&self) -> usize {
         self.communicator.rank() / self.worker_size()
     }
 
-    /// The rank within the worker.
+    /// The rank in the worker.
     #[must_use]
     pub fn worker_rank(&self) -> usize {
         self.worker_comm.rank()
     }
 
-    /// How many ranks a worker has.
+    /// The number of ranks of a worker.
     #[must_use]
     pub fn worker_size(&self) -> usize {
         self.worker_comm.size()
     }
 
-    /// How many workers there are.
+    /// The number of workers.
     #[must_use]
     pub fn n_worker(&self) -> usize {
         self.communicator.size() / self.worker_size()
     }
 
-    /// How many tasks there are, of whatever state.
+    /// The number of tasks in any state.
     #[must_use]
     pub fn n_tasks(&self) -> usize {
         self.tasks.n_tasks()
     }
 
-    /// Ends the batch. Collective over all ranks of the communicator.
+    /// Frees the batch. Collective over all ranks of the communicator.
     ///
     /// # Errors
     ///
-    /// The communication fails; with a directory, this job could not show that it lives ([`Error::StateFile`]), so that
-    /// others may have taken over what it ran.
+    /// The communication fails; with a directory, the heartbeat of this job could not be written ([`Error::StateFile`]), so that
+    /// other jobs may have taken over its tasks.
     pub fn close(mut self) -> Result<()> {
         let freed = self.tasks.cells_mut().free();
         let closed = self.directory.as_mut().map_or(Ok(()), Directory::close);
@@ -257,7 +253,7 @@ impl Batch {
     /// Takes an open task for this rank's worker.
     fn take(&self) -> Result<Option<usize>> {
         let Some(directory) = &self.directory else { return self.tasks.take() };
-        let mut has_looked = false;
+        let mut has_scanned = false;
         loop {
             match self.tasks.take()? {
                 Some(task) => match directory.claim(task) {
@@ -269,28 +265,28 @@ impl Batch {
                         return Err(error);
                     }
                 },
-                None if !has_looked && self.is_time_to_look(directory)? => {
-                    self.look(directory)?;
-                    has_looked = true;
+                None if !has_scanned && self.scan_due(directory)? => {
+                    self.scan(directory)?;
+                    has_scanned = true;
                 }
                 None => return Ok(None),
             }
         }
     }
 
-    fn is_time_to_look(&self, directory: &Directory) -> Result<bool> {
+    fn scan_due(&self, directory: &Directory) -> Result<bool> {
         let every = u64::try_from(directory.interval().as_millis()).unwrap_or(u64::MAX);
-        self.tasks.is_time_to_look(now(), every)
+        self.tasks.scan_due(now(), every)
     }
 
-    /// Finds tasks which other jobs have opened or left behind.
+    /// Finds tasks that other jobs have opened, and those of dead jobs.
     ///
-    /// Only what is open goes to the cells: a task that becomes open meanwhile must not be taken from them, and one
-    /// that is taken meanwhile does no harm there.
-    fn look(&self, directory: &Directory) -> Result<()> {
-        let mut look = directory.look()?;
+    /// It only adds open tasks to the cells: removing others could lose a task that becomes open meanwhile, and a task that is
+    /// taken meanwhile does no harm there.
+    fn scan(&self, directory: &Directory) -> Result<()> {
+        let mut snapshot = directory.job_snapshot()?;
         for task in (0..self.n_tasks()).rev() {
-            if directory.refresh(task, &mut look)? == TaskState::Open {
+            if directory.refresh(task, &mut snapshot)? == TaskState::Open {
                 self.tasks.open(task)?;
             }
         }
@@ -305,7 +301,9 @@ impl Drop for Batch {
             return directory.keep_heartbeat();
         }
         if let Err(error) = directory.close() {
-            log::error!("a batch cannot be ended: {error}");
+            log::error!(
+                "the heartbeat of a dropped batch cannot be removed, so other jobs wait until it is stale: {error}"
+            );
         }
     }
 }
@@ -322,7 +320,7 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// Milliseconds of this host's clock.
+/// The clock of this host, in milliseconds.
 fn now() -> u64 {
     std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64)
 }

@@ -1,34 +1,34 @@
-//! The states of all tasks, and those that may be open as a stack from which all ranks take.
+//! The states of all tasks, and a stack of those that may be open, from which all ranks take.
 //!
 //! Of `n` tasks, in `2 n + 2` cells:
 //!
 //! | cells          | each holds                                                                                  |
 //! |----------------|---------------------------------------------------------------------------------------------|
-//! | `0 .. n`       | a task: its state in the low 8 bits; bit 8 says that it is listed, that is, in the stack    |
-//! | `n .. 2 n`     | a link: the number of the listed task below, from 1; 0 if it is the lowest                  |
-//! | `2 n`          | the top: the number of the highest listed task in the low 32 bits, a tag in the high ones   |
-//! | `2 n + 1`      | when somebody last looked for tasks elsewhere, in milliseconds                              |
+//! | `0 .. n`       | a task: its state in the low 8 bits; bit 8 is set while it is on the stack                  |
+//! | `n .. 2 n`     | a link: the number of the task below on the stack, from 1; 0 if it is the lowest            |
+//! | `2 n`          | the top: the number of the highest task in the low 32 bits, a tag in the high ones          |
+//! | `2 n + 1`      | the time of the last scan of the directory, in milliseconds                                 |
 //!
-//! Who changes what:
+//! The protocol:
 //!
-//! 1. A task's cell is changed by compare-and-swap alone, by any rank.
-//! 2. Who sets its bit "listed" pushes it, and until that is done nobody else writes its link.
-//! 3. Who takes it from the top clears the bit, in one step with the change from open to running.
-//! 4. A listed task that is not open any more stays where it is until it is taken, and is then let go.
-//! 5. Each change of the top changes its tag, so that a top with the same task, but another one below, is not mistaken
-//!    for the one that was read.
+//! 1. Any rank changes the cell of a task, by compare-and-swap only.
+//! 2. The rank that sets the stack bit pushes the task, and until that is done no other rank writes its link.
+//! 3. The rank that pops the task clears the bit, in one step with the change from open to running.
+//! 4. A task on the stack that is no longer open stays there until it is popped, and is then discarded.
+//! 5. Each change of the top changes its tag, which avoids the ABA problem: a top with the same task, but another one below,
+//!    is not mistaken for the one that was read.
 //!
-//! So each task is taken once for each time it was listed, and handed out only if it is open then: the cost of a call
-//! does not depend on the number of tasks.
+//! So each task is popped once for each push, and handed out only if it is open then: the cost of a call does not depend on
+//! the number of tasks.
 
 use super::TaskState;
 use crate::Result;
 use crate::cells::AtomicCells;
 
-/// In a task's cell: it is in the stack.
-const LISTED: u64 = 1 << 8;
+/// The stack bit of a task.
+const ON_STACK: u64 = 1 << 8;
 
-/// The most tasks there can be: the number of one has 32 bits, and 0 is none.
+/// The maximal number of tasks: a task number has 32 bits, and 0 means none.
 pub(super) const MAX_TASKS: usize = u32::MAX as usize - 1;
 
 /// The states of all tasks, and the stack.
@@ -37,14 +37,14 @@ pub(super) struct OpenTasks<C> {
     n_tasks: usize,
 }
 
-/// CallKind the cells hold in the beginning: the open tasks are listed, the first one on top.
-pub(super) fn first_values(states: &[TaskState], now: u64) -> Vec<u64> {
+/// The initial values of the cells: the open tasks are on the stack, the first one on top.
+pub(super) fn initial_values(states: &[TaskState], now: u64) -> Vec<u64> {
     let words = states.iter().map(|&state| match state {
-        TaskState::Open => code(state) | LISTED,
+        TaskState::Open => code(state) | ON_STACK,
         _ => code(state),
     });
     let mut values: Vec<u64> = words.collect();
-    values.resize(number_of_cells(states.len()), 0);
+    values.resize(cell_count(states.len()), 0);
     let mut top = 0;
     for task in (0..states.len()).rev().filter(|&task| states[task] == TaskState::Open) {
         values[states.len() + task] = top;
@@ -55,18 +55,18 @@ pub(super) fn first_values(states: &[TaskState], now: u64) -> Vec<u64> {
     values
 }
 
-/// How many cells so many tasks need.
-pub(super) fn number_of_cells(n_tasks: usize) -> usize {
+/// The number of cells for this many tasks.
+pub(super) fn cell_count(n_tasks: usize) -> usize {
     2 * n_tasks + 2
 }
 
 impl<C: AtomicCells> OpenTasks<C> {
-    /// On cells that hold the [`first_values`] of so many tasks.
+    /// On cells with the [`initial_values`] of this many tasks.
     pub(super) fn new(cells: C, n_tasks: usize) -> OpenTasks<C> {
         OpenTasks { cells, n_tasks }
     }
 
-    /// How many tasks there are, of whatever state.
+    /// The number of tasks in any state.
     pub(super) fn n_tasks(&self) -> usize {
         self.n_tasks
     }
@@ -87,11 +87,11 @@ impl<C: AtomicCells> OpenTasks<C> {
         self.cells.load(task).map(state_in)
     }
 
-    /// Takes an open task, which is running from then on; `None` if there is none.
+    /// Takes an open task and marks it as running; `None` if no task is open.
     pub(super) fn take(&self) -> Result<Option<usize>> {
         while let Some(task) = self.pop()? {
             let open = code(TaskState::Open);
-            let was = self.change(task, open | LISTED, |word| match state_in(word) {
+            let was = self.change(task, open | ON_STACK, |word| match state_in(word) {
                 TaskState::Open => code(TaskState::Running),
                 state => code(state),
             })?;
@@ -102,41 +102,41 @@ impl<C: AtomicCells> OpenTasks<C> {
         Ok(None)
     }
 
-    /// Sets the state of a task if `change` gives another for the one it has, and returns the one it had.
+    /// Sets the state of a task if `change` returns a new one for the old one. Returns the old state.
     ///
-    /// A task that becomes open is the next to be taken.
+    /// A task that becomes open is the next one to be taken.
     pub(super) fn set(
         &self,
         task: usize,
         change: impl Fn(TaskState) -> Option<TaskState>,
     ) -> Result<TaskState> {
         let new_word = |word| match change(state_in(word)) {
-            Some(TaskState::Open) => code(TaskState::Open) | LISTED,
-            Some(state) => code(state) | (word & LISTED),
+            Some(TaskState::Open) => code(TaskState::Open) | ON_STACK,
+            Some(state) => code(state) | (word & ON_STACK),
             None => word,
         };
         let was = self.change(task, code(TaskState::Running), new_word)?;
-        if new_word(was) & LISTED != was & LISTED {
+        if new_word(was) & ON_STACK != was & ON_STACK {
             self.push(task)?;
         }
         Ok(state_in(was))
     }
 
-    /// Makes a task open, whatever it was.
+    /// Opens a task, whatever its state is.
     pub(super) fn open(&self, task: usize) -> Result<()> {
         self.set(task, |_| Some(TaskState::Open)).map(drop)
     }
 
-    /// Whether so many milliseconds have passed since this was last true on any rank (or since the beginning).
-    pub(super) fn is_time_to_look(&self, now: u64, every: u64) -> Result<bool> {
+    /// Whether `every` milliseconds have passed since this was last true on any rank, or since the beginning.
+    pub(super) fn scan_due(&self, now: u64, every: u64) -> Result<bool> {
         let at = 2 * self.n_tasks + 1;
         let last = self.cells.load(at)?;
-        // A clock that was set back, or is another host's, must not make this never true.
+        // The absolute difference, so that a clock that was set back does not keep this false.
         let due = now.abs_diff(last) >= every;
         Ok(due && self.cells.compare_and_swap(at, last, now)? == last)
     }
 
-    /// Replaces a task's word and returns the old one. `guess` is what it probably is: if so, one operation is enough.
+    /// Replaces the word of a task and returns the old one. `guess` is the expected word: if it is right, one operation is enough.
     fn change(&self, task: usize, guess: u64, new_word: impl Fn(u64) -> u64) -> Result<u64> {
         let mut old = guess;
         loop {
@@ -185,17 +185,17 @@ impl<C: AtomicCells> OpenTasks<C> {
     }
 }
 
-/// A task as links and the top name it.
+/// The number of a task in links and in the top.
 fn number(task: usize) -> u64 {
     task as u64 + 1
 }
 
-/// The task that a link or the top names.
+/// The task with the number in a link or in the top.
 fn numbered(word: u64) -> Option<usize> {
     (word as u32 as usize).checked_sub(1)
 }
 
-/// The top that follows on this one.
+/// The next top, with another tag.
 fn with_next_tag(top: u64, number: u64) -> u64 {
     let tag = (top >> 32) as u32;
     u64::from(tag.wrapping_add(1)) << 32 | number

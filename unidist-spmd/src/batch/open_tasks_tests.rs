@@ -22,7 +22,7 @@ impl AtomicCells for Vec<AtomicU64> {
 }
 
 fn tasks(states: &[TaskState]) -> OpenTasks<Vec<AtomicU64>> {
-    let cells = first_values(states, 0).into_iter().map(AtomicU64::new).collect();
+    let cells = initial_values(states, 0).into_iter().map(AtomicU64::new).collect();
     OpenTasks::new(cells, states.len())
 }
 
@@ -82,11 +82,11 @@ fn the_tag_of_the_top_wraps_around() {
 #[test]
 fn one_looks_at_a_time_and_a_clock_set_back_does_no_harm() {
     let tasks = tasks(&[]);
-    assert!(!tasks.is_time_to_look(9, 10).unwrap());
-    assert!(tasks.is_time_to_look(10, 10).unwrap());
-    assert!(!tasks.is_time_to_look(19, 10).unwrap());
-    assert!(tasks.is_time_to_look(1_000, 10).unwrap());
-    assert!(tasks.is_time_to_look(20, 10).unwrap());
+    assert!(!tasks.scan_due(9, 10).unwrap());
+    assert!(tasks.scan_due(10, 10).unwrap());
+    assert!(!tasks.scan_due(19, 10).unwrap());
+    assert!(tasks.scan_due(1_000, 10).unwrap());
+    assert!(tasks.scan_due(20, 10).unwrap());
 }
 
 /// Cells to which others do something after a link was first read.

@@ -1,13 +1,12 @@
-//! CallKind a task of a batch can be.
+//! The state of a task of a batch.
 
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// CallKind has become of a task.
+/// The state of a task.
 ///
-/// Its name, in capitals, is what it is displayed as, what it is parsed from, and what a state file has in its first
-/// line.
+/// Its name, in capitals, is used by [`Display`](fmt::Display) and [`FromStr`], and in the first line of a state file.
 ///
 /// ```
 /// use unidist_spmd::TaskState;
@@ -18,20 +17,20 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskState {
-    /// Not to be run: it is never handed out.
+    /// Never handed out.
     Invalid,
-    /// To be handed out to the next worker that asks.
+    /// Handed out to the next worker that asks.
     Open,
     /// A worker has it.
     Running,
-    /// It was run to its end.
+    /// It succeeded.
     Done,
-    /// It was run and did not succeed.
+    /// It failed.
     Failed,
 }
 
 impl TaskState {
-    /// All of them.
+    /// All states.
     pub const ALL: [TaskState; 5] =
         [TaskState::Invalid, TaskState::Open, TaskState::Running, TaskState::Done, TaskState::Failed];
 
@@ -48,7 +47,7 @@ impl TaskState {
     }
 }
 
-/// That this is the name of no state.
+/// The error text for an unknown name.
 pub(super) fn no_state(text: &str) -> String {
     let names = TaskState::ALL.map(TaskState::name).join(", ");
     format!("{text:?} is none of {names}")
@@ -65,7 +64,7 @@ impl FromStr for TaskState {
 
     /// # Errors
     ///
-    /// The text is not the name of a state. Names are in capitals and have nothing around them.
+    /// The text is not the name of a state, in capitals and without spaces around it.
     fn from_str(text: &str) -> Result<TaskState> {
         let found = TaskState::ALL.into_iter().find(|state| state.name() == text);
         found.ok_or_else(|| Error::argument("TaskState::from_str", no_state(text)))
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_parsed_from_what_it_is_displayed_as() {
+    fn state_survives_its_text() {
         for state in TaskState::ALL {
             assert_eq!(state.to_string().parse::<TaskState>().unwrap(), state);
         }
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_no_state() {
+    fn other_text_is_refused() {
         for text in ["", "open", "OPEN ", "DONE\n", "4"] {
             let error = text.parse::<TaskState>().unwrap_err();
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");

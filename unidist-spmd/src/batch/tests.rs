@@ -1,4 +1,4 @@
-//! One process. CallKind several ranks do is tested where there are several.
+//! One process. What several ranks do is tested where there are several.
 
 use super::*;
 use crate::cells::AtomicCells;

@@ -1,30 +1,30 @@
-//! Arrays that all ranks share.
+//! Shared arrays.
 
 use super::{Test, last, same_error};
 use ndarray::{Array2, Array3, ArrayView2, Axis, IxDyn, array, s};
 use unidist_spmd::{Communicator, Error, SharedArray};
 
 pub(super) const TESTS: &[Test] = &[
-    ("an array is zeroed", an_array_is_zeroed),
+    ("array is zeroed", array_is_zeroed),
     ("each rank sets", each_rank_sets),
-    ("assigned by the one that has data", assigned),
-    ("none or two give data", none_or_two_give_data),
-    ("impossible parts", impossible_parts),
+    ("assign takes the data of one rank", assign_takes_data_of_one_rank),
+    ("assign without data or with two sources", assign_needs_one_source),
+    ("parts outside the array are refused", impossible_parts),
     ("ranks name different sources", different_sources),
-    ("ranks make different arrays", different_arrays),
+    ("ranks create different arrays", different_arrays),
     ("ranks set different arrays", different_arrays_set),
-    ("one rank makes no array", one_makes_none),
+    ("one rank creates no array", one_creates_none),
     ("no elements", no_elements),
     ("large parts", large_parts),
-    ("large parts that lie apart", large_parts_apart),
+    ("large parts that are not contiguous", large_scattered_parts),
     ("each sets a part", each_sets_a_part),
-    ("parts that meet", parts_that_meet),
+    ("overlapping parts are refused", overlapping_parts),
     ("more elements than 2^31", more_elements_than_2_31),
-    ("arrays of a part of the ranks", of_a_part_of_the_ranks),
-    ("what is shown", what_is_shown),
+    ("arrays on a part of the ranks", array_of_a_part_of_the_ranks),
+    ("array prints its shape and values", array_prints_shape_and_values),
 ];
 
-fn an_array_is_zeroed(world: &Communicator) {
+fn array_is_zeroed(world: &Communicator) {
     let array = SharedArray::<f64, _>::new((3, 5), world).unwrap();
     assert_eq!(array.view(), Array2::zeros((3, 5)));
 }
@@ -42,14 +42,14 @@ fn each_rank_sets(world: &Communicator) {
         wanted.slice_mut(s![offset.0..offset.0 + 2, offset.1..offset.1 + 3]).assign(&part);
         assert_eq!(array.view(), wanted);
     }
-    // What is not in the order of rows is put into it.
+    // Data that is not in row-major order is reordered.
     let part = array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]];
     array.set(Some(part.t()), (0, 0), last(world)).unwrap();
     wanted.slice_mut(s![.., ..2]).assign(&part.t());
     assert_eq!(array.view(), wanted);
 }
 
-fn assigned(world: &Communicator) {
+fn assign_takes_data_of_one_rank(world: &Communicator) {
     let mut array = SharedArray::<u32, _>::new(10, world).unwrap();
     for source in 0..world.size() {
         let data = array![source as u32, 7];
@@ -58,7 +58,7 @@ fn assigned(world: &Communicator) {
     }
 }
 
-fn none_or_two_give_data(world: &Communicator) {
+fn assign_needs_one_source(world: &Communicator) {
     let mut array = SharedArray::<u32, _>::new(4, world).unwrap();
     let nobody = array.assign(0, None);
     same_error(world, nobody, "SharedArray::assign: no rank passes data");
@@ -89,7 +89,7 @@ fn impossible_parts(world: &Communicator) {
     let outcome = array.set(None, (0, 0), world.size());
     same_error(world, outcome, &format!("there is no rank {}", world.size()));
     assert!(array.view().iter().all(|element| *element == 0));
-    // Shapes that are known only when the program runs.
+    // Dynamic shapes.
     let mut array = SharedArray::<u32, _>::new(IxDyn(&[2, 2]), world).unwrap();
     let row = array![1, 2].into_dyn();
     let outcome = array.set((world.rank() == source).then(|| row.view()), IxDyn(&[0, 0]), source);
@@ -137,14 +137,14 @@ fn different_arrays_set(world: &Communicator) {
     let array = if world.rank() == 0 { &mut one } else { &mut other };
     let outcome = array.set(Some(data.view()), 0, 0);
     assert!(matches!(same_error(world, outcome, "of this communicator"), Error::Mismatch { .. }));
-    // Both go on.
+    // Both arrays remain usable.
     one.set(Some(data.view()), 0, 0).unwrap();
     other.set(Some(data.view()), 0, last(world)).unwrap();
     assert_eq!((one[0], other[0]), (1, 1));
 }
 
-/// What is made afterwards has the same number on all ranks.
-fn one_makes_none(world: &Communicator) {
+/// Objects that are created afterwards have the same number on all ranks.
+fn one_creates_none(world: &Communicator) {
     if world.size() == 1 {
         return;
     }
@@ -172,13 +172,13 @@ fn no_elements(world: &Communicator) {
     same_error(world, SharedArray::<u64, _>::new((0, usize::MAX), world), "larger than memory can be");
 }
 
-/// A number for each place, which no other place nearby has.
+/// A number for each place that differs from those of nearby places.
 fn number(place: usize, round: usize) -> u64 {
     (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ round as u64
 }
 
 fn large_parts(world: &Communicator) {
-    const LEN: usize = 3_000_001; // 23 MB: pieces that do not divide it
+    const LEN: usize = 3_000_001; // 23 MB: not a multiple of a chunk
     let mut array = SharedArray::<u64, _>::new(LEN + 2, world).unwrap();
     for (round, source) in [0, last(world)].into_iter().enumerate() {
         let data = (world.rank() == source)
@@ -195,7 +195,7 @@ fn large_parts(world: &Communicator) {
     }
 }
 
-fn large_parts_apart(world: &Communicator) {
+fn large_scattered_parts(world: &Communicator) {
     let shape = (30, 310, 200);
     let mut array = SharedArray::<u64, _>::new(shape, world).unwrap();
     let part = Array3::from_shape_fn((28, 300, 190), |(a, b, c)| number((a * 300 + b) * 190 + c, 0));
@@ -219,14 +219,14 @@ fn each_sets_a_part(world: &Communicator) {
             assert_eq!(wrong, None);
         }
     }
-    // Some need not give any.
+    // Some ranks pass no data.
     let data = array![[7, 8]];
     array.set_each((world.rank() == last(world)).then(|| data.view()), (0, 0)).unwrap();
     assert_eq!((array[(0, 0)], array[(0, 1)], array[(0, 2)]), (7, 8, number(2, 9 * ranks)));
     array.set_each(None, (0, 0)).unwrap();
 }
 
-fn parts_that_meet(world: &Communicator) {
+fn overlapping_parts(world: &Communicator) {
     if world.size() == 1 {
         return;
     }
@@ -244,14 +244,14 @@ fn more_elements_than_2_31(world: &Communicator) {
     let data = array![1, 2, 3];
     array.set((world.rank() == 0).then(|| data.view()), LEN - 3, 0).unwrap();
     assert_eq!((array[LEN - 4], array[LEN - 3], array[LEN - 1], array.len()), (0, 1, 3, LEN));
-    // Memory is taken for what was touched alone.
+    // Only touched pages take memory.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssShmem:")).unwrap();
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kibibytes < 1 << 20, "{kibibytes} KiB");
 }
 
-fn of_a_part_of_the_ranks(world: &Communicator) {
+fn array_of_a_part_of_the_ranks(world: &Communicator) {
     let part = world.split(Some(world.rank() % 2), 0).unwrap().unwrap();
     let mut array = SharedArray::<usize, _>::new(part.size(), &part).unwrap();
     array.set_each(Some(array![world.rank()].view()), part.rank()).unwrap();
@@ -259,7 +259,7 @@ fn of_a_part_of_the_ranks(world: &Communicator) {
     assert_eq!(array.view().to_vec(), members);
 }
 
-fn what_is_shown(world: &Communicator) {
+fn array_prints_shape_and_values(world: &Communicator) {
     let array = SharedArray::<f32, _>::new((2, 2), world).unwrap();
     let text = array.to_string();
     let hosts = format!("{} host", world.hosts());

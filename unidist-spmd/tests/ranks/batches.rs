@@ -5,33 +5,33 @@ use std::path::{Path, PathBuf};
 use unidist_spmd::{Batch, BatchBuilder, Communicator, Error, TaskState};
 
 pub(super) const TESTS: &[Test] = &[
-    ("every task is run once", every_task_is_run_once),
-    ("tasks that are opened again", tasks_opened_again),
-    ("ranks that do not divide", ranks_that_do_not_divide),
+    ("every task runs once", every_task_runs_once),
+    ("tasks are reopened", tasks_are_reopened),
+    ("invalid worker sizes are refused", invalid_worker_sizes),
     ("ranks describe different batches", different_batches),
     ("any rank sets a state", any_rank_sets_a_state),
     ("two batches at once", two_batches_at_once),
-    ("a directory of all ranks", a_directory_of_all_ranks),
-    ("a directory of several jobs", a_directory_of_several_jobs),
-    ("a file that is not understood", a_file_that_is_not_understood),
+    ("directory of one job", directory_of_one_job),
+    ("directory of several jobs", directory_of_several_jobs),
+    ("malformed state file is an error", malformed_state_file),
     ("initial states and a directory that has some", initial_states_and_a_directory),
 ];
 
 const N_TASKS: usize = 10;
 
-/// The sizes that the workers can have.
+/// The possible sizes of workers.
 fn worker_sizes(world: &Communicator) -> impl Iterator<Item = usize> {
     let ranks = world.size();
     (1..=ranks).filter(move |size| ranks.is_multiple_of(*size))
 }
 
-/// Work of this task's length: some tasks take a thousand times as long as others.
+/// The work of a task; some tasks take a thousand times as long as others.
 fn work(task: usize) -> u64 {
     let steps = 1_000 * 10_u64.pow(task as u32 % 4);
     std::hint::black_box((0..steps).fold(task as u64, |sum, step| sum.rotate_left(5) ^ step))
 }
 
-/// Runs what this rank's worker gets, and returns which tasks these were.
+/// Runs the tasks of this rank's worker, and returns their numbers.
 fn run(batch: &mut Batch) -> Vec<usize> {
     let mut ran = Vec::new();
     while let Some(task) = batch.next_task().unwrap() {
@@ -62,7 +62,7 @@ fn check_that_each_was_run_once(world: &Communicator, batch: &Batch, ran: &[usiz
     }
 }
 
-/// A directory of all ranks, which is gone in the end.
+/// A directory for all ranks, removed when it is dropped.
 struct Shared<'a>(&'a Communicator, PathBuf);
 
 impl<'a> Shared<'a> {
@@ -90,13 +90,13 @@ impl Drop for Shared<'_> {
     }
 }
 
-/// So long that an error which has it in its path is told in several pieces.
+/// So long that an error with this name in its path is broadcast in several chunks.
 fn long_name(task: usize) -> String {
     format!("task {task} {}", "_".repeat(200))
 }
 
 /// Ten tasks of differing length, for workers of every size.
-fn every_task_is_run_once(world: &Communicator) {
+fn every_task_runs_once(world: &Communicator) {
     for worker_size in worker_sizes(world) {
         let mut batch = Batch::new(N_TASKS).worker_size(worker_size).build(world).unwrap();
         assert_eq!(batch.n_worker() * worker_size, world.size());
@@ -109,9 +109,9 @@ fn every_task_is_run_once(world: &Communicator) {
     }
 }
 
-/// So many tasks that the ranks take them at the same time; each fails once and is opened again.
-fn tasks_opened_again(world: &Communicator) {
-    // Between hosts, what takes no time in shared memory takes milliseconds.
+/// Enough tasks that the ranks take them at the same time; each fails once and is reopened.
+fn tasks_are_reopened(world: &Communicator) {
+    // An operation takes milliseconds between hosts, and almost no time in shared memory.
     let many = if world.hosts() == 1 { 1_000 } else { 60 };
     let mut batch = Batch::new(many).build(world).unwrap();
     let mut taken = [0_u64; 2];
@@ -133,7 +133,7 @@ fn tasks_opened_again(world: &Communicator) {
 }
 
 /// Workers of no rank, of more ranks than there are, of a number that does not divide.
-fn ranks_that_do_not_divide(world: &Communicator) {
+fn invalid_worker_sizes(world: &Communicator) {
     let ranks = world.size();
     for worker_size in (0..=ranks + 1).filter(|&size| size == 0 || !ranks.is_multiple_of(size)) {
         let built = Batch::new(N_TASKS).worker_size(worker_size).build(world);
@@ -161,13 +161,13 @@ fn different_batches(world: &Communicator) {
         ("directory", Batch::new(1).directory("one", names(if is_other { 1 } else { 2 }))),
     ];
     for (option, batch) in batches {
-        let word = format!("rank {} gives another `{option}` for a Batch than rank 0", last(world));
+        let word = format!("rank {} passes another `{option}` for a Batch than rank 0", last(world));
         let error = same_error(world, batch.build(world), &word);
         assert!(matches!(error, Error::Mismatch { .. }));
     }
 }
 
-/// States that other ranks than the worker's set.
+/// States that ranks outside the worker set.
 fn any_rank_sets_a_state(world: &Communicator) {
     let mut batch = Batch::new(2).initial([TaskState::Failed; 2]).build(world).unwrap();
     assert_eq!(batch.next_task().unwrap(), None);
@@ -192,7 +192,7 @@ fn any_rank_sets_a_state(world: &Communicator) {
     batch.close().unwrap();
 }
 
-/// Two batches are independent, and one that is dropped leaves the other as it is.
+/// Two batches are independent, also when one is dropped.
 fn two_batches_at_once(world: &Communicator) {
     let one = Batch::new(3).build(world).unwrap();
     let mut other = Batch::new(N_TASKS).build(world).unwrap();
@@ -203,7 +203,7 @@ fn two_batches_at_once(world: &Communicator) {
 }
 
 /// All ranks on one directory, and then again.
-fn a_directory_of_all_ranks(world: &Communicator) {
+fn directory_of_one_job(world: &Communicator) {
     for worker_size in worker_sizes(world) {
         let shared = Shared::new(world);
         let mut batch = shared.batch().worker_size(worker_size).build(world).unwrap();
@@ -223,11 +223,11 @@ fn a_directory_of_all_ranks(world: &Communicator) {
 }
 
 /// Each rank is a job of its own on the same directory.
-fn a_directory_of_several_jobs(world: &Communicator) {
+fn directory_of_several_jobs(world: &Communicator) {
     let shared = Shared::new(world);
     let alone = Communicator::alone();
     let mut batch = shared.batch().build(&alone).unwrap();
-    // Nobody's heartbeat may be missing while others look for it.
+    // All heartbeats must exist before other jobs look for them.
     world.barrier().unwrap();
     let ran = run(&mut batch);
     world.barrier().unwrap();
@@ -235,8 +235,8 @@ fn a_directory_of_several_jobs(world: &Communicator) {
     world.barrier().unwrap();
 }
 
-/// What is wrong with a file is known to all ranks that wait for it.
-fn a_file_that_is_not_understood(world: &Communicator) {
+/// All ranks of the worker get the error.
+fn malformed_state_file(world: &Communicator) {
     let shared = Shared::new(world);
     let state = shared.path().join(long_name(0)).join("state");
     let mut batch = shared.batch().worker_size(world.size()).build(world).unwrap();
@@ -257,5 +257,5 @@ fn initial_states_and_a_directory(world: &Communicator) {
     let mut first = batch().build(world).unwrap();
     assert_eq!(first.next_task().unwrap(), None);
     first.close().unwrap();
-    same_error(world, batch().build(world), "there are states already");
+    same_error(world, batch().build(world), "the directory has states already");
 }

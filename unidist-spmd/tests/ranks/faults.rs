@@ -1,4 +1,4 @@
-//! One rank fails while the others are in the midst of something; the job is to end.
+//! One rank fails while the others are in a collective call: the job must end.
 
 use super::last;
 use ndarray::array;
@@ -9,23 +9,23 @@ use unidist_spmd::{Communicator, Lock, SharedArray, exception_guard_within};
 
 pub(super) fn run(fault: &str, world: &Communicator) -> ExitCode {
     match fault {
-        "panic" => in_the_midst(world, || panic!("this is the message")),
-        "kill" => in_the_midst(world, || signal(Signal::KILL)),
-        "terminate" => in_the_midst(world, || signal(Signal::TERM)),
-        "interrupt" => in_the_midst(world, || signal(Signal::INT)),
-        "exit" => in_the_midst(world, || std::process::exit(7)),
+        "panic" => during_collective_calls(world, || panic!("this is the message")),
+        "kill" => during_collective_calls(world, || signal(Signal::KILL)),
+        "terminate" => during_collective_calls(world, || signal(Signal::TERM)),
+        "interrupt" => during_collective_calls(world, || signal(Signal::INT)),
+        "exit" => during_collective_calls(world, || std::process::exit(7)),
         "guard" => holds_the_lock(world),
         _ => ExitCode::FAILURE,
     }
 }
 
-/// No handler of ours is in the way.
+/// The signal has its default action.
 fn signal(signal: Signal) {
     let _ = kill_process(getpid(), signal);
 }
 
-/// All set an array again and again, and one of them fails.
-fn in_the_midst(world: &Communicator, fail: impl Fn()) -> ExitCode {
+/// All ranks set an array repeatedly, and one of them fails.
+fn during_collective_calls(world: &Communicator, fail: impl Fn()) -> ExitCode {
     let mut array = SharedArray::<u64, _>::new(1_000, world).unwrap();
     let _lock = Lock::new(world).unwrap();
     for round in 0_u64.. {
@@ -40,7 +40,7 @@ fn in_the_midst(world: &Communicator, fail: impl Fn()) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// One rank fails under a guard while the others wait for a lock that it does not give back.
+/// One rank fails in a guard while the others wait for a lock that it never releases.
 fn holds_the_lock(world: &Communicator) -> ExitCode {
     let mut lock = Lock::new(world).unwrap();
     let outcome = exception_guard_within(Duration::from_secs(1), world, || {

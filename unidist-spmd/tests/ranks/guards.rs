@@ -1,20 +1,20 @@
-//! Ranks that fail under an exception guard.
+//! Ranks that fail in an exception guard.
 
 use super::{Test, last, same_error};
 use ndarray::array;
 use unidist_spmd::{Batch, Communicator, Error, Lock, Result, SharedArray, exception_guard};
 
 pub(super) const TESTS: &[Test] = &[
-    ("all are fine", all_are_fine),
-    ("one returns an error", one_returns_an_error),
-    ("one panics in the midst", one_panics),
-    ("several fail", several_fail),
-    ("one fails that has a lock", one_fails_that_has_a_lock),
-    ("one fails that has a batch", one_fails_that_has_a_batch),
-    ("one fails outside of an inner guard", one_fails_outside),
+    ("guard returns the values", guard_returns_values),
+    ("one rank returns an error", one_returns_an_error),
+    ("one rank panics during collective calls", one_panics),
+    ("several ranks fail", several_fail),
+    ("one rank fails that has a lock", one_fails_that_has_a_lock),
+    ("one rank fails that has a batch", one_fails_that_has_a_batch),
+    ("one rank fails outside an inner guard", one_fails_outside),
 ];
 
-fn all_are_fine(world: &Communicator) {
+fn guard_returns_values(world: &Communicator) {
     let sum = exception_guard(world, || {
         let ranks = world.all_gather(world.rank())?;
         Ok::<_, Error>(ranks.iter().sum::<usize>())
@@ -31,7 +31,7 @@ fn one_returns_an_error(world: &Communicator) {
     assert!(matches!(error, Error::Failed { rank, .. } if rank == last(world)), "{error:?}");
 }
 
-/// The others are in functions that all call together, or wait for the one, or are about to drop what they have.
+/// The others are in collective functions, wait for that rank, or drop their objects.
 fn one_panics(world: &Communicator) {
     let outcome = exception_guard(world, || -> Result<()> {
         let mut lock = Lock::new(world)?;
@@ -43,12 +43,12 @@ fn one_panics(world: &Communicator) {
         }
         Ok(())
     });
-    let error = same_error(world, outcome, "it has panicked: in round 3");
+    let error = same_error(world, outcome, "it panicked: in round 3");
     assert!(matches!(error, Error::Failed { rank, .. } if rank == last(world)), "{error:?}");
     world.barrier().unwrap();
 }
 
-/// It drops what it has on the way out, and says so first of all.
+/// It drops its objects while it unwinds.
 fn one_fails_that_has_a_lock(world: &Communicator) {
     let outcome = exception_guard(world, || {
         let mut lock = Lock::new(world)?;
@@ -60,7 +60,7 @@ fn one_fails_that_has_a_lock(world: &Communicator) {
         array.set(Some(array![1].view()), 1, 0)
     });
     same_error(world, outcome, &format!("rank {} on ", last(world)));
-    // Locks and arrays are made and dropped as before.
+    // Locks can be created and dropped as before.
     for _ in 0..10 {
         let mut lock = Lock::new(world).unwrap();
         drop(lock.lock().unwrap());
@@ -68,7 +68,7 @@ fn one_fails_that_has_a_lock(world: &Communicator) {
     world.barrier().unwrap();
 }
 
-/// The others wait for it in the communicator of their group.
+/// The others wait for it in the communicator of their worker.
 fn one_fails_that_has_a_batch(world: &Communicator) {
     let outcome = exception_guard(world, || {
         let mut batch =

@@ -6,20 +6,20 @@ use std::time::Duration;
 use unidist_spmd::{Communicator, Lock, Result};
 
 pub(super) const TESTS: &[Test] = &[
-    ("one at a time", one_at_a_time),
-    ("nobody waits who does not want to", nobody_waits),
-    ("who has waited too long goes on", who_has_waited_too_long),
+    ("lock is held by one rank at a time", held_by_one_rank_at_a_time),
+    ("try_lock and lock_timeout do not block", try_lock_does_not_block),
+    ("time-outs leave the queue intact", timeouts_leave_the_queue_intact),
     ("locks are independent", locks_are_independent),
-    ("the first rank computes", the_first_rank_computes),
-    ("a forgotten guard", a_forgotten_guard),
-    ("ended while others do something else", ended_alone),
-    ("waiting takes no CPU", waiting_takes_no_cpu),
+    ("lock works while the first rank computes", first_rank_computes),
+    ("leaked guard is an error", leaked_guard_is_an_error),
+    ("close while others call something else", close_alone_is_an_error),
+    ("waiting takes no CPU time", waiting_takes_no_cpu_time),
 ];
 
 /// How often each rank takes the lock.
 const ROUNDS: usize = 200;
 
-fn one_at_a_time(world: &Communicator) {
+fn held_by_one_rank_at_a_time(world: &Communicator) {
     let mut lock = Lock::new(world).unwrap();
     let path = common_path(world, "counter");
     if world.rank() == 0 {
@@ -39,7 +39,7 @@ fn one_at_a_time(world: &Communicator) {
     }
 }
 
-fn nobody_waits(world: &Communicator) {
+fn try_lock_does_not_block(world: &Communicator) {
     let mut lock = Lock::new(world).unwrap();
     if world.rank() == 0 {
         let guard = lock.try_lock().unwrap().unwrap();
@@ -53,14 +53,14 @@ fn nobody_waits(world: &Communicator) {
         world.barrier().unwrap();
     }
     world.barrier().unwrap();
-    // Those that have given up are not in the way.
+    // Abandoned tickets are skipped.
     drop(lock.lock().unwrap());
 }
 
-fn who_has_waited_too_long(world: &Communicator) {
+fn timeouts_leave_the_queue_intact(world: &Communicator) {
     let mut lock = Lock::new(world).unwrap();
     for round in 0..ROUNDS {
-        // Some get it in time, some do not, and come back or not.
+        // Some ranks get the lock in time, others abandon their tickets.
         if let Some(guard) = lock.lock_timeout(Duration::from_micros(round as u64 % 5 * 20)).unwrap() {
             guard.unlock().unwrap();
         }
@@ -81,8 +81,8 @@ fn locks_are_independent(world: &Communicator) {
     world.barrier().unwrap();
 }
 
-/// The list of those that wait is on the first rank, which makes no call of MPI here until the others are through.
-fn the_first_rank_computes(world: &Communicator) {
+/// The queue is on the first rank, which calls MPI only after the others have finished.
+fn first_rank_computes(world: &Communicator) {
     let mut lock = Lock::new(world).unwrap();
     let path = common_path(world, "through");
     let through = |rank: usize| path.with_extension(rank.to_string());
@@ -107,7 +107,7 @@ fn compute_until(path: &Path) {
     }
 }
 
-fn a_forgotten_guard(world: &Communicator) {
+fn leaked_guard_is_an_error(world: &Communicator) {
     let part = world.split(Some(world.rank()), 0).unwrap().unwrap();
     let mut lock = Lock::new(&part).unwrap();
     std::mem::forget(lock.lock().unwrap());
@@ -116,7 +116,7 @@ fn a_forgotten_guard(world: &Communicator) {
     assert!(lock.try_lock().is_err());
 }
 
-fn ended_alone(world: &Communicator) {
+fn close_alone_is_an_error(world: &Communicator) {
     if world.size() == 1 {
         return;
     }
@@ -134,8 +134,8 @@ fn ended_alone(world: &Communicator) {
     world.barrier().unwrap();
 }
 
-/// The first rank has the lock for five seconds.
-fn waiting_takes_no_cpu(world: &Communicator) {
+/// The first rank holds the lock for five seconds.
+fn waiting_takes_no_cpu_time(world: &Communicator) {
     const TIME: Duration = Duration::from_secs(5);
     if world.size() != 4 {
         return; // it takes long
@@ -157,17 +157,17 @@ fn waiting_takes_no_cpu(world: &Communicator) {
     let share = all / TIME.as_secs_f64();
     if world.rank() == 0 {
         println!(
-            "{} ranks, one with the lock, the others waiting for it: {:.2} % of a core",
+            "{} ranks, one holds the lock, the others wait: {:.2} % of a core",
             world.size(),
             100.0 * share
         );
     }
-    // Over several hosts there is a thread that attends the window, and who waits looks for a message now and then.
-    let most = if world.hosts() == 1 { 0.05 } else { 0.15 };
-    assert!(share < most, "{share}");
+    // Over several hosts, the progress thread runs, and waiting ranks poll for a message.
+    let limit = if world.hosts() == 1 { 0.05 } else { 0.15 };
+    assert!(share < limit, "{share}");
 }
 
-/// What this process has used so far.
+/// The CPU time of this process.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,5 +1,5 @@
-//! The patterns on the ranks of an MPI job: `mpiexec -n 4 TEST`, on any number of hosts. Alone, it starts itself so where
-//! it finds an `mpiexec`.
+//! The patterns on the ranks of an MPI job: `mpiexec -n 4 TEST`, on any number of hosts. Without a launcher, the program
+//! starts itself with `mpiexec`.
 //!
 //! Every rank runs the same list of tests. With the name of a fault as an argument, one rank fails in that way instead.
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use unidist_spmd::{Communicator, Error, Result};
 
-/// What every rank runs.
+/// A test that every rank runs.
 type Test = (&'static str, fn(&Communicator));
 
 fn main() -> ExitCode {
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What all ranks get: the same error, on each, with this in it.
+/// Checks that all ranks get the same error, and that it contains `word`.
 fn same_error<T: std::fmt::Debug>(world: &Communicator, outcome: Result<T>, word: &str) -> Error {
     let error = outcome.unwrap_err();
     let text = error.to_string();
@@ -58,12 +58,12 @@ fn same_error<T: std::fmt::Debug>(world: &Communicator, outcome: Result<T>, word
     error
 }
 
-/// A rank that is not the first one, if there is another one.
+/// The last rank; not rank 0 if there are several.
 fn last(world: &Communicator) -> usize {
     world.size() - 1
 }
 
-/// A file name that all ranks have in common, and no other job.
+/// A file name that is equal on all ranks of this job, and differs from that of other jobs.
 fn common_path(world: &Communicator, name: &str) -> std::path::PathBuf {
     let process = world.all_gather(std::process::id()).unwrap()[0];
     std::env::temp_dir().join(format!("unidist-spmd-{name}-{process}"))

@@ -33,7 +33,7 @@ const PROGRAMS: [Program; 12] = [
 const FAULTS: [(&str, &str); 6] = [
     ("panic", "this is the message"),
     ("kill", ""),
-    ("guard", "has failed: this is the message; the others have not ended theirs"),
+    ("guard", "has failed: this is the message; the other ranks did not reach the end of exception_guard"),
     ("terminate", ""),
     ("interrupt", ""),
     ("exit", ""),

@@ -1,8 +1,8 @@
-//! Which jobs on a directory live: each has a heartbeat, a file that it touches while it lives.
+//! Which jobs on a directory are alive: each has a heartbeat, a file that it touches while it runs.
 //!
-//! A job is taken for dead if its heartbeat is missing, or older than what both this job and that one have configured.
-//! Ages are differences between the times of two files, the one in question and our own, just touched: both are of the
-//! file system's clock, so that the clocks of the hosts do not matter.
+//! A job counts as dead if its heartbeat is missing, or older than the ages that this job and that one have configured. An
+//! age is the difference between the times of two files, the heartbeat in question and this job's own, just touched: both
+//! come from the clock of the file system, so that the clocks of the hosts do not matter.
 
 use super::record::JobId;
 use crate::{Error, Result};
@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-/// The jobs of a directory, as one of them sees them.
+/// The jobs on a directory, as one of them sees them.
 pub(super) struct Jobs {
     folder: PathBuf,
     own: JobId,
@@ -27,12 +27,12 @@ impl Jobs {
         Jobs { folder, own, stale_after }
     }
 
-    /// The job that this is.
+    /// The id of this job.
     pub(super) fn own(&self) -> &JobId {
         &self.own
     }
 
-    /// This job's heartbeat.
+    /// The heartbeat file of this job.
     pub(super) fn own_heartbeat(&self) -> PathBuf {
         self.heartbeat_of(&self.own)
     }
@@ -41,56 +41,56 @@ impl Jobs {
         self.folder.join(job.as_str())
     }
 
-    /// How often the heartbeat has to be touched, and how often it is worth to look for jobs that have died.
+    /// How often the heartbeat is touched, and how often dead jobs are searched for.
     pub(super) fn interval(&self) -> Duration {
         self.stale_after / 4
     }
 
-    /// Looks at the jobs at this moment.
+    /// Reads the current time of the file system, for the ages of heartbeats.
     ///
     /// # Errors
     ///
-    /// The own heartbeat cannot be touched.
-    pub(super) fn look(&self) -> Result<Look<'_>> {
+    /// The heartbeat of this job cannot be touched.
+    pub(super) fn snapshot(&self) -> Result<JobSnapshot<'_>> {
         let own = self.own_heartbeat();
         let now = touch(&own, self.stale_after).map_err(|error| untouchable(&own, &error))?;
-        Ok(Look { jobs: self, now, died: HashMap::new() })
+        Ok(JobSnapshot { jobs: self, now, died: HashMap::new() })
     }
 
-    /// Removes the heartbeats of dead jobs: nobody else does. Such a job's tasks are taken over either way, and one
-    /// that was stopped and goes on makes its heartbeat anew.
+    /// Removes the heartbeats of dead jobs. Their tasks are taken over in any case, and a job that was stopped and continues
+    /// creates its heartbeat again.
     pub(super) fn remove_dead(&self) -> Result<()> {
-        let mut look = self.look()?;
+        let mut snapshot = self.snapshot()?;
         let listed = fs::read_dir(&self.folder).map_err(|error| unreadable(&self.folder, &error))?;
         for entry in listed {
             let entry = entry.map_err(|error| unreadable(&self.folder, &error))?;
             let job = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
             if let Some(job) = job
-                && look.died(Some(&job))?
+                && snapshot.is_dead(Some(&job))?
             {
-                // Another job may have been faster, and one that stays does no harm.
+                // Another job may have removed it, and one that stays does no harm.
                 let _ = fs::remove_file(entry.path());
             }
         }
         Ok(())
     }
 
-    /// Touches the heartbeat from now on.
+    /// Starts touching the heartbeat.
     pub(super) fn start_heartbeat(&self) -> Result<Heartbeat> {
         Heartbeat::start(self.own_heartbeat(), self.stale_after, self.interval())
     }
 }
 
-/// CallKind was seen of the jobs at one moment.
-pub(in crate::batch) struct Look<'a> {
+/// Which jobs are dead, as seen at one time.
+pub(in crate::batch) struct JobSnapshot<'a> {
     jobs: &'a Jobs,
     now: SystemTime,
     died: HashMap<JobId, bool>,
 }
 
-impl Look<'_> {
-    /// Whether a job is taken for dead. Nobody is, too.
-    pub(super) fn died(&mut self, job: Option<&JobId>) -> Result<bool> {
+impl JobSnapshot<'_> {
+    /// Whether a job counts as dead; so does a missing owner.
+    pub(super) fn is_dead(&mut self, job: Option<&JobId>) -> Result<bool> {
         let Some(job) = job else { return Ok(true) };
         if let Some(&died) = self.died.get(job) {
             return Ok(died);
@@ -158,11 +158,11 @@ impl Heartbeat {
         Ok(Heartbeat { path, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Ends it.
+    /// Stops touching the heartbeat, and removes it.
     ///
     /// # Errors
     ///
-    /// At last the heartbeat could not be touched any more, so that other jobs may have taken this one for dead.
+    /// The last touch failed, so that other jobs may have treated this one as dead.
     pub(super) fn stop(mut self) -> Result<()> {
         self.end().map_err(|error| untouchable(&self.path, &error))
     }
@@ -184,15 +184,16 @@ impl Heartbeat {
 impl Drop for Heartbeat {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            // There is nobody left to tell.
+            // A drop cannot return the error.
             let _ = self.end();
         }
     }
 }
 
 fn untouchable(path: &Path, error: &io::Error) -> Error {
-    let message =
-        format!("the heartbeat of this job cannot be kept, without which others take it for dead: {error}");
+    let message = format!(
+        "the heartbeat of this job cannot be written, so that other jobs may treat this one as dead and run its tasks: {error}"
+    );
     Error::StateFile { path: path.into(), message }
 }
 
@@ -210,7 +211,7 @@ mod tests {
         Jobs::new(folder.into(), JobId::new(), STALE_AFTER)
     }
 
-    /// A heartbeat of so many seconds ago, of a job that has configured this age.
+    /// A heartbeat from `seconds` ago, of a job that has configured this age.
     fn heartbeat(jobs: &Jobs, name: &str, seconds: u64, stale_after: Duration) -> JobId {
         let job: JobId = name.parse().unwrap();
         let now = touch(&jobs.heartbeat_of(&job), stale_after).unwrap();
@@ -220,28 +221,28 @@ mod tests {
     }
 
     #[test]
-    fn a_job_with_an_old_heartbeat_or_none_is_dead() {
+    fn job_with_an_old_heartbeat_or_none_is_dead() {
         let folder = tempfile::tempdir().unwrap();
         let jobs = jobs(folder.path());
         let fresh = heartbeat(&jobs, "fresh", 30, STALE_AFTER);
         let old = heartbeat(&jobs, "old", 90, STALE_AFTER);
-        let mut look = jobs.look().unwrap();
-        assert!(!look.died(Some(&fresh)).unwrap());
-        assert!(look.died(Some(&old)).unwrap());
-        assert!(look.died(Some(&"none".parse().unwrap())).unwrap());
-        assert!(look.died(None).unwrap());
-        assert!(!look.died(Some(jobs.own())).unwrap());
+        let mut snapshot = jobs.snapshot().unwrap();
+        assert!(!snapshot.is_dead(Some(&fresh)).unwrap());
+        assert!(snapshot.is_dead(Some(&old)).unwrap());
+        assert!(snapshot.is_dead(Some(&"none".parse().unwrap())).unwrap());
+        assert!(snapshot.is_dead(None).unwrap());
+        assert!(!snapshot.is_dead(Some(jobs.own())).unwrap());
     }
 
     #[test]
-    fn a_job_that_has_configured_more_is_given_more() {
+    fn job_with_a_longer_age_is_given_more_time() {
         let folder = tempfile::tempdir().unwrap();
         let jobs = jobs(folder.path());
         let patient = heartbeat(&jobs, "patient", 90, 2 * STALE_AFTER);
         let hasty = heartbeat(&jobs, "hasty", 50, STALE_AFTER / 4);
-        let mut look = jobs.look().unwrap();
-        assert!(!look.died(Some(&patient)).unwrap());
-        assert!(!look.died(Some(&hasty)).unwrap());
+        let mut snapshot = jobs.snapshot().unwrap();
+        assert!(!snapshot.is_dead(Some(&patient)).unwrap());
+        assert!(!snapshot.is_dead(Some(&hasty)).unwrap());
     }
 
     #[test]
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_lives_as_long_as_its_job_and_ends_at_once() {
+    fn heartbeat_ends_with_its_job() {
         let folder = tempfile::tempdir().unwrap();
         let jobs = Jobs::new(folder.path().into(), JobId::new(), Duration::from_secs(1_000_000));
         let path = jobs.own_heartbeat();
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_that_cannot_be_made_is_an_error_that_names_it() {
+    fn heartbeat_error_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let jobs = jobs(&folder.path().join("none"));
         let error = jobs.start_heartbeat().err().unwrap();

@@ -1,7 +1,7 @@
-//! The advisory lock of a directory: who changes a state file holds it, whichever job it belongs to.
+//! The advisory lock of a directory: a process holds it while it changes a state file.
 //!
-//! The kernel releases it when its holder ends, however that happens. It is held for a read and a rename, so a wait
-//! that becomes long means that its holder hangs, and ends with an error.
+//! The kernel releases it when its holder ends, however that happens. It is held for a read and a rename, so a long wait means
+//! that its holder hangs, and returns an error.
 
 use crate::{Error, Result};
 use rustix::fs::{FlockOperation, flock};
@@ -10,50 +10,50 @@ use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The longest that anybody waits for the lock.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for the lock.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// The pauses between attempts grow from this …
-const SHORTEST_PAUSE: Duration = Duration::from_micros(100);
+/// The pauses between attempts grow from this length
+const MIN_PAUSE: Duration = Duration::from_micros(100);
 
-/// … up to this.
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// up to this one.
+const MAX_PAUSE: Duration = Duration::from_millis(20);
 
-/// A file that one process at a time has locked.
+/// A file that one process at a time can lock.
 pub(super) struct LockFile {
     path: PathBuf,
-    patience: Duration,
+    max_wait: Duration,
 }
 
 /// The lock, until it is dropped.
-pub(super) struct Held {
+pub(super) struct LockFileGuard {
     _file: File,
 }
 
 impl LockFile {
-    /// The lock that this file is. It is made when it is needed.
+    /// The lock with this file, which is created when it is first needed.
     pub(super) fn new(path: PathBuf) -> LockFile {
-        LockFile { path, patience: PATIENCE }
+        LockFile { path, max_wait: MAX_WAIT }
     }
 
     /// Waits for the lock.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened, its file system knows no locks, or nobody gave the lock back for too long.
-    pub(super) fn acquire(&self) -> Result<Held> {
+    /// The file cannot be opened, its file system does not support locks, or another process holds the lock for too long.
+    pub(super) fn acquire(&self) -> Result<LockFileGuard> {
         let refused = |message: String| Error::StateFile { path: self.path.clone(), message };
         let file = OpenOptions::new().create(true).append(true).open(&self.path);
         let file = file.map_err(|error| refused(format!("the lock cannot be opened: {error}")))?;
         let started = Instant::now();
-        let mut pause = SHORTEST_PAUSE;
+        let mut pause = MIN_PAUSE;
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Held { _file: file }),
-                Err(Errno::WOULDBLOCK) if started.elapsed() < self.patience => {
-                    // Not all at the same time: those who wait would meet again and again.
+                Ok(()) => return Ok(LockFileGuard { _file: file }),
+                Err(Errno::WOULDBLOCK) if started.elapsed() < self.max_wait => {
+                    // Randomised, so that waiting processes do not retry at the same times.
                     std::thread::sleep(pause.mul_f64(0.5 + 0.5 * fastrand::f64()));
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(MAX_PAUSE);
                 }
                 Err(Errno::WOULDBLOCK) => {
                     return Err(Error::DirectoryLocked {
@@ -64,7 +64,9 @@ impl LockFile {
                 Err(Errno::INTR) => {}
                 Err(error) => {
                     let error = std::io::Error::from(error);
-                    return Err(refused(format!("the file system does not lock files (flock): {error}")));
+                    return Err(refused(format!(
+                        "the file system does not support locks (flock), which a batch with a directory needs: {error}"
+                    )));
                 }
             }
         }
@@ -76,10 +78,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_is_not_given_back_is_an_error_that_names_it() {
+    fn lock_timeout_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let lock = LockFile { path: path.clone(), patience: Duration::ZERO };
+        let lock = LockFile { path: path.clone(), max_wait: Duration::ZERO };
         let held = lock.acquire().unwrap();
         let error = lock.acquire().err().unwrap();
         assert!(matches!(&error, Error::DirectoryLocked { path: named, .. } if *named == path), "{error}");
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_gets_it() {
+    fn waiting_process_gets_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let lock = LockFile::new(folder.path().join("lock"));
         let held = lock.acquire().unwrap();
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn no_folder_for_the_lock() {
+    fn missing_folder_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let error = LockFile::new(folder.path().join("none/lock")).acquire().err().unwrap();
         assert!(error.to_string().contains("none/lock"), "{error}");

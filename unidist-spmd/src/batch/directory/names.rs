@@ -1,15 +1,15 @@
-//! The names of the tasks' folders.
+//! Checks of the names of the tasks' folders.
 
-use super::OWN_FOLDER;
+use super::METADATA_FOLDER;
 use crate::{Error, Result};
 use std::collections::HashSet;
 use std::path::{Component, Path};
 
-/// Whether these can be the names of so many tasks' folders.
+/// Checks that these can be the names of the tasks' folders.
 ///
 /// # Errors
 ///
-/// There are more or fewer, one is not a plain name, or two are the same.
+/// Their number differs from that of the tasks, one is not a plain name, or two are equal.
 pub(in crate::batch) fn check_names(names: &[String], n_tasks: usize) -> Result<()> {
     let wrong = |message: String| Err(Error::argument("BatchBuilder::directory", message));
     if names.len() != n_tasks {
@@ -19,9 +19,9 @@ pub(in crate::batch) fn check_names(names: &[String], n_tasks: usize) -> Result<
     for name in names {
         let mut parts = Path::new(name).components();
         let plain = matches!(parts.next(), Some(Component::Normal(part)) if part == name.as_str());
-        if !plain || parts.next().is_some() || name.contains('\0') || name == OWN_FOLDER {
+        if !plain || parts.next().is_some() || name.contains('\0') || name == METADATA_FOLDER {
             return wrong(format!(
-                "{name:?} cannot be the name of a task's folder: it must be a plain name, other than `{OWN_FOLDER}`"
+                "{name:?} cannot be the name of a task's folder: it must be a plain name, other than `{METADATA_FOLDER}`"
             ));
         }
         if !seen.insert(name) {
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_must_be_plain_different_and_as_many_as_tasks() {
+    fn names_must_be_plain_and_distinct() {
         let check = |names: &[&str], n_tasks| {
             check_names(&names.iter().map(ToString::to_string).collect::<Vec<_>>(), n_tasks)
         };

@@ -1,19 +1,19 @@
-//! CallKind a state file says: the state's name in the first line, and for `RUNNING` the job that runs it in the second.
+//! The content of a state file: the name of the state in the first line, and for `RUNNING` the job in the second.
 
 use crate::batch::state::{TaskState, no_state};
 use std::fmt;
 use std::str::FromStr;
 
-/// CallKind is known of a task in a directory.
+/// The content of a state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) state: TaskState,
-    /// Who runs it. A state file written by hand need not say it.
+    /// The job that runs the task. A state file written by hand may omit it.
     pub(super) owner: Option<JobId>,
 }
 
 impl Record {
-    /// A task in this state, which this job has given it.
+    /// The record of a task to which this job gives a state.
     pub(super) fn new(state: TaskState, job: &JobId) -> Record {
         Record { state, owner: (state == TaskState::Running).then(|| job.clone()) }
     }
@@ -41,12 +41,12 @@ impl FromStr for Record {
     }
 }
 
-/// A job, as state files and heartbeats name it: a plain file name.
+/// The id of a job in state files and heartbeats: a plain file name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct JobId(String);
 
 impl JobId {
-    /// One that no other job has: host, process, time and a random number.
+    /// A unique id: host, process, time and a random number.
     pub(super) fn new() -> JobId {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let host: String = host.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
@@ -62,11 +62,11 @@ impl JobId {
 impl FromStr for JobId {
     type Err = String;
 
-    /// It is going to be part of a path, so what a file says is not taken as it is.
+    /// The id becomes part of a path, so it is validated.
     fn from_str(text: &str) -> Result<JobId, String> {
         match !text.is_empty() && !text.starts_with('.') && text.chars().all(is_plain) {
             true => Ok(JobId(text.into())),
-            false => Err(format!("{text:?} names no job")),
+            false => Err(format!("{text:?} is not a job id")),
         }
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
+    fn record_survives_its_text() {
         let job = JobId::new();
         for state in TaskState::ALL {
             let record = Record::new(state, &job);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_writes_is_understood() {
+    fn records_written_by_hand_are_read() {
         let done = Record { state: TaskState::Done, owner: None };
         assert_eq!("DONE".parse::<Record>().unwrap(), done);
         assert_eq!("DONE \r\nby hand\n".parse::<Record>().unwrap(), done);
@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_refused() {
+    fn malformed_records_are_refused() {
         for text in ["done", "\nDONE", "RUNNING\n../../etc/passwd\n", "RUNNING\n..\n", "RUNNING\n\n"] {
             assert!(text.parse::<Record>().is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn no_two_jobs_have_one_name() {
+    fn job_ids_are_unique() {
         let (one, other) = (JobId::new(), JobId::new());
         assert_ne!(one, other);
         assert_eq!(one.as_str().parse::<JobId>().unwrap(), one);
