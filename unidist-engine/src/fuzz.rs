@@ -3,7 +3,7 @@
 use crate::network::{HostId, Transfer};
 use crate::protocol::handshake;
 use crate::protocol::monitor::{FromMonitor, Greeting, GreetingReply, SpillFailure, ToMonitor};
-use crate::protocol::wire::{self, MESSAGE_LIMIT};
+use crate::protocol::wire::{self, MAX_MESSAGE_LEN};
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::store::{Blob, Block, StoredObject};
 use serde::Serialize;
@@ -41,7 +41,7 @@ fn stream_of<M: Serialize + DeserializeOwned>(mut stream: &[u8]) {
         assert!(body.len() < used && used <= stream.len());
         if let Ok(message) = wire::decode::<M>(body) {
             let mut frame = Vec::new();
-            assert_eq!(wire::append(&message, MESSAGE_LIMIT, &mut frame), Ok(()));
+            assert_eq!(wire::append(&message, MAX_MESSAGE_LEN, &mut frame), Ok(()));
             assert_eq!(frame.len(), used, "the encoding of a value has one length");
             assert_same(&message, &wire::decode::<M>(&frame[4..]));
         }
@@ -118,7 +118,7 @@ fn stream<M: Serialize>(direction: u8, messages: &[M]) -> Vec<u8> {
     let mut bytes = vec![direction];
     for message in messages {
         // One that could not be encoded is no example.
-        let _ = wire::append(message, MESSAGE_LIMIT, &mut bytes);
+        let _ = wire::append(message, MAX_MESSAGE_LEN, &mut bytes);
     }
     bytes
 }
@@ -214,8 +214,8 @@ pub(crate) fn to_monitor() -> Vec<ToMonitor> {
         ToMonitor::Receive(transfer, host, vec![block]),
         ToMonitor::Spill(spec().id(), vec![block, block]),
         ToMonitor::FreeSpilled(block),
-        ToMonitor::Look,
-        ToMonitor::Forget(host),
+        ToMonitor::Flush,
+        ToMonitor::HostLost(host),
         ToMonitor::End,
     ]
 }
@@ -227,14 +227,14 @@ pub(crate) fn from_monitor() -> Vec<FromMonitor> {
     vec![
         FromMonitor::Joined(process),
         FromMonitor::Lost { process, why: "why".into(), taken: 7 },
-        FromMonitor::Said { process, bytes: "bytes".into(), taken: 7 },
-        FromMonitor::Sends(transfer, Ok(())),
+        FromMonitor::Output { process, bytes: "bytes".into(), taken: 7 },
+        FromMonitor::SendStarted(transfer, Ok(())),
         FromMonitor::Received(transfer, Err("why".into())),
         FromMonitor::Stuck(transfer),
         FromMonitor::Spilled(id, Ok(vec![block])),
         FromMonitor::Spilled(id, Err(SpillFailure::Full)),
         FromMonitor::Spilled(id, Err(SpillFailure::System("why".into()))),
-        FromMonitor::Looked,
+        FromMonitor::Flushed,
         FromMonitor::Ended,
     ]
 }

@@ -61,8 +61,8 @@ impl Message {
     /// Those of the encoding, in words.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
         let encoded = match &self.0 {
-            Direction::Down(message) => wire::append(message, wire::MESSAGE_LIMIT, out),
-            Direction::Up(message) => wire::append(message, wire::MESSAGE_LIMIT, out),
+            Direction::Down(message) => wire::append(message, wire::MAX_MESSAGE_LEN, out),
+            Direction::Up(message) => wire::append(message, wire::MAX_MESSAGE_LEN, out),
         };
         encoded.map_err(|error| error.to_string())
     }

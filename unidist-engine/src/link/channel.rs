@@ -1,4 +1,4 @@
-//! Messages over the rings, or over what passes their bytes on: framing and batching.
+//! Messages over the rings of a link, or over a monitor that forwards their bytes: framing and batching.
 
 use super::frames::Frames;
 use super::raw::RawEnd;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// One end of a link: sends `S`, receives `R`.
 ///
-/// What is sent is collected until [`flush`](Channel::flush), so that a burst of messages costs one look at the other
-/// side's bell. A message may be longer than a ring.
+/// Messages are collected until [`flush`](Channel::flush), so that a burst of messages rings the other side once. A
+/// message may be longer than a ring.
 #[derive(Debug)]
 pub(crate) struct Channel<S, R> {
     end: RawEnd,
@@ -20,19 +20,19 @@ pub(crate) struct Channel<S, R> {
     sending: Sending<S>,
 }
 
-/// How far the stream of messages has come that one side sends.
+/// The state of the outgoing stream of messages.
 #[derive(Debug)]
 struct Sending<S> {
-    /// How long a message may be.
+    /// The longest message in bytes.
     limit: usize,
-    /// How many bytes were ever sent or are about to be.
+    /// The bytes appended to the stream so far.
     appended: u64,
     _messages: PhantomData<fn(S)>,
 }
 
 impl<S: Serialize> Sending<S> {
     fn new() -> Self {
-        Sending { limit: wire::MESSAGE_LIMIT, appended: 0, _messages: PhantomData }
+        Sending { limit: wire::MAX_MESSAGE_LEN, appended: 0, _messages: PhantomData }
     }
 
     #[inline]
@@ -49,24 +49,24 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
         Channel { end: RawEnd::new(memory, side), input: Frames::new(), sending: Sending::new() }
     }
 
-    /// Adds a message to those that the next flush sends. Returns where it ends in the stream: see
-    /// [`taken`](Channel::taken). One that cannot be sent is an error and changes nothing.
+    /// Adds a message to those that the next flush sends. Returns the position of its end in the stream: see
+    /// [`taken`](Channel::taken). If it cannot be sent, the stream is unchanged.
     pub(crate) fn send(&mut self, message: &S) -> Result<u64, WireError> {
         self.sending.append(message, self.end.out())
     }
 
-    /// How long a message to be sent may be, in bytes.
+    /// The longest message that can be sent, in bytes.
     pub(crate) fn limit(&self) -> usize {
         self.sending.limit
     }
 
-    /// Makes long messages cheap to test.
+    /// Sets a low limit to test long messages.
     #[cfg(test)]
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.sending.limit = limit;
     }
 
-    /// How much of the stream the other side has taken out of its ring. A message that ends after this was never seen.
+    /// How many bytes of the stream the other side has consumed. It has not seen messages that end after this position.
     pub(crate) fn taken(&self) -> u64 {
         self.end.taken()
     }
@@ -81,17 +81,17 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
         self.end.can_flush()
     }
 
-    /// Whether something waits for room in the ring.
+    /// Whether output waits for space in the ring.
     pub(crate) fn has_backlog(&self) -> bool {
         self.end.has_backlog()
     }
 
-    /// Whether [`receive`](Channel::receive) may find something.
+    /// Whether [`receive`](Channel::receive) may find a message.
     pub(crate) fn has_input(&self) -> bool {
         self.input.has_more() || self.end.has_data()
     }
 
-    /// The next message, if a whole one is there.
+    /// The next message, if it is complete.
     pub(crate) fn receive(&mut self) -> Result<Option<R>, WireError> {
         loop {
             if let Some(message) = self.input.next()? {
@@ -110,7 +110,7 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
     }
 }
 
-/// The engine's end of a link whose rings are on another host: somebody there passes the bytes on.
+/// The engine's end of a link whose rings are on another host, where the monitor forwards the bytes.
 #[derive(Debug)]
 pub(crate) struct Relayed<S, R> {
     out: Vec<u8>,
@@ -129,32 +129,32 @@ impl<S: Serialize, R: DeserializeOwned> Relayed<S, R> {
         self.sending.append(message, &mut self.out)
     }
 
-    /// How much of the stream the process has taken out of its ring, as far as that is known here.
+    /// How many bytes of the stream the process has consumed, as last reported.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// The process has taken so much of the stream, it is said: not less than before, nor more than was sent.
+    /// Notes a report of the consumed bytes, bounded by the last report and the bytes sent.
     pub(crate) fn note_taken(&mut self, taken: u64) {
         self.taken = taken.clamp(self.taken, self.sending.appended);
     }
 
-    /// What is to be passed on.
+    /// Takes the bytes to forward.
     pub(crate) fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
-    /// The process has sent these bytes.
+    /// Appends bytes that the process has sent.
     pub(crate) fn arrived(&mut self, bytes: &[u8]) {
         self.input.append(bytes);
     }
 
-    /// Whether [`receive`](Relayed::receive) may find something.
+    /// Whether [`receive`](Relayed::receive) may find a message.
     pub(crate) fn has_input(&self) -> bool {
         self.input.has_more()
     }
 
-    /// The next message, if a whole one is there.
+    /// The next message, if it is complete.
     pub(crate) fn receive(&mut self) -> Result<Option<R>, WireError> {
         self.input.next()
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_arrives_in_order() {
+    fn batch_arrives_in_order() {
         let (mut engine, mut worker) = pair();
         for i in 0..100 {
             engine.send(&i.to_string()).unwrap();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_and_not_received_is_still_input() {
+    fn unreceived_message_in_the_buffer_is_input() {
         let (mut engine, mut worker) = pair();
         engine.send(&"one".into()).unwrap();
         engine.send(&"two".into()).unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_is_known() {
+    fn taken_follows_the_reader() {
         let (mut engine, mut worker) = pair();
         let first = engine.send(&"one".into()).unwrap();
         engine.flush().unwrap();
@@ -213,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_longer_than_the_ring_arrives_in_pieces() {
+    fn message_longer_than_the_ring_arrives_in_pieces() {
         let (mut engine, mut worker) = pair();
         let long = "x".repeat(CAPACITY * 3 + 17);
         engine.send(&long).unwrap();
         let mut received = None;
         while received.is_none() {
-            assert_eq!(engine.flush(), Ok(true), "there is room again");
+            assert_eq!(engine.flush(), Ok(true), "there is space again");
             received = worker.receive().unwrap();
             assert_eq!(worker.take_peer_starved(), engine.has_backlog());
         }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_ends_the_link_with_an_error() {
+    fn malformed_bytes_are_an_error() {
         let memory = LinkMemory::create().unwrap();
         let mut worker = Text::new(&memory, Side::Worker);
         let (mut writer, _) = memory.ends(Side::Engine);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relayed_end_and_raw_bytes_make_a_link() {
+    fn relayed_end_and_raw_end_form_a_link() {
         let memory = LinkMemory::create().unwrap();
         let (mut raw, mut worker) = (RawEnd::new(&memory, Side::Engine), Text::new(&memory, Side::Worker));
         let mut relayed = Relayed::<String, String>::new();

@@ -1,16 +1,16 @@
-//! Messages out of a stream of bytes that comes in pieces.
+//! Finds messages in a stream of bytes that arrives in pieces.
 
 use crate::protocol::wire::{self, WireError};
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 
-/// What has come of a stream of messages and was not understood yet.
+/// The received part of a stream of messages that is not decoded yet.
 #[derive(Debug)]
 pub(crate) struct Frames<R> {
     bytes: Vec<u8>,
-    /// How much of `bytes` has been understood.
+    /// How many of `bytes` have been decoded.
     consumed: usize,
-    /// There may be another whole message in `bytes`.
+    /// `bytes` may contain another complete message.
     more: bool,
     _messages: PhantomData<fn() -> R>,
 }
@@ -20,13 +20,13 @@ impl<R: DeserializeOwned> Frames<R> {
         Frames { bytes: Vec::new(), consumed: 0, more: false, _messages: PhantomData }
     }
 
-    /// Whether [`next`](Frames::next) may find something.
+    /// Whether [`next`](Frames::next) may find a message.
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
         self.more
     }
 
-    /// The next message, if a whole one is there.
+    /// The next message, if it is complete.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<R>, WireError> {
         let Some((body, used)) = wire::split(&self.bytes[self.consumed..])? else {
@@ -39,7 +39,7 @@ impl<R: DeserializeOwned> Frames<R> {
         message.map(Some)
     }
 
-    /// Where what comes next is appended.
+    /// The buffer to append received bytes to.
     pub(crate) fn space(&mut self) -> &mut Vec<u8> {
         self.bytes.drain(..self.consumed);
         self.consumed = 0;
@@ -49,7 +49,7 @@ impl<R: DeserializeOwned> Frames<R> {
         &mut self.bytes
     }
 
-    /// Appends what has come.
+    /// Appends received bytes.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.space().extend_from_slice(bytes);
         self.more |= !bytes.is_empty();

@@ -1,19 +1,19 @@
-//! One end of a link as a byte stream each way, whatever the bytes mean.
+//! One end of a link as a byte stream in each direction.
 
 use super::ring::{LinkMemory, Reader, Side, Writer};
 use crate::protocol::wire::WireError;
 use std::sync::Arc;
 use unidist_sync::CorruptCounters;
 
-/// Both rings of a link, seen from one side, with what does not fit yet.
+/// Both rings of a link, seen from one side, with the output that does not fit into its ring yet.
 #[derive(Debug)]
 pub(crate) struct RawEnd {
     writer: Writer,
     reader: Reader,
     out: Vec<u8>,
-    /// How much of `out` the ring has taken.
+    /// How many bytes of `out` were written to the ring.
     sent: usize,
-    /// The peer waits for room in its ring.
+    /// The peer waits for space in its ring.
     peer_starved: bool,
 }
 
@@ -23,19 +23,19 @@ impl RawEnd {
         RawEnd { writer, reader, out: Vec::new(), sent: 0, peer_starved: false }
     }
 
-    /// Where bytes are appended that the next flush sends.
+    /// The buffer that the next flush sends.
     #[inline]
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
-    /// How much of the stream the other side has taken out of its ring.
+    /// How many bytes of the stream the other side has consumed.
     pub(crate) fn taken(&self) -> u64 {
-        self.writer.taken()
+        self.writer.consumed()
     }
 
-    /// Hands the other side as much as there is room for; true if that was anything, and the other side may have to be
-    /// rung. What is left goes with a later flush: the other side rings when it has made room.
+    /// Writes as much output as the ring has space for; true if that was anything, and the other side may have to be rung.
+    /// A later flush writes the rest: the other side rings when it has made space.
     pub(crate) fn flush(&mut self) -> Result<bool, WireError> {
         if self.sent == self.out.len() {
             return Ok(false);
@@ -53,31 +53,31 @@ impl RawEnd {
         Ok(written > 0)
     }
 
-    /// Whether something waits for room in the ring, and there is some. Part of the look before a sleep: if there is
-    /// none, the other side will ring when there is.
+    /// Whether output waits and the ring has space for it. Part of the check before a sleep: if this returns false, the
+    /// other side rings when it has made space.
     pub(crate) fn can_flush(&self) -> bool {
-        self.has_backlog() && self.writer.has_room()
+        self.has_backlog() && self.writer.has_space()
     }
 
-    /// Whether something waits for room in the ring.
+    /// Whether output waits for space in the ring.
     pub(crate) fn has_backlog(&self) -> bool {
         self.sent < self.out.len()
     }
 
-    /// Whether there is something to read (or nonsense, which reading will tell).
+    /// Whether a read would return bytes or an error.
     #[inline]
     pub(crate) fn has_data(&self) -> bool {
         self.reader.has_data()
     }
 
-    /// Appends everything there is to `into`.
+    /// Appends all bytes in the ring to `into`.
     #[inline]
     pub(crate) fn read(&mut self, into: &mut Vec<u8>) -> Result<(), WireError> {
         self.peer_starved |= self.reader.read(into).map_err(corrupt)?.starved;
         Ok(())
     }
 
-    /// Whether the other side was waiting for the room that reading has made since the last call: ring for it.
+    /// Whether the other side waited for space that reads since the last call have made: then it has to be rung.
     pub(crate) fn take_peer_starved(&mut self) -> bool {
         std::mem::take(&mut self.peer_starved)
     }

@@ -1,6 +1,6 @@
-//! Two rings in shared memory: a byte stream each way between the engine and one process.
+//! Two ring buffers in shared memory: a byte stream in each direction between the engine and one process.
 //!
-//! Each ring has one writer and one reader; [`FlowControl`] says who may touch which part of it when.
+//! Each ring has one writer and one reader; [`FlowControl`] says which part of it each may access.
 #![allow(unsafe_code)] // copies into and out of mapped memory
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use unidist_sync::{CorruptCounters, Doorbell, FlowControl, Received, SharedMemory};
 
-/// Bytes that a ring holds.
+/// The capacity of a ring in bytes.
 pub(crate) const CAPACITY: usize = 256 * 1024;
 const CONTROLS: usize = 4096;
 const FILE_LEN: u64 = (CONTROLS + 2 * CAPACITY) as u64;
@@ -17,17 +17,17 @@ const FILE_LEN: u64 = (CONTROLS + 2 * CAPACITY) as u64;
 /// Which end of the link this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// The scheduler's end.
+    /// The engine's end.
     Engine,
     /// The end of a worker or actor process.
     Worker,
 }
 
-/// The mapped memory of one link: the worker's bell and two rings.
+/// The mapped memory of one link: the worker's doorbell and two rings.
 #[derive(Debug)]
 pub(crate) struct LinkMemory(SharedMemory);
 
-/// The bell, then the counters of the ring to the worker and of the ring to the engine.
+/// The doorbell, then the counters of the ring to the worker and of the ring to the engine.
 #[derive(Debug)]
 #[repr(C)]
 struct Layout {
@@ -38,22 +38,22 @@ struct Layout {
 const _: () = assert!(size_of::<Layout>() <= CONTROLS);
 
 impl LinkMemory {
-    /// Memory for a new link.
+    /// Creates the memory of a new link.
     pub(crate) fn create() -> io::Result<Arc<LinkMemory>> {
         Ok(Arc::new(LinkMemory(SharedMemory::create("unidist-link", FILE_LEN)?)))
     }
 
-    /// Maps the memory of a link made by another process.
+    /// Maps the memory of a link that another process has created.
     pub(crate) fn open(file: File) -> io::Result<Arc<LinkMemory>> {
         Ok(Arc::new(LinkMemory(SharedMemory::open(file, FILE_LEN..=FILE_LEN)?)))
     }
 
-    /// The file, to be handed to the other process.
+    /// The file, to be passed to the other process.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.0.file()
     }
 
-    /// The bell of the worker.
+    /// The doorbell of the worker.
     pub(crate) fn bell(&self) -> &Doorbell {
         &self.layout().bell
     }
@@ -95,8 +95,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes as many of `bytes` as there is room for and returns how many. If that is not all, the reader will ring
-    /// as soon as it has made room.
+    /// Writes as many of `bytes` as there is space for and returns how many. If that is not all, the reader rings as soon as
+    /// it has made space.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, CorruptCounters> {
         let Writer { memory, ring, head } = self;
         let data = memory.data(*ring);
@@ -114,13 +114,13 @@ impl Writer {
         })
     }
 
-    /// How many bytes the reader has taken so far, as far as it can be believed.
-    pub(crate) fn taken(&self) -> u64 {
+    /// How many bytes the reader has consumed; at most as many as were written, whatever it claims.
+    pub(crate) fn consumed(&self) -> u64 {
         self.memory.flow(self.ring).consumed(self.head)
     }
 
-    /// Whether something could be written (or the counters are nonsense, which writing will tell).
-    pub(crate) fn has_room(&self) -> bool {
+    /// Whether a write would make progress or return an error.
+    pub(crate) fn has_space(&self) -> bool {
         self.memory.flow(self.ring).has_space(self.head, CAPACITY)
     }
 }
@@ -134,12 +134,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Whether there is something to read (or nonsense, which reading will tell).
+    /// Whether a read would return bytes or an error.
     pub(crate) fn has_data(&self) -> bool {
         self.memory.flow(self.ring).has_data(self.tail)
     }
 
-    /// Appends everything there is to `out`.
+    /// Appends all bytes in the ring to `out`.
     pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<Received, CorruptCounters> {
         let Reader { memory, ring, tail } = self;
         let data = memory.data(*ring);
@@ -162,8 +162,8 @@ impl Reader {
 
 #[cfg(test)]
 impl LinkMemory {
-    /// Counts more into the ring to the engine than it holds.
-    pub(crate) fn nonsense(&self) {
+    /// Sets a counter of the ring to the engine out of bounds.
+    pub(crate) fn corrupt_counters(&self) {
         self.flow(1).set_counters(CAPACITY as u64 + 1, 0);
     }
 }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_come_out_as_they_went_in_around_the_end() {
+    fn bytes_pass_unchanged_across_the_end_of_the_ring() {
         let (mut writer, mut reader) = pair();
         let message: Vec<u8> = (0..CAPACITY * 2 / 3).map(|i| i as u8).collect();
         for _ in 0..5 {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ring_takes_a_part_and_asks_for_room() {
+    fn full_ring_takes_a_part_and_reports_a_starved_writer() {
         let (mut writer, mut reader) = pair();
         let message = vec![1u8; CAPACITY + 10];
         assert_eq!(writer.write(&message), Ok(CAPACITY));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_out_of_bounds_are_an_error() {
+    fn counter_out_of_bounds_is_an_error() {
         let (mut writer, mut reader) = pair();
         reader.memory.flow(0).set_counters(CAPACITY as u64 + 1, 0);
         assert_eq!(reader.read(&mut Vec::new()), Err(CorruptCounters));

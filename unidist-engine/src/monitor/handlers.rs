@@ -125,11 +125,11 @@ impl Monitor<'_> {
                     log::error!("a block of the spill file was freed twice: {block:?}");
                 }
             }
-            ToMonitor::Look => {
+            ToMonitor::Flush => {
                 self.forward_all();
-                self.report(&FromMonitor::Looked);
+                self.report(&FromMonitor::Flushed);
             }
-            ToMonitor::Forget(host) => self.network.forget(host),
+            ToMonitor::HostLost(host) => self.network.forget(host),
             ToMonitor::End => {
                 self.ended.get_or_insert(Ok(()));
             }
@@ -151,7 +151,7 @@ impl Monitor<'_> {
                 Ok(bytes) => {
                     progressed = true;
                     let (process, taken) = (*process, forwarder.taken());
-                    let said = |bytes| FromMonitor::Said { process, bytes, taken };
+                    let said = |bytes| FromMonitor::Output { process, bytes, taken };
                     let added = self.batch.add_stream(Bytes::from(bytes), said);
                     failed_links.extend(added.err().map(|error| (process, error)));
                 }
@@ -212,7 +212,7 @@ impl Monitor<'_> {
             memory.push(bytes);
         }
         self.network.send_memory(to, transfer, memory);
-        self.report(&FromMonitor::Sends(transfer, failed));
+        self.report(&FromMonitor::SendStarted(transfer, failed));
         Ok(())
     }
 

@@ -180,7 +180,7 @@ impl Session {
         let memory = blocks.iter().map(|block| Box::new(writable(block)) as Box<dyn WritableBuffer>);
         self.network.receive_memory(MONITOR, transfer, memory.collect());
         self.send(&[ToMonitor::Send(transfer, HostId::CONTROLLER, parts)]);
-        assert_eq!(self.hear(), FromMonitor::Sends(transfer, Ok(())));
+        assert_eq!(self.hear(), FromMonitor::SendStarted(transfer, Ok(())));
         self.wait(|arrival| match arrival {
             Arrival::Received(done) if done == transfer => Ok(()),
             other => Err(other),
@@ -231,7 +231,7 @@ impl Remote {
                 return message;
             }
             match session.hear() {
-                FromMonitor::Said { process, bytes, taken } if process == self.process => {
+                FromMonitor::Output { process, bytes, taken } if process == self.process => {
                     self.channel.note_taken(taken);
                     self.channel.arrived(&bytes);
                 }
@@ -268,8 +268,8 @@ fn process_joins_gets_calls_and_replies() {
         let wanted = inline(&[(n - 200) as u8; 30_000]);
         assert_eq!(worker.hear(&mut session), FromWorker::Done(id(n), Ok(vec![wanted])));
     }
-    session.send(&[ToMonitor::Look]);
-    assert_eq!(session.hear(), FromMonitor::Looked);
+    session.send(&[ToMonitor::Flush]);
+    assert_eq!(session.hear(), FromMonitor::Flushed);
     session.send(&[ToMonitor::End]);
     match session.hear() {
         FromMonitor::Ended => {}
@@ -339,7 +339,7 @@ fn memory_is_received_sent_and_spilled() {
     session.send(&[ToMonitor::FreeSpilled(spilled[0]), ToMonitor::Spill(id(3), vec![blocks[0]; 11])]);
     loop {
         match session.hear() {
-            FromMonitor::Said { .. } => {}
+            FromMonitor::Output { .. } => {}
             other => break assert_eq!(other, FromMonitor::Spilled(id(3), Err(SpillFailure::Full))),
         }
     }
@@ -352,7 +352,7 @@ fn transfer_from_a_lost_host_ends() {
     session.send(&[
         ToMonitor::Receive(Transfer(1), HostId::new(2), vec![block]),
         ToMonitor::Receive(Transfer(2), HostId::CONTROLLER, vec![block]),
-        ToMonitor::Forget(HostId::new(2)),
+        ToMonitor::HostLost(HostId::new(2)),
     ]);
     let heard = session.hear();
     assert!(matches!(heard, FromMonitor::Received(Transfer(1), Err(_))), "{heard:?}");

@@ -1,10 +1,10 @@
-//! What the controller and the monitor of another host say to each other: one closed set for each direction.
+//! The messages between the controller and the monitor of another host: one enum for each direction.
 //!
-//! It begins with a greeting, whose first bytes never change ([`handshake`](crate::link::handshake)). All that goes to one
-//! host in a turn is one message of the network, or several if it is very long, frame after frame. What processes and
-//! the scheduler say to each other passes through as bytes.
+//! The first ones are a greeting and its reply ([`handshake`](super::handshake)). All messages to one host in a turn of the
+//! event loop form one message of the network, or several if they are very long, frame after frame. Monitors forward the
+//! messages between processes and the scheduler as bytes.
 
-use super::wire::{self, MESSAGE_LIMIT, WireError};
+use super::wire::{self, MAX_MESSAGE_LEN, WireError};
 use crate::network::{HostId, Transfer};
 use crate::store::{Blob, Block};
 use bytes::Bytes;
@@ -16,49 +16,48 @@ use std::time::Duration;
 use unidist_backend::LaunchCommand;
 use unidist_common::{DataId, Error, ProcessId};
 
-/// So many bytes of a process's stream are in one message at most.
-const PIECE: usize = 16 << 20;
+/// The most bytes of a process's stream in one message.
+const MAX_CHUNK: usize = 16 << 20;
 
-/// A message of the network that is so long takes no more in. With the longest that may be added, it stays below what one
-/// message of any network can carry.
-const LONG: usize = 64 << 20;
+/// A network message of this length is complete. With the longest message added, it stays below the limit of any network.
+const FULL_LEN: usize = 64 << 20;
 
-/// What the monitor of a host has to know of the session.
+/// The settings of a session for the monitor of a host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Greeting {
     /// The build of the program.
     pub(crate) build_id: String,
-    /// The host that this is for.
+    /// The host of the monitor.
     pub(crate) host: HostId,
-    /// What starts a worker.
+    /// The command that starts a worker.
     pub(crate) launch: LaunchCommand,
     /// The limit of the host's object store in bytes.
     pub(crate) object_store_memory: u64,
-    /// The folder for what does not fit; the system's temporary folder without.
+    /// The folder of the spill file; the system's temporary folder if there is none.
     pub(crate) spill_dir: Option<PathBuf>,
-    /// Bytes that may lie there: 0 for none, `None` for half of what is free.
+    /// The limit of the spill file in bytes: 0 to disable spilling, `None` for half of the free space.
     pub(crate) spill_limit: Option<u64>,
     /// The folder of the workers' log files; standard error if there is none.
     pub(crate) log_dir: Option<PathBuf>,
-    /// Up to this many bytes of an object travel in messages.
+    /// Up to this many bytes of an object travel in messages, larger parts through the store.
     pub(crate) inline_limit: u32,
-    /// The longest nap between two looks at the network while there is work.
+    /// The longest sleep between two polls of the network while there is work.
     pub(crate) backoff: Duration,
 }
 
-/// What the monitor answers.
+/// The monitor's reply to the greeting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum GreetingReply {
     /// It is ready to start processes.
     Ready {
         /// The build of its own executable.
         build_id: String,
-        /// How long the segment is, header included.
+        /// The length of the segment, header included.
         segment: u64,
-        /// Bytes that may lie on its disk.
+        /// The limit of its spill file in bytes.
         spill_limit: u64,
     },
-    /// It cannot take part.
+    /// It cannot join the session.
     Refused(Error),
 }
 
@@ -67,7 +66,7 @@ pub(crate) enum GreetingReply {
 pub(crate) enum ToMonitor {
     /// Start a process.
     Start {
-        /// Its number.
+        /// The id of the process.
         process: ProcessId,
         /// Whether it hosts an actor.
         actor: bool,
@@ -76,26 +75,26 @@ pub(crate) enum ToMonitor {
     Deliver {
         /// The process.
         process: ProcessId,
-        /// It is to be woken even if it runs a task.
+        /// Wake the process even if it runs a task.
         urgent: bool,
         /// The next bytes of its stream.
         bytes: Bytes,
     },
-    /// Kill a process; its loss is told as any other.
+    /// Kill a process. [`FromMonitor::Lost`] follows.
     Kill(ProcessId),
-    /// Send these parts of an object to another host. [`FromMonitor::Sends`] follows.
+    /// Send these parts of an object to another host. [`FromMonitor::SendStarted`] follows.
     Send(Transfer, HostId, Vec<Blob>),
-    /// Receive as much from another host into these blocks. [`FromMonitor::Received`] follows.
+    /// Receive parts of an object from another host into these blocks. [`FromMonitor::Received`] follows.
     Receive(Transfer, HostId, Vec<Block>),
     /// Write these blocks of an object to the spill file. [`FromMonitor::Spilled`] follows.
     Spill(DataId, Vec<Block>),
-    /// This block of the spill file is free.
+    /// Free this block of the spill file.
     FreeSpilled(Block),
-    /// Pass on everything that processes have said so far, then say [`FromMonitor::Looked`].
-    Look,
-    /// This host is lost: nothing more comes from there.
-    Forget(HostId),
-    /// End all processes, say [`FromMonitor::Ended`], and end.
+    /// Forward everything that processes have sent so far. [`FromMonitor::Flushed`] follows.
+    Flush,
+    /// This host is lost: no more messages arrive from it.
+    HostLost(HostId),
+    /// Stop all processes, send [`FromMonitor::Ended`], and exit.
     End,
 }
 
@@ -104,34 +103,34 @@ pub(crate) enum ToMonitor {
 pub(crate) enum FromMonitor {
     /// A process has joined.
     Joined(ProcessId),
-    /// A process has ended, or could not be started. It says nothing more.
+    /// A process has ended or could not be started. It is the last message about it.
     Lost {
-        /// Which.
+        /// The process.
         process: ProcessId,
-        /// What is known of why.
+        /// The reason, as far as it is known.
         why: String,
-        /// How many bytes of its stream it has taken out of its ring.
+        /// The bytes of its input stream that it has consumed.
         taken: u64,
     },
-    /// A process has said something.
-    Said {
-        /// Which.
+    /// A process has sent bytes.
+    Output {
+        /// The process.
         process: ProcessId,
-        /// The next bytes of the stream from it.
+        /// The next bytes of its output stream.
         bytes: Bytes,
-        /// How many bytes of the stream to it, it has taken out of its ring so far.
+        /// The bytes of its input stream that it has consumed so far.
         taken: u64,
     },
-    /// The parts are on their way, or cannot be read, in which case something else is, which is of no use.
-    Sends(Transfer, Result<(), String>),
-    /// The blocks are filled, or never will be: nobody writes to them any more.
+    /// The parts are being sent, or could not be read: then other bytes are sent in their place, which are not used.
+    SendStarted(Transfer, Result<(), String>),
+    /// The transfer has ended: the blocks are filled, or will not be. Nothing writes to them any more.
     Received(Transfer, Result<(), String>),
-    /// The blocks are not filled, and may be written to for ever.
+    /// The transfer has failed, but the network may still write to the blocks at any time.
     Stuck(Transfer),
-    /// The blocks of this object were written to these of the spill file, or why not.
+    /// The blocks of this object were written to these blocks of the spill file, or the reason why not.
     Spilled(DataId, Result<Vec<Block>, SpillFailure>),
-    /// Everything was passed on.
-    Looked,
+    /// Everything that processes had sent was forwarded.
+    Flushed,
     /// All processes have ended.
     Ended,
 }
@@ -139,51 +138,51 @@ pub(crate) enum FromMonitor {
 /// Why blocks could not be spilled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum SpillFailure {
-    /// There is no room for them.
+    /// The spill file has no space for them.
     Full,
-    /// What the system said.
+    /// A write failed with this error.
     System(String),
 }
 
-/// Messages to one host that go together: as one message of the network, or as several where they are very long.
+/// Messages to one host that are sent together, as one network message or, if they are very long, as several.
 #[derive(Debug, Default)]
 pub(crate) struct MessageBatch {
-    /// Those that are long enough.
+    /// Network messages that are complete.
     full: VecDeque<Vec<u8>>,
     open: Vec<u8>,
 }
 
 impl MessageBatch {
-    /// Adds a message. One that cannot be encoded is an error and changes nothing.
+    /// Adds a message. If it cannot be encoded, the batch is unchanged.
     pub(crate) fn add<M: Serialize>(&mut self, message: &M) -> Result<(), WireError> {
-        wire::append(message, MESSAGE_LIMIT, &mut self.open)?;
-        if self.open.len() >= LONG {
+        wire::append(message, MAX_MESSAGE_LEN, &mut self.open)?;
+        if self.open.len() >= FULL_LEN {
             self.full.push_back(std::mem::take(&mut self.open));
         }
         Ok(())
     }
 
-    /// Adds a stretch of a process's stream, in pieces that any message can carry.
+    /// Adds a part of a process's stream, in chunks that fit into messages.
     pub(crate) fn add_stream<M: Serialize>(
         &mut self,
         mut bytes: Bytes,
         message: impl Fn(Bytes) -> M,
     ) -> Result<(), WireError> {
         while !bytes.is_empty() {
-            let piece = bytes.split_to(bytes.len().min(PIECE));
-            self.add(&message(piece))?;
+            let chunk = bytes.split_to(bytes.len().min(MAX_CHUNK));
+            self.add(&message(chunk))?;
         }
         Ok(())
     }
 
-    /// The next message of the network, as long as there are any.
+    /// The next network message, if any is left.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         let open = || (!self.open.is_empty()).then(|| std::mem::take(&mut self.open));
         self.full.pop_front().or_else(open)
     }
 }
 
-/// The messages of a batch, in order; the last one is an error if the batch does not end where it does.
+/// The messages of a batch, in order; the last item is an error if the batch is cut off or malformed.
 pub(crate) fn unpack<M: DeserializeOwned>(
     mut bytes: &[u8],
 ) -> impl Iterator<Item = Result<M, WireError>> + use<'_, M> {
@@ -192,7 +191,8 @@ pub(crate) fn unpack<M: DeserializeOwned>(
             return None;
         }
         let next = wire::split(bytes).and_then(|frame| {
-            let (body, used) = frame.ok_or_else(|| WireError("a message between hosts is cut off".into()))?;
+            let (body, used) =
+                frame.ok_or_else(|| WireError("a message from another host is cut off".into()))?;
             bytes = &bytes[used..];
             wire::decode(body)
         });
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_unpacked_as_it_was_made() {
+    fn batch_is_unpacked_in_order() {
         let (mut batch, messages) = (MessageBatch::default(), crate::fuzz::to_monitor());
         assert_eq!(batch.take(), None);
         messages.iter().for_each(|message| batch.add(message).unwrap());
@@ -220,25 +220,25 @@ mod tests {
     }
 
     #[test]
-    fn a_long_batch_is_several_messages() {
+    fn long_batch_is_split_into_network_messages() {
         let (mut batch, process) = (MessageBatch::default(), ProcessId::CONTROLLER);
-        let long = Bytes::from(vec![7; LONG]);
+        let long = Bytes::from(vec![7; FULL_LEN]);
         batch.add_stream(long.clone(), |bytes| ToMonitor::Deliver { process, urgent: false, bytes }).unwrap();
-        batch.add(&ToMonitor::Look).unwrap();
+        batch.add(&ToMonitor::Flush).unwrap();
         let messages: Vec<_> = std::iter::from_fn(|| batch.take()).collect();
         assert_eq!(messages.len(), 2);
         let mut total = 0;
         for message in messages.iter().flat_map(|bytes| unpack::<ToMonitor>(bytes)) {
             match message.unwrap() {
                 ToMonitor::Deliver { bytes, .. } => total += bytes.len(),
-                last => assert_eq!((last, total), (ToMonitor::Look, LONG)),
+                last => assert_eq!((last, total), (ToMonitor::Flush, FULL_LEN)),
             }
         }
     }
 
     #[test]
-    fn a_long_stream_comes_in_pieces() {
-        let (mut batch, long) = (MessageBatch::default(), Bytes::from(vec![7; PIECE + 1]));
+    fn long_stream_is_split_into_chunks() {
+        let (mut batch, long) = (MessageBatch::default(), Bytes::from(vec![7; MAX_CHUNK + 1]));
         let process = ProcessId::CONTROLLER;
         batch.add_stream(long.clone(), |bytes| ToMonitor::Deliver { process, urgent: false, bytes }).unwrap();
         let pieces: Vec<_> = unpack::<ToMonitor>(&batch.take().unwrap())

@@ -1,4 +1,4 @@
-//! How messages become bytes: the only place of the engine that names the codec.
+//! Encoding and framing of messages: the only module of the engine that names the codec.
 
 use bincode::config::{Configuration, Fixint, LittleEndian};
 use bincode::enc::write::Writer;
@@ -8,15 +8,15 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use unidist_common::{Error, ErrorKind, TaskError};
 
-/// No message is longer than this: a larger length in a frame is nonsense. Objects of any size go through the store.
-pub(crate) const MESSAGE_LIMIT: usize = 1 << 30;
+/// The longest message; a larger length in a frame is an error. Large objects go through the store.
+pub(crate) const MAX_MESSAGE_LEN: usize = 1 << 30;
 const LENGTH_BYTES: usize = 4;
 
-/// Integers have a fixed width, so that what a message claims to hold is never more than its bytes are: whatever may
-/// be sent is understood, and nothing else needs more memory than it has bytes.
+/// Integers have a fixed width, so that an encoding is never shorter than the memory that it claims: every message that
+/// can be sent can be decoded, and a malformed one needs no more memory than it has bytes.
 const FORMAT: Configuration<LittleEndian, Fixint> = bincode::config::standard().with_fixed_int_encoding();
 
-/// A message that cannot be sent or understood.
+/// A message cannot be encoded or decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WireError(pub(crate) String);
 
@@ -27,25 +27,25 @@ impl fmt::Display for WireError {
 }
 
 impl WireError {
-    /// What a request fails with that cannot be sent, or whose answer cannot.
+    /// The error of a request that cannot be sent, or whose reply cannot.
     pub(crate) fn of_request(&self, call: &str) -> Error {
-        let message = format!("too much at once: {self}; ask for fewer or smaller objects at a time");
+        let message = format!("the request is too large: {self}; request fewer or smaller objects at a time");
         Error::InvalidArgument { call: call.to_owned(), message }
     }
 
-    /// What a call fails with if this part of it cannot be sent.
+    /// The error of a call of which this part cannot be sent.
     pub(crate) fn of_call(&self, part: &str) -> TaskError {
         let advice = "put large values into objects of their own";
-        TaskError::new(ErrorKind::Encode, format!("{part} cannot be sent: {self}; {advice}"))
+        TaskError::new(ErrorKind::Encode, format!("cannot send {part}: {self}; {advice}"))
     }
 }
 
-/// Appends a frame with this message: its length in four bytes (little endian), then its encoding, which may have up to
-/// `limit` bytes. On an error nothing is appended.
+/// Appends a frame: the length of the encoded message in four bytes (little endian), then its encoding of at most `limit`
+/// bytes. On an error nothing is appended.
 pub(crate) fn append<M: Serialize>(message: &M, limit: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    let mut body = Body { left: limit.min(MESSAGE_LIMIT), out };
+    let mut body = Body { left: limit.min(MAX_MESSAGE_LEN), out };
     let encoded = bincode::serde::encode_into_writer(message, &mut body, FORMAT);
     let length = u32::try_from(out.len() - start - LENGTH_BYTES);
     match (encoded, length) {
@@ -59,7 +59,7 @@ pub(crate) fn append<M: Serialize>(message: &M, limit: usize, out: &mut Vec<u8>)
             Err(WireError(match encoded {
                 Err(EncodeError::OtherString(message)) => message,
                 Err(EncodeError::Other(TOO_LONG)) | Ok(()) => {
-                    format!("it would take a message of more than {} bytes", limit.min(MESSAGE_LIMIT))
+                    format!("it would take a message of more than {} bytes", limit.min(MAX_MESSAGE_LEN))
                 }
                 Err(error) => error.to_string(),
             }))
@@ -69,7 +69,7 @@ pub(crate) fn append<M: Serialize>(message: &M, limit: usize, out: &mut Vec<u8>)
 
 const TOO_LONG: &str = "too long";
 
-/// The body of a frame, which ends where its limit is.
+/// The body of a frame being written, up to its limit.
 struct Body<'a> {
     left: usize,
     out: &'a mut Vec<u8>,
@@ -84,28 +84,27 @@ impl Writer for &mut Body<'_> {
     }
 }
 
-/// Splits the first whole frame off `bytes`: its body and the length of frame and length together. `None` if there is
-/// none yet.
+/// The first frame in `bytes`: its body and its length, prefix included. `None` if it is not complete yet.
 pub(crate) fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else {
         return Ok(None);
     };
     let length = u32::from_le_bytes(*length) as usize;
-    if length > MESSAGE_LIMIT {
-        return Err(WireError(format!("a message claims to have {length} bytes")));
+    if length > MAX_MESSAGE_LEN {
+        return Err(WireError(format!("a message claims a length of {length} bytes")));
     }
     Ok(rest.get(..length).map(|body| (body, LENGTH_BYTES + length)))
 }
 
-/// The message in the body of a frame. All of the body must be used. Whatever it is, a false length in it takes at most
-/// so much memory as a body of its class may have.
+/// Decodes the body of a frame, which must contain nothing else. A false length in it allocates at most as much memory as a
+/// body of its size class may have.
 pub(crate) fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, WireError> {
     const SMALL: usize = 1 << 16;
     const LARGE: usize = 1 << 24;
     match body.len() {
         len if len <= SMALL => decode_within::<M, SMALL>(body),
         len if len <= LARGE => decode_within::<M, LARGE>(body),
-        _ => decode_within::<M, MESSAGE_LIMIT>(body),
+        _ => decode_within::<M, MAX_MESSAGE_LEN>(body),
     }
 }
 
@@ -124,10 +123,10 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn frames_are_split_where_they_were_joined() {
+    fn split_finds_the_appended_frames() {
         let mut bytes = Vec::new();
-        append(&(1u8, "one".to_owned()), MESSAGE_LIMIT, &mut bytes).unwrap();
-        append(&(2u8, "two".to_owned()), MESSAGE_LIMIT, &mut bytes).unwrap();
+        append(&(1u8, "one".to_owned()), MAX_MESSAGE_LEN, &mut bytes).unwrap();
+        append(&(2u8, "two".to_owned()), MAX_MESSAGE_LEN, &mut bytes).unwrap();
         let (body, used) = split(&bytes).unwrap().unwrap();
         assert_eq!(decode::<(u8, String)>(body), Ok((1, "one".into())));
         let (body, rest) = split(&bytes[used..]).unwrap().unwrap();
@@ -136,16 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn a_half_frame_is_no_frame() {
+    fn split_waits_for_a_complete_frame() {
         let mut bytes = Vec::new();
-        append(&"hello".to_owned(), MESSAGE_LIMIT, &mut bytes).unwrap();
+        append(&"hello".to_owned(), MAX_MESSAGE_LEN, &mut bytes).unwrap();
         for end in 0..bytes.len() {
             assert_eq!(split(&bytes[..end]), Ok(None));
         }
     }
 
     #[test]
-    fn what_is_too_long_is_an_error_and_not_sent() {
+    fn append_refuses_a_message_above_the_limit() {
         let mut bytes = vec![7];
         for limit in 0..8 + 5 {
             let error = append(&"hello".to_owned(), limit, &mut bytes).unwrap_err();
@@ -157,12 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_an_error() {
+    fn malformed_bytes_are_an_error() {
         assert!(split(&[0xff; 8]).is_err());
         assert!(decode::<String>(&[200, 1, 2]).is_err());
         assert!(decode::<u8>(&[1, 2]).is_err());
         // a length that would need more memory than there is
-        for length in [1 << 20, MESSAGE_LIMIT as u64, u64::MAX / 2, u64::MAX] {
+        for length in [1 << 20, MAX_MESSAGE_LEN as u64, u64::MAX / 2, u64::MAX] {
             assert!(decode::<bytes::Bytes>(&length.to_le_bytes()).is_err());
         }
     }
@@ -178,7 +177,7 @@ mod tests {
         prop::collection::vec(prop_oneof![kinds, returned], 0..20)
     }
 
-    /// What a reader makes of a stream that comes in pieces.
+    /// The messages that a reader finds in a stream that arrives in pieces.
     fn receive(pieces: &[&[u8]]) -> Result<Vec<FromWorker>, WireError> {
         let (mut input, mut received) = (Vec::new(), Vec::new());
         for piece in pieces {
@@ -200,10 +199,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_arrive_however_the_stream_is_cut(messages in messages(), cuts: [prop::sample::Index; 8]) {
+        fn messages_arrive_from_any_pieces_of_the_stream(messages in messages(), cuts: [prop::sample::Index; 8]) {
             let mut stream = Vec::new();
             for message in &messages {
-                append(message, MESSAGE_LIMIT, &mut stream).unwrap();
+                append(message, MAX_MESSAGE_LEN, &mut stream).unwrap();
             }
             let whole = receive(&cut(&stream, &cuts));
             prop_assert_eq!(whole.as_ref(), Ok(&messages));
@@ -212,7 +211,7 @@ mod tests {
         }
 
         #[test]
-        fn what_may_be_sent_is_understood(messages in messages(), limit in 0..600usize) {
+        fn every_message_within_the_limit_is_decoded(messages in messages(), limit in 0..600usize) {
             for message in messages {
                 let mut frame = Vec::new();
                 if append(&message, limit, &mut frame).is_ok() {
@@ -221,20 +220,20 @@ mod tests {
                     prop_assert_eq!(decode_within::<FromWorker, 600>(body), Ok(message));
                 } else {
                     prop_assert!(frame.is_empty());
-                    append(&message, MESSAGE_LIMIT, &mut frame).unwrap();
+                    append(&message, MAX_MESSAGE_LEN, &mut frame).unwrap();
                     prop_assert!(frame.len() > LENGTH_BYTES + limit);
                 }
             }
         }
 
         #[test]
-        fn garbage_is_an_error_or_a_message(bytes in prop::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..300)) {
+        fn any_bytes_are_an_error_or_a_message(bytes in prop::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..300)) {
             crate::fuzz::messages(&bytes);
             crate::fuzz::handshake(&bytes);
         }
 
         #[test]
-        fn a_message_with_a_changed_byte_is_an_error_or_another(
+        fn changed_byte_gives_an_error_or_another_message(
             which: prop::sample::Index,
             at: prop::sample::Index,
             byte: u8,

@@ -1,4 +1,4 @@
-//! What the engine and a process say to each other: one closed set for each direction.
+//! The messages between the engine and a worker or actor process: one enum for each direction.
 
 use crate::store::{Block, StoredObject};
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,12 @@ pub(crate) use crate::scheduler::{Reply, Request, RequestId, Run, Value};
 pub(crate) enum ToWorker {
     /// Run this call.
     Run(Run),
-    /// Give back those of these tasks that have not started.
+    /// Return those of these tasks that have not started: [`FromWorker::Retracted`] follows.
     RetractTasks(Vec<DataId>),
-    /// This call's results have failed with this error, and nobody wants it any more: drop it if it has not started,
-    /// have it stop if it has. A [`FromWorker::Done`] follows when it is gone.
+    /// The results of this call have failed with this error: drop the call if it has not started, cancel it if it has. A
+    /// [`FromWorker::Done`] follows.
     Cancel(DataId, Arc<TaskError>),
-    /// The answer to a request.
+    /// The reply to a request.
     Reply(RequestId, Reply),
     /// Finish what is running, then end.
     Stop,
@@ -26,35 +26,35 @@ pub(crate) enum ToWorker {
 /// From a worker or actor process to the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum FromWorker {
-    /// What any client of the scheduler may ask, the controller too.
+    /// A request that any client of the scheduler may make, including the controller.
     Request(Request),
-    /// This task has ended with these results, one for each return.
+    /// This task has ended with these results, one for each return value.
     Done(DataId, Result<Vec<StoredObject>, TaskError>),
-    /// The answer to [`ToWorker::RetractTasks`]: these had not started and never will here.
+    /// The reply to [`ToWorker::RetractTasks`]: these tasks have not started and will not start here.
     Retracted(Vec<DataId>),
-    /// This task is asynchronous and waits for requests made earlier, so its slot is free until one is answered.
+    /// This asynchronous task waits for earlier requests: its slot is free until one is answered.
     Yield(DataId),
-    /// This call of a method has started, which is told of those that have limited time.
+    /// This method call has started; sent for calls with a time limit.
     Started(DataId),
-    /// A block of this length is wanted.
+    /// Allocate a block of this length.
     Allocate(RequestId, u64),
-    /// This block did not become part of an object.
+    /// Free this block, which did not become part of an object.
     FreeBlock(Block),
-    /// What the cluster has.
+    /// Reply with the resources of the cluster.
     Cluster(RequestId),
-    /// How full the store is.
+    /// Reply with the usage of the store.
     StoreUsage(RequestId),
 }
 
-/// No call has more results than this.
-pub(crate) const MOST_RETURNS: u32 = 1 << 16;
+/// The most return values of a call.
+pub(crate) const MAX_RETURNS: u32 = 1 << 16;
 
 impl FromWorker {
-    /// Whether the objects that the message makes have ids of this process, and no more of them than a call can return.
-    pub(crate) fn names_its_own(&self, process: ProcessId) -> bool {
+    /// Whether the objects that the message creates have ids of this process and are at most as many as a call can return.
+    pub(crate) fn creates_own_ids(&self, process: ProcessId) -> bool {
         match self {
             FromWorker::Request(Request::Submit { spec, .. } | Request::SubmitFailed { spec, .. }) => {
-                spec.returns.first.origin() == process && spec.returns.count <= MOST_RETURNS
+                spec.returns.first.origin() == process && spec.returns.count <= MAX_RETURNS
             }
             FromWorker::Request(Request::Put { id, .. }) => id.origin() == process,
             _ => true,

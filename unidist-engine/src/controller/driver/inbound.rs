@@ -26,7 +26,7 @@ impl Driver {
 
     fn on_process_message(&mut self, at: usize, message: FromWorker) {
         let process = self.links[at].process;
-        if !message.names_its_own(process) {
+        if !message.creates_own_ids(process) {
             return self.fail_link(at, "it creates objects with ids of another process");
         }
         match message {

@@ -60,14 +60,14 @@ impl Driver {
                 }
                 self.on_process_lost(process, why);
             }
-            FromMonitor::Said { process, bytes, taken } => {
+            FromMonitor::Output { process, bytes, taken } => {
                 let at = self.link_at(from, process)?;
                 self.set_taken(at, taken);
                 if let End::There { channel, .. } = &mut self.links[at].end {
                     channel.arrived(&bytes);
                 }
             }
-            FromMonitor::Sends(transfer, result) => self.copy_sent(from, transfer, result),
+            FromMonitor::SendStarted(transfer, result) => self.copy_sent(from, transfer, result),
             FromMonitor::Received(transfer, result) => self.copy_received(from, transfer, result),
             FromMonitor::Stuck(transfer) => self.copy_is_stuck(from, transfer),
             FromMonitor::Spilled(id, result) => {
@@ -77,7 +77,7 @@ impl Driver {
                     self.handle(Event::Spilled { host: from, id, object: moved });
                 }
             }
-            FromMonitor::Looked => {
+            FromMonitor::Flushed => {
                 // What was forwarded before the answer comes first.
                 for at in 0..self.links.len() {
                     while self.links[at].host() == from && self.links[at].has_work() {
@@ -137,7 +137,7 @@ impl Driver {
             self.cluster.hosts.remove(ip);
         }
         log::error!("host {name} is lost, with its processes and objects: {why}");
-        hosts.send_to_others(host, &ToMonitor::Forget(host));
+        hosts.send_to_others(host, &ToMonitor::HostLost(host));
         self.links.retain(|link| link.host() != host);
         self.by_process = self.links.iter().enumerate().map(|(at, link)| (link.process, at)).collect();
         self.handle(Event::HostLost { host, cause: format!("host {name} was lost: {why}") });

@@ -93,7 +93,7 @@ impl RemoteStore {
         }
         if self.frees_read == FreesRead::No {
             self.frees_read = FreesRead::Asked;
-            orders.push(ToMonitor::Look);
+            orders.push(ToMonitor::Flush);
             return Allocation::Spilling;
         }
         if self.error.is_some() {

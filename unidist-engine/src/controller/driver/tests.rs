@@ -9,7 +9,7 @@ use crate::host::supervisor::SupervisorConfig;
 use crate::link::channel::Channel;
 use crate::link::ring::{LinkMemory, Side, Writer};
 use crate::protocol::handshake::Welcome;
-use crate::protocol::worker::{FromWorker, MOST_RETURNS, Reply, Request, RequestId, Run, ToWorker, Value};
+use crate::protocol::worker::{FromWorker, MAX_RETURNS, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::scheduler::{HostLimits, Limits};
 use crate::store::arena::Arena;
 use crate::store::segment::{HEADER, Segment};
@@ -281,7 +281,7 @@ fn garbage_fails_the_link() {
 
 #[test]
 fn impossible_ring_counters_fail_the_link() {
-    assert_expelled(|worker, _| worker.memory.nonsense());
+    assert_expelled(|worker, _| worker.memory.corrupt_counters());
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn foreign_ids_and_blocks_fail_the_link() {
     assert_expelled(|worker, _| worker.say(&refuse(call(theirs.reserve(1), 0), &error)));
     assert_expelled(|worker, _| {
         let mut spec = call(worker.ids.reserve(1), 0);
-        spec.returns.count = MOST_RETURNS + 1;
+        spec.returns.count = MAX_RETURNS + 1;
         worker.say(&refuse(spec, &error));
     });
 }

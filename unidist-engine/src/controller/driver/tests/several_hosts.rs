@@ -215,7 +215,7 @@ impl RemoteHost {
         self.channel.flush().unwrap();
         let mut bytes = Vec::new();
         self.end.read(&mut bytes).unwrap();
-        FromMonitor::Said { process: self.process, bytes: bytes.into(), taken: self.end.taken() }
+        FromMonitor::Output { process: self.process, bytes: bytes.into(), taken: self.end.taken() }
     }
 }
 
@@ -261,7 +261,7 @@ fn remote_process_with_invalid_messages_is_killed_alone() {
         let mut remote = session.process(1000);
         let process = remote.process;
         let said = match n {
-            0 => FromMonitor::Said { process, bytes: vec![0xff; 9].into(), taken: 0 },
+            0 => FromMonitor::Output { process, bytes: vec![0xff; 9].into(), taken: 0 },
             1 => remote.say(&FromWorker::FreeBlock(foreign)),
             _ => remote.say(&FromWorker::Request(Request::Put {
                 id: remote.ids.reserve(1),
@@ -285,22 +285,22 @@ fn monitor_with_invalid_messages_is_expelled() {
     let process = ProcessId::new(77).unwrap();
     let nonsense = [
         FromMonitor::Joined(process),
-        FromMonitor::Said { process, bytes: "x".into(), taken: 0 },
+        FromMonitor::Output { process, bytes: "x".into(), taken: 0 },
         FromMonitor::Lost { process, why: "why".into(), taken: 0 },
         FromMonitor::Spilled(DataId::new(process, 1), Err(SpillFailure::Full)),
-        FromMonitor::Looked,
+        FromMonitor::Flushed,
         FromMonitor::Ended,
     ];
     for message in nonsense {
         let mut session = Session::start();
         session.process(1000);
-        session.first().say(&[message, FromMonitor::Looked]);
+        session.first().say(&[message, FromMonitor::Flushed]);
         session.poll();
         assert!(!session.engine.driver.hosts.as_ref().unwrap().has(FIRST));
         assert!(session.engine.driver.hosts.as_ref().unwrap().has(SECOND));
         assert_eq!(session.first().find(|told| *told == ToMonitor::End), Some(ToMonitor::End));
-        let told = session.monitors[1].find(|told| *told == ToMonitor::Forget(FIRST));
-        assert_eq!(told, Some(ToMonitor::Forget(FIRST)));
+        let told = session.monitors[1].find(|told| *told == ToMonitor::HostLost(FIRST));
+        assert_eq!(told, Some(ToMonitor::HostLost(FIRST)));
         assert!(session.engine.driver.links.iter().all(|link| link.host() != FIRST));
     }
     let mut session = Session::start();
@@ -318,8 +318,8 @@ fn with_full_store() -> (Session, RemoteHost, DataId, Block) {
     session.say(&mut remote, &FromWorker::Allocate(RequestId(1), 200_000));
     session.poll();
     session.poll();
-    assert_eq!(session.first().find(|told| *told == ToMonitor::Look), Some(ToMonitor::Look));
-    session.first().say(&[FromMonitor::Looked]);
+    assert_eq!(session.first().find(|told| *told == ToMonitor::Flush), Some(ToMonitor::Flush));
+    session.first().say(&[FromMonitor::Flushed]);
     session.poll();
     session.poll();
     (session, remote, id, block)
@@ -339,8 +339,8 @@ fn remote_allocation_has_its_monitor_spill() {
     session.say(&mut remote, &FromWorker::Allocate(RequestId(2), 200_000));
     session.poll();
     session.poll();
-    assert_eq!(session.first().find(|told| *told == ToMonitor::Look), Some(ToMonitor::Look));
-    session.first().say(&[FromMonitor::Looked]);
+    assert_eq!(session.first().find(|told| *told == ToMonitor::Flush), Some(ToMonitor::Flush));
+    session.first().say(&[FromMonitor::Flushed]);
     match session.answer(&mut remote) {
         ToWorker::Reply(RequestId(2), Reply::Failed(Error::StoreFull(full))) => {
             assert_eq!((full.requested, full.limit, full.spilled), (200_000, STORE, 151_552));
@@ -417,7 +417,7 @@ fn object_is_copied_to_a_remote_host_and_back() {
     assert_eq!(session.first().next_memory_order(), ToMonitor::Send(Transfer(2), HostId::CONTROLLER, parts));
     session.first().network.send_memory(HostId::CONTROLLER, Transfer(2), found);
     assert!(session.follow_up_events().is_empty(), "what came may be anything");
-    session.first().say(&[FromMonitor::Sends(Transfer(2), Ok(()))]);
+    session.first().say(&[FromMonitor::SendStarted(Transfer(2), Ok(()))]);
     let follow_up_events = session.follow_up_events();
     let [Event::Copied { transfer: Transfer(2), result: Ok(back) }] = &follow_up_events[..] else {
         panic!("{follow_up_events:?}")
@@ -435,7 +435,7 @@ fn failed_copy_frees_its_blocks_after_the_last_write() {
     // The source cannot read the object.
     session.engine.driver.copy(copy(1, FIRST, SECOND, object.clone()));
     let failed = Err("bad disk".to_owned());
-    session.monitors[0].say(&[FromMonitor::Sends(Transfer(1), failed)]);
+    session.monitors[0].say(&[FromMonitor::SendStarted(Transfer(1), failed)]);
     assert!(session.follow_up_events().is_empty());
     session.monitors[1].say(&[FromMonitor::Received(Transfer(1), Ok(()))]);
     let follow_up_events = session.follow_up_events();
@@ -477,8 +477,8 @@ fn copy_without_space_fails() {
     session.engine.driver.copy(copy(1, SECOND, FIRST, Arc::new(outside(&[block]))));
     session.engine.driver.retry_deferred();
     session.engine.driver.flush(true);
-    assert_eq!(session.first().next_memory_order(), ToMonitor::Look);
-    session.first().say(&[FromMonitor::Looked]);
+    assert_eq!(session.first().next_memory_order(), ToMonitor::Flush);
+    session.first().say(&[FromMonitor::Flushed]);
     session.engine.driver.poll_network();
     session.engine.driver.retry_deferred();
     let follow_up_events = session.follow_up_events();
