@@ -1,4 +1,4 @@
-//! Puts, reads and drops objects, very many of them, in the program and in tasks: memory stays as it is.
+//! Puts, reads and drops a large number of objects, in the program and in tasks, in constant memory.
 //!
 //! ```sh
 //! cargo run --release -p unidist-examples --bin churn
@@ -12,32 +12,33 @@ use std::time::Instant;
 use unidist::SharedSlice;
 use unidist::prelude::*;
 
-/// Put, read and drop objects over and over, and look at the memory that takes.
+/// Put, read and drop objects repeatedly, and print the memory used.
 #[derive(Parser)]
 struct Arguments {
-    /// How many objects.
+    /// Number of objects.
     #[arg(long, default_value_t = 1_000_000)]
     cycles: u64,
-    /// How many of the large ones are held at any time; with a small store, those that do not fit lie on disk.
+    /// Number of large objects held at any time; those that do not fit into the store are on disk.
     #[arg(long, default_value_t = 4)]
     held: usize,
 }
 
 /// The length of a large object, in items of eight bytes.
 const LARGE: usize = 12_500;
-/// Every so many objects there is a large one, and so often a task does the same.
+/// One in this number of objects is large.
 const LARGE_EVERY: u64 = 10;
+/// One task per this number of objects does the same.
 const TASK_EVERY: u64 = 1000;
 
 fn cycle(
     n: u64,
     held: &mut VecDeque<(u64, ObjectRef<SharedSlice<u64>>)>,
-    room: usize,
+    max_held: usize,
 ) -> unidist::Result<()> {
     assert_eq!(get(put(n)?)?, n);
     if n.is_multiple_of(LARGE_EVERY) {
         held.push_back((n, put(SharedSlice::build(LARGE, |items| items.fill(n))?)?));
-        if held.len() > room
+        if held.len() > max_held
             && let Some((n, oldest)) = held.pop_front()
         {
             let view = get(&oldest)?;
@@ -70,7 +71,7 @@ fn resident() -> f64 {
 }
 
 fn main() -> unidist::Result<()> {
-    let Arguments { cycles, held: room } = Arguments::parse();
+    let Arguments { cycles, held: max_held } = Arguments::parse();
     let session = unidist::init()?;
     let bar = ProgressBar::new(cycles);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} objects [{elapsed}]") {
@@ -79,7 +80,7 @@ fn main() -> unidist::Result<()> {
     let (start, mut held, mut tasks, mut sizes) =
         (Instant::now(), VecDeque::new(), VecDeque::new(), Vec::new());
     for n in 0..cycles {
-        cycle(n, &mut held, room)?;
+        cycle(n, &mut held, max_held)?;
         if n.is_multiple_of(TASK_EVERY) {
             tasks.push_back(cycles_in_a_task.remote(n));
             if tasks.len() > 4 {
@@ -97,7 +98,7 @@ fn main() -> unidist::Result<()> {
     bar.finish_and_clear();
     let shown: Vec<_> = sizes.iter().map(|size| format!("{size:.1}")).collect();
     println!("resident memory after each tenth, in MiB: {}", shown.join(" "));
-    println!("the store in the end: {} bytes in memory, {} on disk", usage.used, usage.spilled);
+    println!("the store at the end: {} bytes in memory, {} on disk", usage.used, usage.spilled);
     println!("{cycles} objects in {:.1} s", start.elapsed().as_secs_f64());
     drop(session);
     Ok(())

@@ -1,4 +1,4 @@
-//! The Julia set of mpi4py.futures' documentation, one task a line of the picture, written as a PNG file.
+//! The Julia set of mpi4py.futures' documentation, as a PNG file: one task per line of the picture.
 //!
 //! ```sh
 //! cargo run --release -p unidist-examples --bin julia
@@ -17,14 +17,14 @@ use unidist::prelude::*;
 
 const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 960;
-/// The left edge, and how wide the picture is.
+/// The left edge and the width of the region.
 const X: (f64, f64) = (-2.0, 4.0);
-/// The upper edge, and how high the picture is.
+/// The upper edge and the height of the region.
 const Y: (f64, f64) = (1.5, 3.0);
 /// The constant of z² + c.
 const C: (f64, f64) = (0.0, 0.65);
 
-/// Draw a Julia set, each line of the picture a remote task.
+/// Draw a Julia set with one remote task per line.
 #[derive(Parser)]
 struct Arguments {
     /// Where to write the picture.
@@ -32,7 +32,7 @@ struct Arguments {
     output: PathBuf,
 }
 
-/// One line of the picture: a byte a pixel.
+/// One line of the picture, one byte per pixel.
 #[remote]
 fn scanline(line: u32) -> Vec<u8> {
     let y = Y.0 - f64::from(line) * Y.1 / f64::from(HEIGHT);
@@ -40,7 +40,7 @@ fn scanline(line: u32) -> Vec<u8> {
     pixels.map(|column| shade(X.0 + f64::from(column) * X.1 / f64::from(WIDTH), y)).collect()
 }
 
-/// 255, less one for each step that z <- z² + c takes from this point until |z| is 3 or more; at least 1.
+/// 255 minus the number of steps of z <- z² + c from this point until |z| is 3 or more; at least 1.
 fn shade(mut x: f64, mut y: f64) -> u8 {
     let mut shade = 255;
     while x * x + y * y < 9.0 && shade > 1 {
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         unidist::num_cpus()?,
     );
     drop(lines);
-    drop(session); // waits for what is running and ends the workers
+    drop(session); // waits for running tasks, then stops the workers
     Ok(())
 }
 

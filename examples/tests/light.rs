@@ -7,26 +7,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use support::{BACKENDS, folder, picture, run};
+use support::{BACKENDS, folder, julia, picture, run, unwritable_path_is_reported};
 
 /// For programs that start no session.
 const UNUSED: &str = "unused";
-
-/// The picture that one loop computes.
-fn julia() -> Vec<u8> {
-    let mut expected = vec![0; 1280 * 960];
-    for (index, pixel) in expected.iter_mut().enumerate() {
-        let (column, line) = ((index % 1280) as f64, (index / 1280) as f64);
-        let (mut x, mut y) = (-2.0 + column * 4.0 / 1280.0, 1.5 - line * 3.0 / 960.0);
-        let mut n = 255;
-        while x * x + y * y < 9.0 && n > 1 {
-            (x, y) = (x * x - y * y, 2.0 * x * y + 0.65);
-            n -= 1;
-        }
-        *pixel = n;
-    }
-    expected
-}
 
 #[test]
 fn julia_equals_a_sequential_loop() {
@@ -40,27 +24,9 @@ fn julia_equals_a_sequential_loop() {
 }
 
 #[test]
-fn executor_julia_equals_a_sequential_loop() {
-    let expected = julia();
-    for (backend, chunksize) in BACKENDS.iter().flat_map(|backend| [(backend, "1"), (backend, "7")]) {
-        let output = folder(&format!("executor-julia-{backend}-{chunksize}")).join("picture.png");
-        let arguments = ["--chunksize".as_ref(), chunksize.as_ref(), "--output".as_ref(), output.as_path()];
-        let text = run(env!("CARGO_BIN_EXE_executor_julia"), backend, &arguments).text();
-        let calls = if chunksize == "1" { "960 calls" } else { "138 calls" };
-        assert!(text.contains(calls) && text.contains(&format!("backend {backend}")), "{text}");
-        assert!(picture(&output, (1280, 960)) == expected, "the picture of backend {backend} differs");
-    }
-}
-
-#[test]
 fn julia_reports_an_unwritable_path() {
-    for program in [env!("CARGO_BIN_EXE_julia"), env!("CARGO_BIN_EXE_executor_julia")] {
-        for backend in BACKENDS {
-            let output = folder(&format!("unwritable-{backend}")).join("no-such-folder/picture.png");
-            let output = run(program, backend, &["--output".as_ref(), &output]);
-            assert_eq!(output.status.code(), Some(1));
-            assert!(output.stderr.contains("no-such-folder"), "{}", output.stderr);
-        }
+    for backend in BACKENDS {
+        unwritable_path_is_reported(env!("CARGO_BIN_EXE_julia"), backend);
     }
 }
 
@@ -188,19 +154,5 @@ fn churn_uses_constant_memory() {
         let sizes = text.lines().next().unwrap().split_once(": ").unwrap().1;
         let sizes: Vec<f64> = sizes.split(' ').map(|size| size.parse().unwrap()).collect();
         assert!(sizes.len() == 10 && sizes[9] < sizes[2] + 16.0, "{text}");
-    }
-}
-
-#[test]
-fn views_montecarlo_finds_pi() {
-    let help = run(env!("CARGO_BIN_EXE_views_montecarlo"), "pyseq", &["--help".as_ref()]).text();
-    assert!(help.contains("--darts") && help.contains("--series"), "{help}");
-    for backend in BACKENDS {
-        let arguments = ["--darts", "200000", "--series", "10"].map(Path::new);
-        let text = run(env!("CARGO_BIN_EXE_views_montecarlo"), backend, &arguments).text();
-        let pi: f64 = text.split(['t', ',']).nth(1).and_then(|number| number.trim().parse().ok()).unwrap();
-        assert!((pi - std::f64::consts::PI).abs() < 0.03, "{text}");
-        assert!(text.contains("200000 darts in 10 series") && text.contains("2 engines"), "{text}");
-        assert!(text.contains(&format!("backend {backend}")), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the session runs on.
+//! Hosts, resources and object store of the session.
 
 use std::collections::BTreeMap;
 use unidist_core::session;
@@ -13,7 +13,7 @@ pub fn get_ip() -> Result<String> {
     Ok(session::current("get_ip")?.cluster()?.local_ip)
 }
 
-/// The number of CPU slots of all hosts together.
+/// The total number of CPU slots of all hosts.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub fn num_cpus() -> Result<usize> {
     Ok(cpus as usize)
 }
 
-/// The resources of each host, by its address; `CPU` is one of them.
+/// The resources of each host, by address, including `CPU`.
 ///
 /// ```
 /// let _session = unidist::init()?;
@@ -43,7 +43,7 @@ pub fn cluster_resources() -> Result<BTreeMap<String, BTreeMap<String, f64>>> {
     Ok(session::current("cluster_resources")?.cluster()?.hosts)
 }
 
-/// How full the object store of this host is. What small values take, and `pyseq`, which has no store, do not count.
+/// Usage of this host's object store, without small values, which travel in messages. `pyseq` has no store: all zero.
 ///
 /// ```
 /// let _session = unidist::init()?;
@@ -61,7 +61,7 @@ pub fn store_usage() -> Result<StoreUsage> {
     session::current("store_usage")?.store_usage()
 }
 
-/// How many objects and actors the session holds: 0 when every ref is gone and all work has ended. For tests.
+/// The number of objects and actors in the session: 0 when all refs are dropped and all work has ended. For tests.
 #[doc(hidden)]
 pub fn live_objects() -> Result<usize> {
     session::current("live_objects")?.live_objects()

@@ -1,12 +1,12 @@
-#![allow(unsafe_code)] // a function that is to run before `main` is a static in a section that the loader knows
-//! How a process becomes a worker.
+#![allow(unsafe_code)] // a function that runs before `main` is a static in a section of the loader
+//! Turns a process into a worker.
 
-/// In a process that was started as a worker: serves until the session ends, and never returns. In any other process:
-/// returns at once.
+/// Serves until the session ends, and does not return, in a process that was started as a worker. Returns at once in
+/// any other process.
 ///
-/// An executable need not call this: its workers begin before `main`, or (where the platform has no hook for that) in
-/// [`init`](crate::init()). A shared library does not get the hook, as it would run under the loader's lock: there,
-/// this is called by the program that serves as its workers.
+/// An executable need not call this: its workers begin before `main`, or in [`init`](crate::init()) where the platform
+/// has no hook for that. A shared library has no such hook, since it would run under the loader's lock: the executable
+/// of its workers must call this function.
 pub fn worker_main() {
     serve_if_worker();
 }
@@ -26,12 +26,12 @@ mod before_main {
     fn is_executable() -> bool {
         let mut found = false;
         // SAFETY: the callback is called before this returns, with the pointer to `found`.
-        unsafe { dl_iterate_phdr(Some(look_at_first), (&raw mut found).cast()) };
+        unsafe { dl_iterate_phdr(Some(check_first_image), (&raw mut found).cast()) };
         found
     }
 
-    /// Looks for this code in the first image, which is the executable, and looks at no other.
-    unsafe extern "C" fn look_at_first(image: *mut dl_phdr_info, _: usize, found: *mut c_void) -> c_int {
+    /// Searches for this code in the first image, which is the executable; stops there.
+    unsafe extern "C" fn check_first_image(image: *mut dl_phdr_info, _: usize, found: *mut c_void) -> c_int {
         let here = (serve as extern "C" fn() as *const ()).addr();
         // SAFETY: the loader gives a valid description, whose headers are an array of this length; `found` is the
         // caller's.
@@ -51,9 +51,9 @@ mod before_main {
         }
     }
 
-    /// The loader calls what is in this section before `main`.
+    /// The loader calls the functions in this section before `main`.
     #[used]
-    // SAFETY: the section holds pointers to functions of the C calling convention that take nothing they need.
+    // SAFETY: the section holds pointers to functions with the C calling convention; this one ignores its arguments.
     #[unsafe(link_section = ".init_array")]
     static SERVE: extern "C" fn() = serve;
 }

@@ -1,4 +1,4 @@
-//! The beginning and the end of a session.
+//! Starts and ends a session.
 
 use crate::entry;
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use unidist_config::{BackendName, Settings};
 use unidist_core::session::{self, SessionHandle};
 use unidist_core::{Backend, Error, PROGRAM, Program, Result, registry};
 
-/// A handle of the session. When the last one is dropped the session ends: what is running is waited for, all its
-/// processes end, all its memory is freed.
+/// A handle of the session. When the last handle is dropped the session ends: it waits for running tasks, then stops
+/// all its processes and frees all its memory.
 #[derive(Debug)]
 #[must_use = "the session ends when its last handle is dropped"]
 pub struct Session {
     _handle: SessionHandle,
 }
 
-/// Starts the backend that the configuration chooses, or gives another handle of the session that is there.
+/// Starts the backend that the configuration chooses, or returns another handle of the existing session.
 ///
-/// In a worker this gives a handle of the session that the worker belongs to, and its drop ends nothing.
+/// In a worker, returns a handle of the worker's session; dropping it does not end the session.
 ///
 /// ```
 /// {
@@ -31,23 +31,24 @@ pub struct Session {
 ///
 /// # Errors
 ///
-/// A setting is wrong, two remote functions have one name, or the backend cannot be started.
+/// A setting is invalid, two remote functions have the same name, or the backend cannot start.
 pub fn init() -> Result<Session> {
     entry::serve_if_worker();
     registry::validate()?;
     open(start)
 }
 
-/// A handle of the session that is there, or of the one that this starts. The settings are looked at no more.
+/// Returns a handle of the existing session, or of the one that `start` starts, with settings that are already
+/// resolved.
 pub(crate) fn open(start: impl FnOnce() -> Result<Arc<dyn Backend>>) -> Result<Session> {
     let handle = session::open(start, unidist_config::thaw)?;
     Ok(Session { _handle: handle })
 }
 
-/// The settings. From the first look at them on, none can be changed, unless they are wrong.
+/// Resolves the settings. They can no longer change after that, unless they are invalid.
 pub(crate) fn resolve() -> Result<Settings> {
     unidist_config::freeze();
-    // A program that an MPI launcher has started uses MPI, if that is built in and nothing else is chosen.
+    // A program that an MPI launcher started uses MPI, unless another backend is chosen.
     #[cfg(feature = "mpi")]
     if unidist_mpi::launch::under_launcher() {
         unidist_config::suggest_backend(BackendName::Mpi);
@@ -58,16 +59,16 @@ pub(crate) fn resolve() -> Result<Settings> {
     })
 }
 
-/// Whether there is a session.
+/// Whether a session exists.
 pub fn is_initialized() -> bool {
     session::is_installed()
 }
 
-/// Ends the session now, whatever handles there are; without one it does nothing, and in a worker neither.
+/// Ends the session now, regardless of remaining handles. Does nothing without a session, and in a worker.
 ///
 /// # Errors
 ///
-/// Something could not be ended or freed; as much as possible was.
+/// A process could not be stopped or memory not be freed; the rest of the shutdown was carried out.
 pub fn shutdown() -> Result<()> {
     session::close()
 }
@@ -81,9 +82,9 @@ fn start() -> Result<Arc<dyn Backend>> {
     started
 }
 
-/// The one place that names the backends.
+/// The only place that names the backends.
 fn select(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> {
-    let _ = &program; // a build may have no backend at all
+    let _ = &program; // unused in a build without backends
     match settings.backend {
         #[cfg(feature = "mpi")]
         BackendName::Mpi => unidist_mpi::start(settings, program),

@@ -1,7 +1,7 @@
 //! One API for distributed execution: tasks, actors and objects on one machine or a cluster.
 //!
-//! Put `.remote(..)` on any function, and it runs in another process. Types decide the rest: an argument may be a
-//! value or a ref to one, a result is a ref to be fetched with [`get`], and what cannot be sent does not compile.
+//! `.remote(..)` on a function runs it in another process. An argument is a value or a ref to one, and the result is a
+//! ref, whose value [`get`] fetches. Values that cannot be sent do not compile.
 //!
 //! ```
 //! use unidist::prelude::*;
@@ -29,7 +29,7 @@
 //!
 //! fn main() -> unidist::Result<()> {
 //!     let _session = unidist::init()?; // ends when it is dropped
-//!     let four = square.remote(2); // a ref, at once
+//!     let four = square.remote(2); // returns a ref at once
 //!     let sixteen = square.remote(&four); // a ref as an argument
 //!     assert_eq!(get((four, sixteen))?, (4, 16));
 //!
@@ -41,21 +41,20 @@
 //!
 //! # Vocabulary
 //!
-//! - A *session* ([`init()`]) is what there is to run on: a backend, chosen by `UNIDIST_BACKEND`.
+//! - A *session* ([`init()`]) is a running backend, chosen by `UNIDIST_BACKEND`, with its workers.
 //! - A *task* is one call of a function ([`remote`], the traits in [`prelude`]); [`closure!`] and [`map`] call
 //!   closures.
-//! - An *object* is an immutable value in the session's store, an [`ObjectRef`] a reference to it: [`put`], [`get`],
-//!   [`wait`]. Large arrays are shared, not copied: [`SharedSlice`].
-//! - An *actor* is a value that lives in a process of its own, an [`ActorHandle`] is how it is called.
+//! - An *object* is an immutable value in the session; an [`ObjectRef`] refers to it: [`put`], [`get`], [`wait`]. Large
+//!   arrays are shared, not copied: [`SharedSlice`].
+//! - An *actor* is a value that lives in a process of its own; its methods are called through an [`ActorHandle`].
 //!
 //! # Failures
 //!
-//! `.remote(..)` neither fails nor panics: whatever goes wrong with a call comes out of its ref, as an [`Error`]. The
-//! error that the function itself returned is there too: [`Error::downcast`].
+//! `.remote(..)` neither fails nor panics: [`get`] on the ref of a failed call returns an [`Error`].
+//! [`Error::downcast`] gives the error that the function itself returned.
 //!
-//! A call that is not wanted any more can be cancelled ([`cancel`]), and one that may take too long given a limit
-//! (`timeout`, an option of [`remote`] and of `.options()`). A long computation asks whether either has happened to it
-//! ([`is_cancelled`]).
+//! [`cancel`] cancels calls whose results are no longer needed, and `timeout`, an option of [`remote`] and of
+//! `.options()`, limits how long a call may run. A long computation checks [`is_cancelled`] for both.
 //!
 //! ```
 //! use std::time::Duration;
@@ -71,7 +70,7 @@
 //!
 //! # fn main() -> unidist::Result<()> {
 //! # let _session = unidist::init()?;
-//! # // Elsewhere a call has ended when `.remote` returns.
+//! # // On other backends a call may have ended when `.remote` returns.
 //! # if unidist::config::Backend::get()? != unidist::config::BackendName::Pymp { return Ok(()) }
 //! let error = get(patient.remote()).unwrap_err();
 //! assert_eq!(error.as_task().map(|error| error.kind), Some(ErrorKind::TimedOut));
@@ -86,10 +85,10 @@
 //!
 //! # Workers
 //!
-//! Workers are processes of the same executable. They become workers before `main` runs, so the program needs no
-//! provision for them, and nothing of the user's runs there but the calls. (Other code that runs before `main`, such
-//! as constructors of crates, may not have run.) A shared library that starts sessions has to call [`worker_main`] in
-//! the executable that its workers are to be.
+//! Workers are processes of the same executable. They become workers before `main` runs, so `main` needs no special
+//! case for them, and only the calls run there. (Other code that runs before `main`, such as constructors of crates,
+//! may not have run.) A shared library that starts sessions must call [`worker_main`] in the executable of its
+//! workers.
 
 #[cfg(doctest)]
 mod book;
@@ -116,14 +115,14 @@ pub use unidist_macros::remote;
 #[cfg(feature = "patterns")]
 pub use unidist_patterns::{executor, pool, view};
 
-/// A shared array, a lock and a batch for programs of which every rank runs the same code.
+/// A shared array, a lock and a batch for programs whose ranks all run the same code.
 #[cfg(feature = "spmd")]
 pub use unidist_spmd as spmd;
 
-/// Settings in code: a type for each `UNIDIST_*` variable, to be read with `get` and set with `put` before [`init()`].
+/// Settings in code: one type per `UNIDIST_*` variable, read with `get` and set with `put` before [`init()`].
 ///
-/// What was put wins over the environment, which wins over the default. The settings are resolved together when a
-/// session starts, and cannot be changed while there is one.
+/// A value that was put takes precedence over the environment, which takes precedence over the default. The settings
+/// are resolved together when a session starts, and cannot change while it exists.
 ///
 /// ```
 /// use unidist::config::{Backend, BackendName, CpuCount, Source};
@@ -144,7 +143,7 @@ pub mod config {
     };
 }
 
-/// The examples of the front page are tests too.
+/// Runs the samples of the README as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
@@ -179,7 +178,7 @@ pub mod prelude {
     };
 }
 
-/// What the macros refer to. No part of the API.
+/// Items that the macros refer to; not part of the API.
 #[doc(hidden)]
 pub mod __private {
     pub use unidist_core::__private::*;

@@ -1,4 +1,4 @@
-//! Programs that are MPI programs themselves, and have unidist work on a communicator of theirs.
+//! Sessions on communicators of programs that are MPI programs themselves.
 
 use crate::init::Session;
 use crate::{entry, init};
@@ -7,14 +7,14 @@ use unidist_core::{Error, PROGRAM, Result, registry};
 
 pub use unidist_mpi::AnyCommunicator;
 
-/// Starts a session on the ranks of a communicator: the root gets it, every other rank serves it and gets `None` when it has
-/// ended. All ranks call this, with the same root; the program has initialised MPI, and goes on with it afterwards.
+/// Starts a session on the ranks of a communicator: the root gets it; each other rank serves it and gets `None` when
+/// it has ended. All ranks call this with the same root. The program has initialised MPI, and can use it afterwards.
 ///
-/// Each rank but the root stands for a CPU slot on its host: workers are processes of their own, beside the ranks, and know
-/// nothing of MPI. A communicator of one rank has one slot.
+/// Each rank other than the root represents a CPU slot on its host. Workers are separate processes next to the ranks,
+/// without MPI. A communicator of one rank has one slot.
 ///
-/// While the session lasts, unidist calls MPI on the root and on one rank of each other host. If the program calls MPI
-/// meanwhile, it has to have initialised it with `MPI_THREAD_MULTIPLE`; else `MPI_THREAD_SERIALIZED` is enough.
+/// During the session, unidist calls MPI on the root and on one rank of each other host. A program that also calls MPI
+/// meanwhile must initialise it with `MPI_THREAD_MULTIPLE`; otherwise `MPI_THREAD_SERIALIZED` is enough.
 ///
 /// ```ignore (it needs the crate `mpi`, and is a program of several ranks: `tests/guest` is one that runs)
 /// use mpi::traits::Communicator;
@@ -27,7 +27,7 @@ pub use unidist_mpi::AnyCommunicator;
 ///     let squares = unidist::map(|x: i64| x * x, 0..100);
 ///     println!("{:?}", get(&squares)?);
 /// }
-/// // All ranks go on from here, each with its part.
+/// // All ranks continue here, each with its part.
 /// println!("rank {} of {}", world.rank(), world.size());
 /// # Ok(())
 /// # }
@@ -35,8 +35,9 @@ pub use unidist_mpi::AnyCommunicator;
 ///
 /// # Errors
 ///
-/// On some rank there is a session already or a setting is wrong, there is no such root, MPI was initialised at a lower
-/// level, the ranks do not run the same executable, or the engine cannot start. On a rank that serves: the root was lost.
+/// A rank already has a session or an invalid setting, the root does not exist, MPI was initialised with a lower
+/// thread level, the ranks do not run the same executable, or the engine cannot start. On a serving rank: the root was
+/// lost.
 pub fn init_on<C: AnyCommunicator>(communicator: &C, root: usize) -> Result<Option<Session>> {
     entry::serve_if_worker();
     let is_open = session::is_installed();
@@ -44,7 +45,7 @@ pub fn init_on<C: AnyCommunicator>(communicator: &C, root: usize) -> Result<Opti
         call: "init_on".to_owned(),
         message: "there is a session already: end it first, or use it".to_owned(),
     };
-    // A rank that cannot take part says so to the others, which wait for it else.
+    // A rank that cannot take part tells the others, which would otherwise wait for it.
     let settings = if is_open { Err(taken()) } else { registry::validate().and_then(|()| init::resolve()) };
     let started = unidist_mpi::start_on(communicator, root, settings, PROGRAM);
     match started {
@@ -67,8 +68,8 @@ mod executor {
     use std::ops::Deref;
     use unidist_patterns::executor::{self, Executor};
 
-    /// An [`Executor`] on the ranks of a communicator, as mpi4py's `MPICommExecutor`: the root gets it, and the other ranks
-    /// serve until it is dropped. See [`init_on`].
+    /// An [`Executor`] on the ranks of a communicator, like mpi4py's `MPICommExecutor`: the root gets it, and the
+    /// other ranks serve until it is dropped. See [`init_on`].
     ///
     /// ```ignore (as above)
     /// use unidist::mpi::CommExecutor;
@@ -86,13 +87,13 @@ mod executor {
     #[derive(Debug)]
     #[must_use = "the other ranks serve until it is dropped"]
     pub struct CommExecutor {
-        // In the order in which they are to be dropped.
+        // Fields are dropped in this order.
         executor: Executor,
         _session: Session,
     }
 
     impl CommExecutor {
-        /// The executor on the root, nothing on every other rank when it has ended.
+        /// Returns the executor on the root, and `None` on each other rank when the executor has ended.
         ///
         /// # Errors
         ///

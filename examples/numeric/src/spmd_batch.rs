@@ -1,5 +1,5 @@
-//! Tasks for groups of ranks: each group takes the next open task when it has done its last one. What has become of the
-//! tasks is kept in files, so that a second run has nothing to do.
+//! Tasks for groups of ranks: each group takes the next open task when it has finished its last one. The states of the
+//! tasks are kept in files, so a second run has nothing to do.
 //!
 //! ```sh
 //! cargo run -p unidist-examples-numeric --bin spmd_batch -- batch
@@ -14,15 +14,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 use unidist::spmd::{Batch, Communicator, TaskState, exception_guard};
 
-/// Run tasks that nap for a random time, in two groups of ranks.
+/// Run tasks that sleep for a random time, in two groups of ranks.
 #[derive(Parser)]
 struct Arguments {
-    /// Where the states of the tasks are kept; it is made if need be.
+    /// Directory for the states of the tasks; created if missing.
     directory: PathBuf,
-    /// How many tasks there are.
+    /// Number of tasks.
     #[arg(long, default_value_t = 10)]
     tasks: usize,
-    /// How long a task takes at least, in milliseconds; at most twice as long.
+    /// Minimum duration of a task in milliseconds; the maximum is twice as long.
     #[arg(long, default_value_t = 200)]
     nap: u64,
 }
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let group = batch.worker_comm().clone();
     let mut done = Vec::new();
     while let Some(task) = batch.next_task()? {
-        // If a rank of the group fails, all of them know, and go on with the next task together.
+        // If a rank of the group fails, all of them learn of it and continue with the next task together.
         let state = match exception_guard(&group, || nap(&group, arguments.nap)) {
             Ok(()) => TaskState::Done,
             Err(_) => TaskState::Failed,
@@ -64,5 +64,5 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The work of one rank for one task.
 fn nap(group: &Communicator, least: u64) -> unidist::spmd::Result<()> {
     std::thread::sleep(Duration::from_millis(fastrand::u64(least..=2 * least)));
-    group.barrier() // the task is done when all of them have done their part
+    group.barrier() // the task is done when all ranks have done their part
 }

@@ -7,7 +7,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use support::{BACKENDS, folder, picture, run};
+use support::{BACKENDS, folder, julia, picture, run, unwritable_path_is_reported};
 
 /// For programs that start no session.
 const UNUSED: &str = "unused";
@@ -96,4 +96,38 @@ fn heat2d_conserves_heat() {
     );
     assert_eq!(ran.status.code(), Some(1));
     assert!(ran.stderr.contains("rank 0 of 1") && ran.stderr.contains("no-such-folder"), "{}", ran.stderr);
+}
+
+#[test]
+fn executor_julia_equals_a_sequential_loop() {
+    let expected = julia();
+    for (backend, chunksize) in BACKENDS.iter().flat_map(|backend| [(backend, "1"), (backend, "7")]) {
+        let output = folder(&format!("executor-julia-{backend}-{chunksize}")).join("picture.png");
+        let arguments = ["--chunksize".as_ref(), chunksize.as_ref(), "--output".as_ref(), output.as_path()];
+        let text = run(env!("CARGO_BIN_EXE_executor_julia"), backend, &arguments).text();
+        let calls = if chunksize == "1" { "960 calls" } else { "138 calls" };
+        assert!(text.contains(calls) && text.contains(&format!("backend {backend}")), "{text}");
+        assert!(picture(&output, (1280, 960)) == expected, "the picture of backend {backend} differs");
+    }
+}
+
+#[test]
+fn executor_julia_reports_an_unwritable_path() {
+    for backend in BACKENDS {
+        unwritable_path_is_reported(env!("CARGO_BIN_EXE_executor_julia"), backend);
+    }
+}
+
+#[test]
+fn views_montecarlo_finds_pi() {
+    let help = run(env!("CARGO_BIN_EXE_views_montecarlo"), "pyseq", &["--help".as_ref()]).text();
+    assert!(help.contains("--darts") && help.contains("--series"), "{help}");
+    for backend in BACKENDS {
+        let arguments = ["--darts", "200000", "--series", "10"].map(Path::new);
+        let text = run(env!("CARGO_BIN_EXE_views_montecarlo"), backend, &arguments).text();
+        let pi: f64 = text.split(['t', ',']).nth(1).and_then(|number| number.trim().parse().ok()).unwrap();
+        assert!((pi - std::f64::consts::PI).abs() < 0.03, "{text}");
+        assert!(text.contains("200000 darts in 10 series") && text.contains("2 engines"), "{text}");
+        assert!(text.contains(&format!("backend {backend}")), "{text}");
+    }
 }

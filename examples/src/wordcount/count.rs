@@ -1,4 +1,4 @@
-//! Tables of words: how they are filled, sent and merged.
+//! Tables of words: filling, sending and merging them.
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Serialize};
@@ -6,15 +6,15 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 
-/// Into how many parts a table is split.
+/// Number of parts of a table.
 pub(crate) const PARTITIONS: usize = 4;
 
-/// Words with how often they occurred; grows as texts are counted.
+/// Words with their numbers of occurrences.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(FxHashMap<Box<str>, u64>);
 
 impl Counter {
-    /// Adds the words of a text: what letters, digits and underscores there are without something else in between.
+    /// Adds the words of a text: maximal sequences of letters, digits and underscores.
     pub(crate) fn count(&mut self, text: &str) {
         each_word(text, |word| match self.0.get_mut(word) {
             Some(count) => *count += 1,
@@ -24,14 +24,14 @@ impl Counter {
         });
     }
 
-    /// The words, to be split or summed up.
+    /// The words, for splitting or summarising.
     pub(crate) fn words(&self) -> Words<'_> {
         Words(self.0.iter().map(|(word, &count)| (&**word, count)).collect())
     }
 }
 
-/// A table as it travels: all words in one string, each with its length in bytes and its count. So encoding and
-/// decoding make no string a word.
+/// A table in its sent form: all words in one string, with length in bytes and count of each, so that encoding and
+/// decoding allocate no string per word.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     text: String,
@@ -41,7 +41,7 @@ pub(crate) struct Counts {
 impl Counts {
     fn push(&mut self, word: &str, count: u64) {
         self.text.push_str(word);
-        // A word is part of a file's text in memory; those beyond 4 GiB are cut into nonsense by nobody.
+        // A word is part of a file in memory; words of 4 GiB do not occur in practice.
         self.words.push((u32::try_from(word.len()).unwrap_or(u32::MAX), count));
     }
 
@@ -60,7 +60,7 @@ impl Counts {
 pub(crate) struct Words<'a>(Vec<(&'a str, u64)>);
 
 impl<'a> Words<'a> {
-    /// All tables in one.
+    /// Merges the tables.
     pub(crate) fn merge(tables: &'a [Counts]) -> Self {
         let largest = tables.iter().map(|counts| counts.words.len()).max().unwrap_or_default();
         let mut merged = FxHashMap::with_capacity_and_hasher(largest * 2, FxBuildHasher);
@@ -75,18 +75,18 @@ impl<'a> Words<'a> {
         Words(merged.into_iter().collect())
     }
 
-    /// Parts by the words' hashes: a word is in the same part everywhere.
+    /// Splits by the words' hashes: a word is in the same part in every process.
     pub(crate) fn partition(&self) -> [Counts; PARTITIONS] {
         let mut parts: [Counts; PARTITIONS] = Default::default();
         for &(word, count) in &self.0 {
-            // The upper bits: tables find their places by the lower ones.
+            // The upper bits, since hash tables use the lower ones.
             let hash = FxBuildHasher.hash_one(word) >> 32;
             parts[hash as usize % PARTITIONS].push(word, count);
         }
         parts
     }
 
-    /// As it travels.
+    /// The sent form.
     pub(crate) fn to_counts(&self) -> Counts {
         let mut counts = Counts::default();
         for &(word, count) in &self.0 {
@@ -95,11 +95,11 @@ impl<'a> Words<'a> {
         counts
     }
 
-    /// The numbers, and the most frequent words.
+    /// The totals and the most frequent words.
     pub(crate) fn summary(mut self, top: usize) -> Summary {
         let words = self.0.iter().map(|(_, count)| count).sum();
         let distinct = self.0.len() as u64;
-        // Only those that matter are sorted.
+        // Sort only the words that are returned.
         if top < self.0.len() {
             self.0.select_nth_unstable_by_key(top, |&(word, count)| (Reverse(count), word));
             self.0.truncate(top);
@@ -110,19 +110,19 @@ impl<'a> Words<'a> {
     }
 }
 
-/// What is printed.
+/// The printed result.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
-    /// How many words there are.
+    /// Number of words.
     pub(crate) words: u64,
-    /// How many different ones.
+    /// Number of different words.
     pub(crate) distinct: u64,
-    /// The most frequent ones, most frequent first, equally frequent ones in the order of their characters.
+    /// The most frequent words, most frequent first, ties in the order of their characters.
     pub(crate) top: Vec<(String, u64)>,
 }
 
 impl Summary {
-    /// The summary of both, which have no word in common.
+    /// Joins two summaries that have no word in common.
     pub(crate) fn join(mut self, other: Summary, top: usize) -> Self {
         self.words += other.words;
         self.distinct += other.distinct;
@@ -133,8 +133,8 @@ impl Summary {
     }
 }
 
-/// Calls `then` with each word.
-fn each_word<'a>(text: &'a str, mut then: impl FnMut(&'a str)) {
+/// Calls `visit` with each word.
+fn each_word<'a>(text: &'a str, mut visit: impl FnMut(&'a str)) {
     let bytes = text.as_bytes();
     let mut start = None;
     let mut position = 0;
@@ -149,7 +149,7 @@ fn each_word<'a>(text: &'a str, mut then: impl FnMut(&'a str)) {
         match (belongs, start) {
             (true, None) => start = Some(position),
             (false, Some(begin)) => {
-                then(&text[begin..position]);
+                visit(&text[begin..position]);
                 start = None;
             }
             _ => {}
@@ -157,6 +157,6 @@ fn each_word<'a>(text: &'a str, mut then: impl FnMut(&'a str)) {
         position += length;
     }
     if let Some(begin) = start {
-        then(&text[begin..]);
+        visit(&text[begin..]);
     }
 }

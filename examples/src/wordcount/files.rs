@@ -1,4 +1,4 @@
-//! Files: which there are, how they are dealt out, how they are read.
+//! Files: finding, distributing and reading them.
 
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -9,25 +9,25 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// What there is below a folder.
+/// The files in a folder and its subfolders.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
-    /// What there is to read.
+    /// Regular files.
     pub(crate) found: Vec<Found>,
-    /// What could not be looked at.
+    /// Entries that could not be examined.
     pub(crate) skipped: Vec<Skipped>,
 }
 
 /// A file.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// Its path, as the workers can use it: absolute. Not a `PathBuf`, which does not travel unless it is Unicode.
+    /// The absolute path, valid in workers. Not a `PathBuf`, which serde only sends if it is Unicode.
     pub(crate) path: OsString,
     /// Its length in bytes.
     pub(crate) length: u64,
 }
 
-/// What was left out, and why.
+/// A skipped file and the reason.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Skipped {
     path: OsString,
@@ -47,8 +47,7 @@ impl fmt::Display for Skipped {
 }
 
 impl Files {
-    /// All files below a folder. Links to files are followed, links to folders are not, so that none is seen twice
-    /// for a loop of them.
+    /// Finds all files. Follows links to files, but not links to folders, which can form loops.
     pub(crate) fn below(folder: &Path) -> io::Result<Self> {
         let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
         let mut files = Files::default();
@@ -83,11 +82,11 @@ impl Files {
     }
 }
 
-/// Deals files out to about `count` batches, more if they would be larger than `largest`, none of them empty: the
-/// largest file first, always to the batch that has least.
-pub(crate) fn balance(mut files: Vec<Found>, count: usize, largest: u64) -> Vec<Vec<OsString>> {
+/// Distributes files over about `count` batches, more if they would exceed `max_bytes`, none of them empty: largest
+/// file first, each to the lightest batch.
+pub(crate) fn balance(mut files: Vec<Found>, count: usize, max_bytes: u64) -> Vec<Vec<OsString>> {
     let total: u64 = files.iter().map(|file| file.length).sum();
-    let needed = usize::try_from(total.div_ceil(largest)).unwrap_or(usize::MAX);
+    let needed = usize::try_from(total.div_ceil(max_bytes)).unwrap_or(usize::MAX);
     let count = count.max(needed).min(files.len());
     files.sort_by_key(|file| Reverse(file.length));
     let mut batches = vec![Vec::new(); count];
@@ -96,15 +95,15 @@ pub(crate) fn balance(mut files: Vec<Found>, count: usize, largest: u64) -> Vec<
         if let Some(mut top) = lightest.peek_mut() {
             let Reverse((load, batch)) = *top;
             batches[batch].push(file.path);
-            // Opening a file takes about as long as reading this many bytes; it also keeps empty files apart.
-            const OPENING: u64 = 16 << 10;
-            *top = Reverse((load + file.length + OPENING, batch));
+            // Opening a file takes about as long as reading this many bytes. It also spreads empty files.
+            const OPEN_COST: u64 = 16 << 10;
+            *top = Reverse((load + file.length + OPEN_COST, batch));
         }
     }
     batches
 }
 
-/// Reads a file into `buffer`, instead of what is there, and returns it as text.
+/// Reads a file into `buffer`, replacing its contents, and returns it as text.
 pub(crate) fn read<'a>(path: &OsStr, buffer: &'a mut Vec<u8>) -> Result<&'a str, Box<dyn std::error::Error>> {
     buffer.clear();
     File::open(path)?.read_to_end(buffer)?;

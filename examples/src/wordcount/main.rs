@@ -1,15 +1,14 @@
-//! Counts the words in every text file below a folder: map tasks over batches of files, then a reduction.
+//! Counts the words in all text files in a folder: map tasks over batches of files, then a reduction.
 //!
 //! ```sh
 //! cargo run --release -p unidist-examples --bin wordcount -- unidist-core
 //! cargo run --release -p unidist-examples --bin wordcount -- unidist-core --sequential
 //! ```
 //!
-//! What makes the parallel version worth its while: the workers read the files, so that only paths travel to them;
-//! each map task counts into one table and hands it back in [`PARTITIONS`] parts by the words' hashes, as separate
-//! objects, so that the parts are merged in parallel and none of them ever visits the controller; a merge borrows the
-//! words from its inputs; and the last merge of a part returns only its most frequent words, since the top of the
-//! whole is among the tops of the parts.
+//! Why the parallel version is efficient: the workers read the files, so only paths are sent to them. Each map task
+//! counts into one table and returns it in [`PARTITIONS`] parts, split by the words' hashes, as separate objects; so
+//! the parts are merged in parallel, and the controller never receives them. A merge borrows the words from its
+//! inputs. The last merge of a part returns only its most frequent words, since those of the whole are among them.
 
 mod count;
 mod files;
@@ -26,26 +25,26 @@ use std::time::{Duration, Instant};
 use unidist::config::Backend;
 use unidist::prelude::*;
 
-/// How many words are printed.
+/// Number of words to print.
 const TOP: usize = 20;
-/// How many tables one merge takes in.
+/// Number of tables per merge.
 const FAN_IN: usize = 8;
-/// Map tasks for each CPU: enough to even out what batches of one size take.
+/// Map tasks per CPU: enough to even out the differences between batches.
 const BATCHES_PER_CPU: usize = 4;
-/// How large a batch may become, so that progress is seen and memory is bounded.
-const LARGEST_BATCH: u64 = 64 << 20;
+/// Maximum bytes in a batch, to bound memory and to show progress.
+const MAX_BATCH_BYTES: u64 = 64 << 20;
 
-/// Count the words in every text file below a folder and print the most frequent ones.
+/// Count the words in all text files in a folder and print the most frequent ones.
 #[derive(Parser)]
 struct Arguments {
     /// The folder.
     folder: PathBuf,
-    /// Count in this process, without tasks, to compare with.
+    /// Count in this process, without tasks, for comparison.
     #[arg(long)]
     sequential: bool,
 }
 
-/// What is known at the end.
+/// The result of a run.
 struct Outcome {
     summary: Summary,
     skipped: Vec<Skipped>,
@@ -100,7 +99,7 @@ fn parallel(files: Files) -> unidist::Result<Outcome> {
     let session = unidist::init()?;
     let cpus = unidist::num_cpus()?;
     let start = Instant::now();
-    let batches = files::balance(files.found, cpus * BATCHES_PER_CPU, LARGEST_BATCH);
+    let batches = files::balance(files.found, cpus * BATCHES_PER_CPU, MAX_BATCH_BYTES);
     let mut tasks = batches.len();
 
     let mut reports = Vec::with_capacity(batches.len());
@@ -125,7 +124,7 @@ fn parallel(files: Files) -> unidist::Result<Outcome> {
     let skipped = show_progress(reports)?;
     let summary = get(summaries)?.into_iter().fold(Summary::default(), |all, part| all.join(part, TOP));
     let took = start.elapsed();
-    drop(session); // waits for what is running and ends the workers
+    drop(session); // waits for running tasks, then stops the workers
     Ok(Outcome {
         summary,
         skipped: skipped.into_iter().chain(files.skipped).collect(),
@@ -134,7 +133,7 @@ fn parallel(files: Files) -> unidist::Result<Outcome> {
     })
 }
 
-/// Waits for the map tasks, with a bar on a terminal, and returns what they could not read.
+/// Waits for the map tasks, with a progress bar on a terminal, and returns the files they could not read.
 fn show_progress(mut reports: Vec<ObjectRef<Vec<Skipped>>>) -> unidist::Result<Vec<Skipped>> {
     let bar = ProgressBar::new(reports.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} batches [{elapsed}]") {

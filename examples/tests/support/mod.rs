@@ -83,3 +83,27 @@ pub(crate) fn picture(path: &Path, size: (u32, u32)) -> Vec<u8> {
     reader.next_frame(&mut picture).unwrap();
     picture
 }
+
+/// The picture of `julia` and `executor_julia`, from a sequential loop.
+pub(crate) fn julia() -> Vec<u8> {
+    let mut expected = vec![0; 1280 * 960];
+    for (index, pixel) in expected.iter_mut().enumerate() {
+        let (column, line) = ((index % 1280) as f64, (index / 1280) as f64);
+        let (mut x, mut y) = (-2.0 + column * 4.0 / 1280.0, 1.5 - line * 3.0 / 960.0);
+        let mut n = 255;
+        while x * x + y * y < 9.0 && n > 1 {
+            (x, y) = (x * x - y * y, 2.0 * x * y + 0.65);
+            n -= 1;
+        }
+        *pixel = n;
+    }
+    expected
+}
+
+/// Runs a program with an `--output` in a missing folder.
+pub(crate) fn unwritable_path_is_reported(program: &str, backend: &str) {
+    let output = folder(&format!("unwritable-{backend}")).join("no-such-folder/picture.png");
+    let output = run(program, backend, &["--output".as_ref(), &output]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.contains("no-such-folder"), "{}", output.stderr);
+}

@@ -1,4 +1,4 @@
-//! The equation of heat on a plate whose rim lets no heat through, by explicit finite differences.
+//! The heat equation on an insulated plate, with explicit finite differences.
 //!
 //! ```sh
 //! cargo run --release -p unidist-examples-numeric --bin heat2d -- --check
@@ -6,10 +6,9 @@
 //! mpiexec -n 4 target/release/heat2d --rows 2000 --columns 2000
 //! ```
 //!
-//! Each rank has a strip of rows to itself. What its neighbours need of it, its first and its last row, goes through an
-//! array that all ranks share: in each step all of them set their two rows of it together, and read one row of each
-//! neighbour. On one host both are accesses to memory. At the end the strips are set in a second shared array, which the
-//! first rank draws.
+//! Each rank owns a strip of rows. Its neighbours need its first and last row, which go through a shared array: in
+//! each step all ranks set their two rows together, and read one row of each neighbour. On one host both are memory
+//! accesses. At the end the strips are set in a second shared array, which the first rank draws.
 
 mod picture;
 mod strip;
@@ -24,25 +23,25 @@ use strip::Strip;
 use unidist::spmd::ndarray::{ArrayView2, Ix2};
 use unidist::spmd::{self, Communicator, SharedArray, exception_guard};
 
-/// Compute how hot spots on a plate spread, and draw them.
+/// Compute how heat spreads from hot spots on a plate, and draw the result.
 #[derive(Parser)]
 struct Arguments {
-    /// How many rows of points the plate has.
+    /// Number of rows of points on the plate.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rows: u32,
-    /// How many points a row has.
+    /// Number of points per row.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     columns: u32,
-    /// How many steps of time to compute.
+    /// Number of time steps.
     #[arg(long, default_value_t = 1000)]
     steps: u64,
-    /// How many spots are hot at first.
+    /// Number of hot spots at the beginning.
     #[arg(long, default_value_t = 20)]
     spots: u32,
-    /// What decides where these are.
+    /// Seed for the positions of the spots.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Compute the same on one rank alone, and see whether all numbers are the same.
+    /// Also compute on one rank, and check that all numbers are equal.
     #[arg(long)]
     check: bool,
     /// Where to write the picture.
@@ -59,10 +58,10 @@ impl Arguments {
 fn main() -> Result<ExitCode, spmd::Error> {
     let arguments = Arguments::parse();
     let world = Communicator::world()?;
-    // No rank waits for one that has failed.
+    // The guard keeps ranks from waiting for a failed rank.
     match exception_guard(&world, || run(&arguments, &world)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(spmd::Error::Failed { .. }) => Ok(ExitCode::FAILURE), // it has said why
+        Err(spmd::Error::Failed { .. }) => Ok(ExitCode::FAILURE), // the guard has printed the cause
         Err(error) => Err(error),
     }
 }
@@ -77,7 +76,12 @@ fn run(arguments: &Arguments, world: &Communicator) -> Result<(), Box<dyn Error>
     let plate = plate.view();
     let (rows, columns) = arguments.shape();
     println!("{rows} x {columns} points, {} steps", arguments.steps);
-    println!("temperatures from {:.6} to {:.6}, {:.6} on average", least(plate), most(plate), average(plate));
+    println!(
+        "temperatures from {:.6} to {:.6}, {:.6} on average",
+        minimum(plate),
+        maximum(plate),
+        average(plate)
+    );
     if arguments.check {
         let alone = solve(arguments, &Communicator::alone())?;
         let differ =
@@ -130,11 +134,11 @@ fn solve(arguments: &Arguments, ranks: &Communicator) -> Result<SharedArray<f64,
     Ok(plate)
 }
 
-fn least(plate: ArrayView2<'_, f64>) -> f64 {
+fn minimum(plate: ArrayView2<'_, f64>) -> f64 {
     plate.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-fn most(plate: ArrayView2<'_, f64>) -> f64 {
+fn maximum(plate: ArrayView2<'_, f64>) -> f64 {
     plate.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 

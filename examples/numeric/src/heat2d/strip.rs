@@ -3,10 +3,10 @@
 use std::ops::Range;
 use unidist::spmd::ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
-/// The step of time, by the square of the distance of two points and the diffusivity. Above 1/4 it is unstable.
+/// Time step times diffusivity, divided by the squared distance of points. Unstable above 1/4.
 const RATE: f64 = 0.2;
 
-/// A disc that is hot at first. Lengths count points.
+/// A disc that is hot at the beginning. Lengths are in points.
 pub(crate) struct Spot {
     row: f64,
     column: f64,
@@ -14,7 +14,7 @@ pub(crate) struct Spot {
     temperature: f64,
 }
 
-/// The same ones on each rank.
+/// Random spots, the same on each rank.
 pub(crate) fn spots(count: u32, seed: u64, rows: usize, columns: usize) -> impl Iterator<Item = Spot> {
     let (rows, columns) = (rows as f64, columns as f64);
     let mut random = fastrand::Rng::with_seed(seed);
@@ -26,8 +26,8 @@ pub(crate) fn spots(count: u32, seed: u64, rows: usize, columns: usize) -> impl 
     })
 }
 
-/// Some rows of the plate, between two more: those of the neighbours, or at the rim of the plate its own ones, as there
-/// no heat flows.
+/// Rows of the plate, with one more row at each end: that of the neighbour, or a copy of the outermost row at the edge
+/// of the plate, so that no heat flows there.
 pub(crate) struct Strip {
     range: Range<usize>,
     now: Array2<f64>,
@@ -35,13 +35,13 @@ pub(crate) struct Strip {
 }
 
 impl Strip {
-    /// Rows of the plate, not none, that are cold.
+    /// Creates cold rows; the range must not be empty.
     pub(crate) fn new(range: Range<usize>, columns: usize) -> Self {
         let cold = Array2::zeros((range.len() + 2, columns));
         Strip { range, now: cold.clone(), next: cold }
     }
 
-    /// Heats what of the spot is here.
+    /// Heats the part of the spot that is in this strip.
     pub(crate) fn heat(&mut self, spot: &Spot) {
         let mut rows = self.now.slice_mut(s![1..=self.range.len(), ..]);
         for ((row, column), temperature) in rows.indexed_iter_mut() {
@@ -57,12 +57,12 @@ impl Strip {
         self.now.slice(s![1..=self.range.len(), ..])
     }
 
-    /// The first and the last one.
+    /// The first and the last row.
     pub(crate) fn edges(&self) -> Array2<f64> {
         self.rows().select(Axis(0), &[0, self.range.len() - 1])
     }
 
-    /// Goes on by a step of time, next to these rows of the neighbours.
+    /// Computes one time step, given the adjacent rows of the neighbours.
     pub(crate) fn step(&mut self, above: Option<ArrayView1<'_, f64>>, below: Option<ArrayView1<'_, f64>>) {
         let last = self.range.len() + 1;
         for (outer, inner, neighbour) in [(0, 1, above), (last, last - 1, below)] {

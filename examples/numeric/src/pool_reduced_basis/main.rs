@@ -1,14 +1,15 @@
-//! A reduced basis for a heated rod of two materials, made and checked by a worker pool.
+//! A reduced basis for a heated rod of two materials, computed and checked by a worker pool.
 //!
 //! ```sh
 //! cargo run --release -p unidist-examples-numeric --bin pool_reduced_basis
 //! cargo run --release -p unidist-examples-numeric --bin pool_reduced_basis -- --sequential
 //! ```
 //!
-//! 1. The full model is solved for a grid of parameters: `map`, an item of the grid a call.
-//! 2. Proper orthogonal decomposition of these snapshots gives a basis, Galerkin projection a model of a few unknowns.
-//! 3. Both models are solved for parameters drawn by chance, which are scattered: `apply`, each worker its own part.
-//!    How far they are apart, for growing bases, is printed and drawn.
+//! 1. The full model is solved for a grid of parameters: `map`, one call per item of the grid.
+//! 2. Proper orthogonal decomposition of these snapshots gives a basis, and Galerkin projection a model with few
+//!    unknowns.
+//! 3. Both models are solved for random parameters, which are scattered: `apply`, each worker for its own part. The
+//!    difference of the models, for growing bases, is printed and drawn.
 
 mod model;
 mod plot;
@@ -24,28 +25,28 @@ use std::sync::Arc;
 use std::time::Instant;
 use unidist::pool::{self, Local, RemoteObjectManager, WorkerPool, each, new_pool};
 
-/// The diffusivities that occur, in both materials.
+/// The range of diffusivities of both materials.
 const DIFFUSIVITIES: (f64, f64) = (0.05, 1.0);
 
-/// Reduce a model of a heated rod of two materials, and see how the error falls as the basis grows.
+/// Reduce a model of a heated rod of two materials, and show how the error falls as the basis grows.
 #[derive(Parser)]
 struct Arguments {
-    /// How many diffusivities of each material the basis is made from.
+    /// Number of diffusivities of each material in the training grid.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..))]
     training: u32,
-    /// For how many parameters the error is computed.
+    /// Number of random parameters for which the error is computed.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
     tests: u32,
-    /// How large the basis gets.
+    /// Maximum size of the basis.
     #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u32).range(1..=50))]
     basis: u32,
-    /// The seed from which the parameters of the tests are drawn.
+    /// Seed for the random parameters.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where to draw the errors.
+    /// Where to write the plot of the errors.
     #[arg(long, default_value = "reduced_basis.svg")]
     output: PathBuf,
-    /// Do without workers.
+    /// Run without workers.
     #[arg(long)]
     sequential: bool,
 }
@@ -53,7 +54,7 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let _session = if arguments.sequential { None } else { Some(unidist::init()?) };
-    let pool = new_pool()?.with_seed(arguments.seed); // sequential where there is no session
+    let pool = new_pool()?.with_seed(arguments.seed); // sequential without a session
     let start = Instant::now();
     let errors = errors_by_size(&pool, &arguments)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -86,7 +87,7 @@ fn errors_by_size(pool: &WorkerPool, arguments: &Arguments) -> unidist::Result<V
     Ok(of_workers.into_iter().reduce(worse).unwrap_or_default())
 }
 
-/// Runs on any worker, for each parameter of the grid: what the rod is like every few time steps.
+/// Runs on any worker, for each parameter of the grid: the temperatures at every few time steps.
 fn snapshots(model: Local<HeatedRod>, parameter: Parameter) -> DMatrix<f64> {
     let temperatures = model.solve(parameter);
     temperatures.columns_with_step(0, temperatures.ncols().div_ceil(6), 5).into_owned()
@@ -98,7 +99,7 @@ fn draw(_test: u32) -> Parameter {
     [between(numbers.f64()), between(numbers.f64())]
 }
 
-/// Runs on each worker: the worst errors in those tests that the worker has, for each size of the basis.
+/// Runs on each worker: the worst errors of the worker's tests, for each size of the basis.
 fn worst_errors(
     model: Local<HeatedRod>,
     reduced: Local<ReducedRod>,
@@ -120,14 +121,14 @@ fn worse(one: Vec<f64>, other: Vec<f64>) -> Vec<f64> {
     one.into_iter().zip(other).map(|(one, other)| one.max(other)).collect()
 }
 
-/// All pairs of so many diffusivities.
+/// All pairs of `count` diffusivities.
 fn grid(count: u32) -> Vec<Parameter> {
     let values = || (0..count).map(move |step| between(f64::from(step) / f64::from(count - 1)));
     values().flat_map(|left| values().map(move |right| [left, right])).collect()
 }
 
-/// The diffusivity at this part of the way from the smallest to the largest, on a logarithmic scale.
+/// Interpolates between the smallest (0) and the largest (1) diffusivity, on a logarithmic scale.
 fn between(part: f64) -> f64 {
-    let (least, most) = DIFFUSIVITIES;
-    least * (most / least).powf(part)
+    let (min, max) = DIFFUSIVITIES;
+    min * (max / min).powf(part)
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The diffusivities of the left and the right half.
 pub(crate) type Parameter = [f64; 2];
 
-/// A rod from 0 to 1, heated in its left quarter, cold at both ends and at the beginning.
+/// A rod from 0 to 1, heated in its left quarter, cold at both ends and at time 0.
 ///
 /// The heat equation, by finite differences in space and the implicit Euler method until time 1. The operator is a sum,
 /// one part for each material, so that it can be projected once for all parameters.
@@ -33,15 +33,15 @@ impl HeatedRod {
         1.0 / (self.points + 1) as f64
     }
 
-    /// How much heat comes from outside at each point.
+    /// The heat supplied at each point.
     pub(crate) fn source(&self) -> DMatrix<f64> {
         DMatrix::from_fn(self.points, 1, |point, _| {
-            let place = (point + 1) as f64 * self.distance();
-            if place < 0.25 { 1.0 } else { 0.0 }
+            let position = (point + 1) as f64 * self.distance();
+            if position < 0.25 { 1.0 } else { 0.0 }
         })
     }
 
-    /// The part of the operator for one material (0 or 1), if its diffusivity is 1, times these columns.
+    /// Multiplies the columns by the operator's part for one material (0 or 1) with diffusivity 1.
     pub(crate) fn conduct(&self, material: usize, columns: &DMatrix<f64>) -> DMatrix<f64> {
         let mut parameter = [0.0; 2];
         parameter[material] = 1.0;
@@ -53,7 +53,7 @@ impl HeatedRod {
         })
     }
 
-    /// How well heat flows between a point and its neighbours.
+    /// The conductances between a point and its two neighbours.
     fn conductances(&self, point: usize, parameter: Parameter) -> [f64; 2] {
         [point, point + 1].map(|gap| {
             let is_right = (gap as f64 + 0.5) * self.distance() > 0.5;

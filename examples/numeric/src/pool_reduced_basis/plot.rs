@@ -1,4 +1,4 @@
-//! The errors, as a picture.
+//! Plots the errors.
 
 use std::fmt::Write;
 use std::path::Path;

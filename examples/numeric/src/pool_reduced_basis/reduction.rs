@@ -1,11 +1,11 @@
-//! From snapshots to a model of a few unknowns.
+//! Derives a model with few unknowns from snapshots.
 
 use crate::model::{HeatedRod, Parameter};
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
-/// An orthonormal basis of so many vectors, those that matter most for the snapshots first: proper orthogonal
-/// decomposition, by singular values.
+/// An orthonormal basis of `size` vectors, most significant for the snapshots first: proper orthogonal decomposition,
+/// by singular values.
 pub(crate) fn decompose(snapshots: &[DMatrix<f64>], size: usize) -> DMatrix<f64> {
     let columns: Vec<_> = snapshots.iter().flat_map(|snapshots| snapshots.column_iter()).collect();
     let svd = DMatrix::from_columns(&columns).svd(true, false); // the singular values are sorted
@@ -14,7 +14,7 @@ pub(crate) fn decompose(snapshots: &[DMatrix<f64>], size: usize) -> DMatrix<f64>
     vectors.columns(0, size).into_owned()
 }
 
-/// The rod, in terms of a basis: Galerkin projection.
+/// The rod in a reduced basis: Galerkin projection.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ReducedRod {
     basis: DMatrix<f64>,
@@ -36,12 +36,12 @@ impl ReducedRod {
         }
     }
 
-    /// How many vectors the basis has.
+    /// The number of vectors in the basis.
     pub(crate) fn size(&self) -> usize {
         self.basis.ncols()
     }
 
-    /// The temperatures at all points, a column for each time step, as far as the first `size` vectors can tell.
+    /// The temperatures at all points, one column per time step, approximated with the first `size` vectors.
     pub(crate) fn solve(&self, parameter: Parameter, size: usize) -> DMatrix<f64> {
         let mut operator = DMatrix::identity(size, size);
         for (part, diffusivity) in self.operators.iter().zip(parameter) {

@@ -1,8 +1,9 @@
-//! π by throwing darts, with the views of ipyparallel: once with a part of the seeds on each engine, once balanced.
+//! Estimates π by random sampling with views, as in ipyparallel: once with the seeds scattered to the engines, once
+//! balanced.
 //!
 //! ```sh
-//! cargo run --release -p unidist-examples --bin views_montecarlo
-//! UNIDIST_BACKEND=pyseq cargo run --release -p unidist-examples --bin views_montecarlo -- --darts 1000000
+//! cargo run --release -p unidist-examples-numeric --bin views_montecarlo
+//! UNIDIST_BACKEND=pyseq cargo run --release -p unidist-examples-numeric --bin views_montecarlo -- --darts 1000000
 //! ```
 
 use clap::Parser;
@@ -12,24 +13,24 @@ use unidist::config::Backend;
 use unidist::fallible;
 use unidist::view::{self, Client, Distribution, Reference};
 
-/// Find π by throwing darts at a square, and counting those that hit the circle in it.
+/// Estimate π from the number of random points in a square that are inside its circle.
 #[derive(Parser)]
 struct Arguments {
-    /// How many darts are thrown, twice.
+    /// Number of darts (random points); both methods throw them all.
     #[arg(long, default_value_t = 20_000_000)]
     darts: u64,
-    /// How many series they are thrown in, each with a seed of its own.
+    /// Number of series into which the darts are split, each with its own seed.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     series: u64,
 }
 
-/// How many of so many darts hit.
+/// The number of darts that hit.
 fn hits(seed: u64, darts: u64) -> u64 {
     let mut random = fastrand::Rng::with_seed(seed);
     (0..darts).filter(|_| random.f64().powi(2) + random.f64().powi(2) < 1.0).count() as u64
 }
 
-/// Throws a series for each of the engine's seeds, and leaves the numbers of hits there.
+/// Throws one series per seed of the engine, and stores the numbers of hits in its namespace.
 fn throw(seeds: Vec<u64>, darts: u64) -> view::Result<()> {
     let hits: Vec<u64> = seeds.into_iter().map(|seed| hits(seed, darts)).collect();
     view::namespace()?.set("hits", hits);
@@ -45,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let _session = unidist::init()?;
     let client = Client::new()?;
 
-    // Every engine has its part of the seeds, and keeps its results until they are gathered.
+    // Each engine has a part of the seeds, and keeps its results until they are gathered.
     let all = client.view(..)?.label("scattered");
     all.scatter("seeds", &seeds, Distribution::RoundRobin).get(None)?;
     let thrown = all.apply(fallible(throw), (Reference::new("seeds"), each));
@@ -53,17 +54,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     thrown.get(None)?;
     let scattered: Vec<u64> = all.gather("hits", Distribution::RoundRobin).get(None)?;
 
-    // Every series is a task, for the engine that has least to do.
+    // Each series is a task for the least busy engine.
     let balanced = client.load_balanced_view(..)?.label("balanced");
     let thrown =
         balanced.map(|(seed, darts): (u64, u64)| hits(seed, darts), seeds.iter().map(|seed| (*seed, each)));
     thrown.wait_interactive(None);
     if thrown.get(None)? != scattered {
-        return Err("the same seeds gave other hits".into());
+        return Err("the same seeds gave different numbers of hits".into());
     }
 
     let estimate = 4.0 * scattered.iter().sum::<u64>() as f64 / total as f64;
-    // Six standard deviations: more is no chance.
+    // A deviation above six standard deviations is not random.
     let allowed = 6.0 * (PI * (4.0 - PI) / total as f64).sqrt();
     if (estimate - PI).abs() > allowed {
         return Err(format!("{estimate} is too far from π, by more than {allowed:.2e}").into());

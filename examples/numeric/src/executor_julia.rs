@@ -1,9 +1,9 @@
-//! The Julia set of mpi4py.futures' documentation, written with the executor, as there: a line of the picture is a call,
-//! and `map` gives the lines in order.
+//! The Julia set of mpi4py.futures' documentation, with an executor: each line of the picture is a call, and `map`
+//! yields the lines in order.
 //!
 //! ```sh
-//! cargo run --release -p unidist-examples --bin executor_julia
-//! UNIDIST_MAX_WORKERS=1 cargo run --release -p unidist-examples --bin executor_julia -- --chunksize 8
+//! cargo run --release -p unidist-examples-numeric --bin executor_julia
+//! UNIDIST_MAX_WORKERS=1 cargo run --release -p unidist-examples-numeric --bin executor_julia -- --chunksize 8
 //! ```
 
 use clap::Parser;
@@ -16,24 +16,25 @@ use std::time::Instant;
 use unidist::config::Backend;
 use unidist::executor::Executor;
 
-/// The region of the plane, and the number of pixels each way.
+/// The range of x, from left to right.
 const X: (f64, f64) = (-2.0, 2.0);
+/// The range of y, from top to bottom.
 const Y: (f64, f64) = (1.5, -1.5);
 const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 960;
 
-/// Draw a Julia set: map a function of a line over the lines.
+/// Draw a Julia set by mapping a function over the lines of the picture.
 #[derive(Parser)]
 struct Arguments {
     /// Where to write the picture.
     #[arg(long, default_value = "julia.png")]
     output: PathBuf,
-    /// How many lines a call computes.
+    /// Number of lines per call.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     chunksize: u32,
 }
 
-/// How fast the point escapes: 255, less one for each step; at least 1.
+/// 255 minus the number of steps until the point escapes; at least 1.
 fn julia(mut x: f64, mut y: f64) -> u8 {
     let mut n = 255;
     while x * x + y * y < 9.0 && n > 1 {
@@ -43,7 +44,7 @@ fn julia(mut x: f64, mut y: f64) -> u8 {
     n
 }
 
-/// The pixels of a line, a byte each.
+/// The pixels of a line, one byte each.
 fn julia_line(line: u32) -> Vec<u8> {
     let y = Y.0 + f64::from(line) * (Y.1 - Y.0) / f64::from(HEIGHT);
     (0..WIDTH).map(|column| julia(X.0 + f64::from(column) * (X.1 - X.0) / f64::from(WIDTH), y)).collect()
