@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Names a remote function (or constructor, or method). Opaque: whoever runs it looks it up.
+/// Names a remote function (or constructor, or method). Opaque: the process that runs it looks it up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FunctionKey(pub u128);
 

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-/// A host by its name or address, and what is to be used of it.
+/// A host by its name or address, with its number of slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName {
     /// The name or address.

@@ -39,7 +39,7 @@ impl Group {
         Group::make(None)
     }
 
-    /// A group of which at most so many calls run at once.
+    /// A group of which at most this number of calls run at once.
     ///
     /// A call that waits for others, in `get` or `wait`, does not count meanwhile, as it holds no CPU slot either.
     ///

@@ -36,11 +36,11 @@ const NAME: &str = "echo";
 /// How both sides of an [`Echo`] wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// They look all the time: while messages flow, nobody sleeps.
+    /// Both sides spin: while messages flow, neither sleeps.
     Spinning,
-    /// As the engine and one worker do, with nobody else awake: they look for a while, then sleep until rung.
+    /// As the engine and one worker do, with no other process awake: they spin for a while, then sleep until rung.
     ///
-    /// Where waking up takes longer than that while, whoever has slept once makes the other side sleep too, and it
+    /// Where waking up takes longer than that while, a side that has slept once makes the other side sleep too, and it
     /// stays so for as long as there is one message at a time.
     AsWorkers,
 }

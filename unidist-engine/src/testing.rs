@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use unidist_common::{Arg, DataId, FunctionKey, Returns, Target, TaskSpec};
 
-/// A call of the function `big` with an argument of so many bytes, whose one result has this id.
+/// A call of the function `big` with an argument of this number of bytes, whose one result has this id.
 pub(crate) fn call(first: DataId, argument: usize) -> TaskSpec {
     TaskSpec {
         function: FunctionKey(1),

@@ -26,7 +26,8 @@ pub(crate) fn fault(function: &ItemFn, count: usize, shape: &Shape) -> syn::Resu
         return Err(Error::new_spanned(&signature.generics, message));
     }
     if let Some(unsafety) = &signature.unsafety {
-        let message = "an unsafe function cannot be called remotely: nobody there could keep its promises";
+        let message =
+            "an unsafe function cannot be called remotely: its safety conditions cannot be checked there";
         return Err(Error::new_spanned(unsafety, message));
     }
     if let ReturnType::Type(_, output) = &signature.output

@@ -459,7 +459,7 @@ fn references_inside_a_result_are_retained() {
     release_made();
     assert_eq!(backend.live_objects().unwrap(), 2, "the outer object holds the inner one");
     no_objects(&*backend, &[id]);
-    // Also where nobody wants the result.
+    // Also if the result is not needed.
     call_with(&*backend, function, |spec| spec.returns.count = 0);
     release_made();
     assert_eq!(backend.live_objects().unwrap(), 0);

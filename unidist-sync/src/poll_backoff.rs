@@ -18,7 +18,7 @@ const MAX_SLEEP: Duration = Duration::from_millis(100);
 /// Sleeps do not grow for this long after traffic: an answer that is about to be sent arrives sooner.
 const GROWTH_DELAY: Duration = Duration::from_micros(200);
 /// After this much time without traffic, the limit of sleeps doubles every `IDLE_STEP`, up to `MAX_IDLE_FACTOR` times the
-/// back-off, where polling costs next to no CPU.
+/// back-off, where polling costs almost no CPU.
 const IDLE_AFTER: Duration = Duration::from_millis(1250);
 const IDLE_STEP: Duration = Duration::from_millis(250);
 const MAX_IDLE_FACTOR: u32 = 50;

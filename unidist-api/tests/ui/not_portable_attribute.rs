@@ -1,4 +1,4 @@
-//! Types that cannot be sent, found where they are defined, though nobody calls.
+//! Types that cannot be sent, found where they are defined, even without a call.
 use unidist::prelude::*;
 
 struct Opaque;

@@ -78,7 +78,7 @@ const METHOD: [&str; 4] = [
     "lock + unlock: by the first rank, which holds the list of waiting ranks, or by the last one. There is no \
      contention: the other ranks wait in a barrier, with unidist asleep.",
     "by all at once, hand-over: every rank takes and releases the lock as often as it can, on 2 cores. A rank may do \
-     so many times before another rank asks for the lock, so a hand-over is measured separately: the mean time from \
+     so several times before another rank asks for the lock, so a hand-over is measured separately: the mean time from \
      just before the release until a waiting rank has the lock.",
     "next_task: one rank takes all tasks, one by one.",
 ];

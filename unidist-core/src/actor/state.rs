@@ -24,7 +24,7 @@ pub fn exclusive<A: 'static, V: 'static>(
     Started::Later(Box::pin(async move { method(&mut *state.write().await, inputs) }))
 }
 
-/// Runs a synchronous `&self` method: at once, or when nobody changes the state.
+/// Runs a synchronous `&self` method: at once, or when no call changes the state.
 #[doc(hidden)]
 pub fn shared<A: 'static, V: 'static>(
     state: Rc<State<A>>,

@@ -25,7 +25,7 @@ enum Direction {
     Up(FromWorker),
 }
 
-/// The messages that a small call is made of, with names: the call as it is asked for, as it is sent, and its result.
+/// The messages that a small call is made of, with names: the request, the call as it is sent, and its result.
 pub fn messages() -> Vec<(&'static str, Message)> {
     let spec = call(1, vec![Arg::Value(Bytes::from_static(&[7; 8]))]);
     let run = Run {
@@ -92,7 +92,7 @@ pub struct Ranges(Arena);
 pub struct Range(Block);
 
 impl Ranges {
-    /// So many bytes, all of them free.
+    /// `len` bytes, all of them free.
     pub fn new(len: u64) -> Ranges {
         Ranges(Arena::new(0, len))
     }
@@ -122,7 +122,7 @@ pub struct Reactor {
 pub struct Calls(Vec<Request>);
 
 impl Calls {
-    /// So many calls of a function without arguments.
+    /// `count` calls of a function without arguments.
     pub fn new(count: usize) -> Calls {
         let submit = |number| Request::Submit { spec: Box::new(call(number, Vec::new())), caller: None };
         Calls((1..=count as u64).map(submit).collect())
@@ -130,7 +130,7 @@ impl Calls {
 }
 
 impl Reactor {
-    /// A session with so many workers.
+    /// A session with this number of workers.
     pub fn new(workers: usize) -> Reactor {
         let limits = Limits {
             hosts: vec![HostLimits {

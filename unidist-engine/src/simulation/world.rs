@@ -676,7 +676,7 @@ impl World {
         if let Some(expected) = self.counts.remove(&request)
             && *reply != Reply::Count(expected)
         {
-            self.broken.get_or_insert(format!("{expected} calls are to be cancelled: {reply:?}"));
+            self.broken.get_or_insert(format!("{expected} calls should be cancelled: {reply:?}"));
         }
         if let Reply::Values(values) = reply {
             let is_cancelled =

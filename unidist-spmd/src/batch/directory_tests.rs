@@ -167,7 +167,7 @@ fn a_state_that_cannot_be_written_stays() {
     assert_eq!(beside.len(), 1, "what was written beside it is gone");
 }
 
-/// Whoever reads while others write sees one whole state or the next, never a part and never nothing.
+/// A reader sees one whole state or the next while others write, never a part and never nothing.
 #[test]
 fn a_state_is_replaced_as_a_whole() {
     const WRITES: usize = 2_000;

@@ -29,6 +29,7 @@ const RULES: &[Rule] = &[
     ("the scheduler's layers point downwards", layers::scheduler_layers_point_downwards),
     ("each file of an entry path names the next", entry_points::entry_paths_hold),
     ("paths in documents exist", documents::paths_exist),
+    ("phrases that have a plain replacement stay away", phrases::phrases_stay_away),
     ("variables in documents are registered", documents::variables_are_registered),
     ("the book's chapters are listed, linked and tested", book::findings),
     ("the reference page is current", |workspace| {
@@ -42,14 +43,10 @@ const RULES: &[Rule] = &[
 
 /// The arguments of `tidy`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    /// Also list each place with a phrase that `xtask/phrases.toml` replaces.
-    #[arg(long)]
-    phrases: bool,
-}
+pub(crate) struct Arguments {}
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> Result {
+pub(crate) fn run(_: &Arguments) -> Result {
     let workspace = Workspace::load()?;
     let mut wrong = 0;
     for (name, rule) in RULES.iter().copied() {
@@ -60,23 +57,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
         }
         wrong += findings.len();
     }
-    report_phrases(&workspace, arguments.phrases)?;
     match wrong {
         0 => Ok(()),
         count => Err(format!("tidy: {count} findings").into()),
     }
-}
-
-/// Prints how often phrases occur that may not come back, by folder; does not fail yet.
-fn report_phrases(workspace: &Workspace, list: bool) -> Result {
-    let findings = phrases::phrases_stay_away(workspace)?;
-    let counts = phrases::by_folder(&findings);
-    let counts: Vec<_> = counts.iter().map(|(folder, count)| format!("{folder} {count}")).collect();
-    println!("note   phrases to replace (xtask/phrases.toml): {}: {}", findings.len(), counts.join(", "));
-    if list {
-        findings.iter().for_each(|finding| println!("         {finding}"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 use crate::workspace::{self, Workspace};
 use crate::{Result, config_doc, messages};
-use std::collections::BTreeMap;
 
 /// Pages that are written from the sources, where their texts are found.
 const GENERATED: [&str; 2] = [messages::PAGE, config_doc::PAGE];
@@ -41,16 +40,6 @@ pub(super) fn phrases_stay_away(workspace: &Workspace) -> Result<Vec<String>> {
         }
     }
     Ok(wrong)
-}
-
-/// The number of findings in each top-level folder.
-pub(super) fn by_folder(findings: &[String]) -> BTreeMap<&str, usize> {
-    let mut counts = BTreeMap::new();
-    for finding in findings {
-        let path = finding.split(':').next().unwrap_or_default();
-        *counts.entry(path.split('/').next().unwrap_or_default()).or_default() += 1;
-    }
-    counts
 }
 
 fn read_list(text: &str) -> Result<Vec<Phrase>> {

@@ -8,7 +8,7 @@ use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::retract::retract;
 use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
 
-/// Retracts the prefetched calls of this worker that are to be canceled.
+/// Retracts the prefetched calls of this worker that have a cancel request.
 pub(crate) fn retract_queued_cancels(state: &mut State, process: ProcessId) {
     if state.queued_cancels.is_empty() {
         return;

@@ -117,7 +117,7 @@ fn last_beat(path: &Path) -> io::Result<(SystemTime, Duration)> {
     let beat = file.metadata()?.modified()?;
     let mut text = String::new();
     file.take(64).read_to_string(&mut text)?;
-    // A heartbeat without an age, which somebody made by hand, states none.
+    // A heartbeat without an age, which was made by hand, states none.
     let stated = text.trim().parse().map_or(Duration::ZERO, Duration::from_millis);
     Ok((beat, stated))
 }
