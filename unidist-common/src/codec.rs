@@ -5,10 +5,15 @@
 //! of bytes, a structure its fields, an enum the index of its variant as a `u32` and the variant's fields; an option
 //! begins with a byte that is 0 or 1.
 //!
+//! Since integers have a fixed width, an encoding is never shorter than the memory that it claims: every value that can
+//! be encoded can be decoded, and malformed bytes need no more memory than there are bytes.
+//!
 //! `bincode` writes and reads this format. It believes a length in the bytes as far as a limit that is a constant of
 //! the program, so [`decode()`] picks the limit by the number of bytes there are.
 
 use bincode::config::{Configuration, Fixint, LittleEndian};
+use bincode::enc::write::Writer;
+use bincode::error::{DecodeError, EncodeError};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,15 +50,9 @@ impl std::error::Error for CodecError {}
 /// Its `Serialize` fails, or needs what the format lacks (a sequence of unknown length).
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
     // Taken, not borrowed: the `Serialize` of a value may itself encode another value.
-    let mut writer = Writer(BUFFER.take());
-    writer.0.clear();
-    let encoded =
-        bincode::serde::encode_into_writer(value, &mut writer, FORMAT).map_err(|error| match error {
-            bincode::error::EncodeError::OtherString(message) => CodecError { message },
-            other => CodecError { message: other.to_string() },
-        });
-    let buffer = writer.0;
-    if let Err(error) = encoded {
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    if let Err(error) = encode_into(value, usize::MAX, &mut buffer) {
         BUFFER.set(buffer);
         return Err(error);
     }
@@ -63,6 +62,26 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
     let bytes = Bytes::copy_from_slice(&buffer);
     BUFFER.set(buffer);
     Ok(bytes)
+}
+
+/// Appends the encoding of a value, of at most `limit` bytes. After an error, part of it may have been appended.
+///
+/// # Errors
+///
+/// As [`encode`], or the encoding is longer than `limit`.
+pub fn encode_into<T: Serialize + ?Sized>(
+    value: &T,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    let mut writer = LimitedWriter { left: limit, out };
+    bincode::serde::encode_into_writer(value, &mut writer, FORMAT).map_err(|error| CodecError {
+        message: match error {
+            EncodeError::OtherString(message) => message,
+            EncodeError::Other(TOO_LONG) => format!("its encoding takes more than {limit} bytes"),
+            other => other.to_string(),
+        },
+    })
 }
 
 /// Decodes a value, which must take all of `bytes`.
@@ -84,10 +103,16 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     }
 }
 
-fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, CodecError> {
+/// The same, where a false length makes it allocate at most `LIMIT` bytes, and `LIMIT` must be at least the number of
+/// bytes.
+///
+/// # Errors
+///
+/// As [`decode()`], or there are more than `LIMIT` bytes.
+pub fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, CodecError> {
     let decoded = bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<LIMIT>());
     let (value, used) = decoded.map_err(|error| match error {
-        bincode::error::DecodeError::OtherString(message) => CodecError { message },
+        DecodeError::OtherString(message) => CodecError { message },
         other => CodecError { message: other.to_string() },
     })?;
     match bytes.len() - used {
@@ -104,11 +129,19 @@ pub fn splice<'a>(items: impl ExactSizeIterator<Item = &'a [u8]> + Clone) -> Vec
     list
 }
 
-struct Writer(Vec<u8>);
+const TOO_LONG: &str = "too long";
 
-impl bincode::enc::write::Writer for &mut Writer {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
-        self.0.extend_from_slice(bytes);
+/// Writes up to a limit.
+struct LimitedWriter<'a> {
+    left: usize,
+    out: &'a mut Vec<u8>,
+}
+
+impl Writer for &mut LimitedWriter<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.left = self.left.checked_sub(bytes.len()).ok_or(EncodeError::Other(TOO_LONG))?;
+        self.out.extend_from_slice(bytes);
         Ok(())
     }
 }

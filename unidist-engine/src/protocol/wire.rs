@@ -1,20 +1,13 @@
-//! Encoding and framing of messages: the only module of the engine that names the codec.
+//! Framing of messages: the only module of the engine that names the codec.
 
-use bincode::config::{Configuration, Fixint, LittleEndian};
-use bincode::enc::write::Writer;
-use bincode::error::EncodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use unidist_common::{Error, ErrorKind, TaskError};
+use unidist_common::{Error, ErrorKind, TaskError, codec};
 
 /// The longest message; a larger length in a frame is an error. Large objects go through the store.
 pub(crate) const MAX_MESSAGE_LEN: usize = 1 << 30;
 const LENGTH_BYTES: usize = 4;
-
-/// Integers have a fixed width, so that an encoding is never shorter than the memory that it claims: every message that
-/// can be sent can be decoded, and a malformed one needs no more memory than it has bytes.
-const FORMAT: Configuration<LittleEndian, Fixint> = bincode::config::standard().with_fixed_int_encoding();
 
 /// A message cannot be encoded or decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,43 +38,15 @@ impl WireError {
 pub(crate) fn append<M: Serialize>(message: &M, limit: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    let mut body = Body { left: limit.min(MAX_MESSAGE_LEN), out };
-    let encoded = bincode::serde::encode_into_writer(message, &mut body, FORMAT);
-    let length = u32::try_from(out.len() - start - LENGTH_BYTES);
-    match (encoded, length) {
-        (Ok(()), Ok(length)) => {
-            out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
-            Ok(())
-        }
-        (encoded, _) => {
-            out.truncate(start);
-            out.shrink_to(start + (1 << 20));
-            Err(WireError(match encoded {
-                Err(EncodeError::OtherString(message)) => message,
-                Err(EncodeError::Other(TOO_LONG)) | Ok(()) => {
-                    format!("it would take a message of more than {} bytes", limit.min(MAX_MESSAGE_LEN))
-                }
-                Err(error) => error.to_string(),
-            }))
-        }
+    let limit = limit.min(MAX_MESSAGE_LEN);
+    if let Err(error) = codec::encode_into(message, limit, out) {
+        out.truncate(start);
+        out.shrink_to(start + (1 << 20));
+        return Err(WireError(error.to_string()));
     }
-}
-
-const TOO_LONG: &str = "too long";
-
-/// The body of a frame being written, up to its limit.
-struct Body<'a> {
-    left: usize,
-    out: &'a mut Vec<u8>,
-}
-
-impl Writer for &mut Body<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        self.left = self.left.checked_sub(bytes.len()).ok_or(EncodeError::Other(TOO_LONG))?;
-        self.out.extend_from_slice(bytes);
-        Ok(())
-    }
+    let length = (out.len() - start - LENGTH_BYTES) as u32; // at most MAX_MESSAGE_LEN
+    out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+    Ok(())
 }
 
 /// The first frame in `bytes`: its body and its length, prefix included. `None` if it is not complete yet.
@@ -101,19 +66,12 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
 pub(crate) fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, WireError> {
     const SMALL: usize = 1 << 16;
     const LARGE: usize = 1 << 24;
-    match body.len() {
-        len if len <= SMALL => decode_within::<M, SMALL>(body),
-        len if len <= LARGE => decode_within::<M, LARGE>(body),
-        _ => decode_within::<M, MAX_MESSAGE_LEN>(body),
-    }
-}
-
-fn decode_within<M: DeserializeOwned, const LIMIT: usize>(body: &[u8]) -> Result<M, WireError> {
-    match bincode::serde::decode_from_slice(body, FORMAT.with_limit::<LIMIT>()) {
-        Ok((message, used)) if used == body.len() => Ok(message),
-        Ok((_, used)) => Err(WireError(format!("a message of {} bytes ends after {used}", body.len()))),
-        Err(error) => Err(WireError(format!("cannot decode a message of {} bytes: {error}", body.len()))),
-    }
+    let decoded = match body.len() {
+        len if len <= SMALL => codec::decode_within::<M, SMALL>(body),
+        len if len <= LARGE => codec::decode_within::<M, LARGE>(body),
+        _ => codec::decode_within::<M, MAX_MESSAGE_LEN>(body),
+    };
+    decoded.map_err(|error| WireError(format!("cannot decode a message of {} bytes: {error}", body.len())))
 }
 
 #[cfg(test)]
@@ -217,7 +175,7 @@ mod tests {
                 if append(&message, limit, &mut frame).is_ok() {
                     prop_assert!(frame.len() <= LENGTH_BYTES + limit);
                     let (body, _) = split(&frame).unwrap().unwrap();
-                    prop_assert_eq!(decode_within::<FromWorker, 600>(body), Ok(message));
+                    prop_assert_eq!(codec::decode_within::<FromWorker, 600>(body), Ok(message));
                 } else {
                     prop_assert!(frame.is_empty());
                     append(&message, MAX_MESSAGE_LEN, &mut frame).unwrap();
