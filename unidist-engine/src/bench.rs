@@ -18,9 +18,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use unidist_common::ProcessId;
-use unidist_sync::{Doorbell, Sleeper, SpinLimit, spin_briefly};
+use unidist_sync::{Doorbell, IdleWait, SpinLimit};
 
 /// The length of a message of [`Echo`], in bytes.
 pub const MESSAGE: usize = 64;
@@ -29,7 +29,6 @@ pub const MESSAGE: usize = 64;
 const LONG_SPIN: Duration = Duration::from_millis(10);
 /// How long the other process may take to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
-const LONGEST_NAP: Duration = Duration::from_millis(100);
 /// What both sides say in the handshake in place of a build's id: they are one executable.
 const NAME: &str = "echo";
 
@@ -143,19 +142,9 @@ pub fn shared_memory(len: u64) -> io::Result<impl DerefMut<Target = [u8]>> {
 
 /// Waits for a message as a thread of the engine does.
 fn receive(reader: &mut Reader, bell: &Doorbell, spin: Duration, message: &mut Vec<u8>) -> io::Result<()> {
-    let (mut since, mut nap) = (None, Duration::from_millis(1));
+    let mut idle = IdleWait::default();
     while !reader.has_data() {
-        let now = Instant::now();
-        if now.duration_since(*since.get_or_insert(now)) < spin {
-            spin_briefly();
-            continue;
-        }
-        let announced = bell.announce(Sleeper::Driver);
-        if !reader.has_data() {
-            bell.sleep(announced, nap);
-            nap = (nap * 2).min(LONGEST_NAP);
-        }
-        bell.withdraw();
+        idle.wait(bell, spin, None, || reader.has_data());
     }
     reader.read(message).map(drop).map_err(|_| corrupt())
 }

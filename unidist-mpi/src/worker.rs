@@ -9,9 +9,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use unidist_mpi_comm::{Communicator, MpiError};
+use unidist_sync::ExponentialBackoff;
 
 /// The tag of the message that wakes sleeping ranks.
 pub(crate) const SLEEPERS: i32 = 2;
+/// How often a sleeping rank looks for the wake message: MPI rings no bell.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
@@ -99,7 +101,7 @@ pub(crate) fn sleep(world: &Communicator, engine: u32) -> Result<WakeReason, Mpi
         Err(Errno::SRCH) => return Ok(WakeReason::EngineLost),
         watched => watched.ok(),
     };
-    let mut pause = MIN_PAUSE;
+    let mut backoff = ExponentialBackoff::new(MIN_PAUSE, MAX_PAUSE);
     loop {
         if let Some(mut message) = world.try_receive(0, SLEEPERS, Vec::with_capacity)? {
             while !message.test()? {
@@ -112,10 +114,9 @@ pub(crate) fn sleep(world: &Communicator, engine: u32) -> Result<WakeReason, Mpi
                 WakeReason::ShutdownWithoutFinalize
             });
         }
-        if has_ended_within(watched.as_ref(), pause) {
+        if has_ended_within(watched.as_ref(), backoff.next_pause()) {
             return Ok(WakeReason::EngineLost);
         }
-        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 

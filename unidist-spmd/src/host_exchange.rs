@@ -7,8 +7,9 @@ use crate::memory::{AtomicWords, SharedMemory};
 use rustix::process::{Pid, test_kill_process};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use unidist_sync::futex::{self, WaitOutcome};
+use unidist_sync::{MAX_SPIN, spin_until};
 
 /// The length of a record in bytes.
 pub(crate) const RECORD: usize = 256;
@@ -16,10 +17,8 @@ const RECORD_WORDS: usize = RECORD / size_of::<u64>();
 /// Records are double-buffered: the next exchange does not overwrite what some ranks still read.
 const BUFFERS: usize = 2;
 
-/// Spin this long before sleeping, if each rank can have a core of its own.
-const SPIN: Duration = Duration::from_micros(20);
-/// How often a sleeping rank checks whether the others are alive.
-const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a waiting rank checks whether the other ranks of its host are alive.
+pub(crate) const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The futex words. One word for each rank of the host follows, which says whether the rank has left.
 const GENERATION: usize = 0;
@@ -45,6 +44,7 @@ pub(crate) struct HostExchange {
     /// The number of ranks on all hosts; 0 if there is no other host.
     global_size: usize,
     buffer: Cell<usize>,
+    /// Whether each rank of the host can have a core of its own.
     spins: bool,
     /// The rank for which a barrier has failed: later barriers fail at once.
     failed: Cell<Option<LostRank>>,
@@ -154,14 +154,8 @@ impl HostExchange {
             }
             return Ok(());
         }
-        if self.spins {
-            let start = Instant::now();
-            while start.elapsed() < SPIN {
-                if generation.load(Ordering::Acquire) != before {
-                    return Ok(());
-                }
-                std::hint::spin_loop();
-            }
+        if self.spins && spin_until(MAX_SPIN, || generation.load(Ordering::Acquire) != before) {
+            return Ok(());
         }
         self.futex(SLEEPERS).fetch_add(1, Ordering::SeqCst);
         let outcome = loop {

@@ -1,15 +1,14 @@
 //! Back-off of a thread that polls for an event of which nothing tells it.
 
+use crate::MAX_SPIN;
 use std::time::{Duration, Instant};
 
-/// Spin this long before the first pause.
-const SPIN_TIME: Duration = Duration::from_micros(20);
 /// A pause is the time waited so far divided by this, so polling delays an event by at most an eighth.
 const PAUSE_DIVISOR: u32 = 8;
 /// No pause is longer.
 const MAX_PAUSE: Duration = Duration::from_millis(10);
 
-/// Pauses that grow in proportion to the time waited so far.
+/// Pauses that grow in proportion to the time waited so far, after a spin of up to [`MAX_SPIN`].
 #[derive(Debug)]
 pub struct Backoff {
     since: Instant,
@@ -33,7 +32,7 @@ impl Backoff {
     /// The length of the next pause; zero to spin.
     pub fn next_pause(&self) -> Duration {
         let waited = self.since.elapsed();
-        if waited < SPIN_TIME { Duration::ZERO } else { (waited / PAUSE_DIVISOR).min(MAX_PAUSE) }
+        if waited < MAX_SPIN { Duration::ZERO } else { (waited / PAUSE_DIVISOR).min(MAX_PAUSE) }
     }
 
     /// Spins once or sleeps, for at most `limit`.

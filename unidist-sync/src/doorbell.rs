@@ -99,6 +99,19 @@ impl Doorbell {
         self.counter(token.sleeper).sleep(token.seen, timeout);
     }
 
+    /// The sleep of the driver: announces it, has the caller look once more, sleeps, and withdraws the announcement.
+    /// `look` returns how long to sleep at most, or `None` if there is something to do. True if the thread has slept.
+    #[inline]
+    pub fn sleep_as_driver(&self, look: impl FnOnce() -> Option<Duration>) -> bool {
+        let token = self.announce(Sleeper::Driver);
+        let timeout = look();
+        if let Some(timeout) = timeout {
+            self.sleep(token, timeout);
+        }
+        self.withdraw();
+        timeout.is_some()
+    }
+
     #[inline]
     fn counter(&self, sleeper: Sleeper) -> &WakeCounter {
         &self.counters[sleeper as usize - 1]

@@ -1,6 +1,7 @@
 //! Back-off of a thread that polls the network, which cannot ring a doorbell: how long it spins, and how long it sleeps
 //! between two polls.
 
+use crate::{ExponentialBackoff, IdleWait};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ const MIN_SLEEP: Duration = Duration::from_micros(20);
 /// The longest sleep while the network makes progress only when it is polled.
 const MAX_BUSY_SLEEP: Duration = Duration::from_micros(50);
 /// The longest sleep in all other cases.
-const MAX_SLEEP: Duration = Duration::from_millis(100);
+const MAX_SLEEP: Duration = IdleWait::MAX_SLEEP;
 /// Sleeps do not grow for this long after traffic: an answer that is about to be sent arrives sooner.
 const GROWTH_DELAY: Duration = Duration::from_micros(200);
 /// After this much time without traffic, the limit of sleeps doubles every `IDLE_STEP`, up to `MAX_IDLE_FACTOR` times the
@@ -27,7 +28,7 @@ const MAX_IDLE_FACTOR: u32 = 50;
 #[derive(Debug)]
 pub struct PollBackoff {
     max_sleep: Duration,
-    next_sleep: Duration,
+    sleeps: ExponentialBackoff,
     last_traffic: Instant,
     /// Since when the thread has had nothing to do.
     idle_since: Option<Instant>,
@@ -39,7 +40,7 @@ impl PollBackoff {
     pub fn new(backoff: Duration, now: Instant) -> Self {
         PollBackoff {
             max_sleep: backoff.clamp(MIN_SLEEP, MAX_SLEEP),
-            next_sleep: MIN_SLEEP,
+            sleeps: ExponentialBackoff::new(MIN_SLEEP, MAX_SLEEP),
             last_traffic: now,
             idle_since: None,
             spin_time: LONG_SPIN,
@@ -48,7 +49,7 @@ impl PollBackoff {
 
     /// Notes that something has happened on this host.
     pub fn on_activity(&mut self, now: Instant) {
-        self.next_sleep = MIN_SLEEP;
+        self.sleeps.reset();
         if let Some(since) = self.idle_since.take() {
             let was_short = now.saturating_duration_since(since) < LONG_SPIN;
             self.spin_time = if was_short { LONG_SPIN } else { SHORT_SPIN };
@@ -77,9 +78,9 @@ impl PollBackoff {
         let idle = now.saturating_duration_since(self.last_traffic).saturating_sub(IDLE_AFTER);
         let steps = u32::try_from(idle.as_millis() / IDLE_STEP.as_millis()).unwrap_or(u32::MAX);
         let limit = (self.max_sleep * MAX_IDLE_FACTOR.min(1 << steps.min(16))).min(MAX_SLEEP);
-        let sleep = self.next_sleep.min(limit);
+        let sleep = self.sleeps.pause().min(limit);
         if now.saturating_duration_since(self.last_traffic) >= GROWTH_DELAY {
-            self.next_sleep = (self.next_sleep * 2).min(MAX_SLEEP);
+            self.sleeps.grow();
         }
         if is_busy { sleep.min(MAX_BUSY_SLEEP) } else { sleep }
     }

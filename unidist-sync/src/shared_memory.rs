@@ -3,49 +3,12 @@
 //! The file has no name, so a crash leaves nothing behind, and its size is sealed, so no process can take memory away
 //! from under another one. It is sparse: a page exists once it is written to.
 
-use memmap2::{MmapOptions, MmapRaw};
+use crate::Mapping;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
-
-/// Mapped memory, readable and writable, page-aligned and zeroed at first. It is unmapped on drop.
-#[derive(Debug)]
-pub struct Mapping(MmapRaw);
-
-impl Mapping {
-    /// Memory of this process only.
-    ///
-    /// # Errors
-    ///
-    /// The system refuses, or `len` is 0.
-    pub fn private(len: usize) -> io::Result<Self> {
-        Ok(Mapping(MmapRaw::from(MmapOptions::new().len(len).map_anon()?)))
-    }
-
-    /// The first `len` bytes of a file, shared with every process that maps them.
-    ///
-    /// # Errors
-    ///
-    /// The system refuses, or `len` is 0.
-    pub fn shared(file: &File, len: usize) -> io::Result<Self> {
-        Ok(Mapping(MmapOptions::new().len(len).map_raw(file)?))
-    }
-
-    /// The length in bytes.
-    #[inline]
-    #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The first byte.
-    #[inline]
-    pub fn as_mut_ptr(&self) -> *mut u8 {
-        self.0.as_mut_ptr()
-    }
-}
 
 /// Shared memory with the file that other processes open it by.
 #[derive(Debug)]

@@ -5,10 +5,12 @@
 //! and tells all of them the limit through shared memory.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest limit in microseconds.
 const MAX_MICROS: u32 = 20;
+/// Spin at most this long before a sleep, if the thread has a core of its own.
+pub const MAX_SPIN: Duration = duration(MAX_MICROS);
 /// The limit in microseconds while more processes are awake than there are cores.
 const CONTENDED_MICROS: u32 = 5;
 
@@ -44,8 +46,8 @@ impl SpinLimit {
     }
 }
 
-fn duration(micros: u32) -> Duration {
-    Duration::from_micros(micros.into())
+const fn duration(micros: u32) -> Duration {
+    Duration::from_micros(micros as u64)
 }
 
 /// One round of a spin loop: pauses for a moment between two looks, so that spinning does not flood the memory bus and
@@ -53,6 +55,20 @@ fn duration(micros: u32) -> Duration {
 #[inline]
 pub fn spin_briefly() {
     (0..32).for_each(|_| std::hint::spin_loop());
+}
+
+/// Spins until `done`, at most for `limit`; true if it is done. It looks in each round, unlike a loop around
+/// [`spin_briefly`]: for a word that takes no longer to read than the round itself.
+#[inline]
+pub fn spin_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < limit {
+        if done() {
+            return true;
+        }
+        std::hint::spin_loop();
+    }
+    false
 }
 
 #[cfg(test)]
@@ -68,6 +84,12 @@ mod tests {
         assert_eq!(limit.get(), duration(MAX_MICROS));
         limit.set_beside_network(3, 3);
         assert!(limit.get().is_zero());
+    }
+
+    #[test]
+    fn spin_until_ends_when_done_or_after_the_limit() {
+        assert!(spin_until(Duration::from_secs(60), || true));
+        assert!(!spin_until(MAX_SPIN, || false));
     }
 
     #[test]

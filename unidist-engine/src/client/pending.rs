@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Assigns request ids and keeps what waits for the replies.
 #[derive(Default)]
@@ -44,6 +44,17 @@ impl Slot {
     /// Whether the reply has arrived.
     pub(crate) fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
+    }
+
+    /// Parks this thread, which has opened the request, until the reply has arrived or until the deadline.
+    pub(crate) fn park_until(&self, deadline: Option<Instant>) {
+        while !self.is_done() {
+            match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => std::thread::park(),
+                Some(left) if left.is_zero() => return,
+                Some(left) => std::thread::park_timeout(left),
+            }
+        }
     }
 
     /// Takes the reply.

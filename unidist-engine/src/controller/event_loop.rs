@@ -15,13 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
-use unidist_sync::PreciseTimers;
-use unidist_sync::{Sleeper, spin_briefly};
-
-/// A waiting thread looks for work at least this often, in case it missed a wake-up.
-const MAX_SLEEP: Duration = Duration::from_millis(100);
-/// The first sleep of a leader that has found nothing to do.
-const MIN_SLEEP: Duration = Duration::from_millis(1);
+use unidist_sync::{IdleWait, PreciseTimers, Sleeper, time_until};
 
 /// What the threads of the controller share.
 pub(super) struct EventLoop {
@@ -118,9 +112,7 @@ impl EventLoop {
             }
             // The leader may be asleep while the inbox holds what this thread waits for.
             self.segment.bell().ring();
-            let sleep =
-                deadline.map_or(MAX_SLEEP, |at| at.saturating_duration_since(Instant::now()).min(MAX_SLEEP));
-            std::thread::park_timeout(sleep);
+            std::thread::park_timeout(time_until(deadline, Instant::now(), IdleWait::MAX_SLEEP));
             self.unregister(&me);
             if done(None)
                 || deadline.is_some_and(|at| at <= Instant::now())
@@ -155,9 +147,8 @@ impl EventLoop {
     ) -> bool {
         // The leader serves the timers until it leaves.
         self.deadline.set(None);
-        let mut sleep = MIN_SLEEP;
+        let (mut idle, mut spin_limit) = (IdleWait::default(), None);
         let mut sharp_timers = None;
-        let mut spin_until = None;
         loop {
             let progressed = driver.poll();
             if done(Some(driver)) || self.ended.load(Ordering::Acquire) {
@@ -168,42 +159,42 @@ impl EventLoop {
             }
             if progressed {
                 self.wake_throttled();
-                (sleep, spin_until) = (MIN_SLEEP, None);
+                idle.reset();
+                spin_limit = None;
                 continue;
             }
             let now = Instant::now();
             if deadline.is_some_and(|at| at <= now) {
                 return true;
             }
-            let spin_limit = || now + driver.update_spin_limit(self.segment.spin_limit(), self.cores);
-            if now < *spin_until.get_or_insert_with(spin_limit) {
-                spin_briefly();
+            let update = || driver.update_spin_limit(self.segment.spin_limit(), self.cores);
+            if idle.spin(now, *spin_limit.get_or_insert_with(update)) {
                 continue;
             }
-            let bell = self.segment.bell();
             self.segment.wake_batch().set(driver.results_per_wake());
-            let announced = bell.announce(Sleeper::Driver);
-            // The network rings no bell, and this thread may have been preempted since its last poll.
-            if driver.has_remote_hosts() && driver.poll() {
-                bell.withdraw();
+            let mut progressed = false;
+            self.segment.bell().sleep_as_driver(|| {
+                // The network rings no bell, and this thread may have been preempted since its last poll.
+                progressed = driver.has_remote_hosts() && driver.poll();
+                if progressed || driver.has_work() {
+                    return None;
+                }
+                let network_sleep = self.network_sleep(driver);
+                if network_sleep.is_some() {
+                    sharp_timers.get_or_insert_with(PreciseTimers::new);
+                }
+                let limit = network_sleep.unwrap_or_else(|| idle.next_sleep());
+                let until = deadline.into_iter().chain(driver.next_deadline()).min();
+                Some(time_until(until, now, limit))
+            });
+            if progressed {
                 if done(Some(driver)) {
                     return true;
                 }
                 self.wake_throttled();
-                (sleep, spin_until) = (MIN_SLEEP, None);
-                continue;
+                idle.reset();
+                spin_limit = None;
             }
-            if !driver.has_work() {
-                if let Some(limit) = self.network_sleep(driver) {
-                    sleep = limit;
-                    sharp_timers.get_or_insert_with(PreciseTimers::new);
-                }
-                let until = deadline.into_iter().chain(driver.next_deadline()).min();
-                let left = until.map_or(sleep, |at| at.saturating_duration_since(now).min(sleep));
-                bell.sleep(announced, left);
-                sleep = (sleep * 2).min(MAX_SLEEP);
-            }
-            bell.withdraw();
         }
     }
 
@@ -233,7 +224,7 @@ impl EventLoop {
         let _sharp_timers = self.lock_driver().has_remote_hosts().then(PreciseTimers::new);
         while !self.ended.load(Ordering::Acquire) {
             let announced = self.segment.bell().token(Sleeper::Standby);
-            let mut sleep = MAX_SLEEP;
+            let mut sleep = IdleWait::MAX_SLEEP;
             if self.followers().is_empty()
                 && let Some(mut driver) = self.try_lock_driver()
             {
@@ -245,7 +236,7 @@ impl EventLoop {
                 self.wake_follower(); // it leads if no other thread does
                 // The leader may leave without waking this thread, which then has to poll the network soon.
                 let interval = Duration::from_micros(self.network_interval.load(Ordering::Relaxed));
-                sleep = sleep.min(interval.max(MIN_SLEEP));
+                sleep = sleep.min(interval.max(IdleWait::MIN_SLEEP));
             }
             self.segment.bell().sleep(announced, sleep);
         }

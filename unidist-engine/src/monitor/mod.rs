@@ -26,10 +26,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use unidist_common::{Error, ProcessId, Result};
-use unidist_sync::{PollBackoff, PreciseTimers, Sleeper, spin_briefly};
+use unidist_sync::{PollBackoff, PreciseTimers, spin_briefly};
 
 /// How long the last message may take to leave this host.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the network is polled meanwhile.
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_micros(50);
 /// The longest sleep before the greeting has arrived.
 const GREETING_BACKOFF: Duration = Duration::from_millis(1);
 
@@ -96,7 +98,7 @@ fn drain_network(network: &mut dyn Network) {
     let mut ignored = Vec::new();
     network.poll(&mut ignored);
     while network.is_busy() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_micros(50));
+        std::thread::sleep(DRAIN_POLL_INTERVAL);
         network.poll(&mut ignored);
         if ignored.drain(..).any(|arrival| matches!(arrival, Arrival::Lost(HostId::CONTROLLER, _))) {
             return;
@@ -216,13 +218,9 @@ impl<'a> Monitor<'a> {
             return false;
         }
         let segment = self.segment.clone();
-        let announced = segment.bell().announce(Sleeper::Driver);
-        let progressed = self.poll() || self.ended.is_some();
-        if !progressed {
-            let sleep = self.poll_backoff.next_sleep(self.network.is_busy(), Instant::now());
-            segment.bell().sleep(announced, sleep);
-        }
-        segment.bell().withdraw();
-        !progressed
+        segment.bell().sleep_as_driver(|| {
+            let progressed = self.poll() || self.ended.is_some();
+            (!progressed).then(|| self.poll_backoff.next_sleep(self.network.is_busy(), Instant::now()))
+        })
     }
 }

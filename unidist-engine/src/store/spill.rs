@@ -10,7 +10,6 @@ use super::Block;
 use super::arena::Arena;
 use super::segment::Segment;
 use bytes::Bytes;
-use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use std::fs::File;
 use std::io;
@@ -18,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use unidist_sync::ReadOnlyMapping;
 
 /// Blocks of the file start and end on multiples of this, so that freed blocks can be returned to the disk.
 const ALIGNMENT: u64 = 4096;
@@ -62,8 +62,7 @@ impl SpillFile {
         if end > self.0.metadata()?.len() {
             return Ok(None);
         }
-        let mapped = MmapOptions::new().offset(block.offset).len(len).map_raw_read_only(&self.0);
-        Ok(Some(match mapped {
+        Ok(Some(match ReadOnlyMapping::new(&self.0, block.offset, len) {
             Ok(map) => Bytes::from_owner(View { map, _guard: guard }),
             Err(_) => {
                 // The process has reached its limit of mappings: copy instead.
@@ -77,7 +76,7 @@ impl SpillFile {
 
 /// Dropped in the order of the fields: the mapping before the guard of the block.
 struct View<G> {
-    map: MmapRaw,
+    map: ReadOnlyMapping,
     _guard: G,
 }
 

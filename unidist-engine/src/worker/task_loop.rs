@@ -8,12 +8,10 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use unidist_backend::{Call, CallKind, CallResult, OnStart, Program, TaskRunner, within_call};
 use unidist_common::{DataId, TaskError};
-use unidist_sync::{Sleeper, spin_briefly};
-
-const MAX_SLEEP: Duration = Duration::from_millis(100);
+use unidist_sync::IdleWait;
 
 thread_local! {
     /// The loop of the task thread.
@@ -61,7 +59,7 @@ impl TaskLoop {
     }
 
     fn work(&self) {
-        let mut idle = Idle::new();
+        let mut idle = IdleWait::default();
         while !self.link.is_stopping() {
             let progressed = self.link.pump() | self.resume();
             if self.link.cancelled.any() && self.runner.pending() == 0 {
@@ -74,14 +72,14 @@ impl TaskLoop {
                 idle.reset();
             } else {
                 let found = || self.link.tasks.has(|_| true) || self.link.is_stopping();
-                idle.wait(None, || self.has_work() || found(), &self.link);
+                self.wait(&mut idle, None, || self.has_work() || found());
             }
         }
     }
 
     /// Serves until `done`. On top of the waiting call it runs nested calls and those that produce an awaited object.
     fn serve(&self, deadline: Option<Instant>, awaited: &FxHashSet<DataId>, done: impl Fn() -> bool) {
-        let mut idle = Idle::new();
+        let mut idle = IdleWait::default();
         loop {
             let progressed = self.link.pump() | self.resume();
             if done() || deadline.is_some_and(|at| at <= Instant::now()) {
@@ -94,7 +92,7 @@ impl TaskLoop {
                 idle.reset();
             } else {
                 let found = || self.link.tasks.has(|run| produces_any(run, awaited));
-                idle.wait(deadline, || done() || self.has_work() || found(), &self.link);
+                self.wait(&mut idle, deadline, || done() || self.has_work() || found());
             }
         }
     }
@@ -103,15 +101,20 @@ impl TaskLoop {
         self.woken.load(Ordering::Acquire) || self.link.has_input() || self.link.cancelled.has_pending()
     }
 
+    /// One round of a wait for the engine, or for a waker of the runner.
+    fn wait(&self, idle: &mut IdleWait, deadline: Option<Instant>, has_work: impl FnOnce() -> bool) {
+        idle.wait(self.link.bell(), self.link.spin_limit(), deadline, has_work);
+    }
+
     /// Runs a call. An asynchronous task is run to completion, as a task occupies its worker; an actor's calls may run
     /// concurrently.
     fn execute(&self, run: Run) {
         // The engine has to know of each call that has ended before another one starts: if this process dies, calls
         // that had not started may run elsewhere.
-        let mut idle = Idle::new();
+        let mut idle = IdleWait::default();
         while self.link.has_unsent() {
             if !self.link.pump() {
-                idle.wait(None, || self.has_work() || !self.link.has_unsent(), &self.link);
+                self.wait(&mut idle, None, || self.has_work() || !self.link.has_unsent());
             }
         }
         let (id, kind) = (run.id, run.kind);
@@ -161,7 +164,7 @@ impl TaskLoop {
     }
 
     fn run_to_completion(&self, id: DataId) {
-        let mut idle = Idle::new();
+        let mut idle = IdleWait::default();
         let mut yielded_at = None;
         loop {
             let received = self.link.pump();
@@ -184,7 +187,7 @@ impl TaskLoop {
                     yielded_at = Some(answered);
                     self.link.send_now(&FromWorker::Yield(id));
                 }
-                idle.wait(None, || self.has_work(), &self.link);
+                self.wait(&mut idle, None, || self.has_work());
             }
         }
     }
@@ -235,35 +238,4 @@ impl TaskLoop {
 
 fn produces_any(run: &Run, awaited: &FxHashSet<DataId>) -> bool {
     (0..run.returns.max(1)).any(|n| awaited.contains(&run.id.nth(n)))
-}
-
-/// How an idle thread waits: it spins for a while, then sleeps for growing times.
-struct Idle {
-    since: Option<Instant>,
-    sleep: Duration,
-}
-
-impl Idle {
-    fn new() -> Self {
-        Idle { since: None, sleep: Duration::from_millis(1) }
-    }
-
-    fn reset(&mut self) {
-        (self.since, self.sleep) = (None, Duration::from_millis(1));
-    }
-
-    fn wait(&mut self, deadline: Option<Instant>, has_work: impl Fn() -> bool, link: &EngineLink) {
-        let now = Instant::now();
-        if now.duration_since(*self.since.get_or_insert(now)) < link.spin_limit() {
-            spin_briefly();
-            return;
-        }
-        let announced = link.bell().announce(Sleeper::Driver);
-        if !has_work() {
-            let left = deadline.map_or(self.sleep, |at| at.saturating_duration_since(now).min(self.sleep));
-            link.bell().sleep(announced, left);
-            self.sleep = (self.sleep * 2).min(MAX_SLEEP);
-        }
-        link.bell().withdraw();
-    }
 }

@@ -105,20 +105,12 @@ impl Transport for EngineLink {
         if task_loop::serve_until(deadline, awaited, || slot.is_done() || is_interrupted()) {
             return;
         }
-        while !slot.is_done() {
-            match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-                None => std::thread::park(),
-                Some(left) if left.is_zero() => return,
-                Some(left) => std::thread::park_timeout(left),
-            }
-        }
+        slot.park_until(deadline);
     }
 
     fn wait_uninterrupted(&self, slot: &Slot) {
         if !task_loop::serve_until(None, &[], || slot.is_done()) {
-            while !slot.is_done() {
-                std::thread::park();
-            }
+            slot.park_until(None);
         }
     }
 

@@ -2,15 +2,15 @@
 
 use super::queue::Ticket;
 use crate::deferred_free::DeferredFree;
+use crate::host_exchange::LIVENESS_INTERVAL;
 use crate::memory::AtomicWords;
 use crate::network::Tokens;
 use crate::{Communicator, Error, Result};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use unidist_sync::futex::{self, WaitOutcome};
+use unidist_sync::time_until;
 
-/// How often a waiting rank checks whether the other ranks of its host are alive.
-const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
 /// The bits of a ticket number; above them, a token has some bits of the lock's number.
 const TICKET_BITS: u32 = 40;
 
@@ -93,9 +93,7 @@ impl GrantChannel {
             if is_granted()? {
                 return Ok(true);
             }
-            let left = deadline
-                .map_or(LIVENESS_INTERVAL, |deadline| deadline.saturating_duration_since(Instant::now()));
-            let time = left.min(LIVENESS_INTERVAL);
+            let time = time_until(deadline, Instant::now(), LIVENESS_INTERVAL);
             if time.is_zero() {
                 return Ok(false);
             }

@@ -9,14 +9,15 @@ use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use unidist_sync::ExponentialBackoff;
 
 /// The longest wait for the lock.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// The pauses between attempts grow from this length
+/// The first pause between two attempts.
 const MIN_PAUSE: Duration = Duration::from_micros(100);
 
-/// up to this one.
+/// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_millis(20);
 
 /// A file that one process at a time can lock.
@@ -46,14 +47,13 @@ impl LockFile {
         let file = OpenOptions::new().create(true).append(true).open(&self.path);
         let file = file.map_err(|error| refused(format!("the lock cannot be opened: {error}")))?;
         let started = Instant::now();
-        let mut pause = MIN_PAUSE;
+        let mut backoff = ExponentialBackoff::new(MIN_PAUSE, MAX_PAUSE);
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(LockFileGuard { _file: file }),
                 Err(Errno::WOULDBLOCK) if started.elapsed() < self.max_wait => {
                     // Randomised, so that waiting processes do not retry at the same times.
-                    std::thread::sleep(pause.mul_f64(0.5 + 0.5 * fastrand::f64()));
-                    pause = (pause * 2).min(MAX_PAUSE);
+                    std::thread::sleep(backoff.next_pause().mul_f64(0.5 + 0.5 * fastrand::f64()));
                 }
                 Err(Errno::WOULDBLOCK) => {
                     return Err(Error::DirectoryLocked {
