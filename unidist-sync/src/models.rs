@@ -7,6 +7,7 @@
 use crate::atomic::{Fault, with_fault};
 use crate::doorbell::{Doorbell, Sleeper};
 use crate::flow_control::{FlowControl, Part};
+use crate::wake_batch::WakeBatch;
 use loom::cell::Cell;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Condvar, Mutex};
@@ -32,11 +33,7 @@ fn share<T>(value: T) -> &'static T {
 /// A thread that waits on a doorbell, as the task thread of a worker and the driver of the engine do.
 fn sleep_until(bell: &Doorbell, mut done: impl FnMut() -> bool) {
     while !done() {
-        let token = bell.announce(Sleeper::Driver);
-        if !done() {
-            bell.sleep(token, FOREVER);
-        }
-        bell.withdraw();
+        bell.sleep_as_driver(|| (!done()).then_some(FOREVER));
     }
 }
 
@@ -222,11 +219,8 @@ fn pass_long_message(checks_for_space: bool) {
             if sent == MESSAGE.len() {
                 return;
             }
-            let token = mine.announce(Sleeper::Driver);
-            if !(checks_for_space && pipe.flow.has_space(head, CAPACITY)) {
-                mine.sleep(token, FOREVER);
-            }
-            mine.withdraw();
+            let has_space = || checks_for_space && pipe.flow.has_space(head, CAPACITY);
+            mine.sleep_as_driver(|| (!has_space()).then_some(FOREVER));
         }
     });
     let [writers, mine] = &pipe.bells;
@@ -256,4 +250,48 @@ fn writer_that_does_not_check_again_sleeps_on() {
 #[should_panic(expected = "deadlock")]
 fn writer_sleeps_on_without_a_total_order() {
     with_fault(Fault::TotalOrder, || model(3, || pass_long_message(true)));
+}
+
+/// The engine waits for the one result of a worker that left its results in the link while the engine was busy.
+fn collect_results(sets_before_announcing: bool) {
+    let (bell, batch, results) = share((Doorbell::default(), WakeBatch::default(), AtomicU32::new(0)));
+    batch.set(2);
+    // `EngineLink::send_result`.
+    let worker = thread::spawn(move || {
+        results.store(1, Ordering::Release);
+        if 1 >= batch.get() {
+            bell.ring();
+        }
+    });
+    // `EventLoop::lead`.
+    let has_result = || results.load(Ordering::Acquire) == 1;
+    while !has_result() {
+        if sets_before_announcing {
+            batch.set(1);
+        }
+        bell.sleep_as_driver(|| {
+            if !sets_before_announcing {
+                batch.set(1);
+            }
+            (!has_result()).then_some(FOREVER)
+        });
+    }
+    worker.join().unwrap();
+}
+
+#[test]
+fn last_result_before_a_sleep_wakes_the_engine() {
+    model(3, || collect_results(true));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn batch_that_is_set_after_the_announcement_loses_a_result() {
+    model(3, || collect_results(false));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn last_result_is_lost_without_the_fences() {
+    with_fault(Fault::Fences, || model(3, || collect_results(true)));
 }

@@ -1,6 +1,6 @@
 //! Wake coalescing: several results of a busy worker cost the engine one wake-up.
 
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::atomic::{AtomicU32, Ordering, fence};
 
 /// How many results a busy worker leaves in its link before it wakes the engine. The engine writes it and its processes
 /// read it, through shared memory.
