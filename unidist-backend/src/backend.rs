@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::DerefMut;
 use std::time::Duration;
-use unidist_common::{DataId, Object, Payload, ProcessId, Result, TaskError, TaskSpec};
+use unidist_common::{DataId, Object, Payload, ProcessId, Result, TaskError, TaskId, TaskSpec};
 
 /// The value of an object, or the error that it has instead.
 pub type Outcome = std::result::Result<Payload, TaskError>;
@@ -137,7 +137,7 @@ pub trait Backend: Send + Sync {
     fn end_worker(&self, worker: ProcessId) -> Result<bool>;
 
     /// Whether this call, which runs in this process, should end because it was cancelled or ran out of time.
-    fn is_cancelled(&self, call: DataId) -> bool;
+    fn is_cancelled(&self, call: TaskId) -> bool;
 
     /// Waits for running calls, ends all processes and frees all memory. A second call only waits for the first.
     /// Threads blocked in other methods get an error.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use std::sync::Arc;
-use unidist_common::{DataId, FunctionKey, Object, Payload, TaskError};
+use unidist_common::{ActorId, DataId, FunctionKey, Object, Payload, TaskError, TaskId};
 
 /// The results of a call, one for each of its returns, or its error.
 ///
@@ -22,27 +22,27 @@ pub trait TaskRunner {
 
     /// Polls the asynchronous calls that have been woken and adds those that ended to `ended`. Returns whether
     /// anything was polled.
-    fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool;
+    fn turn(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool;
 
     /// The number of calls that have started and not ended, without those on the stack.
     fn pending(&self) -> usize;
 
     /// Whether this started method call waits for the state of its actor. It cannot continue before the actor's calls
     /// on the stack have returned. May be false if the runner does not know.
-    fn awaits_actor_state(&self, call: DataId) -> bool {
+    fn awaits_actor_state(&self, call: TaskId) -> bool {
         let _ = call;
         false
     }
 
     /// Cancels an asynchronous call that is waiting or has not started: its future is dropped, and the call is added to
     /// `ended`, with other calls that end in consequence. False if there is no such call, or its code is on the stack.
-    fn cancel(&self, call: DataId, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+    fn cancel(&self, call: TaskId, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
         let _ = (call, ended);
         false
     }
 
     /// Drops an actor's state and its unfinished calls.
-    fn drop_actor(&self, actor: DataId);
+    fn drop_actor(&self, actor: ActorId);
 }
 
 /// Makes the runner of a process, on the thread that will own it. The runner calls the given function, from any
@@ -53,7 +53,7 @@ pub type RunnerFactory = fn(Arc<dyn Fn() + Send + Sync>) -> Box<dyn TaskRunner>;
 #[derive(Debug)]
 pub struct Call {
     /// The call: the id of its first return.
-    pub id: DataId,
+    pub id: TaskId,
     /// The function.
     pub function: FunctionKey,
     /// The function's body, if it is not part of the executable.
@@ -107,7 +107,7 @@ pub enum CallKind {
     /// A method of this actor. Calls start in the order in which they are given.
     Method {
         /// The actor.
-        actor: DataId,
+        actor: ActorId,
     },
 }
 

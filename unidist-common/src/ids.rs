@@ -1,4 +1,4 @@
-//! Ids: of processes, hosts, objects and requests.
+//! Ids of processes, hosts, objects, tasks, actors and requests.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -43,7 +43,7 @@ impl fmt::Display for ProcessId {
     }
 }
 
-/// One immutable object, one task (named by its first return) or one actor, unique in a session.
+/// One immutable object, unique in a session. Calls and actors have ids of their own: [`TaskId`], [`ActorId`].
 ///
 /// A process makes ids without coordination: its own number is part of each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +90,76 @@ impl fmt::Debug for DataId {
 impl fmt::Display for DataId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.origin().0, self.sequence())
+    }
+}
+
+/// One call: a task, the constructor of an actor or a call of its method.
+///
+/// A call is named by its first return, whose id is reserved even if nothing is returned.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskId(DataId);
+
+impl TaskId {
+    /// The call whose first return has this id.
+    pub const fn of_first_return(id: DataId) -> TaskId {
+        TaskId(id)
+    }
+
+    /// The id of the first return.
+    pub const fn first_return(self) -> DataId {
+        self.0
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// One actor.
+///
+/// An actor is named by the return of its constructor, an object whose references are the handles.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ActorId(DataId);
+
+impl ActorId {
+    /// The actor whose handles refer to this object.
+    pub const fn of_handle(id: DataId) -> ActorId {
+        ActorId(id)
+    }
+
+    /// The actor that this call of a constructor makes.
+    pub const fn of_constructor(call: TaskId) -> ActorId {
+        ActorId(call.0)
+    }
+
+    /// The object whose references are the handles.
+    pub const fn handle(self) -> DataId {
+        self.0
+    }
+
+    /// The call of the constructor.
+    pub const fn constructor(self) -> TaskId {
+        TaskId(self.0)
+    }
+}
+
+impl fmt::Debug for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -158,6 +228,18 @@ mod tests {
         assert_eq!(DataId::from_bits(id.to_bits()), id);
         assert_eq!(id.nth(1).origin(), origin);
         assert!(ProcessId::new(ProcessId::MAX + 1).is_none());
+    }
+
+    #[test]
+    fn task_and_actor_are_encoded_like_their_objects() {
+        let id = DataId::new(ProcessId::CONTROLLER, 7);
+        let (task, actor) = (TaskId::of_first_return(id), ActorId::of_handle(id));
+        assert_eq!((task.first_return(), actor.handle(), actor.constructor()), (id, id, task));
+        assert_eq!(ActorId::of_constructor(task), actor);
+        let encoded = crate::codec::encode(&id).unwrap();
+        assert_eq!(crate::codec::encode(&task).unwrap(), encoded);
+        assert_eq!(crate::codec::encode(&actor).unwrap(), encoded);
+        assert_eq!(task.to_string(), id.to_string());
     }
 
     #[test]

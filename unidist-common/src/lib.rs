@@ -27,7 +27,7 @@ mod task;
 
 pub use error::{Error, ErrorKind, ErrorPayload, Result, TaskError};
 pub use function::FunctionKey;
-pub use ids::{DataId, HostId, IdSource, ProcessId, RequestId};
+pub use ids::{ActorId, DataId, HostId, IdSource, ProcessId, RequestId, TaskId};
 pub use options::{GroupSpec, TaskOptions};
 pub use payload::{Object, Payload};
 pub use stable_hash::StableHasher;

@@ -1,6 +1,6 @@
 //! The description of one call, as it travels from the caller to the process that runs it.
 
-use crate::{DataId, FunctionKey, TaskOptions};
+use crate::{ActorId, DataId, FunctionKey, TaskId, TaskOptions};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -31,8 +31,8 @@ pub struct TaskSpec {
 
 impl TaskSpec {
     /// The id of the task: that of its first return (reserved even where nothing is returned).
-    pub fn id(&self) -> DataId {
-        self.returns.first
+    pub fn id(&self) -> TaskId {
+        TaskId::of_first_return(self.returns.first)
     }
 }
 
@@ -45,7 +45,7 @@ pub enum Target {
     /// constructor succeeded" and whose references are the handles: at the last drop the actor ends.
     NewActor,
     /// The actor with this id.
-    Actor(DataId),
+    Actor(ActorId),
 }
 
 /// One argument of a call.

@@ -17,8 +17,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use unidist_common::codec::{decode, encode, splice};
 use unidist_common::{
-    Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Payload, ProcessId, Returns, Target,
-    TaskError, TaskOptions, TaskSpec,
+    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Payload, ProcessId, Returns,
+    Target, TaskError, TaskOptions, TaskSpec,
 };
 
 struct Counting;
@@ -112,7 +112,11 @@ fn error() -> impl Strategy<Value = TaskError> {
 }
 
 fn spec() -> impl Strategy<Value = TaskSpec> {
-    let target = prop_oneof![Just(Target::Pool), Just(Target::NewActor), id().prop_map(Target::Actor)];
+    let target = prop_oneof![
+        Just(Target::Pool),
+        Just(Target::NewActor),
+        id().prop_map(|id| Target::Actor(ActorId::of_handle(id)))
+    ];
     let arg = prop_oneof![
         bytes().prop_map(Arg::Value),
         id().prop_map(Arg::Ref),

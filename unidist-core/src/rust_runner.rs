@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 use unidist_backend::build_id;
 use unidist_backend::within_call;
 use unidist_backend::{Call, CallKind, CallResult, Program, TaskRunner};
-use unidist_common::{DataId, ErrorKind, Object, TaskError};
+use unidist_common::{ActorId, ErrorKind, Object, TaskError, TaskId};
 
 /// The description of a Rust program for backends: the argument of their `start`.
 pub const PROGRAM: Program = Program { runner: |notify| Box::new(RustRunner::new(notify)), build_id };
@@ -31,7 +31,7 @@ pub const PROGRAM: Program = Program { runner: |notify| Box::new(RustRunner::new
 /// backend knows the name that the caller chose.
 pub struct RustRunner {
     notify: Arc<dyn Fn() + Send + Sync>,
-    actors: RefCell<FxHashMap<DataId, Actor>>,
+    actors: RefCell<FxHashMap<ActorId, Actor>>,
     executor: Executor<Tag, Result<Vec<Object>, TaskError>>,
 }
 
@@ -46,9 +46,9 @@ struct Actor {
 /// A call that has started and not ended.
 #[derive(Clone, Copy)]
 struct Tag {
-    call: DataId,
+    call: TaskId,
     returns: u32,
-    actor: Option<DataId>,
+    actor: Option<ActorId>,
     asynchronous: bool,
 }
 
@@ -78,25 +78,28 @@ impl RustRunner {
         let mut tag = Tag { call: call.id, returns: call.returns, actor: None, asynchronous: false };
         let kind = call.kind;
         let inputs = ReceivedArgs::new(call.args, call.objects);
-        let started = match (kind, registered.shim) {
-            (CallKind::Task, Shim::Function(function)) => self.catch_panic(tag.call, || function(inputs)),
-            (CallKind::NewActor { max_concurrency }, Shim::Constructor(constructor)) => {
-                let state = self.catch_panic(tag.call, || constructor(inputs)).and_then(|state| state);
-                Ok(Started::Done(state.map(|state| self.add_actor(tag.call, state, max_concurrency))))
-            }
-            (CallKind::Method { actor }, Shim::Method { call: method, asynchronous }) => {
-                tag.actor = Some(actor);
-                tag.asynchronous = asynchronous;
-                match self.enter_actor(actor, asynchronous) {
-                    Some(state) => self.catch_panic(tag.call, || method(state, inputs)),
-                    None => Err(gone()),
+        let started =
+            match (kind, registered.shim) {
+                (CallKind::Task, Shim::Function(function)) => self.catch_panic(tag.call, || function(inputs)),
+                (CallKind::NewActor { max_concurrency }, Shim::Constructor(constructor)) => {
+                    let state = self.catch_panic(tag.call, || constructor(inputs)).and_then(|state| state);
+                    Ok(Started::Done(state.map(|state| {
+                        self.add_actor(ActorId::of_constructor(tag.call), state, max_concurrency)
+                    })))
                 }
-            }
-            (kind, _) => Err(TaskError::new(
-                ErrorKind::UnknownFunction,
-                format!("it was called as {kind:?}, but is something else"),
-            )),
-        };
+                (CallKind::Method { actor }, Shim::Method { call: method, asynchronous }) => {
+                    tag.actor = Some(actor);
+                    tag.asynchronous = asynchronous;
+                    match self.enter_actor(actor, asynchronous) {
+                        Some(state) => self.catch_panic(tag.call, || method(state, inputs)),
+                        None => Err(gone()),
+                    }
+                }
+                (kind, _) => Err(TaskError::new(
+                    ErrorKind::UnknownFunction,
+                    format!("it was called as {kind:?}, but is something else"),
+                )),
+            };
         let result = match started {
             Ok(Started::Done(result)) => Some(result),
             Ok(Started::Later(future)) => {
@@ -111,11 +114,11 @@ impl RustRunner {
         result.map(|result| self.end(tag, result))
     }
 
-    fn catch_panic<R>(&self, call: DataId, code: impl FnOnce() -> R) -> Result<R, TaskError> {
+    fn catch_panic<R>(&self, call: TaskId, code: impl FnOnce() -> R) -> Result<R, TaskError> {
         catch_panic(|| within_call(call, code))
     }
 
-    fn add_actor(&self, id: DataId, state: Rc<dyn Any>, max_concurrency: Option<u32>) -> Vec<Object> {
+    fn add_actor(&self, id: ActorId, state: Rc<dyn Any>, max_concurrency: Option<u32>) -> Vec<Object> {
         let actor = Actor {
             state,
             in_flight: 0,
@@ -127,7 +130,7 @@ impl RustRunner {
     }
 
     /// Counts a starting method call of this actor, and returns the actor's state.
-    fn enter_actor(&self, id: DataId, asynchronous: bool) -> Option<Rc<dyn Any>> {
+    fn enter_actor(&self, id: ActorId, asynchronous: bool) -> Option<Rc<dyn Any>> {
         let mut actors = self.actors.borrow_mut();
         let actor = actors.get_mut(&id)?;
         actor.in_flight += u32::from(asynchronous);
@@ -167,7 +170,7 @@ impl RustRunner {
     }
 
     /// Starts waiting calls of this actor, up to its limit.
-    fn start_waiting(&self, id: DataId, ended: &mut Vec<(DataId, CallResult)>) {
+    fn start_waiting(&self, id: ActorId, ended: &mut Vec<(TaskId, CallResult)>) {
         loop {
             let next = {
                 let mut actors = self.actors.borrow_mut();
@@ -188,7 +191,7 @@ impl RustRunner {
 
 impl Actor {
     /// Removes a waiting call; false if there is none with this id.
-    fn forget(&mut self, call: DataId) -> bool {
+    fn forget(&mut self, call: TaskId) -> bool {
         let place = self.waiting.iter().position(|(waiting, _)| waiting.id == call);
         place.and_then(|place| self.waiting.remove(place)).is_some()
     }
@@ -207,9 +210,9 @@ impl TaskRunner for RustRunner {
         result
     }
 
-    fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+    fn turn(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
         drop(serialize_context::take_held_refs());
-        let mut freed: Vec<DataId> = Vec::new();
+        let mut freed: Vec<ActorId> = Vec::new();
         let polled = self.executor.turn(&mut |tag: Tag, result| {
             ended.push((tag.call, self.end(tag, result)));
             freed.extend(tag.actor);
@@ -226,12 +229,12 @@ impl TaskRunner for RustRunner {
         self.executor.len() + waiting
     }
 
-    fn awaits_actor_state(&self, call: DataId) -> bool {
+    fn awaits_actor_state(&self, call: TaskId) -> bool {
         // A synchronous method can wait for nothing else.
         self.executor.any(|tag| tag.call == call && tag.actor.is_some() && !tag.asynchronous)
     }
 
-    fn cancel(&self, call: DataId, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+    fn cancel(&self, call: TaskId, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
         let waited = self.actors.borrow_mut().values_mut().any(|actor| actor.forget(call));
         if waited {
             ended.push((call, Err(cancelled())));
@@ -251,7 +254,7 @@ impl TaskRunner for RustRunner {
         true
     }
 
-    fn drop_actor(&self, actor: DataId) {
+    fn drop_actor(&self, actor: ActorId) {
         let state = self.actors.borrow_mut().remove(&actor);
         let futures = self.executor.cancel(|tag| tag.actor == Some(actor));
         // Dropping them runs user code.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use unidist_backend::{Backend, CallStatus, ClusterInfo, Outcome, Which, WorkerInfo, WritableBuffer};
 use unidist_backend::{Call, CallKind, CallResult, OnStart, TaskRunner};
 use unidist_common::{
-    DataId, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, Target, TaskError, TaskSpec,
+    DataId, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, Target, TaskError, TaskId, TaskSpec,
 };
 
 pub(crate) struct Memory {
@@ -265,7 +265,7 @@ impl Backend for Memory {
         Ok(false)
     }
 
-    fn is_cancelled(&self, _: DataId) -> bool {
+    fn is_cancelled(&self, _: TaskId) -> bool {
         false
     }
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 use unidist_backend::LaunchCommand;
 use unidist_backend::{CallKind, CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
 use unidist_common::{
-    Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Payload, ProcessId, Returns, Target,
-    TaskError, TaskOptions, TaskSpec, codec,
+    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Payload, ProcessId, Returns,
+    Target, TaskError, TaskId, TaskOptions, TaskSpec, codec,
 };
 
 /// The targets, by name, each with examples of what it reads.
@@ -127,7 +127,7 @@ fn stream<M: Serialize>(direction: u8, messages: &[M]) -> Vec<u8> {
 pub(crate) fn to_worker() -> Vec<ToWorker> {
     let id = DataId::new(ProcessId::CONTROLLER, 1);
     let run = Run {
-        id,
+        id: TaskId::of_first_return(id),
         function: FunctionKey(7),
         body: Some("body".into()),
         kind: CallKind::NewActor { max_concurrency: Some(2) },
@@ -159,9 +159,9 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
     ];
     let mut messages = vec![
         ToWorker::Run(Run { kind: CallKind::Task, body: None, nested: false, ..run.clone() }),
-        ToWorker::Run(Run { kind: CallKind::Method { actor: id }, ..run.clone() }),
+        ToWorker::Run(Run { kind: CallKind::Method { actor: ActorId::of_handle(id) }, ..run.clone() }),
         ToWorker::Run(run),
-        ToWorker::RetractTasks(vec![id, id.nth(1)]),
+        ToWorker::RetractTasks(vec![TaskId::of_first_return(id), TaskId::of_first_return(id.nth(1))]),
         ToWorker::Stop,
     ];
     messages.extend(replies.map(|reply| ToWorker::Reply(request, reply)));
@@ -170,14 +170,14 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
 
 /// Every kind of message from a worker.
 pub(crate) fn from_worker() -> Vec<FromWorker> {
-    let (id, request) = (spec().id(), RequestId(3));
+    let (task, id, request) = (spec().id(), spec().returns.first, RequestId(3));
     let asks = [
-        Request::Submit { spec: Box::new(spec()), caller: Some(id) },
+        Request::Submit { spec: Box::new(spec()), caller: Some(task) },
         Request::SubmitFailed { spec: Box::new(spec()), caller: None, error: error() },
         Request::Put { id, object: object(), views: 1 },
         Request::PinView(id),
         Request::UnpinView(id),
-        Request::Get { request, ids: vec![id], blocks: Some(id) },
+        Request::Get { request, ids: vec![id], blocks: Some(task) },
         Request::Wait { request, ids: vec![id, id.nth(1)], count: 1, timed: true, blocks: None },
         Request::Expire { request },
         Request::Retain(id),
@@ -189,10 +189,10 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         Request::EndWorker { request, worker: ProcessId::CONTROLLER },
     ];
     let mut messages = vec![
-        FromWorker::Done(id, Ok(vec![object(), object()])),
-        FromWorker::Done(id, Err(error())),
-        FromWorker::Retracted(vec![id]),
-        FromWorker::Yield(id),
+        FromWorker::Done(task, Ok(vec![object(), object()])),
+        FromWorker::Done(task, Err(error())),
+        FromWorker::Retracted(vec![task]),
+        FromWorker::Yield(task),
         FromWorker::Allocate(request, 1 << 20),
         FromWorker::FreeBlock(Block { offset: 4096, len: 64 }),
         FromWorker::Cluster(request),
@@ -212,7 +212,7 @@ pub(crate) fn to_monitor() -> Vec<ToMonitor> {
         ToMonitor::Kill(process),
         ToMonitor::Send(transfer, host, vec![Blob::Shared(block), Blob::Spilled(block)]),
         ToMonitor::Receive(transfer, host, vec![block]),
-        ToMonitor::Spill(spec().id(), vec![block, block]),
+        ToMonitor::Spill(spec().returns.first, vec![block, block]),
         ToMonitor::FreeSpilled(block),
         ToMonitor::Flush,
         ToMonitor::HostLost(host),
@@ -222,7 +222,7 @@ pub(crate) fn to_monitor() -> Vec<ToMonitor> {
 
 /// Every kind of message from a monitor.
 pub(crate) fn from_monitor() -> Vec<FromMonitor> {
-    let (process, transfer, id) = (ProcessId::CONTROLLER, Transfer(3), spec().id());
+    let (process, transfer, id) = (ProcessId::CONTROLLER, Transfer(3), spec().returns.first);
     let block = Block { offset: 4096, len: 100_000 };
     vec![
         FromMonitor::Joined(process),
@@ -297,7 +297,7 @@ fn spec() -> TaskSpec {
         function: FunctionKey(8),
         body: None,
         name: "function".into(),
-        target: Target::Actor(id),
+        target: Target::Actor(ActorId::of_handle(id)),
         args: vec![Arg::Value("value".into()), Arg::Ref(id), Arg::List(vec![id])],
         dependencies: vec![id],
         borrowed: vec![id.nth(1)],

@@ -13,7 +13,7 @@ use unidist_backend::{
     Backend, CallStatus, ClusterInfo, Outcome, Program, Which, WorkerInfo, WritableBuffer, current_call,
 };
 use unidist_common::{
-    DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, TaskError, TaskSpec,
+    DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, TaskError, TaskId, TaskSpec,
 };
 use unidist_config::Settings;
 
@@ -221,7 +221,7 @@ impl Backend for Pyseq {
         })
     }
 
-    fn is_cancelled(&self, call: DataId) -> bool {
+    fn is_cancelled(&self, call: TaskId) -> bool {
         self.shared.lock().why_cancelled(call).is_some()
     }
 

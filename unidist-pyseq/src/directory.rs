@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
 use unidist_backend::Outcome;
-use unidist_common::{DataId, Object};
+use unidist_common::{ActorId, DataId, Object, TaskId};
 
 /// Called with the outcome once an object is settled.
 pub(crate) type Callback = Box<dyn FnOnce(Outcome) + Send>;
@@ -23,7 +23,7 @@ struct Record {
     borrowed: Vec<DataId>,
     is_actor: bool,
     /// The call that makes it.
-    call: Option<DataId>,
+    call: Option<TaskId>,
     /// Calls that depend on this object, by their number in the queue.
     waiting: Vec<u64>,
     then: Vec<Callback>,
@@ -46,7 +46,7 @@ pub(crate) struct Settled {
 
 impl Directory {
     /// Adds an object that this call will make.
-    pub(crate) fn insert_pending(&mut self, id: DataId, call: DataId, is_actor: bool, references: usize) {
+    pub(crate) fn insert_pending(&mut self, id: DataId, call: TaskId, is_actor: bool, references: usize) {
         let record = Record {
             references,
             outcome: None,
@@ -97,7 +97,7 @@ impl Directory {
     }
 
     /// The call that will settle the object, if it is not settled.
-    pub(crate) fn unsettled_by(&self, id: DataId) -> Option<DataId> {
+    pub(crate) fn unsettled_by(&self, id: DataId) -> Option<TaskId> {
         let record = self.entries.get(&id)?;
         match record.outcome {
             Some(_) => None,
@@ -105,9 +105,9 @@ impl Directory {
         }
     }
 
-    pub(crate) fn actors(&self) -> Vec<DataId> {
+    pub(crate) fn actors(&self) -> Vec<ActorId> {
         let actors = self.entries.iter().filter(|(_, record)| record.is_actor);
-        let mut actors: Vec<_> = actors.map(|(id, _)| *id).collect();
+        let mut actors: Vec<_> = actors.map(|(id, _)| ActorId::of_handle(*id)).collect();
         actors.sort_unstable();
         actors
     }
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn settle_returns_waiting_calls_and_callbacks() {
         let mut directory = Directory::default();
-        directory.insert_pending(id(1), id(1), false, 1);
+        directory.insert_pending(id(1), TaskId::of_first_return(id(1)), false, 1);
         assert!(!directory.is_settled(id(1)));
         assert!(directory.await_by(id(1), 7));
         assert!(directory.add_callback(id(1), Box::new(|_| ())).is_none());

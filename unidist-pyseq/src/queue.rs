@@ -3,7 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeSet, VecDeque};
 use std::thread::ThreadId;
-use unidist_common::{DataId, Target, TaskSpec};
+use unidist_common::{ActorId, DataId, Target, TaskId, TaskSpec};
 
 /// The origin of a call. Calls of one caller on one actor start in the order in which they were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,19 +11,28 @@ pub(crate) enum Caller {
     /// A thread of the program.
     Thread(ThreadId),
     /// The call with this id, running on the sequential thread's stack.
-    Call(DataId),
+    Call(TaskId),
     /// Some asynchronous call that was resumed.
     Asynchronous,
 }
 
-type Lane = (DataId, Caller);
+type Lane = (ActorId, Caller);
+
+/// What must be settled or started before a call can start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocker {
+    /// An object that it needs.
+    Object(DataId),
+    /// The first call of its lane.
+    Call(TaskId),
+}
 
 /// Calls are *waiting* for dependencies, or *ready*. They are numbered in order of submission.
 #[derive(Default)]
 pub(crate) struct Queue {
     next: u64,
     calls: FxHashMap<u64, Queued>,
-    numbers: FxHashMap<DataId, u64>,
+    numbers: FxHashMap<TaskId, u64>,
     ready: BTreeSet<u64>,
     /// The unstarted calls of each caller on each actor, in order: only the first can be ready.
     lanes: FxHashMap<Lane, VecDeque<u64>>,
@@ -77,7 +86,7 @@ impl Queue {
     }
 
     /// Takes the ready call that was submitted first; preferred calls go before all others.
-    pub(crate) fn take_ready(&mut self, preferred: &FxHashSet<DataId>) -> Option<TaskSpec> {
+    pub(crate) fn take_ready(&mut self, preferred: &FxHashSet<TaskId>) -> Option<TaskSpec> {
         let first = *self.ready.first()?;
         let preferred = preferred.iter().filter_map(|id| self.numbers.get(id).copied());
         let number = preferred.filter(|number| self.ready.contains(number)).min();
@@ -85,7 +94,7 @@ impl Queue {
     }
 
     /// Takes this call if it is ready.
-    pub(crate) fn take_if_ready(&mut self, id: DataId) -> Option<TaskSpec> {
+    pub(crate) fn take_if_ready(&mut self, id: TaskId) -> Option<TaskSpec> {
         let number = *self.numbers.get(&id)?;
         match self.ready.contains(&number) {
             true => self.take(number),
@@ -94,7 +103,7 @@ impl Queue {
     }
 
     /// Removes a call, ready or not. False if it is not queued.
-    pub(crate) fn remove(&mut self, id: DataId) -> bool {
+    pub(crate) fn remove(&mut self, id: TaskId) -> bool {
         let Some(number) = self.numbers.remove(&id) else { return false };
         self.ready.remove(&number);
         let lane = self.calls.remove(&number).and_then(|call| call.lane);
@@ -117,18 +126,18 @@ impl Queue {
         self.ready.len() > 1
     }
 
-    pub(crate) fn is_ready(&self, id: DataId) -> bool {
+    pub(crate) fn is_ready(&self, id: TaskId) -> bool {
         let number = self.numbers.get(&id);
         number.is_some_and(|number| self.ready.contains(number))
     }
 
     /// What must be settled or started before this call can start; `None` if the call is not queued.
-    pub(crate) fn blockers(&self, id: DataId) -> Option<impl Iterator<Item = DataId>> {
+    pub(crate) fn blockers(&self, id: TaskId) -> Option<impl Iterator<Item = Blocker>> {
         let number = self.numbers.get(&id)?;
         let call = self.calls.get(number)?;
         let before = call.lane.and_then(|lane| self.lanes.get(&lane)?.front());
         let before = before.filter(|first| *first != number).and_then(|first| self.calls.get(first));
-        Some(needed(&call.spec).chain(before.map(|call| call.spec.id())))
+        Some(needed(&call.spec).map(Blocker::Object).chain(before.map(|call| Blocker::Call(call.spec.id()))))
     }
 
     /// Takes every call, in order.
@@ -177,7 +186,7 @@ impl Queue {
 /// The objects that must be settled before the call can start; a method's actor is one.
 fn needed(spec: &TaskSpec) -> impl Iterator<Item = DataId> {
     let actor = match spec.target {
-        Target::Actor(actor) => Some(actor),
+        Target::Actor(actor) => Some(actor.handle()),
         Target::Pool | Target::NewActor => None,
     };
     spec.dependencies.iter().copied().chain(actor)
@@ -193,15 +202,19 @@ mod tests {
         DataId::new(ProcessId::CONTROLLER, n)
     }
 
+    fn call(n: u64) -> TaskId {
+        TaskId::of_first_return(id(n))
+    }
+
     fn caller() -> Caller {
         Caller::Thread(std::thread::current().id())
     }
 
-    fn method(n: u64, actor: DataId, dependencies: &[DataId]) -> TaskSpec {
+    fn method(n: u64, actor: ActorId, dependencies: &[DataId]) -> TaskSpec {
         TaskSpec { target: Target::Actor(actor), dependencies: dependencies.to_vec(), ..task(id(n), 1) }
     }
 
-    fn next(queue: &mut Queue) -> Option<DataId> {
+    fn next(queue: &mut Queue) -> Option<TaskId> {
         queue.take_ready(&FxHashSet::default()).map(|spec| spec.id())
     }
 
@@ -218,42 +231,42 @@ mod tests {
             queue.settled_one(number);
         }
         let order: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
-        assert_eq!(order, [id(1), id(2), id(3)]);
+        assert_eq!(order, [call(1), call(2), call(3)]);
     }
 
     #[test]
     fn calls_of_one_caller_keep_their_order() {
         let mut queue = Queue::default();
-        let (actor, late) = (id(50), id(60));
+        let (actor, late) = (ActorId::of_handle(id(50)), id(60));
         queue.push(method(1, actor, &[late]), caller(), |needed, _| needed == late);
         queue.push(method(2, actor, &[]), caller(), |_, _| false);
-        queue.push(method(3, actor, &[]), Caller::Call(id(70)), |_, _| false);
-        assert_eq!(next(&mut queue), Some(id(3))); // another caller's
+        queue.push(method(3, actor, &[]), Caller::Call(call(70)), |_, _| false);
+        assert_eq!(next(&mut queue), Some(call(3))); // another caller's
         assert_eq!(next(&mut queue), None);
-        assert!(queue.blockers(id(2)).unwrap().any(|blocker| blocker == id(1)));
+        assert!(queue.blockers(call(2)).unwrap().any(|blocker| blocker == Blocker::Call(call(1))));
         queue.settled_one(0);
-        assert_eq!((next(&mut queue), next(&mut queue)), (Some(id(1)), Some(id(2))));
+        assert_eq!((next(&mut queue), next(&mut queue)), (Some(call(1)), Some(call(2))));
         assert!(queue.lanes.is_empty() && queue.numbers.is_empty());
     }
 
     #[test]
     fn method_waits_for_its_actor() {
         let mut queue = Queue::default();
-        queue.push(method(1, id(50), &[]), caller(), |needed, _| needed == id(50));
-        assert!(!queue.is_ready(id(1)));
+        queue.push(method(1, ActorId::of_handle(id(50)), &[]), caller(), |needed, _| needed == id(50));
+        assert!(!queue.is_ready(call(1)));
         queue.settled_one(0);
-        assert!(queue.take_if_ready(id(1)).is_some());
+        assert!(queue.take_if_ready(call(1)).is_some());
     }
 
     #[test]
     fn removed_call_unblocks_its_lane() {
         let mut queue = Queue::default();
-        let (actor, late) = (id(50), id(60));
+        let (actor, late) = (ActorId::of_handle(id(50)), id(60));
         queue.push(method(1, actor, &[late]), caller(), |needed, _| needed == late);
         queue.push(method(2, actor, &[]), caller(), |_, _| false);
-        assert!(queue.remove(id(1)) && !queue.remove(id(1)));
+        assert!(queue.remove(call(1)) && !queue.remove(call(1)));
         queue.settled_one(0); // its dependency is settled all the same
-        assert_eq!((next(&mut queue), next(&mut queue)), (Some(id(2)), None));
+        assert_eq!((next(&mut queue), next(&mut queue)), (Some(call(2)), None));
         assert!(queue.lanes.is_empty() && queue.numbers.is_empty());
     }
 
@@ -263,9 +276,9 @@ mod tests {
         for n in 1..=3 {
             queue.push(task(id(n), 1), caller(), |_, _| false);
         }
-        let preferred = [id(3), id(9)].into_iter().collect();
-        assert_eq!(queue.take_ready(&preferred).unwrap().id(), id(3));
-        assert_eq!(queue.take_ready(&preferred).unwrap().id(), id(1));
+        let preferred = [call(3), call(9)].into_iter().collect();
+        assert_eq!(queue.take_ready(&preferred).unwrap().id(), call(3));
+        assert_eq!(queue.take_ready(&preferred).unwrap().id(), call(1));
         assert_eq!(queue.drain().len(), 1);
     }
 }

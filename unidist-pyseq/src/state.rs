@@ -19,7 +19,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashSet;
 use std::sync::Arc;
 use unidist_backend::{Call, CallKind, CallResult, CallStatus, OnStart, Outcome, WorkerInfo};
-use unidist_common::{DataId, ErrorKind, Object, ProcessId, Returns, Target, TaskError, TaskSpec};
+use unidist_common::{
+    ActorId, DataId, ErrorKind, Object, ProcessId, Returns, Target, TaskError, TaskId, TaskSpec,
+};
 
 /// The phase of a session's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +35,7 @@ pub(crate) enum Phase {
 /// A frame of the sequential thread's stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
-    Call(DataId),
+    Call(TaskId),
     /// A turn of the runner, which polls the asynchronous calls that were woken.
     Turn,
 }
@@ -42,9 +44,9 @@ pub(crate) enum Frame {
 pub(crate) enum Step {
     Run(TaskSpec),
     /// Drop these asynchronous calls: they were cancelled or ran out of time.
-    Drop(Vec<DataId>),
+    Drop(Vec<TaskId>),
     Turn,
-    DropActor(DataId),
+    DropActor(ActorId),
 }
 
 /// Work to do after the lock is released: user code may run in it.
@@ -77,11 +79,11 @@ pub(crate) struct State {
     workers: Workers,
     queue: Queue,
     /// The calls that have not ended.
-    calls: FxHashMap<DataId, Unfinished>,
+    calls: FxHashMap<TaskId, Unfinished>,
     /// Cancelled calls and calls with a time limit.
     cancellations: Cancellations,
     /// Actors without references, still to be dropped.
-    dying: Vec<DataId>,
+    dying: Vec<ActorId>,
     /// The number of actors being dropped now.
     dropping: usize,
 }
@@ -134,7 +136,7 @@ impl State {
     }
 
     /// The worker that this call nominally runs on.
-    pub(crate) fn worker_of(&self, call: DataId) -> Option<ProcessId> {
+    pub(crate) fn worker_of(&self, call: TaskId) -> Option<ProcessId> {
         self.calls.get(&call)?.worker
     }
 
@@ -167,7 +169,7 @@ impl State {
         self.asleep = false; // the sequential thread has to look at this call first
         let id = spec.id();
         let actor = match spec.target {
-            Target::Actor(actor) => Some(actor),
+            Target::Actor(actor) => Some(actor.handle()),
             Target::Pool | Target::NewActor => None,
         };
         for returned in spec.returns.ids() {
@@ -209,7 +211,7 @@ impl State {
             Some(goal) if self.queue.has_choice() => self.calls_needed_for(goal),
             _ => FxHashSet::default(),
         };
-        let is_helpful = |id: &DataId| self.queue.is_ready(*id);
+        let is_helpful = |id: &TaskId| self.queue.is_ready(*id);
         let may_turn = goal.is_some() || self.phase == Phase::Open; // while closing, turns could follow each other endlessly
         if self.woken && may_turn && !helpful.iter().any(is_helpful) {
             self.woken = false;
@@ -219,13 +221,13 @@ impl State {
     }
 
     /// Takes this call if it is ready.
-    pub(crate) fn take_if_ready(&mut self, id: DataId) -> Option<TaskSpec> {
+    pub(crate) fn take_if_ready(&mut self, id: TaskId) -> Option<TaskSpec> {
         self.queue.take_if_ready(id)
     }
 
     /// Whether the submitter of this call should wait: the sequential thread is about to run the call or is running
     /// it, and is not blocked in it or in another call.
-    pub(crate) fn is_about_to_run(&self, id: DataId) -> bool {
+    pub(crate) fn is_about_to_run(&self, id: TaskId) -> bool {
         let is_due = self.queue.is_ready(id) || self.is_running(id);
         let is_free = match self.stack.first() {
             Some(Frame::Call(bottom)) => *bottom == id,
@@ -273,7 +275,7 @@ impl State {
     }
 
     /// The call on top of the stack has returned: with its result, or `None` if it continues in turns.
-    pub(crate) fn returned(&mut self, id: DataId, result: Option<CallResult>) -> Effects {
+    pub(crate) fn returned(&mut self, id: TaskId, result: Option<CallResult>) -> Effects {
         self.stack.pop();
         self.cancellations.code_returned(id, result.is_none());
         match result {
@@ -288,13 +290,13 @@ impl State {
     }
 
     /// Ends a turn.
-    pub(crate) fn turned(&mut self, ended: Vec<(DataId, CallResult)>) -> Effects {
+    pub(crate) fn turned(&mut self, ended: Vec<(TaskId, CallResult)>) -> Effects {
         self.stack.pop();
         self.settle_all(ended)
     }
 
     /// Gives these calls their results.
-    pub(crate) fn settle_all(&mut self, ended: Vec<(DataId, CallResult)>) -> Effects {
+    pub(crate) fn settle_all(&mut self, ended: Vec<(TaskId, CallResult)>) -> Effects {
         let mut effects = Effects::default();
         for (id, result) in ended {
             self.cancellations.code_returned(id, false);
@@ -304,7 +306,7 @@ impl State {
     }
 
     /// Gives a call its result.
-    pub(crate) fn settle(&mut self, id: DataId, result: CallResult) -> Effects {
+    pub(crate) fn settle(&mut self, id: TaskId, result: CallResult) -> Effects {
         let mut effects = Effects::default();
         let Some(call) = self.calls.remove(&id) else {
             return effects;
@@ -361,7 +363,7 @@ impl State {
         let before = freed.len();
         self.directory.release(id, freed);
         let actors = freed[before..].iter().filter(|freed| freed.is_actor);
-        self.dying.extend(actors.map(|freed| freed.id));
+        self.dying.extend(actors.map(|freed| ActorId::of_handle(freed.id)));
     }
 
     /// The outcome of a settled object.
@@ -378,12 +380,12 @@ impl State {
         self.dying.is_empty() && !self.cancellations.has_to_drop()
     }
 
-    fn is_running(&self, id: DataId) -> bool {
+    fn is_running(&self, id: TaskId) -> bool {
         self.calls.get(&id).is_some_and(|call| call.progress == Progress::Running)
     }
 
-    fn check_actor(&self, actor: DataId) -> Result<(), TaskError> {
-        match self.directory.outcome(actor) {
+    fn check_actor(&self, actor: ActorId) -> Result<(), TaskError> {
+        match self.directory.outcome(actor.handle()) {
             Some(Ok(_)) => Ok(()),
             Some(Err(cause)) => {
                 Err(TaskError::new(ErrorKind::ActorDied, "its constructor failed").because(cause.clone()))
@@ -412,7 +414,7 @@ impl State {
     }
 
     /// The remaining actors, for the runner to drop.
-    pub(crate) fn remaining_actors(&mut self) -> Vec<DataId> {
+    pub(crate) fn remaining_actors(&mut self) -> Vec<ActorId> {
         let mut actors = std::mem::take(&mut self.dying);
         actors.extend(self.directory.actors());
         actors

@@ -10,8 +10,8 @@ use std::thread::ThreadId;
 use std::time::Duration;
 use unidist_backend::{Backend, Call, CallKind, CallResult, Outcome, Program, TaskRunner};
 use unidist_common::{
-    Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskOptions,
-    TaskSpec,
+    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskId,
+    TaskOptions, TaskSpec,
 };
 use unidist_config::Settings;
 
@@ -23,14 +23,14 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// Runs the code found under a call's key.
 struct Fake {
     notify: Arc<dyn Fn() + Send + Sync>,
-    ended: Arc<Mutex<Vec<(DataId, CallResult)>>>,
+    ended: Arc<Mutex<Vec<(TaskId, CallResult)>>>,
 }
 
 /// An asynchronous call, to be ended by the test.
 struct Pending {
-    id: DataId,
+    id: TaskId,
     notify: Arc<dyn Fn() + Send + Sync>,
-    ended: Arc<Mutex<Vec<(DataId, CallResult)>>>,
+    ended: Arc<Mutex<Vec<(TaskId, CallResult)>>>,
 }
 
 impl Pending {
@@ -41,10 +41,10 @@ impl Pending {
 }
 
 /// The actors dropped, with the thread of their session.
-static DROPPED: Mutex<Vec<(ThreadId, DataId)>> = Mutex::new(Vec::new());
+static DROPPED: Mutex<Vec<(ThreadId, ActorId)>> = Mutex::new(Vec::new());
 
 /// Calls that wait for the state of their actor, with the thread of their session.
-static KEPT_OUT: Mutex<Vec<(ThreadId, DataId)>> = Mutex::new(Vec::new());
+static KEPT_OUT: Mutex<Vec<(ThreadId, TaskId)>> = Mutex::new(Vec::new());
 
 impl TaskRunner for Fake {
     fn start(&self, call: Call) -> Option<CallResult> {
@@ -52,7 +52,7 @@ impl TaskRunner for Fake {
         code(self, &call)
     }
 
-    fn turn(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+    fn turn(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
         let new = std::mem::take(&mut *self.ended.lock().unwrap());
         let any = !new.is_empty();
         ended.extend(new);
@@ -63,11 +63,11 @@ impl TaskRunner for Fake {
         0
     }
 
-    fn awaits_actor_state(&self, call: DataId) -> bool {
+    fn awaits_actor_state(&self, call: TaskId) -> bool {
         KEPT_OUT.lock().unwrap().contains(&(std::thread::current().id(), call))
     }
 
-    fn drop_actor(&self, actor: DataId) {
+    fn drop_actor(&self, actor: ActorId) {
         DROPPED.lock().unwrap().push((std::thread::current().id(), actor));
     }
 }
@@ -133,7 +133,7 @@ fn call_with(backend: &dyn Backend, function: FunctionKey, change: impl FnOnce(&
     let mut spec = task(backend.reserve(1), 1);
     spec.function = function;
     change(&mut spec);
-    let id = spec.id();
+    let id = spec.returns.first;
     backend.submit(spec);
     id
 }
@@ -179,7 +179,7 @@ fn submit_returns_after_the_call_has_run() {
     let ran = Arc::new(Mutex::new(Vec::new()));
     let log = ran.clone();
     let function = define(move |_, call| {
-        log.lock().unwrap().push((call.id, std::thread::current().id()));
+        log.lock().unwrap().push((call.id.first_return(), std::thread::current().id()));
         done("x")
     });
     let ids = [(); 3].map(|()| call(&*backend, function, &[]));
@@ -312,7 +312,7 @@ fn runner_panic_fails_only_its_call() {
 fn wait_for_own_result_is_a_deadlock() {
     let backend = session();
     let own = backend.clone();
-    let function = define(move |_, call| match own.get(&[call.id]) {
+    let function = define(move |_, call| match own.get(&[call.id.first_return()]) {
         Err(error) => Some(Err(error.into())),
         Ok(_) => done("?"),
     });
@@ -328,7 +328,7 @@ fn wait_for_own_successor_is_a_deadlock() {
     let backend = session();
     let own = backend.clone();
     let function = define(move |_, running| {
-        let effects = call(&*own, join(), &[running.id]);
+        let effects = call(&*own, join(), &[running.id.first_return()]);
         let two = [call(&*own, join(), &[effects]), call(&*own, join(), &[effects])];
         assert!(own.get(&two).is_err() && own.wait(&two, 1, None).is_err());
         two.iter().for_each(|id| own.release(*id));
@@ -354,13 +354,13 @@ fn wait_for_state_of_own_actor_is_a_deadlock() {
     });
     let own = backend.clone();
     let outer = define(move |_, _| {
-        let id = call_with(&*own, inner, |spec| spec.target = Target::Actor(actor));
+        let id = call_with(&*own, inner, |spec| spec.target = Target::Actor(ActorId::of_handle(actor)));
         let error = own.get(&[id]).unwrap_err();
         own.release(id);
         Some(Err(error.into()))
     });
     let id = call_with(&*backend, outer, |spec| {
-        spec.target = Target::Actor(actor);
+        spec.target = Target::Actor(ActorId::of_handle(actor));
         spec.name = "outer".into();
     });
     let error = failure(&*backend, id);
@@ -381,11 +381,11 @@ fn actor_lives_until_its_last_call_has_ended() {
     });
     let actor = call_with(&*backend, new, |spec| spec.target = Target::NewActor);
     let (later, calls) = asynchronous();
-    let method = call_with(&*backend, later, |spec| spec.target = Target::Actor(actor));
+    let method = call_with(&*backend, later, |spec| spec.target = Target::Actor(ActorId::of_handle(actor)));
     backend.release(actor);
     assert_eq!(backend.live_objects().unwrap(), 2);
     let times_dropped = || {
-        let this = (*thread.get().unwrap(), actor);
+        let this = (*thread.get().unwrap(), ActorId::of_handle(actor));
         DROPPED.lock().unwrap().iter().filter(|dropped| **dropped == this).count()
     };
     assert_eq!(times_dropped(), 0);
@@ -402,7 +402,8 @@ fn failed_constructor_fails_every_call() {
     let new = define(|_, _| Some(Err(TaskError::new(ErrorKind::Failed, "no such file"))));
     let actor = call_with(&*backend, new, |spec| spec.target = Target::NewActor);
     for _ in 0..2 {
-        let method = call_with(&*backend, join(), |spec| spec.target = Target::Actor(actor));
+        let method =
+            call_with(&*backend, join(), |spec| spec.target = Target::Actor(ActorId::of_handle(actor)));
         let error = failure(&*backend, method);
         assert_eq!((error.kind, &*error.root_cause().message), (ErrorKind::ActorDied, "no such file"));
         backend.release(method);
@@ -421,12 +422,12 @@ fn actor_calls_keep_their_order() {
     let ran = Arc::new(Mutex::new(Vec::new()));
     let log = ran.clone();
     let method = define(move |_, call| {
-        log.lock().unwrap().push(call.id);
+        log.lock().unwrap().push(call.id.first_return());
         done("ok")
     });
     let on_actor = |dependencies: &[DataId]| {
         call_with(&*backend, method, |spec| {
-            spec.target = Target::Actor(actor);
+            spec.target = Target::Actor(ActorId::of_handle(actor));
             spec.dependencies = dependencies.to_vec();
         })
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use unidist_backend::{CallResult, OnStart, Program, TaskRunner, current_call};
-use unidist_common::{DataId, Error, ErrorKind, Result, TaskError, TaskSpec};
+use unidist_common::{Error, ErrorKind, Result, TaskError, TaskId, TaskSpec};
 
 /// Address space, not memory. Nested remote calls recurse on the stack of this one thread.
 const STACK: usize = 256 << 20;
@@ -82,7 +82,7 @@ impl SequentialThread {
     }
 
     /// Runs a call that was just submitted, if it can start now.
-    pub(crate) fn run_now(&self, id: DataId) {
+    pub(crate) fn run_now(&self, id: TaskId) {
         let spec = self.shared.lock().take_if_ready(id);
         if let Some(spec) = spec {
             self.run(spec);

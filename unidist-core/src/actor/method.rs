@@ -16,7 +16,7 @@ use std::any::{Any, TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use unidist_common::{ErrorKind, Target, TaskError, TaskOptions};
+use unidist_common::{ActorId, ErrorKind, Target, TaskError, TaskOptions};
 
 /// An actor's constructor: a marker type that `#[remote]` makes.
 #[doc(hidden)]
@@ -200,7 +200,9 @@ impl<A, M, Args> fmt::Debug for ActorOptions<A, M, Args> {
 /// Where a call of a method goes, and its first arguments: none.
 fn addressed(core: &RefCore, method: &str, count: usize) -> (ArgList, Target) {
     match core.held() {
-        Ok((backend, id)) => (ArgList::new(Ok(backend.clone()), count), Target::Actor(id)),
+        Ok((backend, id)) => {
+            (ArgList::new(Ok(backend.clone()), count), Target::Actor(ActorId::of_handle(id)))
+        }
         Err(error) => {
             let error = match error {
                 error @ unidist_common::Error::NotInitialized { .. } => error.clone(),

@@ -23,10 +23,10 @@ fn small_argument_is_sent_in_the_call() {
         let [spec] = &memory.take_submitted()[..] else { panic!() };
         assert!(matches!(&spec.args[..], [Arg::Value(bytes)] if bytes[..] == 3i64.to_le_bytes()));
         assert_eq!((spec.target, spec.returns.count), (Target::Pool, 1));
-        assert_eq!(Some(spec.id()), result.id());
+        assert_eq!(Some(spec.returns.first), result.id());
         assert!(spec.name.ends_with("calls::double"));
         assert!(spec.dependencies.is_empty() && spec.borrowed.is_empty());
-        assert_eq!(memory.references(spec.id()), 1);
+        assert_eq!(memory.references(spec.returns.first), 1);
         drop(result);
         assert_eq!(memory.live_objects(), Ok(0));
     });

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use unidist_backend::{CallKind, TaskRunner, current_call};
-use unidist_common::{ErrorKind, FunctionKey, TaskError, TaskOptions};
+use unidist_common::{ActorId, ErrorKind, FunctionKey, TaskError, TaskOptions};
 
 /// What `#[remote]` makes of `impl Log { #[new] fn new(limit: u32); async fn wait(&self, n: u32) -> u32; fn add(&self,
 /// n: u32) -> Vec<u32> }`.
@@ -131,7 +131,7 @@ fn missing_actor_is_an_error() {
             runner.start(memory.call(&spec));
         }
         assert_eq!(runner.pending(), 1);
-        runner.drop_actor(ActorHandle::id(&log).unwrap());
+        runner.drop_actor(ActorId::of_handle(ActorHandle::id(&log).unwrap()));
         assert_eq!(runner.pending(), 0);
         drop(waiting);
     });
@@ -183,7 +183,7 @@ fn call_of_the_wrong_kind_is_an_error() {
         returns.returns = 3;
         assert_eq!(kind(returns), ErrorKind::Encode);
         let mut missing = call();
-        missing.args = vec![unidist_common::Arg::Ref(spec.id())];
+        missing.args = vec![unidist_common::Arg::Ref(spec.returns.first)];
         assert_eq!(kind(missing), ErrorKind::Decode);
     });
 }

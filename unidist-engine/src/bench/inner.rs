@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use unidist_backend::CallKind;
-use unidist_common::{Arg, DataId, FunctionKey, ProcessId, Returns, Target, TaskSpec};
+use unidist_common::{Arg, DataId, FunctionKey, ProcessId, Returns, Target, TaskId, TaskSpec};
 
 /// How many events the engine handles before it hands out calls, when it has much to do.
 const TURN: usize = 256;
@@ -113,7 +113,7 @@ impl Ranges {
 pub struct Reactor {
     scheduler: Scheduler,
     actions: Vec<Action>,
-    sent: VecDeque<(ProcessId, DataId)>,
+    sent: VecDeque<(ProcessId, TaskId)>,
     replies: usize,
 }
 

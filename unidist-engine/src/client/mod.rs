@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use unidist_backend::{
     Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer,
 };
-use unidist_common::{DataId, Object, ProcessId, Result, TaskSpec};
+use unidist_common::{DataId, Object, ProcessId, Result, TaskId, TaskSpec};
 
 /// The backend of this process. Dropping it shuts the transport down.
 pub(crate) struct Client<T: Transport> {
@@ -214,7 +214,7 @@ impl<T: Transport> Backend for Client<T> {
         Ok(count("end_worker", self.request("end_worker", &[], message)?)? > 0)
     }
 
-    fn is_cancelled(&self, call: DataId) -> bool {
+    fn is_cancelled(&self, call: TaskId) -> bool {
         self.transport.is_cancelled(call)
     }
 

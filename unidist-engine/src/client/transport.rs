@@ -6,7 +6,7 @@ use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::Block;
 use crate::store::client::StoreBackend;
 use std::time::Instant;
-use unidist_common::{DataId, IdSource, Object, ProcessId, Result, TaskSpec};
+use unidist_common::{DataId, IdSource, Object, ProcessId, Result, TaskId, TaskSpec};
 
 /// Carries requests to the engine and replies back. Messages of one thread arrive in the order they are sent.
 pub(crate) trait Transport: Send + Sync + 'static {
@@ -29,13 +29,13 @@ pub(crate) trait Transport: Send + Sync + 'static {
     fn check_size(&self, object: &Object) -> Result<()>;
 
     /// The task that this thread runs: it gives its CPU slot back while it waits.
-    fn blocked_task(&self) -> Option<DataId>;
+    fn blocked_task(&self) -> Option<TaskId>;
 
     /// The worker that this process is, if it is one.
     fn current_worker(&self) -> Option<ProcessId>;
 
     /// Whether this call, which runs in this process, was cancelled or has run out of time.
-    fn is_cancelled(&self, call: DataId) -> bool;
+    fn is_cancelled(&self, call: TaskId) -> bool;
 
     /// Submits a call. If it cannot be sent, its results fail.
     fn submit(&self, task: Box<TaskSpec>);

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
-use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskSpec};
+use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskId, TaskSpec};
 
 /// The controller's end of the engine: its event loop, and what starts and ends with it.
 pub(super) struct Controller {
@@ -66,7 +66,7 @@ impl Transport for Controller {
         Ok(())
     }
 
-    fn blocked_task(&self) -> Option<DataId> {
+    fn blocked_task(&self) -> Option<TaskId> {
         None
     }
 
@@ -74,7 +74,7 @@ impl Transport for Controller {
         None
     }
 
-    fn is_cancelled(&self, _: DataId) -> bool {
+    fn is_cancelled(&self, _: TaskId) -> bool {
         false
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::thread::JoinHandle;
 use unidist_backend::LaunchCommand;
 use unidist_backend::{Backend, Call, CallKind, CallResult, Program, TaskRunner, WritableBuffer};
-use unidist_common::{Arg, DataId, FunctionKey, Object, Payload};
+use unidist_common::{ActorId, Arg, DataId, FunctionKey, Object, Payload, TaskId};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(50);
@@ -34,7 +34,7 @@ impl TaskRunner for Echo {
         Some(Ok(vec![Object::from(Payload::inline(given))]))
     }
 
-    fn turn(&self, _: &mut Vec<(DataId, CallResult)>) -> bool {
+    fn turn(&self, _: &mut Vec<(TaskId, CallResult)>) -> bool {
         false
     }
 
@@ -42,7 +42,7 @@ impl TaskRunner for Echo {
         0
     }
 
-    fn drop_actor(&self, _: DataId) {}
+    fn drop_actor(&self, _: ActorId) {}
 }
 
 /// The monitors of the other tests start this test as their worker; in an ordinary run it does nothing.
@@ -205,7 +205,7 @@ impl Remote {
 
     fn call(&mut self, session: &mut Session, id: DataId, arg: Arg, object: Option<StoredObject>) -> u64 {
         let run = Run {
-            id,
+            id: TaskId::of_first_return(id),
             function: FunctionKey(1),
             body: None,
             kind: CallKind::Task,
@@ -245,6 +245,10 @@ fn id(sequence: u64) -> DataId {
     DataId::new(ProcessId::CONTROLLER, sequence)
 }
 
+fn task(sequence: u64) -> TaskId {
+    TaskId::of_first_return(id(sequence))
+}
+
 fn inline(bytes: &[u8]) -> StoredObject {
     StoredObject { header: Blob::Inline(Bytes::copy_from_slice(bytes)), buffers: vec![], borrowed: vec![] }
 }
@@ -256,7 +260,7 @@ fn process_joins_gets_calls_and_replies() {
     for n in 1..100u64 {
         let arg = Arg::Value(vec![n as u8; 3000].into());
         let end = worker.call(&mut session, id(n), arg, None);
-        assert_eq!(worker.hear(&mut session), FromWorker::Done(id(n), Ok(vec![inline(&[n as u8; 3000])])));
+        assert_eq!(worker.hear(&mut session), FromWorker::Done(task(n), Ok(vec![inline(&[n as u8; 3000])])));
         assert_eq!(worker.channel.taken(), end);
     }
     // Messages longer than a ring are split and joined again, both ways.
@@ -266,7 +270,7 @@ fn process_joins_gets_calls_and_replies() {
     }
     for (n, _) in (200..).zip(&long) {
         let wanted = inline(&[(n - 200) as u8; 30_000]);
-        assert_eq!(worker.hear(&mut session), FromWorker::Done(id(n), Ok(vec![wanted])));
+        assert_eq!(worker.hear(&mut session), FromWorker::Done(task(n), Ok(vec![wanted])));
     }
     session.send(&[ToMonitor::Flush]);
     assert_eq!(session.hear(), FromMonitor::Flushed);
@@ -333,7 +337,7 @@ fn memory_is_received_sent_and_spilled() {
         }
     };
     let result = StoredObject { header: Blob::Shared(block), buffers: vec![], borrowed: vec![] };
-    assert_eq!(answer, FromWorker::Done(id(2), Ok(vec![result])));
+    assert_eq!(answer, FromWorker::Done(task(2), Ok(vec![result])));
     assert_eq!(session.fetch(Transfer(3), vec![Blob::Shared(block)]), [parts[1].clone()]);
     // More than the spill file may hold.
     session.send(&[ToMonitor::FreeSpilled(spilled[0]), ToMonitor::Spill(id(3), vec![blocks[0]; 11])]);

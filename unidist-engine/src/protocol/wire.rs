@@ -130,7 +130,9 @@ mod tests {
         let long = prop::collection::vec(any::<u64>(), 0..200);
         let returned = long.prop_map(|ids| {
             let id = |n| unidist_common::DataId::new(unidist_common::ProcessId::CONTROLLER, n);
-            FromWorker::Retracted(ids.into_iter().map(id).collect())
+            FromWorker::Retracted(
+                ids.into_iter().map(|n| unidist_common::TaskId::of_first_return(id(n))).collect(),
+            )
         });
         prop::collection::vec(prop_oneof![kinds, returned], 0..20)
     }

@@ -3,7 +3,7 @@
 use crate::store::{Block, StoredObject};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use unidist_common::{DataId, ProcessId, TaskError};
+use unidist_common::{ProcessId, TaskError, TaskId};
 
 pub(crate) use crate::scheduler::{Reply, Request, RequestId, Run, Value};
 
@@ -13,10 +13,10 @@ pub(crate) enum ToWorker {
     /// Run this call.
     Run(Run),
     /// Return those of these tasks that have not started: [`FromWorker::Retracted`] follows.
-    RetractTasks(Vec<DataId>),
+    RetractTasks(Vec<TaskId>),
     /// The results of this call have failed with this error: drop the call if it has not started, cancel it if it has. A
     /// [`FromWorker::Done`] follows.
-    Cancel(DataId, Arc<TaskError>),
+    Cancel(TaskId, Arc<TaskError>),
     /// The reply to a request.
     Reply(RequestId, Reply),
     /// Finish what is running, then end.
@@ -29,13 +29,13 @@ pub(crate) enum FromWorker {
     /// A request that any client of the scheduler may make, including the controller.
     Request(Request),
     /// This task has ended with these results, one for each return value.
-    Done(DataId, Result<Vec<StoredObject>, TaskError>),
+    Done(TaskId, Result<Vec<StoredObject>, TaskError>),
     /// The reply to [`ToWorker::RetractTasks`]: these tasks have not started and will not start here.
-    Retracted(Vec<DataId>),
+    Retracted(Vec<TaskId>),
     /// This asynchronous task waits for earlier requests: its slot is free until one is answered.
-    Yield(DataId),
+    Yield(TaskId),
     /// This method call has started; sent for calls with a time limit.
-    Started(DataId),
+    Started(TaskId),
     /// Allocate a block of this length.
     Allocate(RequestId, u64),
     /// Free this block, which did not become part of an object.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use unidist_backend::CallKind;
-use unidist_common::{Arg, DataId, FunctionKey, ProcessId, TaskError};
+use unidist_common::{ActorId, Arg, DataId, FunctionKey, ProcessId, TaskError, TaskId};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -29,14 +29,14 @@ pub(crate) enum Event {
         /// How it ended, as far as known.
         cause: String,
         /// Calls that were sent to the process and that it has not received.
-        undelivered: Vec<DataId>,
+        undelivered: Vec<TaskId>,
     },
     /// A call has ended.
     Done {
         /// Where it ran.
         process: ProcessId,
         /// The call.
-        task: DataId,
+        task: TaskId,
         /// Its results, or why it failed.
         result: Result<Vec<StoredObject>, TaskError>,
     },
@@ -45,14 +45,14 @@ pub(crate) enum Event {
         /// The process.
         process: ProcessId,
         /// The calls that had not started and will not start there.
-        tasks: Vec<DataId>,
+        tasks: Vec<TaskId>,
     },
     /// An asynchronous call waits for requests that it made earlier.
     Yield {
         /// Where it runs.
         process: ProcessId,
         /// The call.
-        task: DataId,
+        task: TaskId,
     },
     /// A reply with values could not be sent to a process.
     ReplyUndelivered {
@@ -89,7 +89,7 @@ pub(crate) enum Event {
         /// Where it runs.
         process: ProcessId,
         /// The call.
-        task: DataId,
+        task: TaskId,
     },
     /// A timer has expired.
     Expired(Timer),
@@ -121,7 +121,7 @@ pub(crate) enum Action {
         /// The process.
         process: ProcessId,
         /// The calls.
-        tasks: Vec<DataId>,
+        tasks: Vec<TaskId>,
     },
     /// Cancel a call whose results have failed: the process drops it if it has not started and interrupts it if it has.
     /// [`Event::Done`] follows when the call has left the process.
@@ -129,7 +129,7 @@ pub(crate) enum Action {
         /// The process.
         process: ProcessId,
         /// The call.
-        task: DataId,
+        task: TaskId,
         /// The error of its results.
         error: Arc<TaskError>,
     },
@@ -186,7 +186,7 @@ pub(crate) enum Action {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Run {
     /// The call: the id of its first return.
-    pub(crate) id: DataId,
+    pub(crate) id: TaskId,
     /// The function.
     pub(crate) function: FunctionKey,
     /// The function's body, for front ends whose functions are not part of the executable.
@@ -208,7 +208,7 @@ pub(crate) struct Run {
 /// A timer of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Timer {
-    pub(super) call: DataId,
+    pub(super) call: TaskId,
     /// Tells the timers of one call apart.
     pub(super) serial: u64,
 }
@@ -217,14 +217,14 @@ pub(crate) struct Timer {
 impl Timer {
     /// The timer as numbers.
     pub(crate) fn to_numbers(self) -> [u64; 2] {
-        [self.call.to_bits(), self.serial]
+        [self.call.first_return().to_bits(), self.serial]
     }
 }
 
 #[cfg(test)]
 impl Timer {
     pub(crate) fn for_tests(serial: u64) -> Timer {
-        Timer { call: DataId::new(ProcessId::CONTROLLER, 1), serial }
+        Timer { call: TaskId::of_first_return(DataId::new(ProcessId::CONTROLLER, 1)), serial }
     }
 }
 
@@ -234,7 +234,7 @@ pub(crate) enum Role {
     /// Runs tasks.
     Pool,
     /// Hosts this actor.
-    Actor(DataId),
+    Actor(ActorId),
 }
 
 /// The copy of an object from one host to another.

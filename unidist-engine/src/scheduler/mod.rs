@@ -40,6 +40,8 @@ pub(crate) use state::tasks::Caller;
 use crate::store::StoredObject;
 use state::State;
 use std::sync::Arc;
+#[cfg(any(test, feature = "simulation"))]
+use unidist_common::TaskId;
 use unidist_common::{DataId, HostId, StoreHolder};
 
 /// The scheduler of a session. See the module documentation.
@@ -123,7 +125,7 @@ impl Scheduler {
 
     /// Whether this call has not ended.
     #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn has_task(&self, id: DataId) -> bool {
+    pub(crate) fn has_task(&self, id: TaskId) -> bool {
         self.state.tasks.contains_key(&id)
     }
 }

@@ -4,7 +4,7 @@ use crate::store::{Block, StoredObject};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use unidist_backend::{CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
-use unidist_common::{DataId, Error, ProcessId, TaskError, TaskSpec};
+use unidist_common::{DataId, Error, ProcessId, TaskError, TaskId, TaskSpec};
 
 pub(crate) use unidist_common::RequestId;
 
@@ -16,14 +16,14 @@ pub(crate) enum Request {
         /// The call.
         spec: Box<TaskSpec>,
         /// The task or actor that makes the call; `None` for the program.
-        caller: Option<DataId>,
+        caller: Option<TaskId>,
     },
     /// Fail this call, which the caller could not send as it is: its arguments are left out.
     SubmitFailed {
         /// The call, without its arguments.
         spec: Box<TaskSpec>,
         /// As in `Submit`.
-        caller: Option<DataId>,
+        caller: Option<TaskId>,
         /// The error of its results.
         error: TaskError,
     },
@@ -43,7 +43,7 @@ pub(crate) enum Request {
         /// The objects.
         ids: Vec<DataId>,
         /// The task that is blocked until the reply.
-        blocks: Option<DataId>,
+        blocks: Option<TaskId>,
     },
     /// Reply when `count` of these objects have a value.
     Wait {
@@ -56,7 +56,7 @@ pub(crate) enum Request {
         /// Whether an [`Expire`](Request::Expire) follows when the time limit has passed.
         timed: bool,
         /// The task that is blocked until the reply.
-        blocks: Option<DataId>,
+        blocks: Option<TaskId>,
     },
     /// The time limit of this `Wait` or `Workers` has passed: reply now, with what is ready.
     Expire {

@@ -8,7 +8,9 @@ use crate::scheduler::{Action, Event, Reply, Request, Role, Run, Timer, Value};
 use crate::store::{Blob, Block, StoredObject};
 use std::time::Duration;
 use unidist_backend::{CallKind, CallStatus, Which};
-use unidist_common::{Arg, DataId, ErrorKind, ProcessId, Target, TaskError, TaskOptions, TaskSpec};
+use unidist_common::{
+    ActorId, Arg, DataId, ErrorKind, ProcessId, Target, TaskError, TaskId, TaskOptions, TaskSpec,
+};
 
 /// A hash over a sequence of numbers, which depends on their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl Digest {
             Event::Joined(process) => self.all([2, process.to_number()]),
             Event::Lost { process, undelivered, .. } => {
                 self.all([3, process.to_number()]);
-                self.ids(undelivered);
+                self.calls(undelivered);
             }
             Event::Done { process, task, result } => {
                 self.all([4, process.to_number(), task.to_number()]);
@@ -52,7 +54,7 @@ impl Digest {
             }
             Event::Retracted { process, tasks } => {
                 self.all([5, process.to_number()]);
-                self.ids(tasks);
+                self.calls(tasks);
             }
             Event::Yield { process, task } => self.all([6, process.to_number(), task.to_number()]),
             Event::ReplyUndelivered { process, values } => {
@@ -92,7 +94,7 @@ impl Digest {
             }
             Action::RetractTasks { process, tasks } => {
                 self.all([102, process.to_number(), 2]);
-                self.ids(tasks);
+                self.calls(tasks);
             }
             Action::CancelTask { process, task, error } => {
                 self.all([102, process.to_number(), 3, task.to_number()]);
@@ -356,6 +358,10 @@ impl Digest {
         self.list(ids, |digest, id| digest.add(id.to_number()));
     }
 
+    fn calls(&mut self, calls: &[TaskId]) {
+        self.list(calls, |digest, call| digest.add(call.to_number()));
+    }
+
     /// The number of the items, then each.
     fn list<T>(&mut self, items: &[T], mut add: impl FnMut(&mut Self, &T)) {
         self.add(items.len() as u64);
@@ -381,6 +387,18 @@ impl Number for ProcessId {
 impl Number for DataId {
     fn to_number(self) -> u64 {
         self.to_bits()
+    }
+}
+
+impl Number for TaskId {
+    fn to_number(self) -> u64 {
+        self.first_return().to_bits()
+    }
+}
+
+impl Number for ActorId {
+    fn to_number(self) -> u64 {
+        self.handle().to_bits()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::protocol::worker::FromWorker;
 use crate::scheduler::{Copy, Event};
 use crate::store::StoredObject;
 use std::collections::BTreeSet;
-use unidist_common::{DataId, ErrorKind, TaskError};
+use unidist_common::{ErrorKind, TaskError, TaskId};
 
 /// The network between the hosts.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl World {
         self.network.lost.insert(host);
         self.handle(Event::HostLost { host, cause: "it was drawn".into() });
         let (record, scheduler) = (&mut self.record, &self.scheduler);
-        record.expect_again(lost.into_iter().filter(|call: &DataId| scheduler.has_task(*call)));
+        record.expect_again(lost.into_iter().filter(|call: &TaskId| scheduler.has_task(*call)));
     }
 
     /// Whether referenced objects may be lost.

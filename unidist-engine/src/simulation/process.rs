@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use unidist_backend::CallKind;
 use unidist_backend::Which;
-use unidist_common::{DataId, ErrorKind, ProcessId, Returns, Target, TaskError};
+use unidist_common::{DataId, ErrorKind, ProcessId, Returns, Target, TaskError, TaskId};
 
 #[derive(Debug, Default)]
 pub(super) struct Process {
@@ -171,7 +171,7 @@ impl Process {
             Some(Step::Hang) => frame.steps.push_front(Step::Hang),
             Some(Step::Cancel) => {
                 let id = match world.rng.bool() {
-                    true => world.parent_of(task),
+                    true => world.parent_of(task).map(TaskId::first_return),
                     false => world.rng.choice(&frame.results).copied(),
                 };
                 let request = self.new_request();
@@ -220,7 +220,7 @@ impl Process {
                         vec![],
                         Some(task),
                     );
-                    world.note_call(actor, (me, Some(task)), id);
+                    world.note_call(actor, (me, Some(task)), TaskId::of_first_return(id));
                     self.outbox.push_back(FromWorker::Request(Request::Submit {
                         spec: Box::new(spec),
                         caller: Some(task),
@@ -311,7 +311,7 @@ impl Process {
     }
 
     /// The calls that have started and not ended.
-    pub(super) fn running(&self) -> impl Iterator<Item = DataId> + '_ {
+    pub(super) fn running(&self) -> impl Iterator<Item = TaskId> + '_ {
         self.stack.iter().map(|frame| frame.run.id)
     }
 
@@ -330,7 +330,7 @@ impl Process {
         let wanted = |run: &Run| match self.stack.last().and_then(|frame| frame.waiting.as_ref()) {
             None => true,
             Some((_, awaited)) => {
-                awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.nth(n) == *id))
+                awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.first_return().nth(n) == *id))
             }
         };
         self.queue.iter().position(|run| run.nested).or_else(|| self.queue.iter().position(wanted))

@@ -4,49 +4,50 @@ use crate::protocol::worker::Run;
 use crate::scheduler::Caller;
 use std::collections::{BTreeMap, BTreeSet};
 use unidist_backend::CallKind;
-use unidist_common::{DataId, ProcessId, Returns};
+use unidist_common::{ActorId, DataId, ProcessId, Returns, TaskId};
 
 #[derive(Debug, Default)]
 pub(super) struct Record {
     /// The call that makes each object.
-    makers: BTreeMap<DataId, DataId>,
-    started: BTreeSet<DataId>,
+    makers: BTreeMap<DataId, TaskId>,
+    started: BTreeSet<TaskId>,
     /// Calls whose process has died with them: they may start once more.
-    lost: BTreeSet<DataId>,
+    lost: BTreeSet<TaskId>,
     /// For each actor and caller the calls that have not started, in order.
-    expected: BTreeMap<(DataId, Caller), Vec<DataId>>,
+    expected: BTreeMap<(ActorId, Caller), Vec<TaskId>>,
     /// The place of each call of an actor in that order.
-    places: BTreeMap<DataId, ((DataId, Caller), usize)>,
+    places: BTreeMap<TaskId, ((ActorId, Caller), usize)>,
     /// How often each actor may still be started.
-    starts: BTreeMap<DataId, u32>,
-    hosts: BTreeMap<ProcessId, DataId>,
+    starts: BTreeMap<ActorId, u32>,
+    hosts: BTreeMap<ProcessId, ActorId>,
     /// Tasks that may run on this process alone.
-    homes: BTreeMap<DataId, ProcessId>,
+    homes: BTreeMap<TaskId, ProcessId>,
 }
 
 impl Record {
     pub(super) fn submitted(&mut self, returns: Returns) {
-        self.makers.extend(returns.ids().map(|id| (id, returns.first)));
+        let call = TaskId::of_first_return(returns.first);
+        self.makers.extend(returns.ids().map(|id| (id, call)));
     }
 
-    pub(super) fn is_for(&mut self, task: DataId, process: Option<ProcessId>) {
+    pub(super) fn is_for(&mut self, task: TaskId, process: Option<ProcessId>) {
         self.homes.extend(process.map(|process| (task, process)));
     }
 
-    pub(super) fn call_of(&self, id: DataId) -> Option<DataId> {
+    pub(super) fn call_of(&self, id: DataId) -> Option<TaskId> {
         self.makers.get(&id).copied()
     }
 
-    pub(super) fn called(&mut self, actor: DataId, caller: Caller, call: DataId) {
+    pub(super) fn called(&mut self, actor: ActorId, caller: Caller, call: TaskId) {
         self.places.insert(call, ((actor, caller), self.places.len()));
         self.expected.entry((actor, caller)).or_default().push(call);
     }
 
-    pub(super) fn actor_may_restart(&mut self, actor: DataId, times: u32) {
+    pub(super) fn actor_may_restart(&mut self, actor: ActorId, times: u32) {
         self.starts.insert(actor, times + 1);
     }
 
-    pub(super) fn actor_starts(&mut self, process: ProcessId, actor: DataId) -> Result<(), String> {
+    pub(super) fn actor_starts(&mut self, process: ProcessId, actor: ActorId) -> Result<(), String> {
         self.hosts.insert(process, actor);
         match self.starts.get_mut(&actor) {
             Some(left @ 1..) => {
@@ -58,13 +59,13 @@ impl Record {
     }
 
     /// A process has died with these calls.
-    pub(super) fn lost(&mut self, process: ProcessId, calls: &[DataId]) {
+    pub(super) fn lost(&mut self, process: ProcessId, calls: &[TaskId]) {
         self.lost.extend(calls);
-        self.lost.extend(self.hosts.remove(&process)); // its constructor
+        self.lost.extend(self.hosts.remove(&process).map(ActorId::constructor)); // its constructor
     }
 
     /// Calls that were lost with their process and will start again.
-    pub(super) fn expect_again(&mut self, calls: impl Iterator<Item = DataId>) {
+    pub(super) fn expect_again(&mut self, calls: impl Iterator<Item = TaskId>) {
         for call in calls {
             let Some((key, place)) = self.places.get(&call) else { continue };
             let places = &self.places;
@@ -81,7 +82,7 @@ impl Record {
         &mut self,
         process: ProcessId,
         run: &Run,
-        is_pending: impl Fn(DataId) -> bool,
+        is_pending: impl Fn(TaskId) -> bool,
     ) -> Result<(), String> {
         if let Some(home) = self.homes.get(&run.id).filter(|home| **home != process) {
             return Err(format!("call {}, which is for {home} alone, starts on {process}", run.id));

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use unidist_backend::Which;
 use unidist_common::{
-    Arg, DataId, ErrorKind, FunctionKey, GroupSpec, ProcessId, Returns, Target, TaskOptions, TaskSpec,
+    ActorId, Arg, DataId, ErrorKind, FunctionKey, GroupSpec, ProcessId, Returns, Target, TaskId, TaskOptions,
+    TaskSpec,
 };
 
 const ME: ProcessId = ProcessId::CONTROLLER;
@@ -109,15 +110,15 @@ pub(super) struct World {
     completions: u64,
     /// The objects that the program references; actors apart.
     held: Vec<DataId>,
-    actors: Vec<DataId>,
+    actors: Vec<ActorId>,
     open: BTreeMap<RequestId, Vec<DataId>>,
     pub(super) memory: Memory,
     /// The program's views of objects.
     pub(super) views: Vec<View>,
-    plans: BTreeMap<DataId, Vec<Step>>,
-    depths: BTreeMap<DataId, u32>,
+    plans: BTreeMap<TaskId, Vec<Step>>,
+    depths: BTreeMap<TaskId, u32>,
     /// The actor handle that a call was given.
-    handles: BTreeMap<DataId, DataId>,
+    handles: BTreeMap<TaskId, ActorId>,
     pub(super) record: Record,
     /// The armed timers.
     timers: BTreeSet<Timer>,
@@ -127,7 +128,7 @@ pub(super) struct World {
     cancelled: BTreeSet<RequestId>,
     /// How many calls each cancellation must have ended.
     counts: BTreeMap<RequestId, u64>,
-    parents: BTreeMap<DataId, DataId>,
+    parents: BTreeMap<TaskId, TaskId>,
     pub(super) broken: Option<String>,
     digest: Digest,
     #[cfg(test)]
@@ -193,7 +194,8 @@ impl World {
             }
         }
         self.check_all_ended()?;
-        for id in std::mem::take(&mut self.held).into_iter().chain(std::mem::take(&mut self.actors)) {
+        let actors = std::mem::take(&mut self.actors).into_iter().map(ActorId::handle);
+        for id in std::mem::take(&mut self.held).into_iter().chain(actors) {
             self.handle(Event::Request { process: ME, request: Request::Release(id) });
         }
         while let Some(view) = self.views.pop() {
@@ -353,7 +355,7 @@ impl World {
                     process: ME,
                     request: Request::Submit { spec: Box::new(spec), caller: None },
                 });
-                self.actors.push(first);
+                self.actors.push(ActorId::of_handle(first));
             }
             52..70 => {
                 let Some(actor) = self.pick(&self.actors.clone()) else { return };
@@ -361,7 +363,7 @@ impl World {
                 let depends = self.pick(&self.held.clone()).into_iter().collect();
                 let spec =
                     self.spec(Returns { first, count: 1 }, Target::Actor(actor), depends, vec![], None);
-                self.note_call(actor, (ME, None), first);
+                self.note_call(actor, (ME, None), TaskId::of_first_return(first));
                 self.handle(Event::Request {
                     process: ME,
                     request: Request::Submit { spec: Box::new(spec), caller: None },
@@ -423,7 +425,7 @@ impl World {
             _ => {
                 if !self.actors.is_empty() {
                     let at = self.rng.usize(0..self.actors.len());
-                    let id = self.actors.swap_remove(at);
+                    let id = self.actors.swap_remove(at).handle();
                     self.handle(Event::Request { process: ME, request: Request::Release(id) });
                 }
             }
@@ -489,7 +491,7 @@ impl World {
     }
 
     /// The call that has made this one.
-    pub(super) fn parent_of(&self, call: DataId) -> Option<DataId> {
+    pub(super) fn parent_of(&self, call: TaskId) -> Option<TaskId> {
         self.parents.get(&call).copied()
     }
 
@@ -500,9 +502,9 @@ impl World {
         target: Target,
         dependencies: Vec<DataId>,
         mut borrowed: Vec<DataId>,
-        parent: Option<DataId>,
+        parent: Option<TaskId>,
     ) -> TaskSpec {
-        let id = returns.first;
+        let id = TaskId::of_first_return(returns.first);
         self.record.submitted(returns);
         if let Some(parent) = parent {
             self.parents.insert(id, parent);
@@ -520,7 +522,7 @@ impl World {
         };
         if let (Target::Pool, Some(actor)) = (target, handle) {
             self.handles.insert(id, actor);
-            borrowed.push(actor);
+            borrowed.push(actor.handle());
         }
         let options = match self.rng.u32(0..20) {
             0 => TaskOptions { num_cpus: Some(2.0), ..Default::default() },
@@ -546,7 +548,8 @@ impl World {
             options.timeout = Some(TIME);
         }
         if target == Target::NewActor {
-            self.record.actor_may_restart(id, options.max_restarts.unwrap_or(0));
+            self.record
+                .actor_may_restart(ActorId::of_handle(returns.first), options.max_restarts.unwrap_or(0));
         }
         TaskSpec {
             function: FunctionKey(0),
@@ -561,25 +564,25 @@ impl World {
         }
     }
 
-    pub(super) fn plan(&self, task: DataId) -> Vec<Step> {
+    pub(super) fn plan(&self, task: TaskId) -> Vec<Step> {
         self.plans.get(&task).cloned().unwrap_or_default()
     }
 
-    pub(super) fn handle_of(&self, task: DataId) -> Option<DataId> {
+    pub(super) fn handle_of(&self, task: TaskId) -> Option<ActorId> {
         self.handles.get(&task).copied()
     }
 
     /// One of these, or none.
-    pub(super) fn pick(&mut self, ids: &[DataId]) -> Option<DataId> {
+    pub(super) fn pick<T: Copy>(&mut self, ids: &[T]) -> Option<T> {
         if self.rng.bool() { self.rng.choice(ids).copied() } else { None }
     }
 
-    pub(super) fn note_call(&mut self, actor: DataId, caller: Caller, call: DataId) {
+    pub(super) fn note_call(&mut self, actor: ActorId, caller: Caller, call: TaskId) {
         self.record.called(actor, caller, call);
     }
 
     /// Binds some tasks to one process, which may be an actor's or gone, and puts some into groups.
-    fn place_somewhere(&mut self, call: DataId, options: &mut TaskOptions) {
+    fn place_somewhere(&mut self, call: TaskId, options: &mut TaskOptions) {
         if self.rng.u32(0..8) == 0 {
             let processes: Vec<_> = self.processes.keys().copied().collect();
             options.worker = self.rng.choice(&processes).copied();

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use unidist_backend::current_call;
-use unidist_common::{DataId, Error, Result, TaskError};
+use unidist_common::{Error, Result, TaskError, TaskId};
 
 /// The calls that the engine has cancelled, until they end. Without any, it costs next to nothing.
 #[derive(Debug, Default)]
@@ -12,18 +12,18 @@ pub(super) struct CancelledCalls {
     any: AtomicBool,
     /// Whether a call was added that the task thread has not taken.
     unseen: AtomicBool,
-    calls: Mutex<FxHashMap<DataId, Arc<TaskError>>>,
+    calls: Mutex<FxHashMap<TaskId, Arc<TaskError>>>,
 }
 
 impl CancelledCalls {
-    pub(super) fn add(&self, call: DataId, why: Arc<TaskError>) {
+    pub(super) fn add(&self, call: TaskId, why: Arc<TaskError>) {
         self.lock().insert(call, why);
         self.any.store(true, Ordering::Release);
         self.unseen.store(true, Ordering::Release);
     }
 
     /// The call has ended.
-    pub(super) fn forget(&self, call: DataId) {
+    pub(super) fn forget(&self, call: TaskId) {
         if self.any() {
             let mut calls = self.lock();
             calls.remove(&call);
@@ -49,7 +49,7 @@ impl CancelledCalls {
     }
 
     /// Takes the calls, in a fixed order.
-    pub(super) fn take_new(&self) -> Vec<DataId> {
+    pub(super) fn take_new(&self) -> Vec<TaskId> {
         self.unseen.store(false, Ordering::Release);
         let mut calls: Vec<_> = self.lock().keys().copied().collect();
         calls.sort_unstable();
@@ -57,7 +57,7 @@ impl CancelledCalls {
     }
 
     /// Why this call was cancelled, if it was.
-    pub(super) fn reason(&self, call: DataId) -> Option<Arc<TaskError>> {
+    pub(super) fn reason(&self, call: TaskId) -> Option<Arc<TaskError>> {
         if self.any() { self.lock().get(&call).cloned() } else { None }
     }
 
@@ -69,7 +69,7 @@ impl CancelledCalls {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<DataId, Arc<TaskError>>> {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<TaskId, Arc<TaskError>>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,11 +77,12 @@ impl CancelledCalls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unidist_common::{ErrorKind, ProcessId};
+    use unidist_common::{DataId, ErrorKind, ProcessId};
 
     #[test]
     fn what_has_ended_is_no_unseen() {
-        let (calls, id) = (CancelledCalls::default(), DataId::new(ProcessId::CONTROLLER, 1));
+        let (calls, id) =
+            (CancelledCalls::default(), TaskId::of_first_return(DataId::new(ProcessId::CONTROLLER, 1)));
         let why = Arc::new(TaskError::new(ErrorKind::Cancelled, ""));
         calls.add(id, why.clone());
         assert!(calls.has_pending() && calls.reason(id).is_some());

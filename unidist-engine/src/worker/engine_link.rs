@@ -12,7 +12,7 @@ use crate::store::segment::Segment;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use unidist_common::{DataId, IdSource, ProcessId, TaskError};
+use unidist_common::{IdSource, ProcessId, TaskError, TaskId};
 use unidist_sync::{Doorbell, Sleeper};
 
 /// With more queued tasks than this, a worker does not wake the engine for each result.
@@ -23,7 +23,7 @@ pub(super) struct EngineLink {
     pub(super) process: ProcessId,
     pub(super) is_actor: bool,
     /// The actor of this process, once its constructor has arrived.
-    pub(super) actor: OnceLock<DataId>,
+    pub(super) actor: OnceLock<TaskId>,
     pub(super) ids: IdSource,
     pub(super) memory: Arc<LinkMemory>,
     pub(super) segment: Arc<Segment>,
@@ -80,7 +80,7 @@ impl EngineLink {
     }
 
     /// This process runs the actor from now on.
-    pub(super) fn set_actor(&self, actor: DataId) {
+    pub(super) fn set_actor(&self, actor: TaskId) {
         // The engine sends one constructor to a process.
         let _ = self.actor.set(actor);
     }
@@ -120,7 +120,7 @@ impl EngineLink {
     }
 
     /// Reports how a call ended.
-    pub(super) fn report_done(&self, id: DataId, result: Result<Vec<StoredObject>, TaskError>) {
+    pub(super) fn report_done(&self, id: TaskId, result: Result<Vec<StoredObject>, TaskError>) {
         let message = FromWorker::Done(id, result);
         let Err(error) = self.send_result(&message) else { return };
         if let FromWorker::Done(_, Ok(objects)) = message {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use unidist_backend::{Call, CallKind, CallResult, OnStart, Program, TaskRunner, within_call};
-use unidist_common::{DataId, TaskError};
+use unidist_common::{DataId, TaskError, TaskId};
 use unidist_sync::IdleWait;
 
 thread_local! {
@@ -155,7 +155,7 @@ impl TaskLoop {
     }
 
     /// Only an actor's process knows when a call with a time-out starts.
-    fn on_start(&self, is_told: bool, id: DataId) -> OnStart {
+    fn on_start(&self, is_told: bool, id: TaskId) -> OnStart {
         if !is_told {
             return OnStart::default();
         }
@@ -163,7 +163,7 @@ impl TaskLoop {
         OnStart::new(move || link.send_now(&FromWorker::Started(id)))
     }
 
-    fn run_to_completion(&self, id: DataId) {
+    fn run_to_completion(&self, id: TaskId) {
         let mut idle = IdleWait::default();
         let mut yielded_at = None;
         loop {
@@ -200,7 +200,7 @@ impl TaskLoop {
         progressed
     }
 
-    fn poll_runner(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+    fn poll_runner(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
         let mut progressed = false;
         if self.woken.swap(false, Ordering::AcqRel) {
             self.link.enter_user_code();
@@ -214,7 +214,7 @@ impl TaskLoop {
     }
 
     /// Drops waiting asynchronous calls that were cancelled; others get the error from their next request.
-    fn drop_cancelled(&self, ended: &mut Vec<(DataId, CallResult)>) -> bool {
+    fn drop_cancelled(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
         let mut dropped = false;
         for call in self.link.cancelled.take_new() {
             self.link.enter_user_code();
@@ -224,7 +224,7 @@ impl TaskLoop {
         dropped
     }
 
-    fn finish(&self, id: DataId, result: CallResult) {
+    fn finish(&self, id: TaskId, result: CallResult) {
         self.link.cancelled.forget(id);
         // Storing a large result may wait for space and run other calls, after which the runner drops what it borrowed.
         let objects = result.iter().flatten();
@@ -237,5 +237,5 @@ impl TaskLoop {
 }
 
 fn produces_any(run: &Run, awaited: &FxHashSet<DataId>) -> bool {
-    (0..run.returns.max(1)).any(|n| awaited.contains(&run.id.nth(n)))
+    (0..run.returns.max(1)).any(|n| awaited.contains(&run.id.first_return().nth(n)))
 }

@@ -3,7 +3,7 @@
 use crate::protocol::worker::Run;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use unidist_common::DataId;
+use unidist_common::TaskId;
 
 #[derive(Debug, Default)]
 pub(super) struct TaskQueue(Mutex<Queues>);
@@ -44,12 +44,12 @@ impl TaskQueue {
     }
 
     /// Removes a call; false if it is not queued.
-    pub(super) fn remove(&self, call: DataId) -> bool {
+    pub(super) fn remove(&self, call: TaskId) -> bool {
         !self.take_back(&[call]).is_empty()
     }
 
     /// Removes those of these calls that are queued, and returns their ids.
-    pub(super) fn take_back(&self, calls: &[DataId]) -> Vec<DataId> {
+    pub(super) fn take_back(&self, calls: &[TaskId]) -> Vec<TaskId> {
         let mut removed = Vec::new();
         let mut queues = self.lock();
         let Queues { nested, queued } = &mut *queues;

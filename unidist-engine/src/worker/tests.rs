@@ -12,7 +12,7 @@ use crate::testing::call;
 use bytes::Bytes;
 use std::sync::Arc;
 use unidist_backend::Backend;
-use unidist_common::{DataId, Error, ErrorKind, Object, Payload, ProcessId, TaskError};
+use unidist_common::{DataId, Error, ErrorKind, Object, Payload, ProcessId, TaskError, TaskId};
 
 const LIMIT: usize = 1000;
 const ME: ProcessId = match ProcessId::new(7) {
@@ -72,7 +72,7 @@ fn oversized_request_fails_and_is_not_pending() {
 #[test]
 fn oversized_result_becomes_an_error_and_frees_its_memory() {
     let (link, _, mut engine) = connected();
-    let id = link.ids().reserve(1);
+    let id = TaskId::of_first_return(link.ids().reserve(1));
     let block = Block { offset: HEADER, len: 100 };
     let result = StoredObject {
         header: Blob::Inline(vec![0; LIMIT].into()),

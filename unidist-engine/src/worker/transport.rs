@@ -9,7 +9,7 @@ use crate::store::Block;
 use bytes::Bytes;
 use std::time::Instant;
 use unidist_backend::current_call;
-use unidist_common::{DataId, Error, IdSource, Object, Payload, ProcessId, Result, TaskSpec};
+use unidist_common::{DataId, Error, IdSource, Object, Payload, ProcessId, Result, TaskId, TaskSpec};
 
 /// No encoding of an id in a message is longer.
 const MAX_ID_BYTES: usize = 64;
@@ -50,7 +50,7 @@ impl Transport for EngineLink {
         Err(Error::InvalidArgument { call: "put".into(), message })
     }
 
-    fn blocked_task(&self) -> Option<DataId> {
+    fn blocked_task(&self) -> Option<TaskId> {
         current_call()
     }
 
@@ -58,7 +58,7 @@ impl Transport for EngineLink {
         (!self.is_actor).then_some(self.process)
     }
 
-    fn is_cancelled(&self, call: DataId) -> bool {
+    fn is_cancelled(&self, call: TaskId) -> bool {
         self.cancelled.reason(call).is_some()
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use unidist_backend::LaunchCommand;
 use unidist_backend::{Backend, Call, CallResult, Outcome, Program, TaskRunner};
 use unidist_common::{
-    Arg, DataId, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskSpec,
+    ActorId, Arg, DataId, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskId,
+    TaskSpec,
 };
 use unidist_engine::controller::ControllerSettings;
 
@@ -94,7 +95,7 @@ impl TaskRunner for Numbers {
         Some(Ok(vec![Object::from(Payload::inline(result.to_le_bytes().to_vec()))]))
     }
 
-    fn turn(&self, _: &mut Vec<(DataId, CallResult)>) -> bool {
+    fn turn(&self, _: &mut Vec<(TaskId, CallResult)>) -> bool {
         false
     }
 
@@ -102,7 +103,7 @@ impl TaskRunner for Numbers {
         0
     }
 
-    fn drop_actor(&self, _: DataId) {}
+    fn drop_actor(&self, _: ActorId) {}
 }
 
 /// Changes the memory of the link without the engine, as a corrupted process could: see `Layout` in `ring.rs`.

@@ -8,16 +8,16 @@ use super::{Effects, Progress, State};
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
 use unidist_backend::{CallResult, Which};
-use unidist_common::{DataId, ErrorKind, Target, TaskError};
+use unidist_common::{DataId, ErrorKind, Target, TaskError, TaskId};
 
 #[derive(Default)]
 pub(super) struct Cancellations {
     /// Started calls with a time limit.
-    limited: FxHashMap<DataId, Limit>,
+    limited: FxHashMap<TaskId, Limit>,
     /// Calls whose results have already failed, with the error, while their code is on the stack or pending.
-    cancelled: FxHashMap<DataId, TaskError>,
+    cancelled: FxHashMap<TaskId, TaskError>,
     /// Those of them that are pending with the runner.
-    to_drop: Vec<DataId>,
+    to_drop: Vec<TaskId>,
     /// Whether dropping them may be possible now.
     recheck: bool,
 }
@@ -34,14 +34,14 @@ impl Cancellations {
         self.recheck && !self.to_drop.is_empty()
     }
 
-    pub(super) fn take_to_drop(&mut self) -> Option<Vec<DataId>> {
+    pub(super) fn take_to_drop(&mut self) -> Option<Vec<TaskId>> {
         let has = self.has_to_drop();
         self.recheck = false;
         has.then(|| self.to_drop.clone())
     }
 
     /// The call's code has returned: `stays` if it is pending with the runner now.
-    pub(super) fn code_returned(&mut self, id: DataId, stays: bool) {
+    pub(super) fn code_returned(&mut self, id: TaskId, stays: bool) {
         if self.cancelled.is_empty() {
             return;
         }
@@ -55,7 +55,7 @@ impl Cancellations {
     }
 
     /// The result of a call that has ended, or the error if its deadline has passed.
-    pub(super) fn check_deadline(&mut self, id: DataId, result: CallResult) -> CallResult {
+    pub(super) fn check_deadline(&mut self, id: TaskId, result: CallResult) -> CallResult {
         match self.limited.remove(&id) {
             Some(limit) if limit.is_over(Instant::now()) => Err(limit.error()),
             _ => result,
@@ -76,7 +76,7 @@ impl Limit {
 
 impl State {
     /// A call with a time limit has started.
-    pub(crate) fn started(&mut self, id: DataId, limit: Duration) {
+    pub(crate) fn started(&mut self, id: TaskId, limit: Duration) {
         if self.calls.contains_key(&id) {
             let until = Instant::now().checked_add(limit);
             self.cancellations.limited.insert(id, Limit { limit, until });
@@ -106,7 +106,7 @@ impl State {
     }
 
     /// The call that makes this object, if it can be cancelled: it has not ended and is no constructor.
-    pub(crate) fn cancellable(&self, id: DataId, which: Which) -> Option<DataId> {
+    pub(crate) fn cancellable(&self, id: DataId, which: Which) -> Option<TaskId> {
         let call = self.directory.unsettled_by(id)?;
         let is_meant = |progress: Progress| which == Which::All || progress == Progress::Queued;
         let found = self.calls.get(&call)?;
@@ -114,7 +114,7 @@ impl State {
     }
 
     /// Fails the call's results now, whatever its progress.
-    pub(crate) fn end_early(&mut self, id: DataId, error: TaskError) -> Effects {
+    pub(crate) fn end_early(&mut self, id: TaskId, error: TaskError) -> Effects {
         let Some(call) = self.calls.get(&id) else {
             self.cancellations.limited.remove(&id);
             return Effects::default();
@@ -138,7 +138,7 @@ impl State {
     }
 
     /// The error of this running call if it was cancelled or ran out of time.
-    pub(crate) fn why_cancelled(&self, id: DataId) -> Option<TaskError> {
+    pub(crate) fn why_cancelled(&self, id: TaskId) -> Option<TaskError> {
         self.cancellations.cancelled.get(&id).cloned()
     }
 

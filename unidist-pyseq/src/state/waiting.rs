@@ -1,8 +1,9 @@
 //! Which calls a wait needs, and whether it can ever end.
 
 use super::{Frame, Progress, State};
+use crate::queue::Blocker;
 use rustc_hash::{FxHashMap, FxHashSet};
-use unidist_common::{DataId, ErrorKind, TaskError};
+use unidist_common::{DataId, ErrorKind, TaskError, TaskId};
 
 /// The condition of a wait.
 #[derive(Clone, Copy)]
@@ -23,7 +24,7 @@ impl State {
     pub(crate) fn is_hopeless(
         &self,
         goal: Goal<'_>,
-        awaits_actor_state: impl Fn(DataId) -> bool,
+        awaits_actor_state: impl Fn(TaskId) -> bool,
     ) -> Option<TaskError> {
         let mut known = FxHashMap::default();
         let mut reason = None;
@@ -50,9 +51,9 @@ impl State {
     fn blocker(
         &self,
         id: DataId,
-        awaits_actor_state: &impl Fn(DataId) -> bool,
-        known: &mut FxHashMap<DataId, Option<DataId>>,
-    ) -> Option<DataId> {
+        awaits_actor_state: &impl Fn(TaskId) -> bool,
+        known: &mut FxHashMap<TaskId, Option<TaskId>>,
+    ) -> Option<TaskId> {
         let root = self.directory.unsettled_by(id)?;
         let mut to_do = vec![root];
         let mut seen = FxHashSet::default();
@@ -78,7 +79,7 @@ impl State {
     }
 
     /// The topmost call on the stack of the same actor.
-    fn of_same_actor(&self, id: DataId) -> Option<DataId> {
+    fn of_same_actor(&self, id: TaskId) -> Option<TaskId> {
         let target = self.calls.get(&id)?.target;
         self.stack.iter().rev().find_map(|frame| match frame {
             Frame::Call(other) if self.calls.get(other)?.target == target => Some(*other),
@@ -87,16 +88,16 @@ impl State {
     }
 
     /// The calls that have to end, or start, before this one can start.
-    fn directly_before(&self, call: DataId) -> impl Iterator<Item = DataId> {
+    fn directly_before(&self, call: TaskId) -> impl Iterator<Item = TaskId> {
         let blockers = self.queue.blockers(call).into_iter().flatten();
-        blockers.filter_map(|id| match self.calls.contains_key(&id) {
-            true => Some(id),
-            false => self.directory.unsettled_by(id),
+        blockers.filter_map(|blocker| match blocker {
+            Blocker::Call(call) => Some(call),
+            Blocker::Object(id) => self.directory.unsettled_by(id),
         })
     }
 
     /// The unfinished calls that `goal` needs, directly or indirectly.
-    pub(super) fn calls_needed_for(&self, goal: Goal<'_>) -> FxHashSet<DataId> {
+    pub(super) fn calls_needed_for(&self, goal: Goal<'_>) -> FxHashSet<TaskId> {
         let calls = goal.ids.iter().filter_map(|id| self.directory.unsettled_by(*id));
         let mut to_do: Vec<_> = calls.collect();
         let mut found = FxHashSet::default();

@@ -9,7 +9,7 @@ use crate::store::Block;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use unidist_common::{DataId, ProcessId};
+use unidist_common::{ProcessId, TaskId};
 
 /// The link to one process.
 pub(super) struct Link {
@@ -18,7 +18,7 @@ pub(super) struct Link {
     /// Blocks allocated to the process that are not part of an object yet, by offset.
     pub(super) unsealed: FxHashMap<u64, u64>,
     /// Calls that the process may not have read, each with its end in the byte stream.
-    undelivered: VecDeque<(u64, DataId)>,
+    undelivered: VecDeque<(u64, TaskId)>,
     /// There are bytes to flush; `urgent` if the process has to be woken for them.
     pub(super) dirty: bool,
     pub(super) urgent: bool,
@@ -109,7 +109,7 @@ impl Link {
     }
 
     /// The calls that the process has not read.
-    pub(super) fn undelivered(&mut self) -> Vec<DataId> {
+    pub(super) fn undelivered(&mut self) -> Vec<TaskId> {
         self.drop_delivered();
         self.undelivered.iter().map(|(_, call)| *call).collect()
     }

@@ -18,7 +18,7 @@ use crate::store::{Blob, Block, StoredObject};
 use crate::testing::call;
 use std::collections::BTreeMap;
 use unidist_backend::LaunchCommand;
-use unidist_common::{DataId, ErrorKind, IdSource, TaskError};
+use unidist_common::{DataId, ErrorKind, IdSource, TaskError, TaskId};
 
 mod several_hosts;
 
@@ -107,7 +107,7 @@ impl Engine {
         (Engine { driver, inbox, requests, ids: IdSource::new(process) }, played)
     }
 
-    fn submit(&self, argument: usize) -> DataId {
+    fn submit(&self, argument: usize) -> TaskId {
         let spec = call(self.ids.reserve(1), argument);
         let id = spec.id();
         self.inbox
@@ -116,10 +116,14 @@ impl Engine {
         id
     }
 
-    fn get(&self, id: DataId) -> Arc<Slot> {
+    fn get(&self, call: TaskId) -> Arc<Slot> {
         let (request, slot) = self.requests.open();
         self.inbox
-            .send(Input::Message(FromWorker::Request(Request::Get { request, ids: vec![id], blocks: None })))
+            .send(Input::Message(FromWorker::Request(Request::Get {
+                request,
+                ids: vec![call.first_return()],
+                blocks: None,
+            })))
             .unwrap();
         slot
     }
@@ -230,7 +234,7 @@ fn unsendable_reply_becomes_an_error() {
 fn call_that_its_caller_could_not_send_fails() {
     let (mut engine, mut workers) = Engine::start(1);
     let spec = call(workers[0].ids.reserve(1), 0);
-    let (id, error) = (spec.id(), TaskError::new(ErrorKind::Encode, "too long"));
+    let (id, error) = (spec.returns.first, TaskError::new(ErrorKind::Encode, "too long"));
     workers[0].say(&FromWorker::Request(Request::SubmitFailed {
         spec: Box::new(spec),
         caller: None,
@@ -249,7 +253,7 @@ fn call_that_its_caller_could_not_send_fails() {
 
 /// Has the first of two workers misbehave while each runs a call: its link is closed, its call fails, and the other
 /// call is unaffected.
-fn assert_expelled(misbehave: impl FnOnce(&mut FakeWorker, DataId)) {
+fn assert_expelled(misbehave: impl FnOnce(&mut FakeWorker, TaskId)) {
     let (mut engine, mut workers) = Engine::start(2);
     let calls = [engine.submit(1), engine.submit(1)];
     engine.driver.poll();

@@ -14,7 +14,7 @@ use crate::scheduler::state::resources::{CustomResource, SchedulingClass};
 use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::state::workers::{Frame, FrameState, Worker};
 use rustc_hash::FxHashMap;
-use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
+use unidist_common::{ActorId, ErrorKind, ProcessId, Target, TaskError, TaskId};
 
 /// How many nodes a search looks at before it gives up; a larger circle goes unnoticed.
 const SEARCH_LIMIT: usize = 10_000;
@@ -22,7 +22,7 @@ const SEARCH_LIMIT: usize = 10_000;
 /// Something that may end, or wait forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Node {
-    Call(DataId),
+    Call(TaskId),
     Request(ProcessId, RequestId),
     /// Ends when some of it is released.
     Resource(CustomResource),
@@ -47,7 +47,7 @@ impl Needs {
 }
 
 /// The calls that run on top of this one.
-fn calls_above(worker: &Worker, call: DataId) -> Vec<Node> {
+fn calls_above(worker: &Worker, call: TaskId) -> Vec<Node> {
     let above = worker.stack.iter().rev().take_while(|frame| frame.task != call);
     let is_there = worker.stack.iter().any(|frame| frame.task == call);
     if is_there { above.map(|frame| Node::Call(frame.task)).collect() } else { Vec::new() }
@@ -132,7 +132,7 @@ pub(crate) fn find_deadlock(
     state: &State,
     process: ProcessId,
     request: RequestId,
-    call: DataId,
+    call: TaskId,
 ) -> Option<TaskError> {
     let search = Search::from(state, Node::Request(process, request))?;
     let chain = search.chain(Node::Request(process, request))?;
@@ -185,7 +185,7 @@ fn needs(state: &State, node: Node) -> Needs {
     }
 }
 
-fn call_needs(state: &State, call: DataId) -> Needs {
+fn call_needs(state: &State, call: TaskId) -> Needs {
     let Some(task) = state.tasks.get(&call) else {
         // It has ended, or is canceling: then it still waits for the tasks on top of it.
         return state.canceling.get(&call).map(|canceling| canceling.process).map_or_else(
@@ -204,7 +204,7 @@ fn call_needs(state: &State, call: DataId) -> Needs {
             };
             let makers = task.spec.dependencies.iter().filter_map(|id| state.objects.maker(*id));
             // The constructor runs for the first time or again.
-            let constructor = actor.filter(|actor| state.tasks.contains_key(actor));
+            let constructor = actor.map(ActorId::constructor).filter(|call| state.tasks.contains_key(call));
             Needs::all_of(makers.chain(constructor).map(Node::Call).collect())
         }
         TaskState::Ready => {
@@ -223,7 +223,7 @@ fn call_needs(state: &State, call: DataId) -> Needs {
     }
 }
 
-fn needs_on(state: &State, process: ProcessId, call: DataId) -> Needs {
+fn needs_on(state: &State, process: ProcessId, call: TaskId) -> Needs {
     let Some(worker) = state.workers.get(&process) else { return Needs::nothing() };
     let request = |request: RequestId| Node::Request(process, request);
     if worker.role != Role::Pool {
@@ -244,7 +244,7 @@ fn needs_on(state: &State, process: ProcessId, call: DataId) -> Needs {
 }
 
 /// The calls that must leave this worker before a call bound to it can start.
-fn calls_before(state: &State, process: ProcessId, call: DataId) -> Vec<Node> {
+fn calls_before(state: &State, process: ProcessId, call: TaskId) -> Vec<Node> {
     let Some(worker) = state.workers.get(&process) else { return Vec::new() };
     let awaits = |request| search_awaited(state, process, request, |other, _| other == call).is_some();
     // It can run on top of a task that waits for it.
@@ -253,15 +253,15 @@ fn calls_before(state: &State, process: ProcessId, call: DataId) -> Vec<Node> {
 }
 
 /// The calls that hold some of this resource. An actor's resources are held by its constructor's frame.
-fn holders(state: &State, resource: CustomResource) -> impl Iterator<Item = DataId> {
+fn holders(state: &State, resource: CustomResource) -> impl Iterator<Item = TaskId> {
     let on_host = state.workers.values().filter(move |worker| worker.host == resource.host);
     let frames = on_host.flat_map(|worker| &worker.stack);
     frames.filter(move |frame| state.resources.asks_for(frame.class, resource)).map(|frame| frame.task)
 }
 
 /// The error of a call at the start of this chain, whose last node repeats an earlier one.
-fn deadlock_error(state: &State, call: DataId, chain: &[Node]) -> TaskError {
-    let name = |id: DataId| state.tasks.get(&id).map_or("?", |task| &task.spec.name);
+fn deadlock_error(state: &State, call: TaskId, chain: &[Node]) -> TaskError {
+    let name = |id: TaskId| state.tasks.get(&id).map_or("?", |task| &task.spec.name);
     let mut text = format!("`{}` ({call})", name(call));
     let mut links = 0;
     for node in chain {

@@ -7,7 +7,7 @@ use crate::scheduler::state::resources::{Reservations, SchedulingClass};
 use crate::scheduler::state::tasks::{Task, TaskState};
 use crate::scheduler::state::workers::{FrameState, MAX_PREFETCHED, Worker};
 use rustc_hash::FxHashSet;
-use unidist_common::{DataId, HostId, ProcessId};
+use unidist_common::{HostId, ProcessId, TaskId};
 
 /// The maximum number of calls that a search for what a blocked task waits for looks at.
 const SEARCH_LIMIT: usize = 10_000;
@@ -16,7 +16,7 @@ const SEARCH_LIMIT: usize = 10_000;
 pub(crate) fn find_candidates(
     state: &State,
     class: SchedulingClass,
-    task: DataId,
+    task: TaskId,
     reserved: &Reservations,
     candidates: &mut Vec<Candidate>,
 ) {
@@ -64,9 +64,9 @@ pub(crate) fn idle_worker(state: &State) -> Option<ProcessId> {
 }
 
 /// A ready call that this process could run now and that its request waits for.
-pub(crate) fn find_awaited(state: &State, process: ProcessId, request: RequestId) -> Option<DataId> {
+pub(crate) fn find_awaited(state: &State, process: ProcessId, request: RequestId) -> Option<TaskId> {
     let host = state.host_of(process)?;
-    let may_run = |call: DataId, task: &Task| {
+    let may_run = |call: TaskId, task: &Task| {
         task.state == TaskState::Ready
             && !state.resources.is_actor(task.class)
             && state.resources.bound_worker(task.class).is_none_or(|worker| worker == process)
@@ -82,8 +82,8 @@ pub(crate) fn search_awaited(
     state: &State,
     process: ProcessId,
     request: RequestId,
-    is_it: impl Fn(DataId, &Task) -> bool,
-) -> Option<DataId> {
+    is_it: impl Fn(TaskId, &Task) -> bool,
+) -> Option<TaskId> {
     let mut search = state.requests.get(&(process, request))?.ids.clone();
     let mut seen = FxHashSet::default();
     while let Some(id) = search.pop() {
@@ -107,7 +107,7 @@ pub(crate) fn search_awaited(
 }
 
 /// Whether the call may run on this host and finds its inputs there.
-pub(crate) fn may_start_on(state: &State, call: DataId, host: HostId) -> bool {
+pub(crate) fn may_start_on(state: &State, call: TaskId, host: HostId) -> bool {
     let Some(task) = state.tasks.get(&call) else { return false };
     state.hosts.len() == 1
         || state.resources.may_run_on(task.class, host)
@@ -115,7 +115,7 @@ pub(crate) fn may_start_on(state: &State, call: DataId, host: HostId) -> bool {
 }
 
 /// Whether the asynchronous task on top of this worker's stack waits for this call.
-pub(crate) fn is_awaited_asynchronously(state: &State, process: ProcessId, call: DataId) -> bool {
+pub(crate) fn is_awaited_asynchronously(state: &State, process: ProcessId, call: TaskId) -> bool {
     let top = state.workers.get(&process).and_then(|worker| worker.stack.last());
     top.is_some_and(|frame| frame.state == FrameState::Yielded)
         && state

@@ -6,14 +6,14 @@ use crate::scheduler::state::State;
 use crate::scheduler::state::resources::SchedulingClass;
 use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::state::workers::Worker;
-use unidist_common::{DataId, HostId, ProcessId};
+use unidist_common::{HostId, ProcessId, TaskId};
 
 /// How many of the objects that a blocked task waits for are looked up at busy workers.
 const MAX_AWAITED: usize = 64;
 
 /// The tasks to retract from busy workers, by worker. An idle worker takes over half of what the busiest worker has
 /// prefetched; a blocked one what it waits for.
-pub(crate) fn tasks_to_retract(state: &State) -> Vec<(ProcessId, Vec<DataId>)> {
+pub(crate) fn tasks_to_retract(state: &State) -> Vec<(ProcessId, Vec<TaskId>)> {
     let mut is_any_free = false;
     for host in state.host_ids() {
         let is_free = state.resources.fits(SchedulingClass::DEFAULT, host);
@@ -29,7 +29,7 @@ pub(crate) fn tasks_to_retract(state: &State) -> Vec<(ProcessId, Vec<DataId>)> {
 }
 
 /// The worker to steal from for an idle worker of this host, and the tasks.
-fn steal_for(state: &State, thief: HostId) -> Option<(ProcessId, Vec<DataId>)> {
+fn steal_for(state: &State, thief: HostId) -> Option<(ProcessId, Vec<TaskId>)> {
     let later_half = |worker: &Worker| {
         movable(state, worker.prefetched.iter().skip(worker.prefetched.len() / 2).copied(), thief)
     };
@@ -44,12 +44,12 @@ fn steal_for(state: &State, thief: HostId) -> Option<(ProcessId, Vec<DataId>)> {
 }
 
 /// Those of these calls that may run on this host: with their objects there, or so few without that they can come.
-fn movable(state: &State, calls: impl Iterator<Item = DataId>, to: HostId) -> Vec<DataId> {
+fn movable(state: &State, calls: impl Iterator<Item = TaskId>, to: HostId) -> Vec<TaskId> {
     if state.hosts.len() == 1 {
         return calls.filter(|call| !is_bound_to_worker(state, *call)).collect();
     }
     let mut left = state.hosts[to.place()].may_fetch();
-    let mut is_movable = |call: &DataId| {
+    let mut is_movable = |call: &TaskId| {
         let Some(task) = state.tasks.get(call) else { return false };
         if !state.resources.may_run_on(task.class, to) || state.resources.bound_worker(task.class).is_some() {
             return false;
@@ -65,12 +65,12 @@ fn movable(state: &State, calls: impl Iterator<Item = DataId>, to: HostId) -> Ve
 }
 
 /// There is a free slot, and blocked tasks wait for calls that are prefetched at busy workers: these calls.
-fn awaited_by_blocked(state: &State) -> Vec<(ProcessId, Vec<DataId>)> {
+fn awaited_by_blocked(state: &State) -> Vec<(ProcessId, Vec<TaskId>)> {
     let blocked = state.pool().filter_map(|process| {
         let request = state.workers.get(&process)?.blocked_on()?;
         state.requests.get(&(process, request))
     });
-    let mut awaited: Vec<(ProcessId, DataId)> = Vec::new();
+    let mut awaited: Vec<(ProcessId, TaskId)> = Vec::new();
     for id in blocked.flat_map(|request| request.ids.iter().rev().take(MAX_AWAITED)) {
         let Some(maker) = state.objects.maker(*id) else { continue };
         if let Some(TaskState::Sent(process)) = state.tasks.get(&maker).map(|task| task.state)

@@ -3,7 +3,7 @@
 use crate::scheduler::event::Role;
 use crate::scheduler::state::State;
 use crate::scheduler::state::workers::Phase;
-use unidist_common::{DataId, ErrorKind, HostId, ProcessId, TaskError};
+use unidist_common::{ErrorKind, HostId, ProcessId, TaskError, TaskId};
 
 /// The host of the worker to which a call is bound, or the error if the worker is gone.
 pub(crate) fn locate_worker(state: &State, worker: ProcessId) -> Result<(ProcessId, HostId), TaskError> {
@@ -15,7 +15,7 @@ pub(crate) fn locate_worker(state: &State, worker: ProcessId) -> Result<(Process
 }
 
 /// Whether the call may run on one worker only.
-pub(crate) fn is_bound_to_worker(state: &State, call: DataId) -> bool {
+pub(crate) fn is_bound_to_worker(state: &State, call: TaskId) -> bool {
     state.tasks.get(&call).is_some_and(|task| state.resources.bound_worker(task.class).is_some())
 }
 

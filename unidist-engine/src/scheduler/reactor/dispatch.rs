@@ -18,7 +18,7 @@ use crate::scheduler::transitions::processes::stop;
 use crate::scheduler::transitions::requests::fail_request;
 use crate::scheduler::transitions::retract::retract;
 use rustc_hash::FxHashMap;
-use unidist_common::DataId;
+use unidist_common::TaskId;
 
 /// How many calls are deferred because their inputs are on other hosts and enough are being fetched already.
 const MAX_DEFERRED: usize = 64;
@@ -32,7 +32,7 @@ pub(crate) fn dispatch(state: &mut State) {
     admit_groups(state);
     let mut reserved = state.resources.reserved();
     let mut starved: Vec<SchedulingClass> = Vec::new();
-    let mut deferred: Vec<(SchedulingClass, DataId)> = Vec::new();
+    let mut deferred: Vec<(SchedulingClass, TaskId)> = Vec::new();
     loop {
         let (resources, tasks) = (&mut state.resources, &state.tasks);
         let front = resources.next_ready(&reserved, |task| {

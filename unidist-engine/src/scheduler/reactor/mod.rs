@@ -48,7 +48,7 @@ use crate::scheduler::transitions::release::{record_reference, release_for, reta
 use crate::scheduler::transitions::settle::{free_object, settle};
 use crate::scheduler::transitions::views::{pin_view, unpin_view};
 use std::sync::Arc;
-use unidist_common::ProcessId;
+use unidist_common::{ProcessId, TaskId};
 
 fn on_request(state: &mut State, process: ProcessId, ask: Request) {
     match ask {
@@ -56,7 +56,8 @@ fn on_request(state: &mut State, process: ProcessId, ask: Request) {
         Request::SubmitFailed { spec, caller, error } => on_submit(state, process, spec, caller, Some(error)),
         Request::Put { id, object, views } => {
             let Some(host) = state.host_of(process) else { return };
-            if state.objects.declare(id, id) {
+            // No call makes this object: it stands for its own maker.
+            if state.objects.declare(id, TaskId::of_first_return(id)) {
                 record_reference(state, process, id);
                 settle(state, id, host, Value::Ready(Arc::new(object)));
                 (0..views).for_each(|_| pin_view(state, process, id));

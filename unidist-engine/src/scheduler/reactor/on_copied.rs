@@ -14,7 +14,7 @@ use crate::scheduler::transitions::release::release;
 use crate::scheduler::transitions::requests::{fail_request, request_progress};
 use crate::store::StoredObject;
 use std::sync::Arc;
-use unidist_common::{DataId, HostId, TaskError};
+use unidist_common::{DataId, HostId, TaskError, TaskId};
 
 /// A transfer has ended: the waiters at its destination proceed, or another source is tried.
 pub(crate) fn on_copied(state: &mut State, transfer: Transfer, result: Result<StoredObject, TaskError>) {
@@ -55,7 +55,7 @@ fn copy_arrived(state: &mut State, waiter: Waiter) {
 }
 
 /// All inputs of the call are on the host where it will run.
-fn call_complete(state: &mut State, call: DataId) {
+fn call_complete(state: &mut State, call: TaskId) {
     let Some(task) = state.tasks.get_mut(&call) else { return };
     match (task.state, task.actor()) {
         (TaskState::Fetching, _) => {
@@ -83,12 +83,12 @@ fn copy_failed(state: &mut State, id: DataId, to: HostId, error: &TaskError) {
     release(state, id);
 }
 
-fn is_fetching(state: &State, call: DataId) -> bool {
+fn is_fetching(state: &State, call: TaskId) -> bool {
     state.tasks.get(&call).is_some_and(|task| task.state == TaskState::Fetching)
 }
 
 /// The store of this host is full: the call may run on another host.
-fn try_elsewhere(state: &mut State, call: DataId, full: HostId, error: &TaskError) {
+fn try_elsewhere(state: &mut State, call: TaskId, full: HostId, error: &TaskError) {
     state.hosts[full.place()].fetching.remove(&call);
     let Some(task) = state.tasks.get_mut(&call) else { return };
     task.class = state.resources.unbind(task.class);

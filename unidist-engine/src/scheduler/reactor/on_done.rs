@@ -10,13 +10,13 @@ use crate::scheduler::transitions::notify::notify_waiters;
 use crate::scheduler::transitions::run::remove_from_worker;
 use crate::scheduler::transitions::views::unpin_arguments;
 use crate::store::StoredObject;
-use unidist_common::{DataId, ProcessId, TaskError};
+use unidist_common::{ProcessId, TaskError, TaskId};
 
 /// A call has ended: its objects are settled and its worker gets other work.
 pub(crate) fn on_done(
     state: &mut State,
     process: ProcessId,
-    id: DataId,
+    id: TaskId,
     result: Result<Vec<StoredObject>, TaskError>,
 ) {
     unpin_arguments(state, process, id);
@@ -42,7 +42,7 @@ pub(crate) fn on_done(
 }
 
 /// A canceled call has left its process.
-fn canceled_call_left(state: &mut State, process: ProcessId, id: DataId) {
+fn canceled_call_left(state: &mut State, process: ProcessId, id: TaskId) {
     end_cancel(state, process, id);
     let in_pool = state.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
     // A known task is assigned elsewhere, so the message is bogus.

@@ -12,7 +12,7 @@ use crate::scheduler::transitions::cancel::wait_error;
 use crate::scheduler::transitions::requests::{
     answer, close, fail_request, remember, request_copies_for_reply,
 };
-use unidist_common::{DataId, Error, ProcessId};
+use unidist_common::{DataId, Error, ProcessId, TaskId};
 
 /// Answers a `get` once all objects have values and are on the client's host.
 pub(crate) fn on_get(
@@ -20,7 +20,7 @@ pub(crate) fn on_get(
     process: ProcessId,
     request: RequestId,
     ids: Vec<DataId>,
-    blocks: Option<DataId>,
+    blocks: Option<TaskId>,
 ) {
     let missing = ids.iter().filter(|id| state.objects.is_pending(**id)).count();
     open(
@@ -39,7 +39,7 @@ pub(crate) fn on_wait(
     ids: Vec<DataId>,
     count: u64,
     timed: bool,
-    blocks: Option<DataId>,
+    blocks: Option<TaskId>,
 ) {
     let ready = ids.iter().filter(|id| !state.objects.is_pending(**id)).count();
     let wanted = usize::try_from(count).unwrap_or(usize::MAX).min(ids.len());

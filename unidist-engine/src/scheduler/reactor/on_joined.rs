@@ -7,7 +7,7 @@ use crate::scheduler::state::workers::Phase;
 use crate::scheduler::transitions::processes::stop;
 use crate::scheduler::transitions::run::send_call;
 use crate::scheduler::transitions::timers::arm;
-use unidist_common::{DataId, ProcessId};
+use unidist_common::{ActorId, ProcessId};
 
 /// A process has joined: a pool worker is ready for calls, an actor process for its constructor.
 pub(crate) fn on_joined(state: &mut State, process: ProcessId) {
@@ -33,14 +33,14 @@ pub(crate) fn on_joined(state: &mut State, process: ProcessId) {
     }
 }
 
-fn actor_process_joined(state: &mut State, process: ProcessId, actor: DataId) {
-    if let Some(task) = state.tasks.get(&actor)
+fn actor_process_joined(state: &mut State, process: ProcessId, actor: ActorId) {
+    if let Some(task) = state.tasks.get(&actor.constructor())
         && !state.ending
     {
         if let Some(limit) = task.spec.options.timeout {
-            arm(state, actor, limit);
+            arm(state, actor.constructor(), limit);
         }
-        send_call(state, process, actor, false);
+        send_call(state, process, actor.constructor(), false);
     } else {
         stop(state, process); // the constructor has failed: the session ends
     }

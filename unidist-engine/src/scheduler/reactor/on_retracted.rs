@@ -7,10 +7,10 @@ use crate::scheduler::transitions::cancel_queued::retract_queued_cancels;
 use crate::scheduler::transitions::ready::requeue;
 use crate::scheduler::transitions::run::{push_frame, remove_from_worker};
 use crate::scheduler::transitions::views::unpin_arguments;
-use unidist_common::{DataId, ProcessId};
+use unidist_common::{ProcessId, TaskId};
 
 /// The reply to a retraction: these calls had not started and are queued again; the others have started.
-pub(crate) fn on_retracted(state: &mut State, process: ProcessId, tasks: Vec<DataId>) {
+pub(crate) fn on_retracted(state: &mut State, process: ProcessId, tasks: Vec<TaskId>) {
     let Some(retracting) = state.workers.get_mut(&process).and_then(|worker| worker.retracting.take()) else {
         return;
     };

@@ -14,14 +14,16 @@ use crate::scheduler::transitions::references::retain_inputs;
 use crate::scheduler::transitions::release::record_reference;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
-use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError, TaskOptions, TaskSpec};
+use unidist_common::{
+    ActorId, DataId, ErrorKind, ProcessId, Target, TaskError, TaskId, TaskOptions, TaskSpec,
+};
 
 /// Adds a call; one that could not be sent fails with its error.
 pub(crate) fn on_submit(
     state: &mut State,
     process: ProcessId,
     spec: Box<TaskSpec>,
-    caller: Option<DataId>,
+    caller: Option<TaskId>,
     refused: Option<TaskError>,
 ) {
     let mut spec = spec;
@@ -39,7 +41,8 @@ pub(crate) fn on_submit(
         Target::Actor(actor) => Some(actor),
         Target::Pool | Target::NewActor => None,
     };
-    let pinned = spec.dependencies.iter().chain(&spec.borrowed).chain(&actor);
+    let handle = actor.map(ActorId::handle);
+    let pinned = spec.dependencies.iter().chain(&spec.borrowed).chain(&handle);
     let gone = pinned.filter(|id| !state.objects.retain(**id)).copied().collect::<Vec<_>>();
     let gone_dependency = spec.dependencies.iter().find(|id| gone.contains(id)).copied();
     if !gone.is_empty() {
@@ -94,7 +97,7 @@ pub(crate) fn classify(state: &mut State, options: &TaskOptions) -> Result<Sched
 }
 
 /// Counts the dependencies that have no value yet; without any, the call is ready.
-fn resolve(state: &mut State, id: DataId, gone: Option<DataId>) {
+fn resolve(state: &mut State, id: TaskId, gone: Option<DataId>) {
     let Some(task) = state.tasks.get_mut(&id) else {
         return;
     };
@@ -130,7 +133,7 @@ fn declare_actor(state: &mut State, spec: &TaskSpec) {
         restart_plan: restart_plan(state, spec),
         restarts: 0,
     };
-    state.actors.insert(spec.id(), actor);
+    state.actors.insert(ActorId::of_constructor(spec.id()), actor);
 }
 
 /// The plan to restart an actor, if it may be restarted.

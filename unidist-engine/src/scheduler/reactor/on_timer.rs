@@ -8,7 +8,7 @@ use crate::scheduler::transitions::cancel::cancel_call;
 use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::retract::retract_after;
 use crate::scheduler::transitions::timers::arm;
-use unidist_common::{DataId, ErrorKind, ProcessId, Target, TaskError};
+use unidist_common::{ErrorKind, ProcessId, Target, TaskError, TaskId};
 
 /// A timer has expired, unless it was replaced or disarmed meanwhile.
 pub(crate) fn on_expired(state: &mut State, timer: Timer) {
@@ -36,7 +36,7 @@ pub(crate) fn on_expired(state: &mut State, timer: Timer) {
 }
 
 /// A method call with a time limit has started.
-pub(crate) fn on_started(state: &mut State, process: ProcessId, call: DataId) {
+pub(crate) fn on_started(state: &mut State, process: ProcessId, call: TaskId) {
     if let Some(task) = state.tasks.get(&call)
         && task.state == TaskState::Sent(process)
         && matches!(task.spec.target, Target::Actor(_))
@@ -49,7 +49,7 @@ pub(crate) fn on_started(state: &mut State, process: ProcessId, call: DataId) {
 
 /// A canceling call has not left its worker in time: the worker is killed, unless other tasks run on top of the call,
 /// which prevents it from ending. A retraction finds out whether they have started.
-fn on_grace_expired(state: &mut State, id: DataId) {
+fn on_grace_expired(state: &mut State, id: TaskId) {
     let Some(canceling) = state.canceling.get(&id) else { return };
     let process = canceling.process;
     let Some(worker) = state.workers.get_mut(&process) else { return };

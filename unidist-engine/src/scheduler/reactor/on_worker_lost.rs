@@ -18,10 +18,10 @@ use crate::scheduler::transitions::requests::close;
 use crate::scheduler::transitions::run::release_frame;
 use crate::scheduler::transitions::views::unpin_all;
 use std::sync::Arc;
-use unidist_common::{DataId, ErrorKind, HostId, ProcessId, TaskError};
+use unidist_common::{ActorId, ErrorKind, HostId, ProcessId, TaskError, TaskId};
 
 /// A process has exited or was killed, or could not be started.
-pub(crate) fn on_worker_lost(state: &mut State, process: ProcessId, why: &str, undelivered: &[DataId]) {
+pub(crate) fn on_worker_lost(state: &mut State, process: ProcessId, why: &str, undelivered: &[TaskId]) {
     let requests: Vec<_> = state.requests.keys().filter(|key| key.0 == process).copied().collect();
     for (process, request) in requests {
         close(state, process, request);
@@ -129,7 +129,7 @@ fn end_cancels_of(state: &mut State, process: ProcessId) {
 }
 
 /// The call was lost because its worker was killed for another call: it is retried, or fails with both errors.
-fn lose_collateral(state: &mut State, id: DataId, error: &TaskError, culprit: &TaskError) {
+fn lose_collateral(state: &mut State, id: TaskId, error: &TaskError, culprit: &TaskError) {
     let Some(task) = state.tasks.get_mut(&id) else { return };
     if task.record_collateral_loss() {
         return requeue(state, id);
@@ -145,14 +145,14 @@ fn lose_collateral(state: &mut State, id: DataId, error: &TaskError, culprit: &T
 /// The process of an actor has ended: the actor is restarted or fails.
 fn actor_process_lost(
     state: &mut State,
-    id: DataId,
+    id: ActorId,
     process: ProcessId,
     error: TaskError,
     expected: bool,
-    undelivered: &[DataId],
+    undelivered: &[TaskId],
 ) {
     let Some(actor) = state.actors.get_mut(&id) else {
-        return fail_task(state, id, error); // the constructor, while the session ends
+        return fail_task(state, id.constructor(), error); // the constructor, while the session ends
     };
     if actor.process != Some(process) {
         return;
@@ -161,7 +161,7 @@ fn actor_process_lost(
     if !expected && restart_actor(state, id, &error, undelivered) {
         return;
     }
-    fail_task(state, id, error.clone()); // the constructor, if it has not ended
+    fail_task(state, id.constructor(), error.clone()); // the constructor, if it has not ended
     if !expected {
         fail_actor(state, id, Arc::new(error));
     }

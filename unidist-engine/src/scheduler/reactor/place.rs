@@ -13,7 +13,7 @@ use crate::scheduler::transitions::fetch::fetch;
 use crate::scheduler::transitions::processes::{start_pool_worker, start_process};
 use crate::scheduler::transitions::ready::unbind_from_host;
 use crate::scheduler::transitions::run::{prefill, push_frame, run_nested, run_on};
-use unidist_common::{DataId, ErrorKind, HostId, TaskError};
+use unidist_common::{ActorId, ErrorKind, HostId, TaskError, TaskId};
 
 /// The result of an attempt to place a call.
 pub(crate) enum Placement {
@@ -39,7 +39,7 @@ pub(crate) enum Reason {
 pub(crate) fn place(
     state: &mut State,
     class: SchedulingClass,
-    task: DataId,
+    task: TaskId,
     reserved: &mut Reservations,
 ) -> Placement {
     let mut candidates = std::mem::take(&mut state.candidates);
@@ -60,7 +60,7 @@ pub(crate) fn place(
 fn place_anywhere(
     state: &mut State,
     class: SchedulingClass,
-    task: DataId,
+    task: TaskId,
     candidates: &[Candidate],
     reserved: &Reservations,
 ) -> Placement {
@@ -109,7 +109,7 @@ fn place_anywhere(
 fn place_later(
     state: &mut State,
     class: SchedulingClass,
-    task: DataId,
+    task: TaskId,
     candidates: &[Candidate],
     reserved: &Reservations,
 ) -> Placement {
@@ -137,7 +137,7 @@ fn place_later(
 fn leave_bound_host(
     state: &mut State,
     class: SchedulingClass,
-    task: DataId,
+    task: TaskId,
     is_fit: impl Fn(&State, HostId) -> bool,
 ) -> bool {
     let Some(home) = state.resources.bound_host(class) else { return false };
@@ -157,7 +157,7 @@ fn leave_bound_host(
 /// A fetch for this call failed because a store was full, and no other host can run it now. If only CPUs are missing,
 /// it waits. For other resources it tries the full hosts again a few times, then fails: the holders may be waiting for
 /// this call.
-fn reconsider(state: &mut State, class: SchedulingClass, task: DataId, placed: &Placement) -> Placement {
+fn reconsider(state: &mut State, class: SchedulingClass, task: TaskId, placed: &Placement) -> Placement {
     let hosts = state.host_ids();
     let Some(refused) = state.failed_fetches.get_mut(&task) else {
         return Placement::Blocked(Reason::FetchLimit);
@@ -179,7 +179,7 @@ fn reconsider(state: &mut State, class: SchedulingClass, task: DataId, placed: &
     }
 }
 
-fn fail_for_full_store(state: &mut State, task: DataId) -> Placement {
+fn fail_for_full_store(state: &mut State, task: TaskId) -> Placement {
     if let Some(refused) = state.failed_fetches.remove(&task) {
         fail_task(state, task, refused.error);
     }
@@ -187,7 +187,7 @@ fn fail_for_full_store(state: &mut State, task: DataId) -> Placement {
 }
 
 /// Runs the call on this host, which has the resources, or fetches its inputs there. False if neither is possible now.
-fn place_on(state: &mut State, class: SchedulingClass, task: DataId, candidate: Candidate) -> bool {
+fn place_on(state: &mut State, class: SchedulingClass, task: TaskId, candidate: Candidate) -> bool {
     let is_actor = state.resources.is_actor(class);
     let idle = state.idle_worker_of(candidate.host);
     if !is_actor && idle.is_none() {
@@ -198,7 +198,7 @@ fn place_on(state: &mut State, class: SchedulingClass, task: DataId, candidate: 
     }
     state.resources.pop(class);
     match idle {
-        _ if is_actor => start_actor(state, task, candidate.host),
+        _ if is_actor => start_actor(state, ActorId::of_constructor(task), candidate.host),
         Some(worker) => run_on(state, worker, task, false),
         None => {}
     }
@@ -209,7 +209,7 @@ fn place_on(state: &mut State, class: SchedulingClass, task: DataId, candidate: 
 fn prefill_busy_worker(
     state: &mut State,
     class: SchedulingClass,
-    task: DataId,
+    task: TaskId,
     candidates: &[Candidate],
     reserved: &Reservations,
 ) -> bool {
@@ -237,17 +237,17 @@ fn run_nested_anywhere(state: &mut State) -> bool {
 }
 
 /// Starts the process of an actor, whose constructor is ready and whose resources are free on this host.
-fn start_actor(state: &mut State, actor: DataId, host: HostId) {
+fn start_actor(state: &mut State, actor: ActorId, host: HostId) {
     let Some(process) = start_process(state, Role::Actor(actor), host) else {
         let error = TaskError::new(ErrorKind::WorkerDied, "the session has used up its process numbers");
-        return fail_task(state, actor, error);
+        return fail_task(state, actor.constructor(), error);
     };
     if let Some(entry) = state.actors.get_mut(&actor) {
         entry.process = Some(process);
     }
-    if let Some(task) = state.tasks.get_mut(&actor) {
+    if let Some(task) = state.tasks.get_mut(&actor.constructor()) {
         task.state = TaskState::Sent(process);
     }
     // Its only frame holds the actor's resources until the process ends.
-    push_frame(state, process, actor);
+    push_frame(state, process, actor.constructor());
 }

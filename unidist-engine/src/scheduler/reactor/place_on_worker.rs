@@ -17,13 +17,13 @@ use crate::scheduler::transitions::fetch::fetch;
 use crate::scheduler::transitions::requests::fail_request;
 use crate::scheduler::transitions::retract::retract;
 use crate::scheduler::transitions::run::{prefill, run_nested, run_on};
-use unidist_common::{DataId, ProcessId};
+use unidist_common::{ProcessId, TaskId};
 
 /// Tries to place a ready call on the worker to which it is bound.
 pub(crate) fn place_on_worker(
     state: &mut State,
     class: SchedulingClass,
-    task: DataId,
+    task: TaskId,
     process: ProcessId,
     candidate: Option<Candidate>,
     reserved: &mut Reservations,

@@ -13,16 +13,16 @@ use crate::scheduler::transitions::ready::requeue;
 use crate::scheduler::transitions::references::retain_inputs;
 use crate::scheduler::transitions::release::drop_restart_plan;
 use crate::scheduler::transitions::timers::disarm;
-use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskSpec};
+use unidist_common::{ActorId, ErrorKind, ProcessId, TaskError, TaskId, TaskSpec};
 
 /// The process of the actor has died: restarts it, if it may be. False if the actor is dead.
 pub(crate) fn restart_actor(
     state: &mut State,
-    id: DataId,
+    id: ActorId,
     error: &TaskError,
-    undelivered: &[DataId],
+    undelivered: &[TaskId],
 ) -> bool {
-    if state.ending || !state.objects.contains(id) {
+    if state.ending || !state.objects.contains(id.handle()) {
         return false;
     }
     let plan = state.actors.get(&id).and_then(|actor| actor.restart_plan.as_ref());
@@ -39,13 +39,13 @@ pub(crate) fn restart_actor(
     let name = actor.name.clone();
     let mut sent: Vec<_> = actor.sent.drain().collect();
     sent.sort_unstable_by_key(|call| state.tasks.get(call).map_or(0, |task| task.arrival));
-    if !state.tasks.contains_key(&id) {
+    if !state.tasks.contains_key(&id.constructor()) {
         add_constructor(state, spec);
     }
     if is_last {
         drop_restart_plan(state, id);
     }
-    requeue(state, id);
+    requeue(state, id.constructor());
     fail_if_inputs_lost(state, id);
     let mut lost = Vec::new();
     for call in sent.into_iter().rev() {
@@ -62,14 +62,15 @@ pub(crate) fn restart_actor(
 }
 
 /// The inputs of the constructor may have been lost since it ran.
-fn fail_if_inputs_lost(state: &mut State, id: DataId) {
-    let dependencies = state.tasks.get(&id).map(|task| task.spec.dependencies.clone()).unwrap_or_default();
+fn fail_if_inputs_lost(state: &mut State, id: ActorId) {
+    let dependencies =
+        state.tasks.get(&id.constructor()).map(|task| task.spec.dependencies.clone()).unwrap_or_default();
     let failed = dependencies.into_iter().find_map(|needed| match state.objects.value(needed) {
         Value::Failed(cause) => Some(cause),
         Value::Ready(_) => None,
     });
     if let Some(cause) = failed {
-        fail_dependent(state, id, &cause);
+        fail_dependent(state, id.constructor(), &cause);
     }
 }
 
@@ -93,7 +94,7 @@ fn add_constructor(state: &mut State, spec: Box<TaskSpec>) {
 
 /// A call that was sent to the dead process is queued before those that wait, if it may run again. False if it is
 /// lost.
-fn put_back(state: &mut State, id: DataId, call: DataId, is_undelivered: bool) -> bool {
+fn put_back(state: &mut State, id: ActorId, call: TaskId, is_undelivered: bool) -> bool {
     let Some(task) = state.tasks.get_mut(&call) else { return true };
     if !is_undelivered && !task.record_loss() {
         return false;

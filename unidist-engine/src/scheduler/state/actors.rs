@@ -7,7 +7,7 @@ use crate::scheduler::state::tasks::Caller;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use unidist_common::{DataId, ProcessId, TaskError, TaskSpec};
+use unidist_common::{ProcessId, TaskError, TaskId, TaskSpec};
 
 /// An actor that is referenced.
 #[derive(Debug)]
@@ -16,9 +16,9 @@ pub(crate) struct Actor {
     pub(crate) state: ActorState,
     pub(crate) process: Option<ProcessId>,
     /// Calls that wait for the constructor, for an input, or behind such a call of the same caller.
-    pub(crate) waiting: FxHashMap<Caller, VecDeque<DataId>>,
+    pub(crate) waiting: FxHashMap<Caller, VecDeque<TaskId>>,
     /// Calls that were sent and have not ended.
-    pub(crate) sent: FxHashSet<DataId>,
+    pub(crate) sent: FxHashSet<TaskId>,
     /// How it is restarted, while restarts remain.
     pub(crate) restart_plan: Option<Box<RestartPlan>>,
     /// How often it was restarted.

@@ -2,7 +2,7 @@
 
 use crate::scheduler::limits::HostLimits;
 use rustc_hash::FxHashSet;
-use unidist_common::{DataId, HostId, ProcessId};
+use unidist_common::{HostId, ProcessId, TaskId};
 
 /// A host, apart from its resources and its memory.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Host {
     /// The number of actor processes.
     pub(crate) actors: usize,
     /// Calls bound to this host whose inputs are being copied there, or have arrived.
-    pub(crate) fetching: FxHashSet<DataId>,
+    pub(crate) fetching: FxHashSet<TaskId>,
     pub(crate) is_lost: bool,
 }
 

@@ -4,16 +4,44 @@
 //! pending calls finds the next one in its cache, where a hash map would access main memory for each.
 
 use rustc_hash::FxHashMap;
-use unidist_common::DataId;
+use std::marker::PhantomData;
+use unidist_common::{DataId, TaskId};
 
 /// How many neighbours share a chunk. A chunk lives while one of its entries does, so this bounds the memory that a
 /// single survivor can hold.
 const CHUNK: u64 = 16;
 
+/// An id that is a number: consecutive ids have consecutive numbers.
+pub(crate) trait Key: Copy {
+    fn to_bits(self) -> u64;
+    fn from_bits(bits: u64) -> Self;
+}
+
+impl Key for DataId {
+    fn to_bits(self) -> u64 {
+        DataId::to_bits(self)
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        DataId::from_bits(bits)
+    }
+}
+
+impl Key for TaskId {
+    fn to_bits(self) -> u64 {
+        self.first_return().to_bits()
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        TaskId::of_first_return(DataId::from_bits(bits))
+    }
+}
+
 #[derive(Debug)]
-pub(crate) struct IdMap<T> {
+pub(crate) struct IdMap<K, T> {
     chunks: FxHashMap<u64, Box<Chunk<T>>>,
     len: usize,
+    keys: PhantomData<K>,
 }
 
 #[derive(Debug)]
@@ -22,19 +50,19 @@ struct Chunk<T> {
     used: usize,
 }
 
-impl<T> Default for IdMap<T> {
+impl<K, T> Default for IdMap<K, T> {
     fn default() -> Self {
-        IdMap { chunks: FxHashMap::default(), len: 0 }
+        IdMap { chunks: FxHashMap::default(), len: 0, keys: PhantomData }
     }
 }
 
 /// The chunk of an id, and its place in the chunk.
-fn place(id: DataId) -> (u64, usize) {
+fn place(id: impl Key) -> (u64, usize) {
     let number = id.to_bits();
     (number / CHUNK, (number % CHUNK) as usize)
 }
 
-impl<T> IdMap<T> {
+impl<K: Key, T> IdMap<K, T> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -44,22 +72,22 @@ impl<T> IdMap<T> {
         self.len == 0
     }
 
-    pub(crate) fn contains_key(&self, id: &DataId) -> bool {
+    pub(crate) fn contains_key(&self, id: &K) -> bool {
         self.get(id).is_some()
     }
 
-    pub(crate) fn get(&self, id: &DataId) -> Option<&T> {
+    pub(crate) fn get(&self, id: &K) -> Option<&T> {
         let (chunk, at) = place(*id);
         self.chunks.get(&chunk)?.slots[at].as_ref()
     }
 
-    pub(crate) fn get_mut(&mut self, id: &DataId) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, id: &K) -> Option<&mut T> {
         let (chunk, at) = place(*id);
         self.chunks.get_mut(&chunk)?.slots[at].as_mut()
     }
 
     /// Adds a value; returns it if the id has one already.
-    pub(crate) fn insert(&mut self, id: DataId, value: T) -> Result<(), T> {
+    pub(crate) fn insert(&mut self, id: K, value: T) -> Result<(), T> {
         let (chunk, at) = place(id);
         let chunk = self
             .chunks
@@ -74,7 +102,7 @@ impl<T> IdMap<T> {
         Ok(())
     }
 
-    pub(crate) fn remove(&mut self, id: &DataId) -> Option<T> {
+    pub(crate) fn remove(&mut self, id: &K) -> Option<T> {
         let (number, at) = place(*id);
         let chunk = self.chunks.get_mut(&number)?;
         let value = chunk.slots[at].take()?;
@@ -87,15 +115,15 @@ impl<T> IdMap<T> {
     }
 
     /// All entries, in no particular order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (DataId, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.chunks.iter().flat_map(|(chunk, content)| {
             let slots = content.slots.iter().zip(0..);
-            slots.filter_map(move |(slot, at)| Some((DataId::from_bits(chunk * CHUNK + at), slot.as_ref()?)))
+            slots.filter_map(move |(slot, at)| Some((K::from_bits(chunk * CHUNK + at), slot.as_ref()?)))
         })
     }
 
     /// All ids, in no particular order.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = DataId> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = K> {
         self.iter().map(|(id, _)| id)
     }
 }

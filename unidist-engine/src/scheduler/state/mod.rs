@@ -40,7 +40,7 @@ use std::time::Duration;
 use tasks::Task;
 use timers::Timers;
 use transfers::{FailedFetches, Transfers};
-use unidist_common::{DataId, HostId, ProcessId};
+use unidist_common::{ActorId, DataId, HostId, ProcessId, TaskId};
 use worker_queries::WorkerQuery;
 use workers::Worker;
 
@@ -51,8 +51,8 @@ pub(crate) struct State {
     pub(crate) cancel_grace: Duration,
     pub(crate) hosts: Vec<Host>,
     pub(crate) objects: Objects,
-    pub(crate) tasks: IdMap<Task>,
-    pub(crate) actors: FxHashMap<DataId, Actor>,
+    pub(crate) tasks: IdMap<TaskId, Task>,
+    pub(crate) actors: FxHashMap<ActorId, Actor>,
     pub(crate) workers: FxHashMap<ProcessId, Worker>,
     pub(crate) next_process: u32,
     /// The number of calls submitted so far.
@@ -62,11 +62,11 @@ pub(crate) struct State {
     pub(crate) locations: ObjectLocations,
     pub(crate) transfers: Transfers,
     /// Calls whose inputs could not be fetched because a store was full.
-    pub(crate) failed_fetches: FxHashMap<DataId, FailedFetches>,
+    pub(crate) failed_fetches: FxHashMap<TaskId, FailedFetches>,
     /// Objects that have a value and whose waiters have not been notified.
     pub(crate) settled: VecDeque<DataId>,
     /// Canceled calls that may still be with their process.
-    pub(crate) canceling: FxHashMap<DataId, Canceling>,
+    pub(crate) canceling: FxHashMap<TaskId, Canceling>,
     pub(crate) timers: Timers,
     pub(crate) worker_queries: Vec<WorkerQuery>,
     /// Workers that are stopped once they have finished what they run.
@@ -142,17 +142,17 @@ impl State {
     }
 
     /// Whether the call was sent to this worker and waits there for its turn.
-    pub(crate) fn is_prefetched(&self, process: ProcessId, call: DataId) -> bool {
+    pub(crate) fn is_prefetched(&self, process: ProcessId, call: TaskId) -> bool {
         self.workers.get(&process).is_some_and(|worker| worker.prefetched.contains(&call))
     }
 
     /// Whether this call makes one of these objects.
-    pub(crate) fn makes_one_of(&self, task: DataId, ids: &[DataId]) -> bool {
+    pub(crate) fn makes_one_of(&self, task: TaskId, ids: &[DataId]) -> bool {
         ids.iter().any(|id| self.objects.maker(*id) == Some(task))
     }
 
     /// Whether the call was canceled and may still be with its process.
-    pub(crate) fn is_canceling(&self, call: DataId) -> bool {
+    pub(crate) fn is_canceling(&self, call: TaskId) -> bool {
         !self.canceling.is_empty() && self.canceling.contains_key(&call)
     }
 

@@ -15,7 +15,7 @@ use crate::store::{Block, StoredObject};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use unidist_common::{DataId, HostId, ProcessId};
+use unidist_common::{DataId, HostId, ProcessId, TaskId};
 
 /// The copies of shared objects, and the processes that use them.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(crate) struct ProcessUses {
     pub(crate) host: HostId,
     pub(crate) views: FxHashMap<DataId, u32>,
     /// Calls that were sent there, with the objects that they need.
-    pub(crate) calls: FxHashMap<DataId, Vec<DataId>>,
+    pub(crate) calls: FxHashMap<TaskId, Vec<DataId>>,
 }
 
 impl ProcessUses {
@@ -212,7 +212,7 @@ impl ObjectLocations {
         &mut self,
         directory: &mut Objects,
         (process, host): (ProcessId, HostId),
-        call: DataId,
+        call: TaskId,
         objects: &[(DataId, Arc<StoredObject>)],
     ) {
         let mut needed = Vec::new();
@@ -273,7 +273,7 @@ impl ObjectLocations {
     pub(crate) fn take_arguments(
         &mut self,
         process: ProcessId,
-        call: DataId,
+        call: TaskId,
     ) -> Option<(HostId, Vec<DataId>)> {
         let uses = self.processes.get_mut(&process)?;
         let objects = uses.calls.remove(&call)?;
@@ -383,7 +383,7 @@ mod tests {
     fn victims_come_least_recently_used_first() {
         let (mut locations, mut objects) = (ObjectLocations::new(1), Objects::default());
         for number in [1, 2] {
-            assert!(objects.declare(id(number), id(number)));
+            assert!(objects.declare(id(number), TaskId::of_first_return(id(number))));
             locations.add(id(number), HERE, &shared(64 * number));
         }
         assert_eq!((victims(&locations), locations.resident_bytes(HERE)), (vec![id(1), id(2)], (128, 128)));

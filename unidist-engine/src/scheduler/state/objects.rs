@@ -5,12 +5,12 @@ use crate::scheduler::state::id_map::IdMap;
 use crate::scheduler::state::task_history::TaskHistory;
 use crate::store::StoredObject;
 use std::sync::Arc;
-use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
+use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskId};
 
 /// The objects and actors that are referenced.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
-    entries: IdMap<Entry>,
+    entries: IdMap<DataId, Entry>,
     /// Recently finished tasks.
     pub(crate) history: TaskHistory,
 }
@@ -21,7 +21,7 @@ struct Entry {
     /// The value of an object, or the error of a lost one. Call it for settled or lost objects only.
     value: Option<Value>,
     /// The call that makes it; for an object that was put, its own id.
-    task: DataId,
+    task: TaskId,
     /// References of processes, of pending calls, and of other objects.
     references: u32,
     waiters: Waiters,
@@ -34,7 +34,7 @@ const _: () = assert!(size_of::<Option<Entry>>() <= 48);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiter {
     /// A call that depends on it.
-    Task(DataId),
+    Task(TaskId),
     /// A `get` or `wait`.
     Request(ProcessId, RequestId),
 }
@@ -98,7 +98,7 @@ impl Objects {
     }
 
     /// The call that makes this object, while the object has no value.
-    pub(crate) fn maker(&self, id: DataId) -> Option<DataId> {
+    pub(crate) fn maker(&self, id: DataId) -> Option<TaskId> {
         self.entries.get(&id).filter(|entry| entry.value.is_none()).map(|entry| entry.task)
     }
 
@@ -164,7 +164,7 @@ impl Objects {
 
     /// Adds an object that this call will make, with one reference. False if the id is taken.
     #[must_use]
-    pub(crate) fn declare(&mut self, id: DataId, task: DataId) -> bool {
+    pub(crate) fn declare(&mut self, id: DataId, task: TaskId) -> bool {
         let entry = Entry { value: None, task, references: 1, waiters: Waiters::None };
         self.entries.insert(id, entry).is_ok()
     }
@@ -244,7 +244,11 @@ mod tests {
     #[test]
     fn object_lives_until_its_last_reference() {
         let mut objects = Objects::default();
-        assert!(objects.declare(id(1), id(1)) && !objects.declare(id(1), id(1)), "an id is taken once");
+        assert!(
+            objects.declare(id(1), TaskId::of_first_return(id(1)))
+                && !objects.declare(id(1), TaskId::of_first_return(id(1))),
+            "an id is taken once"
+        );
         assert!(objects.retain(id(1)) && !objects.retain(id(2)));
         assert_eq!(objects.set_value(id(1), value()), Ok(&value()));
         assert_eq!(objects.release(id(1)), None);
@@ -255,8 +259,11 @@ mod tests {
     #[test]
     fn value_is_set_once() {
         let mut objects = Objects::default();
-        assert!(objects.declare(id(1), id(7)));
-        assert_eq!((objects.maker(id(1)), objects.is_pending(id(1))), (Some(id(7)), true));
+        assert!(objects.declare(id(1), TaskId::of_first_return(id(7))));
+        assert_eq!(
+            (objects.maker(id(1)), objects.is_pending(id(1))),
+            (Some(TaskId::of_first_return(id(7))), true)
+        );
         assert!(objects.set_value(id(1), value()).is_ok());
         assert_eq!(objects.set_value(id(1), value()), Err(value()));
         assert_eq!(objects.set_value(id(2), value()), Err(value()));
@@ -266,8 +273,8 @@ mod tests {
     #[test]
     fn waiters_are_taken_in_order() {
         let mut objects = Objects::default();
-        assert!(objects.declare(id(1), id(1)));
-        let waiters = [10, 11, 12].map(|number| Waiter::Task(id(number)));
+        assert!(objects.declare(id(1), TaskId::of_first_return(id(1))));
+        let waiters = [10, 11, 12].map(|number| Waiter::Task(TaskId::of_first_return(id(number))));
         waiters.iter().for_each(|waiter| objects.add_waiter(id(1), *waiter));
         objects.remove_waiter(id(1), waiters[1]);
         assert!(objects.take_waiters(id(1)).into_iter().eq([waiters[0], waiters[2]]));

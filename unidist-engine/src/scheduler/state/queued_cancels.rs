@@ -7,7 +7,7 @@
 
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
-use unidist_common::{DataId, ProcessId, RequestId};
+use unidist_common::{ProcessId, RequestId, TaskId};
 
 /// A request and the process that made it.
 pub(crate) type ClientRequest = (ProcessId, RequestId);
@@ -15,7 +15,7 @@ pub(crate) type ClientRequest = (ProcessId, RequestId);
 /// The calls that are being retracted in order to be canceled.
 #[derive(Debug, Default)]
 pub(crate) struct QueuedCancels {
-    calls: FxHashMap<DataId, ClientRequest>,
+    calls: FxHashMap<TaskId, ClientRequest>,
     /// For each request how many calls it waits for, and how many it has canceled.
     requests: FxHashMap<ClientRequest, (usize, u64)>,
 }
@@ -30,12 +30,12 @@ impl QueuedCancels {
         self.calls.is_empty()
     }
 
-    pub(crate) fn contains(&self, call: DataId) -> bool {
+    pub(crate) fn contains(&self, call: TaskId) -> bool {
         self.calls.contains_key(&call)
     }
 
     /// The request wants to cancel this call. False if another request does already.
-    pub(crate) fn add(&mut self, call: DataId, request: ClientRequest) -> bool {
+    pub(crate) fn add(&mut self, call: TaskId, request: ClientRequest) -> bool {
         match self.calls.entry(call) {
             Entry::Vacant(free) => {
                 free.insert(request);
@@ -51,7 +51,7 @@ impl QueuedCancels {
     }
 
     /// It is known whether the call had started. The request that waited to know.
-    pub(crate) fn take(&mut self, call: DataId) -> Option<ClientRequest> {
+    pub(crate) fn take(&mut self, call: TaskId) -> Option<ClientRequest> {
         if self.calls.is_empty() {
             return None; // nearly always
         }
@@ -83,11 +83,13 @@ impl QueuedCancels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use unidist_common::DataId;
 
     #[test]
     fn queued_cancel_completes_with_its_last_call() {
         let mut cancels = QueuedCancels::default();
-        let [first, second] = [1, 2].map(|number| DataId::new(ProcessId::CONTROLLER, number));
+        let [first, second] =
+            [1, 2].map(|number| TaskId::of_first_return(DataId::new(ProcessId::CONTROLLER, number)));
         let request = (ProcessId::CONTROLLER, RequestId(1));
         assert!(cancels.add(first, request) && cancels.add(second, request));
         assert!(!cancels.add(first, (ProcessId::CONTROLLER, RequestId(2))), "one request owns a call");

@@ -1,6 +1,6 @@
 //! Open `get` and `wait` requests, which are answered when objects have values.
 
-use unidist_common::DataId;
+use unidist_common::{DataId, TaskId};
 
 /// A request that cannot be answered yet.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(crate) struct OpenRequest {
     /// All objects have values, and some are being copied to the host of the process.
     pub(crate) is_fetching: bool,
     /// The task that is blocked until the reply.
-    pub(crate) blocks: Option<DataId>,
+    pub(crate) blocks: Option<TaskId>,
 }
 
 /// The kind of an open request.
@@ -34,7 +34,7 @@ impl OpenRequest {
     }
 
     /// Whether this call is blocked by the request.
-    pub(crate) fn blocks(&self, call: DataId) -> bool {
+    pub(crate) fn blocks(&self, call: TaskId) -> bool {
         self.blocks == Some(call)
     }
 

@@ -9,7 +9,7 @@ pub(crate) use ready_queue::Reservations;
 use rustc_hash::FxHashMap;
 use scheduling_classes::FEW_CLASSES;
 use std::collections::{BTreeMap, VecDeque};
-use unidist_common::{DataId, ErrorKind, HostId, ProcessId, TaskError, TaskOptions};
+use unidist_common::{ErrorKind, HostId, ProcessId, TaskError, TaskId, TaskOptions};
 
 /// Amounts are counted in thousandths, so that sums are exact.
 const UNIT: f64 = 1000.0;
@@ -100,7 +100,7 @@ pub(crate) struct Resources {
     /// With this many classes, unused ones are removed.
     sweep_at: usize,
     groups: FairShare,
-    queues: Vec<VecDeque<(u64, DataId)>>,
+    queues: Vec<VecDeque<(u64, TaskId)>>,
     arrivals: u64,
     bound_arrivals: u64,
     /// A host has lost slots.

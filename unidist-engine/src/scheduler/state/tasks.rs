@@ -1,7 +1,7 @@
 //! Pending calls.
 
 use crate::scheduler::state::resources::SchedulingClass;
-use unidist_common::{DataId, ProcessId, Target, TaskSpec};
+use unidist_common::{ActorId, ProcessId, Target, TaskId, TaskSpec};
 
 /// A call that has not ended.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Task {
 const _: () = assert!(size_of::<Option<Task>>() <= 80);
 
 /// A caller whose calls of an actor run in order: a process, and in it the program, a task or an actor.
-pub(crate) type Caller = (ProcessId, Option<DataId>);
+pub(crate) type Caller = (ProcessId, Option<TaskId>);
 
 /// The state of a pending call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ const MAX_LOSSES: u16 = 3;
 
 impl Task {
     /// The actor, if this is a method call.
-    pub(crate) fn actor(&self) -> Option<DataId> {
+    pub(crate) fn actor(&self) -> Option<ActorId> {
         match self.spec.target {
             Target::Actor(actor) => Some(actor),
             Target::Pool | Target::NewActor => None,

@@ -5,12 +5,12 @@
 
 use crate::scheduler::event::Timer;
 use rustc_hash::FxHashMap;
-use unidist_common::DataId;
+use unidist_common::TaskId;
 
 /// The armed timers.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    armed: FxHashMap<DataId, u64>,
+    armed: FxHashMap<TaskId, u64>,
     serial: u64,
 }
 
@@ -21,21 +21,21 @@ impl Timers {
     }
 
     /// Arms a timer for a call that has none.
-    pub(crate) fn arm(&mut self, call: DataId) -> Timer {
+    pub(crate) fn arm(&mut self, call: TaskId) -> Timer {
         self.serial += 1;
         self.armed.insert(call, self.serial);
         Timer { call, serial: self.serial }
     }
 
     /// The timer of the call, which is not armed any more.
-    pub(crate) fn disarm(&mut self, call: DataId) -> Option<Timer> {
+    pub(crate) fn disarm(&mut self, call: TaskId) -> Option<Timer> {
         if self.armed.is_empty() {
             return None; // nearly always
         }
         self.armed.remove(&call).map(|serial| Timer { call, serial })
     }
 
-    pub(crate) fn is_armed(&self, call: DataId) -> bool {
+    pub(crate) fn is_armed(&self, call: TaskId) -> bool {
         self.armed.contains_key(&call)
     }
 
@@ -52,12 +52,12 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unidist_common::ProcessId;
+    use unidist_common::{DataId, ProcessId};
 
     #[test]
     fn timer_that_was_replaced_does_not_expire() {
         let mut timers = Timers::default();
-        let call = DataId::new(ProcessId::CONTROLLER, 1);
+        let call = TaskId::of_first_return(DataId::new(ProcessId::CONTROLLER, 1));
         let first = timers.arm(call);
         assert_eq!(timers.disarm(call), Some(first));
         let second = timers.arm(call);

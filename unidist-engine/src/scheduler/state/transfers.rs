@@ -132,7 +132,7 @@ impl Transfers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unidist_common::ProcessId;
+    use unidist_common::{ProcessId, TaskId};
 
     const FROM: HostId = HostId::CONTROLLER;
     const TO: HostId = HostId::new(1);
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn demand_is_served_once() {
         let mut transfers = Transfers::default();
-        let [first, second] = [1, 2].map(|number| Waiter::Task(id(number)));
+        let [first, second] = [1, 2].map(|number| Waiter::Task(TaskId::of_first_return(id(number))));
         assert_eq!(transfers.begin(id(9), FROM, TO), None, "nothing waits for it");
         transfers.add_waiter(id(9), TO, first);
         transfers.add_waiter(id(9), TO, second);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn last_waiter_takes_its_demand_along() {
         let mut transfers = Transfers::default();
-        let waiter = Waiter::Task(id(1));
+        let waiter = Waiter::Task(TaskId::of_first_return(id(1)));
         transfers.add_waiter(id(9), TO, waiter);
         assert!(transfers.is_wanted(id(9), TO) && transfers.remove_waiter(id(9), TO, waiter));
         assert!(!transfers.is_wanted(id(9), TO) && !transfers.remove_waiter(id(9), TO, waiter));
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn lost_destination_drops_demands_and_transfers() {
         let mut transfers = Transfers::default();
-        let waiter = Waiter::Task(id(1));
+        let waiter = Waiter::Task(TaskId::of_first_return(id(1)));
         for number in [7, 8] {
             transfers.add_waiter(id(number), TO, waiter);
         }

@@ -11,7 +11,7 @@ use crate::scheduler::state::resources::SchedulingClass;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use unidist_common::{DataId, HostId, TaskError};
+use unidist_common::{DataId, HostId, TaskError, TaskId};
 
 /// A worker or actor process.
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub(crate) struct Worker {
     /// may overlap.
     pub(crate) stack: Vec<Frame>,
     /// Tasks that were sent and wait for their turn.
-    pub(crate) prefetched: VecDeque<DataId>,
+    pub(crate) prefetched: VecDeque<TaskId>,
     /// The calls of a pending retraction.
-    pub(crate) retracting: Option<Vec<DataId>>,
+    pub(crate) retracting: Option<Vec<TaskId>>,
     /// Its open requests that block a call.
     pub(crate) blocking: Vec<RequestId>,
     /// The references of the process.
@@ -57,7 +57,7 @@ pub(crate) enum Phase {
 /// A running task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    pub(crate) task: DataId,
+    pub(crate) task: TaskId,
     pub(crate) class: SchedulingClass,
     pub(crate) state: FrameState,
 }

@@ -36,16 +36,16 @@ impl Cluster {
     }
 
     fn was_told(&self, process: ProcessId, call: DataId) -> bool {
-        self.sent
-            .iter()
-            .any(|(to, message)| matches!(message, Sent::Cancel(id) if *to == process && *id == call))
+        self.sent.iter().any(
+            |(to, message)| matches!(message, Sent::Cancel(id) if *to == process && *id == call_of(call)),
+        )
     }
 
     fn lose(&mut self, process: ProcessId, undelivered: &[DataId]) {
         self.handle(Event::Lost {
             process,
             cause: "signal: 9 (SIGKILL)".into(),
-            undelivered: undelivered.to_vec(),
+            undelivered: calls_of(undelivered),
         });
     }
 
@@ -92,8 +92,8 @@ fn canceled_running_call_keeps_its_slot_until_it_ends() {
     assert_eq!(c.cancel(task), 1);
     assert_eq!(c.error(task).kind, ErrorKind::Cancelled);
     assert!(c.was_told(w, task));
-    assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![behind]))), "nothing waits behind it");
-    c.handle(Event::Retracted { process: w, tasks: vec![behind] });
+    assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![call_of(behind)]))), "nothing waits behind it");
+    c.handle(Event::Retracted { process: w, tasks: vec![call_of(behind)] });
     assert_eq!(c.free_cpus(), 0.0);
     c.done(w, task);
     assert_eq!((c.runs().last().copied(), c.free_cpus()), (Some((w, behind)), 0.0));
@@ -114,7 +114,7 @@ fn canceled_call_keeps_its_arguments_and_its_results_are_freed() {
     c.release(argument);
     c.cancel(task);
     assert!(c.freed.is_empty(), "the call may be reading it");
-    c.handle(Event::Done { process: c.where_is(task), task, result: Ok(vec![shared(8192)]) });
+    c.handle(Event::Done { process: c.where_is(task), task: call_of(task), result: Ok(vec![shared(8192)]) });
     assert_eq!(c.freed.len(), 2);
     c.end(&[task]);
 }
@@ -178,8 +178,8 @@ fn nested_task_that_has_not_started_runs_elsewhere() {
     assert_eq!(c.where_is(child), w);
     c.cancel(parent);
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
-    assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![child]))));
-    c.handle(Event::Retracted { process: w, tasks: vec![child] }); // the parent proceeded first
+    assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![call_of(child)]))));
+    c.handle(Event::Retracted { process: w, tasks: vec![call_of(child)] }); // the parent proceeded first
     assert_ne!(c.where_is(child), w);
     c.expire();
     assert_eq!(c.killed, [w]);
@@ -201,13 +201,13 @@ fn prefetched_tasks_are_retracted_before_a_canceled_wait_ends() {
         Sent::RetractTasks(tasks) if *to == w => Some(tasks.clone()),
         _ => None,
     });
-    assert_eq!(retracting.as_deref(), Some(&own[..]));
-    c.handle(Event::Done { process: w, task: own[0], result: Ok(vec![object(vec![])]) });
+    assert_eq!(retracting, Some(calls_of(&own)));
+    c.handle(Event::Done { process: w, task: call_of(own[0]), result: Ok(vec![object(vec![])]) });
     assert_eq!(c.reply(request), None);
-    c.handle(Event::Retracted { process: w, tasks: own[2..].to_vec() });
+    c.handle(Event::Retracted { process: w, tasks: calls_of(&own[2..]) });
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
     let stack: Vec<_> = c.scheduler.state.workers[&w].stack.iter().map(|frame| frame.task).collect();
-    assert_eq!(stack, [parent, own[1]], "the one that had started");
+    assert_eq!(stack, calls_of(&[parent, own[1]]), "the one that had started");
     c.lose(w, &[]);
     assert_eq!(c.runs().iter().filter(|(_, id)| *id == own[1]).count(), 1, "it does not start twice");
     let _ = other;
@@ -306,14 +306,14 @@ fn method_time_limit_counts_from_its_start_event() {
     let mut c = Cluster::new(1);
     let actor = c.actor();
     let call = c.submit(|spec| {
-        spec.target = Target::Actor(actor);
+        spec.target = Target::Actor(actor_of(actor));
         spec.options = limited();
     });
     let process = c.where_is(call);
     assert!(c.last_run().1.timed && c.armed.is_empty());
-    c.handle(Event::Started { process: ProcessId::new(77).unwrap(), task: call });
+    c.handle(Event::Started { process: ProcessId::new(77).unwrap(), task: call_of(call) });
     assert!(c.armed.is_empty(), "another process cannot say so");
-    c.handle(Event::Started { process, task: call });
+    c.handle(Event::Started { process, task: call_of(call) });
     c.expire();
     assert_eq!(c.error(call).kind, ErrorKind::TimedOut);
     assert!(c.killed.is_empty() && c.armed.is_empty());
@@ -346,14 +346,14 @@ fn restarted_actor_runs_undelivered_calls_in_order() {
     let slow = c.task();
     let (seen, undelivered) = (c.call(actor), c.call(actor));
     let waiting = c.submit(|spec| {
-        spec.target = Target::Actor(actor);
+        spec.target = Target::Actor(actor_of(actor));
         spec.dependencies.push(slow);
     });
     c.lose(process, &[undelivered]);
     let error = c.error(seen);
     assert_eq!((error.kind, error.root_cause().kind), (ErrorKind::ActorDied, ErrorKind::WorkerDied));
     let next = c.join_all()[0];
-    assert_eq!(c.last_run().1.id, actor, "its constructor");
+    assert_eq!(c.last_run().1.id, call_of(actor), "its constructor");
     c.done(next, actor);
     assert_eq!(c.where_is(undelivered), next);
     c.done(c.where_is(slow), slow);
@@ -371,7 +371,7 @@ fn retried_actor_calls_run_before_later_ones() {
     let (actor, process) = c.restartable_actor(2);
     let mut call = |retries| {
         c.submit(|spec| {
-            spec.target = Target::Actor(actor);
+            spec.target = Target::Actor(actor_of(actor));
             spec.options = with(|options| options.max_retries = Some(retries));
         })
     };

@@ -62,7 +62,7 @@ fn deadlock_over_a_resource_is_reported() {
         other => panic!("{other:?}"),
     }
     c.done(w, holder);
-    assert_eq!(c.last_run().1.id, starved);
+    assert_eq!(c.last_run().1.id, call_of(starved));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn deadlock_over_an_unlimited_wait_is_reported() {
     let behind = [c.task_on(task), c.task_on(task)];
     let w = c.where_is(task);
     let mut wait = |ids: &[DataId], count, timed| {
-        let blocks = Some(task);
+        let blocks = Some(call_of(task));
         c.ask(w, |request| Request::Wait { request, ids: ids.to_vec(), count, timed, blocks })
     };
     let limited = wait(&behind, 1, true);
@@ -89,7 +89,7 @@ fn deadlock_over_a_canceled_holder_is_reported() {
     let w = c.where_is(holder);
     let on_top = c.submit_from(w, |_| {});
     c.get(w, &[on_top], Some(holder));
-    assert_eq!(c.last_run().1.id, on_top);
+    assert_eq!(c.last_run().1.id, call_of(on_top));
     c.ask(ME, |request| Request::Cancel { request, ids: vec![holder], which: Which::All });
     let starved = c.submit_from(w, needs_gpu);
     let request = c.get(w, &[starved], Some(on_top));

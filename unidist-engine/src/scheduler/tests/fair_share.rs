@@ -28,7 +28,7 @@ fn run_all(c: &mut Cluster) -> Vec<DataId> {
             .state
             .workers
             .iter()
-            .find_map(|(process, worker)| Some((*process, worker.stack.last()?.task)));
+            .find_map(|(process, worker)| Some((*process, worker.stack.last()?.task.first_return())));
         let Some((process, task)) = running else { return order };
         order.push(task);
         c.done(process, task);
@@ -77,7 +77,7 @@ fn group_limit_holds_for_running_calls() {
     let limited: Vec<_> = (0..5).map(|_| c.submit(of(1, 2))).collect();
     assert_eq!(c.runs().len(), 2);
     let other = c.task();
-    assert_eq!(c.last_run().1.id, other, "a slot that the group may not use is others'");
+    assert_eq!(c.last_run().1.id, call_of(other), "a slot that the group may not use is others'");
     // One waits for its child: it holds no slot and does not count meanwhile.
     let parent = limited[0];
     let at = c.where_is(parent);
@@ -111,7 +111,7 @@ fn group_limit_holds_for_nested_calls() {
         let at = c.where_is(parent);
         let mut spec = c.spec(at);
         of(1, 1)(&mut spec);
-        let child = spec.id();
+        let child = spec.returns.first;
         c.handle(Event::Request {
             process: at,
             request: Request::Submit { spec: Box::new(spec), caller: None },

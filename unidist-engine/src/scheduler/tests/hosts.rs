@@ -110,7 +110,7 @@ fn result_is_copied_to_the_program_on_get() {
     let mut c = cluster(2, 1);
     let near = busy(&mut c, HERE);
     let far = busy(&mut c, THERE);
-    c.handle(Event::Done { process: c.where_is(far), task: far, result: Ok(vec![shared(4096)]) });
+    c.handle(Event::Done { process: c.where_is(far), task: call_of(far), result: Ok(vec![shared(4096)]) });
     let ready = c.ask(ME, |request| wait_for(request, &[far], 1));
     assert!(c.reply(ready).is_some() && c.copies.is_empty(), "to wait is not to read");
     let [one, two] = [c.get(ME, &[far, near, far], None), c.get(ME, &[far], None)];
@@ -159,7 +159,8 @@ fn actor_calls_wait_for_their_inputs_in_order() {
     assert_ne!(home(&c, first), home(&c, second), "actors spread");
     let far = if home(&c, first) == THERE { first } else { second };
     let argument = put(&mut c);
-    let one = c.submit(|spec| (spec.target, spec.dependencies) = (Target::Actor(far), vec![argument]));
+    let one =
+        c.submit(|spec| (spec.target, spec.dependencies) = (Target::Actor(actor_of(far)), vec![argument]));
     let two = c.call(far);
     let sent = |c: &Cluster, task| c.runs().iter().any(|(_, other)| *other == task);
     assert!(!sent(&c, one) && !sent(&c, two));
@@ -178,7 +179,11 @@ fn lost_host_takes_objects_without_other_copies() {
     let inner = c.task();
     let mut result = shared(4096);
     result.borrowed.push(inner);
-    c.handle(Event::Done { process: c.where_is(lost_result), task: lost_result, result: Ok(vec![result]) });
+    c.handle(Event::Done {
+        process: c.where_is(lost_result),
+        task: call_of(lost_result),
+        result: Ok(vec![result]),
+    });
     let retried = c.submit(|spec| spec.options = options);
     assert_eq!(host_of(&c, retried), THERE);
     let waits = c.submit(|spec| {
@@ -207,7 +212,7 @@ fn object_survives_with_a_copy_elsewhere() {
     let mut c = cluster(3, 1);
     let _near = busy(&mut c, HERE);
     let far = busy(&mut c, THERE);
-    c.handle(Event::Done { process: c.where_is(far), task: far, result: Ok(vec![shared(4096)]) });
+    c.handle(Event::Done { process: c.where_is(far), task: call_of(far), result: Ok(vec![shared(4096)]) });
     let request = c.get(ME, &[far], None);
     let copy = c.copies.remove(0);
     c.handle(Event::HostLost { host: THERE, cause: "cut".into() });
@@ -277,7 +282,7 @@ fn host_without_workers_reserves_nothing() {
         spec.options = Arc::new(TaskOptions { num_cpus: Some(2.0), ..Default::default() });
     });
     let plain = c.task();
-    assert!(c.scheduler.has_task(wide) && c.scheduler.has_task(plain));
+    assert!(c.scheduler.has_task(call_of(wide)) && c.scheduler.has_task(call_of(plain)));
     end(&mut c, near[0]);
     end(&mut c, near[1]);
     assert_eq!(host_of(&c, wide), HERE, "the later one keeps no CPU from it");
@@ -294,7 +299,7 @@ fn fetched_call_leaves_a_host_without_workers() {
     assert_eq!(ways(&c), [(HERE, THERE)]);
     start_nothing_more(&mut c, THERE);
     arrive(&mut c);
-    assert!(c.scheduler.has_task(call), "the other host will run it");
+    assert!(c.scheduler.has_task(call_of(call)), "the other host will run it");
     end(&mut c, near);
     assert_eq!(host_of(&c, call), HERE);
 }
@@ -306,7 +311,7 @@ fn host_without_workers_fails_no_other_calls() {
     let argument = put(&mut c);
     start_nothing_more(&mut c, THERE);
     let waits = c.task_on(argument);
-    assert!(c.scheduler.has_task(waits), "the other host will run it");
+    assert!(c.scheduler.has_task(call_of(waits)), "the other host will run it");
     end(&mut c, near);
     assert_eq!(host_of(&c, waits), HERE);
 }

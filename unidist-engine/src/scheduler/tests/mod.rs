@@ -6,7 +6,8 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use unidist_common::{
-    Arg, ErrorKind, FunctionKey, ProcessId, Returns, Target, TaskError, TaskOptions, TaskSpec,
+    ActorId, Arg, ErrorKind, FunctionKey, ProcessId, Returns, Target, TaskError, TaskId, TaskOptions,
+    TaskSpec,
 };
 
 mod cancel;
@@ -23,8 +24,8 @@ pub(super) const ME: ProcessId = ProcessId::CONTROLLER;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Sent {
     Run(Run),
-    RetractTasks(Vec<DataId>),
-    Cancel(DataId),
+    RetractTasks(Vec<TaskId>),
+    Cancel(TaskId),
     Stop,
 }
 
@@ -110,7 +111,7 @@ impl Cluster {
     pub(super) fn submit_from(&mut self, process: ProcessId, make: impl FnOnce(&mut TaskSpec)) -> DataId {
         let mut spec = self.spec(process);
         make(&mut spec);
-        let id = spec.id();
+        let id = spec.returns.first;
         self.handle(Event::Request {
             process,
             request: Request::Submit { spec: Box::new(spec), caller: None },
@@ -153,14 +154,16 @@ impl Cluster {
     }
 
     pub(super) fn call(&mut self, actor: DataId) -> DataId {
-        self.submit(|spec| spec.target = Target::Actor(actor))
+        self.submit(|spec| spec.target = Target::Actor(actor_of(actor)))
     }
 
     pub(super) fn done(&mut self, process: ProcessId, task: DataId) {
+        let task = call_of(task);
         self.handle(Event::Done { process, task, result: Ok(vec![object(vec![])]) });
     }
 
     pub(super) fn fail(&mut self, process: ProcessId, task: DataId) {
+        let task = call_of(task);
         self.handle(Event::Done { process, task, result: Err(TaskError::new(ErrorKind::Failed, "no")) });
     }
 
@@ -172,6 +175,7 @@ impl Cluster {
     }
 
     pub(super) fn get(&mut self, process: ProcessId, ids: &[DataId], blocks: Option<DataId>) -> RequestId {
+        let blocks = blocks.map(call_of);
         self.ask(process, |request| Request::Get { request, ids: ids.to_vec(), blocks })
     }
 
@@ -207,7 +211,9 @@ impl Cluster {
     pub(super) fn runs(&self) -> Vec<(ProcessId, DataId)> {
         self.sent
             .iter()
-            .filter_map(|(p, m)| if let Sent::Run(run) = m { Some((*p, run.id)) } else { None })
+            .filter_map(
+                |(p, m)| if let Sent::Run(run) = m { Some((*p, run.id.first_return())) } else { None },
+            )
             .collect()
     }
 
@@ -231,6 +237,19 @@ impl Cluster {
     pub(super) fn free_cpus(&self) -> f64 {
         self.scheduler.state.resources.free_cpus()
     }
+}
+
+/// The call with this first return: the tests name calls by their first returns, and actors by their handles.
+pub(super) fn call_of(id: DataId) -> TaskId {
+    TaskId::of_first_return(id)
+}
+
+pub(super) fn calls_of(ids: &[DataId]) -> Vec<TaskId> {
+    ids.iter().copied().map(call_of).collect()
+}
+
+pub(super) fn actor_of(id: DataId) -> ActorId {
+    ActorId::of_handle(id)
 }
 
 pub(super) fn limits(cpus: usize) -> Limits {
@@ -282,7 +301,7 @@ fn task_waits_for_its_dependencies_and_gets_their_values() {
     assert_eq!(c.runs().len(), 1);
     c.done(c.where_is(a), a);
     let (_, run) = c.last_run();
-    assert_eq!((run.id, run.objects[0].0), (b, a));
+    assert_eq!((run.id, run.objects[0].0), (call_of(b), a));
 }
 
 #[test]
@@ -344,7 +363,7 @@ fn running_task_keeps_its_arguments_and_a_dropped_result_is_freed() {
     c.release(arg);
     c.release(task);
     assert_eq!(c.freed.len(), 0);
-    c.handle(Event::Done { process: c.where_is(task), task, result: Ok(vec![shared(8192)]) });
+    c.handle(Event::Done { process: c.where_is(task), task: call_of(task), result: Ok(vec![shared(8192)]) });
     assert_eq!((c.live(), c.freed.len()), (0, 2));
 }
 
@@ -390,7 +409,7 @@ fn nested_tasks_run_one_after_the_other() {
     let children = [c.submit_from(w, |_| {}), c.submit_from(w, |_| {}), c.submit_from(w, |_| {})];
     c.get(w, &children, Some(parent));
     for _ in children {
-        let running = c.scheduler.state.workers[&w].stack.last().unwrap().task;
+        let running = c.scheduler.state.workers[&w].stack.last().unwrap().task.first_return();
         assert!(children.contains(&running), "the worker is kept busy with what its task waits for");
         c.done(w, running);
     }
@@ -408,9 +427,9 @@ fn ready_grandchild_runs_nested() {
     let child = c.submit_from(w, |spec| spec.dependencies.push(grandchild));
     // retracted from the worker, which is about to block
     c.get(w, &[child], Some(parent));
-    c.handle(Event::Retracted { process: w, tasks: vec![grandchild] });
+    c.handle(Event::Retracted { process: w, tasks: vec![call_of(grandchild)] });
     let (process, run) = c.last_run();
-    assert_eq!((process, run.id, run.nested), (w, grandchild, true));
+    assert_eq!((process, run.id, run.nested), (w, call_of(grandchild), true));
 }
 
 #[test]
@@ -438,8 +457,8 @@ fn prefetched_task_is_retracted_when_its_worker_blocks() {
     assert_eq!(c.where_is(behind), w);
     let signal = c.call(actor);
     c.get(w, &[signal], Some(parent));
-    assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![behind]))));
-    c.handle(Event::Retracted { process: w, tasks: vec![behind] });
+    assert!(c.sent.contains(&(w, Sent::RetractTasks(vec![call_of(behind)]))));
+    c.handle(Event::Retracted { process: w, tasks: vec![call_of(behind)] });
     let spare = c.join_all()[0];
     assert_eq!(c.where_is(behind), spare);
 }
@@ -465,7 +484,7 @@ fn idle_worker_steals_from_behind_a_long_task() {
         .collect();
     assert!(!retracting.is_empty());
     c.handle(Event::Retracted { process: long, tasks: retracting.clone() });
-    assert!(retracting.iter().all(|task| c.where_is(*task) == short));
+    assert!(retracting.iter().all(|task| c.where_is(task.first_return()) == short));
 }
 
 #[test]
@@ -512,7 +531,7 @@ fn actor_calls_of_one_caller_arrive_in_order() {
     let actor = c.actor();
     let slow = c.task();
     let first = c.submit(|spec| {
-        spec.target = Target::Actor(actor);
+        spec.target = Target::Actor(actor_of(actor));
         spec.dependencies.push(slow);
     });
     let second = c.call(actor);
@@ -528,10 +547,10 @@ fn actor_callers_do_not_wait_for_each_other() {
     let actor = c.actor();
     let slow = c.task();
     c.submit(|spec| {
-        spec.target = Target::Actor(actor);
+        spec.target = Target::Actor(actor_of(actor));
         spec.dependencies.push(slow);
     });
-    let other = c.submit_from(c.where_is(slow), |spec| spec.target = Target::Actor(actor));
+    let other = c.submit_from(c.where_is(slow), |spec| spec.target = Target::Actor(actor_of(actor)));
     assert!(c.runs().iter().any(|(_, id)| *id == other));
 }
 
@@ -699,7 +718,7 @@ fn undelivered_call_of_a_dead_worker_runs_elsewhere() {
     c.handle(Event::Lost {
         process: c.where_is(task),
         cause: "signal: 9 (SIGKILL)".into(),
-        undelivered: vec![task],
+        undelivered: vec![call_of(task)],
     });
     let replacement = c.join_all()[0];
     assert_eq!(c.where_is(task), replacement);
@@ -709,9 +728,9 @@ fn undelivered_call_of_a_dead_worker_runs_elsewhere() {
 fn actor_calls_keep_their_order_across_callers() {
     let mut c = Cluster::new(1);
     let id = c.submit(|spec| spec.target = Target::NewActor);
-    let first = c.submit_from(worker(1), |spec| spec.target = Target::Actor(id));
+    let first = c.submit_from(worker(1), |spec| spec.target = Target::Actor(actor_of(id)));
     let second = c.call(id);
-    let third = c.submit_from(worker(1), |spec| spec.target = Target::Actor(id));
+    let third = c.submit_from(worker(1), |spec| spec.target = Target::Actor(actor_of(id)));
     let process = c.join_all()[0];
     c.done(process, id);
     let order: Vec<_> = c.runs().into_iter().map(|(_, call)| call).filter(|call| *call != id).collect();
@@ -767,8 +786,8 @@ fn awaited_task_is_retracted_from_behind_another() {
     let elsewhere = c.where_is(child);
     c.get(w, &[child], Some(parent));
     if elsewhere == busy {
-        assert!(c.sent.contains(&(busy, Sent::RetractTasks(vec![child]))));
-        c.handle(Event::Retracted { process: busy, tasks: vec![child] });
+        assert!(c.sent.contains(&(busy, Sent::RetractTasks(vec![call_of(child)]))));
+        c.handle(Event::Retracted { process: busy, tasks: vec![call_of(child)] });
     }
     assert_eq!(c.where_is(child), w);
 }

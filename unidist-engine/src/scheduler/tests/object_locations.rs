@@ -111,7 +111,7 @@ fn arguments_of_a_failed_call_stay_in_use_on_its_process() {
     let actor = c.actor();
     let w = c.scheduler.state.workers.keys().max().copied().unwrap();
     let call = c.submit(|spec| {
-        (spec.target, spec.dependencies) = (Target::Actor(actor), vec![argument]);
+        (spec.target, spec.dependencies) = (Target::Actor(actor_of(actor)), vec![argument]);
     });
     c.handle(Event::Shutdown);
     assert_eq!(c.error(call).kind, ErrorKind::ActorDied);
@@ -132,7 +132,7 @@ fn arguments_of_a_retracted_call_are_not_in_use() {
     let signal = c.call(actor);
     c.get(w, &[signal], Some(parent));
     assert_eq!((c.where_is(call), victims(&c)), (w, vec![]));
-    c.handle(Event::Retracted { process: w, tasks: vec![call] });
+    c.handle(Event::Retracted { process: w, tasks: vec![call_of(call)] });
     assert_eq!(victims(&c), [argument]);
     let spare = c.join_all()[0];
     assert_eq!((c.where_is(call), victims(&c)), (spare, vec![]));

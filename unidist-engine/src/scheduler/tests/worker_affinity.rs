@@ -14,7 +14,7 @@ fn give_back(c: &mut Cluster, worker: ProcessId) -> Vec<DataId> {
     });
     let retracting = retracting.expect("calls are retracted");
     c.handle(Event::Retracted { process: worker, tasks: retracting.clone() });
-    retracting
+    retracting.into_iter().map(TaskId::first_return).collect()
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn bound_call_of_high_priority_overtakes_prefetched_ones() {
     });
     assert_eq!(give_back(&mut c, one), prefetched);
     c.done(one, running);
-    assert_eq!(c.last_run().1.id, urgent);
+    assert_eq!(c.last_run().1.id, call_of(urgent));
     c.done(one, urgent);
-    assert_eq!(c.last_run().1.id, prefetched[1], "the others follow");
+    assert_eq!(c.last_run().1.id, call_of(prefetched[1]), "the others follow");
 }
 
 #[test]
@@ -158,10 +158,10 @@ fn bound_call_runs_on_top_of_an_asynchronous_parent() {
     let parent = c.submit(only(worker(1)));
     let child = c.submit_from(worker(1), only(worker(1)));
     c.get(worker(1), &[child], None);
-    c.handle(Event::Yield { process: worker(1), task: parent });
+    c.handle(Event::Yield { process: worker(1), task: call_of(parent) });
     if let Some(Sent::RetractTasks(calls)) = c.sent.iter().rev().map(|(_, message)| message.clone()).next() {
         c.handle(Event::Retracted { process: worker(1), tasks: calls });
     }
     let (at, run) = c.last_run();
-    assert_eq!((at, run.id, run.nested), (worker(1), child, true));
+    assert_eq!((at, run.id, run.nested), (worker(1), call_of(child), true));
 }

@@ -82,10 +82,10 @@ fn draining_worker_gives_back_prefetched_calls() {
     assert!(!prefetched.is_empty());
     let end = c.ask(ME, |request| Request::EndWorker { request, worker: at });
     assert_eq!(c.reply(end), Some(&Reply::Count(1)));
-    assert!(c.sent.contains(&(at, Sent::RetractTasks(prefetched.clone()))));
+    assert!(c.sent.contains(&(at, Sent::RetractTasks(calls_of(&prefetched)))));
     // The other worker continues with its own slot while this one is busy.
     c.done(other, second);
-    c.handle(Event::Retracted { process: at, tasks: prefetched.clone() });
+    c.handle(Event::Retracted { process: at, tasks: calls_of(&prefetched) });
     c.done(at, first);
     assert!(c.sent.contains(&(at, Sent::Stop)));
     c.handle(Event::Lost { process: at, cause: "it ended".into(), undelivered: vec![] });
@@ -123,7 +123,7 @@ fn cancel_queued_spares_running_calls() {
     assert_eq!(c.reply(request), None, "the worker is asked first");
     // The worker had started the first of them.
     c.done(one, running);
-    c.handle(Event::Retracted { process: one, tasks: vec![second] });
+    c.handle(Event::Retracted { process: one, tasks: vec![call_of(second)] });
     assert_eq!(c.reply(request), Some(&Reply::Count(2)));
     assert_eq!(c.error(second).kind, ErrorKind::Cancelled);
     c.done(one, first);

@@ -10,10 +10,10 @@ use crate::scheduler::transitions::release::{actor_unreferenced, drop_restart_pl
 use crate::scheduler::transitions::run::send_call;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use unidist_common::{DataId, ErrorKind, TaskError};
+use unidist_common::{ActorId, ErrorKind, TaskError, TaskId};
 
 /// The constructor has ended: the actor is alive or dead.
-pub(crate) fn constructor_ended(state: &mut State, id: DataId, error: Option<Arc<TaskError>>) {
+pub(crate) fn constructor_ended(state: &mut State, id: ActorId, error: Option<Arc<TaskError>>) {
     let Some(actor) = state.actors.get_mut(&id) else {
         return;
     };
@@ -23,7 +23,7 @@ pub(crate) fn constructor_ended(state: &mut State, id: DataId, error: Option<Arc
             actor.state = ActorState::Alive;
             send_waiting(state, id);
             // If all handles are gone, the constructor held the last reference.
-            if !state.objects.contains(id) {
+            if !state.objects.contains(id.handle()) {
                 actor_unreferenced(state, id);
             }
         }
@@ -32,7 +32,7 @@ pub(crate) fn constructor_ended(state: &mut State, id: DataId, error: Option<Arc
 }
 
 /// Sends the calls that waited for the constructor, in order of arrival over all callers.
-fn send_waiting(state: &mut State, id: DataId) {
+fn send_waiting(state: &mut State, id: ActorId) {
     let Some(actor) = state.actors.get(&id) else { return };
     let queues = actor.waiting.iter();
     let mut calls: Vec<_> =
@@ -53,7 +53,7 @@ fn send_waiting(state: &mut State, id: DataId) {
 }
 
 /// The actor is dead: its calls fail, and its process is stopped.
-pub(crate) fn fail_actor(state: &mut State, id: DataId, cause: Arc<TaskError>) {
+pub(crate) fn fail_actor(state: &mut State, id: ActorId, cause: Arc<TaskError>) {
     let Some(actor) = state.actors.get_mut(&id) else {
         return;
     };
@@ -69,13 +69,13 @@ pub(crate) fn fail_actor(state: &mut State, id: DataId, cause: Arc<TaskError>) {
     if let Some(process) = process {
         stop(state, process);
     }
-    if !state.objects.contains(id) {
+    if !state.objects.contains(id.handle()) {
         state.actors.remove(&id);
     }
 }
 
 /// Fails a call of a dead actor with the cause of its death.
-fn fail_actor_call(state: &mut State, id: DataId, call: DataId) {
+fn fail_actor_call(state: &mut State, id: ActorId, call: TaskId) {
     let mut error = TaskError::new(ErrorKind::ActorDied, "the actor has ended");
     if let Some(Actor { name, state: ActorState::Dead(cause), restarts, .. }) = state.actors.get(&id) {
         error.message = format!("actor `{name}` is dead");
@@ -90,7 +90,7 @@ fn fail_actor_call(state: &mut State, id: DataId, call: DataId) {
 }
 
 /// Whether all inputs of the call are on the actor's host; transfers are started for those that are not.
-fn can_be_sent(state: &mut State, id: DataId, call: DataId) -> bool {
+fn can_be_sent(state: &mut State, id: ActorId, call: TaskId) -> bool {
     if state.tasks.get(&call).is_none_or(|task| task.missing > 0) {
         return false;
     }
@@ -100,7 +100,7 @@ fn can_be_sent(state: &mut State, id: DataId, call: DataId) -> bool {
 }
 
 /// Sends the first calls of this caller, up to one that cannot be sent yet.
-pub(crate) fn send_waiting_of(state: &mut State, id: DataId, caller: Caller) {
+pub(crate) fn send_waiting_of(state: &mut State, id: ActorId, caller: Caller) {
     loop {
         let Some(actor) = state.actors.get_mut(&id) else {
             return;
@@ -126,7 +126,7 @@ pub(crate) fn send_waiting_of(state: &mut State, id: DataId, caller: Caller) {
     }
 }
 
-fn send_to_actor(state: &mut State, id: DataId, call: DataId) {
+fn send_to_actor(state: &mut State, id: ActorId, call: TaskId) {
     if let Some(actor) = state.actors.get_mut(&id)
         && let Some(process) = actor.process
     {
@@ -136,7 +136,7 @@ fn send_to_actor(state: &mut State, id: DataId, call: DataId) {
 }
 
 /// A call of the actor has ended, or failed while it waited: calls behind it may be sent.
-pub(crate) fn actor_call_ended(state: &mut State, id: DataId, task: &Task) {
+pub(crate) fn actor_call_ended(state: &mut State, id: ActorId, task: &Task) {
     let Some(actor) = state.actors.get_mut(&id) else {
         return;
     };
@@ -151,7 +151,7 @@ pub(crate) fn actor_call_ended(state: &mut State, id: DataId, task: &Task) {
 }
 
 /// Sends a new call to its actor, or queues it behind earlier calls of its caller and its inputs.
-pub(crate) fn call_actor(state: &mut State, id: DataId, call: DataId) {
+pub(crate) fn call_actor(state: &mut State, id: ActorId, call: TaskId) {
     let Some(actor) = state.actors.get_mut(&id) else {
         return fail_actor_call(state, id, call);
     };

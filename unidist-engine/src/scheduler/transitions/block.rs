@@ -9,10 +9,10 @@ use crate::scheduler::state::workers::FrameState;
 use crate::scheduler::transitions::cancel::unblock_canceling;
 use crate::scheduler::transitions::retract::retract_unneeded;
 use crate::scheduler::transitions::run::{push_frame, run_nested};
-use unidist_common::{DataId, ProcessId};
+use unidist_common::{ProcessId, TaskId};
 
 /// The task gives its slot back until the request is answered; without a request, until any of its process is.
-pub(crate) fn block(state: &mut State, process: ProcessId, task: DataId, request: Option<RequestId>) {
+pub(crate) fn block(state: &mut State, process: ProcessId, task: TaskId, request: Option<RequestId>) {
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
     };
@@ -31,7 +31,7 @@ pub(crate) fn block(state: &mut State, process: ProcessId, task: DataId, request
 }
 
 /// A request of the process was answered: the frame that it blocked may proceed.
-pub(crate) fn unblock(state: &mut State, process: ProcessId, blocks: Option<DataId>, request: RequestId) {
+pub(crate) fn unblock(state: &mut State, process: ProcessId, blocks: Option<TaskId>, request: RequestId) {
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
     };

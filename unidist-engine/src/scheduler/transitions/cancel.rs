@@ -23,10 +23,10 @@ use crate::scheduler::transitions::retract::{retract, retract_after};
 use crate::scheduler::transitions::settle::settle;
 use crate::scheduler::transitions::timers::{arm, disarm};
 use std::sync::Arc;
-use unidist_common::{DataId, HostId, ProcessId, Target, TaskError};
+use unidist_common::{HostId, ProcessId, Target, TaskError, TaskId};
 
 /// Fails the call's results now, wherever the call is.
-pub(crate) fn cancel_call(state: &mut State, id: DataId, error: TaskError) {
+pub(crate) fn cancel_call(state: &mut State, id: TaskId, error: TaskError) {
     match state.tasks.get(&id).map(|task| task.state) {
         None => {}
         Some(TaskState::Waiting | TaskState::Ready | TaskState::Fetching) => fail_task(state, id, error),
@@ -35,7 +35,7 @@ pub(crate) fn cancel_call(state: &mut State, id: DataId, error: TaskError) {
 }
 
 /// Fails the results of a call that was sent and tells its process.
-fn begin_cancel(state: &mut State, process: ProcessId, id: DataId, error: TaskError) {
+fn begin_cancel(state: &mut State, process: ProcessId, id: TaskId, error: TaskError) {
     let Some(task) = state.tasks.remove(&id) else { return };
     drop_queued_cancel(state, id);
     disarm(state, id);
@@ -59,7 +59,7 @@ fn begin_cancel(state: &mut State, process: ProcessId, id: DataId, error: TaskEr
     match actor {
         Some(actor) => {
             fail_requests_of(state, process, id);
-            release(state, actor);
+            release(state, actor.handle());
         }
         None => {
             arm(state, id, state.cancel_grace);
@@ -70,7 +70,7 @@ fn begin_cancel(state: &mut State, process: ProcessId, id: DataId, error: TaskEr
 }
 
 /// Fails the requests that block a call of an actor.
-fn fail_requests_of(state: &mut State, process: ProcessId, call: DataId) {
+fn fail_requests_of(state: &mut State, process: ProcessId, call: TaskId) {
     let Some(worker) = state.workers.get(&process) else { return };
     let is_its = |request: &&RequestId| {
         state.requests.get(&(process, **request)).is_some_and(|open| open.blocks(call))
@@ -82,7 +82,7 @@ fn fail_requests_of(state: &mut State, process: ProcessId, call: DataId) {
 
 /// The error of a request that would block a canceling call. On a pool worker the call blocks all the same: see the
 /// module documentation.
-pub(crate) fn wait_error(state: &State, process: ProcessId, call: Option<DataId>) -> Option<TaskError> {
+pub(crate) fn wait_error(state: &State, process: ProcessId, call: Option<TaskId>) -> Option<TaskError> {
     let canceling = state.canceling.get(&call?)?;
     let in_pool = state.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
     (!in_pool).then(|| (*canceling.error).clone())
@@ -115,7 +115,7 @@ pub(crate) fn unblock_canceling(state: &mut State, process: ProcessId) {
 }
 
 /// The call has left this process: releases what it kept.
-pub(crate) fn end_cancel(state: &mut State, process: ProcessId, id: DataId) {
+pub(crate) fn end_cancel(state: &mut State, process: ProcessId, id: TaskId) {
     if state.canceling.get(&id).is_none_or(|canceling| canceling.process != process) {
         return;
     }

@@ -6,7 +6,7 @@ use crate::scheduler::state::State;
 use crate::scheduler::state::queued_cancels::ClientRequest;
 use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::retract::retract;
-use unidist_common::{DataId, ErrorKind, ProcessId, TaskError};
+use unidist_common::{ErrorKind, ProcessId, TaskError, TaskId};
 
 /// Retracts the prefetched calls of this worker that have a cancel request.
 pub(crate) fn retract_queued_cancels(state: &mut State, process: ProcessId) {
@@ -14,13 +14,13 @@ pub(crate) fn retract_queued_cancels(state: &mut State, process: ProcessId) {
         return;
     }
     let Some(worker) = state.workers.get(&process) else { return };
-    let is_wanted = |call: &DataId| state.queued_cancels.contains(*call);
+    let is_wanted = |call: &TaskId| state.queued_cancels.contains(*call);
     let calls = worker.prefetched.iter().copied().filter(is_wanted).collect();
     retract(state, process, calls);
 }
 
 /// The call has not started: fails it if a request wants it canceled. True if so.
-pub(crate) fn cancel_if_requested(state: &mut State, call: DataId) -> bool {
+pub(crate) fn cancel_if_requested(state: &mut State, call: TaskId) -> bool {
     let Some(request) = state.queued_cancels.take(call) else { return false };
     if let Some(group) = state.tasks.get(&call).map(|task| state.resources.group(task.class)) {
         state.resources.groups().retracted(group);
@@ -32,7 +32,7 @@ pub(crate) fn cancel_if_requested(state: &mut State, call: DataId) -> bool {
 }
 
 /// The call has started or ended, so it can no longer be canceled as a queued one.
-pub(crate) fn drop_queued_cancel(state: &mut State, call: DataId) {
+pub(crate) fn drop_queued_cancel(state: &mut State, call: TaskId) {
     if let Some(request) = state.queued_cancels.take(call) {
         reply_if_complete(state, request);
     }

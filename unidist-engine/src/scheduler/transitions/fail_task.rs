@@ -13,10 +13,10 @@ use crate::scheduler::transitions::settle::settle;
 use crate::scheduler::transitions::timers::disarm;
 use crate::store::StoredObject;
 use std::sync::Arc;
-use unidist_common::{DataId, ErrorKind, HostId, Target, TaskError};
+use unidist_common::{ActorId, ErrorKind, HostId, Target, TaskError, TaskId};
 
 /// The call has succeeded: its results get their values.
-pub(crate) fn complete_task(state: &mut State, id: DataId, host: HostId, objects: Vec<StoredObject>) {
+pub(crate) fn complete_task(state: &mut State, id: TaskId, host: HostId, objects: Vec<StoredObject>) {
     let Some(task) = state.tasks.remove(&id) else {
         return;
     };
@@ -40,7 +40,7 @@ pub(crate) fn complete_task(state: &mut State, id: DataId, host: HostId, objects
 }
 
 /// The call fails: its results get the error in place of values.
-pub(crate) fn fail_task(state: &mut State, id: DataId, error: TaskError) {
+pub(crate) fn fail_task(state: &mut State, id: TaskId, error: TaskError) {
     let Some(task) = state.tasks.remove(&id) else {
         return;
     };
@@ -56,7 +56,7 @@ pub(crate) fn fail_task(state: &mut State, id: DataId, error: TaskError) {
 }
 
 /// The call fails because an input has failed.
-pub(crate) fn fail_dependent(state: &mut State, id: DataId, cause: &TaskError) {
+pub(crate) fn fail_dependent(state: &mut State, id: TaskId, cause: &TaskError) {
     if let Some(task) = state.tasks.get(&id) {
         let error = TaskError::dependency(&task.spec.name, cause);
         fail_task(state, id, error);
@@ -79,10 +79,10 @@ fn task_ended(state: &mut State, task: &Task, error: Option<Arc<TaskError>>) {
     drop_queued_cancel(state, task.spec.id());
     match task.spec.target {
         Target::Pool => {}
-        Target::NewActor => constructor_ended(state, task.spec.id(), error),
+        Target::NewActor => constructor_ended(state, ActorId::of_constructor(task.spec.id()), error),
         Target::Actor(actor) => {
             actor_call_ended(state, actor, task);
-            release(state, actor);
+            release(state, actor.handle());
         }
     }
     for id in task.spec.dependencies.iter().chain(&task.spec.borrowed) {

@@ -9,7 +9,7 @@ use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::transitions::ready::requeue;
 use crate::scheduler::transitions::release::release;
 use crate::scheduler::transitions::requests::request_progress;
-use unidist_common::{DataId, HostId};
+use unidist_common::{DataId, HostId, TaskId};
 
 /// Has an object copied to this host, unless it is there. True if the waiter will be notified.
 pub(crate) fn request_copy(state: &mut State, id: DataId, host: HostId, waiter: Waiter) -> bool {
@@ -25,7 +25,7 @@ pub(crate) fn request_copy(state: &mut State, id: DataId, host: HostId, waiter: 
 }
 
 /// Has the inputs of a call copied to this host. How many are missing there.
-pub(crate) fn request_copies(state: &mut State, call: DataId, host: HostId) -> usize {
+pub(crate) fn request_copies(state: &mut State, call: TaskId, host: HostId) -> usize {
     if state.hosts.len() == 1 {
         return 0;
     }
@@ -60,7 +60,7 @@ pub(crate) fn start_transfers(state: &mut State, id: DataId) {
 
 /// Binds a ready call to this host and has its inputs copied there. False if none is missing, or too many calls are
 /// fetching.
-pub(crate) fn fetch(state: &mut State, class: SchedulingClass, task: DataId, candidate: Candidate) -> bool {
+pub(crate) fn fetch(state: &mut State, class: SchedulingClass, task: TaskId, candidate: Candidate) -> bool {
     let host = &mut state.hosts[candidate.host.place()];
     if candidate.missing_bytes == 0 || host.may_fetch() == 0 {
         return false;

@@ -7,7 +7,7 @@ use crate::scheduler::transitions::actors::send_waiting_of;
 use crate::scheduler::transitions::fail_task::fail_dependent;
 use crate::scheduler::transitions::ready::make_ready;
 use crate::scheduler::transitions::requests::request_progress;
-use unidist_common::{DataId, Target};
+use unidist_common::{Target, TaskId};
 
 /// Notifies the waiters of all objects that got a value, until none is left.
 pub(crate) fn notify_waiters(state: &mut State) {
@@ -27,7 +27,7 @@ pub(crate) fn notify_waiters(state: &mut State) {
 }
 
 /// A dependency of the call has its value.
-fn dependency_settled(state: &mut State, id: DataId, value: &Value) {
+fn dependency_settled(state: &mut State, id: TaskId, value: &Value) {
     let Some(task) = state.tasks.get_mut(&id) else {
         return;
     };

@@ -6,10 +6,10 @@ use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::transitions::cancel_queued::cancel_if_requested;
 use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::timers::disarm;
-use unidist_common::{DataId, ErrorKind, HostId, Target, TaskError};
+use unidist_common::{ErrorKind, HostId, Target, TaskError, TaskId};
 
 /// The call joins the end of its queue.
-pub(crate) fn make_ready(state: &mut State, id: DataId) {
+pub(crate) fn make_ready(state: &mut State, id: TaskId) {
     if let Some(task) = state.tasks.get_mut(&id) {
         task.state = TaskState::Ready;
         state.resources.push(task.class, id);
@@ -17,7 +17,7 @@ pub(crate) fn make_ready(state: &mut State, id: DataId) {
 }
 
 /// A call that was sent, or bound to a host, joins the head of its queue.
-pub(crate) fn requeue(state: &mut State, id: DataId) {
+pub(crate) fn requeue(state: &mut State, id: TaskId) {
     if state.ending {
         return fail_task(state, id, TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"));
     }
@@ -36,7 +36,7 @@ pub(crate) fn requeue(state: &mut State, id: DataId) {
 }
 
 /// A worker has died with this call: it runs again or fails.
-pub(crate) fn retry(state: &mut State, id: DataId, error: TaskError) {
+pub(crate) fn retry(state: &mut State, id: TaskId, error: TaskError) {
     let Some(task) = state.tasks.get_mut(&id) else { return };
     if task.record_loss() {
         return requeue(state, id);
@@ -49,7 +49,7 @@ pub(crate) fn retry(state: &mut State, id: DataId, error: TaskError) {
 }
 
 /// A ready call that was bound to this host may run on any host.
-pub(crate) fn unbind_from_host(state: &mut State, class: SchedulingClass, task: DataId, home: HostId) {
+pub(crate) fn unbind_from_host(state: &mut State, class: SchedulingClass, task: TaskId, home: HostId) {
     let anywhere = state.resources.unbind(class);
     state.resources.pop(class);
     state.hosts[home.place()].fetching.remove(&task);

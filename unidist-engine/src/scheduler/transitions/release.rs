@@ -5,7 +5,7 @@ use crate::scheduler::state::State;
 use crate::scheduler::state::actors::ActorState;
 use crate::scheduler::transitions::processes::stop;
 use crate::scheduler::transitions::settle::free_object;
-use unidist_common::{DataId, ProcessId};
+use unidist_common::{ActorId, DataId, ProcessId};
 
 /// Drops a reference. At the last one the object is freed, and with it the references inside its value.
 pub(crate) fn release(state: &mut State, id: DataId) {
@@ -20,7 +20,7 @@ pub(crate) fn release(state: &mut State, id: DataId) {
             }
             worklist.extend_from_slice(&object.borrowed);
         }
-        actor_unreferenced(state, id);
+        actor_unreferenced(state, ActorId::of_handle(id));
     }
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn record_reference(state: &mut State, process: ProcessId, id: DataId
 }
 
 /// The last reference to this id is gone. If it is an actor's, the actor ends.
-pub(crate) fn actor_unreferenced(state: &mut State, id: DataId) {
+pub(crate) fn actor_unreferenced(state: &mut State, id: ActorId) {
     let Some(actor) = state.actors.get(&id) else { return };
     if let ActorState::New = actor.state {
         return; // its constructor ends first
@@ -70,7 +70,7 @@ pub(crate) fn actor_unreferenced(state: &mut State, id: DataId) {
 }
 
 /// The actor will not be restarted.
-pub(crate) fn drop_restart_plan(state: &mut State, id: DataId) {
+pub(crate) fn drop_restart_plan(state: &mut State, id: ActorId) {
     if let Some(again) = state.actors.get_mut(&id).and_then(|actor| actor.restart_plan.take()) {
         again.spec.dependencies.iter().chain(&again.spec.borrowed).for_each(|id| release(state, *id));
     }

@@ -2,10 +2,10 @@
 
 use crate::scheduler::event::Action;
 use crate::scheduler::state::State;
-use unidist_common::{DataId, ProcessId};
+use unidist_common::{ProcessId, TaskId};
 
 /// Retracts these calls, unless an earlier retraction of the worker is pending.
-pub(crate) fn retract(state: &mut State, process: ProcessId, tasks: Vec<DataId>) {
+pub(crate) fn retract(state: &mut State, process: ProcessId, tasks: Vec<TaskId>) {
     let Some(worker) = state.workers.get_mut(&process) else { return };
     if !tasks.is_empty() && worker.retracting.is_none() {
         worker.retracting = Some(tasks.clone());
@@ -20,14 +20,14 @@ pub(crate) fn retract_unneeded(state: &mut State, process: ProcessId) {
     };
     let request = worker.blocked_on().and_then(|request| state.requests.get(&(process, request)));
     let awaited = request.map_or(&[][..], |request| request.startable_by_worker());
-    let stuck = |task: &DataId| !state.makes_one_of(*task, awaited);
+    let stuck = |task: &TaskId| !state.makes_one_of(*task, awaited);
     let tasks: Vec<_> = worker.prefetched.iter().copied().filter(stuck).collect();
     retract(state, process, tasks);
 }
 
 /// Retracts the calls that were sent to this worker after this one, including those to run on top of it: they may not
 /// have started, and will not before the call blocks again.
-pub(crate) fn retract_after(state: &mut State, process: ProcessId, call: DataId) {
+pub(crate) fn retract_after(state: &mut State, process: ProcessId, call: TaskId) {
     let Some(worker) = state.workers.get(&process) else { return };
     let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else { return };
     let above = worker.stack[at + 1..].iter().map(|frame| frame.task);

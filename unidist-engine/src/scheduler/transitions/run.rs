@@ -13,10 +13,10 @@ use crate::scheduler::transitions::timers::arm;
 use crate::store::StoredObject;
 use std::sync::Arc;
 use unidist_backend::CallKind;
-use unidist_common::{DataId, HostId, ProcessId, Target};
+use unidist_common::{DataId, HostId, ProcessId, Target, TaskId};
 
 /// Sends a call to a process, with the values of its inputs.
-pub(crate) fn send_call(state: &mut State, process: ProcessId, id: DataId, nested: bool) {
+pub(crate) fn send_call(state: &mut State, process: ProcessId, id: TaskId, nested: bool) {
     let Some(task) = state.tasks.get_mut(&id) else {
         return;
     };
@@ -56,13 +56,13 @@ pub(crate) fn send_call(state: &mut State, process: ProcessId, id: DataId, neste
 }
 
 /// Sends a call to a worker that runs it now.
-pub(crate) fn run_on(state: &mut State, process: ProcessId, task: DataId, nested: bool) {
+pub(crate) fn run_on(state: &mut State, process: ProcessId, task: TaskId, nested: bool) {
     send_call(state, process, task, nested);
     push_frame(state, process, task);
 }
 
 /// Sends a call ahead to a busy worker.
-pub(crate) fn prefill(state: &mut State, process: ProcessId, task: DataId) {
+pub(crate) fn prefill(state: &mut State, process: ProcessId, task: TaskId) {
     send_call(state, process, task, false);
     if let Some(worker) = state.workers.get_mut(&process) {
         worker.prefetched.push_back(task);
@@ -84,7 +84,7 @@ pub(crate) fn run_nested(state: &mut State, process: ProcessId, request: Request
 }
 
 /// The task runs on this worker from now on, and holds its resources.
-pub(crate) fn push_frame(state: &mut State, process: ProcessId, task: DataId) {
+pub(crate) fn push_frame(state: &mut State, process: ProcessId, task: TaskId) {
     drop_queued_cancel(state, task);
     let (class, timeout) = match (state.tasks.get(&task), state.canceling.get(&task)) {
         (Some(task), _) => (task.class, task.spec.options.timeout),
@@ -102,7 +102,7 @@ pub(crate) fn push_frame(state: &mut State, process: ProcessId, task: DataId) {
 }
 
 /// Removes the task from the worker's stack or prefetched calls; false if it is in neither.
-pub(crate) fn remove_from_worker(state: &mut State, process: ProcessId, task: DataId) -> bool {
+pub(crate) fn remove_from_worker(state: &mut State, process: ProcessId, task: TaskId) -> bool {
     let Some(worker) = state.workers.get_mut(&process) else {
         return false;
     };

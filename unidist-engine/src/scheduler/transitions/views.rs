@@ -4,7 +4,7 @@
 
 use crate::scheduler::state::State;
 use crate::scheduler::transitions::release::release;
-use unidist_common::{DataId, ProcessId};
+use unidist_common::{DataId, ProcessId, TaskId};
 
 /// The process has one more view of this object.
 pub(crate) fn pin_view(state: &mut State, process: ProcessId, id: DataId) {
@@ -21,7 +21,7 @@ pub(crate) fn unpin_view(state: &mut State, process: ProcessId, id: DataId) {
 }
 
 /// A call that was sent to this process does not use its arguments there any more.
-pub(crate) fn unpin_arguments(state: &mut State, process: ProcessId, call: DataId) {
+pub(crate) fn unpin_arguments(state: &mut State, process: ProcessId, call: TaskId) {
     let Some((host, objects)) = state.locations.take_arguments(process, call) else { return };
     for id in objects {
         state.locations.end_use(id, host);

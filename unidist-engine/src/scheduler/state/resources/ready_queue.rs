@@ -4,7 +4,7 @@ use crate::scheduler::state::fair_share::GroupId;
 use crate::scheduler::state::resources::{ResourceRequest, Resources, SchedulingClass};
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
-use unidist_common::{DataId, HostId, ProcessId};
+use unidist_common::{HostId, ProcessId, TaskId};
 
 /// The place of a ready call in line, lowest first: priority, turn of its group, arrival.
 type Place = (Reverse<i32>, u64, u64);
@@ -51,14 +51,14 @@ impl Resources {
     }
 
     /// Adds a call at the end of its queue.
-    pub(crate) fn push(&mut self, class: SchedulingClass, task: DataId) {
+    pub(crate) fn push(&mut self, class: SchedulingClass, task: TaskId) {
         self.note_arrival(class);
         self.arrivals += 1;
         self.queues[class.index()].push_back((self.arrivals, task));
     }
 
     /// Adds a call that had its turn before at the head of its queue.
-    pub(crate) fn push_front(&mut self, class: SchedulingClass, task: DataId) {
+    pub(crate) fn push_front(&mut self, class: SchedulingClass, task: TaskId) {
         self.note_arrival(class);
         self.queues[class.index()].push_front((0, task));
     }
@@ -68,9 +68,9 @@ impl Resources {
     pub(crate) fn next_ready(
         &mut self,
         reserved: &Reservations,
-        is_ready: impl Fn(DataId) -> bool,
-    ) -> Option<(SchedulingClass, DataId)> {
-        let mut best: Option<(Place, SchedulingClass, DataId)> = None;
+        is_ready: impl Fn(TaskId) -> bool,
+    ) -> Option<(SchedulingClass, TaskId)> {
+        let mut best: Option<(Place, SchedulingClass, TaskId)> = None;
         for (number, queue) in self.queues.iter_mut().enumerate() {
             let class = SchedulingClass(number as u32);
             let request = &self.requests[number];
@@ -95,12 +95,12 @@ impl Resources {
     }
 
     /// Removes and returns all queued calls.
-    pub(crate) fn drain(&mut self) -> Vec<DataId> {
+    pub(crate) fn drain(&mut self) -> Vec<TaskId> {
         self.queues.iter_mut().flat_map(|queue| queue.drain(..)).map(|(_, task)| task).collect()
     }
 
     /// The groups that have ready calls now and had none at the last call.
-    pub(crate) fn newcomers(&mut self, is_ready: impl Fn(DataId) -> bool) -> Vec<GroupId> {
+    pub(crate) fn newcomers(&mut self, is_ready: impl Fn(TaskId) -> bool) -> Vec<GroupId> {
         if !self.groups.is_in_use() {
             return Vec::new();
         }
