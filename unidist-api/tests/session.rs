@@ -1,4 +1,4 @@
-//! The life of a session.
+//! The life cycle of a session.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use unidist::config::{Backend, CpuCount};
@@ -7,14 +7,14 @@ use unidist::{Error, closure};
 
 // One test for this process: sessions are process-wide.
 #[test]
-fn a_session_lives_as_long_as_its_handles() {
+fn session_lives_as_long_as_its_handles() {
     assert!(!unidist::is_initialized());
     for error in
         [put(1).unwrap_err(), unidist::num_cpus().unwrap_err(), wait_error(), unidist::get_ip().unwrap_err()]
     {
         assert!(matches!(error, Error::NotInitialized { .. }), "{error}");
     }
-    unidist::shutdown().unwrap(); // there is nothing to shut down
+    unidist::shutdown().unwrap(); // no session: no effect
 
     CpuCount::put(2).unwrap();
     let first = unidist::init().unwrap();
@@ -35,27 +35,27 @@ fn a_session_lives_as_long_as_its_handles() {
     CpuCount::put(1).unwrap();
     let again = unidist::init().unwrap();
     assert_eq!(unidist::num_cpus(), Ok(1));
-    assert!(get((|x: i64| x).remote(&stale)).is_err(), "its object went with its session");
+    assert!(get((|x: i64| x).remote(&stale)).is_err(), "the object was freed with its session");
     drop(stale);
     unidist::shutdown().unwrap();
     assert!(!unidist::is_initialized());
     let third = unidist::init().unwrap();
-    drop(again); // of a session that has ended: ends nothing
+    drop(again); // a handle of an ended session: no effect
     assert!(unidist::is_initialized());
     assert_eq!(get((|| unidist::is_initialized()).remote()), Ok(true));
     assert_eq!(get((|| unidist::init().is_ok()).remote()), Ok(true));
-    assert!(unidist::is_initialized(), "a handle in a task ends nothing");
+    assert!(unidist::is_initialized(), "a handle in a task does not end the session");
     drop(third);
 
-    from_many_threads();
+    init_and_call_from_many_threads();
 }
 
-// In a process of its own, which gets a wrong setting.
+// Runs in a child process that has an invalid setting.
 #[test]
-fn a_session_that_could_not_start_leaves_the_settings_open() {
+fn failed_init_leaves_the_settings_changeable() {
     if std::env::var_os("UNIDIST_CPUS").is_none_or(|value| value != "none") {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "a_session_that_could_not_start_leaves_the_settings_open", "--nocapture"]);
+        child.args(["--exact", "failed_init_leaves_the_settings_changeable", "--nocapture"]);
         let status = child.env("UNIDIST_CPUS", "none").status().unwrap();
         assert!(status.success(), "{status}");
         return;
@@ -72,11 +72,11 @@ fn a_session_that_could_not_start_leaves_the_settings_open() {
 fn wait_error() -> Error {
     match get(closure!(|x: i64| x).remote(1)) {
         Err(error) => error,
-        Ok(_) => panic!("there is no session"),
+        Ok(_) => panic!("no session exists"),
     }
 }
 
-fn from_many_threads() {
+fn init_and_call_from_many_threads() {
     let failed = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..4 {

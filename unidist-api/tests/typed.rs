@@ -1,4 +1,4 @@
-//! What the types do, end to end, on the backend that the environment chooses.
+//! The typed API, end to end, on the backend that the environment selects.
 
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -48,7 +48,7 @@ fn refs_inside_values_stay_refs_and_deps_become_values() {
 }
 
 #[test]
-fn a_task_may_return_a_ref() {
+fn task_returns_a_ref() {
     let _session = unidist::init().unwrap();
     let made: ObjectRef<ObjectRef<i64>> = (|x: i64| put(x + 1).unwrap()).remote(1);
     let inner = get(&made).unwrap();
@@ -57,7 +57,7 @@ fn a_task_may_return_a_ref() {
 }
 
 #[test]
-fn results_split() {
+fn results_are_split_by_the_call() {
     let _session = unidist::init().unwrap();
     let three = |x: u8| (x, x.to_string(), [x; 2]);
     let (a, b, c) = three.options().num_returns::<3>().remote(7);
@@ -70,7 +70,7 @@ fn results_split() {
     }
 }
 
-/// Whole numbers only.
+/// Quotient and remainder.
 #[remote(num_returns = 2)]
 fn divmod(a: i64, b: i64) -> (i64, i64) {
     (a / b, a % b)
@@ -92,7 +92,7 @@ async fn thrice(x: u8) -> std::io::Result<(u8, u8, u8)> {
 }
 
 #[remote(num_returns = 2, resources(unobtainium = 1))]
-fn nowhere() -> (u8, u8) {
+fn unsatisfiable() -> (u8, u8) {
     (0, 0)
 }
 
@@ -101,7 +101,7 @@ fn forget(object: ObjectRef<i64>) {
     drop(object);
 }
 
-/// The sum of `from..to`, in two halves: it calls itself.
+/// The sums of the two halves of `from..to`, by recursive calls.
 #[remote(num_returns = 2)]
 fn sums(from: u64, to: u64) -> unidist::Result<(u64, u64)> {
     let middle = from.midpoint(to);
@@ -115,7 +115,7 @@ fn sums(from: u64, to: u64) -> unidist::Result<(u64, u64)> {
 }
 
 #[test]
-fn results_split_by_definition() {
+fn results_are_split_by_the_definition() {
     let _session = unidist::init().unwrap();
     let (q, r): (ObjectRef<i64>, ObjectRef<i64>) = divmod.remote(17, 5);
     assert_eq!(get((&q, &r)).unwrap(), divmod(17, 5));
@@ -134,11 +134,11 @@ fn results_split_by_definition() {
         assert_eq!(error.downcast::<usize>(), Some(7));
         assert_eq!(error.as_task().unwrap().function, "typed.halves");
     }
-    let impossible = get(halves.options().num_cpus(-1).remote("", 1).0).unwrap_err();
-    assert_eq!(impossible.as_task().unwrap().kind, ErrorKind::InvalidOption);
+    let invalid = get(halves.options().num_cpus(-1).remote("", 1).0).unwrap_err();
+    assert_eq!(invalid.as_task().unwrap().kind, ErrorKind::InvalidOption);
 
-    let unsatisfiable = get(nowhere.remote().0).unwrap_err();
-    assert_eq!(unsatisfiable.as_task().unwrap().kind, ErrorKind::Unsatisfiable);
+    let error = get(unsatisfiable.remote().0).unwrap_err();
+    assert_eq!(error.as_task().unwrap().kind, ErrorKind::Unsatisfiable);
 
     let (a, b, c) = thrice.remote(5);
     assert_eq!(get([a, b, c]).unwrap(), [5; 3]);
@@ -150,7 +150,7 @@ fn results_split_by_definition() {
 }
 
 #[test]
-fn a_function_with_num_returns_is_still_a_function() {
+fn function_with_num_returns_is_callable_as_a_function() {
     fn apply(function: fn(i64, i64) -> (i64, i64)) -> (i64, i64) {
         function(9, 2)
     }
@@ -164,7 +164,7 @@ fn a_function_with_num_returns_is_still_a_function() {
     assert_eq!(own.join().unwrap(), (2, 2, 2));
 
     let _session = unidist::init().unwrap();
-    let whole: ObjectRef<(i64, i64)> = divmod::divmod.remote(9, 2); // as any other function
+    let whole: ObjectRef<(i64, i64)> = divmod::divmod.remote(9, 2); // like any other function
     assert_eq!(get(whole).unwrap(), (4, 1));
     #[remote(num_returns = 2)]
     fn local(x: u8) -> (u8, u8) {
@@ -175,7 +175,7 @@ fn a_function_with_num_returns_is_still_a_function() {
 }
 
 #[test]
-fn errors_keep_what_they_were() {
+fn errors_keep_their_type() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Broken(u8);
     let _session = unidist::init().unwrap();
@@ -196,7 +196,7 @@ fn errors_keep_what_they_were() {
 }
 
 #[test]
-fn impossible_options_come_out_of_the_ref() {
+fn invalid_options_fail_the_ref() {
     let _session = unidist::init().unwrap();
     for call in [double.options().num_cpus(-1), double.options().resource("gpu", f64::NAN)] {
         let error = get(call.remote(1)).unwrap_err();
@@ -207,7 +207,7 @@ fn impossible_options_come_out_of_the_ref() {
 }
 
 #[test]
-fn waiting_for_some() {
+fn wait_returns_ready_and_pending_refs() {
     let _session = unidist::init().unwrap();
     let refs = map(|x: u8| x, 0..3u8);
     let waited = wait(&refs, 2, None).unwrap();
@@ -220,7 +220,7 @@ fn waiting_for_some() {
 }
 
 #[test]
-fn closures_take_values_along() {
+fn closures_send_captured_values() {
     let _session = unidist::init().unwrap();
     let (factor, word) = (3i64, "ab".to_owned());
     let scaled = closure!([factor, word] |x: i64| x * factor + word.len() as i64);
@@ -238,7 +238,7 @@ fn closures_take_values_along() {
 }
 
 #[test]
-fn shared_slices_are_passed_in_every_way() {
+fn shared_slices_are_passed_as_values_refs_and_parts() {
     #[derive(Serialize, Deserialize)]
     struct Two {
         left: SharedSlice<f64>,
@@ -249,7 +249,7 @@ fn shared_slices_are_passed_in_every_way() {
     let data = put_slice(&vec![0.5; 100_000]).unwrap();
     assert_eq!(get(total.remote(&data)).unwrap(), 50_000.0);
     let view = get(&data).unwrap();
-    assert_eq!(get(total.remote(&view)).unwrap(), 50_000.0); // attached: travels as a ref
+    assert_eq!(get(total.remote(&view)).unwrap(), 50_000.0); // attached: is sent as a ref
     let fresh = SharedSlice::build(3, |out: &mut [f64]| out.copy_from_slice(&[1.0, 2.0, 3.0])).unwrap();
     assert_eq!(get(total.remote(&fresh)).unwrap(), 6.0); // not yet part of an object
     let build = |n: usize| SharedSlice::build(n, |out: &mut [f64]| out.fill(2.0)).unwrap();
@@ -262,11 +262,11 @@ fn shared_slices_are_passed_in_every_way() {
     };
     let two = get(two.remote(2)).unwrap();
     assert_eq!((&two.left[..], &two.right[..]), (&[1.5, 1.5][..], &[7, 7, 7][..]));
-    let kept = |two: Two| two.right; // a part of an object, in another object
-    let kept = get(kept.remote(two)).unwrap();
-    assert_eq!(kept[..], [7, 7, 7]);
+    let right = |two: Two| two.right; // a part of an object, in another object
+    let right = get(right.remote(two)).unwrap();
+    assert_eq!(right[..], [7, 7, 7]);
     drop(data);
-    assert_eq!(view[99_999], 0.5); // the memory stays for as long as the value
+    assert_eq!(view[99_999], 0.5); // the value keeps the memory alive
     let again = put_ref(&view).unwrap();
     drop(view);
     assert_eq!(get(again).unwrap().len(), 100_000);
@@ -318,11 +318,11 @@ impl Gate {
 }
 
 #[test]
-fn actors_keep_state_and_overlap() {
+fn actors_keep_state_and_overlap_calls() {
     let _session = unidist::init().unwrap();
     let gate = Gate::options().name("gate").remote(0);
     let passing: Vec<_> = (0..3).map(|_| gate.pass.remote()).collect();
-    get(gate.pair.remote()).unwrap(); // calls are started in order: all three wait now
+    get(gate.pair.remote()).unwrap(); // calls start in order, so all three are waiting now
     get(gate.open.remote()).unwrap();
     assert_eq!(get(passing).unwrap(), [1, 2, 3]);
     assert_eq!(get(gate.set.remote(9)).unwrap(), 3);
@@ -333,13 +333,13 @@ fn actors_keep_state_and_overlap() {
     assert_eq!(get(gate.chain.remote(&gate, vec![&x][0])).map_err(|e| e.to_string()), Ok(42));
     assert!(get(gate.fail.remote()).unwrap_err().to_string().contains("the gate fell"));
     assert_eq!(get(gate.clone.remote()).unwrap().len(), 0);
-    let held = gate.clone();
-    let use_it = closure!([held] |n: u32| get(held.set.remote(n)).unwrap());
-    assert_eq!(get(use_it.remote(1)).unwrap(), 9);
+    let captured = gate.clone();
+    let set = closure!([captured] |n: u32| get(captured.set.remote(n)).unwrap());
+    assert_eq!(get(set.remote(1)).unwrap(), 9);
 }
 
 #[test]
-fn a_failed_constructor_fails_the_calls() {
+fn failed_constructor_fails_the_calls() {
     let _session = unidist::init().unwrap();
     let gate = Gate::remote(101);
     let error = get(gate.pair.remote().0).unwrap_err();
@@ -349,7 +349,7 @@ fn a_failed_constructor_fails_the_calls() {
 }
 
 #[test]
-fn asynchronous_functions_are_not_special() {
+fn asynchronous_functions_are_called_like_others() {
     async fn later(x: u64) -> Result<u64, String> {
         tokio::time::sleep(Duration::from_millis(5)).await;
         if x > 0 { Ok(x) } else { Err("none".into()) }
@@ -367,7 +367,7 @@ fn asynchronous_functions_are_not_special() {
     let refs = [later.remote(1), later.remote(0), later.remote(3)];
     let all = runtime.block_on(async {
         let mut set = tokio::task::JoinSet::new();
-        refs.iter().for_each(|each| drop(set.spawn(each.into_future()))); // futures, for what combines them
+        refs.iter().for_each(|each| drop(set.spawn(each.into_future()))); // futures, for combinators
         set.join_all().await
     });
     assert_eq!(all.iter().flatten().sum::<u64>(), 4);

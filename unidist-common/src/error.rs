@@ -55,13 +55,13 @@ pub enum ErrorKind {
     Encode,
     /// A value could not be decoded.
     Decode,
-    /// No host can ever satisfy the resources asked for.
+    /// No host has the requested resources.
     Unsatisfiable,
     /// The object does not exist: it was freed, or was never made in this session.
     ObjectLost,
     /// The object store is full.
     StoreFull,
-    /// A wait that nothing can end.
+    /// The call waits, directly or through others, for itself or for resources that it holds.
     Deadlock,
     /// The session ended before the call did.
     SessionEnded,
@@ -69,11 +69,11 @@ pub enum ErrorKind {
     NotInitialized,
     /// The call was cancelled.
     Cancelled,
-    /// An option of the call has an impossible value.
+    /// An option of the call has an invalid value.
     InvalidOption,
     /// The call ran longer than its `timeout`.
     TimedOut,
-    /// The worker that the call was pinned to was gone before the call started.
+    /// The worker that the call is bound to ended before the call started.
     WorkerGone,
 }
 
@@ -96,7 +96,7 @@ fn cause_of_bounded_depth<'de, D: Deserializer<'de>>(source: D) -> Result<Option
     }
     let depth = DEPTH.get();
     if depth >= MAX_CAUSES {
-        return Err(serde::de::Error::custom("an error has too many causes"));
+        return Err(serde::de::Error::custom("the error has more than 64 nested causes"));
     }
     DEPTH.set(depth + 1);
     let cause = Option::deserialize(source);
@@ -138,7 +138,7 @@ impl TaskError {
         self
     }
 
-    /// The same error with its cause. Of a very long chain of causes only the first is kept.
+    /// The same error with its cause. Of a very long chain of causes, only the root cause is kept.
     #[must_use]
     pub fn because(mut self, cause: TaskError) -> Self {
         let causes = std::iter::successors(Some(&cause), |error| error.cause.as_deref()).count();
@@ -168,7 +168,7 @@ impl TaskError {
 
     /// The failure of `function` because one of its arguments failed with `cause`.
     ///
-    /// In a chain of calls, each one names the failure at its start and none of those between.
+    /// In a chain of calls, each error names the first failure and none of those between.
     pub fn dependency(function: &str, cause: &TaskError) -> Self {
         let first = match &cause.cause {
             Some(first) if cause.kind == ErrorKind::DependencyFailed => first,
@@ -192,22 +192,22 @@ impl ErrorKind {
         match self {
             ErrorKind::Panicked => "panicked",
             ErrorKind::Failed => "failed",
-            ErrorKind::DependencyFailed => "was not run, because an argument failed",
+            ErrorKind::DependencyFailed => "did not run because an argument failed",
             ErrorKind::WorkerDied => "was lost with its worker",
-            ErrorKind::WorkerGone => "did not start: its worker is gone",
-            ErrorKind::ActorDied => "found its actor dead",
-            ErrorKind::UnknownFunction => "is unknown to the process that should run it",
+            ErrorKind::WorkerGone => "did not start because its worker has ended",
+            ErrorKind::ActorDied => "failed because its actor is dead",
+            ErrorKind::UnknownFunction => "is unknown to the process that must run it",
             ErrorKind::Encode => "has a value that cannot be encoded",
             ErrorKind::Decode => "has a value that cannot be decoded",
-            ErrorKind::Unsatisfiable => "asks for resources that no host has",
-            ErrorKind::ObjectLost => "needs an object that is not there",
-            ErrorKind::StoreFull => "found the object store full",
-            ErrorKind::Deadlock => "waits for what can never happen",
-            ErrorKind::SessionEnded => "did not end before its session did",
+            ErrorKind::Unsatisfiable => "requests resources that no host has",
+            ErrorKind::ObjectLost => "needs an object that does not exist",
+            ErrorKind::StoreFull => "failed because the object store is full",
+            ErrorKind::Deadlock => "is in a deadlock",
+            ErrorKind::SessionEnded => "did not end before its session ended",
             ErrorKind::NotInitialized => "was called before `unidist::init()`",
             ErrorKind::Cancelled => "was cancelled",
-            ErrorKind::InvalidOption => "has an impossible option",
-            ErrorKind::TimedOut => "ran out of time",
+            ErrorKind::InvalidOption => "has an invalid option",
+            ErrorKind::TimedOut => "exceeded its time limit",
         }
     }
 }
@@ -274,14 +274,14 @@ pub enum Error {
     Encode {
         /// The type of the value.
         type_name: String,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         message: String,
     },
     /// A value could not be decoded.
     Decode {
         /// The type of the value.
         type_name: String,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         message: String,
     },
     /// An argument of a public function is wrong.
@@ -298,11 +298,11 @@ pub enum Error {
         /// What happened and what to do.
         message: String,
     },
-    /// The system refused a request of the session.
+    /// An operation of the system failed.
     System {
         /// What was attempted.
         action: String,
-        /// What the system said.
+        /// The error of the system.
         message: String,
     },
     /// The build or the platform does not support this.

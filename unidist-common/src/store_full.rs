@@ -97,7 +97,7 @@ impl fmt::Display for StoreFull {
         let StoreFull { requested, used, limit, spilled, spill_limit, .. } = *self;
         write!(
             f,
-            "the object store is full: {} asked for, {} of {} in use",
+            "the object store is full: {} requested, {} of {} in use",
             Bytes(requested),
             Bytes(used),
             Bytes(limit)
@@ -135,18 +135,18 @@ impl fmt::Display for StoreHolder {
 
 impl fmt::Display for HeldBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = |process: ProcessId| match process {
+        let name = |process: ProcessId| match process {
             ProcessId::CONTROLLER => "the program".to_owned(),
             worker => worker.to_string(),
         };
         match *self {
-            HeldBy::Views(process) => write!(f, "views in {}", who(process)),
-            HeldBy::Writing(process) => write!(f, "being written by {}", who(process)),
-            HeldBy::Call(process) => write!(f, "calls sent to {}", who(process)),
-            HeldBy::Refs(process) => write!(f, "refs of {}", who(process)),
-            HeldBy::WaitingCalls => f.write_str("calls that wait"),
+            HeldBy::Views(process) => write!(f, "views in {}", name(process)),
+            HeldBy::Writing(process) => write!(f, "being written by {}", name(process)),
+            HeldBy::Call(process) => write!(f, "calls sent to {}", name(process)),
+            HeldBy::Refs(process) => write!(f, "refs of {}", name(process)),
+            HeldBy::WaitingCalls => f.write_str("calls that have not started"),
             HeldBy::Objects => f.write_str("refs in other objects"),
-            HeldBy::Others => f.write_str("others"),
+            HeldBy::Others => f.write_str("other holders"),
         }
     }
 }
@@ -189,7 +189,7 @@ mod tests {
             StoreFull { spilled: 5 << 20, spill_limit: 6 << 20, ..StoreFull::new(1500, 64 << 20, 1 << 30) };
         let text = full.held_by(holders).to_string();
         for part in [
-            "1.5 KiB asked for, 64.0 MiB of 1.0 GiB in use, 5.0 MiB of 6.0 MiB on disk",
+            "1.5 KiB requested, 64.0 MiB of 1.0 GiB in use, 5.0 MiB of 6.0 MiB on disk",
             "held: views in worker 3 64.0 MiB (1 object), refs of the program 100 bytes and 5.0 MiB on disk (7 objects)",
             "UNIDIST_SPILL_LIMIT",
         ] {

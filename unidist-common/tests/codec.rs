@@ -1,7 +1,7 @@
-//! The encoding of values: what is encoded comes back, and nothing else does any harm.
+//! The encoding of values: an encoded value decodes to itself, and decoding untrusted bytes is harmless.
 //!
-//! The allocator of this program counts what its threads ask for, since a false length in a few bytes must not take
-//! more memory than is promised.
+//! The allocator of this program records the largest allocation of a thread, because a false length in a few bytes must
+//! not allocate more memory than the documented limit.
 #![allow(unsafe_code, reason = "an allocator")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -21,49 +21,49 @@ use unidist_common::{
     Target, TaskError, TaskOptions, TaskSpec,
 };
 
-struct Counting;
+struct RecordingAllocator;
 
 thread_local! {
-    /// The largest piece of memory that this thread has asked for.
+    /// The largest allocation of this thread, in bytes.
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count(size: usize) {
-    // While a thread ends there is nothing to count with, and nothing to count.
+fn record(size: usize) {
+    // Fails while the thread ends, when the size no longer matters.
     let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(size)));
 }
 
-// SAFETY: everything is done by the system's allocator, which is one.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: all calls are forwarded to the system's allocator.
+unsafe impl GlobalAlloc for RecordingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: what the caller promises is promised on.
+        record(layout.size());
+        // SAFETY: the caller's guarantees are those that `System` requires.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: what the caller promises is promised on.
+        // SAFETY: the caller's guarantees are those that `System` requires.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: what the caller promises is promised on.
+        record(layout.size());
+        // SAFETY: the caller's guarantees are those that `System` requires.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        // SAFETY: what the caller promises is promised on.
+        record(size);
+        // SAFETY: the caller's guarantees are those that `System` requires.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static ALLOCATOR: RecordingAllocator = RecordingAllocator;
 
-/// What `decode` promises for false lengths in so few bytes, or what serde may take before it has seen an item.
-const MOST: usize = 2 << 20;
+/// The limit of `decode` for false lengths in a few bytes, or what serde may allocate before the first item.
+const MAX_ALLOCATION: usize = 2 << 20;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Tree {
@@ -75,8 +75,8 @@ enum Tree {
 
 type Plain = (bool, u8, i16, u32, i64, u128, char, (), [i8; 3]);
 type Lists = (Vec<u64>, Vec<String>, Option<Vec<Option<u16>>>);
-/// Not for bytes at random: items that take no bytes can be any number, and a false one takes for ever to count.
-type Nothings = Vec<()>;
+/// Not for arbitrary bytes: the number of items of no bytes has no limit, and a false one takes too long to count to.
+type EmptyItems = Vec<()>;
 type Outcome = Result<Box<str>, Vec<(u8, Duration)>>;
 type Words = BTreeMap<String, Vec<u8>>;
 
@@ -150,8 +150,11 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
     )
 }
 
-/// What is encoded comes back; no part of it does, and none with a byte too many.
-fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, cut: prop::sample::Index) {
+/// The encoded value decodes to itself; a part of it, or one byte more, is an error.
+fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(
+    value: &T,
+    cut: prop::sample::Index,
+) {
     let encoded = encode(value).unwrap();
     assert_eq!(decode::<T>(&encoded).as_ref(), Ok(value));
     if !encoded.is_empty() {
@@ -161,40 +164,40 @@ fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, cut:
     assert!(decode::<T>(&[&encoded[..], &[0]].concat()).is_err());
 }
 
-/// These bytes, whatever they are, are a value or an error, and take no more memory than is promised.
-fn does_no_harm<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
+/// Arbitrary bytes decode to a value or an error, and allocate no more memory than the limit.
+fn assert_harmless<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
     LARGEST.set(0);
     let decoded = decode::<T>(bytes);
     let largest = LARGEST.get();
-    assert!(largest <= MOST, "{largest} bytes for {}", bytes.len());
+    assert!(largest <= MAX_ALLOCATION, "{largest} bytes for {}", bytes.len());
     if let Ok(value) = decoded {
         assert!(encode(&value).unwrap().len() <= bytes.len());
     }
 }
 
-fn none_does_harm(bytes: &[u8]) {
-    does_no_harm::<Plain>(bytes);
-    does_no_harm::<Lists>(bytes);
-    does_no_harm::<Tree>(bytes);
-    does_no_harm::<Outcome>(bytes);
-    does_no_harm::<Words>(bytes);
-    does_no_harm::<TaskError>(bytes);
-    does_no_harm::<Error>(bytes);
-    does_no_harm::<TaskSpec>(bytes);
-    does_no_harm::<Object>(bytes);
-    does_no_harm::<bytes::Bytes>(bytes);
+fn assert_harmless_for_all_types(bytes: &[u8]) {
+    assert_harmless::<Plain>(bytes);
+    assert_harmless::<Lists>(bytes);
+    assert_harmless::<Tree>(bytes);
+    assert_harmless::<Outcome>(bytes);
+    assert_harmless::<Words>(bytes);
+    assert_harmless::<TaskError>(bytes);
+    assert_harmless::<Error>(bytes);
+    assert_harmless::<TaskSpec>(bytes);
+    assert_harmless::<Object>(bytes);
+    assert_harmless::<bytes::Bytes>(bytes);
 }
 
 proptest! {
     #[test]
-    fn plain_values_survive(value: Plain, floats: [f64; 2], cut: prop::sample::Index) {
-        survives(&value, cut);
+    fn plain_values_round_trip(value: Plain, floats: [f64; 2], cut: prop::sample::Index) {
+        assert_round_trip(&value, cut);
         let back = decode::<[f64; 2]>(&encode(&floats).unwrap()).unwrap();
         prop_assert_eq!(back.map(f64::to_bits), floats.map(f64::to_bits));
     }
 
     #[test]
-    fn lists_and_maps_survive(
+    fn lists_and_maps_round_trip(
         numbers: Vec<u64>,
         names in vec(any::<String>(), 0..9),
         nothing in 0..50usize,
@@ -202,24 +205,24 @@ proptest! {
         words in btree_map(any::<String>(), any::<Vec<u8>>(), 0..5),
         cut: prop::sample::Index,
     ) {
-        survives(&(numbers, names, options) as &Lists, cut);
-        survives(&vec![(); nothing] as &Nothings, cut);
-        survives(&words, cut);
+        assert_round_trip(&(numbers, names, options) as &Lists, cut);
+        assert_round_trip(&vec![(); nothing] as &EmptyItems, cut);
+        assert_round_trip(&words, cut);
     }
 
     #[test]
-    fn trees_and_outcomes_survive(tree in tree(), outcome in any::<Result<String, Vec<(u8, Duration)>>>(), cut: prop::sample::Index) {
-        survives(&tree, cut);
-        survives(&outcome.map(String::into_boxed_str), cut);
+    fn trees_and_outcomes_round_trip(tree in tree(), outcome in any::<Result<String, Vec<(u8, Duration)>>>(), cut: prop::sample::Index) {
+        assert_round_trip(&tree, cut);
+        assert_round_trip(&outcome.map(String::into_boxed_str), cut);
     }
 
     #[test]
-    fn our_own_values_survive(error in error(), spec in spec(), parts in vec(bytes(), 1..4), borrowed in vec(id(), 0..4), cut: prop::sample::Index) {
-        survives(&Error::from(error.clone()), cut);
-        survives(&error, cut);
-        survives(&spec, cut);
+    fn wire_types_round_trip(error in error(), spec in spec(), parts in vec(bytes(), 1..4), borrowed in vec(id(), 0..4), cut: prop::sample::Index) {
+        assert_round_trip(&Error::from(error.clone()), cut);
+        assert_round_trip(&error, cut);
+        assert_round_trip(&spec, cut);
         let payload = Payload { header: parts[0].clone(), buffers: parts[1..].to_vec() };
-        survives(&Object { payload, borrowed }, cut);
+        assert_round_trip(&Object { payload, borrowed }, cut);
     }
 
     #[test]
@@ -229,22 +232,22 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_do_no_harm(bytes in vec(prop_oneof![Just(0u8), Just(1), Just(0xff), any::<u8>()], 0..200)) {
-        none_does_harm(&bytes);
+    fn arbitrary_bytes_are_harmless(bytes in vec(prop_oneof![Just(0u8), Just(1), Just(0xff), any::<u8>()], 0..200)) {
+        assert_harmless_for_all_types(&bytes);
     }
 
     #[test]
-    fn false_lengths_do_no_harm(before in vec(0..3u8, 0..40), length: u64, shift in 0..64u32, after: Vec<u8>) {
-        none_does_harm(&[&before[..], &(length >> shift).to_le_bytes(), &after].concat());
+    fn false_lengths_are_harmless(before in vec(0..3u8, 0..40), length: u64, shift in 0..64u32, after: Vec<u8>) {
+        assert_harmless_for_all_types(&[&before[..], &(length >> shift).to_le_bytes(), &after].concat());
     }
 
     #[test]
-    fn a_changed_byte_does_no_harm(spec in spec(), error in error(), at: prop::sample::Index, byte: u8) {
+    fn changed_byte_is_harmless(spec in spec(), error in error(), at: prop::sample::Index, byte: u8) {
         for encoded in [encode(&spec).unwrap(), encode(&error).unwrap()] {
             let mut bytes = encoded.to_vec();
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            none_does_harm(&bytes);
+            assert_harmless_for_all_types(&bytes);
         }
     }
 }

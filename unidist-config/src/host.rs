@@ -1,4 +1,4 @@
-//! A host, as a list of hosts names it.
+//! A host of a list of hosts, by name.
 
 use std::num::NonZeroUsize;
 
@@ -7,12 +7,12 @@ use std::num::NonZeroUsize;
 pub struct HostName {
     /// The name or address.
     pub name: String,
-    /// Its CPU slots; all that the host has where it does not say.
+    /// Its CPU slots; all CPUs of the host if `None`.
     pub cpus: Option<NonZeroUsize>,
 }
 
 impl HostName {
-    /// The host that `name` or `name:slots` stands for; none if it is neither.
+    /// Parses `name` or `name:slots`; `None` if `text` is neither.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, cpus) = match text.split_once(':') {
             Some((name, slots)) => (name, Some(slots.parse().ok()?)),

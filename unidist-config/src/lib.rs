@@ -1,10 +1,10 @@
 //! Every `UNIDIST_*` setting, once: its type, default, allowed values and documentation.
 //!
-//! A *variable* ([`Variable`]) is an entry of the registry ([`VARIABLES`]), from which the reference page is written
-//! ([`reference_page`]). A *parameter* is its face in code, one type a variable ([`CpuCount`] and so on): `put` sets
-//! it before `init`, `get` reads it, `source` says where the value comes from. What was put wins over the environment,
-//! which wins over the default. [`Settings`] is all of them, resolved and validated together, once, when a session
-//! starts; nothing after that reads a variable.
+//! A *variable* ([`Variable`]) is an entry of the registry ([`VARIABLES`]); the reference page ([`reference_page`]) is
+//! generated from the registry. A *parameter* is a type that stands for one variable in code ([`CpuCount`] and so on):
+//! `put` sets it before `init`, `get` reads it, `source` tells where the value comes from. A value from `put` overrides
+//! the environment, which overrides the default. [`Settings`] holds the values of all variables; it is resolved and
+//! validated once, when a session starts. Later code reads no variable.
 //!
 //! ```
 //! use unidist_config::{Backend, BackendName, CpuCount, Settings, Source};
@@ -17,7 +17,7 @@
 //! assert_eq!((settings.backend, settings.cpus.get()), (BackendName::Pyseq, 4));
 //! assert_eq!(
 //!     CpuCount::put(0).unwrap_err().to_string(),
-//!     "UNIDIST_CPUS: `0` is not a valid value; allowed: an integer, at least 1",
+//!     "UNIDIST_CPUS: `0` is not valid; allowed: an integer of at least 1",
 //! );
 //! # Ok::<(), unidist_config::ConfigError>(())
 //! ```

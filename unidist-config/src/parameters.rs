@@ -11,14 +11,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Declares the parameter types, each with its documentation, default (as a value and in words) and type of value,
-/// and the list of their variables.
+/// Declares the parameter types, each with its documentation, the type of its value and its default (as a value and in
+/// words), and the list of their variables.
 macro_rules! registry {
     ($(
         $(#[doc = $doc:literal])+
         $parameter:ident = $name:literal: $value:ty, default $default:expr, $default_text:literal;
     )+) => {
-        /// The registry: every variable there is.
+        /// The registry of all variables.
         pub const VARIABLES: &[Variable] = &[$($parameter::VARIABLE),+];
 
         $(
@@ -48,7 +48,7 @@ macro_rules! registry {
                     table::given($name).map_or(Source::Default, |raw| raw.source)
                 }
 
-                /// Forgets what was put.
+                /// Discards the value that was put.
                 ///
                 /// # Errors
                 ///
@@ -66,90 +66,93 @@ macro_rules! registry {
 }
 
 registry! {
-    /// What runs the tasks: `pymp`, worker processes on this machine; `mpi`, worker processes on all hosts of an MPI
-    /// job; or `pyseq`, the calling process itself, one task after the other (to debug a program, or to compare with).
-    /// A program that was built with `mpi`, and started by an MPI launcher, uses that where nothing is set.
+    /// The backend that runs the tasks: `pymp`, in worker processes on this machine; `mpi`, in worker processes on all
+    /// hosts of an MPI job; `pyseq`, in the calling process, one task after the other (to debug a program, or as a
+    /// reference). The default is `mpi` in a program that was built with `mpi` and started by an MPI launcher.
     Backend = "UNIDIST_BACKEND": BackendName, default BackendName::Pymp, "pymp";
 
-    /// How many CPU slots this machine has. A task holds one while it runs, unless it asks for another number.
+    /// The number of CPU slots of this machine. A running task holds one slot, unless its options request another
+    /// number.
     CpuCount = "UNIDIST_CPUS": NonZeroUsize, default available_cpus(),
         "the CPUs that the process may use";
 
-    /// How many bytes the objects on this machine may take together. It is a limit, not a reservation: memory is
-    /// taken as objects come.
+    /// The limit of the memory that all objects on this machine use together. It is a limit, not a reservation:
+    /// memory is allocated when an object is created.
     ObjectStoreMemory = "UNIDIST_OBJECT_STORE_MEMORY": ByteCount, default half_of_available_memory(),
         "half of the memory available when the session starts";
 
-    /// The folder for objects that do not fit into memory: over the limit, those that were not used for the longest
-    /// time are written to a file there, and read from it when they are needed. The file has no name, so nothing is
-    /// left in the folder, however the session ends. `pyseq` has no use for it.
+    /// The folder for objects that do not fit into memory. Above the limit, the least recently used objects are written
+    /// to a file there, and read back when they are needed. The file has no name, so nothing is left in the folder,
+    /// however the session ends. `pyseq` does not use it.
     SpillDir = "UNIDIST_SPILL_DIR": Option<PathBuf>, default None, "the system's temporary folder";
 
-    /// How many bytes of objects may lie on disk. 0: none, so that a full store is an error at once.
+    /// The limit of the disk space that objects use. 0 turns spilling off: a full store is then an error at once.
     SpillLimit = "UNIDIST_SPILL_LIMIT": ByteLimit, default ByteLimit(None),
-        "half of what is free in the folder when the session starts";
+        "half of the free space of the folder when the session starts";
 
-    /// What this machine has besides CPUs, by names of your own choice, for tasks and actors that ask for it.
+    /// The resources of this machine besides CPUs, under names of your choice, for calls and actors that request them.
     Resources = "UNIDIST_RESOURCES": BTreeMap<String, f64>, default BTreeMap::new(), "none";
 
-    /// The folder in which each worker process writes its log file. Without it they write to standard error.
+    /// The folder in which each worker process writes its log file. If it is not set, they log to standard error.
     LogDir = "UNIDIST_LOG_DIR": Option<PathBuf>, default None, "none";
 
-    /// How many tasks of the program may be unfinished at once: above it, `.remote` waits for one to end. Inside a
-    /// task it never waits.
+    /// The maximum number of unfinished tasks of the program. At the limit, `.remote` blocks until a task ends; inside
+    /// a task it never blocks.
     MaxPendingTasks = "UNIDIST_MAX_PENDING_TASKS": Option<NonZeroUsize>, default None, "no limit";
 
-    /// How many calls of an executor (`unidist::executor`) run at once, if the program does not say so itself.
-    MaxWorkers = "UNIDIST_MAX_WORKERS": Option<NonZeroUsize>, default None, "as many as there are workers";
+    /// The maximum number of calls that an executor (`unidist::executor`) runs at once, unless the program sets another
+    /// one.
+    MaxWorkers = "UNIDIST_MAX_WORKERS": Option<NonZeroUsize>, default None, "the number of workers";
 
-    /// How many seconds a call that was cancelled, or has run out of time, has to leave its worker process. One that
-    /// has not by then, because it computes without end or waits for something else, loses its worker.
+    /// The grace period, in seconds, of a running call that was cancelled or has reached its time limit. If the call has
+    /// not ended by then, its worker process is killed.
     CancelGrace = "UNIDIST_CANCEL_GRACE": Duration, default Duration::from_secs(1), "1";
 
-    /// How many seconds another host of the session may be silent. Then it is lost, with what runs and lies there.
+    /// The number of seconds after which a host of the session that sends nothing counts as lost, with its tasks and
+    /// objects.
     HostTimeout = "UNIDIST_HOST_TIMEOUT": Positive, default Positive(Duration::from_secs(30)), "30";
 
-    /// How `mpi` gets its processes. If true, the program is one MPI process and has MPI start one process on each
-    /// further host. If false, they were all started by the launcher (`mpiexec -n N`): the first is the program, on
-    /// each host one more looks after that host, and each other one stands for a worker.
+    /// How the processes of `mpi` are started. If true, the program is a single MPI process, and spawns one process on
+    /// each further host. If false, the launcher starts all processes (`mpiexec -n N`): rank 0 is the program, one
+    /// process on each host is its monitor, and each other process provides one worker.
     MpiSpawn = "UNIDIST_MPI_SPAWN": bool, default true, "true";
 
-    /// The hosts of `mpi` besides the one that the program runs on, which is always the first. Of a list that names
-    /// this host, the number of CPU slots counts.
+    /// The hosts of `mpi` besides the one that the program runs on, which is always the first. If the list names that
+    /// host too, its number of CPU slots applies.
     MpiHosts = "UNIDIST_MPI_HOSTS": Vec<HostName>, default Vec::new(), "the hosts that the launcher was given";
 
-    /// For how many seconds at most a process does not look whether another host has sent something, while the
-    /// session is in use. Less is quicker and takes more of a core.
+    /// The longest pause, in seconds, between two polls of the network while the session is in use. A shorter pause
+    /// lowers latency and uses more CPU time.
     MpiBackoff = "UNIDIST_MPI_BACKOFF": Positive, default Positive(Duration::from_millis(1)), "0.001";
 
-    /// Whether each message and each piece of memory that goes from host to host is logged, at the level `info`.
+    /// Whether each message and each transfer between hosts is logged, at level `info`.
     MpiLog = "UNIDIST_MPI_LOG": bool, default false, "false";
 
-    /// What UNIDIST_OBJECT_STORE_MEMORY is for the other backends; with `mpi` it is the limit of each host.
+    /// The limit of the memory that all objects on a host use together, for each host of `mpi`. It overrides
+    /// UNIDIST_OBJECT_STORE_MEMORY.
     MpiSharedObjectStoreMemory = "UNIDIST_MPI_SHARED_OBJECT_STORE_MEMORY": Option<ByteCount>, default None,
         "that of UNIDIST_OBJECT_STORE_MEMORY";
 
-    /// How many bytes a buffer of an object may have to travel in the messages of `mpi`. One of more lies in the store
-    /// of each host that needs it, in memory that the processes there share, and counts against its limit.
+    /// The largest buffer of an object that `mpi` sends inside a message. A larger buffer is stored in the object store
+    /// of each host that needs it, in memory that the processes of the host share, and counts towards its limit.
     MpiSharedObjectStoreThreshold = "UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD": Option<Threshold>, default None,
         "that of UNIDIST_MPI_PICKLE_THRESHOLD, else 32KiB";
 
-    /// Another name for UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD, which wins: what does not travel in a message lies
-    /// in the store. In the Python package there is a way between.
+    /// Another name of UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD, which overrides it: a buffer is sent in a message or
+    /// stored. (The Python package has a third way, for buffers between the two thresholds.)
     MpiPickleThreshold = "UNIDIST_MPI_PICKLE_THRESHOLD": Option<Threshold>, default None,
         "that of UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD";
 
-    /// Whether the processes of a host share the memory of its objects. With `mpi` they always do, so that `false` is
-    /// an error of `init`; the variable is that of the Python package.
+    /// Whether the processes of a host share the memory of its objects. With `mpi` they always do: `false` is an error
+    /// of `init`. The variable exists for programs that set it for the Python package.
     MpiSharedObjectStore = "UNIDIST_MPI_SHARED_OBJECT_STORE": bool, default true, "true";
 
-    /// In the Python package, how many bytes the shared table of objects takes. With `mpi` there is none: each process
-    /// has 512 KiB for messages, both ways together, and what else is needed grows and shrinks. A value changes
-    /// nothing, and the log says so.
+    /// The size of the shared table of objects in the Python package. `mpi` has no such table, so a value has no effect
+    /// except a warning in the log. (Each process has 512 KiB for messages, both directions together; all other memory
+    /// grows and shrinks with need.)
     MpiSharedServiceMemory = "UNIDIST_MPI_SHARED_SERVICE_MEMORY": Option<ByteCount>, default None, "none";
 
-    /// Whether programs of ranks (`spmd`) take each process for one alone: then they need no MPI, and run as they would
-    /// with a single rank.
+    /// Whether each process of an SPMD program (`spmd`) runs as a single rank. It then needs no MPI.
     SpmdLocal = "UNIDIST_SPMD_LOCAL": bool, default false, "false";
 }
 
@@ -158,7 +161,7 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<BackendName, ConfigError> {
         Self::read()
     }
@@ -185,7 +188,7 @@ impl CpuCount {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<NonZeroUsize, ConfigError> {
         Self::read()
     }
@@ -213,7 +216,7 @@ impl ObjectStoreMemory {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<u64, ConfigError> {
         Ok(Self::read()?.0)
     }
@@ -240,12 +243,12 @@ impl SpillDir {
     ///
     /// # Errors
     ///
-    /// None today; the signature is that of the other parameters.
+    /// None at present; the signature matches the other parameters.
     pub fn get() -> Result<Option<PathBuf>, ConfigError> {
         Self::read()
     }
 
-    /// Sets the folder, or `None` for the system's temporary folder. Whether it can be used is seen by `init`.
+    /// Sets the folder, or `None` for the system's temporary folder. `init` checks that it can be used.
     ///
     /// ```
     /// use std::path::PathBuf;
@@ -268,12 +271,12 @@ impl SpillLimit {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Option<u64>, ConfigError> {
         Ok(Self::read()?.0)
     }
 
-    /// Sets the limit, in bytes; 0 turns spilling off, `None` leaves the choice to the session.
+    /// Sets the limit, in bytes; 0 turns spilling off, `None` selects the default.
     ///
     /// ```
     /// use unidist_config::SpillLimit;
@@ -297,12 +300,12 @@ impl Resources {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<BTreeMap<String, f64>, ConfigError> {
         Self::read()
     }
 
-    /// Sets what this machine has, instead of all that was set before.
+    /// Sets the resources of this machine; they replace those set before.
     ///
     /// ```
     /// use unidist_config::Resources;
@@ -335,7 +338,7 @@ impl LogDir {
     ///
     /// # Errors
     ///
-    /// None today; the signature is that of the other parameters.
+    /// None at present; the signature matches the other parameters.
     pub fn get() -> Result<Option<PathBuf>, ConfigError> {
         Self::read()
     }
@@ -365,7 +368,7 @@ impl MaxPendingTasks {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Option<NonZeroUsize>, ConfigError> {
         Self::read()
     }
@@ -394,12 +397,12 @@ impl MaxWorkers {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Option<NonZeroUsize>, ConfigError> {
         Self::read()
     }
 
-    /// Sets the limit, or `None` for as many as there are workers.
+    /// Sets the limit, or `None` for the number of workers.
     ///
     /// ```
     /// use unidist_config::MaxWorkers;
@@ -422,7 +425,7 @@ impl CancelGrace {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Duration, ConfigError> {
         Self::read()
     }
@@ -445,7 +448,7 @@ impl CancelGrace {
     }
 }
 
-/// Validates and stores a value; an empty one stands for "none", also where the environment says otherwise.
+/// Validates and stores a value; an empty one means `None` and overrides the environment too.
 pub(crate) fn put<D: Definition>(value: OsString) -> Result<(), ConfigError> {
     table::with(|table| table.put::<D>(value))
 }
@@ -455,7 +458,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_ours() {
+    fn names_are_unique_and_have_the_prefix() {
         let mut names: Vec<_> = VARIABLES.iter().map(|variable| variable.name).collect();
         assert!(names.iter().all(|name| name.starts_with("UNIDIST_")));
         names.sort_unstable();
@@ -463,7 +466,7 @@ mod tests {
         assert_eq!(names.len(), VARIABLES.len());
     }
 
-    /// The only test of the process's own table: what is put is seen, in one place after the other.
+    /// The only test that uses the table of the process, so that no other test sees its values.
     #[test]
     fn put_then_get() {
         assert!(Resources::put([("a,b", 1.0)]).is_err());
@@ -483,9 +486,9 @@ mod tests {
         assert!(ObjectStoreMemory::get().unwrap() > 0);
 
         crate::freeze();
-        let refused = MaxPendingTasks::put(3).unwrap_err();
+        let rejected = MaxPendingTasks::put(3).unwrap_err();
         crate::thaw();
-        assert_eq!(refused, ConfigError::AfterInit { variable: "UNIDIST_MAX_PENDING_TASKS".into() });
+        assert_eq!(rejected, ConfigError::AfterInit { variable: "UNIDIST_MAX_PENDING_TASKS".into() });
         MaxPendingTasks::put(3).unwrap();
         MaxPendingTasks::reset().unwrap();
     }

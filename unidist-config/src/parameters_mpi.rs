@@ -1,4 +1,4 @@
-//! The faces, in code, of what is set for several hosts and for the backend `mpi`.
+//! The accessors of the parameters for several hosts and for the backend `mpi`.
 
 use crate::parameters::{
     HostTimeout, MpiBackoff, MpiHosts, MpiLog, MpiPickleThreshold, MpiSharedObjectStore,
@@ -13,7 +13,7 @@ impl HostTimeout {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Duration, ConfigError> {
         Ok(Self::read()?.0)
     }
@@ -22,7 +22,7 @@ impl HostTimeout {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for no time at all, [`ConfigError::AfterInit`] while a session exists.
+    /// [`ConfigError::InvalidValue`] for zero, [`ConfigError::AfterInit`] while a session exists.
     pub fn put(time: Duration) -> Result<(), ConfigError> {
         put::<Self>(seconds(time).into())
     }
@@ -33,12 +33,12 @@ impl MpiSpawn {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<bool, ConfigError> {
         Self::read()
     }
 
-    /// Sets whether it does.
+    /// Sets whether MPI starts the processes of further hosts.
     ///
     /// # Errors
     ///
@@ -49,16 +49,16 @@ impl MpiSpawn {
 }
 
 impl MpiHosts {
-    /// The hosts; none where the launcher's count.
+    /// The hosts; empty if those of the launcher are used.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Vec<HostName>, ConfigError> {
         Self::read()
     }
 
-    /// Sets the hosts, each by name or as `name:slots`; none for those of the launcher.
+    /// Sets the hosts, each as `name` or `name:slots`; an empty list selects those of the launcher.
     ///
     /// ```
     /// use unidist_config::MpiHosts;
@@ -70,7 +70,7 @@ impl MpiHosts {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for what is no host's name, and for one that occurs twice,
+    /// [`ConfigError::InvalidValue`] for an invalid host name, and for one that occurs twice;
     /// [`ConfigError::AfterInit`] while a session exists.
     pub fn put<N: AsRef<str>>(hosts: impl IntoIterator<Item = N>) -> Result<(), ConfigError> {
         let hosts: Vec<_> = hosts.into_iter().map(|host| host.as_ref().to_owned()).collect();
@@ -83,7 +83,7 @@ impl MpiBackoff {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Duration, ConfigError> {
         Ok(Self::read()?.0)
     }
@@ -92,23 +92,23 @@ impl MpiBackoff {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for no time at all, [`ConfigError::AfterInit`] while a session exists.
+    /// [`ConfigError::InvalidValue`] for zero, [`ConfigError::AfterInit`] while a session exists.
     pub fn put(time: Duration) -> Result<(), ConfigError> {
         put::<Self>(seconds(time).into())
     }
 }
 
 impl MpiLog {
-    /// Whether what goes from host to host is logged.
+    /// Whether messages and transfers between hosts are logged.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<bool, ConfigError> {
         Self::read()
     }
 
-    /// Sets whether it is.
+    /// Sets whether they are logged.
     ///
     /// # Errors
     ///
@@ -123,12 +123,12 @@ impl MpiSharedObjectStoreMemory {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Option<u64>, ConfigError> {
         Ok(Self::read()?.map(|bytes| bytes.0))
     }
 
-    /// Sets the limit, in bytes, or `None` for that of all backends.
+    /// Sets the limit, in bytes, or `None` for [`ObjectStoreMemory`](crate::ObjectStoreMemory).
     ///
     /// # Errors
     ///
@@ -139,16 +139,16 @@ impl MpiSharedObjectStoreMemory {
 }
 
 impl MpiSharedObjectStore {
-    /// Whether the processes of a host are to share its objects.
+    /// Whether the processes of a host share its objects.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<bool, ConfigError> {
         Self::read()
     }
 
-    /// Sets whether they are. `mpi` does not start if they are not.
+    /// Sets whether they share them. `mpi` does not start with `false`.
     ///
     /// # Errors
     ///
@@ -159,16 +159,16 @@ impl MpiSharedObjectStore {
 }
 
 impl MpiSharedServiceMemory {
-    /// The number of bytes, if one was given. It changes nothing.
+    /// The number of bytes, if one was given. It has no effect.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Option<u64>, ConfigError> {
         Ok(Self::read()?.map(|bytes| bytes.0))
     }
 
-    /// Sets the number of bytes, or `None` for none. It changes nothing.
+    /// Sets the number of bytes, or `None` to unset it. It has no effect.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl MpiSharedObjectStoreThreshold {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Option<u32>, ConfigError> {
         Ok(Self::read()?.map(|bytes| bytes.0))
     }
@@ -203,7 +203,7 @@ impl MpiPickleThreshold {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<Option<u32>, ConfigError> {
         Ok(Self::read()?.map(|bytes| bytes.0))
     }
@@ -218,7 +218,7 @@ impl MpiPickleThreshold {
     }
 }
 
-/// Variables that `mpi` adds to the environment of its workers, on every host. It is set in code only.
+/// Variables that `mpi` adds to the environment of its workers on every host. This parameter has no variable.
 #[derive(Clone, Copy, Debug)]
 pub struct MpiRuntimeEnv;
 
@@ -230,7 +230,7 @@ impl MpiRuntimeEnv {
         table::with(|table| table.runtime_env())
     }
 
-    /// Sets the variables, instead of all that were set before.
+    /// Sets the variables; they replace those set before.
     ///
     /// ```
     /// use unidist_config::MpiRuntimeEnv;
@@ -254,7 +254,7 @@ impl MpiRuntimeEnv {
                 return Err(ConfigError::InvalidValue {
                     variable: Self::NAME.to_owned(),
                     value: format!("{name}={value}"),
-                    allowed: "names that are not empty and have no `=`, no NUL in names and values"
+                    allowed: "a name that is not empty and contains no `=` and no NUL, a value that contains no NUL"
                         .to_owned(),
                 });
             }

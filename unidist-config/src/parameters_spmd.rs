@@ -1,19 +1,19 @@
-//! What programs of ranks read and set.
+//! The accessors of the parameters of SPMD programs.
 
 use crate::ConfigError;
 use crate::parameters::{SpmdLocal, put};
 
 impl SpmdLocal {
-    /// Whether each process is one alone.
+    /// Whether each process runs as a single rank.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] if the environment has a wrong value.
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
     pub fn get() -> Result<bool, ConfigError> {
         Self::read()
     }
 
-    /// Sets whether each process is one alone.
+    /// Sets whether each process runs as a single rank.
     ///
     /// ```
     /// use unidist_config::SpmdLocal;

@@ -1,4 +1,4 @@
-//! From what was written to a value: one parser for each type of value.
+//! Parsers of the values of variables, one for each type.
 
 use crate::{BackendName, HostName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What is accepted, in words; used by errors and by the reference page alike.
+/// The allowed values in words, for errors and the reference page.
 pub(crate) trait Allowed {
     const KIND: &'static str;
     const ALLOWED: &'static str;
@@ -15,14 +15,13 @@ pub(crate) trait Allowed {
 
 /// A value that can be read from a variable.
 pub(crate) trait Parse: Allowed + Sized {
-    /// The value, or `None` if what was written is not [`ALLOWED`](Allowed::ALLOWED). Never called with an empty
-    /// string.
+    /// Parses `raw`; `None` if it is not [`ALLOWED`](Allowed::ALLOWED). Never called with an empty string.
     fn parse(raw: &OsStr) -> Option<Self>;
 }
 
 impl Allowed for BackendName {
     const KIND: &'static str = "name";
-    const ALLOWED: &'static str = "mpi, pymp, pyseq (in any case)";
+    const ALLOWED: &'static str = "mpi, pymp or pyseq, in upper or lower case";
 }
 
 impl Parse for BackendName {
@@ -34,7 +33,7 @@ impl Parse for BackendName {
 
 impl Allowed for NonZeroUsize {
     const KIND: &'static str = "integer";
-    const ALLOWED: &'static str = "an integer, at least 1";
+    const ALLOWED: &'static str = "an integer of at least 1";
 }
 
 impl Parse for NonZeroUsize {
@@ -65,8 +64,9 @@ impl ByteCount {
 
 impl Allowed for ByteCount {
     const KIND: &'static str = "bytes";
-    const ALLOWED: &'static str = "a positive integer below 8 EiB, plain (bytes) or with one of the suffixes B, kB, \
-                                   MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (powers of 1024), such as 512MiB";
+    const ALLOWED: &'static str = "a number of bytes from 1 to below 8 EiB: an integer, with or without one of the \
+                                   suffixes B, kB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (powers of \
+                                   1024), such as 512MiB";
 }
 
 impl Parse for ByteCount {
@@ -77,7 +77,7 @@ impl Parse for ByteCount {
 
 impl Allowed for Option<ByteCount> {
     const KIND: &'static str = ByteCount::KIND;
-    const ALLOWED: &'static str = "what UNIDIST_OBJECT_STORE_MEMORY allows";
+    const ALLOWED: &'static str = "the same as for UNIDIST_OBJECT_STORE_MEMORY";
 }
 
 impl Parse for Option<ByteCount> {
@@ -86,13 +86,14 @@ impl Parse for Option<ByteCount> {
     }
 }
 
-/// A number of bytes that a message can well carry.
+/// A number of bytes that fits into a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Threshold(pub(crate) u32);
 
 impl Allowed for Option<Threshold> {
     const KIND: &'static str = ByteCount::KIND;
-    const ALLOWED: &'static str = "from 1 byte to 16MiB, written as for UNIDIST_OBJECT_STORE_MEMORY";
+    const ALLOWED: &'static str =
+        "a number of bytes from 1 to 16MiB, written as for UNIDIST_OBJECT_STORE_MEMORY";
 }
 
 impl Parse for Option<Threshold> {
@@ -102,13 +103,13 @@ impl Parse for Option<Threshold> {
     }
 }
 
-/// A number of bytes that may be 0; none where it depends on what only the session knows.
+/// A number of bytes that may be 0; if `None`, the session computes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteLimit(pub(crate) Option<u64>);
 
 impl Allowed for ByteLimit {
     const KIND: &'static str = ByteCount::KIND;
-    const ALLOWED: &'static str = "0, or what UNIDIST_OBJECT_STORE_MEMORY allows";
+    const ALLOWED: &'static str = "0, or the same as for UNIDIST_OBJECT_STORE_MEMORY";
 }
 
 impl Parse for ByteLimit {
@@ -117,7 +118,7 @@ impl Parse for ByteLimit {
     }
 }
 
-/// A number with or without a unit.
+/// Parses a number of bytes, with or without a unit.
 fn bytes(raw: &OsStr) -> Option<u64> {
     let text = text(raw)?;
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -140,9 +141,9 @@ fn bytes(raw: &OsStr) -> Option<u64> {
 
 impl Allowed for BTreeMap<String, f64> {
     const KIND: &'static str = "list";
-    const ALLOWED: &'static str = "name=amount, separated by commas, each name once and without spaces, `=` or `,`, \
-                                   amounts finite and at least 0, such as gpu=2,licence=1; not CPU, which is \
-                                   UNIDIST_CPUS";
+    const ALLOWED: &'static str = "a list of name=amount, separated by commas, such as gpu=2,licence=1; each name \
+                                   occurs once and contains no space, `=` or `,`, each amount is a finite number of \
+                                   at least 0; for CPUs set UNIDIST_CPUS instead";
 }
 
 impl Parse for BTreeMap<String, f64> {
@@ -151,9 +152,9 @@ impl Parse for BTreeMap<String, f64> {
         for item in text(raw)?.split(',') {
             let (name, amount) = item.split_once('=')?;
             let (name, amount) = (name.trim(), amount.trim().parse::<f64>().ok()?);
-            let named = !name.is_empty() && !name.contains(char::is_whitespace);
-            let countable = amount.is_finite() && amount >= 0.0;
-            if !named || !countable || name.eq_ignore_ascii_case("cpu") {
+            let valid_name = !name.is_empty() && !name.contains(char::is_whitespace);
+            let valid_amount = amount.is_finite() && amount >= 0.0;
+            if !valid_name || !valid_amount || name.eq_ignore_ascii_case("cpu") {
                 return None;
             }
             if resources.insert(name.to_owned(), amount).is_some() {
@@ -166,7 +167,7 @@ impl Parse for BTreeMap<String, f64> {
 
 impl Allowed for Option<PathBuf> {
     const KIND: &'static str = "path";
-    const ALLOWED: &'static str = "a folder's path";
+    const ALLOWED: &'static str = "the path of a folder";
 }
 
 impl Parse for Option<PathBuf> {
@@ -177,7 +178,7 @@ impl Parse for Option<PathBuf> {
 
 impl Allowed for Duration {
     const KIND: &'static str = "seconds";
-    const ALLOWED: &'static str = "a number of seconds, at least 0, such as 0.5";
+    const ALLOWED: &'static str = "a number of seconds of at least 0, such as 0.5";
 }
 
 impl Parse for Duration {
@@ -193,7 +194,7 @@ pub(crate) struct Positive(pub(crate) Duration);
 
 impl Allowed for Positive {
     const KIND: &'static str = Duration::KIND;
-    const ALLOWED: &'static str = "a number of seconds, at least 1e-9, such as 0.001";
+    const ALLOWED: &'static str = "a number of seconds of at least 1e-9, such as 0.001";
 }
 
 impl Parse for Positive {
@@ -204,7 +205,7 @@ impl Parse for Positive {
 
 impl Allowed for bool {
     const KIND: &'static str = "boolean";
-    const ALLOWED: &'static str = "true, yes, 1, false, no, 0 (in any case)";
+    const ALLOWED: &'static str = "true, yes, 1, false, no or 0, in upper or lower case";
 }
 
 impl Parse for bool {
@@ -220,8 +221,8 @@ impl Parse for bool {
 
 impl Allowed for Vec<HostName> {
     const KIND: &'static str = "list";
-    const ALLOWED: &'static str = "host names or addresses, separated by commas, each once, each with or without `:` \
-                                   and its number of CPU slots, such as node1,node2:8";
+    const ALLOWED: &'static str = "a list of host names or addresses, separated by commas, such as node1,node2:8; each \
+                                   host occurs once, with or without `:` and its number of CPU slots";
 }
 
 impl Parse for Vec<HostName> {
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds() {
+    fn seconds_are_parsed() {
         assert_eq!(parse("2"), Some(Duration::from_secs(2)));
         assert_eq!(parse(" 0.5"), Some(Duration::from_millis(500)));
         assert_eq!(parse("0"), Some(Duration::ZERO));
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_are_not_zero() {
+    fn positive_time_excludes_zero() {
         assert_eq!(parse("1e-4"), Some(Positive(Duration::from_micros(100))));
         for wrong in ["0", "1e-12", "-1", "soon"] {
             assert_eq!(parse::<Positive>(wrong), None, "{wrong}");
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_in_any_case() {
+    fn booleans_are_parsed_in_any_case() {
         for (text, value) in [("true", true), ("Yes", true), ("1", true), ("FALSE", false), ("no", false)] {
             assert_eq!(parse(text), Some(value), "{text}");
         }
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_with_and_without_slots() {
+    fn hosts_are_parsed_with_and_without_slots() {
         let hosts: Vec<HostName> = parse("node1:4, node-2.example.org ,10.77.0.3").unwrap();
         let slots = hosts.iter().map(|host| (host.name.as_str(), host.cpus.map(NonZeroUsize::get)));
         let expected = [("node1", Some(4)), ("node-2.example.org", None), ("10.77.0.3", None)];
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn backends_in_any_case() {
+    fn backends_are_parsed_in_any_case() {
         assert_eq!(parse("mpi"), Some(BackendName::Mpi));
         assert_eq!(parse("pymp"), Some(BackendName::Pymp));
         assert_eq!(parse(" PySeq "), Some(BackendName::Pyseq));
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn every_backend_is_named_as_allowed() {
+    fn allowed_names_every_backend() {
         for backend in BackendName::ALL {
             assert!(BackendName::ALLOWED.contains(backend.as_str()));
         }
@@ -310,8 +311,8 @@ mod tests {
     }
 
     #[test]
-    fn bytes_with_and_without_suffix() {
-        let right = [
+    fn bytes_are_parsed_with_and_without_suffix() {
+        let valid = [
             ("1", 1),
             ("4096", 4096),
             ("7b", 7),
@@ -322,7 +323,7 @@ mod tests {
             ("1tb", 1_000_000_000_000),
             ("9223372036854775807", i64::MAX as u64),
         ];
-        for (text, bytes) in right {
+        for (text, bytes) in valid {
             assert_eq!(parse(text), Some(ByteCount(bytes)), "{text}");
         }
         for wrong in ["0", "0GiB", "-1", "GiB", "1.5GiB", "1 2", "5XB", "9223372036854775808", "8388608TiB"] {
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_by_name() {
+    fn resources_are_parsed_by_name() {
         let given: BTreeMap<String, f64> = parse("gpu=2, licence = 0.5 ,tiny=1e-4,none=0").unwrap();
         let expected = [("gpu", 2.0), ("licence", 0.5), ("tiny", 1e-4), ("none", 0.0)];
         assert_eq!(given, expected.map(|(name, amount)| (name.to_owned(), amount)).into());

@@ -16,55 +16,55 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a session is started with.
+/// The settings of a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// What runs the tasks.
+    /// The backend that runs the tasks.
     pub backend: BackendName,
     /// CPU slots of this machine.
     pub cpus: NonZeroUsize,
-    /// Bytes that the objects on this machine may take together.
+    /// The limit of the memory that all objects on this machine use together, in bytes.
     pub object_store_memory: u64,
-    /// The folder for objects that do not fit into memory; the system's temporary folder without.
+    /// The folder for objects that do not fit into memory; the system's temporary folder if `None`.
     pub spill_dir: Option<PathBuf>,
-    /// Bytes of objects that may lie on disk; none where the session is to choose.
+    /// The limit of the disk space that objects use, in bytes; the session computes it if `None`.
     pub spill_limit: Option<u64>,
-    /// What this machine has besides CPUs, by name; amounts are finite and not negative, and `CPU` is not among them.
+    /// The resources of this machine besides CPUs, by name; amounts are finite and not negative, no name is `CPU`.
     pub resources: BTreeMap<String, f64>,
-    /// The folder of the workers' log files; standard error without.
+    /// The folder of the workers' log files; they log to standard error if `None`.
     pub log_dir: Option<PathBuf>,
-    /// How many tasks of the program may be unfinished at once.
+    /// The maximum number of unfinished tasks of the program.
     pub max_pending_tasks: Option<NonZeroUsize>,
-    /// How many calls of an executor run at once; as many as there are workers without.
+    /// The maximum number of calls that an executor runs at once; the number of workers if `None`.
     pub max_workers: Option<NonZeroUsize>,
-    /// How long a call that was cancelled, or has run out of time, has to leave its worker.
+    /// The grace period of a running call that was cancelled or has reached its time limit.
     pub cancel_grace: Duration,
-    /// How long another host may be silent before it is lost.
+    /// The time after which a host that sends nothing counts as lost.
     pub host_timeout: Duration,
-    /// What only the backend `mpi` reads.
+    /// The settings of the backend `mpi`.
     pub mpi: MpiSettings,
-    /// Whether programs of ranks take each process for one alone.
+    /// Whether each process of an SPMD program runs as a single rank.
     pub spmd_local: bool,
 }
 
-/// What the backend `mpi` is started with.
+/// The settings of the backend `mpi`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MpiSettings {
-    /// Whether the program has MPI start a process on each further host.
+    /// Whether the program spawns a process on each further host.
     pub spawn: bool,
     /// The hosts; those of the launcher if empty.
     pub hosts: Vec<HostName>,
-    /// The longest nap between two looks at the network while the session is in use.
+    /// The longest pause between two polls of the network while the session is in use.
     pub backoff: Duration,
-    /// Whether what goes from host to host is logged.
+    /// Whether messages and transfers between hosts are logged.
     pub log: bool,
-    /// Bytes that the objects of each host may take together.
+    /// The limit of the memory that all objects on a host use together, in bytes.
     pub object_store_memory: Option<u64>,
-    /// Up to how many bytes a buffer travels in messages.
+    /// The largest buffer that is sent inside a message, in bytes.
     pub store_threshold: Option<u32>,
-    /// Whether the processes of a host are to share its objects, as they always do.
+    /// Whether the processes of a host share its objects; `init` rejects `false`.
     pub shared_object_store: bool,
-    /// Bytes for a table of objects, of which there is none.
+    /// The size of the table of objects in the Python package, in bytes; it has no effect.
     pub service_memory: Option<u64>,
     /// Variables that are added to the environment of workers.
     pub runtime_env: BTreeMap<String, String>,
@@ -78,24 +78,24 @@ pub enum BackendName {
     Mpi,
     /// Worker processes on this machine.
     Pymp,
-    /// The calling process itself, one task after the other.
+    /// The calling process, one task after the other.
     Pyseq,
 }
 
 impl Settings {
-    /// The settings of this process: what was put, else the environment, else the defaults.
+    /// The settings of this process: the values that were put, else the environment, else the defaults.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for the first wrong value.
+    /// [`ConfigError::InvalidValue`] for the first invalid value.
     pub fn resolve() -> Result<Self, ConfigError> {
         let mut settings = Self::from_given(table::given)?;
         settings.mpi.runtime_env = MpiRuntimeEnv::get();
         Ok(settings)
     }
 
-    /// The settings that an environment of these variables would give. Neither this process's environment nor what
-    /// was put plays a part.
+    /// The settings that an environment with these variables gives. The environment of this process and the values
+    /// that were put are not used.
     ///
     /// ```
     /// use unidist_config::Settings;
@@ -106,7 +106,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for the first wrong value.
+    /// [`ConfigError::InvalidValue`] for the first invalid value.
     pub fn resolve_from(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         Self::from_given(|name| table::from_environment(lookup(name)))
     }
@@ -147,7 +147,7 @@ fn resolve<D: Definition>(given: impl Fn(&str) -> Option<Raw>) -> Result<D::Valu
 }
 
 impl BackendName {
-    /// Every backend there is.
+    /// All backends.
     pub const ALL: [BackendName; 3] = [BackendName::Mpi, BackendName::Pymp, BackendName::Pyseq];
 
     /// The name, as `UNIDIST_BACKEND` takes it.
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_set_gives_the_defaults() {
+    fn settings_have_defaults() {
         let settings = environment(&[]).unwrap();
         assert_eq!(settings.backend, BackendName::Pymp);
         assert_eq!(settings.cpus, std::thread::available_parallelism().unwrap());
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_set() {
+    fn settings_are_read_from_the_environment() {
         let settings = environment(&[
             ("UNIDIST_BACKEND", "pyseq"),
             ("UNIDIST_CPUS", "7"),
@@ -255,36 +255,36 @@ mod tests {
     }
 
     #[test]
-    fn the_threshold_has_two_names() {
-        const THIS: &str = "UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD";
-        const OTHER: &str = "UNIDIST_MPI_PICKLE_THRESHOLD";
+    fn threshold_has_two_names() {
+        const NAME: &str = "UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD";
+        const ALIAS: &str = "UNIDIST_MPI_PICKLE_THRESHOLD";
         let threshold = |set: &[(&str, &str)]| environment(set).map(|settings| settings.mpi.store_threshold);
         assert_eq!(threshold(&[]), Ok(None));
-        assert_eq!(threshold(&[(OTHER, "4KiB")]), Ok(Some(4096)));
-        assert_eq!(threshold(&[(OTHER, "4KiB"), (THIS, "16MiB")]), Ok(Some(16 << 20)));
+        assert_eq!(threshold(&[(ALIAS, "4KiB")]), Ok(Some(4096)));
+        assert_eq!(threshold(&[(ALIAS, "4KiB"), (NAME, "16MiB")]), Ok(Some(16 << 20)));
         for wrong in ["0", "17MiB", "-1", "many"] {
-            assert!(threshold(&[(THIS, wrong)]).unwrap_err().to_string().contains(THIS), "{wrong}");
-            assert!(threshold(&[(OTHER, wrong)]).is_err(), "{wrong}");
+            assert!(threshold(&[(NAME, wrong)]).unwrap_err().to_string().contains(NAME), "{wrong}");
+            assert!(threshold(&[(ALIAS, wrong)]).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn an_empty_value_is_none() {
+    fn empty_value_counts_as_unset() {
         let empty = VARIABLES.iter().map(|variable| (variable.name, "")).collect::<Vec<_>>();
         let settings = environment(&empty).unwrap();
         assert_eq!((settings.backend, settings.log_dir), (BackendName::Pymp, None));
     }
 
     #[test]
-    fn a_wrong_value_is_named() {
+    fn error_names_the_variable_and_its_value() {
         for variable in VARIABLES {
             if variable.kind == "path" {
-                continue; // any path will do
+                continue; // every path is valid
             }
-            let error = environment(&[(variable.name, "what=ever?")]).unwrap_err();
+            let error = environment(&[(variable.name, "not=valid?")]).unwrap_err();
             let expected = ConfigError::InvalidValue {
                 variable: variable.name.to_owned(),
-                value: "what=ever?".to_owned(),
+                value: "not=valid?".to_owned(),
                 allowed: variable.allowed.to_owned(),
             };
             assert_eq!(error, expected);

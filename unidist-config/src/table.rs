@@ -1,7 +1,7 @@
-//! What the program itself has set: one table for the whole process.
+//! The values that the program has put: one table for the whole process.
 //!
-//! Settings can be made before a session exists, so there is nothing else that could hold them. The table is `open`
-//! until a session starts ([`freeze`]) and again once it has ended ([`thaw`]); what was put stays for the next one.
+//! Values are put before a session exists, so the table is a static. It accepts changes until a session starts
+//! ([`freeze`]) and again once the session has ended ([`thaw`]); its values also apply to the next session.
 
 use crate::parse::Parse;
 use crate::variable::{self, Definition, Raw, Source};
@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 static TABLE: Mutex<Table> = Mutex::new(Table::new());
 
-/// Refuses every `put` and `reset` from now on. Called when a session starts, before it resolves its settings, so
-/// that no value set in between is lost.
+/// Rejects every later `put` and `reset`. Called when a session starts, before it resolves its settings, so that no
+/// value set in between is lost.
 pub fn freeze() {
     with(|table| table.frozen = true);
 }
@@ -23,18 +23,18 @@ pub fn thaw() {
     with(|table| table.frozen = false);
 }
 
-/// Runs `action` on the process's table.
+/// Runs `action` on the table of the process.
 pub(crate) fn with<R>(action: impl FnOnce(&mut Table) -> R) -> R {
     action(&mut TABLE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The backend that is used where none is chosen, in the place of the usual one: for a program that runs where another
-/// one is at hand, such as under the launcher of one. Called when a session starts, before it resolves its settings.
+/// Sets the default backend, for a program that was started by the launcher of a backend. Called when a session starts,
+/// before it resolves its settings.
 pub fn suggest_backend(backend: BackendName) {
     with(|table| table.suggested_backend = Some(backend));
 }
 
-/// What was set for a variable: in code, else in the environment, where an empty value is none.
+/// The value of a variable: from `put`, else from the environment, where an empty value counts as unset.
 pub(crate) fn given(name: &str) -> Option<Raw> {
     with(|table| table.given(name, |name| std::env::var_os(name)))
 }
@@ -42,9 +42,9 @@ pub(crate) fn given(name: &str) -> Option<Raw> {
 #[derive(Debug)]
 pub(crate) struct Table {
     frozen: bool,
-    /// What was put, by variable; an empty value says that there is none.
+    /// The values that were put, by variable; an empty value means `None`.
     values: BTreeMap<&'static str, OsString>,
-    /// What was put for the environment of workers; no variable stands for it.
+    /// The value of `MpiRuntimeEnv`, which has no variable.
     runtime_env: BTreeMap<String, String>,
     suggested_backend: Option<BackendName>,
 }
@@ -61,7 +61,7 @@ impl Table {
 
     pub(crate) fn put<D: Definition>(&mut self, value: OsString) -> Result<(), ConfigError> {
         let name = D::VARIABLE.name;
-        self.check_open(name)?;
+        self.check_not_frozen(name)?;
         if !value.is_empty() && D::Value::parse(&value).is_none() {
             return Err(variable::invalid::<D>(&value));
         }
@@ -70,7 +70,7 @@ impl Table {
     }
 
     pub(crate) fn reset(&mut self, name: &'static str) -> Result<(), ConfigError> {
-        self.check_open(name)?;
+        self.check_not_frozen(name)?;
         self.values.remove(name);
         Ok(())
     }
@@ -80,7 +80,7 @@ impl Table {
         name: &str,
         variables: BTreeMap<String, String>,
     ) -> Result<(), ConfigError> {
-        self.check_open(name)?;
+        self.check_not_frozen(name)?;
         self.runtime_env = variables;
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Table {
         code.or_else(|| from_environment(environment(name))).or_else(suggested)
     }
 
-    fn check_open(&self, name: &str) -> Result<(), ConfigError> {
+    fn check_not_frozen(&self, name: &str) -> Result<(), ConfigError> {
         if self.frozen {
             return Err(ConfigError::AfterInit { variable: name.to_owned() });
         }
@@ -106,7 +106,7 @@ impl Table {
     }
 }
 
-/// A value of the environment; an empty one is none.
+/// A value of the environment; an empty one counts as unset.
 pub(crate) fn from_environment(value: Option<OsString>) -> Option<Raw> {
     let value = value.filter(|value| !value.is_empty())?;
     Some(Raw { value, source: Source::Environment })
@@ -120,7 +120,7 @@ mod tests {
     const CPUS: &str = "UNIDIST_CPUS";
 
     #[test]
-    fn code_wins_over_the_environment() {
+    fn put_overrides_the_environment() {
         let mut table = Table::new();
         let environment = |_: &str| Some(OsString::from("2"));
         assert_eq!(table.given(CPUS, environment).unwrap().source, Source::Environment);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suggestion_is_a_default() {
+    fn suggested_backend_is_the_default() {
         let mut table = Table::new();
         table.suggested_backend = Some(BackendName::Mpi);
         let given = table.given("UNIDIST_BACKEND", |_| None);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn none_wins_over_the_environment() {
+    fn put_none_overrides_the_environment() {
         let mut table = Table::new();
         table.put::<LogDir>(OsString::new()).unwrap();
         let given = table.given("UNIDIST_LOG_DIR", |_| Some("logs".into()));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_leaves_the_old_one() {
+    fn rejected_value_leaves_the_old_one() {
         let mut table = Table::new();
         table.put::<CpuCount>("3".into()).unwrap();
         let error = table.put::<CpuCount>("none".into()).unwrap_err().to_string();
@@ -164,12 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_table_refuses() {
+    fn frozen_table_rejects_changes() {
         let mut table = Table::new();
         table.frozen = true;
-        let refused = Err(ConfigError::AfterInit { variable: CPUS.into() });
-        assert_eq!(table.put::<CpuCount>("3".into()), refused);
-        assert_eq!(table.reset(CPUS), refused);
+        let rejected = Err(ConfigError::AfterInit { variable: CPUS.into() });
+        assert_eq!(table.put::<CpuCount>("3".into()), rejected);
+        assert_eq!(table.reset(CPUS), rejected);
         table.frozen = false;
         assert_eq!(table.put::<CpuCount>("3".into()), Ok(()));
     }

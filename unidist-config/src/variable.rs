@@ -1,4 +1,4 @@
-//! What is known of a variable, and how its value is found.
+//! The description of a variable, and the resolution of its value.
 
 use crate::ConfigError;
 use crate::parse::{Allowed, Parse};
@@ -13,13 +13,13 @@ pub struct Variable {
     pub name: &'static str,
     /// The parameter type that stands for it in code.
     pub parameter: &'static str,
-    /// What kind of value it takes.
+    /// The type of its value, in words.
     pub kind: &'static str,
-    /// The value if it is not set.
+    /// Its value if it is not set, in words.
     pub default: &'static str,
-    /// The values that are accepted.
+    /// Its allowed values, in words.
     pub allowed: &'static str,
-    /// What it does.
+    /// Its documentation.
     pub doc: &'static str,
 }
 
@@ -44,24 +44,24 @@ impl fmt::Display for Source {
     }
 }
 
-/// A value as it was given.
+/// A value before it is parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Raw {
     pub(crate) value: OsString,
     pub(crate) source: Source,
 }
 
-/// What the parameter types have in common.
+/// Implemented by each parameter type.
 pub(crate) trait Definition {
     type Value: Parse;
     const VARIABLE: Variable;
 
-    /// The value if none was given.
+    /// The value of a variable that is not set.
     fn default_value() -> Self::Value;
 }
 
-/// The value of a variable, given what was set. An empty value is how "none" was put, which is the default of every
-/// variable that can be without one.
+/// Parses `raw`. `put` stores `None` as an empty value, and every variable that can be `None` has `None` as its
+/// default, so an empty value resolves to the default.
 pub(crate) fn resolve<D: Definition>(raw: Option<Raw>) -> Result<D::Value, ConfigError> {
     match raw {
         Some(raw) if !raw.value.is_empty() => {

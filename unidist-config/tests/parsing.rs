@@ -1,4 +1,4 @@
-//! Whatever is written into a variable is a value in its range or an error that says what is allowed.
+//! Every text in a variable is a value in its range, or an error that names the allowed values.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use proptest::collection::btree_map;
@@ -15,8 +15,8 @@ const LOG_DIR: &str = "UNIDIST_LOG_DIR";
 const PENDING: &str = "UNIDIST_MAX_PENDING_TASKS";
 const BACKEND: &str = "UNIDIST_BACKEND";
 
-/// What an environment with this one variable gives.
-fn with(variable: &str, value: impl Into<OsString>) -> Result<Settings, ConfigError> {
+/// The settings of an environment with only this variable.
+fn settings_with(variable: &str, value: impl Into<OsString>) -> Result<Settings, ConfigError> {
     let value = value.into();
     Settings::resolve_from(|name| (name == variable).then(|| value.clone()))
 }
@@ -25,9 +25,9 @@ fn variable(name: &str) -> &'static Variable {
     VARIABLES.iter().find(|variable| variable.name == name).unwrap()
 }
 
-/// A value in the documented range, or an error that names the variable, the value and what is allowed.
-fn is_in_range_or_says_why(variable: &Variable, value: &OsString) {
-    match with(variable.name, value.clone()) {
+/// Checks for a value in the documented range, or an error that names the variable, the value and the allowed values.
+fn assert_in_range_or_error(variable: &Variable, value: &OsString) {
+    match settings_with(variable.name, value.clone()) {
         Ok(settings) => {
             assert!((1..i64::MAX as u64 + 1).contains(&settings.object_store_memory));
             for (name, amount) in &settings.resources {
@@ -48,8 +48,8 @@ fn is_in_range_or_says_why(variable: &Variable, value: &OsString) {
     }
 }
 
-/// Strings that look a little like values.
-fn written() -> impl Strategy<Value = OsString> {
+/// Strings that resemble values.
+fn texts() -> impl Strategy<Value = OsString> {
     prop_oneof![
         any::<String>().prop_map(OsString::from),
         "[ +-]?[0-9]{0,22}[. ]?(|[kKmMgGtTeE]?i?[bB]|e[0-9]{1,3})".prop_map(OsString::from),
@@ -63,35 +63,35 @@ fn name() -> impl Strategy<Value = String> {
     "[^\\s,=]{1,8}".prop_filter("it has another variable", |name| !name.eq_ignore_ascii_case("cpu"))
 }
 
-/// The plain texts in a column of the reference page that follow "such as".
-fn examples(allowed: &str) -> Option<&str> {
-    let examples = allowed.split_once("such as ")?.1;
-    Some(examples.split(';').next().unwrap_or(examples))
+/// The example in a cell of the reference page, which follows "such as".
+fn example(allowed: &str) -> Option<&str> {
+    let example = allowed.split_once("such as ")?.1;
+    Some(example.split(';').next().unwrap_or(example))
 }
 
 proptest! {
     #[test]
-    fn anything_written_is_in_range_or_an_error(value in written()) {
-        VARIABLES.iter().for_each(|variable| is_in_range_or_says_why(variable, &value));
+    fn every_text_is_in_range_or_an_error(value in texts()) {
+        VARIABLES.iter().for_each(|variable| assert_in_range_or_error(variable, &value));
     }
 
     #[test]
-    fn counts_come_back(count in 1..=usize::MAX) {
-        prop_assert_eq!(with(CPUS, count.to_string()).unwrap().cpus.get(), count);
-        let pending = with(PENDING, count.to_string()).unwrap().max_pending_tasks;
+    fn counts_round_trip(count in 1..=usize::MAX) {
+        prop_assert_eq!(settings_with(CPUS, count.to_string()).unwrap().cpus.get(), count);
+        let pending = settings_with(PENDING, count.to_string()).unwrap().max_pending_tasks;
         prop_assert_eq!(pending.map(|limit| limit.get()), Some(count));
     }
 
     #[test]
     fn numbers_out_of_range_are_errors(zeros in "0{1,9}", above in u64::MAX as u128 + 1..) {
         for name in [CPUS, MEMORY, PENDING] {
-            prop_assert!(with(name, &zeros).is_err());
-            prop_assert!(with(name, above.to_string()).is_err());
+            prop_assert!(settings_with(name, &zeros).is_err());
+            prop_assert!(settings_with(name, above.to_string()).is_err());
         }
     }
 
     #[test]
-    fn bytes_come_back_in_every_unit(number in 1..=u64::MAX, shift in 0..64u32, space in " {0,2}") {
+    fn bytes_round_trip_in_every_unit(number in 1..=u64::MAX, shift in 0..64u32, space in " {0,2}") {
         let number = (number >> shift).max(1);
         let units = [
             ("", 1), ("B", 1), ("kB", 1000), ("MB", 1000u64.pow(2)), ("GB", 1000u64.pow(3)),
@@ -101,50 +101,53 @@ proptest! {
             prop_assert!(unit.is_empty() || variable(MEMORY).allowed.contains(unit), "{unit} is not documented");
             let expected = number.checked_mul(size).filter(|bytes| *bytes < 1 << 63);
             for unit in [unit.to_owned(), unit.to_lowercase(), unit.to_uppercase()] {
-                let memory = with(MEMORY, format!("{number}{space}{unit}")).ok();
+                let memory = settings_with(MEMORY, format!("{number}{space}{unit}")).ok();
                 prop_assert_eq!(memory.map(|settings| settings.object_store_memory), expected);
             }
         }
     }
 
     #[test]
-    fn resources_come_back(resources in btree_map(name(), prop_oneof![0.0..1e9, 0.0..f64::MAX], 1..6)) {
+    fn resources_round_trip(resources in btree_map(name(), prop_oneof![0.0..1e9, 0.0..f64::MAX], 1..6)) {
         let written: Vec<_> = resources.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
         let expected: BTreeMap<_, _> = resources;
-        prop_assert_eq!(with(RESOURCES, written.join(",")).unwrap().resources, expected.clone());
+        prop_assert_eq!(settings_with(RESOURCES, written.join(",")).unwrap().resources, expected.clone());
         let spaced: Vec<_> = expected.iter().map(|(name, amount)| format!(" {name} = {amount:e} ")).collect();
-        prop_assert_eq!(with(RESOURCES, spaced.join(",")).unwrap().resources, expected);
+        prop_assert_eq!(settings_with(RESOURCES, spaced.join(",")).unwrap().resources, expected);
     }
 
     #[test]
-    fn a_resource_written_twice_is_an_error(name in name(), amounts: [u8; 2]) {
+    fn repeated_resource_is_an_error(name in name(), amounts: [u8; 2]) {
         let [one, two] = amounts;
         let twice = format!("{name}={one},{name}={two}");
-        prop_assert!(with(RESOURCES, twice).is_err());
+        prop_assert!(settings_with(RESOURCES, twice).is_err());
     }
 
     #[test]
-    fn paths_come_back(path in prop::collection::vec(1..=255u8, 1..40)) {
+    fn paths_round_trip(path in prop::collection::vec(1..=255u8, 1..40)) {
         let path = OsString::from_vec(path);
-        prop_assert_eq!(with(LOG_DIR, path.clone()).unwrap().log_dir, Some(path.into()));
+        prop_assert_eq!(settings_with(LOG_DIR, path.clone()).unwrap().log_dir, Some(path.into()));
     }
 }
 
 #[test]
-fn what_is_displayed_and_documented_is_accepted() {
+fn documented_examples_are_valid() {
     for backend in BackendName::ALL {
-        assert_eq!(with(BACKEND, backend.to_string()).unwrap().backend, backend);
-        assert_eq!(with(BACKEND, backend.to_string().to_uppercase()).unwrap().backend, backend);
+        assert_eq!(settings_with(BACKEND, backend.to_string()).unwrap().backend, backend);
+        assert_eq!(settings_with(BACKEND, backend.to_string().to_uppercase()).unwrap().backend, backend);
         assert!(variable(BACKEND).allowed.contains(backend.as_str()));
     }
     for variable in VARIABLES {
-        if let Some(examples) = examples(variable.allowed) {
-            assert!(with(variable.name, examples).is_ok(), "{}: {examples}", variable.name);
+        if let Some(example) = example(variable.allowed) {
+            assert!(settings_with(variable.name, example).is_ok(), "{}: {example}", variable.name);
         }
         assert!(reference_page().contains(variable.allowed));
     }
-    assert_eq!(examples(variable(MEMORY).allowed), Some("512MiB"));
-    assert_eq!(examples(variable(RESOURCES).allowed), Some("gpu=2,licence=1"));
-    // A default that is written as a value is one.
-    assert_eq!(with(BACKEND, variable(BACKEND).default).unwrap(), with(BACKEND, "").unwrap());
+    assert_eq!(example(variable(MEMORY).allowed), Some("512MiB"));
+    assert_eq!(example(variable(RESOURCES).allowed), Some("gpu=2,licence=1"));
+    // The documented default is a valid value.
+    assert_eq!(
+        settings_with(BACKEND, variable(BACKEND).default).unwrap(),
+        settings_with(BACKEND, "").unwrap()
+    );
 }

@@ -66,7 +66,7 @@ impl Parts {
         }
         if ident.is_some() && !parts.has_new {
             let message = format!(
-                "the actor `{}` needs a constructor: mark one function of this block #[new]",
+                "the actor `{}` has no constructor: mark one function of this block `#[new]`",
                 parts.ident
             );
             errors.add(Error::new_spanned(&parts.actor, message));
@@ -86,7 +86,7 @@ impl Parts {
             if let Some(own) = own {
                 errors.add(Error::new_spanned(
                     own,
-                    "a constructor has no options of its own: put them on the `impl`",
+                    "a constructor has no options of its own: put them into the `#[remote]` of the `impl` block",
                 ));
             }
             if let Some(shape) = shape {
@@ -103,7 +103,7 @@ impl Parts {
             if let Some(own) = own {
                 errors.add(Error::new_spanned(
                     own,
-                    "this function has no `self`: it is not a method of the actor",
+                    "`#[remote]` is for methods, and this function has no `self`: remove the attribute, or add `&self`",
                 ));
             }
             return;
@@ -112,7 +112,7 @@ impl Parts {
         let exclusive = errors.check(receives_mut(receiver));
         if is_generic(&signature.generics) {
             let message =
-                "an actor method cannot be generic; put it in another `impl` block if it is not to be remote";
+                "an actor method cannot be generic: use concrete types, or move it to another `impl` block";
             errors.add(Error::new_spanned(&signature.generics, message));
             return;
         }
@@ -153,7 +153,7 @@ impl Parts {
             let (arguments, result) = (shape.argument_checks(), shape.result_check(options.num_returns));
             quote!(#(#cfgs)* { #arguments #result })
         });
-        let doc = format!("The remote methods of `{ident}`: what an `ActorHandle<{ident}>` derefs to.");
+        let doc = format!("The remote methods of `{ident}`, to which an `ActorHandle<{ident}>` derefs.");
         quote! {
             #constructor
             #(#markers)*
@@ -314,10 +314,10 @@ fn actor_ident(block: &ItemImpl) -> syn::Result<Ident> {
     if let Some((_, of_trait, _)) = &block.trait_ {
         return Err(Error::new_spanned(
             of_trait,
-            "#[remote] goes on an `impl` block of the type itself, not of a trait",
+            "`#[remote]` belongs on an `impl` block of the type itself, not on one of a trait",
         ));
     }
-    let generic = "a generic actor is not possible: use a concrete type";
+    let generic = "an actor cannot be generic: use a concrete type";
     if !block.generics.params.is_empty() {
         return Err(Error::new_spanned(&block.generics, generic));
     }
@@ -326,29 +326,35 @@ fn actor_ident(block: &ItemImpl) -> syn::Result<Ident> {
             Some(last) if last.arguments.is_none() => Ok(last.ident.clone()),
             _ => Err(Error::new_spanned(path, generic)),
         },
-        other => Err(Error::new_spanned(other, "an actor is a struct or an enum")),
+        other => Err(Error::new_spanned(other, "an actor must be a struct or an enum")),
     }
 }
 
 fn constructor_fault(is_second: bool, function: &ImplItemFn) -> syn::Result<()> {
     let signature = &function.sig;
     if is_second {
-        return Err(Error::new_spanned(&signature.ident, "a second #[new]: an actor has one constructor"));
+        return Err(Error::new_spanned(
+            &signature.ident,
+            "an actor has one constructor, and this is a second `#[new]`: remove one of them",
+        ));
     }
     if let Some(receiver) = signature.receiver() {
         return Err(Error::new_spanned(
             receiver,
-            "the #[new] constructor makes the actor, so it has no `self`",
+            "the `#[new]` constructor creates the actor, so it cannot take `self`",
         ));
     }
     if let Some(asyncness) = &signature.asyncness {
         return Err(Error::new_spanned(
             asyncness,
-            "the #[new] constructor cannot be async: do what has to wait in a method",
+            "the `#[new]` constructor cannot be async: await in a method instead",
         ));
     }
     if is_generic(&signature.generics) {
-        return Err(Error::new_spanned(&signature.generics, "the #[new] constructor cannot be generic"));
+        return Err(Error::new_spanned(
+            &signature.generics,
+            "the `#[new]` constructor cannot be generic: use concrete types",
+        ));
     }
     Ok(())
 }

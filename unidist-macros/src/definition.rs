@@ -1,9 +1,9 @@
-//! `#[remote(num_returns = N)]` on a function: a type of its name, since what `.remote` gives then depends on the
-//! function, while the trait that other functions have it from is the same for all.
+//! `#[remote(num_returns = N)]` on a function: a type with the name of the function. The result of its `.remote`
+//! depends on the function, so the trait that provides it to other functions cannot.
 //!
-//! The function itself becomes an associated one of that type, under its own name, so in its body that name means what
-//! it means everywhere else: the type's one value, a constant. (A unit struct would be both at once, but to call one
-//! looks like making a value, which lints take for something without effect.)
+//! The function itself becomes an associated function of that type, under its own name, so that in its body the name
+//! means the same as everywhere else: the only value of the type, a constant. (A unit struct would be both type and
+//! constant, but lints take a call of it for an expression without effect.)
 
 use crate::body::{arguments, decode, finish};
 use crate::function::described;
@@ -22,33 +22,32 @@ pub(crate) const PER_CALL: &str =
 pub(crate) fn fault(function: &ItemFn, count: usize, shape: &Shape) -> syn::Result<()> {
     let signature = &function.sig;
     if !signature.generics.params.is_empty() {
-        let message = format!("a function with `num_returns` cannot have lifetime parameters; {PER_CALL}");
+        let message = format!("a function with `num_returns` cannot have lifetime parameters: {PER_CALL}");
         return Err(Error::new_spanned(&signature.generics, message));
     }
     if let Some(unsafety) = &signature.unsafety {
-        let message =
-            "an unsafe function cannot be called remotely: its safety conditions cannot be checked there";
+        let message = "an unsafe function cannot be called remotely: wrap it in a safe function";
         return Err(Error::new_spanned(unsafety, message));
     }
     if let ReturnType::Type(_, output) = &signature.output
         && let Type::ImplTrait(opaque) = &**output
     {
-        let message = format!("a function with `num_returns` cannot return `impl Trait`; {PER_CALL}");
+        let message = format!("a function with `num_returns` cannot return `impl Trait`: {PER_CALL}");
         return Err(Error::new_spanned(opaque, message));
     }
     if let Type::Tuple(tuple) = &shape.value
         && ![0, tuple.elems.len()].contains(&count)
     {
         let message = format!(
-            "a function that returns {} values cannot have `num_returns` {count}: the return type must be a tuple of \
-             {count} values, or a Result of one",
+            "a function that returns {} values cannot have `num_returns = {count}`: the return type must be a tuple of \
+             {count} values, or a `Result` of such a tuple",
             tuple.elems.len()
         );
         return Err(Error::new_spanned(tuple, message));
     }
     if signature.ident == "remote" || signature.ident == "options" {
         let message = format!(
-            "a function with `num_returns` cannot be called `{}`: that is how it is used, `f.remote(..)`, `f.options()`",
+            "a function with `num_returns` cannot be named `{}`, because its calls are `f.remote(..)` and `f.options()`: rename it",
             signature.ident
         );
         return Err(Error::new_spanned(&signature.ident, message));
@@ -126,7 +125,7 @@ pub(crate) fn expand(function: &ItemFn, count: usize, options: &Options, shape: 
             #[doc = "The function itself."]
             #itself
 
-            #[doc = "Calls the function on a worker, and returns at once with the refs to what it returns."]
+            #[doc = "Calls the function on a worker, and returns at once the refs to its results."]
             #[allow(dead_code)]
             #vis fn remote(self, #(#names: impl ::unidist::IntoArg<#types>),*) -> #refs {
                 self.options().remote(#(#names),*)
@@ -172,10 +171,10 @@ fn usage(name: &str, count: usize, asynchronous: bool) -> String {
         0 => "nothing".to_owned(),
         count => format!("{count} refs"),
     };
-    let future = if asynchronous { " (and gives a boxed future)" } else { "" };
+    let future = if asynchronous { " (and returns a boxed future)" } else { "" };
     format!(
-        "The type of the remote function [`{name}`](const@{name}): `{name}.remote(..)` calls it on a worker and gives \
-         {given}, `{name}(..)` calls it here{future}. Where a function is wanted as a value, it is `{name}::{name}`, \
-         or `*{name}` as a pointer."
+        "The type of the remote function [`{name}`](const@{name}): `{name}.remote(..)` calls it on a worker and returns \
+         {given}, `{name}(..)` calls it here{future}. To pass the function as a value, write `{name}::{name}`, or `*{name}` \
+         for a pointer."
     )
 }

@@ -18,7 +18,7 @@ pub(crate) fn expand(options: Tokens, function: ItemFn) -> Tokens {
 /// The function with the generated items, or `None` to leave it unchanged.
 fn expanded(options: Tokens, function: &ItemFn, errors: &mut Errors) -> Option<Tokens> {
     if let Some(receiver) = function.sig.receiver() {
-        let message = "a method: put #[remote] on the `impl` block, which makes the type an actor";
+        let message = "`#[remote]` cannot be on a single method: put it on the `impl` block, which makes the type an actor";
         errors.add(Error::new_spanned(receiver, message));
         return None;
     }
@@ -30,10 +30,10 @@ fn expanded(options: Tokens, function: &ItemFn, errors: &mut Errors) -> Option<T
         if given {
             let message = match options.num_returns {
                 None => {
-                    "options of a generic function go to the call: `f::<T>.options().num_cpus(2).remote(..)`"
+                    "a generic function takes its options at the call: `f::<T>.options().num_cpus(2).remote(..)`"
                         .to_owned()
                 }
-                Some(_) => format!("a generic function cannot have `num_returns`; {}", definition::PER_CALL),
+                Some(_) => format!("a generic function cannot have `num_returns`: {}", definition::PER_CALL),
             };
             errors.add(Error::new_spanned(options_span, message));
         }
@@ -53,8 +53,7 @@ fn expanded(options: Tokens, function: &ItemFn, errors: &mut Errors) -> Option<T
     }
 }
 
-/// The entry for the function at `path` in the table of what is known of functions, and the checks of its
-/// types.
+/// The entry for the function at `path` in the table of functions, and the checks of its types.
 pub(crate) fn described(path: &Tokens, options: &Options, shape: &Shape, result: &Tokens) -> Tokens {
     let arguments = shape.argument_checks();
     let name = match &options.name {

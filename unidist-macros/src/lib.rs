@@ -1,9 +1,9 @@
 //! The `#[remote]` attribute of unidist: see `unidist::remote`.
 //!
-//! On a function it changes nothing: a function has its `.remote` from a trait, and the attribute adds checks, a name
-//! and default options, in a table that the linker makes. Only `num_returns` makes a type of the function's name, with
-//! a `.remote` of its own. On an `impl` block it makes the type an actor: a struct of method fields, which the actor's
-//! handle derefs to, and a marker type for each method.
+//! A function stays unchanged: it gets its `.remote` from a trait, and the attribute adds checks, a name and default
+//! options, in a table that the linker assembles. Only `num_returns` generates a type with the function's name and a
+//! `.remote` of its own. An `impl` block makes its type an actor: the attribute generates a struct of method fields, to
+//! which the actor's handle derefs, and a marker type for each method.
 
 mod actor;
 mod body;
@@ -87,7 +87,7 @@ pub fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
         Ok(Item::Fn(function)) => function::expand(options.into(), function),
         Ok(Item::Impl(block)) => actor::expand(options.into(), block),
         Ok(other) => {
-            let message = "#[remote] goes on a function, or on the `impl` block of an actor";
+            let message = "`#[remote]` belongs on a function or on the `impl` block of an actor";
             let mut tokens = Error::new_spanned(head(&other), message).to_compile_error();
             other.to_tokens(&mut tokens);
             tokens

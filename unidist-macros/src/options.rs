@@ -17,7 +17,7 @@ pub(crate) enum ItemKind {
     Method,
 }
 
-/// What the value of an option is, as in `unidist_options`.
+/// The type of an option's value, as in `unidist_options`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Name,
@@ -38,7 +38,7 @@ struct Declared {
     example: &'static str,
     /// The items whose attribute takes it.
     items: &'static [ItemKind],
-    /// Errors for other items for which there is something better to say than that they do not take it.
+    /// Error messages for other items, where a better one exists than that they do not take the option.
     misplaced: &'static [(ItemKind, &'static str)],
 }
 
@@ -159,9 +159,10 @@ impl Options {
 
     fn add_num_returns(&mut self, key: &Ident, value: &Value, item: ItemKind) -> syn::Result<()> {
         match (value, item) {
-            (_, ItemKind::Actor) => {
-                Err(Error::new(key.span(), "put `#[remote(num_returns = 2)]` on the method"))
-            }
+            (_, ItemKind::Actor) => Err(Error::new(
+                key.span(),
+                "an actor has no `num_returns`: put `#[remote(num_returns = 2)]` on the method",
+            )),
             (Value::Is(count), _) => {
                 self.num_returns = Some(num_returns(count)?);
                 Ok(())
@@ -171,7 +172,7 @@ impl Options {
     }
 }
 
-/// The number of returns is part of a call's type, so it is no option in the table.
+/// The number of returns is part of a call's type, so it is not in the table.
 const NUM_RETURNS: &str = "num_returns";
 const NUM_RETURNS_EXAMPLE: &str = "num_returns = 2";
 
@@ -191,20 +192,20 @@ fn unknown(key: &Ident, item: ItemKind) -> Error {
     }
     let last = allowed.pop().unwrap_or_default();
     let allowed = allowed.join(", ");
-    Error::new(key.span(), format!("`{key}` is no option of {what}, which takes {allowed} and {last}"))
+    Error::new(key.span(), format!("`{key}` is not an option of {what}, which takes {allowed} and {last}"))
 }
 
 fn string(value: &Expr) -> syn::Result<LitStr> {
     match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text.clone()),
-        other => Err(Error::new_spanned(other, "the name is a string literal")),
+        other => Err(Error::new_spanned(other, "the name must be a string literal")),
     }
 }
 
 fn not_negative(amount: &Expr) -> syn::Result<()> {
     match amount {
         Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
-            Err(Error::new_spanned(amount, "this must not be negative"))
+            Err(Error::new_spanned(amount, "this value must not be negative"))
         }
         _ => Ok(()),
     }
@@ -215,7 +216,7 @@ fn num_returns(count: &Expr) -> syn::Result<usize> {
         .and_then(|literal| literal.base10_parse::<usize>())
         .ok()
         .filter(|count| *count <= crate::signature::MAX_PARAMETERS)
-        .ok_or_else(|| Error::new_spanned(count, "the number of returns is an integer from 0 to 6"))
+        .ok_or_else(|| Error::new_spanned(count, "the number of returns must be an integer from 0 to 6"))
 }
 
 /// `key = value` or `key(..)`.

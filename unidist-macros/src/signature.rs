@@ -1,4 +1,4 @@
-//! The signature of a function, as its remote calls need it.
+//! The parts of a function's signature that remote calls need.
 
 use crate::Errors;
 use proc_macro2::{TokenStream as Tokens, TokenTree};
@@ -23,11 +23,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// The shape of `signature`, in which `Self` means `actor`. `who` is what errors call it.
+    /// The shape of `signature`, in which `Self` means `actor`. Errors call the function `item`.
     pub(crate) fn of(
         signature: &Signature,
         actor: Option<&Type>,
-        who: &str,
+        item: &str,
         errors: &mut Errors,
     ) -> Option<Self> {
         let (value, fallible) = result(signature, actor);
@@ -38,12 +38,12 @@ impl Shape {
             FnArg::Receiver(_) => None,
         });
         for (place, typed) in typed.enumerate() {
-            if let Some(error) = cannot_be_sent(&typed.ty, who) {
+            if let Some(error) = cannot_be_sent(&typed.ty, item) {
                 errors.add(error);
                 fine = false;
             } else if place == MAX_PARAMETERS {
                 let message =
-                    format!("{who} can have {MAX_PARAMETERS} arguments at most; put them in a struct");
+                    format!("{item} can have {MAX_PARAMETERS} arguments at most: put them into a struct");
                 errors.add(Error::new_spanned(typed, message));
                 fine = false;
             }
@@ -56,7 +56,7 @@ impl Shape {
         if let Type::Reference(reference) = &shape.value
             && !is_static(reference)
         {
-            errors.add(Error::new_spanned(&signature.output, format!("{who} cannot return a reference")));
+            errors.add(Error::new_spanned(&signature.output, format!("{item} cannot return a reference, because its result goes to another process: return the value")));
             fine = false;
         }
         fine.then_some(shape)
@@ -93,12 +93,12 @@ pub(crate) fn receives_mut(receiver: &Receiver) -> syn::Result<bool> {
         (Some(_), None) => Ok(receiver.mutability.is_some()),
         _ => Err(Error::new_spanned(
             receiver,
-            "an actor method takes `&self` or `&mut self`; put other methods in another `impl` block",
+            "an actor method takes `&self` or `&mut self`: move other methods to another `impl` block",
         )),
     }
 }
 
-fn cannot_be_sent(ty: &Type, who: &str) -> Option<Error> {
+fn cannot_be_sent(ty: &Type, item: &str) -> Option<Error> {
     match ty {
         Type::Reference(reference) => {
             let instead = match &*reference.elem {
@@ -107,12 +107,14 @@ fn cannot_be_sent(ty: &Type, who: &str) -> Option<Error> {
                 other => text(other),
             };
             let message = format!(
-                "{who} takes its arguments by value, because they arrive from another process: use `{instead}`"
+                "{item} takes its arguments by value, because they arrive from another process: use `{instead}`"
             );
             Some(Error::new_spanned(ty, message))
         }
         Type::ImplTrait(_) => {
-            let message = format!("{who} needs concrete argument types: `impl Trait` cannot be sent");
+            let message = format!(
+                "{item} needs concrete argument types, because `impl Trait` cannot be sent: name the type"
+            );
             Some(Error::new_spanned(ty, message))
         }
         _ => None,
@@ -123,7 +125,7 @@ fn is_static(reference: &syn::TypeReference) -> bool {
     reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
 }
 
-/// A type as a user would write it.
+/// A type in the usual spelling.
 fn text(ty: &Type) -> String {
     let text = quote!(#ty).to_string();
     [(" :: ", "::"), (" < ", "<"), ("< ", "<"), (" >", ">"), (" ,", ",")]

@@ -41,7 +41,7 @@
 ///         Actor "..";
 ///     }
 ///     misplaced {
-///         Function "the error where the option is not possible and a better one is known";
+///         Function "the error where the option is not allowed, if a better one is known";
 ///     }
 /// }
 /// ```
@@ -175,9 +175,9 @@ macro_rules! option_table {
                     Actor "how often the actor is started again when its process dies (default 0)";
                 }
                 misplaced {
-                    Function "only an actor can be restarted; for a function use `max_retries = 3`";
-                    Method "an actor is restarted as a whole: put `max_restarts` on its `impl` block; how often a call of \
-                            this method then runs again is `max_retries = 3`";
+                    Function "only an actor can be restarted: for a function use `max_retries = 3`";
+                    Method "an actor is restarted as a whole: put `max_restarts` on its `impl` block; to run interrupted \
+                            calls of this method again, use `max_retries = 3`";
                 }
             }
             {
