@@ -1,4 +1,4 @@
-//! What a value is made of that another process has encoded.
+//! Values that another process has encoded.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What the engine and a new process read from each other's socket.
+//! The handshake between the engine and a new process.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What the two ends of a link read from each other's rings.
+//! The messages of links between processes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -22,7 +22,7 @@ pub fn num_cpus() -> Result<usize> {
     let hosts = session::current("num_cpus")?.cluster()?.hosts;
     let cpus: f64 = hosts.values().filter_map(|resources| resources.get("CPU")).sum();
     if !(0.0..=f64::from(u32::MAX)).contains(&cpus) {
-        return Err(Error::system("num_cpus", format!("the backend says there are {cpus}")));
+        return Err(Error::system("cannot get the number of CPUs", format!("the backend returned {cpus}")));
     }
     Ok(cpus as usize)
 }

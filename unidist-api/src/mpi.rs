@@ -43,7 +43,7 @@ pub fn init_on<C: AnyCommunicator>(communicator: &C, root: usize) -> Result<Opti
     let is_open = session::is_installed();
     let taken = || Error::InvalidArgument {
         call: "init_on".to_owned(),
-        message: "there is a session already: end it first, or use it".to_owned(),
+        message: "a session already exists: end it first, or use it".to_owned(),
     };
     // A rank that cannot take part tells the others, which would otherwise wait for it.
     let settings = if is_open { Err(taken()) } else { registry::validate().and_then(|()| init::resolve()) };

@@ -78,7 +78,7 @@ pub fn encode_into<T: Serialize + ?Sized>(
     bincode::serde::encode_into_writer(value, &mut writer, FORMAT).map_err(|error| CodecError {
         message: match error {
             EncodeError::OtherString(message) => message,
-            EncodeError::Other(TOO_LONG) => format!("its encoding takes more than {limit} bytes"),
+            EncodeError::Other(TOO_LONG) => format!("its encoding has more than {limit} bytes"),
             other => other.to_string(),
         },
     })
@@ -117,7 +117,7 @@ pub fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> R
     })?;
     match bytes.len() - used {
         0 => Ok(value),
-        left => Err(CodecError { message: format!("{left} bytes are left over") }),
+        left => Err(CodecError { message: format!("{left} bytes remain after the value") }),
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
     fn wrong_bytes_are_an_error() {
         let bytes = encode(&(1u32, "text")).unwrap();
         assert!(decode::<(u32, String)>(&bytes[..bytes.len() - 1]).is_err());
-        assert!(decode::<u32>(&bytes).unwrap_err().to_string().contains("left over"));
+        assert!(decode::<u32>(&bytes).unwrap_err().to_string().contains("remain after"));
         assert!(decode::<bool>(&[7]).is_err());
         assert!(decode::<Option<u8>>(&[2, 0]).is_err());
         assert!(decode::<char>(&[0xff; 4]).is_err() && decode::<char>(&[]).is_err());

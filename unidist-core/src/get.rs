@@ -60,7 +60,7 @@ impl Batch<'_> {
             let ids: Vec<DataId> = places.iter().filter_map(|&place| self.0[place].id()).collect();
             let outcomes = backend.get(&ids)?;
             if outcomes.len() != places.len() {
-                return Err(Error::system("get", "the backend returned too few values"));
+                return Err(Error::system("cannot get the values", "the backend returned too few of them"));
             }
             for (place, outcome) in places.into_iter().zip(outcomes) {
                 results[place] = Some(Ok(outcome));
@@ -82,7 +82,9 @@ impl<T: Portable> Gettable for ObjectRef<T> {
     }
 
     fn __decode(&self, fetched: &mut Fetched<'_>) -> Result<T> {
-        let outcome = fetched.0.next().unwrap_or_else(|| Err(Error::system("get", "a value is missing")));
+        let outcome = fetched.0.next().unwrap_or_else(|| {
+            Err(Error::system("cannot get the values", "the backend returned too few of them"))
+        });
         ObjectRef::decode(&self.core, &outcome??)
     }
 }

@@ -51,7 +51,7 @@ impl Group {
             Some(limit) => Group::make(Some(limit)),
             None => Err(Error::InvalidArgument {
                 call: "Group::limited".to_owned(),
-                message: "a group needs a limit of at least 1, else none of its calls could run".to_owned(),
+                message: "the limit of a group must be at least 1".to_owned(),
             }),
         }
     }

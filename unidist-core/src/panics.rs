@@ -42,7 +42,7 @@ fn message_of(payload: Box<dyn Any + Send>) -> String {
     }
     // Dropping an unknown payload runs user code too.
     let _ = catch_unwind(AssertUnwindSafe(move || drop(payload)));
-    "a panic whose payload is not text".to_owned()
+    "the panic has no text".to_owned()
 }
 
 fn install_hook() {
@@ -95,6 +95,6 @@ mod tests {
         });
         assert_eq!(outer.unwrap_err().message, "outer");
         let odd = catch_panic(|| std::panic::panic_any(7)).unwrap_err();
-        assert!(odd.message.contains("not text"));
+        assert!(odd.message.contains("no text"));
     }
 }

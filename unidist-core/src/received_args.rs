@@ -44,7 +44,7 @@ impl ReceivedArgs {
     fn next_encoded(&mut self) -> Result<(Header, Context), String> {
         self.taken += 1;
         let context = Context::of_call(self.objects.clone());
-        match self.args.next().ok_or("it was not sent")? {
+        match self.args.next().ok_or("it was not sent with the call")? {
             Arg::Value(bytes) => Ok((Header::Whole(bytes), context)),
             Arg::Ref(id) => {
                 let payload = self.find(id)?;

@@ -60,7 +60,11 @@ impl RustRunner {
 
     fn look_up_and_run(&self, call: Call) -> Option<CallResult> {
         let Some(registered) = registry::find(call.function) else {
-            let message = format!("{:?} is not in this executable (build {})", call.function, build_id());
+            let message = format!(
+                "{:?} is not in the executable of the worker (build {}): start the same executable everywhere",
+                call.function,
+                build_id()
+            );
             return Some(Err(TaskError::new(ErrorKind::UnknownFunction, message)));
         };
         self.run(self.queued(call, registered)?, registered)
@@ -97,7 +101,7 @@ impl RustRunner {
                 }
                 (kind, _) => Err(TaskError::new(
                     ErrorKind::UnknownFunction,
-                    format!("it was called as {kind:?}, but is something else"),
+                    format!("it was called as {kind:?}, but it is a function of another kind"),
                 )),
             };
         let result = match started {
@@ -105,7 +109,8 @@ impl RustRunner {
             Ok(Started::Later(future)) => {
                 let started = self.executor.start(tag, future);
                 started.unwrap_or_else(|error| {
-                    let message = format!("the runtime for asynchronous calls cannot be made: {error}");
+                    let message =
+                        format!("the worker cannot create the runtime for asynchronous calls: {error}");
                     Some(Err(TaskError::new(ErrorKind::Failed, message)))
                 })
             }
@@ -244,7 +249,7 @@ impl TaskRunner for RustRunner {
         drop(serialize_context::take_held_refs());
         // Dropping it runs user code.
         if let Err(error) = self.catch_panic(call, || drop(future)) {
-            log::error!("the drop of cancelled call {call} failed: {error}");
+            log::error!("dropping the cancelled call {call} failed: {error}");
         }
         ended.push((call, self.end(tag, Err(cancelled()))));
         if let Some(actor) = tag.actor {
@@ -259,7 +264,7 @@ impl TaskRunner for RustRunner {
         let futures = self.executor.cancel(|tag| tag.actor == Some(actor));
         // Dropping them runs user code.
         if let Err(error) = catch_panic(|| drop((futures, state))) {
-            log::error!("the drop of actor {actor} failed: {error}");
+            log::error!("dropping actor {actor} failed: {error}");
         }
     }
 }
@@ -281,5 +286,5 @@ fn cancelled() -> TaskError {
 }
 
 fn gone() -> TaskError {
-    TaskError::new(ErrorKind::ActorDied, "there is no such actor in this process")
+    TaskError::new(ErrorKind::ActorDied, "the actor is not in this process")
 }

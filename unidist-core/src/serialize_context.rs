@@ -134,7 +134,7 @@ pub(crate) fn has_held_refs() -> bool {
 pub(crate) fn record_reference(reference: &RefCore, usage: Usage) -> Result<(), &'static str> {
     ENCODING.with_borrow_mut(|slot| {
         let found = slot.as_mut().ok_or(
-            "a reference can be encoded only as part of an argument, a result or a `put`, which keep its object alive",
+            "a ref can be encoded only as part of an argument, a result or a `put`, which keep its object alive",
         )?;
         match (usage, found.role) {
             (Usage::Value, Role::Argument) => found.dependencies.push(reference.clone()),
@@ -151,7 +151,7 @@ pub(crate) fn extract_buffer(buffer: Bytes) -> Result<u32, &'static str> {
             .as_mut()
             .ok_or("a shared slice can be encoded only as part of an argument, a result or a `put`")?;
         found.buffers.push(buffer);
-        u32::try_from(found.buffers.len() - 1).map_err(|_| "more than 2³² shared slices in one value")
+        u32::try_from(found.buffers.len() - 1).map_err(|_| "the value contains more than 2³² shared slices")
     })
 }
 
@@ -226,7 +226,7 @@ pub(crate) fn backend() -> Result<BackendProxy> {
     let chosen = DECODING.with_borrow(|slot| slot.as_ref().and_then(|context| context.backend.clone()));
     match chosen {
         Some(backend) => Ok(backend),
-        None => session::current("the decoding of a reference"),
+        None => session::current("decoding a ref"),
     }
 }
 
@@ -246,7 +246,7 @@ pub(crate) fn next_buffer(index: u32) -> Result<(RefCore, Bytes), String> {
             };
             Ok((owner, buffer))
         }
-        _ => Err(format!("the object has no buffer {index} at this place")),
+        _ => Err(format!("the object has no buffer {index} here")),
     }
 }
 

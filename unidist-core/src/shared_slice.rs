@@ -95,11 +95,11 @@ fn filled<T: Pod + Send + Sync>(
     let mut buffer = backend.allocate(size)?;
     let room = buffer.get_mut(..size).unwrap_or_default();
     let cast = if size == 0 { Ok(&mut [][..]) } else { bytemuck::try_cast_slice_mut(room) };
-    let items = cast.map_err(|error| Error::system("a buffer for a shared slice", error))?;
+    let items = cast.map_err(|error| Error::system("cannot create a buffer for a shared slice", error))?;
     fill(items);
     let bytes = buffer.freeze();
     SharedSlice::checked(bytes.slice(..size), len as u64, None)
-        .map_err(|message| Error::system("a buffer for a shared slice", message))
+        .map_err(|message| Error::system("cannot create a buffer for a shared slice", message))
 }
 
 /// A copy whose alignment is that of `T`.
@@ -215,7 +215,7 @@ impl<'de, T: Pod + Send + Sync> Deserialize<'de> for SharedSlice<T> {
                     None => Err(format!("object {object} has no buffer {index}")),
                 }
             }
-            _ => Err("its object is missing or superfluous".to_owned()),
+            _ => Err("its object was not sent, or another one was".to_owned()),
         };
         found.map_err(|message| {
             D::Error::custom(format_args!("a SharedSlice<{}>: {message}", type_name::<T>()))

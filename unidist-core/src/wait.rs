@@ -29,7 +29,7 @@ pub fn wait<T>(
     if num_returns > refs.len() {
         return Err(Error::InvalidArgument {
             call: "wait".to_owned(),
-            message: format!("num_returns is {num_returns}, but there are only {} refs", refs.len()),
+            message: format!("num_returns is {num_returns}, but only {} refs were given", refs.len()),
         });
     }
     let mut is_ready = vec![false; refs.len()];

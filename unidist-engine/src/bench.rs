@@ -1,6 +1,5 @@
-//! The limits that the benchmarks compare with: what the machine gives to the engine's own rings, bells and kind of
-//! memory when nothing else is done with them. And parts of the engine by themselves, for micro-benchmarks: they are
-//! public for those alone.
+//! Baselines of the benchmarks: the speed of the engine's rings, doorbells and shared memory without the engine. Also
+//! single parts of the engine, public only for micro-benchmarks.
 
 mod inner;
 
@@ -25,22 +24,23 @@ use unidist_sync::{Doorbell, IdleWait, SpinLimit};
 /// The length of a message of [`Echo`], in bytes.
 pub const MESSAGE: usize = 64;
 
-/// Longer than any wake-up, and short enough that an echo at rest leaves the CPU to others.
+/// Longer than any wake-up, but short enough that an idle echo leaves the CPU to other processes.
 const LONG_SPIN: Duration = Duration::from_millis(10);
-/// How long the other process may take to join.
+/// The time limit for the other process to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// What both sides say in the handshake in place of a build's id: they are one executable.
-const NAME: &str = "echo";
+/// Replaces the build id in the handshake: both sides are the same executable.
+const BUILD_ID: &str = "echo";
 
 /// How both sides of an [`Echo`] wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// Both sides spin: while messages flow, neither sleeps.
     Spinning,
-    /// As the engine and one worker do, with no other process awake: they spin for a while, then sleep until rung.
+    /// Like the engine and one worker while no other process is awake: both sides spin up to a limit, then sleep until
+    /// the doorbell rings.
     ///
-    /// Where waking up takes longer than that while, a side that has slept once makes the other side sleep too, and it
-    /// stays so for as long as there is one message at a time.
+    /// If a wake-up takes longer than that limit, one sleep makes the other side sleep too, and both continue to sleep
+    /// as long as there is one message at a time.
     AsWorkers,
 }
 
@@ -56,7 +56,7 @@ impl Waiting {
     }
 }
 
-/// A process that sends back what it is sent, over a link as workers have it.
+/// A process that sends each message back, over a link like that of a worker.
 #[derive(Debug)]
 pub struct Echo {
     _process: Process,
@@ -69,7 +69,7 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// Starts a process that has to call [`echo`]; its standard input is taken for the handshake.
+    /// Starts a process that must call [`echo`]. The handshake uses its standard input.
     ///
     /// # Errors
     ///
@@ -79,10 +79,10 @@ impl Echo {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(JOIN_TIMEOUT))?;
         let process = Process(command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?);
-        drop(command); // with it the other end of the socket, so that the end of the process is seen
+        drop(command); // closes the other end of the socket, so that the end of the process is detected
         let spin = waiting.spin();
         let welcome = Welcome {
-            build_id: NAME.into(),
+            build_id: BUILD_ID.into(),
             process: ProcessId::CONTROLLER,
             actor: false,
             log_dir: None,
@@ -90,7 +90,7 @@ impl Echo {
             inline_limit: 1 << 15,
         };
         handshake::greet(&ours, &welcome, &link, &segment, None)?;
-        handshake::receive_answer(&ours, NAME).map_err(io::Error::other)?;
+        handshake::receive_answer(&ours, BUILD_ID).map_err(io::Error::other)?;
         let (writer, reader) = link.ends(Side::Engine);
         Ok(Echo { _process: process, link, segment, writer, reader, input: Vec::new(), spin })
     }
@@ -99,7 +99,7 @@ impl Echo {
     ///
     /// # Errors
     ///
-    /// What comes back is not what was sent.
+    /// The returned message differs from the sent one.
     pub fn round_trip(&mut self, message: &[u8; MESSAGE]) -> io::Result<()> {
         self.input.clear();
         self.writer.write(message).map_err(|_| corrupt())?;
@@ -109,8 +109,7 @@ impl Echo {
     }
 }
 
-/// The other side of [`Echo`], in a process of its own, whose parent has this number. It waits as the other side does
-/// and ends with its parent.
+/// The other side of [`Echo`], in its own process. `parent` is the process id of the parent, with which it ends.
 ///
 /// # Errors
 ///
@@ -119,7 +118,7 @@ pub fn echo(parent: &str, waiting: Waiting) -> Result<(), String> {
     die_with_parent(parent)?;
     let spin = waiting.spin();
     let socket = take_socket()?;
-    let Joined { link, segment, .. } = handshake::join(&socket, NAME)?;
+    let Joined { link, segment, .. } = handshake::join(&socket, BUILD_ID)?;
     let (mut writer, mut reader) = link.ends(Side::Worker);
     let mut message = Vec::new();
     loop {
@@ -130,7 +129,7 @@ pub fn echo(parent: &str, waiting: Waiting) -> Result<(), String> {
     }
 }
 
-/// Shared memory as the object store has it. Its pages do not exist before they are written to.
+/// Shared memory like that of the object store. Its pages are allocated on the first write.
 ///
 /// # Errors
 ///
@@ -140,7 +139,7 @@ pub fn shared_memory(len: u64) -> io::Result<impl DerefMut<Target = [u8]>> {
     segment.writable(Block { offset: HEADER, len }).ok_or_else(|| io::Error::other("out of bounds"))
 }
 
-/// Waits for a message as a thread of the engine does.
+/// Waits for a message like a thread of the engine.
 fn receive(reader: &mut Reader, bell: &Doorbell, spin: Duration, message: &mut Vec<u8>) -> io::Result<()> {
     let mut idle = IdleWait::default();
     while !reader.has_data() {
@@ -153,13 +152,13 @@ fn corrupt() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the link of the echo is corrupt")
 }
 
-/// Ended on drop.
+/// Killed on drop.
 #[derive(Debug)]
 struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It is a child that was not waited for, so both refer to it and to no other process.
+        // The child was not waited for, so its process id was not reused.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -170,14 +169,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shared_memory_is_as_long_as_asked_for() {
+    fn shared_memory_has_the_requested_length() {
         let mut memory = shared_memory(10_000).unwrap();
         memory.fill(7);
         assert_eq!(memory.len(), 10_000);
     }
 
     #[test]
-    fn a_process_that_is_no_echo_is_an_error() {
+    fn other_program_is_an_error() {
         let error = Echo::start(Command::new("true"), Waiting::Spinning).unwrap_err();
         assert!(!error.to_string().is_empty());
     }

@@ -1,4 +1,4 @@
-//! What the fuzz targets need: each function takes any bytes, and panics if something is wrong. `cargo xtask fuzz`.
+//! The fuzz targets (`cargo xtask fuzz`): each function takes arbitrary bytes and panics if a property does not hold.
 
 use crate::network::{HostId, Transfer};
 use crate::protocol::handshake;
@@ -19,13 +19,13 @@ use unidist_common::{
     Target, TaskError, TaskId, TaskOptions, TaskSpec, codec,
 };
 
-/// The targets, by name, each with examples of what it reads.
+/// The targets, by name, each with examples of valid input.
 pub fn targets() -> [(&'static str, Vec<Vec<u8>>); 3] {
-    [("codec", values()), ("handshake", handshake::examples()), ("messages", links())]
+    [("codec", values()), ("handshake", handshake::examples()), ("messages", message_streams())]
 }
 
-/// A stream of messages, by its first byte to a worker or from one, to a monitor or from one: whatever is understood
-/// can be sent again.
+/// A stream of messages. The first byte selects the direction: to or from a worker, to or from a monitor. Every message
+/// that is decoded can be encoded again.
 pub fn messages(bytes: &[u8]) {
     match bytes.split_first() {
         Some((0, stream)) => stream_of::<ToWorker>(stream),
@@ -49,18 +49,18 @@ fn stream_of<M: Serialize + DeserializeOwned>(mut stream: &[u8]) {
     }
 }
 
-/// They are told apart by what they are encoded to: a number that is none does not equal itself.
+/// Compares the encodings, because NaN does not equal itself.
 fn assert_same<M: Serialize, E>(message: &M, again: &Result<M, E>) {
     let encoded = again.as_ref().ok().map(codec::encode);
     assert_eq!(encoded, Some(codec::encode(message)), "decoded, encoded and decoded");
 }
 
-/// What is said in a handshake.
+/// The messages of a handshake.
 pub fn handshake(bytes: &[u8]) {
     handshake::decode_anything(bytes);
 }
 
-/// An encoded value, by its first byte of one type or another: whatever is understood can be encoded again.
+/// An encoded value. The first byte selects its type. Every value that is decoded can be encoded again.
 pub fn codec(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     match kind % 9 {
@@ -103,7 +103,7 @@ fn values() -> Vec<Vec<u8>> {
     encoded.filter_map(|(kind, value)| Some([&[kind][..], &value.ok()?].concat())).collect()
 }
 
-fn links() -> Vec<Vec<u8>> {
+fn message_streams() -> Vec<Vec<u8>> {
     let (to, from) = (to_worker(), from_worker());
     let (to_monitor, from_monitor) = (to_monitor(), from_monitor());
     let streams = [stream(0, &to), stream(1, &from), stream(2, &to_monitor), stream(3, &from_monitor)];
@@ -117,7 +117,7 @@ fn links() -> Vec<Vec<u8>> {
 fn stream<M: Serialize>(direction: u8, messages: &[M]) -> Vec<u8> {
     let mut bytes = vec![direction];
     for message in messages {
-        // One that could not be encoded is no example.
+        // A message that cannot be encoded is left out.
         let _ = wire::append(message, MAX_MESSAGE_LEN, &mut bytes);
     }
     bytes
@@ -171,7 +171,7 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
 /// Every kind of message from a worker.
 pub(crate) fn from_worker() -> Vec<FromWorker> {
     let (task, id, request) = (spec().id(), spec().returns.first, RequestId(3));
-    let asks = [
+    let requests = [
         Request::Submit { spec: Box::new(spec()), caller: Some(task) },
         Request::SubmitFailed { spec: Box::new(spec()), caller: None, error: error() },
         Request::Put { id, object: object(), views: 1 },
@@ -198,7 +198,7 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         FromWorker::Cluster(request),
         FromWorker::StoreUsage(request),
     ];
-    messages.extend(asks.map(FromWorker::Request));
+    messages.extend(requests.map(FromWorker::Request));
     messages
 }
 
@@ -239,7 +239,7 @@ pub(crate) fn from_monitor() -> Vec<FromMonitor> {
     ]
 }
 
-/// What the controller and a monitor say first.
+/// The first messages of the controller and a monitor.
 pub(crate) fn greetings() -> (Greeting, [GreetingReply; 2]) {
     let launch = LaunchCommand {
         program: "/proc/self/exe".into(),
@@ -311,8 +311,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_are_understood() {
-        let understood = |stream: Vec<u8>| {
+    fn examples_are_decoded() {
+        let decode = |stream: Vec<u8>| {
             let (body, used) = wire::split(&stream[1..]).unwrap().unwrap();
             assert_eq!(used, stream.len() - 1);
             match stream[0] {
@@ -322,8 +322,8 @@ mod tests {
                 _ => wire::decode::<FromMonitor>(body).map(drop),
             }
         };
-        for message in links().into_iter().skip(4) {
-            assert_eq!(understood(message), Ok(()));
+        for message in message_streams().into_iter().skip(4) {
+            assert_eq!(decode(message), Ok(()));
         }
         for (name, examples) in targets() {
             assert!(examples.len() >= 4, "{name}");

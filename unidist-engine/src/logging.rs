@@ -1,14 +1,14 @@
-//! The log of a process that the session has started: `RUST_LOG` decides what is in it, the session where it is.
+//! The log of a process that the session has started: `RUST_LOG` selects its records, the session its location.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Starts logging for this process, which is called so in each line: to a file of its own in this folder, or to standard
-/// error. `besides` is logged whatever `RUST_LOG` says, in the form of that variable.
+/// Starts the log of this process, to its own file in `folder` or to standard error. Each line contains the name
+/// `process`. The filter `besides`, in the form of `RUST_LOG`, selects records in addition to it.
 ///
-/// Where a logger is installed already, that has its way.
+/// Has no effect if a logger is already installed.
 pub fn start(process: &str, folder: Option<&Path>, besides: &str) {
     let mut builder = env_logger::Builder::from_default_env();
     if !besides.is_empty() {
@@ -30,7 +30,7 @@ pub fn start(process: &str, folder: Option<&Path>, besides: &str) {
             Err(error) => eprintln!("unidist {process}: cannot log to `{}`: {error}", path.display()),
         }
     }
-    // It fails only where there is a logger already.
+    // Fails only if a logger is already installed.
     let _ = builder.try_init();
 }
 
@@ -53,14 +53,14 @@ fn timestamp(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
 }
 
-/// `unidist-4711-worker-3-on-node2.log`: hosts may share the folder, and programs too.
+/// `unidist-4711-worker-3-on-node2.log`: several hosts and programs may share the folder.
 fn file_name(process: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let process: String = process.chars().map(plain).collect();
     format!("unidist-{}-{process}.log", std::process::id())
 }
 
-/// How a process is called in the log of a session: with its host, if that has others.
+/// The name of a process in the log: with its host, if the session has several.
 pub(crate) fn name_on(process: impl std::fmt::Display, host: Option<&str>) -> String {
     match host {
         Some(host) => format!("{process} on {host}"),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_files_are_plain() {
+    fn file_names_have_plain_characters() {
         let id = std::process::id();
         assert_eq!(file_name(&name_on("worker 3", Some("a.b"))), format!("unidist-{id}-worker-3-on-a.b.log"));
         assert_eq!(name_on("worker 3", None), "worker 3");

@@ -1,4 +1,4 @@
-//! What tests in several modules make.
+//! Values for tests in several modules.
 
 use std::sync::Arc;
 use unidist_common::{Arg, DataId, FunctionKey, Returns, Target, TaskSpec};

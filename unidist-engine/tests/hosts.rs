@@ -190,7 +190,7 @@ fn host_that_does_not_answer_is_named() {
     };
     match start_on_hosts(here(), others, program()).map(drop) {
         Err(Error::Launch { message }) => {
-            assert!(message.contains("node1") && message.contains("in time"), "{message}");
+            assert!(message.contains("node1") && message.contains("within the time limit"), "{message}");
         }
         other => panic!("{other:?}"),
     }

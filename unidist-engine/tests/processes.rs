@@ -94,9 +94,9 @@ fn launch_error(program: &str, build_id: fn() -> String) -> String {
 
 fn foreign_executable_is_detected() {
     let message = launch_error("/bin/true", || "numbers".to_owned());
-    assert!(message.contains("is it a unidist program?"), "{message}");
+    assert!(message.contains("a program that uses unidist"), "{message}");
     let message = launch_error("/bin/echo", || "numbers".to_owned());
-    assert!(message.contains("is it a unidist program?"), "{message}");
+    assert!(message.contains("a program that uses unidist"), "{message}");
     let message = launch_error("/no/such/program", || "numbers".to_owned());
     assert!(message.contains("/no/such/program"), "{message}");
 }

@@ -38,9 +38,7 @@ pub fn start_on<C: AnyCommunicator>(
     let mut world = Communicator::with_root_first(communicator, root).map_err(failed)?.ok_or_else(|| {
         Error::InvalidArgument {
             call: "init_on".to_owned(),
-            message: format!(
-                "there is no rank {root} in this communicator to be the root: ranks count from 0"
-            ),
+            message: format!("this communicator has no rank {root} for the root: ranks start at 0"),
         }
     })?;
     let settings = settings.and_then(|settings| session::check_store(&settings).map(|()| settings));

@@ -335,7 +335,7 @@ impl Network for MpiNetwork {
     }
 
     fn forget(&mut self, host: HostId) {
-        self.declare_lost(host, "the session has given it up".into());
+        self.declare_lost(host, "the session has expelled it".into());
     }
 
     fn is_busy(&self) -> bool {

@@ -76,7 +76,7 @@ pub(crate) fn start_on(
     let hosts = participant.topology().hosts.clone();
     let mut all = hosts.iter().zip(cpus);
     let Some((own, own_cpus)) = all.next() else {
-        return Err(Error::system("starting a session", "it has no hosts"));
+        return Err(Error::system("cannot start a session", "it has no hosts"));
     };
     let engine = engine_settings(settings, own_cpus, own.ip.clone(), bindings(own));
     let others = all.map(|(host, cpus)| HostSettings {
@@ -102,7 +102,7 @@ pub(crate) fn start_on(
 
 fn leave(participant: Participant) {
     if let Err(error) = participant.leave(true) {
-        log::warn!("the session did not leave MPI in order: {error}");
+        log::warn!("MPI was not shut down cleanly at the end of the session: {error}");
     }
 }
 

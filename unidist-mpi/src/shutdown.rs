@@ -100,7 +100,9 @@ pub(crate) fn await_shutdown(network: &mut MpiNetwork, limit: Option<Duration>) 
         }
         Some(Some(MessageKind::ShutdownWithoutFinalize)) => Ok(ShutdownMode::SkipFinalize),
         Some(_) => Err(Error::Launch {
-            message: "the controller did not end the session in time: this host leaves it".into(),
+            message:
+                "the controller did not end the session within the time limit: this host leaves the session"
+                    .into(),
         }),
         None => Err(Error::Launch {
             message: "the connection to the controller is lost: this host leaves the session".into(),

@@ -216,7 +216,7 @@ impl Backend for Pyseq {
         ended.ok_or_else(|| Error::InvalidArgument {
             call: "end_worker".to_owned(),
             message: format!(
-                "{worker} is the last worker, and without one nothing can run: use `shutdown` to end the session"
+                "{worker} is the last worker and cannot be ended: to end the session, use `shutdown`"
             ),
         })
     }

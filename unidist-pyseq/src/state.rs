@@ -371,7 +371,7 @@ impl State {
         match self.directory.outcome(id) {
             Some(outcome) => outcome.clone(),
             None if self.phase >= Phase::Ending => Err(TaskError::new(ErrorKind::SessionEnded, "")),
-            None => Err(TaskError::new(ErrorKind::ObjectLost, format!("there is no object {id}"))),
+            None => Err(TaskError::new(ErrorKind::ObjectLost, format!("object {id} does not exist"))),
         }
     }
 
@@ -390,7 +390,7 @@ impl State {
             Some(Err(cause)) => {
                 Err(TaskError::new(ErrorKind::ActorDied, "its constructor failed").because(cause.clone()))
             }
-            None => Err(TaskError::new(ErrorKind::ActorDied, format!("there is no actor {actor}"))),
+            None => Err(TaskError::new(ErrorKind::ActorDied, format!("actor {actor} does not exist"))),
         }
     }
 

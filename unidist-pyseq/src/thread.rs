@@ -34,7 +34,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, program: Program) -> Result<JoinHandle<
         .name("unidist-pyseq".to_owned())
         .stack_size(STACK)
         .spawn(move || main(shared, program))
-        .map_err(|error| Error::system("the thread of a sequential session cannot be started", error))
+        .map_err(|error| Error::system("cannot start the thread of a sequential session", error))
 }
 
 fn main(shared: Arc<Shared>, program: Program) {
@@ -187,7 +187,8 @@ impl SequentialThread {
     fn run(&self, spec: TaskSpec) {
         let id = spec.id();
         if self.is_deep() {
-            let message = "remote calls are nested too deeply: on this backend they share one stack";
+            let message = "remote calls are nested too deeply for `pyseq`, which runs them on one stack: use \
+                           `pymp`, or nest fewer calls";
             let error = TaskError::new(ErrorKind::Failed, message);
             return self.shared.change(|state| state.settle(id, Err(error)));
         }

@@ -41,7 +41,7 @@ impl Workers {
         if self.names.contains(&worker) {
             return Ok(());
         }
-        let message = format!("the call is bound to {worker}, and there is no such worker");
+        let message = format!("the call is bound to {worker}, which has ended or never existed");
         Err(TaskError::new(ErrorKind::WorkerGone, message).on_worker(&worker.to_string()))
     }
 

@@ -40,7 +40,8 @@ impl SharedMemory {
         let is_sealed = rustix::fs::fcntl_get_seals(&file)?.contains(SealFlags::SHRINK);
         let len = file.metadata()?.len();
         if !is_sealed || !expected_len.contains(&len) {
-            let message = format!("not the expected shared memory: {len} bytes, sealed: {is_sealed}");
+            let message =
+                format!("the file is not the expected shared memory: {len} bytes, sealed: {is_sealed}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         SharedMemory::map(file, len)

@@ -252,7 +252,7 @@ fn full_store_names_the_holders() -> Result {
     assert_eq!(held(|by| matches!(by, HeldBy::Refs(p) if p.number() == 0)).0, refs.len() as u64, "{text}");
     assert!(error.holders.iter().all(|holder| !matches!(&holder.by, HeldBy::Writing(p) if is_program(p))));
     for part in
-        ["1.0 MiB asked for", "of 8.0 MiB", "of 4.0 MiB on disk", "views in worker", "refs of the program"]
+        ["1.0 MiB requested", "of 8.0 MiB", "of 4.0 MiB on disk", "views in worker", "refs of the program"]
     {
         assert!(text.contains(part), "{text} lacks {part}");
     }

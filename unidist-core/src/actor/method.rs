@@ -86,7 +86,8 @@ where
         call: |state, inputs| match state.downcast::<State<A>>() {
             Ok(state) => M::call(state, inputs).and_then(SplitInto::<N>::__encode),
             Err(_) => {
-                let message = format!("it is a method of a `{}`, which this actor is not", type_name::<A>());
+                let message =
+                    format!("it is a method of a `{}`, and the actor has another type", type_name::<A>());
                 Started::Done(Err(TaskError::new(ErrorKind::UnknownFunction, message)))
             }
         },
@@ -206,7 +207,7 @@ fn addressed(core: &RefCore, method: &str, count: usize) -> (ArgList, Target) {
         Err(error) => {
             let error = match error {
                 error @ unidist_common::Error::NotInitialized { .. } => error.clone(),
-                error => TaskError::new(ErrorKind::ActorDied, "it was never started")
+                error => TaskError::new(ErrorKind::ActorDied, "the actor could not be started")
                     .of_function(method)
                     .because(error.clone().into())
                     .into(),

@@ -12,8 +12,8 @@ use std::time::Duration;
 use unidist_backend::CallKind;
 use unidist_common::{Arg, DataId, FunctionKey, ProcessId, Returns, Target, TaskId, TaskSpec};
 
-/// How many events the engine handles before it hands out calls, when it has much to do.
-const TURN: usize = 256;
+/// The number of events that a loaded engine handles before it dispatches calls.
+const EVENTS_PER_TURN: usize = 256;
 
 /// A message of a link.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ enum Direction {
     Up(FromWorker),
 }
 
-/// The messages that a small call is made of, with names: the request, the call as it is sent, and its result.
+/// The messages of a small call, by name: the request, the call and its result.
 pub fn messages() -> Vec<(&'static str, Message)> {
     let spec = call(1, vec![Arg::Value(Bytes::from_static(&[7; 8]))]);
     let run = Run {
@@ -54,11 +54,11 @@ pub fn messages() -> Vec<(&'static str, Message)> {
 }
 
 impl Message {
-    /// Appends it as it stands in a ring.
+    /// Appends the message in the format of a ring.
     ///
     /// # Errors
     ///
-    /// Those of the encoding, in words.
+    /// The message cannot be encoded.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
         let encoded = match &self.0 {
             Direction::Down(message) => wire::append(message, wire::MAX_MESSAGE_LEN, out),
@@ -71,10 +71,10 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// The bytes are no such message, in words.
+    /// The bytes are not such a message.
     pub fn decode(&self, bytes: &[u8]) -> Result<Message, String> {
         let split = wire::split(bytes).map_err(|error| error.to_string())?;
-        let (body, _) = split.ok_or("half a message")?;
+        let (body, _) = split.ok_or("the message is cut off")?;
         let decoded = match &self.0 {
             Direction::Down(_) => wire::decode(body).map(Direction::Down),
             Direction::Up(_) => wire::decode(body).map(Direction::Up),
@@ -87,7 +87,7 @@ impl Message {
 #[derive(Debug)]
 pub struct Ranges(Arena);
 
-/// What [`Ranges`] has handed out.
+/// An allocation of [`Ranges`].
 #[derive(Clone, Copy, Debug)]
 pub struct Range(Block);
 
@@ -97,18 +97,18 @@ impl Ranges {
         Ranges(Arena::new(0, len))
     }
 
-    /// A range of this length, if there is one.
+    /// Allocates a range of this length, if one is free.
     pub fn allocate(&mut self, len: u64) -> Option<Range> {
         self.0.allocate(len).map(Range)
     }
 
-    /// Takes a range back; false if it is not in use.
+    /// Frees a range; false if it is not in use.
     pub fn free(&mut self, range: Range) -> bool {
         self.0.free(range.0)
     }
 }
 
-/// The scheduler of a session whose workers are only imagined: what is sent to them, they have done at once.
+/// The scheduler of a session with simulated workers, which complete each call at once.
 #[derive(Debug)]
 pub struct Reactor {
     scheduler: Scheduler,
@@ -157,12 +157,12 @@ impl Reactor {
         reactor
     }
 
-    /// Submits the calls, has all of them run and their results released. Returns how many events that took: three a
-    /// call. No call is done before the last has been submitted.
+    /// Submits all calls, then completes them and releases their results. Returns the number of events, three for each
+    /// call.
     pub fn run(&mut self, calls: Calls) -> usize {
         let ids = (1..=calls.0.len() as u64).map(|number| DataId::new(ProcessId::CONTROLLER, number));
-        let ask = |ask| Event::Request { process: ProcessId::CONTROLLER, request: ask };
-        let mut events = self.feed(calls.0.into_iter().map(ask));
+        let request = |request| Event::Request { process: ProcessId::CONTROLLER, request };
+        let mut events = self.feed(calls.0.into_iter().map(request));
         while !self.sent.is_empty() {
             let sent: Vec<_> = self.sent.drain(..).collect();
             let done = sent.into_iter().map(|(process, id)| Event::Done {
@@ -172,21 +172,21 @@ impl Reactor {
             });
             events += self.feed(done);
         }
-        events + self.feed(ids.map(|id| ask(Request::Release(id))))
+        events + self.feed(ids.map(|id| request(Request::Release(id))))
     }
 
-    /// Whether nothing is left of what was run.
+    /// Whether no calls and replies are left.
     pub fn is_empty(&self) -> bool {
         self.scheduler.pending_tasks() == 0 && self.replies == 0
     }
 
-    /// Handles events as the engine does, turn by turn.
+    /// Handles events turn by turn, like the engine.
     fn feed(&mut self, events: impl Iterator<Item = Event>) -> usize {
         let mut count = 0;
         for event in events {
             self.scheduler.handle(event, &mut self.actions);
             count += 1;
-            if count % TURN == 0 {
+            if count % EVENTS_PER_TURN == 0 {
                 self.turn();
             }
         }
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_read_as_they_were_written() {
+    fn messages_round_trip() {
         for (name, message) in messages() {
             let (mut bytes, mut again) = (Vec::new(), Vec::new());
             message.encode(&mut bytes).unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn each_call_is_three_events() {
+    fn call_takes_three_events() {
         let mut reactor = Reactor::new(2);
         for _ in 0..2 {
             assert_eq!(reactor.run(Calls::new(1_000)), 3_000);

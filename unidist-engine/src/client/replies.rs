@@ -23,7 +23,7 @@ pub(crate) fn session_ended(call: &str) -> Error {
 
 /// The error of a call to which the engine replied with something else.
 pub(super) fn unexpected(call: &str) -> Error {
-    Error::system(call.to_owned(), "unexpected reply type from the engine")
+    Error::system(call.to_owned(), "the engine sent a reply of another type")
 }
 
 /// The number in a reply.

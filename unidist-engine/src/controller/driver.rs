@@ -132,7 +132,7 @@ impl Driver {
             true => Some(Ok(())),
             false => {
                 let why = self.last_join_failure.as_deref().unwrap_or("the reason is unknown");
-                Some(Err(Error::Launch { message: format!("no worker could be started: {why}") }))
+                Some(Err(Error::Launch { message: format!("no worker process could be started: {why}") }))
             }
         }
     }

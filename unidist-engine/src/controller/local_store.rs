@@ -111,7 +111,7 @@ impl LocalStore {
                     actions.into_iter().for_each(|action| match action {
                         Action::Free { block, .. } => self.free(block),
                         Action::FreeSpilled { block, .. } => self.free_spilled(block),
-                        other => log::error!("active an object to disk led to {other:?}"),
+                        other => log::error!("unexpected event after an object was spilled: {other:?}"),
                     });
                 }
                 Err(SpillError::Full) => {} // a smaller one may fit
@@ -139,7 +139,7 @@ impl LocalStore {
             }
             (Blob::Spilled(_), None) => None,
         };
-        bytes.ok_or_else(|| "it is outside the object store".to_owned())
+        bytes.ok_or_else(|| "its block is outside the object store".to_owned())
     }
 
     /// The bytes of a new block, for writing.

@@ -149,6 +149,8 @@ impl Transport for Controller {
         if thread.thread().id() == std::thread::current().id() {
             return Ok(()); // a callback ends the session: the thread ends after it
         }
-        thread.join().map_err(|_| Error::system("ending the engine's thread", "the thread panicked"))
+        thread
+            .join()
+            .map_err(|_| Error::system("the engine's thread panicked", "see its message on standard error"))
     }
 }

@@ -29,7 +29,10 @@ impl HostMemory {
     pub(crate) fn create(bytes: u64, spill_dir: Option<&PathBuf>, spill_limit: Option<u64>) -> Result<Self> {
         let segment = Segment::create("unidist-store", bytes).map_err(|error| {
             let advice = "set UNIDIST_OBJECT_STORE_MEMORY to a smaller value";
-            Error::system(format!("creating an object store of {bytes} bytes"), format!("{error}; {advice}"))
+            Error::system(
+                format!("cannot create an object store of {bytes} bytes"),
+                format!("{error}; {advice}"),
+            )
         })?;
         Ok(HostMemory { segment, spill: spill_file(spill_dir, spill_limit)? })
     }

@@ -66,7 +66,7 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) fn start(config: SupervisorConfig) -> Result<Supervisor, Error> {
-        let failed = |error: io::Error| Error::system("starting the supervisor of the workers", error);
+        let failed = |error: io::Error| Error::system("cannot start the supervisor of the workers", error);
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = Arc::new(wake.map_err(|error| failed(error.into()))?);
         let (instructions, inbox) = channel();
@@ -182,7 +182,8 @@ impl Supervision {
                 let status =
                     started.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
                 Err(format!(
-                    "`{program}` ended ({status}) before it joined ({error}); is it a unidist program?"
+                    "`{program}` ended ({status}) before it joined ({error}): check that it is a program that \
+                     uses unidist"
                 ))
             }
         }
@@ -280,8 +281,11 @@ impl Supervision {
 
     fn time_out(&mut self, id: ProcessId) {
         let has_begun = self.processes.get(&id).is_some_and(|process| process.answer.has_begun());
-        let reason =
-            if has_begun { "it did not complete its answer in time" } else { "it did not join in time" };
+        let reason = if has_begun {
+            "it did not complete its answer within the time limit"
+        } else {
+            "it did not join within the time limit"
+        };
         self.reap(id, Some(reason.into()));
     }
 
@@ -306,7 +310,7 @@ impl Supervision {
                 let explanation = if by_others { self.oom.explain(status) } else { None };
                 format!("{status}{}", explanation.unwrap_or_default())
             }
-            Err(error) => format!("unknown status: {error}"),
+            Err(error) => format!("its exit status cannot be read: {error}"),
         };
         self.lost(
             id,

@@ -37,7 +37,7 @@ pub(crate) fn greet(
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::Error::other("no space for the file descriptors"));
+        return Err(io::Error::other("the message has no space for the file descriptors"));
     }
     let sent = rustix::net::sendmsg(socket, &[IoSlice::new(&message)], &mut control, SendFlags::NOSIGNAL)?;
     let mut rest = socket;
@@ -60,8 +60,8 @@ pub(crate) fn join(socket: &UnixStream, build_id: &str) -> Result<Joined, String
         receive_welcome(socket).map_err(|error| format!("cannot read the engine's welcome: {error}"))?;
     let joined = check_build(&welcome.build_id, build_id).and_then(|()| {
         let spill = (fds.len() == 3).then(|| fds.remove(2));
-        let [link, segment] =
-            <[OwnedFd; 2]>::try_from(fds).map_err(|_| "the welcome comes without its memory".to_owned())?;
+        let [link, segment] = <[OwnedFd; 2]>::try_from(fds)
+            .map_err(|_| "the engine's welcome has no shared memory".to_owned())?;
         let link =
             LinkMemory::open(File::from(link)).map_err(|error| format!("cannot map the link: {error}"))?;
         let segment =
@@ -123,10 +123,12 @@ impl AnswerReader {
                 Ok((1.., _)) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if flags.contains(RecvFlags::DONTWAIT) => return Ok(None),
                 Ok(_) | Err(Errno::CONNRESET) if self.has_begun() => {
-                    return Err("it ended in the middle of its answer".to_owned());
+                    return Err("it ended before its answer was complete".to_owned());
                 }
                 Ok(_) | Err(Errno::CONNRESET) => {
-                    return Err("it ended without an answer; is it a unidist program?".to_owned());
+                    return Err(
+                        "it ended without an answer: check that it is a program that uses unidist".to_owned()
+                    );
                 }
                 Err(error) => return Err(format!("cannot read its answer: {error}")),
             }
@@ -232,7 +234,7 @@ mod tests {
         let bytes = encode(&Answer::Joined { build_id: "a".repeat(2 * CHUNK) }).unwrap();
         let mut reader = AnswerReader::default();
         for (n, piece) in bytes.chunks(7).enumerate() {
-            assert_eq!(reader.has_begun(), n > 1, "the last piece was not read yet");
+            assert_eq!(reader.has_begun(), n > 1, "the last piece is still unread");
             assert_eq!(reader.read_available(&engine, "b"), None);
             worker.write_all(piece).unwrap();
         }

@@ -52,7 +52,8 @@ impl Monitor<'_> {
 
     fn check(&mut self, added: Result<(), WireError>) {
         if let Err(error) = added {
-            self.ended.get_or_insert(Err(lost(&format!("a message to it cannot be sent: {error}"))));
+            self.ended
+                .get_or_insert(Err(lost(&format!("a message to the controller cannot be sent: {error}"))));
         }
     }
 
@@ -67,7 +68,7 @@ impl Monitor<'_> {
                     }
                 }
             }
-            Arrival::Message(host, _) => log::error!("unexpected message from {host}"),
+            Arrival::Message(host, _) => log::error!("an unexpected message arrived from {host}"),
             Arrival::Received(transfer) => {
                 if self.receiving.remove(&transfer).is_some() {
                     self.report(&FromMonitor::Received(transfer, Ok(())));
@@ -80,7 +81,7 @@ impl Monitor<'_> {
                 }
             }
             Arrival::Lost(HostId::CONTROLLER, why) => {
-                self.ended.get_or_insert(Err(lost(&format!("it was lost: {why}"))));
+                self.ended.get_or_insert(Err(lost(&format!("the controller was lost: {why}"))));
             }
             Arrival::Lost(host, why) => {
                 self.lost.insert(host);
@@ -107,7 +108,7 @@ impl Monitor<'_> {
             ToMonitor::Kill(process) => self.supervisor.kill(process),
             ToMonitor::Send(transfer, to, parts) => self.send(transfer, to, &parts)?,
             ToMonitor::Receive(transfer, from, _) if self.lost.contains(&from) => {
-                let why = "the source cannot be reached from the target";
+                let why = "the source host was lost";
                 self.report(&FromMonitor::Received(transfer, Err(why.into())));
             }
             ToMonitor::Receive(transfer, from, blocks) => {
@@ -204,9 +205,9 @@ impl Monitor<'_> {
                         Bytes::from(vec![0; usize::try_from(block.len).map_err(|error| error.to_string())?])
                     }
                 },
-                (Blob::Spilled(_), None) => return Err("nothing was spilled here".into()),
+                (Blob::Spilled(_), None) => return Err("this host has no spill file".into()),
                 (Blob::Inline(_), _) => {
-                    return Err("an inline part of an object is not in the store".into());
+                    return Err("an inline part of an object cannot be transferred".into());
                 }
             };
             memory.push(bytes);

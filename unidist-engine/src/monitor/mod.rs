@@ -53,8 +53,9 @@ pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<
     if words.is_empty() {
         return Ok(()); // the session could not start, and this host is not to blame
     }
-    let greeting = handshake::decode::<Greeting>(&words)
-        .map_err(|why| lost(&format!("invalid greeting ({why}): start the same executable on all hosts")));
+    let greeting = handshake::decode::<Greeting>(&words).map_err(|why| {
+        lost(&format!("the controller's greeting is invalid ({why}): start the same executable on all hosts"))
+    });
     let answer = greeting.and_then(|greeting| Monitor::start(network, host, build_id, greeting));
     match answer {
         Ok((monitor, ready)) => monitor.serve(&ready, early),
@@ -69,7 +70,7 @@ pub fn serve(network: &mut dyn Network, host: HostId, build_id: &str) -> Result<
 }
 
 fn lost(why: &str) -> Error {
-    Error::system("serving the controller of a session", why)
+    Error::system("the monitor cannot serve the session", why)
 }
 
 /// The first message of the controller, and what arrived after it.
@@ -136,7 +137,7 @@ impl<'a> Monitor<'a> {
     ) -> Result<(Self, GreetingReply)> {
         handshake::check_build(&greeting.build_id, build_id).map_err(|message| Error::Launch { message })?;
         if greeting.host != host {
-            return Err(lost(&format!("it addresses {host} as {}", greeting.host)));
+            return Err(lost(&format!("the controller addresses {host} as {}", greeting.host)));
         }
         allow_open_files();
         let HostMemory { segment, spill } = HostMemory::create(

@@ -55,7 +55,7 @@ pub(crate) fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, String> {
 pub(crate) fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, String> {
     match parse(bytes)? {
         Parsed::Message(message) => Ok(message),
-        Parsed::Incomplete { missing } => Err(format!("{missing} bytes are missing")),
+        Parsed::Incomplete { missing } => Err(format!("the message is cut off: {missing} bytes are missing")),
     }
 }
 
@@ -85,7 +85,10 @@ pub(crate) fn body_len(prefix: &[u8; PREFIX_LEN]) -> Result<usize, String> {
     let (magic, rest) = prefix.split_at(MAGIC.len());
     let number = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
     if magic != MAGIC {
-        return Err("the other process does not use unidist's protocol; is it a unidist program?".into());
+        return Err(
+            "the other process does not use unidist's protocol: check that it is a program that uses unidist"
+                .into(),
+        );
     }
     if number(0) != VERSION {
         let theirs = number(0);
@@ -96,7 +99,7 @@ pub(crate) fn body_len(prefix: &[u8; PREFIX_LEN]) -> Result<usize, String> {
     }
     match number(4) as usize {
         len if len <= MAX_BODY_LEN => Ok(len),
-        len => Err(format!("the other process announces a message of {len} bytes")),
+        len => Err(format!("the other process announces a message of {len} bytes, which is over the limit")),
     }
 }
 

@@ -189,10 +189,7 @@ impl ObjectStore {
                 (Blob::Spilled(_), None) => None,
             };
             bytes.ok_or_else(|| {
-                TaskError::new(
-                    ErrorKind::Decode,
-                    format!("object {id} is out of the bounds of the object store"),
-                )
+                TaskError::new(ErrorKind::Decode, format!("object {id} is outside the object store"))
             })
         };
         Ok(Payload {
@@ -220,10 +217,9 @@ impl ObjectStore {
 
     fn memory(&self, len: u64) -> Result<Writable> {
         let block = self.0.backend.allocate(len)?;
-        self.0
-            .segment
-            .writable(block)
-            .ok_or_else(|| Error::system("using the object store", "an allocated block is out of bounds"))
+        self.0.segment.writable(block).ok_or_else(|| {
+            Error::system("cannot write to the object store", "the allocated block is outside the store")
+        })
     }
 }
 

@@ -36,7 +36,7 @@ impl SpillFile {
     pub(crate) fn open(file: File) -> io::Result<Arc<SpillFile>> {
         match file.metadata()?.is_file() {
             true => Ok(Arc::new(SpillFile(file))),
-            false => Err(io::Error::new(io::ErrorKind::InvalidData, "not a spill file")),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, "the file is not a spill file")),
         }
     }
 

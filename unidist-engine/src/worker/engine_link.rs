@@ -127,7 +127,7 @@ impl EngineLink {
             let blocks = objects.iter().flat_map(StoredObject::blocks);
             blocks.for_each(|block| self.post_now(&FromWorker::FreeBlock(block)));
         }
-        self.send_now(&FromWorker::Done(id, Err(error.of_call("what the call gave"))));
+        self.send_now(&FromWorker::Done(id, Err(error.of_call("its result"))));
     }
 
     /// Sends a message that fits, and wakes the engine.

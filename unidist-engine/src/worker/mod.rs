@@ -88,18 +88,18 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
 /// Has the kernel kill this process when the thread that started it ends.
 pub(crate) fn die_with_parent(parent: &str) -> Result<(), String> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| format!("cannot tie its life to that of the program: {error}"))?;
+        .map_err(|error| format!("cannot register to end with the program: {error}"))?;
     let now = rustix::process::getppid().map(Pid::as_raw_nonzero);
     match parent.parse::<i32>() {
         Ok(expected) if now.is_some_and(|now| now.get() == expected) => Ok(()),
         Ok(expected) => Err(format!("the program that started it (process {expected}) has ended")),
-        Err(_) => Err(format!("{WORKER_VARIABLE} is reserved for unidist: unset it")),
+        Err(_) => Err(format!("{WORKER_VARIABLE} is set, which is reserved for unidist: unset it")),
     }
 }
 
 /// Takes the link from standard input, which is empty for the tasks.
 pub(crate) fn take_socket() -> Result<UnixStream, String> {
-    let failed = |error: std::io::Error| format!("its standard input is not a link to an engine: {error}");
+    let failed = |error: std::io::Error| format!("its standard input is not a socket of the engine: {error}");
     let stdin = std::io::stdin();
     rustix::net::getpeername(stdin.as_fd()).map_err(|error| failed(error.into()))?;
     let socket: OwnedFd = stdin.as_fd().try_clone_to_owned().map_err(failed)?;

@@ -110,7 +110,7 @@ impl Network for MemoryNetwork {
     }
 
     fn forget(&mut self, host: HostId) {
-        self.lose(host, "the session has given it up".into());
+        self.lose(host, "the session has expelled it".into());
     }
 
     fn is_busy(&self) -> bool {

@@ -305,7 +305,7 @@ impl<I: Initialize> Drop for Executor<I> {
         if let Some(Some(context)) = self.context.get()
             && let Err(error) = context.forget()
         {
-            log::debug!("workers are not this to forget an executor: {error}");
+            log::debug!("cannot make the workers forget an executor: {error}");
         }
     }
 }

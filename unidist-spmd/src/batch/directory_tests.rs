@@ -22,16 +22,16 @@ fn read(root: &Path, task: usize) -> String {
     fs::read_to_string(root.join(format!("task {task}/state"))).unwrap()
 }
 
-/// A job that gave a sign of life this long ago.
-fn job(root: &Path, name: &str, ago: Duration) {
+/// Creates a job with a heartbeat of this age.
+fn create_job(root: &Path, name: &str, age: Duration) {
     let folder = root.join(METADATA_FOLDER).join("jobs");
     fs::create_dir_all(&folder).unwrap();
     let file = File::create(folder.join(name)).unwrap();
-    file.set_modified(file.metadata().unwrap().modified().unwrap() - ago).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
 }
 
 #[test]
-fn a_new_directory_has_open_tasks() {
+fn new_directory_has_open_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("some/where");
     let (_directory, states) = begin(&root, 2);
@@ -40,7 +40,7 @@ fn a_new_directory_has_open_tasks() {
 }
 
 #[test]
-fn others_may_read_a_state_as_they_may_read_any_file() {
+fn state_file_has_default_permissions() {
     let folder = tempfile::tempdir().unwrap();
     let _directory = begin(folder.path(), 1);
     fs::write(folder.path().join("any"), "").unwrap();
@@ -49,7 +49,7 @@ fn others_may_read_a_state_as_they_may_read_any_file() {
 }
 
 #[test]
-fn a_claimed_task_names_its_job_and_nobody_else_can_claim_it() {
+fn claimed_task_names_its_job_and_cannot_be_claimed_again() {
     let folder = tempfile::tempdir().unwrap();
     let (one, _) = begin(folder.path(), 1);
     let (other, _) = begin(folder.path(), 1);
@@ -63,7 +63,7 @@ fn a_claimed_task_names_its_job_and_nobody_else_can_claim_it() {
 }
 
 #[test]
-fn initial_states_are_for_a_directory_without_states() {
+fn initial_states_require_a_directory_without_states() {
     let folder = tempfile::tempdir().unwrap();
     let initial = [TaskState::Failed, TaskState::Invalid];
     let begin = |initial| Directory::begin(folder.path(), names(2), Some(initial), STALE_AFTER);
@@ -75,7 +75,7 @@ fn initial_states_are_for_a_directory_without_states() {
 }
 
 #[test]
-fn a_state_that_is_missing_or_empty_is_open() {
+fn missing_or_empty_state_is_open() {
     let folder = tempfile::tempdir().unwrap();
     let (directory, _) = begin(folder.path(), 2);
     fs::remove_file(folder.path().join("task 0/state")).unwrap();
@@ -85,7 +85,7 @@ fn a_state_that_is_missing_or_empty_is_open() {
 }
 
 #[test]
-fn a_state_that_is_not_understood_is_an_error_that_names_the_file() {
+fn invalid_state_is_an_error_that_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), 1, "ABOUT TO BE DONE\n");
     let error = Directory::begin(folder.path(), names(2), None, STALE_AFTER).err().unwrap();
@@ -97,7 +97,7 @@ fn a_state_that_is_not_understood_is_an_error_that_names_the_file() {
 }
 
 #[test]
-fn what_a_dead_job_ran_is_open_again() {
+fn tasks_of_a_dead_job_are_reopened() {
     let folder = tempfile::tempdir().unwrap();
     for (task, owner) in
         ["RUNNING\nalive\n", "RUNNING\nlong-ago\n", "RUNNING\nnever\n", "RUNNING\n", "DONE\n"]
@@ -106,22 +106,22 @@ fn what_a_dead_job_ran_is_open_again() {
     {
         write(folder.path(), task, owner);
     }
-    job(folder.path(), "alive", STALE_AFTER / 2);
-    job(folder.path(), "long-ago", STALE_AFTER * 2);
+    create_job(folder.path(), "alive", STALE_AFTER / 2);
+    create_job(folder.path(), "long-ago", STALE_AFTER * 2);
     let (directory, states) = begin(folder.path(), 5);
     use TaskState::*;
     assert_eq!(states, [Running, Open, Open, Open, Done]);
     assert_eq!(read(folder.path(), 0), "RUNNING\nalive\n");
     assert_eq!(read(folder.path(), 1), "OPEN\n");
 
-    job(folder.path(), "alive", STALE_AFTER * 2);
+    create_job(folder.path(), "alive", STALE_AFTER * 2);
     let mut snapshot = directory.job_snapshot().unwrap();
     assert_eq!(directory.refresh(0, &mut snapshot).unwrap(), Open, "found later");
     assert!(!folder.path().join(".unidist/jobs/long-ago").exists());
 }
 
 #[test]
-fn a_closed_job_leaves_no_heartbeat_and_what_it_ran_is_open_again() {
+fn closed_job_removes_its_heartbeat_and_its_tasks_are_reopened() {
     let folder = tempfile::tempdir().unwrap();
     let (mut one, _) = begin(folder.path(), 1);
     assert!(one.claim(0).unwrap());
@@ -131,7 +131,7 @@ fn a_closed_job_leaves_no_heartbeat_and_what_it_ran_is_open_again() {
 }
 
 #[test]
-fn only_wanted_states_are_reopened() {
+fn only_requested_states_are_reopened() {
     let folder = tempfile::tempdir().unwrap();
     let initial = [TaskState::Failed, TaskState::Done];
     let (directory, _) = Directory::begin(folder.path(), names(2), Some(&initial), STALE_AFTER).unwrap();
@@ -142,7 +142,7 @@ fn only_wanted_states_are_reopened() {
 }
 
 #[test]
-fn another_rank_joins_by_what_the_first_one_says() {
+fn rank_joins_the_job_of_the_first_rank() {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, _) = begin(folder.path(), 1);
     let other = Directory::join(&first.place(), names(1), STALE_AFTER).unwrap();
@@ -155,21 +155,21 @@ fn another_rank_joins_by_what_the_first_one_says() {
 }
 
 #[test]
-fn a_state_that_cannot_be_written_stays() {
+fn state_that_cannot_be_written_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (directory, _) = begin(folder.path(), 1);
-    // In place of the file, something that no file can replace.
+    // A non-empty folder, which a file cannot replace.
     fs::remove_file(folder.path().join("task 0/state")).unwrap();
     fs::create_dir_all(folder.path().join("task 0/state/in the way")).unwrap();
     let error = directory.set(0, TaskState::Done).unwrap_err();
     assert!(error.to_string().contains("task 0/state"), "{error}");
-    let beside: Vec<_> = fs::read_dir(folder.path().join("task 0")).unwrap().collect();
-    assert_eq!(beside.len(), 1, "what was written beside it is gone");
+    let entries: Vec<_> = fs::read_dir(folder.path().join("task 0")).unwrap().collect();
+    assert_eq!(entries.len(), 1, "the temporary file was removed");
 }
 
-/// A reader sees one whole state or the next while others write, never a part and never nothing.
+/// During a write, a reader sees the old or the new state, never a part or an empty file.
 #[test]
-fn a_state_is_replaced_as_a_whole() {
+fn state_is_replaced_atomically() {
     const WRITES: usize = 2_000;
     let folder = tempfile::tempdir().unwrap();
     let (directory, _) = begin(folder.path(), 1);
@@ -193,23 +193,23 @@ fn a_state_is_replaced_as_a_whole() {
 }
 
 #[test]
-fn what_changes_before_the_lock_is_held_is_seen() {
+fn change_before_the_lock_is_detected() {
     let folder = tempfile::tempdir().unwrap();
     let (directory, _) = begin(folder.path(), 1);
     let done = Record { state: TaskState::Done, owner: None };
-    let asked = Cell::new(0);
+    let checks = Cell::new(0);
     let replaced = directory.replace(0, &done, || {
         let open = directory.state(0)? == TaskState::Open;
-        if asked.replace(asked.get() + 1) == 0 {
+        if checks.replace(checks.get() + 1) == 0 {
             write(folder.path(), 0, "FAILED\n");
         }
         Ok(open)
     });
     assert!(!replaced.unwrap());
-    assert_eq!((asked.get(), read(folder.path(), 0)), (2, "FAILED\n".into()));
+    assert_eq!((checks.get(), read(folder.path(), 0)), (2, "FAILED\n".into()));
 }
 
-/// Each task is open or was left behind by a job that died, and one job alone takes it, or takes it over.
+/// Half of the tasks are open, the others belong to a dead job. Each is claimed by exactly one job.
 #[test]
 fn threads_of_several_jobs_claim_each_task_once() {
     const N_TASKS: usize = 100;

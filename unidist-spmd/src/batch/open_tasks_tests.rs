@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The cells of one process, for its threads.
+/// Cells that the threads of one process share.
 impl AtomicCells for Vec<AtomicU64> {
     fn load(&self, cell: usize) -> Result<u64> {
         self[..].load(cell)
@@ -31,7 +31,7 @@ fn to(state: TaskState) -> impl Fn(TaskState) -> Option<TaskState> {
 }
 
 #[test]
-fn open_tasks_come_in_order_and_once() {
+fn open_tasks_are_taken_in_order_and_once() {
     use TaskState::*;
     let tasks = tasks(&[Done, Open, Invalid, Open, Running, Failed, Open]);
     let taken: Vec<_> = std::iter::from_fn(|| tasks.take().unwrap()).collect();
@@ -42,12 +42,12 @@ fn open_tasks_come_in_order_and_once() {
 }
 
 #[test]
-fn no_tasks_at_all() {
+fn list_may_be_empty() {
     assert_eq!(tasks(&[]).take().unwrap(), None);
 }
 
 #[test]
-fn a_reopened_task_is_the_next() {
+fn reopened_task_is_next() {
     let tasks = tasks(&[TaskState::Open; 3]);
     assert_eq!(tasks.take().unwrap(), Some(0));
     assert_eq!(tasks.set(0, to(TaskState::Open)).unwrap(), TaskState::Running);
@@ -57,7 +57,7 @@ fn a_reopened_task_is_the_next() {
 }
 
 #[test]
-fn a_task_that_is_not_open_any_more_is_passed_over_and_can_be_open_again() {
+fn closed_task_is_skipped_and_can_be_reopened() {
     let tasks = tasks(&[TaskState::Open; 3]);
     tasks.set(1, to(TaskState::Done)).unwrap();
     tasks.set(2, to(TaskState::Failed)).unwrap();
@@ -69,7 +69,7 @@ fn a_task_that_is_not_open_any_more_is_passed_over_and_can_be_open_again() {
 }
 
 #[test]
-fn the_tag_of_the_top_wraps_around() {
+fn tag_of_the_top_wraps_around() {
     let tasks = tasks(&[TaskState::Open; 2]);
     let top = tasks.cells.load(tasks.top()).unwrap();
     tasks.cells[tasks.top()].store(u64::from(u32::MAX) << 32 | top, Ordering::SeqCst);
@@ -80,7 +80,7 @@ fn the_tag_of_the_top_wraps_around() {
 }
 
 #[test]
-fn one_looks_at_a_time_and_a_clock_set_back_does_no_harm() {
+fn one_scan_is_due_per_interval_and_a_clock_set_back_is_harmless() {
     let tasks = tasks(&[]);
     assert!(!tasks.scan_due(9, 10).unwrap());
     assert!(tasks.scan_due(10, 10).unwrap());
@@ -89,18 +89,18 @@ fn one_looks_at_a_time_and_a_clock_set_back_does_no_harm() {
     assert!(tasks.scan_due(20, 10).unwrap());
 }
 
-/// Cells to which others do something after a link was first read.
+/// Cells that run an action after the first read of a link, in place of another thread.
 struct Interrupted<'a> {
     cells: &'a Vec<AtomicU64>,
     links: Range<usize>,
-    others: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
+    action: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
 }
 
 impl AtomicCells for Interrupted<'_> {
     fn load(&self, cell: usize) -> Result<u64> {
         let value = self.cells.load(cell);
-        let others = self.others.borrow_mut().take_if(|_| self.links.contains(&cell));
-        others.into_iter().for_each(|others| others());
+        let action = self.action.borrow_mut().take_if(|_| self.links.contains(&cell));
+        action.into_iter().for_each(|action| action());
         value
     }
 
@@ -113,17 +113,17 @@ impl AtomicCells for Interrupted<'_> {
     }
 }
 
-/// The same task is on top, but it was away meanwhile and has come back upon another.
+/// The ABA problem: the same task is on top again, but was removed meanwhile and now has another successor.
 #[test]
-fn a_top_that_has_come_back_is_not_mistaken_for_the_one_that_was_read() {
+fn reinserted_top_is_detected() {
     let others = tasks(&[TaskState::Open, TaskState::Open, TaskState::Done]);
-    let come_back = || {
+    let reinsert = || {
         assert_eq!(others.take().unwrap(), Some(0));
         others.open(2).unwrap();
         others.open(0).unwrap();
     };
     let cells =
-        Interrupted { cells: &others.cells, links: 3..6, others: RefCell::new(Some(Box::new(come_back))) };
+        Interrupted { cells: &others.cells, links: 3..6, action: RefCell::new(Some(Box::new(reinsert))) };
     let tasks = OpenTasks::new(cells, 3);
     let taken: Vec<_> = std::iter::from_fn(|| tasks.take().unwrap()).collect();
     assert_eq!(taken, [0, 2, 1]);
@@ -145,9 +145,9 @@ fn steps() -> impl Strategy<Value = (Vec<TaskState>, Vec<Step>)> {
 }
 
 proptest! {
-    /// The model is the states alone: what is taken was open, and nothing is taken only if nothing is open.
+    /// The model consists of the states: a taken task was open, and no task is taken only if none is open.
     #[test]
-    fn what_is_taken_is_open_and_nothing_open_is_lost((mut model, steps) in steps()) {
+    fn taken_tasks_were_open_and_no_open_task_is_lost((mut model, steps) in steps()) {
         let tasks = tasks(&model);
         for step in steps {
             match step {
@@ -173,10 +173,10 @@ proptest! {
     }
 }
 
-/// How many threads take tasks at once.
+/// The number of threads that take tasks.
 const TAKERS: usize = 4;
 
-fn by_threads(run: impl Fn(usize) + Sync) {
+fn run_in_threads(run: impl Fn(usize) + Sync) {
     let start = Barrier::new(TAKERS);
     std::thread::scope(|scope| {
         for taker in 0..TAKERS {
@@ -193,7 +193,7 @@ fn by_threads(run: impl Fn(usize) + Sync) {
 fn threads_take_each_task_once() {
     let tasks = tasks(&vec![TaskState::Open; 10_000]);
     let taken: Vec<AtomicUsize> = (0..tasks.n_tasks()).map(|_| AtomicUsize::new(0)).collect();
-    by_threads(|_| {
+    run_in_threads(|_| {
         while let Some(task) = tasks.take().unwrap() {
             taken[task].fetch_add(1, Ordering::Relaxed);
             tasks.set(task, to(TaskState::Done)).unwrap();
@@ -203,18 +203,18 @@ fn threads_take_each_task_once() {
 }
 
 #[test]
-fn threads_take_each_task_once_for_each_time_it_is_opened() {
+fn threads_take_each_task_once_per_opening() {
     const ROUNDS: usize = 50;
     let tasks = tasks(&[TaskState::Open; 7]);
     let taken: Vec<AtomicUsize> = (0..tasks.n_tasks()).map(|_| AtomicUsize::new(0)).collect();
-    by_threads(|_| {
+    run_in_threads(|_| {
         while let Some(task) = tasks.take().unwrap() {
             let times = taken[task].fetch_add(1, Ordering::SeqCst) + 1;
             let next = if times < ROUNDS { TaskState::Open } else { TaskState::Done };
             assert_eq!(
                 tasks.set(task, to(next)).unwrap(),
                 TaskState::Running,
-                "only the one who has it changes it"
+                "only the thread that took it changes it"
             );
         }
     });

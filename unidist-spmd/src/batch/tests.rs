@@ -1,4 +1,4 @@
-//! One process. What several ranks do is tested where there are several.
+//! A batch of a single process. Tests of several ranks are in `tests/ranks`.
 
 use super::*;
 use crate::cells::AtomicCells;
@@ -13,7 +13,7 @@ fn in_directory(root: &Path, n_tasks: usize) -> BatchBuilder {
     Batch::new(n_tasks).directory(root, (0..n_tasks).map(|task| task.to_string()))
 }
 
-fn all(batch: &mut Batch) -> Vec<usize> {
+fn take_all(batch: &mut Batch) -> Vec<usize> {
     std::iter::from_fn(|| batch.next_task().unwrap()).collect()
 }
 
@@ -26,48 +26,48 @@ fn one_process_is_one_worker() {
 }
 
 #[test]
-fn tasks_are_handed_out_in_order_and_running_then() {
+fn tasks_are_assigned_in_order_and_are_running() {
     let mut batch = Batch::new(3).build(&alone()).unwrap();
     assert_eq!(batch.next_task().unwrap(), Some(0));
     assert_eq!(batch.task_state(0).unwrap(), TaskState::Running);
     assert_eq!(batch.task_state(1).unwrap(), TaskState::Open);
     batch.set_task_state(0, TaskState::Done).unwrap();
-    assert_eq!(all(&mut batch), [1, 2]);
+    assert_eq!(take_all(&mut batch), [1, 2]);
     assert_eq!(batch.task_state(0).unwrap(), TaskState::Done);
     batch.close().unwrap();
 }
 
 #[test]
-fn no_tasks_at_all() {
-    assert_eq!(all(&mut Batch::new(0).build(&alone()).unwrap()), []);
+fn batch_may_have_no_tasks() {
+    assert_eq!(take_all(&mut Batch::new(0).build(&alone()).unwrap()), []);
 }
 
 #[test]
-fn only_open_tasks_are_handed_out() {
+fn only_open_tasks_are_assigned() {
     let mut batch = Batch::new(5).initial(TaskState::ALL).build(&alone()).unwrap();
-    assert_eq!(all(&mut batch), [1]);
+    assert_eq!(take_all(&mut batch), [1]);
     assert_eq!(batch.task_state(4).unwrap(), TaskState::Failed);
 }
 
 #[test]
-fn reopened_tasks_are_handed_out_again_in_order() {
+fn reopened_tasks_are_assigned_again_in_order() {
     for directory in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let batch = if directory { in_directory(folder.path(), 5) } else { Batch::new(5) };
         let mut batch = batch.initial([TaskState::Failed; 5]).build(&alone()).unwrap();
-        assert_eq!(all(&mut batch), []);
+        assert_eq!(take_all(&mut batch), []);
         batch.set_task_state(2, TaskState::Done).unwrap();
         batch.set_task_state(3, TaskState::Open).unwrap();
         assert_eq!(batch.reopen(&[TaskState::Done]).unwrap(), 1);
         assert_eq!(batch.reopen(&[TaskState::Failed, TaskState::Open]).unwrap(), 3);
-        assert_eq!(all(&mut batch), [0, 1, 4, 2, 3]);
+        assert_eq!(take_all(&mut batch), [0, 1, 4, 2, 3]);
         assert_eq!(batch.reopen(&[TaskState::Running]).unwrap(), 5);
-        assert_eq!(all(&mut batch), [0, 1, 2, 3, 4]);
+        assert_eq!(take_all(&mut batch), [0, 1, 2, 3, 4]);
     }
 }
 
 #[test]
-fn there_is_no_such_task() {
+fn unknown_task_is_an_error() {
     let mut batch = Batch::new(2).build(&alone()).unwrap();
     let error = batch.set_task_state(2, TaskState::Done).unwrap_err();
     assert!(error.to_string().contains("Batch::set_task_state: there is no task 2: there are 2"), "{error}");
@@ -75,7 +75,7 @@ fn there_is_no_such_task() {
 }
 
 #[test]
-fn what_no_batch_can_be_is_an_error() {
+fn invalid_batch_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let batches = [
         (Batch::new(1).worker_size(0), "1 ranks cannot be divided into workers of 0"),
@@ -93,7 +93,7 @@ fn what_no_batch_can_be_is_an_error() {
 }
 
 #[test]
-fn a_rerun_on_a_finished_directory_does_nothing() {
+fn finished_directory_has_no_open_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let mut batch = in_directory(folder.path(), 4).build(&alone()).unwrap();
     while let Some(task) = batch.next_task().unwrap() {
@@ -103,14 +103,14 @@ fn a_rerun_on_a_finished_directory_does_nothing() {
     batch.close().unwrap();
 
     let mut batch = in_directory(folder.path(), 4).build(&alone()).unwrap();
-    assert_eq!(all(&mut batch), []);
+    assert_eq!(take_all(&mut batch), []);
     assert_eq!(batch.task_state(2).unwrap(), TaskState::Failed);
     assert_eq!(batch.reopen(&[TaskState::Failed]).unwrap(), 1);
-    assert_eq!(all(&mut batch), [2]);
+    assert_eq!(take_all(&mut batch), [2]);
 }
 
 #[test]
-fn two_batches_on_a_directory_share_the_tasks() {
+fn batches_on_one_directory_share_the_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let mut one = in_directory(folder.path(), 7).build(&alone()).unwrap();
     let mut other = in_directory(folder.path(), 7).build(&alone()).unwrap();
@@ -119,12 +119,12 @@ fn two_batches_on_a_directory_share_the_tasks() {
     one.set_task_state(0, TaskState::Done).unwrap();
     assert_eq!(other.next_task().unwrap(), Some(2));
     assert_eq!(other.task_state(0).unwrap(), TaskState::Done);
-    assert_eq!(all(&mut one), [3, 4, 5, 6]);
-    assert_eq!(all(&mut other), []);
+    assert_eq!(take_all(&mut one), [3, 4, 5, 6]);
+    assert_eq!(take_all(&mut other), []);
 }
 
-/// As if the age after which it is worth to look again had passed.
-fn let_time_pass(batch: &Batch) {
+/// Makes the next scan due.
+fn expire_last_scan(batch: &Batch) {
     let at = 2 * batch.n_tasks() + 1;
     let cells = batch.tasks.cells();
     let last = cells.load(at).unwrap();
@@ -132,27 +132,27 @@ fn let_time_pass(batch: &Batch) {
 }
 
 #[test]
-fn what_another_job_opens_or_leaves_behind_is_found_when_nothing_else_is_open() {
+fn scan_finds_tasks_of_other_jobs_when_none_is_open() {
     let folder = tempfile::tempdir().unwrap();
     let mut one = in_directory(folder.path(), 3).build(&alone()).unwrap();
     let mut other = in_directory(folder.path(), 3).build(&alone()).unwrap();
-    assert_eq!(all(&mut one), [0, 1, 2]);
-    assert_eq!(all(&mut other), []);
+    assert_eq!(take_all(&mut one), [0, 1, 2]);
+    assert_eq!(take_all(&mut other), []);
 
     one.set_task_state(1, TaskState::Open).unwrap();
-    assert_eq!(all(&mut other), [], "it was looked for not long ago");
-    let_time_pass(&other);
-    assert_eq!(all(&mut other), [1]);
+    assert_eq!(take_all(&mut other), [], "no scan is due");
+    expire_last_scan(&other);
+    assert_eq!(take_all(&mut other), [1]);
 
     drop(one);
-    let_time_pass(&other);
-    assert_eq!(all(&mut other), [0, 2], "tasks of a job that has ended");
-    let_time_pass(&other);
-    assert_eq!(all(&mut other), [], "its own tasks are not taken from it");
+    expire_last_scan(&other);
+    assert_eq!(take_all(&mut other), [0, 2], "tasks of a job that has ended");
+    expire_last_scan(&other);
+    assert_eq!(take_all(&mut other), [], "its own tasks stay assigned");
 }
 
 #[test]
-fn a_state_file_that_is_not_understood_is_an_error_and_the_task_can_be_taken_when_it_is_corrected() {
+fn invalid_state_file_is_an_error_until_it_is_corrected() {
     let folder = tempfile::tempdir().unwrap();
     let mut batch = in_directory(folder.path(), 2).build(&alone()).unwrap();
     let path = folder.path().join("0/state");
@@ -166,14 +166,14 @@ fn a_state_file_that_is_not_understood_is_an_error_and_the_task_can_be_taken_whe
     }
     assert!(batch.task_state(0).is_err());
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(all(&mut batch), [0, 1]);
+    assert_eq!(take_all(&mut batch), [0, 1]);
     std::fs::write(&path, "no state").unwrap();
     batch.set_task_state(0, TaskState::Done).unwrap();
     assert_eq!(batch.task_state(0).unwrap(), TaskState::Done);
 }
 
 #[test]
-fn initial_states_with_a_directory_that_has_some_are_an_error() {
+fn initial_states_for_a_used_directory_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
     in_directory(folder.path(), 2).initial([TaskState::Open; 2]).build(&alone()).unwrap().close().unwrap();
     let again = in_directory(folder.path(), 2).initial([TaskState::Open; 2]).build(&alone());

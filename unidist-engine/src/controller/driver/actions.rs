@@ -47,7 +47,7 @@ impl Driver {
                 Action::Arm { timer, after: time } => self.timers.arm(timer, time),
                 Action::Disarm(timer) => self.timers.disarm(timer),
                 Action::Unobserved(error) => {
-                    log::error!("a task failed whose results have no references left: {error}")
+                    log::error!("a task failed, and no refs to its results are left: {error}")
                 }
             }
         }
@@ -109,7 +109,7 @@ impl Driver {
         let Err(error) = self.links[at].send(message) else { return };
         match message {
             ToWorker::Run(run) => {
-                let error = error.of_call("the call with the values it needs");
+                let error = error.of_call("the call with its argument values");
                 self.follow_up_events.push_back(Event::Done { process, task: run.id, result: Err(error) });
             }
             ToWorker::Reply(request, reply) if !matches!(reply, Reply::Failed(_)) => {

@@ -26,7 +26,8 @@ impl RemoteHosts {
         let mut builds = Vec::new();
         for MonitorSpec { name, ip, greeting } in monitor_specs {
             let words = handshake::encode(&greeting);
-            let words = words.map_err(|why| Error::system(format!("greeting the monitor on {name}"), why))?;
+            let words =
+                words.map_err(|why| Error::system(format!("cannot greet the monitor on {name}"), why))?;
             self.network.send(greeting.host, words);
             self.remote.push(RemoteHost::greeted(greeting.host, name, ip));
             builds.push(greeting.build_id);
@@ -38,7 +39,7 @@ impl RemoteHosts {
         let deadline = Instant::now() + self.timeouts[0];
         while let Some(late) = self.remote.iter().position(|remote| remote.phase != HostPhase::Ready) {
             if deadline <= Instant::now() {
-                return Err(self.failed(late, "its monitor did not answer in time"));
+                return Err(self.failed(late, "its monitor did not answer within the time limit"));
             }
             for arrival in self.wait() {
                 match arrival {
@@ -119,7 +120,7 @@ impl RemoteHosts {
             }
         }
         for remote in self.remote.iter().filter(|remote| is_open(remote)) {
-            log::error!("the monitor on {} did not end in time", remote.name);
+            log::error!("the monitor on {} did not end within the time limit", remote.name);
         }
     }
 }

@@ -69,7 +69,7 @@ impl Driver {
                 let cluster = self.cluster_seen_from(host);
                 self.reply(process, request, Reply::Cluster(cluster));
             }
-            other => log::error!("not a request about the store: {other:?}"),
+            other => log::error!("unexpected request, which is not about the store: {other:?}"),
         }
     }
 

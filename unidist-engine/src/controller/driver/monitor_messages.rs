@@ -86,17 +86,18 @@ impl Driver {
                 }
                 let remote = self.hosts.as_mut().and_then(|hosts| hosts.get(from));
                 if !remote.is_some_and(|remote| remote.store.frees_read()) {
-                    return Err("it answers a request that was not made".into());
+                    return Err("it replied to a request that was not made".into());
                 }
             }
-            FromMonitor::Ended => return Err("it ended before the session".into()),
+            FromMonitor::Ended => return Err("its monitor ended before the session".into()),
         }
         Ok(())
     }
 
     fn link_at(&self, host: HostId, process: ProcessId) -> Result<usize, String> {
         let at = self.by_process.get(&process).copied();
-        at.filter(|at| self.links[*at].host() == host).ok_or_else(|| format!("{process} is not on that host"))
+        at.filter(|at| self.links[*at].host() == host)
+            .ok_or_else(|| format!("its message is about {process}, which is on another host"))
     }
 
     fn set_taken(&mut self, at: usize, taken: u64) {
@@ -110,7 +111,7 @@ impl Driver {
         let remote = self.hosts.as_mut().and_then(|hosts| hosts.get(host));
         match remote.is_some_and(|remote| remote.starting.remove(&process)) {
             true => Ok(()),
-            false => Err(format!("{process} was not being started there")),
+            false => Err(format!("its message is about {process}, which is not being started there")),
         }
     }
 

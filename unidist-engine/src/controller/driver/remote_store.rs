@@ -138,10 +138,10 @@ impl RemoteStore {
         id: DataId,
         result: Result<Vec<Block>, SpillFailure>,
     ) -> Result<Option<StoredObject>, &'static str> {
-        let object = self.spilling.remove(&id).ok_or("it spilled an object that it was not asked to")?;
+        let object = self.spilling.remove(&id).ok_or("it spilled an object without a request")?;
         match result {
             Ok(blocks) => {
-                let moved = object.spilled_to(&blocks).ok_or("it spilled other parts than the object has")?;
+                let moved = object.spilled_to(&blocks).ok_or("the spilled parts do not match the object")?;
                 self.spilled += blocks.iter().map(|block| size_in_file(*block)).sum::<u64>();
                 Ok(Some(moved))
             }

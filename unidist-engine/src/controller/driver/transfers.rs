@@ -135,7 +135,7 @@ impl Driver {
         {
             let bytes: u64 = active.blocks.iter().map(|block| block.size()).sum();
             log::warn!(
-                "{bytes} bytes of the object store of {host} stay unused: a lost host may still write to them"
+                "{bytes} bytes of the object store of {host} cannot be reused: a lost host may still write to them"
             );
             if !active.failure_reported {
                 self.follow_up_events.push_back(active.copy.failure("its host was lost"));

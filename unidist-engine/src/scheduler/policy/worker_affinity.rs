@@ -20,6 +20,6 @@ pub(crate) fn is_bound_to_worker(state: &State, call: TaskId) -> bool {
 }
 
 pub(crate) fn gone(worker: ProcessId) -> TaskError {
-    let message = format!("the call is bound to {worker}, and there is no such worker");
+    let message = format!("the call is bound to {worker}, which has ended or never existed");
     TaskError::new(ErrorKind::WorkerGone, message).on_worker(&worker.to_string())
 }

@@ -18,7 +18,7 @@ pub(crate) fn on_end_worker(state: &mut State, process: ProcessId, request: Requ
         Some(_) if live_workers(state).len() <= 1 => Reply::Failed(Error::InvalidArgument {
             call: "end_worker".to_owned(),
             message: format!(
-                "{worker} is the last worker, and without one nothing can run: use `shutdown` to end the session"
+                "{worker} is the last worker and cannot be ended: to end the session, use `shutdown`"
             ),
         }),
         Some(host) => {

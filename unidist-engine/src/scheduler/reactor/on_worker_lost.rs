@@ -135,7 +135,8 @@ fn lose_collateral(state: &mut State, id: TaskId, error: &TaskError, culprit: &T
         return requeue(state, id);
     }
     let message = format!(
-        "its worker was killed because `{}`, which ran there too, was canceled and did not end",
+        "its worker was killed because another call on it, `{}`, was cancelled and did not end within \
+         UNIDIST_CANCEL_GRACE",
         culprit.function
     );
     let error = TaskError { message, ..error.clone() };

@@ -239,7 +239,10 @@ fn run_nested_anywhere(state: &mut State) -> bool {
 /// Starts the process of an actor, whose constructor is ready and whose resources are free on this host.
 fn start_actor(state: &mut State, actor: ActorId, host: HostId) {
     let Some(process) = start_process(state, Role::Actor(actor), host) else {
-        let error = TaskError::new(ErrorKind::WorkerDied, "the session has used up its process numbers");
+        let error = TaskError::new(
+            ErrorKind::WorkerDied,
+            "the session has started too many processes: end it and start another one",
+        );
         return fail_task(state, actor.constructor(), error);
     };
     if let Some(entry) = state.actors.get_mut(&actor) {

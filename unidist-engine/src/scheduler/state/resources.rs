@@ -206,7 +206,7 @@ impl Resources {
             return Ok(self.intern(request));
         }
         let message = format!(
-            "no host has {}: declare it with UNIDIST_RESOURCES or UNIDIST_CPUS, or ask for less",
+            "no host has {}: declare it with UNIDIST_RESOURCES or UNIDIST_CPUS, or request less",
             missing.join(", ")
         );
         Err(TaskError::new(ErrorKind::Unsatisfiable, message))
@@ -276,7 +276,7 @@ impl Resources {
         let request = &self.requests[class.index()];
         Some(match self.hosts.iter().any(|host| host.can_ever_serve(request)) {
             true => {
-                let message = "no worker process can be started; the log says why";
+                let message = "no worker process can be started: see the log for the reason";
                 TaskError::new(ErrorKind::WorkerDied, message)
             }
             false => {

@@ -59,7 +59,7 @@ fn bound_calls_fail_without_their_worker() {
     let late = c.submit(only(two));
     assert_eq!(c.error(late).kind, gone);
     let unknown = c.submit(only(worker(77)));
-    assert!(c.error(unknown).message.contains("no such worker"));
+    assert!(c.error(unknown).message.contains("never existed"));
     assert_eq!(c.free_cpus(), 2.0);
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn complete_task(state: &mut State, id: TaskId, host: HostId, objects
             settle(state, id, host, Value::Ready(Arc::new(object)));
         }
     } else {
-        let text = format!("{} results came back instead of {promised}", objects.len());
+        let text = format!("its worker sent {} results instead of {promised}", objects.len());
         objects
             .iter()
             .flat_map(StoredObject::blocks)
