@@ -30,12 +30,12 @@ macro_rules! field {
 /// Why a value is not valid for its kind, as an `Option<String>`.
 macro_rules! fault {
     (Amount, $name:expr, $value:expr) => {
-        $value.and_then(|amount| amount_fault($name, amount))
+        $value.and_then(|amount| amount_fault(amount, || $name.to_owned()))
     };
     (Amounts, $name:expr, $value:expr) => {
         $value
             .iter()
-            .find_map(|(name, amount)| amount_fault(&format!("the amount of resource `{name}`"), *amount))
+            .find_map(|(name, amount)| amount_fault(*amount, || format!("the amount of resource `{name}`")))
     };
     (AtLeastOne, $name:expr, $value:expr) => {
         ($value == Some(0)).then(|| format!("{} must be at least 1", $name))
@@ -97,9 +97,9 @@ impl OrDefault for Vec<(String, f64)> {
     }
 }
 
-fn amount_fault(what: &str, amount: f64) -> Option<String> {
+fn amount_fault(amount: f64, what: impl FnOnce() -> String) -> Option<String> {
     let fine = amount.is_finite() && amount >= 0.0;
-    (!fine).then(|| format!("{what} must be a finite number that is not negative, not {amount}"))
+    (!fine).then(|| format!("{} must be a finite number that is not negative, not {amount}", what()))
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl LocalStore {
                     actions.into_iter().for_each(|action| match action {
                         Action::Free { block, .. } => self.free(block),
                         Action::FreeSpilled { block, .. } => self.free_spilled(block),
-                        other => log::error!("unexpected event after an object was spilled: {other:?}"),
+                        other => log::error!("spilling an object led to an unexpected action: {other:?}"),
                     });
                 }
                 Err(SpillError::Full) => {} // a smaller one may fit
@@ -128,7 +128,7 @@ impl LocalStore {
         object.spilled_to(&written).ok_or(SpillError::Full)
     }
 
-    /// The bytes of a part of an object, which the caller keeps from active.
+    /// The bytes of a part of an object, which the caller keeps from moving.
     pub(crate) fn read(&self, part: &Blob) -> std::result::Result<Bytes, String> {
         let bytes = match (part, &self.spill) {
             (Blob::Inline(bytes), _) => Some(bytes.clone()),
@@ -176,7 +176,7 @@ impl LocalStore {
     }
 }
 
-/// The error of a store_full_error store, with a list of what holds its memory.
+/// The error of a full store, with a list of what holds its memory.
 pub(super) fn store_full_error(
     host: HostId,
     usage: StoreUsage,
@@ -202,8 +202,7 @@ pub(super) fn store_full_error(
             .into_iter()
             .map(|(process, (bytes, count))| StoreHolder::new(HeldBy::Writing(process), bytes, 0, count)),
     );
-    let mut store_full_error = StoreFull::new(requested, usage.used, usage.limit);
-    (store_full_error.spilled, store_full_error.spill_limit, store_full_error.spill_error) =
-        (usage.spilled, usage.spill_limit, spill_error);
-    store_full_error.held_by(holders)
+    let mut error = StoreFull::new(requested, usage.used, usage.limit);
+    (error.spilled, error.spill_limit, error.spill_error) = (usage.spilled, usage.spill_limit, spill_error);
+    error.held_by(holders)
 }

@@ -14,7 +14,7 @@ use unidist_common::ProcessId;
 
 const MAGIC: [u8; 8] = *b"unidist\n";
 /// The version of the protocol. Change it with every message and every layout in shared memory.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 /// The length of the prefix in bytes: magic number, version, length of the body.
 pub(crate) const PREFIX_LEN: usize = 16;
 const MAX_BODY_LEN: usize = 1 << 20;

@@ -9,7 +9,7 @@ use crate::store::{Blob, Block, StoredObject};
 use std::time::Duration;
 use unidist_backend::{CallKind, CallStatus, Which};
 use unidist_common::{
-    ActorId, Arg, DataId, ErrorKind, ProcessId, Target, TaskError, TaskId, TaskOptions, TaskSpec,
+    ActorId, Arg, DataId, Error, ErrorKind, ProcessId, Target, TaskError, TaskId, TaskOptions, TaskSpec,
 };
 
 /// A hash over a sequence of numbers, which depends on their order.
@@ -188,7 +188,7 @@ impl Digest {
 
     fn run(&mut self, run: &Run) {
         let Run { id, function, body, kind, args, objects, returns, nested, timed } = run;
-        self.all([id.to_number(), function.0 as u64, u64::from(*returns)]);
+        self.all([id.to_number(), function.0 as u64, (function.0 >> 64) as u64, u64::from(*returns)]);
         self.all([u64::from(*nested), u64::from(*timed)]);
         self.option(body.as_ref().map(|body| body.len() as u64));
         match kind {
@@ -235,14 +235,18 @@ impl Digest {
                 self.add(8);
                 self.list(workers, |digest, worker| digest.add(worker.id.to_number()));
             }
-            Reply::Failed(_) => self.add(9),
+            Reply::Failed(error) => {
+                self.add(9);
+                self.failure(error);
+            }
         }
     }
 
     fn spec(&mut self, spec: &TaskSpec) {
         let TaskSpec { function, body, name: _, target, args, dependencies, borrowed, returns, options } =
             spec;
-        self.all([function.0 as u64, returns.first.to_number(), u64::from(returns.count)]);
+        self.all([function.0 as u64, (function.0 >> 64) as u64]);
+        self.all([returns.first.to_number(), u64::from(returns.count)]);
         self.option(body.as_ref().map(|body| body.len() as u64));
         match target {
             Target::Pool => self.add(1),
@@ -323,6 +327,27 @@ impl Digest {
                 self.add(1);
                 self.error(cause);
             }
+        }
+    }
+
+    /// Texts do not count, so most variants are their number alone.
+    fn failure(&mut self, error: &Error) {
+        match error {
+            Error::Task(error) => {
+                self.add(1);
+                self.error(error);
+            }
+            Error::NotInitialized { .. } => self.add(2),
+            Error::SessionEnded { .. } => self.add(3),
+            Error::Config(_) => self.add(4),
+            Error::Encode { .. } => self.add(5),
+            Error::Decode { .. } => self.add(6),
+            Error::InvalidArgument { .. } => self.add(7),
+            Error::StoreFull(_) => self.add(8),
+            Error::Launch { .. } => self.add(9),
+            Error::System { .. } => self.add(10),
+            Error::Unsupported { .. } => self.add(11),
+            _ => self.add(0),
         }
     }
 

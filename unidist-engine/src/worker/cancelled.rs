@@ -80,7 +80,7 @@ mod tests {
     use unidist_common::{DataId, ErrorKind, ProcessId};
 
     #[test]
-    fn what_has_ended_is_no_unseen() {
+    fn ended_call_is_not_pending() {
         let (calls, id) =
             (CancelledCalls::default(), TaskId::of_first_return(DataId::new(ProcessId::CONTROLLER, 1)));
         let why = Arc::new(TaskError::new(ErrorKind::Cancelled, ""));

@@ -145,7 +145,7 @@ impl Shared {
         registry.calls.values().cloned().chain(maps).collect()
     }
 
-    /// The failure of a call of this executor, as it is this to the user.
+    /// The failure of a call of this executor, as the user sees it.
     pub(super) fn classify(self: &Arc<Self>, error: CoreError) -> Error {
         match error {
             CoreError::Task(error) => self.classify_task(*error),

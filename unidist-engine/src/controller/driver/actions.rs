@@ -47,7 +47,7 @@ impl Driver {
                 Action::Arm { timer, after: time } => self.timers.arm(timer, time),
                 Action::Disarm(timer) => self.timers.disarm(timer),
                 Action::Unobserved(error) => {
-                    log::error!("a task failed, and no refs to its results are left: {error}")
+                    log::error!("a call without results failed, so no `get` can return its error: {error}")
                 }
             }
         }

@@ -27,7 +27,10 @@ impl Driver {
     fn on_process_message(&mut self, at: usize, message: FromWorker) {
         let process = self.links[at].process;
         if !message.creates_own_ids(process) {
-            return self.fail_link(at, "it creates objects with ids of another process");
+            return self.fail_link(
+                at,
+                "it creates objects with ids of another process, or more results than a call can have",
+            );
         }
         match message {
             FromWorker::Request(Request::Put { id, object, views }) => {

@@ -135,7 +135,7 @@ fn lose_collateral(state: &mut State, id: TaskId, error: &TaskError, culprit: &T
         return requeue(state, id);
     }
     let message = format!(
-        "its worker was killed because another call on it, `{}`, was cancelled and did not end within \
+        "its worker was killed because another call on it, `{}`, was cancelled or timed out, and did not end within \
          UNIDIST_CANCEL_GRACE",
         culprit.function
     );

@@ -18,7 +18,7 @@ pub(crate) struct Objects {
 /// An object.
 #[derive(Debug)]
 struct Entry {
-    /// The value of an object, or the error of a lost one. Call it for settled or lost objects only.
+    /// The value, once there is one.
     value: Option<Value>,
     /// The call that makes it; for an object that was put, its own id.
     task: TaskId,
