@@ -113,7 +113,7 @@ macro_rules! arity {
         /// Remote calls of functions that return a `Result` whose error can be sent.
         #[diagnostic::on_unimplemented(
             message = "`{Self}` cannot be called remotely like this",
-            label = "what it returns cannot be told, or cannot be sent",
+            label = "the type of its result is unknown here, or cannot be sent",
             note = "a closure needs the types of its parameters (`|x: i64| x + 1`), a generic function its own \
                     (`f::<i64>.remote(..)`)"
         )]

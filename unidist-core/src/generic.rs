@@ -24,7 +24,7 @@ use unidist_common::{Error, Result, Target, TaskError};
 /// Generic code takes `f: impl RemoteFn<(A,)>` where its user may give any such function, and hands it to [`prepare`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called remotely with the arguments `{Args}`",
-    label = "not a function of these parameters, or what it takes or returns cannot be sent",
+    label = "not a function of these parameters, or its parameters or result cannot be sent",
     note = "arguments are a tuple, `(x,)` for one; a closure captures nothing and needs the types of its parameters \
             (`|x: i64| x + 1`); values are sent that are Serialize + DeserializeOwned + Send + 'static"
 )]

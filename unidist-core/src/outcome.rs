@@ -31,8 +31,8 @@ pub struct Later<K>(K);
 
 /// The first family.
 #[diagnostic::on_unimplemented(
-    message = "the result of this remote call is not known well enough, or cannot be sent: `{Self}`",
-    label = "what this gives cannot be told",
+    message = "the result of this remote call has no definite type, or cannot be sent: `{Self}`",
+    label = "the type of the result is unknown here",
     note = "a closure needs the types of its parameters (`|x: i64| x + 1`), a generic function its own \
             (`f::<i64>.remote(..)`)"
 )]
@@ -46,7 +46,7 @@ pub trait SpecificOutcome<K>: Sized {
 /// The second family.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a remote function",
-    label = "`{Self}` cannot be sent to another process, nor is it a Result or a future of a value that can",
+    label = "neither `{Self}` nor a value inside it (of a `Result` or a future) can be sent to another process",
     note = "for your own type: `#[derive(serde::Serialize, serde::Deserialize)]`"
 )]
 pub trait FallbackOutcome<K>: Sized {

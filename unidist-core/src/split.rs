@@ -26,9 +26,9 @@ impl Refs for () {
 /// What can be stored as `N` objects: anything as one, a tuple of `N` values as `N`, anything as none.
 #[diagnostic::on_unimplemented(
     message = "a function that returns `{Self}` cannot have `num_returns` {N}",
-    label = "the return type must be a tuple of {N} values, or a Result of one",
-    note = "a result can be stored as one object, a tuple of 2 to 6 values also as that many, and with 0 \
-            not at all"
+    label = "the return type must be a tuple of {N} values, or a `Result` of such a tuple",
+    note = "`num_returns` is 1 for the whole result, 2 to 6 for the values of a tuple of this length, 0 for no \
+            result"
 )]
 pub trait SplitInto<const N: usize>: Sized {
     /// The refs that the caller gets.

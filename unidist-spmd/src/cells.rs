@@ -140,7 +140,7 @@ fn check_lengths(lengths: impl Iterator<Item = u64>) -> Result<()> {
 }
 
 fn in_shared_memory(communicator: &Communicator, values: &[u64]) -> Result<AtomicWords> {
-    let too_many = || Error::Memory { message: format!("{} cells are too many", values.len()) };
+    let too_many = || Error::Memory { message: format!("{} cells exceed the address space", values.len()) };
     let len = AtomicWords::len(values.len(), 0).ok_or_else(too_many)?;
     let memory = communicator.shared_memory(len)?;
     let words = AtomicWords::new(memory, values.len(), 0).ok_or_else(too_many)?;

@@ -124,7 +124,9 @@ impl Communicator {
     fn new_exchange(rank: usize, layout: &HostLayout, network: &Network) -> Result<HostExchange> {
         let global_size = if layout.host_count() > 1 { layout.size() } else { 0 };
         let own = layout.host_of(rank);
-        let too_many = || Error::Memory { message: format!("{} ranks are too many", layout.size()) };
+        let too_many = || Error::Memory {
+            message: format!("the exchange memory of {} ranks exceeds the address space", layout.size()),
+        };
         let len = HostExchange::len(own.size(), global_size).ok_or_else(too_many)?;
         let gather = |handle| network.gather_handles(&handle);
         let memory = SharedMemory::on_host(len, rank, own.leader(), own.size() == 1, gather)?;
@@ -356,7 +358,7 @@ impl Inner {
     fn rank_lost(&self, lost: LostRank) -> Error {
         let own_host = self.layout.host_of(self.rank);
         let message = match lost.has_left {
-            true => "it has dropped its communicator while others waited for it",
+            true => "it dropped its communicator while other ranks waited for it",
             false => "its process has ended",
         };
         Error::RankLost { rank: own_host.rank_at(lost.host_rank), message: message.to_owned() }

@@ -49,7 +49,7 @@ pub fn messages() -> Vec<(&'static str, Message)> {
             }))),
         ),
         ("run", Message(Direction::Down(ToWorker::Run(run)))),
-        ("done", Message(Direction::Up(FromWorker::Done(id, Ok(vec![result()]))))),
+        ("done", Message(Direction::Up(FromWorker::Done { task: id, result: Ok(vec![result()]) }))),
     ]
 }
 

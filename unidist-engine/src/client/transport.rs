@@ -86,7 +86,7 @@ impl<T: Transport> StoreBackend for T {
         if let Some(block) = self.allocate_block(len) {
             return Ok(block);
         }
-        match self.request_uninterrupted("put", |request| FromWorker::Allocate(request, len))? {
+        match self.request_uninterrupted("put", |request| FromWorker::Allocate { request, len })? {
             Reply::Allocated(block) => Ok(block),
             _ => Err(unexpected("put")),
         }

@@ -71,7 +71,7 @@ impl Monitor<'_> {
             Arrival::Message(host, _) => log::error!("an unexpected message arrived from {host}"),
             Arrival::Received(transfer) => {
                 if self.receiving.remove(&transfer).is_some() {
-                    self.report(&FromMonitor::Received(transfer, Ok(())));
+                    self.report(&FromMonitor::Received { transfer, result: Ok(()) });
                 }
             }
             Arrival::Sent(_) => {}
@@ -89,7 +89,7 @@ impl Monitor<'_> {
                 let mut from_there: Vec<_> = from_there.map(|(transfer, _)| transfer).collect();
                 from_there.sort_unstable();
                 for transfer in from_there {
-                    self.report(&FromMonitor::Received(transfer, Err(why.clone())));
+                    self.report(&FromMonitor::Received { transfer, result: Err(why.clone()) });
                 }
             }
         }
@@ -106,12 +106,12 @@ impl Monitor<'_> {
                 }
             }
             ToMonitor::Kill(process) => self.supervisor.kill(process),
-            ToMonitor::Send(transfer, to, parts) => self.send(transfer, to, &parts)?,
-            ToMonitor::Receive(transfer, from, _) if self.lost.contains(&from) => {
+            ToMonitor::Send { transfer, to, parts } => self.send(transfer, to, &parts)?,
+            ToMonitor::Receive { transfer, from, .. } if self.lost.contains(&from) => {
                 let why = "the source host was lost";
-                self.report(&FromMonitor::Received(transfer, Err(why.into())));
+                self.report(&FromMonitor::Received { transfer, result: Err(why.into()) });
             }
-            ToMonitor::Receive(transfer, from, blocks) => {
+            ToMonitor::Receive { transfer, from, blocks } => {
                 let memory = blocks.iter().map(|block| {
                     let writable = self.segment.writable(*block).ok_or("a block is out of bounds")?;
                     Ok::<_, InvalidOrder>(Box::new(writable) as Box<dyn WritableBuffer>)
@@ -120,7 +120,7 @@ impl Monitor<'_> {
                 self.receiving.insert(transfer, from);
                 self.network.receive_memory(from, transfer, memory);
             }
-            ToMonitor::Spill(id, blocks) => self.spill(id, &blocks),
+            ToMonitor::Spill { id, blocks } => self.spill(id, &blocks),
             ToMonitor::FreeSpilled(block) => {
                 if !self.spill.as_mut().is_some_and(|(space, _)| space.free(block)) {
                     log::error!("a block of the spill file was freed twice: {block:?}");
@@ -213,7 +213,7 @@ impl Monitor<'_> {
             memory.push(bytes);
         }
         self.network.send_memory(to, transfer, memory);
-        self.report(&FromMonitor::SendStarted(transfer, failed));
+        self.report(&FromMonitor::SendStarted { transfer, result: failed });
         Ok(())
     }
 
@@ -226,6 +226,6 @@ impl Monitor<'_> {
             SpillError::Full => SpillFailure::Full,
             SpillError::System(error) => SpillFailure::System(error.to_string()),
         });
-        self.report(&FromMonitor::Spilled(id, written));
+        self.report(&FromMonitor::Spilled { id, result: written });
     }
 }

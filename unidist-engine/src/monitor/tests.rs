@@ -162,9 +162,9 @@ impl Session {
 
     /// Copies a block of this host's memory into the segment.
     fn fill(&mut self, transfer: Transfer, blocks: &[Block], bytes: Vec<Bytes>) {
-        self.send(&[ToMonitor::Receive(transfer, HostId::CONTROLLER, blocks.to_vec())]);
+        self.send(&[ToMonitor::Receive { transfer, from: HostId::CONTROLLER, blocks: blocks.to_vec() }]);
         self.network.send_memory(MONITOR, transfer, bytes);
-        assert_eq!(self.hear(), FromMonitor::Received(transfer, Ok(())));
+        assert_eq!(self.hear(), FromMonitor::Received { transfer, result: Ok(()) });
     }
 
     fn fetch(&mut self, transfer: Transfer, parts: Vec<Blob>) -> Vec<Bytes> {
@@ -179,8 +179,8 @@ impl Session {
         let writable = |block: &Block| segment.writable(*block).unwrap();
         let memory = blocks.iter().map(|block| Box::new(writable(block)) as Box<dyn WritableBuffer>);
         self.network.receive_memory(MONITOR, transfer, memory.collect());
-        self.send(&[ToMonitor::Send(transfer, HostId::CONTROLLER, parts)]);
-        assert_eq!(self.hear(), FromMonitor::SendStarted(transfer, Ok(())));
+        self.send(&[ToMonitor::Send { transfer, to: HostId::CONTROLLER, parts }]);
+        assert_eq!(self.hear(), FromMonitor::SendStarted { transfer, result: Ok(()) });
         self.wait(|arrival| match arrival {
             Arrival::Received(done) if done == transfer => Ok(()),
             other => Err(other),
@@ -260,7 +260,10 @@ fn process_joins_gets_calls_and_replies() {
     for n in 1..100u64 {
         let arg = Arg::Value(vec![n as u8; 3000].into());
         let end = worker.call(&mut session, id(n), arg, None);
-        assert_eq!(worker.hear(&mut session), FromWorker::Done(task(n), Ok(vec![inline(&[n as u8; 3000])])));
+        assert_eq!(
+            worker.hear(&mut session),
+            FromWorker::Done { task: task(n), result: Ok(vec![inline(&[n as u8; 3000])]) }
+        );
         assert_eq!(worker.channel.taken(), end);
     }
     // Messages longer than a ring are split and joined again, both ways.
@@ -270,7 +273,7 @@ fn process_joins_gets_calls_and_replies() {
     }
     for (n, _) in (200..).zip(&long) {
         let wanted = inline(&[(n - 200) as u8; 30_000]);
-        assert_eq!(worker.hear(&mut session), FromWorker::Done(task(n), Ok(vec![wanted])));
+        assert_eq!(worker.hear(&mut session), FromWorker::Done { task: task(n), result: Ok(vec![wanted]) });
     }
     session.send(&[ToMonitor::Flush]);
     assert_eq!(session.hear(), FromMonitor::Flushed);
@@ -312,8 +315,8 @@ fn memory_is_received_sent_and_spilled() {
     let blocks = blocks.map(|(offset, len)| Block { offset, len });
     let parts = [Bytes::from(vec![1; 100_000]), Bytes::from(vec![2; 50_000])];
     session.fill(Transfer(1), &blocks, parts.to_vec());
-    session.send(&[ToMonitor::Spill(id(1), vec![blocks[1]])]);
-    let FromMonitor::Spilled(_, Ok(spilled)) = session.hear() else { panic!("it is spilled") };
+    session.send(&[ToMonitor::Spill { id: id(1), blocks: vec![blocks[1]] }]);
+    let FromMonitor::Spilled { result: Ok(spilled), .. } = session.hear() else { panic!("it is spilled") };
     assert_eq!((spilled.len(), spilled[0].len), (1, 50_000));
     let both = vec![Blob::Shared(blocks[0]), Blob::Spilled(spilled[0])];
     assert_eq!(session.fetch(Transfer(2), both.clone()), parts);
@@ -326,7 +329,7 @@ fn memory_is_received_sent_and_spilled() {
     while let FromWorker::Request(Request::PinView(_) | Request::UnpinView(_)) = answer {
         answer = worker.hear(&mut session);
     }
-    let FromWorker::Allocate(request, 50_000) = answer else { panic!("{answer:?}") };
+    let FromWorker::Allocate { request, len: 50_000 } = answer else { panic!("{answer:?}") };
     let block = Block { offset: HEADER + (1 << 18), len: 50_000 };
     worker.channel.send(&ToWorker::Reply(request, Reply::Allocated(block))).unwrap();
     worker.flush(&mut session);
@@ -337,14 +340,19 @@ fn memory_is_received_sent_and_spilled() {
         }
     };
     let result = StoredObject { header: Blob::Shared(block), buffers: vec![], borrowed: vec![] };
-    assert_eq!(answer, FromWorker::Done(task(2), Ok(vec![result])));
+    assert_eq!(answer, FromWorker::Done { task: task(2), result: Ok(vec![result]) });
     assert_eq!(session.fetch(Transfer(3), vec![Blob::Shared(block)]), [parts[1].clone()]);
     // More than the spill file may hold.
-    session.send(&[ToMonitor::FreeSpilled(spilled[0]), ToMonitor::Spill(id(3), vec![blocks[0]; 11])]);
+    session.send(&[
+        ToMonitor::FreeSpilled(spilled[0]),
+        ToMonitor::Spill { id: id(3), blocks: vec![blocks[0]; 11] },
+    ]);
     loop {
         match session.hear() {
             FromMonitor::Output { .. } => {}
-            other => break assert_eq!(other, FromMonitor::Spilled(id(3), Err(SpillFailure::Full))),
+            other => {
+                break assert_eq!(other, FromMonitor::Spilled { id: id(3), result: Err(SpillFailure::Full) });
+            }
         }
     }
 }
@@ -354,14 +362,14 @@ fn transfer_from_a_lost_host_ends() {
     let mut session = Session::start();
     let block = Block { offset: HEADER, len: 100 };
     session.send(&[
-        ToMonitor::Receive(Transfer(1), HostId::new(2), vec![block]),
-        ToMonitor::Receive(Transfer(2), HostId::CONTROLLER, vec![block]),
+        ToMonitor::Receive { transfer: Transfer(1), from: HostId::new(2), blocks: vec![block] },
+        ToMonitor::Receive { transfer: Transfer(2), from: HostId::CONTROLLER, blocks: vec![block] },
         ToMonitor::HostLost(HostId::new(2)),
     ]);
     let heard = session.hear();
-    assert!(matches!(heard, FromMonitor::Received(Transfer(1), Err(_))), "{heard:?}");
+    assert!(matches!(heard, FromMonitor::Received { transfer: Transfer(1), result: Err(_) }), "{heard:?}");
     session.network.send_memory(MONITOR, Transfer(2), vec![vec![1; 100].into()]);
-    assert_eq!(session.hear(), FromMonitor::Received(Transfer(2), Ok(())));
+    assert_eq!(session.hear(), FromMonitor::Received { transfer: Transfer(2), result: Ok(()) });
     assert_eq!(session.others.len(), 1);
 }
 
@@ -378,8 +386,16 @@ fn monitor_ends_with_its_processes_when_the_controller_is_lost() {
 #[test]
 fn invalid_message_ends_the_monitor() {
     for message in [
-        ToMonitor::Receive(Transfer(1), HostId::CONTROLLER, vec![Block { offset: 0, len: 8 }]),
-        ToMonitor::Send(Transfer(1), HostId::CONTROLLER, vec![Blob::Inline(Bytes::new())]),
+        ToMonitor::Receive {
+            transfer: Transfer(1),
+            from: HostId::CONTROLLER,
+            blocks: vec![Block { offset: 0, len: 8 }],
+        },
+        ToMonitor::Send {
+            transfer: Transfer(1),
+            to: HostId::CONTROLLER,
+            parts: vec![Blob::Inline(Bytes::new())],
+        },
     ] {
         let mut session = Session::start();
         session.send(&[message]);

@@ -83,11 +83,30 @@ pub(crate) enum ToMonitor {
     /// Kill a process. [`FromMonitor::Lost`] follows.
     Kill(ProcessId),
     /// Send these parts of an object to another host. [`FromMonitor::SendStarted`] follows.
-    Send(Transfer, HostId, Vec<Blob>),
+    Send {
+        /// The id of the transfer.
+        transfer: Transfer,
+        /// The target.
+        to: HostId,
+        /// The parts, in the store or the spill file.
+        parts: Vec<Blob>,
+    },
     /// Receive parts of an object from another host into these blocks. [`FromMonitor::Received`] follows.
-    Receive(Transfer, HostId, Vec<Block>),
+    Receive {
+        /// The id of the transfer.
+        transfer: Transfer,
+        /// The source.
+        from: HostId,
+        /// The blocks, one for each part.
+        blocks: Vec<Block>,
+    },
     /// Write these blocks of an object to the spill file. [`FromMonitor::Spilled`] follows.
-    Spill(DataId, Vec<Block>),
+    Spill {
+        /// The object.
+        id: DataId,
+        /// Its blocks in the store.
+        blocks: Vec<Block>,
+    },
     /// Free this block of the spill file.
     FreeSpilled(Block),
     /// Forward everything that processes have sent so far. [`FromMonitor::Flushed`] follows.
@@ -122,13 +141,28 @@ pub(crate) enum FromMonitor {
         taken: u64,
     },
     /// The parts are being sent, or could not be read: then other bytes are sent in their place, which are not used.
-    SendStarted(Transfer, Result<(), String>),
+    SendStarted {
+        /// The id of the transfer.
+        transfer: Transfer,
+        /// The reason if the parts could not be read.
+        result: Result<(), String>,
+    },
     /// The transfer has ended: the blocks are filled, or will not be. Nothing writes to them any more.
-    Received(Transfer, Result<(), String>),
+    Received {
+        /// The id of the transfer.
+        transfer: Transfer,
+        /// The reason if the blocks will not be filled.
+        result: Result<(), String>,
+    },
     /// The transfer has failed, but the network may still write to the blocks at any time.
     Stuck(Transfer),
     /// The blocks of this object were written to these blocks of the spill file, or the reason why not.
-    Spilled(DataId, Result<Vec<Block>, SpillFailure>),
+    Spilled {
+        /// The object.
+        id: DataId,
+        /// Its blocks in the spill file.
+        result: Result<Vec<Block>, SpillFailure>,
+    },
     /// Everything that processes had sent was forwarded.
     Flushed,
     /// All processes have ended.

@@ -14,9 +14,14 @@ pub(crate) enum ToWorker {
     Run(Run),
     /// Return those of these tasks that have not started: [`FromWorker::Retracted`] follows.
     RetractTasks(Vec<TaskId>),
-    /// The results of this call have failed with this error: drop the call if it has not started, cancel it if it has. A
-    /// [`FromWorker::Done`] follows.
-    Cancel(TaskId, Arc<TaskError>),
+    /// The results of a call have failed: drop the call if it has not started, else cancel it. [`FromWorker::Done`]
+    /// follows.
+    Cancel {
+        /// The call.
+        task: TaskId,
+        /// The error of its results.
+        error: Arc<TaskError>,
+    },
     /// The reply to a request.
     Reply(RequestId, Reply),
     /// Finish what is running, then end.
@@ -28,16 +33,26 @@ pub(crate) enum ToWorker {
 pub(crate) enum FromWorker {
     /// A request that any client of the scheduler may make, including the controller.
     Request(Request),
-    /// This task has ended with these results, one for each return value.
-    Done(TaskId, Result<Vec<StoredObject>, TaskError>),
+    /// A task has ended.
+    Done {
+        /// The task.
+        task: TaskId,
+        /// Its results, one for each return value.
+        result: Result<Vec<StoredObject>, TaskError>,
+    },
     /// The reply to [`ToWorker::RetractTasks`]: these tasks have not started and will not start here.
     Retracted(Vec<TaskId>),
     /// This asynchronous task waits for earlier requests: its slot is free until one is answered.
     Yield(TaskId),
     /// This method call has started; sent for calls with a time limit.
     Started(TaskId),
-    /// Allocate a block of this length.
-    Allocate(RequestId, u64),
+    /// Allocate a block.
+    Allocate {
+        /// The request to reply to.
+        request: RequestId,
+        /// The length of the block.
+        len: u64,
+    },
     /// Free this block, which did not become part of an object.
     FreeBlock(Block),
     /// Reply with the resources of the cluster.

@@ -61,7 +61,7 @@ impl World {
             self.to_kill.remove(&id);
             let mut of_process: Vec<_> = process.running().collect();
             of_process.extend(process.outbox.iter().filter_map(|message| match message {
-                FromWorker::Done(call, _) => Some(*call),
+                FromWorker::Done { task: call, .. } => Some(*call),
                 _ => None,
             }));
             self.record.lost(id, &of_process);

@@ -73,10 +73,10 @@ impl Process {
                 self.outbox.push_back(FromWorker::Retracted(returned));
             }
             Some(ToWorker::Reply(request, reply)) => self.answer(request, &reply, world),
-            Some(ToWorker::Cancel(call, why)) => {
+            Some(ToWorker::Cancel { task: call, error: why }) => {
                 let place = self.queue.iter().position(|run| run.id == call);
                 if place.and_then(|place| self.queue.remove(place)).is_some() {
-                    self.outbox.push_back(FromWorker::Done(call, Err((*why).clone())));
+                    self.outbox.push_back(FromWorker::Done { task: call, result: Err((*why).clone()) });
                 } else if let Some(frame) = self.stack.iter_mut().find(|frame| frame.run.id == call) {
                     frame.cancelled = true;
                 }
@@ -293,7 +293,7 @@ impl Process {
         };
         let (before, after) = frame.views.into_iter().partition::<Vec<_>, _>(|_| world.rng.bool());
         before.into_iter().for_each(|view| self.drop_view(view, world));
-        self.outbox.push_back(FromWorker::Done(frame.run.id, result));
+        self.outbox.push_back(FromWorker::Done { task: frame.run.id, result });
         after.into_iter().for_each(|view| self.drop_view(view, world));
         for id in frame.held {
             self.outbox.push_back(FromWorker::Request(Request::Release(id)));

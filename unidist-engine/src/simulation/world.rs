@@ -280,12 +280,12 @@ impl World {
         state.views().for_each(|view| self.end_view(view));
         let kept = self.rng.usize(state.written.min(state.outbox.len())..=state.outbox.len());
         for message in state.outbox.drain(kept..) {
-            if let FromWorker::Done(call, _) = &message {
+            if let FromWorker::Done { task: call, .. } = &message {
                 lost.push(*call); // to the scheduler, it was still running
             }
             let objects: Vec<StoredObject> = match message {
                 FromWorker::Request(Request::Put { object, .. }) => vec![object],
-                FromWorker::Done(_, Ok(objects)) => objects,
+                FromWorker::Done { result: Ok(objects), .. } => objects,
                 _ => Vec::new(),
             };
             for block in objects.iter().flat_map(StoredObject::blocks) {
@@ -313,7 +313,7 @@ impl World {
     fn deliver(&mut self, process: ProcessId, message: FromWorker) {
         match message {
             FromWorker::Request(ask) => self.handle(Event::Request { process, request: ask }),
-            FromWorker::Done(task, result) => {
+            FromWorker::Done { task, result } => {
                 self.completions += 1;
                 if self.options.lose_completion != Some(self.completions) {
                     self.handle(Event::Done { process, task, result });
@@ -322,7 +322,7 @@ impl World {
             FromWorker::Retracted(tasks) => self.handle(Event::Retracted { process, tasks }),
             FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
             FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
-            FromWorker::Allocate(..)
+            FromWorker::Allocate { .. }
             | FromWorker::FreeBlock(_)
             | FromWorker::Cluster(_)
             | FromWorker::StoreUsage(_) => {}
@@ -646,7 +646,7 @@ impl World {
                 Action::Run { process, run } => self.send(process, ToWorker::Run(run)),
                 Action::RetractTasks { process, tasks } => self.send(process, ToWorker::RetractTasks(tasks)),
                 Action::CancelTask { process, task, error } => {
-                    self.send(process, ToWorker::Cancel(task, error))
+                    self.send(process, ToWorker::Cancel { task, error })
                 }
                 Action::Stop(process) => self.send(process, ToWorker::Stop),
                 Action::Reply { process: ME, request, reply } => self.reply(request, &reply),

@@ -121,13 +121,13 @@ impl EngineLink {
 
     /// Reports how a call ended.
     pub(super) fn report_done(&self, id: TaskId, result: Result<Vec<StoredObject>, TaskError>) {
-        let message = FromWorker::Done(id, result);
+        let message = FromWorker::Done { task: id, result };
         let Err(error) = self.send_result(&message) else { return };
-        if let FromWorker::Done(_, Ok(objects)) = message {
+        if let FromWorker::Done { result: Ok(objects), .. } = message {
             let blocks = objects.iter().flat_map(StoredObject::blocks);
             blocks.for_each(|block| self.post_now(&FromWorker::FreeBlock(block)));
         }
-        self.send_now(&FromWorker::Done(id, Err(error.of_call("its result"))));
+        self.send_now(&FromWorker::Done { task: id, result: Err(error.of_call("its result")) });
     }
 
     /// Sends a message that fits, and wakes the engine.
@@ -200,9 +200,9 @@ impl EngineLink {
                             let returned = self.tasks.take_back(&tasks);
                             self.append(&mut channel, &FromWorker::Retracted(returned));
                         }
-                        ToWorker::Cancel(call, why) => match self.tasks.remove(call) {
+                        ToWorker::Cancel { task: call, error: why } => match self.tasks.remove(call) {
                             true => {
-                                let ended = FromWorker::Done(call, Err((*why).clone()));
+                                let ended = FromWorker::Done { task: call, result: Err((*why).clone()) };
                                 self.append(&mut channel, &ended);
                             }
                             false => self.cancelled.add(call, why),

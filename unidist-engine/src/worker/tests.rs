@@ -82,16 +82,17 @@ fn oversized_result_becomes_an_error_and_frees_its_memory() {
     link.report_done(id, Ok(vec![result]));
     assert_eq!(engine.receive(), Ok(Some(FromWorker::FreeBlock(block))));
     match engine.receive() {
-        Ok(Some(FromWorker::Done(call, Err(error)))) => {
+        Ok(Some(FromWorker::Done { task: call, result: Err(error) })) => {
             assert_eq!((call, error.kind), (id, ErrorKind::Encode));
         }
         other => panic!("{other:?}"),
     }
     let huge = TaskError::new(ErrorKind::Failed, "x".repeat(LIMIT));
     link.report_done(id, Err(huge));
-    assert!(
-        matches!(engine.receive(), Ok(Some(FromWorker::Done(_, Err(error)))) if error.kind == ErrorKind::Encode)
-    );
+    assert!(matches!(
+        engine.receive(),
+        Ok(Some(FromWorker::Done { result: Err(error), .. })) if error.kind == ErrorKind::Encode
+    ));
 }
 
 #[test]

@@ -38,7 +38,9 @@ impl GrantChannel {
             Some(network) => Transport::Messages(network.tokens()?),
             None => {
                 let ranks = communicator.size();
-                let too_many = || Error::Memory { message: format!("{ranks} ranks are too many") };
+                let too_many = || Error::Memory {
+                    message: format!("the tickets of {ranks} ranks exceed the address space"),
+                };
                 let memory = communicator.shared_memory(AtomicWords::len(0, ranks).ok_or_else(too_many)?)?;
                 Transport::Futexes(AtomicWords::new(memory, 0, ranks).ok_or_else(too_many)?)
             }

@@ -35,7 +35,7 @@ impl Driver {
                 Action::Run { process, run } => self.send(process, &ToWorker::Run(run)),
                 Action::RetractTasks { process, tasks } => self.send(process, &ToWorker::RetractTasks(tasks)),
                 Action::CancelTask { process, task, error } => {
-                    self.send(process, &ToWorker::Cancel(task, error))
+                    self.send(process, &ToWorker::Cancel { task, error })
                 }
                 Action::Stop(process) => self.send(process, &ToWorker::Stop),
                 Action::Reply { process, request, reply } => self.reply(process, request, reply),

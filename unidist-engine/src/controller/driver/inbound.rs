@@ -42,7 +42,7 @@ impl Driver {
                 }
             }
             FromWorker::Request(ask) => self.handle(Event::Request { process, request: ask }),
-            FromWorker::Done(task, result) => {
+            FromWorker::Done { task, result } => {
                 if result.as_ref().map_or(true, |objects| self.claim_blocks(at, objects)) {
                     self.handle(Event::Done { process, task, result });
                 }
@@ -50,7 +50,9 @@ impl Driver {
             FromWorker::Retracted(tasks) => self.handle(Event::Retracted { process, tasks }),
             FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
             FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
-            FromWorker::Allocate(..) | FromWorker::StoreUsage(_) => self.on_store_request(process, message),
+            FromWorker::Allocate { .. } | FromWorker::StoreUsage(_) => {
+                self.on_store_request(process, message)
+            }
             FromWorker::FreeBlock(block) => match self.links[at].unsealed.remove(&block.offset) {
                 Some(len) if len == block.len => self.free(self.links[at].host(), block),
                 _ => self.fail_link(at, "it frees a block that was not allocated to it"),
@@ -63,7 +65,7 @@ impl Driver {
     pub(super) fn on_store_request(&mut self, process: ProcessId, message: FromWorker) {
         let Some(host) = self.host_of(process) else { return };
         match message {
-            FromWorker::Allocate(request, len) => self.allocate(host, process, request, len),
+            FromWorker::Allocate { request, len } => self.allocate(host, process, request, len),
             FromWorker::StoreUsage(request) => {
                 let usage = self.store_usage(host);
                 self.reply(process, request, Reply::StoreUsage(usage));

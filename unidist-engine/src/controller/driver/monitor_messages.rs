@@ -67,10 +67,10 @@ impl Driver {
                     channel.arrived(&bytes);
                 }
             }
-            FromMonitor::SendStarted(transfer, result) => self.copy_sent(from, transfer, result),
-            FromMonitor::Received(transfer, result) => self.copy_received(from, transfer, result),
+            FromMonitor::SendStarted { transfer, result } => self.copy_sent(from, transfer, result),
+            FromMonitor::Received { transfer, result } => self.copy_received(from, transfer, result),
             FromMonitor::Stuck(transfer) => self.copy_is_stuck(from, transfer),
-            FromMonitor::Spilled(id, result) => {
+            FromMonitor::Spilled { id, result } => {
                 let remote = self.hosts.as_mut().and_then(|hosts| hosts.get(from));
                 let spilled = remote.map_or(Ok(None), |remote| remote.store.spilled(id, result))?;
                 if let Some(moved) = spilled {

@@ -112,7 +112,7 @@ impl RemoteStore {
             self.after = moment;
             let blocks: Vec<_> = object.blocks().collect();
             leaving += blocks.iter().map(|block| block.size()).sum::<u64>();
-            orders.push(ToMonitor::Spill(id, blocks));
+            orders.push(ToMonitor::Spill { id, blocks });
             self.spilling.insert(id, object);
         }
         if self.spilling.is_empty() { Allocation::Full(None) } else { Allocation::Spilling }

@@ -197,7 +197,7 @@ fn unsendable_call_fails_alone() {
         assert_eq!((error.kind, error.function.as_str()), (ErrorKind::Encode, "big"));
         assert!(error.message.contains("more than 1000 bytes"), "{error}");
     }
-    workers[0].say(&FromWorker::Done(short, Ok(vec![small()])));
+    workers[0].say(&FromWorker::Done { task: short, result: Ok(vec![small()]) });
     let slot = engine.get(short);
     engine.driver.poll();
     assert!(matches!(slot.take(), Some(Reply::Values(values)) if matches!(values[..], [Value::Ready(_)])));
@@ -263,14 +263,14 @@ fn assert_expelled(misbehave: impl FnOnce(&mut FakeWorker, TaskId)) {
     engine.driver.poll();
     assert!(engine.is_broken(workers[0].process) && !engine.is_broken(workers[1].process));
     // Nothing more is read from it.
-    workers[0].channel.send(&FromWorker::Done(first, Ok(vec![small()]))).unwrap();
+    workers[0].channel.send(&FromWorker::Done { task: first, result: Ok(vec![small()]) }).unwrap();
     let _ = workers[0].channel.flush();
     engine.driver.poll();
     let process = workers[0].process;
     engine.lose(process);
     let slot = engine.get(first);
     assert_eq!(engine.failure(&slot).kind, ErrorKind::WorkerDied);
-    workers[1].say(&FromWorker::Done(second, Ok(vec![small()])));
+    workers[1].say(&FromWorker::Done { task: second, result: Ok(vec![small()]) });
     let slot = engine.get(second);
     engine.driver.poll();
     assert!(matches!(slot.take(), Some(Reply::Values(values)) if matches!(values[..], [Value::Ready(_)])));
@@ -300,7 +300,9 @@ fn foreign_ids_and_blocks_fail_the_link() {
             views: 0,
         }))
     });
-    assert_expelled(|worker, other| worker.say(&FromWorker::Done(other, Ok(vec![stolen.clone()]))));
+    assert_expelled(|worker, other| {
+        worker.say(&FromWorker::Done { task: other, result: Ok(vec![stolen.clone()]) })
+    });
     let theirs = IdSource::new(ProcessId::CONTROLLER);
     let error = TaskError::new(ErrorKind::Encode, "too long");
     assert_expelled(|worker, _| {

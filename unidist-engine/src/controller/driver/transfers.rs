@@ -78,14 +78,14 @@ impl Driver {
         let Copy { transfer, from, to, .. } = copy;
         match targets {
             Some(targets) => hosts.network.receive_memory(from, transfer, targets),
-            None => hosts.send_to(to, &ToMonitor::Receive(transfer, from, blocks.clone())),
+            None => hosts.send_to(to, &ToMonitor::Receive { transfer, from, blocks: blocks.clone() }),
         }
         let sent = memory.is_some().then_some(Ok(()));
         match memory {
             Some(memory) => hosts.network.send_memory(to, transfer, memory),
             None => {
                 let parts = copy.object.external_parts().cloned().collect();
-                hosts.send_to(from, &ToMonitor::Send(transfer, to, parts));
+                hosts.send_to(from, &ToMonitor::Send { transfer, to, parts });
             }
         }
         self.transfers

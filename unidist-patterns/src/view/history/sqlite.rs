@@ -182,7 +182,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<TaskRecord> {
     let status: String = row.get(5)?;
     let resubmission_of: Option<String> = row.get(11)?;
     let unreadable = |column: usize, text: &str| {
-        let message = format!("`{text}` is not a value that this version writes");
+        let message = format!("`{text}` is not a valid value: another version may have written it");
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, message.into())
     };
     Ok(TaskRecord {

@@ -137,7 +137,7 @@ impl Session {
 
     /// Has the process make an object of one block, without views.
     fn put(&mut self, remote: &mut RemoteHost, len: u64) -> (DataId, Block) {
-        self.say(remote, &FromWorker::Allocate(RequestId(9), len));
+        self.say(remote, &FromWorker::Allocate { request: RequestId(9), len });
         let block = match self.answer(remote) {
             ToWorker::Reply(RequestId(9), Reply::Allocated(block)) => block,
             other => panic!("{other:?}"),
@@ -243,7 +243,7 @@ fn remote_process_is_served_like_a_local_one() {
     }
     assert_eq!(session.engine.driver.local_store.usage().used, 0);
     // An unsealed block of a lost process is freed; its earlier messages count.
-    session.say(&mut remote, &FromWorker::Allocate(RequestId(3), 64));
+    session.say(&mut remote, &FromWorker::Allocate { request: RequestId(3), len: 64 });
     session.answer(&mut remote);
     assert_eq!(session.usage().used, block.size() + 64);
     let lost = FromMonitor::Lost { process: remote.process, why: "killed".into(), taken: u64::MAX };
@@ -287,7 +287,7 @@ fn monitor_with_invalid_messages_is_expelled() {
         FromMonitor::Joined(process),
         FromMonitor::Output { process, bytes: "x".into(), taken: 0 },
         FromMonitor::Lost { process, why: "why".into(), taken: 0 },
-        FromMonitor::Spilled(DataId::new(process, 1), Err(SpillFailure::Full)),
+        FromMonitor::Spilled { id: DataId::new(process, 1), result: Err(SpillFailure::Full) },
         FromMonitor::Flushed,
         FromMonitor::Ended,
     ];
@@ -315,7 +315,7 @@ fn with_full_store() -> (Session, RemoteHost, DataId, Block) {
     let mut session = Session::start();
     let mut remote = session.process(1000);
     let (id, block) = session.put(&mut remote, 150_000);
-    session.say(&mut remote, &FromWorker::Allocate(RequestId(1), 200_000));
+    session.say(&mut remote, &FromWorker::Allocate { request: RequestId(1), len: 200_000 });
     session.poll();
     session.poll();
     assert_eq!(session.first().find(|told| *told == ToMonitor::Flush), Some(ToMonitor::Flush));
@@ -328,15 +328,15 @@ fn with_full_store() -> (Session, RemoteHost, DataId, Block) {
 #[test]
 fn remote_allocation_has_its_monitor_spill() {
     let (mut session, mut remote, id, block) = with_full_store();
-    let spill = session.first().find(|told| matches!(told, ToMonitor::Spill(..)));
-    assert_eq!(spill, Some(ToMonitor::Spill(id, vec![block])));
+    let spill = session.first().find(|told| matches!(told, ToMonitor::Spill { .. }));
+    assert_eq!(spill, Some(ToMonitor::Spill { id, blocks: vec![block] }));
     let moved = Block { offset: 4096, len: block.len };
-    session.first().say(&[FromMonitor::Spilled(id, Ok(vec![moved]))]);
+    session.first().say(&[FromMonitor::Spilled { id, result: Ok(vec![moved]) }]);
     let answer = session.answer(&mut remote);
     assert!(matches!(answer, ToWorker::Reply(RequestId(1), Reply::Allocated(_))), "{answer:?}");
     assert_eq!(session.usage().spilled, 151_552);
     // Now there is an unsealed block, which cannot be spilled.
-    session.say(&mut remote, &FromWorker::Allocate(RequestId(2), 200_000));
+    session.say(&mut remote, &FromWorker::Allocate { request: RequestId(2), len: 200_000 });
     session.poll();
     session.poll();
     assert_eq!(session.first().find(|told| *told == ToMonitor::Flush), Some(ToMonitor::Flush));
@@ -361,7 +361,7 @@ fn remote_allocation_has_its_monitor_spill() {
 #[test]
 fn failed_remote_spill_keeps_the_object() {
     let (mut session, mut remote, id, block) = with_full_store();
-    session.first().say(&[FromMonitor::Spilled(id, Err(SpillFailure::System("no disk".into())))]);
+    session.first().say(&[FromMonitor::Spilled { id, result: Err(SpillFailure::System("no disk".into())) }]);
     match session.answer(&mut remote) {
         ToWorker::Reply(RequestId(1), Reply::Failed(Error::StoreFull(full))) => {
             assert_eq!((full.used, full.spill_error.as_deref()), (block.size(), Some("no disk")));
@@ -394,14 +394,16 @@ fn object_is_copied_to_a_remote_host_and_back() {
     session.engine.driver.copy(copy(1, HostId::CONTROLLER, FIRST, object.clone()));
     session.engine.driver.flush(true);
     let told = session.first().next_memory_order();
-    let ToMonitor::Receive(Transfer(1), HostId::CONTROLLER, blocks) = told else { panic!("{told:?}") };
+    let ToMonitor::Receive { transfer: Transfer(1), from: HostId::CONTROLLER, blocks } = told else {
+        panic!("{told:?}")
+    };
     let segment = Segment::create("unidist-test", STORE).unwrap();
     let memory =
         blocks.iter().map(|block| Box::new(segment.writable(*block).unwrap()) as Box<dyn WritableBuffer>);
     session.first().network.receive_memory(HostId::CONTROLLER, Transfer(1), memory.collect());
     session.first().listen();
     assert!(session.follow_up_events().is_empty(), "the monitor has not said that it is there");
-    session.first().say(&[FromMonitor::Received(Transfer(1), Ok(()))]);
+    session.first().say(&[FromMonitor::Received { transfer: Transfer(1), result: Ok(()) }]);
     let follow_up_events = session.follow_up_events();
     let [Event::Copied { transfer: Transfer(1), result: Ok(there) }] = &follow_up_events[..] else {
         panic!("{follow_up_events:?}")
@@ -414,10 +416,13 @@ fn object_is_copied_to_a_remote_host_and_back() {
     session.engine.driver.copy(copy(2, FIRST, HostId::CONTROLLER, Arc::new(there.clone())));
     session.engine.driver.flush(true);
     let parts = there.external_parts().cloned().collect();
-    assert_eq!(session.first().next_memory_order(), ToMonitor::Send(Transfer(2), HostId::CONTROLLER, parts));
+    assert_eq!(
+        session.first().next_memory_order(),
+        ToMonitor::Send { transfer: Transfer(2), to: HostId::CONTROLLER, parts }
+    );
     session.first().network.send_memory(HostId::CONTROLLER, Transfer(2), found);
     assert!(session.follow_up_events().is_empty(), "what came may be anything");
-    session.first().say(&[FromMonitor::SendStarted(Transfer(2), Ok(()))]);
+    session.first().say(&[FromMonitor::SendStarted { transfer: Transfer(2), result: Ok(()) }]);
     let follow_up_events = session.follow_up_events();
     let [Event::Copied { transfer: Transfer(2), result: Ok(back) }] = &follow_up_events[..] else {
         panic!("{follow_up_events:?}")
@@ -435,9 +440,9 @@ fn failed_copy_frees_its_blocks_after_the_last_write() {
     // The source cannot read the object.
     session.engine.driver.copy(copy(1, FIRST, SECOND, object.clone()));
     let failed = Err("bad disk".to_owned());
-    session.monitors[0].say(&[FromMonitor::SendStarted(Transfer(1), failed)]);
+    session.monitors[0].say(&[FromMonitor::SendStarted { transfer: Transfer(1), result: failed }]);
     assert!(session.follow_up_events().is_empty());
-    session.monitors[1].say(&[FromMonitor::Received(Transfer(1), Ok(()))]);
+    session.monitors[1].say(&[FromMonitor::Received { transfer: Transfer(1), result: Ok(()) }]);
     let follow_up_events = session.follow_up_events();
     let [Event::Copied { transfer: Transfer(1), result: Err(error) }] = &follow_up_events[..] else {
         panic!("{follow_up_events:?}")
@@ -461,7 +466,8 @@ fn failed_copy_frees_its_blocks_after_the_last_write() {
     assert_eq!(failed(session.follow_up_events()), [2, 3, 4]);
     assert_eq!(session.engine.driver.local_store.usage().used, used);
     assert_eq!(session.engine.driver.store_usage(SECOND).used, 1024 + 5056);
-    session.monitors[1].say(&[FromMonitor::Received(Transfer(2), Err("it is lost".into()))]);
+    session.monitors[1]
+        .say(&[FromMonitor::Received { transfer: Transfer(2), result: Err("it is lost".into()) }]);
     assert!(session.follow_up_events().is_empty(), "it is known to have failed");
     assert_eq!(session.engine.driver.store_usage(SECOND).used, 0);
     // Nothing is copied to a lost host.
