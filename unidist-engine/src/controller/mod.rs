@@ -2,7 +2,7 @@
 //!
 //! `driver` moves events into the scheduler and carries out its actions, `event_loop` decides which thread runs it,
 //! `local_store` has the memory of this host, and `transport` connects them with the
-//! [`Backend`](unidist_backend::Backend) that the program calls.
+//! [`Backend`] that the program calls.
 //!
 //! A blocked thread runs the event loop itself (leader/follower), so no other thread has to be woken; a thread that
 //! submits something polls once. While no thread waits, the engine thread sleeps on the doorbell as the standby.
