@@ -20,20 +20,21 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result {
-    let root = Workspace::load()?.root;
     let limit = Duration::from_secs(arguments.timeout);
-    tests_without_mpi(arguments, limit, &root)?;
+    tests_without_mpi(arguments, limit, &Workspace::load()?)?;
     mpi_test::mpi_tests(limit)
 }
 
-fn tests_without_mpi(arguments: &Arguments, limit: Duration, root: &Path) -> Result {
+fn tests_without_mpi(arguments: &Arguments, limit: Duration, workspace: &Workspace) -> Result {
+    let root = &workspace.root;
     let nextest = !arguments.no_nextest && has_nextest(root);
     if !nextest {
         // With nothing selected, cargo runs all tests of the default members, documentation tests last.
         return process::run(process::cargo(root).args(["test", "--no-fail-fast"]), limit);
     }
     process::run(process::cargo(root).args(["nextest", "run"]), limit)?;
-    process::run(process::cargo(root).args(["test", "--doc", "--no-fail-fast"]), limit)
+    let packages = workspace.with_doctests().into_iter().flat_map(|name| ["--package", name]);
+    process::run(process::cargo(root).args(["test", "--doc", "--no-fail-fast"]).args(packages), limit)
 }
 
 fn has_nextest(root: &Path) -> bool {

@@ -29,6 +29,15 @@ impl Workspace {
         self.metadata.workspace_packages()
     }
 
+    /// The default members with samples in their documentation that are tests. Cargo runs those of every member, whatever
+    /// its manifest says, when it is told to run documentation tests alone.
+    pub(crate) fn with_doctests(&self) -> Vec<&str> {
+        let members = self.metadata.workspace_default_packages().into_iter();
+        let tested =
+            members.filter(|package| package.targets.iter().any(|target| target.is_lib() && target.doctest));
+        tested.map(|package| package.name.as_str()).collect()
+    }
+
     /// The members that may be published.
     pub(crate) fn published(&self) -> Vec<&str> {
         let members = self.members().into_iter();
