@@ -47,6 +47,8 @@ pub(crate) struct Driver {
     links: Vec<Link>,
     by_process: FxHashMap<ProcessId, usize>,
     inbox: Inbox,
+    /// The inputs that are being read; kept for its memory.
+    inputs: Vec<Input>,
     actions: Vec<Action>,
     /// Events that follow from carrying out actions: calls that cannot be sent, transfers that cannot be made.
     follow_up_events: VecDeque<Event>,
@@ -85,6 +87,7 @@ impl Driver {
             links: Vec::new(),
             by_process: FxHashMap::default(),
             inbox,
+            inputs: Vec::new(),
             actions: Vec::new(),
             follow_up_events: VecDeque::new(),
             supervisor,
@@ -117,7 +120,7 @@ impl Driver {
 
     /// Takes the inbox out: when it is dropped, it is closed.
     pub(crate) fn take_inbox(&mut self) -> Inbox {
-        std::mem::replace(&mut self.inbox, crossbeam_channel::never())
+        std::mem::replace(&mut self.inbox, Inbox::never())
     }
 
     /// Starts the first workers.
@@ -250,20 +253,23 @@ impl Driver {
     }
 
     fn read_inbox(&mut self) -> bool {
-        // What arrives meanwhile is read by the next poll.
-        let count = self.inbox.len();
-        for _ in 0..count {
-            match self.inbox.try_recv() {
-                Ok(Input::Message(message)) => self.on_program_message(message),
-                Ok(Input::Process(ProcessEvent::Joined(process, memory))) => {
+        if self.inbox.is_empty() {
+            return false;
+        }
+        let mut inputs = std::mem::take(&mut self.inputs);
+        self.inbox.take_into(&mut inputs);
+        for input in inputs.drain(..) {
+            match input {
+                Input::Message(message) => self.on_program_message(message),
+                Input::Process(ProcessEvent::Joined(process, memory)) => {
                     self.on_process_joined(Link::here(process, memory));
                 }
-                Ok(Input::Process(ProcessEvent::Lost(process, why))) => self.on_process_lost(process, why),
-                Ok(Input::Shutdown) => self.handle(Event::Shutdown),
-                Err(_) => break,
+                Input::Process(ProcessEvent::Lost(process, why)) => self.on_process_lost(process, why),
+                Input::Shutdown => self.handle(Event::Shutdown),
             }
         }
-        count > 0
+        self.inputs = inputs;
+        true
     }
 
     fn on_program_message(&mut self, message: FromWorker) {

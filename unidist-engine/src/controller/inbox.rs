@@ -2,7 +2,8 @@
 
 use crate::host::supervisor::ProcessEvent;
 use crate::protocol::worker::FromWorker;
-use crossbeam_channel::{Receiver, Sender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One input of the event loop.
 #[derive(Debug)]
@@ -16,12 +17,94 @@ pub(super) enum Input {
 }
 
 /// The sending end of the inbox. After the receiving end is dropped, sends fail.
-pub(super) type InboxSender = Sender<Input>;
-/// The receiving end of the inbox.
-pub(super) type Inbox = Receiver<Input>;
+#[derive(Clone, Debug)]
+pub(super) struct InboxSender(Arc<Shared>);
 
+/// The receiving end of the inbox.
+#[derive(Debug)]
+pub(super) struct Inbox(Arc<Shared>);
+
+/// A channel whose receiver takes all that there is at once: one lock for each batch. A channel that gives its items one
+/// by one costs more here, where a program's thread sends, and often receives, every call.
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Whether there are inputs, readable without the lock.
+    has_inputs: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    inputs: Vec<Input>,
+    is_closed: bool,
+}
+
+/// Both ends of an inbox.
 pub(super) fn inbox() -> (InboxSender, Inbox) {
-    crossbeam_channel::unbounded()
+    let shared = Arc::new(Shared::default());
+    (InboxSender(shared.clone()), Inbox(shared))
+}
+
+impl InboxSender {
+    /// Adds an input.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended; the input comes back.
+    pub(super) fn send(&self, input: Input) -> Result<(), Input> {
+        let mut queue = self.0.lock();
+        if queue.is_closed {
+            return Err(input);
+        }
+        queue.inputs.push(input);
+        self.0.has_inputs.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Inbox {
+    /// An inbox that stays empty.
+    pub(super) fn never() -> Self {
+        Inbox(Arc::default())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes all inputs, in the order in which they were sent. `inputs` is empty; its memory is used for later ones.
+    pub(super) fn take_into(&self, inputs: &mut Vec<Input>) {
+        let mut queue = self.0.lock();
+        self.0.has_inputs.store(false, Ordering::Release);
+        std::mem::swap(&mut queue.inputs, inputs);
+    }
+}
+
+/// What was not read is dropped without the lock, since the values of a program may be in it.
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let unread = {
+            let mut queue = self.0.lock();
+            queue.is_closed = true;
+            self.0.has_inputs.store(false, Ordering::Release);
+            std::mem::take(&mut queue.inputs)
+        };
+        drop(unread);
+    }
+}
+
+impl Shared {
+    fn is_empty(&self) -> bool {
+        !self.has_inputs.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -29,7 +112,6 @@ mod tests {
     use super::*;
     use crate::scheduler::Request;
     use crate::testing::call;
-    use std::sync::Arc;
     use unidist_common::{DataId, ProcessId};
 
     #[test]
