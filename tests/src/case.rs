@@ -36,6 +36,8 @@ pub(crate) struct Case {
     pub(crate) is_alone: bool,
     /// Settings, in addition to the backend and two CPUs.
     pub(crate) settings: &'static [(&'static str, &'static str)],
+    /// Why it is skipped: the defect that it shows. `--ignored` runs it.
+    pub(crate) ignored: Option<&'static str>,
 }
 
 impl Case {
@@ -51,6 +53,7 @@ impl Case {
             is_bare: false,
             is_alone: false,
             settings: &[],
+            ignored: None,
         }
     }
 
@@ -100,12 +103,19 @@ impl Case {
 
     /// Whether it can share a session with other cases.
     pub(crate) fn can_share_session(&self) -> bool {
-        !self.is_bare && !self.is_alone && self.settings.is_empty()
+        !self.is_bare && !self.is_alone && self.settings.is_empty() && self.ignored.is_none()
     }
 
     /// Needs these settings.
     pub(crate) const fn settings(mut self, settings: &'static [(&'static str, &'static str)]) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Shows a defect that is not mended yet.
+    #[allow(dead_code, reason = "an option for the tables, used while a defect is open")]
+    pub(crate) const fn ignored(mut self, reason: &'static str) -> Self {
+        self.ignored = Some(reason);
         self
     }
 

@@ -104,9 +104,14 @@ fn trials_of(backend: &'static str, cases: Vec<Case>, environment: &Environment)
 }
 
 fn trial(backend: &'static str, name: String, cases: Vec<Case>) -> Trial {
-    Trial::test(format!("{backend}::{name}"), move || {
+    let ignored = cases.iter().find_map(|case| case.ignored);
+    let trial = Trial::test(format!("{backend}::{name}"), move || {
         run(backend, &cases, Limits::from_variables(), &Environment::from_variables())
-    })
+    });
+    match ignored {
+        Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+        None => trial,
+    }
 }
 
 /// Runs a case on a backend, or several in one session.
