@@ -132,30 +132,14 @@ mod tests {
         assert!(leak_check.check_processes(Duration::ZERO).is_ok());
     }
 
-    /// A folder in place of shared memory, removed on drop.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("unidist-leftovers-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Folder(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
-
     #[test]
     fn planted_files_are_found() {
-        let (one, two) = (Folder::new("one"), Folder::new("two"));
-        fs::write(one.0.join("old"), "").unwrap();
-        let leak_check = LeakCheck::on_hosts(Path::new("none"), vec![one.0.clone(), two.0.clone()]);
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(one.path().join("old"), "").unwrap();
+        let leak_check =
+            LeakCheck::on_hosts(Path::new("none"), vec![one.path().to_owned(), two.path().to_owned()]);
         assert!(leak_check.check_shared_memory().is_ok());
-        fs::write(two.0.join("planted"), "").unwrap();
+        fs::write(two.path().join("planted"), "").unwrap();
         let error = leak_check.check_shared_memory().unwrap_err().to_string();
         assert!(error.contains("planted") && !error.contains("old"), "{error}");
         assert!(leak_check.check_shared_memory_except_mpi().is_err());
@@ -163,11 +147,11 @@ mod tests {
 
     #[test]
     fn unused_mpi_files_are_removed() {
-        let folder = Folder::new("mpi");
-        let leak_check = LeakCheck::on_hosts(Path::new("none"), vec![folder.0.clone()]);
-        let used = fs::File::create(folder.0.join("vader_segment.host.0.1")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let leak_check = LeakCheck::on_hosts(Path::new("none"), vec![folder.path().to_owned()]);
+        let used = fs::File::create(folder.path().join("vader_segment.host.0.1")).unwrap();
         for name in ["mpich_shm_1", "sm_segment.host.1", "psm_abc"] {
-            fs::write(folder.0.join(name), "").unwrap();
+            fs::write(folder.path().join(name), "").unwrap();
         }
         assert_eq!(leak_check.remove_mpi_files().unwrap(), 3);
         assert!(leak_check.check_shared_memory().is_err());

@@ -23,6 +23,7 @@ mod conformance;
 mod deny;
 mod footprint;
 mod fuzz;
+mod generated_page;
 mod leak_check;
 mod load;
 mod loom;
@@ -125,9 +126,9 @@ enum Command {
     /// on this machine.
     MpiTest(mpi_test::Arguments),
     /// Write docs/configuration.md from the registry in unidist-config
-    ConfigDoc(config_doc::Arguments),
+    ConfigDoc(generated_page::Arguments),
     /// Write docs/messages.md, the texts of all errors, warnings and log lines, from the sources
-    Messages(messages::Arguments),
+    Messages(generated_page::Arguments),
     /// Build the user's book from the pages in docs, with mdBook
     ///
     /// Writes it to the target folder. Uses mdBook from the PATH, or installs it in the target folder. Warnings, unlisted
@@ -154,8 +155,8 @@ fn main() -> ExitCode {
         Command::Cluster(arguments) => cluster::command::run(&arguments),
         Command::Mpi(arguments) => mpi::command::run(&arguments),
         Command::MpiTest(arguments) => mpi_test::run(&arguments),
-        Command::ConfigDoc(arguments) => config_doc::run(&arguments),
-        Command::Messages(arguments) => messages::run(&arguments),
+        Command::ConfigDoc(arguments) => config_doc::PAGE.run(&arguments),
+        Command::Messages(arguments) => messages::PAGE.run(&arguments),
         Command::Book => book::run(),
     };
     match done {

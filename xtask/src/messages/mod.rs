@@ -6,13 +6,15 @@ mod extract;
 mod text;
 
 use crate::Result;
+use crate::generated_page::GeneratedPage;
 use crate::workspace::{self, Workspace};
 use extract::{Crate, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// Where the page is.
-pub(crate) const PAGE: &str = "docs/messages.md";
+/// The page.
+pub(crate) const PAGE: GeneratedPage =
+    GeneratedPage { path: "docs/messages.md", command: "messages", text: page };
 
 /// Members whose messages users of the libraries never see.
 const TOOLS: [&str; 4] = ["xtask", "unidist-bench", "unidist-downstream", "unidist-tests"];
@@ -31,29 +33,6 @@ often made of several texts: a frame such as `{action}: {message}`, and what fil
 [`ErrorKind`](errors.md) or of the error type; `log: ..` is a line in the log, `stderr` one on standard error, `panic` a
 defect in the calling program, `compile error` what the compiler says. *Module* is where the text is in the sources.
 ";
-
-/// The arguments of `messages`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    /// Write nothing; fail if the page is out of date.
-    #[arg(long)]
-    check: bool,
-}
-
-/// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> Result {
-    let workspace = Workspace::load()?;
-    let page = page(&workspace)?;
-    if arguments.check {
-        return match workspace.read(PAGE)? == page {
-            true => Ok(()),
-            false => Err(format!("{PAGE} is out of date: run `cargo xtask messages`").into()),
-        };
-    }
-    std::fs::write(workspace.root.join(PAGE), page)?;
-    println!("wrote {PAGE}");
-    Ok(())
-}
 
 /// The page as it should be.
 fn page(workspace: &Workspace) -> Result<String> {

@@ -7,6 +7,7 @@ use crate::workspace::Workspace;
 use crate::{Result, artifact, process};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
 
 /// The package of the examples.
 const PACKAGE: &str = "unidist-examples";
@@ -34,7 +35,7 @@ struct Examples {
     julia: PathBuf,
     wordcount: PathBuf,
     /// Where they write.
-    folder: PathBuf,
+    folder: TempDir,
     /// Something with words in it.
     texts: PathBuf,
 }
@@ -48,8 +49,7 @@ impl Examples {
             cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?);
             artifact::build_with(&mut cargo, name)
         };
-        let folder = std::env::temp_dir().join(format!("unidist-examples-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
+        let folder = tempfile::tempdir()?;
         let texts = workspace.root.join("docs");
         Ok(Examples {
             tour: build("tour")?,
@@ -63,7 +63,7 @@ impl Examples {
     fn compare(&self, configuration: &Configuration<'_>, place: &TestEnvironment) -> Result<String> {
         let mut what = vec!["julia", "wordcount"];
         let drawn = |command: Command| {
-            let picture = self.folder.join("julia.png");
+            let picture = self.folder.path().join("julia.png");
             said(command, &[Path::new("--output"), &picture])?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(std::fs::read(picture)?)
         };
@@ -86,12 +86,6 @@ impl Examples {
             what.push("tour");
         }
         Ok(format!("{}: as in the calling process", what.join(", ")))
-    }
-}
-
-impl Drop for Examples {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::mpi::Mpi;
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 use crate::{Result, cluster};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The package of these examples.
@@ -23,14 +23,14 @@ pub(super) fn run(hosts: u32, workspace: &Workspace, mpi: &Mpi, arguments: &Argu
     }
     let place = programs::place(RANKS, hosts, mpi)?;
     let build = |name| build_binary(workspace, mpi, arguments, PACKAGE, name);
-    let folder = Folder::new()?;
+    let folder = tempfile::tempdir()?;
     array(&said(&build("spmd_array")?, &place, &[])?, hosts)?;
     let batch = build("spmd_batch")?;
-    let states = folder.0.join("states");
+    let states = folder.path().join("states");
     let nap = [states.as_path(), "--nap".as_ref(), "5".as_ref()];
     tasks(&said(&batch, &place, &nap)?, 10)?;
     tasks(&said(&batch, &place, &nap)?, 0)?;
-    heat(&build("heat2d")?, &place, &folder.0)?;
+    heat(&build("heat2d")?, &place, folder.path())?;
     Ok("spmd_array, spmd_batch, heat2d: as with one rank".to_owned())
 }
 
@@ -100,23 +100,6 @@ fn said(program: &Suite, place: &TestEnvironment, arguments: &[&Path]) -> Result
     let text = run.text.clone();
     run.check()?;
     Ok(text)
-}
-
-/// A folder for the files of the examples, removed on drop.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("unidist-rank-examples-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        Ok(Folder(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(super) fn variables_are_registered(workspace: &Workspace) -> Result<Vec<Stri
         let name = workspace.relative(&file);
         let code = name.ends_with(".rs");
         // The page of messages also has the variables that processes of a session pass to each other.
-        if name == messages::PAGE || (code && name.starts_with("tests/")) {
+        if name == messages::PAGE.path || (code && name.starts_with("tests/")) {
             continue;
         }
         for (number, line) in (1..).zip(workspace::read(&file)?.lines()) {

@@ -33,11 +33,7 @@ const RULES: &[Rule] = &[
     ("variables in documents are registered", documents::variables_are_registered),
     ("the book's chapters are listed, linked and tested", book::findings),
     ("the reference page is current", |workspace| {
-        let current = config_doc::is_current(workspace)?;
-        Ok((!current)
-            .then(|| format!("{}: run `cargo xtask config-doc`", config_doc::PAGE))
-            .into_iter()
-            .collect())
+        Ok(config_doc::PAGE.finding(workspace)?.into_iter().collect())
     }),
 ];
 

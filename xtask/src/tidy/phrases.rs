@@ -6,7 +6,7 @@ use crate::workspace::{self, Workspace};
 use crate::{Result, config_doc, messages};
 
 /// Pages that are written from the sources, where their texts are found.
-const GENERATED: [&str; 2] = [messages::PAGE, config_doc::PAGE];
+const GENERATED: [&str; 2] = [messages::PAGE.path, config_doc::PAGE.path];
 
 const LIST: &str = "xtask/phrases.toml";
 

@@ -12,9 +12,8 @@ use crate::process;
 use std::fmt;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time limit for processes to end.
@@ -63,25 +62,6 @@ pub(crate) struct FaultEnvironment<'a> {
     pub(crate) executable: &'a Path,
 }
 
-/// A folder for a program's socket and output, removed on drop.
-pub(super) struct Folder(pub(super) PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("unidist-faults-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path)?;
-        Ok(Folder(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 impl FaultEnvironment<'_> {
     /// Starts the program, with these settings, and waits until it has a session.
     pub(crate) fn start(&self, settings: &[(&'static str, &str)]) -> Result<Program> {
@@ -126,7 +106,7 @@ impl FaultEnvironment<'_> {
         }
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let script = Script::new(self.mpi, &job, &all)?;
-        let folder = Folder::new()?;
+        let folder = tempfile::tempdir()?;
         let first = if self.method == StartMethod::Direct { self.executable } else { script.path() };
         let mut command = match self.cluster {
             None => Command::new(first),
@@ -140,15 +120,15 @@ impl FaultEnvironment<'_> {
                 command.env("HYDRA_LAUNCHER_EXEC", agent);
             }
             if let Some(variable) = self.mpi.temporary_folder_variable() {
-                command.env(variable, &folder.0);
+                command.env(variable, folder.path());
             }
         } else {
             command.arg(self.executable);
         }
-        let socket = folder.0.join("socket");
-        let output = folder.0.join("output");
+        let socket = folder.path().join("socket");
+        let output = folder.path().join("output");
         let file = File::create(&output)?;
-        let mark = folder.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mark = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         command
             .arg(&socket)
             .env(MARK, &mark)

@@ -1,6 +1,6 @@
 //! A program that is controlled over a socket.
 
-use super::environment::{Folder, check_for_leaks};
+use super::environment::check_for_leaks;
 use crate::Result;
 use crate::leak_check::LeakCheck;
 use crate::mpi::Script;
@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// Time limit for the program to start, and for one command.
 const STEP_LIMIT: Duration = Duration::from_secs(60);
@@ -20,7 +21,7 @@ pub(crate) struct Program {
     socket: BufReader<UnixStream>,
     /// Its process id.
     pub(crate) process: u32,
-    folder: Folder,
+    folder: TempDir,
     _script: Script,
     leak_check: LeakCheck,
     mark: String,
@@ -49,12 +50,12 @@ pub(crate) struct Ended {
 impl Program {
     pub(super) fn start(
         command: &mut Command,
-        folder: Folder,
+        folder: TempDir,
         script: Script,
         leak_check: LeakCheck,
         mark: String,
     ) -> Result<Self> {
-        let listener = UnixListener::bind(folder.0.join("socket"))?;
+        let listener = UnixListener::bind(folder.path().join("socket"))?;
         listener.set_nonblocking(true)?;
         let mut child = command.spawn()?;
         let end = Instant::now() + STEP_LIMIT;
@@ -173,8 +174,8 @@ fn code(status: std::process::ExitStatus) -> i32 {
     status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(-1)
 }
 
-fn text(folder: &Folder) -> String {
-    let text = std::fs::read(folder.0.join("output")).unwrap_or_default();
+fn text(folder: &TempDir) -> String {
+    let text = std::fs::read(folder.path().join("output")).unwrap_or_default();
     String::from_utf8_lossy(&text).into_owned()
 }
 
