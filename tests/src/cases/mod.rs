@@ -79,6 +79,7 @@ pub(crate) const ALL: &[&[Case]] = &[
 /// Programs that cases start.
 pub(crate) const HIDDEN: &[&[Case]] = &[
     crashes::PROGRAMS,
+    memory::PROGRAMS,
     store::PROGRAMS,
     #[cfg(feature = "sqlite")]
     views_history::PROGRAMS,
