@@ -25,6 +25,7 @@ mod environment;
 mod process;
 mod program;
 mod runner;
+mod seccomp;
 mod self_test;
 mod support;
 

@@ -6,6 +6,7 @@ mod closures;
 mod cluster;
 mod configuration;
 mod control;
+mod core_files;
 mod crashes;
 mod errors;
 mod executor;
@@ -24,6 +25,7 @@ mod pool;
 mod pool_objects;
 mod regressions;
 mod restarts;
+mod restrictions;
 mod shared_slices;
 mod store;
 mod tasks;
@@ -35,6 +37,7 @@ mod views_dependencies;
 mod views_history;
 mod views_results;
 mod wait;
+mod wild_writes;
 
 use crate::case::Case;
 
@@ -57,8 +60,11 @@ pub(crate) const ALL: &[&[Case]] = &[
     async_actors::CASES,
     control::CASES,
     crashes::CASES,
+    core_files::CASES,
+    wild_writes::CASES,
     restarts::CASES,
     memory::CASES,
+    restrictions::CASES,
     regressions::CASES,
     hosts::CASES,
     views::CASES,
@@ -80,6 +86,7 @@ pub(crate) const ALL: &[&[Case]] = &[
 pub(crate) const HIDDEN: &[&[Case]] = &[
     crashes::PROGRAMS,
     memory::PROGRAMS,
+    restrictions::PROGRAMS,
     store::PROGRAMS,
     #[cfg(feature = "sqlite")]
     views_history::PROGRAMS,
