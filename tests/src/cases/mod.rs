@@ -28,6 +28,7 @@ mod restarts;
 mod restrictions;
 mod shared_slices;
 mod store;
+mod store_pressure;
 mod tasks;
 mod views;
 mod views_balancing;
@@ -49,6 +50,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     objects::CASES,
     shared_slices::CASES,
     store::CASES,
+    store_pressure::CASES,
     tasks::CASES,
     options::CASES,
     placement::CASES,

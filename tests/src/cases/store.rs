@@ -13,7 +13,7 @@ use unidist::config::{ConfigError, SpillDir, SpillLimit};
 use unidist::prelude::*;
 use unidist::{Error, HeldBy, SharedSlice, StoreFull, init, put_slice, store_usage};
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 pub(super) const CASES: &[Case] = cases!["store":
     objects_above_the_memory_limit.settings(&[MEMORY_16, DISK_256]),
@@ -31,9 +31,9 @@ pub(super) const CASES: &[Case] = cases!["store":
     result_is_not_copied.settings(&[MEMORY_16, NO_DISK]).only(PYMP),
 ];
 
-const MEMORY_8: (&str, &str) = ("UNIDIST_OBJECT_STORE_MEMORY", "8MiB");
-const MEMORY_16: (&str, &str) = ("UNIDIST_OBJECT_STORE_MEMORY", "16MiB");
-const DISK_256: (&str, &str) = ("UNIDIST_SPILL_LIMIT", "256MiB");
+pub(super) const MEMORY_8: (&str, &str) = ("UNIDIST_OBJECT_STORE_MEMORY", "8MiB");
+pub(super) const MEMORY_16: (&str, &str) = ("UNIDIST_OBJECT_STORE_MEMORY", "16MiB");
+pub(super) const DISK_256: (&str, &str) = ("UNIDIST_SPILL_LIMIT", "256MiB");
 const DISK_4: (&str, &str) = ("UNIDIST_SPILL_LIMIT", "4MiB");
 const NO_DISK: (&str, &str) = ("UNIDIST_SPILL_LIMIT", "0");
 
@@ -44,7 +44,7 @@ pub(super) const PROGRAMS: &[Case] = cases!["store_programs":
 ];
 
 /// Distinct bytes for each number.
-fn pattern(seed: usize, len: usize) -> Vec<u8> {
+pub(super) fn pattern(seed: usize, len: usize) -> Vec<u8> {
     let mut state = seed as u64 ^ 0x9e37_79b9_7f4a_7c15;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
@@ -55,7 +55,7 @@ fn pattern(seed: usize, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn is_pattern(seed: usize, len: usize, bytes: &[u8]) -> bool {
+pub(super) fn is_pattern(seed: usize, len: usize, bytes: &[u8]) -> bool {
     bytes == pattern(seed, len)
 }
 
