@@ -2,6 +2,7 @@
 
 mod actors;
 mod async_actors;
+mod callbacks;
 mod closures;
 mod cluster;
 mod configuration;
@@ -27,6 +28,7 @@ mod regressions;
 mod restarts;
 mod restrictions;
 mod shared_slices;
+mod shutdown;
 mod store;
 mod store_pressure;
 mod tasks;
@@ -65,6 +67,8 @@ pub(crate) const ALL: &[&[Case]] = &[
     core_files::CASES,
     wild_writes::CASES,
     restarts::CASES,
+    callbacks::CASES,
+    shutdown::CASES,
     memory::CASES,
     restrictions::CASES,
     regressions::CASES,

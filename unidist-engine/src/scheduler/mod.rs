@@ -123,6 +123,12 @@ impl Scheduler {
         self.state.describe_leftovers()
     }
 
+    /// The CPU slots that are free on all hosts.
+    #[cfg(test)]
+    pub(crate) fn free_cpus(&self) -> f64 {
+        self.state.resources.free_cpus()
+    }
+
     /// Whether this call has not ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn has_task(&self, id: TaskId) -> bool {

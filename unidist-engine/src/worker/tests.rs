@@ -4,14 +4,14 @@ use super::engine_link::EngineLink;
 use crate::client::{Client, Transport};
 use crate::link::channel::Channel;
 use crate::link::ring::{LinkMemory, Side};
-use crate::protocol::worker::{FromWorker, Request, ToWorker};
+use crate::protocol::worker::{FromWorker, Request, Run, ToWorker};
 use crate::store::client::{INLINE_LIMIT, ObjectStore};
 use crate::store::segment::{HEADER, Segment};
 use crate::store::{Blob, Block, StoredObject};
 use crate::testing::call;
 use bytes::Bytes;
 use std::sync::Arc;
-use unidist_backend::Backend;
+use unidist_backend::{Backend, CallKind};
 use unidist_common::{DataId, Error, ErrorKind, Object, Payload, ProcessId, TaskError, TaskId};
 
 const LIMIT: usize = 1000;
@@ -29,6 +29,33 @@ fn connected() -> (Arc<EngineLink>, Client<EngineLink>, Channel<ToWorker, FromWo
     link.channel().set_limit(LIMIT);
     let store = ObjectStore::new(segment, None, link.clone(), INLINE_LIMIT);
     (link.clone(), Client::new(link, store), engine)
+}
+
+#[test]
+#[ignore = "the calls are dropped without a word"]
+fn stopped_worker_gives_back_what_it_has_not_started() {
+    let (link, _, mut engine) = connected();
+    let calls = [1, 2].map(|number| TaskId::of_first_return(DataId::new(ProcessId::CONTROLLER, number)));
+    for (call, nested) in calls.into_iter().zip([false, true]) {
+        engine.send(&ToWorker::Run(run(call, nested))).unwrap();
+    }
+    engine.send(&ToWorker::Stop).unwrap();
+    engine.flush().unwrap();
+    link.pump();
+    match engine.receive() {
+        Ok(Some(FromWorker::Retracted(mut returned))) => {
+            returned.sort_unstable();
+            assert_eq!(returned, calls);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(link.is_stopping() && link.tasks.next(|_| true).is_none());
+}
+
+fn run(id: TaskId, nested: bool) -> Run {
+    let (body, args, objects) = Default::default();
+    let function = unidist_common::FunctionKey(1);
+    Run { id, function, body, kind: CallKind::Task, args, objects, returns: 1, nested, timed: false }
 }
 
 #[test]

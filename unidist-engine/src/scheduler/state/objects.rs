@@ -187,6 +187,16 @@ impl Objects {
         }
     }
 
+    /// How many entries the list of waiters of this object has.
+    #[cfg(test)]
+    pub(crate) fn waiter_count(&self, id: DataId) -> usize {
+        match self.entries.get(&id).map(|entry| &entry.waiters) {
+            None | Some(Waiters::None) => 0,
+            Some(Waiters::One(_)) => 1,
+            Some(Waiters::Many(all)) => all.len(),
+        }
+    }
+
     /// The value of an object has moved.
     pub(crate) fn replace(&mut self, id: DataId, object: &Arc<StoredObject>) {
         if let Some(Entry { value: Some(Value::Ready(old)), .. }) = self.entries.get_mut(&id) {

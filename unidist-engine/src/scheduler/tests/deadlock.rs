@@ -95,3 +95,94 @@ fn deadlock_over_a_canceled_holder_is_reported() {
     let request = c.get(w, &[starved], Some(on_top));
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))), "{:?}", c.reply(request));
 }
+
+#[test]
+#[ignore = "the search gives up above 10,000 nodes"]
+fn deadlock_of_a_call_with_many_that_depend_on_it_is_reported() {
+    let mut c = Cluster::new(1);
+    let task = c.task();
+    let w = c.where_is(task);
+    let behind: Vec<_> = (0..20_000).map(|_| c.task_on(task)).collect();
+    let request = c.get(w, &behind, Some(task));
+    c.search_for_deadlocks();
+    assert!(matches!(c.reply(request), Some(Reply::Failed(_))), "{:?}", c.reply(request));
+}
+
+#[test]
+#[ignore = "the search gives up above 10,000 nodes"]
+fn deadlock_over_a_long_chain_is_reported_in_a_short_text() {
+    let mut c = Cluster::new(1);
+    let task = c.task();
+    let w = c.where_is(task);
+    let last = (0..50_000).fold(task, |before, _| c.task_on(before));
+    let request = c.get(w, &[last], Some(task));
+    c.search_for_deadlocks();
+    match c.reply(request) {
+        Some(Reply::Failed(error)) => assert!(error.to_string().len() < 1000, "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+#[ignore = "the search gives up above 10,000 nodes"]
+fn deadlock_over_a_wait_for_one_of_many_is_reported() {
+    let mut c = Cluster::new(1);
+    let task = c.task();
+    let w = c.where_is(task);
+    let behind: Vec<_> = (0..20_000).map(|_| c.task_on(task)).collect();
+    let blocks = Some(call_of(task));
+    let request = c.ask(w, |request| Request::Wait { request, ids: behind, count: 1, timed: false, blocks });
+    c.search_for_deadlocks();
+    assert!(matches!(c.reply(request), Some(Reply::Failed(_))), "{:?}", c.reply(request));
+}
+
+#[test]
+#[ignore = "the search gives up above 10,000 nodes"]
+fn deadlock_of_two_calls_with_many_each_is_reported_to_the_later() {
+    let mut c = Cluster::new(2);
+    let (a, b) = (c.task(), c.task());
+    let (on_a, on_b) = (c.where_is(a), c.where_is(b));
+    let behind_b: Vec<_> = (0..15_000).map(|_| c.task_on(b)).collect();
+    let behind_a: Vec<_> = (0..15_000).map(|_| c.task_on(a)).collect();
+    let first = c.get(on_a, &behind_b, Some(a));
+    c.search_for_deadlocks();
+    assert_eq!(c.reply(first), None);
+    let second = c.get(on_b, &behind_a, Some(b));
+    c.search_for_deadlocks();
+    assert!(matches!(c.reply(second), Some(Reply::Failed(_))), "{:?}", c.reply(second));
+    assert_eq!(c.reply(first), None, "it may go on when the other ends");
+}
+
+#[test]
+#[ignore = "the search gives up above 10,000 nodes"]
+fn deadlock_over_a_resource_and_many_calls_is_reported() {
+    let mut c = Cluster::new(2);
+    let holder = c.submit(needs_gpu);
+    let w = c.where_is(holder);
+    let first = c.task();
+    let starved = c.submit(|spec| {
+        needs_gpu(spec);
+        spec.dependencies = vec![first];
+    });
+    let behind: Vec<_> = (0..20_000).map(|_| c.task_on(starved)).collect();
+    let request = c.get(w, &behind, Some(holder));
+    c.search_for_deadlocks();
+    assert_eq!(c.reply(request), None, "what it waits for waits for what runs");
+    c.done(c.where_is(first), first);
+    c.search_for_deadlocks();
+    match c.reply(request) {
+        Some(Reply::Failed(error)) => assert!(error.to_string().contains("`gpu`"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn many_calls_that_may_end_are_no_deadlock() {
+    let mut c = Cluster::new(2);
+    let (task, other) = (c.task(), c.task());
+    let w = c.where_is(task);
+    let behind: Vec<_> = (0..20_000).map(|_| c.task_on(other)).collect();
+    let request = c.get(w, &behind, Some(task));
+    c.search_for_deadlocks();
+    assert_eq!(c.reply(request), None);
+}

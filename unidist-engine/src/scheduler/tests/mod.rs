@@ -15,6 +15,8 @@ mod deadlock;
 mod fair_share;
 mod hosts;
 mod object_locations;
+mod shutdown;
+mod waiters;
 mod worker_affinity;
 mod worker_queries;
 
@@ -96,6 +98,13 @@ impl Cluster {
                 Action::Disarm(timer) => self.armed.retain(|(other, _)| *other != timer),
             }
         }
+    }
+
+    /// Nothing else happens until the search for deadlocks has ended.
+    pub(super) fn search_for_deadlocks(&mut self) {
+        let mut actions = Vec::new();
+        self.scheduler.dispatch_into(&mut actions);
+        self.carry_out(actions);
     }
 
     pub(super) fn join_all(&mut self) -> Vec<ProcessId> {
