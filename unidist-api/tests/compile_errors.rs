@@ -8,3 +8,9 @@ fn mistakes_are_explained() {
     cases.pass("tests/ui/pass/*.rs");
     cases.compile_fail("tests/ui/*.rs");
 }
+
+#[test]
+#[ignore = "`?` does not take an error of the standard library, and a static text is no error of a task"]
+fn errors_of_other_types_are_taken() {
+    trybuild::TestCases::new().pass("tests/ui/open/*.rs");
+}

@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = cases!["errors":
     argument_that_cannot_be_decoded, result_that_cannot_be_decoded, put_that_cannot_be_encoded,
     error_implements_std_error, error_can_be_sent, error_names_the_worker.only(PYMP), failed_calls_are_freed,
     debug_output_shows_the_causes,
+    text_of_an_error_shows_the_root_cause.ignored("`{}` of a call that did not run does not say why"),
 ];
 
 #[remote]
@@ -394,5 +395,27 @@ fn debug_output_shows_the_causes() -> Result {
     let text = format!("{error:?}");
     assert!(text.contains("square") && text.contains("caused by") && text.contains("the root"), "{text}");
     assert!(!error.to_string().contains("the root"), "a plain print does not");
+    Ok(())
+}
+
+/// A plain print is one line, of which the end is the line of the failure that it began with.
+fn text_of_an_error_shows_the_root_cause() -> Result {
+    let first = panics.remote("the root".to_owned());
+    let root = get(&first).unwrap_err();
+    for error in
+        [get(square.remote(&first)).unwrap_err(), get(square.remote(square.remote(first))).unwrap_err()]
+    {
+        let text = error.to_string();
+        assert!(
+            text.contains("square") && text.ends_with(&root.to_string()) && !text.contains('\n'),
+            "{text}"
+        );
+        let debug = format!("{error:?}");
+        assert_eq!(debug.matches("the root").count(), 1, "{debug}");
+    }
+    let outer = |with: i64| -> unidist::Result<i64> { get(passes_on.remote(with)) };
+    let error = get(outer.remote(3)).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("refuse") && text.contains("with: 3") && !text.contains('\n'), "{text}");
     Ok(())
 }

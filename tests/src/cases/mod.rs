@@ -9,6 +9,8 @@ mod configuration;
 mod control;
 mod core_files;
 mod crashes;
+mod encodable;
+mod encoding;
 mod errors;
 mod executor;
 mod executor_futures;
@@ -57,6 +59,8 @@ pub(crate) const ALL: &[&[Case]] = &[
     options::CASES,
     placement::CASES,
     closures::CASES,
+    encoding::CASES,
+    encodable::CASES,
     errors::CASES,
     wait::CASES,
     nested::CASES,
