@@ -28,5 +28,6 @@ mod runner;
 mod seccomp;
 mod self_test;
 mod support;
+mod unix;
 
 pub use runner::main;

@@ -11,11 +11,13 @@ mod core_files;
 mod crashes;
 mod encodable;
 mod encoding;
+mod endings;
 mod errors;
 mod executor;
 mod executor_futures;
 mod executor_maps;
 mod executor_workers;
+mod forks;
 mod hosts;
 mod lifecycle;
 mod memory;
@@ -26,11 +28,14 @@ mod options;
 mod placement;
 mod pool;
 mod pool_objects;
+mod processes;
+mod programs;
 mod regressions;
 mod restarts;
 mod restrictions;
 mod shared_slices;
 mod shutdown;
+mod signals;
 mod store;
 mod store_pressure;
 mod tasks;
@@ -49,6 +54,7 @@ use crate::case::Case;
 /// Every case, by group.
 pub(crate) const ALL: &[&[Case]] = &[
     lifecycle::CASES,
+    endings::CASES,
     configuration::CASES,
     cluster::CASES,
     objects::CASES,
@@ -70,6 +76,9 @@ pub(crate) const ALL: &[&[Case]] = &[
     crashes::CASES,
     core_files::CASES,
     wild_writes::CASES,
+    processes::CASES,
+    signals::CASES,
+    forks::CASES,
     restarts::CASES,
     callbacks::CASES,
     shutdown::CASES,
@@ -97,6 +106,9 @@ pub(crate) const HIDDEN: &[&[Case]] = &[
     crashes::PROGRAMS,
     memory::PROGRAMS,
     restrictions::PROGRAMS,
+    endings::PROGRAMS,
+    processes::PROGRAMS,
+    signals::PROGRAMS,
     store::PROGRAMS,
     #[cfg(feature = "sqlite")]
     views_history::PROGRAMS,
