@@ -22,6 +22,7 @@
 //! # Ok::<(), unidist_config::ConfigError>(())
 //! ```
 
+pub mod cgroup;
 mod error;
 mod host;
 mod machine;

@@ -77,7 +77,8 @@ registry! {
         "the CPUs that the process may use";
 
     /// The limit of the memory that all objects on this machine use together. It is a limit, not a reservation:
-    /// memory is allocated when an object is created.
+    /// memory is allocated when an object is created. The default follows the limits of the control group (container,
+    /// batch job) and of the process (`ulimit -v`, `ulimit -f`).
     ObjectStoreMemory = "UNIDIST_OBJECT_STORE_MEMORY": ByteCount, default half_of_available_memory(),
         "half of the memory available when the session starts";
 

@@ -13,9 +13,9 @@ use unidist::{num_cpus, store_usage};
 
 pub(super) const CASES: &[Case] = cases!["memory":
     out_of_memory_is_explained.only(PYMP),
-    default_store_fits_the_group.bare().only(PYMP).except(MPI).ignored("the default limit ignores control groups"),
-    default_store_fits_an_outer_group.bare().only(PYMP).except(MPI).ignored("the default limit ignores control groups"),
-    limit_of_the_group_is_explained.bare().only(PYMP).except(MPI).ignored("the error does not name the group's limit"),
+    default_store_fits_the_group.bare().only(PYMP).except(MPI),
+    default_store_fits_an_outer_group.bare().only(PYMP).except(MPI),
+    limit_of_the_group_is_explained.bare().only(PYMP).except(MPI),
     default_cpus_fit_the_group.bare().except(MPI),
 ];
 

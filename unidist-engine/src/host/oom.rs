@@ -2,38 +2,74 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use unidist_config::cgroup;
 
-/// Follows the kernel's count of processes that its out-of-memory killer has killed.
+/// Follows the kernel's counts of processes that its out-of-memory killer has killed.
 #[derive(Debug)]
 pub(super) struct OomCounter {
-    /// The count at the last look; `None` if the kernel does not report it.
-    seen: Option<u64>,
+    /// The counts at the last look.
+    seen: Counts,
+}
+
+/// Each is `None` if the kernel does not report it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counts {
+    /// In the control group of this process, which its children share.
+    group: Option<u64>,
+    /// In the whole system since boot.
+    system: Option<u64>,
 }
 
 impl OomCounter {
     pub(super) fn new() -> Self {
-        OomCounter { seen: count() }
+        OomCounter { seen: Counts::now() }
     }
 
-    /// An explanation for the error of a process that ended with this status, if it was killed and the count has grown
+    /// An explanation for the error of a process that ended with this status, if it was killed and a count has grown
     /// since the last look.
-    pub(super) fn explain(&mut self, status: ExitStatus) -> Option<&'static str> {
+    pub(super) fn explain(&mut self, status: ExitStatus) -> Option<String> {
         if status.signal() != Some(rustix::process::Signal::KILL.as_raw()) {
             return None;
         }
-        let before = std::mem::replace(&mut self.seen, count());
-        (self.seen > before && before.is_some()).then_some(
-            "; the kernel has just killed a process because the host is out of memory: run fewer tasks at once \
-             (UNIDIST_CPUS), or let each use less memory",
-        )
+        let now = Counts::now();
+        let before = std::mem::replace(&mut self.seen, now);
+        let place = now.grown_since(before)?;
+        let group = match (place, cgroup::memory_limit()) {
+            (Place::Group, Some(limit)) => {
+                format!(" or its control group, which may use {} MiB,", limit.div_ceil(1 << 20))
+            }
+            _ => String::new(),
+        };
+        Some(format!(
+            "; the kernel has just killed a process because the host{group} is out of memory: run fewer tasks at once \
+             (UNIDIST_CPUS), let each use less memory, or lower UNIDIST_OBJECT_STORE_MEMORY"
+        ))
     }
 }
 
-/// The count of the whole system since boot: `oom_kill` in `/proc/vmstat`.
-fn count() -> Option<u64> {
-    parse(&std::fs::read_to_string("/proc/vmstat").ok()?)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Group,
+    System,
 }
 
+impl Counts {
+    fn now() -> Self {
+        let vmstat = std::fs::read_to_string("/proc/vmstat").ok();
+        Counts { group: cgroup::killed_processes(), system: vmstat.and_then(|text| parse(&text)) }
+    }
+
+    fn grown_since(self, before: Counts) -> Option<Place> {
+        let has_grown = |now: Option<u64>, before: Option<u64>| before.is_some() && now > before;
+        if has_grown(self.group, before.group) {
+            return Some(Place::Group);
+        }
+        // A process may have been moved to another group.
+        has_grown(self.system, before.system).then_some(Place::System)
+    }
+}
+
+/// `oom_kill` in `/proc/vmstat`.
 fn parse(vmstat: &str) -> Option<u64> {
     vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
@@ -49,10 +85,22 @@ mod tests {
     }
 
     #[test]
+    fn kill_in_the_group_is_told_from_another() {
+        let counts = |group, system| Counts { group, system };
+        let before = counts(Some(1), Some(5));
+        assert_eq!(counts(Some(2), Some(6)).grown_since(before), Some(Place::Group));
+        assert_eq!(counts(Some(1), Some(6)).grown_since(before), Some(Place::System));
+        assert_eq!(before.grown_since(before), None);
+        assert_eq!(counts(None, Some(6)).grown_since(before), Some(Place::System));
+        assert_eq!(counts(Some(1), Some(1)).grown_since(counts(None, None)), None);
+    }
+
+    #[test]
     fn explanation_needs_a_kill_since_the_last_look() {
         let killed = ExitStatus::from_raw(9);
-        assert!(OomCounter { seen: None }.explain(killed).is_none());
-        assert!(OomCounter { seen: Some(u64::MAX) }.explain(killed).is_none());
+        let counter = |count| OomCounter { seen: Counts { group: count, system: count } };
+        assert!(counter(None).explain(killed).is_none());
+        assert!(counter(Some(u64::MAX)).explain(killed).is_none());
         assert!(OomCounter::new().explain(ExitStatus::from_raw(0)).is_none());
     }
 }
