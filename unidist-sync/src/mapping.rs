@@ -1,6 +1,6 @@
-//! Mapped memory.
+//! Mapped memory. Core files leave it out: it is large, and mostly the data of other processes.
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
 
@@ -15,7 +15,7 @@ impl Mapping {
     ///
     /// The system refuses, or `len` is 0.
     pub fn private(len: usize) -> io::Result<Self> {
-        Ok(Mapping(MmapRaw::from(MmapOptions::new().len(len).map_anon()?)))
+        Ok(Mapping(not_dumped(MmapRaw::from(MmapOptions::new().len(len).map_anon()?))))
     }
 
     /// The first `len` bytes of a file, shared with every process that maps them.
@@ -24,7 +24,7 @@ impl Mapping {
     ///
     /// The system refuses, or `len` is 0.
     pub fn shared(file: &File, len: usize) -> io::Result<Self> {
-        Ok(Mapping(MmapOptions::new().len(len).map_raw(file)?))
+        Ok(Mapping(not_dumped(MmapOptions::new().len(len).map_raw(file)?)))
     }
 
     /// The length in bytes.
@@ -52,7 +52,8 @@ impl ReadOnlyMapping {
     ///
     /// The system refuses, or `len` is 0.
     pub fn new(file: &File, offset: u64, len: usize) -> io::Result<Self> {
-        Ok(ReadOnlyMapping(MmapOptions::new().offset(offset).len(len).map_raw_read_only(file)?))
+        let map = MmapOptions::new().offset(offset).len(len).map_raw_read_only(file)?;
+        Ok(ReadOnlyMapping(not_dumped(map)))
     }
 
     /// The length in bytes.
@@ -66,5 +67,43 @@ impl ReadOnlyMapping {
     #[inline]
     pub fn as_ptr(&self) -> *const u8 {
         self.0.as_ptr()
+    }
+}
+
+/// Has the kernel leave the mapping out of core files. Otherwise, a process that crashes writes the whole file, since
+/// shared files without a name are dumped like memory, and its death is noticed only when that is done.
+fn not_dumped(map: MmapRaw) -> MmapRaw {
+    #[cfg(target_os = "linux")]
+    // If the kernel refuses, core files are large, and everything else works.
+    let _ = map.advise(Advice::DontDump);
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// Whether the mapping that begins at this address is left out of core files: its flags have `dd`.
+    fn is_left_out(start: usize) -> bool {
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let from_start = smaps.lines().skip_while(|line| !line.starts_with(&format!("{start:x}-")));
+        let flags = from_start.into_iter().find_map(|line| line.strip_prefix("VmFlags:")).unwrap();
+        flags.split_whitespace().any(|flag| flag == "dd")
+    }
+
+    #[test]
+    fn every_mapping_is_left_out_of_core_files() {
+        let mut file = tempfile();
+        file.write_all(&[7; 8192]).unwrap();
+        let (private, shared) = (Mapping::private(8192).unwrap(), Mapping::shared(&file, 8192).unwrap());
+        let read_only = ReadOnlyMapping::new(&file, 4096, 4096).unwrap();
+        assert!(is_left_out(private.as_mut_ptr().addr()));
+        assert!(is_left_out(shared.as_mut_ptr().addr()));
+        assert!(is_left_out(read_only.as_ptr().addr()));
+    }
+
+    fn tempfile() -> File {
+        File::from(rustix::fs::memfd_create("unidist-test", rustix::fs::MemfdFlags::CLOEXEC).unwrap())
     }
 }

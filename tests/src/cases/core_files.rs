@@ -8,9 +8,9 @@ use unidist::prelude::*;
 use unidist::{ErrorKind, SharedSlice, put_slice};
 
 pub(super) const CASES: &[Case] = cases!["core_files":
-    shared_memory_is_marked.only(PYMP).ignored("the store is dumped")
+    shared_memory_is_marked.only(PYMP)
         .settings(&[("UNIDIST_OBJECT_STORE_MEMORY", "8MiB"), ("UNIDIST_SPILL_LIMIT", "64MiB")]),
-    core_file_is_small.bare().only(PYMP).except(MPI).ignored("the store is dumped")
+    core_file_is_small.bare().only(PYMP).except(MPI)
         .settings(&[("UNIDIST_OBJECT_STORE_MEMORY", "512MiB")]),
 ];
 
