@@ -5,7 +5,7 @@ use crate::protocol::handshake;
 use crate::protocol::monitor::{FromMonitor, Greeting, GreetingReply, SpillFailure, ToMonitor};
 use crate::protocol::wire::{self, MAX_MESSAGE_LEN};
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
-use crate::store::{Blob, Block, StoredObject};
+use crate::store::{Blob, Block, Place, StoredObject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -145,7 +145,7 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
     let replies = [
         Reply::Values(values),
         Reply::Ready(vec![0, 2]),
-        Reply::Allocated(Block { offset: 4096, len: 100 }),
+        Reply::Allocated(Place::Memory(Block { offset: 4096, len: 100 })),
         Reply::Cluster(cluster),
         Reply::Count(5),
         Reply::Status(vec![
@@ -194,7 +194,7 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         FromWorker::Retracted(vec![task]),
         FromWorker::Yield(task),
         FromWorker::Allocate { request, len: 1 << 20 },
-        FromWorker::FreeBlock(Block { offset: 4096, len: 64 }),
+        FromWorker::FreeBlock(Place::Disk(Block { offset: 4096, len: 64 })),
         FromWorker::Cluster(request),
         FromWorker::StoreUsage(request),
     ];
@@ -211,7 +211,8 @@ pub(crate) fn to_monitor() -> Vec<ToMonitor> {
         ToMonitor::Deliver { process, urgent: true, bytes: "bytes".into() },
         ToMonitor::Kill(process),
         ToMonitor::Send { transfer, to: host, parts: vec![Blob::Shared(block), Blob::Spilled(block)] },
-        ToMonitor::Receive { transfer, from: host, blocks: vec![block] },
+        ToMonitor::Receive { transfer, from: host, blocks: vec![Place::Memory(block), Place::Disk(block)] },
+        ToMonitor::Reserve { ticket: 3, lens: vec![100, 200] },
         ToMonitor::Spill { id: spec().returns.first, blocks: vec![block, block] },
         ToMonitor::FreeSpilled(block),
         ToMonitor::Flush,
@@ -231,6 +232,7 @@ pub(crate) fn from_monitor() -> Vec<FromMonitor> {
         FromMonitor::SendStarted { transfer, result: Ok(()) },
         FromMonitor::Received { transfer, result: Err("why".into()) },
         FromMonitor::Stuck(transfer),
+        FromMonitor::Reserved { ticket: 3, result: Ok(vec![block, block]) },
         FromMonitor::Spilled { id, result: Ok(vec![block]) },
         FromMonitor::Spilled { id, result: Err(SpillFailure::Full) },
         FromMonitor::Spilled { id, result: Err(SpillFailure::System("why".into())) },

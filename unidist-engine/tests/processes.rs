@@ -66,8 +66,8 @@ fn large_result_goes_through_the_store_and_is_freed() {
         assert_eq!(payload.header.len(), 20 << 20);
         assert!(payload.header.iter().all(|byte| *byte == 1));
     }
-    let error = get(&*session, submit(&*session, BIG, &[100 << 20])).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::StoreFull);
+    let larger_than_the_store = get(&*session, submit(&*session, BIG, &[100 << 20])).unwrap();
+    assert!(larger_than_the_store.header.iter().all(|byte| *byte == 1));
 }
 
 fn references_of_a_dead_worker_are_released() {

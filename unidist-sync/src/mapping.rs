@@ -27,6 +27,15 @@ impl Mapping {
         Ok(Mapping(not_dumped(MmapOptions::new().len(len).map_raw(file)?)))
     }
 
+    /// The `len` bytes of a file from `offset` on, shared with every process that maps them.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses, or `len` is 0.
+    pub fn shared_at(file: &File, offset: u64, len: usize) -> io::Result<Self> {
+        Ok(Mapping(MmapOptions::new().offset(offset).len(len).map_raw(file)?))
+    }
+
     /// The length in bytes.
     #[inline]
     #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]

@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = cases!["store":
     crash_releases_views.settings(&[MEMORY_8, NO_DISK]).only(PYMP),
     full_store_names_the_holders.settings(&[MEMORY_8, DISK_4]).only(PYMP),
     full_store_without_spilling_is_an_error.settings(&[MEMORY_8, NO_DISK]).only(PYMP),
-    object_larger_than_the_store_is_an_error.settings(&[MEMORY_8, DISK_256]).only(PYMP),
+    object_larger_than_memory_and_disk_is_an_error.settings(&[MEMORY_8, DISK_4]).only(PYMP),
     full_disk_is_an_error.not_spmd().bare().only(PYMP),
     unusable_spill_folder_is_an_error.not_spmd().bare().only(PYMP),
     spill_folder_stays_empty.not_spmd().bare().only(PYMP), memory_stays_flat.settings(&[MEMORY_16]),
@@ -279,8 +279,8 @@ fn full_store_without_spilling_is_an_error() -> Result {
     Ok(())
 }
 
-/// An object larger than the store is an error, and does not affect other objects.
-fn object_larger_than_the_store_is_an_error() -> Result {
+/// An object that fits neither into memory nor on disk is an error, and does not affect other objects.
+fn object_larger_than_memory_and_disk_is_an_error() -> Result {
     let kept = put(pattern(1, 5 * MIB))?;
     assert!(full(put(pattern(2, 9 * MIB))).is_some());
     assert_eq!(store_usage()?.spilled, 0, "objects had to go for nothing");

@@ -3,8 +3,8 @@
 use super::pending::{PendingRequests, Slot};
 use super::replies::{take_reply, unexpected};
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
-use crate::store::Block;
 use crate::store::client::StoreBackend;
+use crate::store::{Block, Place};
 use std::time::Instant;
 use unidist_common::{DataId, IdSource, Object, ProcessId, Result, TaskId, TaskSpec};
 
@@ -63,7 +63,7 @@ pub(crate) trait Transport: Send + Sync + 'static {
     fn allocate_block(&self, len: u64) -> Option<Block>;
 
     /// Frees a block that did not become part of an object.
-    fn free_block(&self, block: Block);
+    fn free_block(&self, place: Place);
 
     /// Ends the session if it belongs to this process.
     fn shutdown(&self) -> Result<()>;
@@ -82,18 +82,18 @@ pub(crate) trait Transport: Send + Sync + 'static {
 }
 
 impl<T: Transport> StoreBackend for T {
-    fn allocate(&self, len: u64) -> Result<Block> {
+    fn allocate(&self, len: u64) -> Result<Place> {
         if let Some(block) = self.allocate_block(len) {
-            return Ok(block);
+            return Ok(Place::Memory(block));
         }
         match self.request_uninterrupted("put", |request| FromWorker::Allocate { request, len })? {
-            Reply::Allocated(block) => Ok(block),
+            Reply::Allocated(place) => Ok(place),
             _ => Err(unexpected("put")),
         }
     }
 
-    fn free(&self, block: Block) {
-        self.free_block(block);
+    fn free(&self, place: Place) {
+        self.free_block(place);
     }
 
     fn pin_view(&self, id: DataId) {

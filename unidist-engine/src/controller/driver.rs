@@ -302,7 +302,8 @@ impl Driver {
                 if let Some(moved) = self.links.get(at) {
                     self.by_process.insert(moved.process, at);
                 }
-                link.unsealed().for_each(|(_, block)| self.free(link.host(), block));
+                let host = link.host();
+                std::mem::take(&mut link.unsealed).into_iter().for_each(|place| self.free_place(host, place));
                 log::debug!("{process}: {why}");
             }
             None => {

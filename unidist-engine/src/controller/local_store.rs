@@ -6,13 +6,13 @@
 use crate::network::HostId;
 use crate::scheduler::{Action, Event, Scheduler};
 use crate::store::arena::Arena;
-use crate::store::segment::{Segment, Writable};
+use crate::store::segment::Segment;
 use crate::store::spill::{SpillError, SpillFile, SpillSpace};
-use crate::store::{Blob, Block, StoredObject};
+use crate::store::{Blob, Block, Place, StoredObject};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use unidist_backend::StoreUsage;
-use unidist_common::{HeldBy, ProcessId, Result, StoreFull, StoreHolder};
+use unidist_backend::{StoreUsage, WritableBuffer};
+use unidist_common::{HeldBy, ProcessId, StoreFull, StoreHolder};
 
 /// The blocks of the segment, shared by the threads of the controller.
 #[derive(Clone, Debug)]
@@ -67,28 +67,36 @@ impl LocalStore {
         self.blocks.allocate(len)
     }
 
-    /// A block, spilling other objects if necessary. `unsealed` are the blocks allocated to processes that are not part
-    /// of an object yet.
+    /// Blocks of these lengths in memory, spilling other objects if necessary: all or none. The error is that of the
+    /// system, if it reported one.
     pub(crate) fn allocate_spilling(
         &mut self,
-        len: u64,
+        lens: &[u64],
         scheduler: &mut Scheduler,
-        unsealed: impl Iterator<Item = (ProcessId, Block)>,
-    ) -> Result<Block> {
-        match self.allocate_or_spill(len, scheduler) {
-            Ok(block) => Ok(block),
-            Err(why) => {
-                Err(store_full_error(HostId::CONTROLLER, self.usage(), len, scheduler, unsealed, why).into())
+    ) -> Result<Vec<Block>, Option<String>> {
+        let mut blocks = Vec::with_capacity(lens.len());
+        for len in lens {
+            match self.allocate_or_spill(*len, scheduler) {
+                Ok(block) => blocks.push(block),
+                Err(why) => {
+                    blocks.into_iter().for_each(|block| self.free(block));
+                    return Err(why);
+                }
             }
         }
+        Ok(blocks)
     }
 
-    /// The error is that of the system, if it reported one.
-    fn allocate_or_spill(
-        &mut self,
-        len: u64,
-        scheduler: &mut Scheduler,
-    ) -> std::result::Result<Block, Option<String>> {
+    /// Blocks of these lengths on disk: all or none. The error is that of the system, if it reported one.
+    pub(crate) fn reserve_on_disk(&mut self, lens: &[u64]) -> Result<Vec<Block>, Option<String>> {
+        let Some((spill, _)) = &mut self.spill else { return Err(None) };
+        spill.reserve_all(lens).map_err(|error| match error {
+            SpillError::Full => None,
+            SpillError::System(error) => Some(error.to_string()),
+        })
+    }
+
+    fn allocate_or_spill(&mut self, len: u64, scheduler: &mut Scheduler) -> Result<Block, Option<String>> {
         let mut after = 0;
         loop {
             if let Some(block) = self.blocks.allocate(len) {
@@ -104,10 +112,10 @@ impl LocalStore {
             };
             after = moment;
             match self.spill_object(&object) {
-                Ok(moved) => {
+                Ok((object, moved)) => {
                     let mut actions = Vec::new();
-                    scheduler
-                        .handle(Event::Spilled { host: HostId::CONTROLLER, id, object: moved }, &mut actions);
+                    let host = HostId::CONTROLLER;
+                    scheduler.handle(Event::Spilled { host, id, object, moved }, &mut actions);
                     actions.into_iter().for_each(|action| match action {
                         Action::Free { block, .. } => self.free(block),
                         Action::FreeSpilled { block, .. } => self.free_spilled(block),
@@ -120,16 +128,18 @@ impl LocalStore {
         }
     }
 
-    /// Writes the in-memory parts of an object to the spill file; on an error nothing has changed.
-    fn spill_object(&mut self, object: &StoredObject) -> std::result::Result<StoredObject, SpillError> {
+    /// Writes the in-memory parts of an object to the spill file. The object with its new parts, and their blocks; on an
+    /// error nothing has changed.
+    fn spill_object(&mut self, object: &StoredObject) -> Result<(StoredObject, Vec<Block>), SpillError> {
         let Some((spill, _)) = &mut self.spill else { return Err(SpillError::Full) };
         // The object is not in use, so its bytes can be read as they are.
         let written = spill.write_all(&self.segment, object.blocks())?;
-        object.spilled_to(&written).ok_or(SpillError::Full)
+        let object = object.spilled_to(&written).ok_or(SpillError::Full)?;
+        Ok((object, written))
     }
 
     /// The bytes of a part of an object, which the caller keeps from moving.
-    pub(crate) fn read(&self, part: &Blob) -> std::result::Result<Bytes, String> {
+    pub(crate) fn read(&self, part: &Blob) -> Result<Bytes, String> {
         let bytes = match (part, &self.spill) {
             (Blob::Inline(bytes), _) => Some(bytes.clone()),
             (Blob::Shared(block), _) => self.segment.view(*block, ()),
@@ -143,8 +153,18 @@ impl LocalStore {
     }
 
     /// The bytes of a new block, for writing.
-    pub(crate) fn writable(&self, block: Block) -> Option<Writable> {
-        self.segment.writable(block)
+    pub(crate) fn writable(&self, place: Place) -> Result<Box<dyn WritableBuffer>, String> {
+        let out_of_bounds = || "a block is out of bounds".to_owned();
+        match (place, &self.spill) {
+            (Place::Memory(block), _) => {
+                Ok(Box::new(self.segment.writable(block).ok_or_else(out_of_bounds)?))
+            }
+            (Place::Disk(block), Some((_, file))) => {
+                let writable = file.writable(block).map_err(|error| error.to_string())?;
+                Ok(Box::new(writable.ok_or_else(out_of_bounds)?))
+            }
+            (Place::Disk(_), None) => Err(out_of_bounds()),
+        }
     }
 
     pub(crate) fn free(&self, block: Block) {

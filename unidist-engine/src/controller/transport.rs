@@ -9,7 +9,7 @@ use crate::client::pending::{Callback, PendingRequests, Slot};
 use crate::client::{Transport, session_ended};
 use crate::host::supervisor::Supervisor;
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
-use crate::store::Block;
+use crate::store::{Block, Place};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -120,8 +120,11 @@ impl Transport for Controller {
         self.event_loop.arena.allocate(len)
     }
 
-    fn free_block(&self, block: Block) {
-        self.event_loop.arena.free(block);
+    fn free_block(&self, place: Place) {
+        match place {
+            Place::Memory(block) => self.event_loop.arena.free(block),
+            Place::Disk(_) => _ = self.event_loop.send(FromWorker::FreeBlock(place)),
+        }
     }
 
     fn shutdown(&self) -> Result<()> {

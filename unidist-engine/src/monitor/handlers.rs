@@ -7,7 +7,7 @@ use crate::network::{Arrival, HostId, Transfer};
 use crate::protocol::monitor::{FromMonitor, SpillFailure, ToMonitor, unpack};
 use crate::protocol::wire::WireError;
 use crate::store::spill::SpillError;
-use crate::store::{Blob, Block};
+use crate::store::{Blob, Block, Place};
 use bytes::Bytes;
 use std::time::Instant;
 use unidist_backend::WritableBuffer;
@@ -112,13 +112,16 @@ impl Monitor<'_> {
                 self.report(&FromMonitor::Received { transfer, result: Err(why.into()) });
             }
             ToMonitor::Receive { transfer, from, blocks } => {
-                let memory = blocks.iter().map(|block| {
-                    let writable = self.segment.writable(*block).ok_or("a block is out of bounds")?;
-                    Ok::<_, InvalidOrder>(Box::new(writable) as Box<dyn WritableBuffer>)
-                });
-                let memory = memory.collect::<Result<_, _>>()?;
+                let memory = blocks.iter().map(|place| self.writable(*place)).collect::<Result<_, _>>()?;
                 self.receiving.insert(transfer, from);
                 self.network.receive_memory(from, transfer, memory);
+            }
+            ToMonitor::Reserve { ticket, lens } => {
+                let reserved = match &mut self.spill {
+                    Some((space, _)) => space.reserve_all(&lens),
+                    None => Err(SpillError::Full),
+                };
+                self.report(&FromMonitor::Reserved { ticket, result: reserved.map_err(SpillFailure::from) });
             }
             ToMonitor::Spill { id, blocks } => self.spill(id, &blocks),
             ToMonitor::FreeSpilled(block) => {
@@ -222,10 +225,21 @@ impl Monitor<'_> {
             Some((space, _)) => space.write_all(&self.segment, blocks.iter().copied()),
             None => Err(SpillError::Full),
         };
-        let written = written.map_err(|error| match error {
-            SpillError::Full => SpillFailure::Full,
-            SpillError::System(error) => SpillFailure::System(error.to_string()),
-        });
-        self.report(&FromMonitor::Spilled { id, result: written });
+        self.report(&FromMonitor::Spilled { id, result: written.map_err(SpillFailure::from) });
+    }
+
+    /// The memory of a new block, for the network to fill.
+    fn writable(&self, place: Place) -> Result<Box<dyn WritableBuffer>, InvalidOrder> {
+        match (place, &self.spill) {
+            (Place::Memory(block), _) => {
+                Ok(Box::new(self.segment.writable(block).ok_or("a block is out of bounds")?))
+            }
+            (Place::Disk(block), Some((_, file))) => {
+                let writable =
+                    file.writable(block).map_err(|error| format!("a block cannot be written: {error}"))?;
+                Ok(Box::new(writable.ok_or("a block is outside the spill file")?))
+            }
+            (Place::Disk(_), None) => Err("this host has no spill file".into()),
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::memory_network::{Cutter, MemoryNetwork, mesh};
 use crate::protocol::monitor::{SpillFailure, ToMonitor, unpack};
 use crate::protocol::worker::{FromWorker, Reply, Request, Run, ToWorker};
 use crate::store::segment::HEADER;
-use crate::store::{Blob, Block, StoredObject};
+use crate::store::{Blob, Block, Place, StoredObject};
 use crate::worker::serve_if_worker;
 use bytes::Bytes;
 use std::thread::JoinHandle;
@@ -162,7 +162,7 @@ impl Session {
 
     /// Copies a block of this host's memory into the segment.
     fn fill(&mut self, transfer: Transfer, blocks: &[Block], bytes: Vec<Bytes>) {
-        self.send(&[ToMonitor::Receive { transfer, from: HostId::CONTROLLER, blocks: blocks.to_vec() }]);
+        self.send(&[ToMonitor::Receive { transfer, from: HostId::CONTROLLER, blocks: in_memory(blocks) }]);
         self.network.send_memory(MONITOR, transfer, bytes);
         assert_eq!(self.hear(), FromMonitor::Received { transfer, result: Ok(()) });
     }
@@ -249,6 +249,10 @@ fn task(sequence: u64) -> TaskId {
     TaskId::of_first_return(id(sequence))
 }
 
+fn in_memory(blocks: &[Block]) -> Vec<Place> {
+    blocks.iter().copied().map(Place::Memory).collect()
+}
+
 fn inline(bytes: &[u8]) -> StoredObject {
     StoredObject { header: Blob::Inline(Bytes::copy_from_slice(bytes)), buffers: vec![], borrowed: vec![] }
 }
@@ -330,8 +334,16 @@ fn memory_is_received_sent_and_spilled() {
         answer = worker.hear(&mut session);
     }
     let FromWorker::Allocate { request, len: 50_000 } = answer else { panic!("{answer:?}") };
-    let block = Block { offset: HEADER + (1 << 18), len: 50_000 };
-    worker.channel.send(&ToWorker::Reply(request, Reply::Allocated(block))).unwrap();
+    session.send(&[ToMonitor::Reserve { ticket: 1, lens: vec![50_000, 100_000] }]);
+    let reserved = loop {
+        match session.hear() {
+            FromMonitor::Output { .. } => {}
+            FromMonitor::Reserved { ticket: 1, result: Ok(blocks) } => break blocks,
+            other => panic!("{other:?}"),
+        }
+    };
+    let block = reserved[0];
+    worker.channel.send(&ToWorker::Reply(request, Reply::Allocated(Place::Disk(block)))).unwrap();
     worker.flush(&mut session);
     let answer = loop {
         match worker.hear(&mut session) {
@@ -339,12 +351,25 @@ fn memory_is_received_sent_and_spilled() {
             other => break other,
         }
     };
-    let result = StoredObject { header: Blob::Shared(block), buffers: vec![], borrowed: vec![] };
+    let result = StoredObject { header: Blob::Spilled(block), buffers: vec![], borrowed: vec![] };
     assert_eq!(answer, FromWorker::Done { task: task(2), result: Ok(vec![result]) });
-    assert_eq!(session.fetch(Transfer(3), vec![Blob::Shared(block)]), [parts[1].clone()]);
+    assert_eq!(session.fetch(Transfer(3), vec![Blob::Spilled(block)]), [parts[1].clone()]);
+    // A transfer may end on disk, too.
+    let (transfer, to) = (Transfer(4), Place::Disk(reserved[1]));
+    session.send(&[ToMonitor::Receive { transfer, from: HostId::CONTROLLER, blocks: vec![to] }]);
+    session.network.send_memory(MONITOR, transfer, vec![parts[0].clone()]);
+    loop {
+        match session.hear() {
+            FromMonitor::Output { .. } => {}
+            other => break assert_eq!(other, FromMonitor::Received { transfer, result: Ok(()) }),
+        }
+    }
+    assert_eq!(session.fetch(Transfer(5), vec![to.into()]), [parts[0].clone()]);
     // More than the spill file may hold.
     session.send(&[
         ToMonitor::FreeSpilled(spilled[0]),
+        ToMonitor::FreeSpilled(reserved[0]),
+        ToMonitor::FreeSpilled(reserved[1]),
         ToMonitor::Spill { id: id(3), blocks: vec![blocks[0]; 11] },
     ]);
     loop {
@@ -362,8 +387,8 @@ fn transfer_from_a_lost_host_ends() {
     let mut session = Session::start();
     let block = Block { offset: HEADER, len: 100 };
     session.send(&[
-        ToMonitor::Receive { transfer: Transfer(1), from: HostId::new(2), blocks: vec![block] },
-        ToMonitor::Receive { transfer: Transfer(2), from: HostId::CONTROLLER, blocks: vec![block] },
+        ToMonitor::Receive { transfer: Transfer(1), from: HostId::new(2), blocks: in_memory(&[block]) },
+        ToMonitor::Receive { transfer: Transfer(2), from: HostId::CONTROLLER, blocks: in_memory(&[block]) },
         ToMonitor::HostLost(HostId::new(2)),
     ]);
     let heard = session.hear();
@@ -389,7 +414,7 @@ fn invalid_message_ends_the_monitor() {
         ToMonitor::Receive {
             transfer: Transfer(1),
             from: HostId::CONTROLLER,
-            blocks: vec![Block { offset: 0, len: 8 }],
+            blocks: in_memory(&[Block { offset: 0, len: 8 }]),
         },
         ToMonitor::Send {
             transfer: Transfer(1),

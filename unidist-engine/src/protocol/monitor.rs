@@ -6,7 +6,8 @@
 
 use super::wire::{self, MAX_MESSAGE_LEN, WireError};
 use crate::network::{HostId, Transfer};
-use crate::store::{Blob, Block};
+use crate::store::spill::SpillError;
+use crate::store::{Blob, Block, Place};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,14 @@ pub(crate) enum ToMonitor {
         /// The source.
         from: HostId,
         /// The blocks, one for each part.
-        blocks: Vec<Block>,
+        blocks: Vec<Place>,
+    },
+    /// Reserve blocks of these lengths in the spill file. [`FromMonitor::Reserved`] follows.
+    Reserve {
+        /// The number of the order, repeated in the reply.
+        ticket: u64,
+        /// The lengths.
+        lens: Vec<u64>,
     },
     /// Write these blocks of an object to the spill file. [`FromMonitor::Spilled`] follows.
     Spill {
@@ -156,6 +164,13 @@ pub(crate) enum FromMonitor {
     },
     /// The transfer has failed, but the network may still write to the blocks at any time.
     Stuck(Transfer),
+    /// These blocks of the spill file are reserved, or the reason why none are.
+    Reserved {
+        /// The number of the order.
+        ticket: u64,
+        /// The blocks.
+        result: Result<Vec<Block>, SpillFailure>,
+    },
     /// The blocks of this object were written to these blocks of the spill file, or the reason why not.
     Spilled {
         /// The object.
@@ -176,6 +191,15 @@ pub(crate) enum SpillFailure {
     Full,
     /// A write failed with this error.
     System(String),
+}
+
+impl From<SpillError> for SpillFailure {
+    fn from(error: SpillError) -> Self {
+        match error {
+            SpillError::Full => SpillFailure::Full,
+            SpillError::System(error) => SpillFailure::System(error.to_string()),
+        }
+    }
 }
 
 /// Messages to one host that are sent together, as one network message or, if they are very long, as several.

@@ -1,6 +1,6 @@
 //! The messages between the engine and a worker or actor process: one enum for each direction.
 
-use crate::store::{Block, StoredObject};
+use crate::store::{Place, StoredObject};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use unidist_common::{ProcessId, TaskError, TaskId};
@@ -54,7 +54,7 @@ pub(crate) enum FromWorker {
         len: u64,
     },
     /// Free this block, which did not become part of an object.
-    FreeBlock(Block),
+    FreeBlock(Place),
     /// Reply with the resources of the cluster.
     Cluster(RequestId),
     /// Reply with the usage of the store.

@@ -69,6 +69,8 @@ pub(crate) enum Event {
         id: DataId,
         /// Its parts, now in the spill file.
         object: StoredObject,
+        /// Those of its blocks to which parts were moved; others were in the spill file before.
+        moved: Vec<Block>,
     },
     /// A transfer has ended.
     Copied {

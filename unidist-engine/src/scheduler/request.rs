@@ -1,6 +1,6 @@
 //! The scheduler's requests and replies: what the controller's threads and the calls in worker processes ask of it.
 
-use crate::store::{Block, StoredObject};
+use crate::store::{Place, StoredObject};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use unidist_backend::{CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
@@ -117,7 +117,7 @@ pub(crate) enum Reply {
     /// To `Wait`: the positions of the objects that have a value, ascending.
     Ready(Vec<u64>),
     /// To the request for a block of the store.
-    Allocated(Block),
+    Allocated(Place),
     /// To the request for the cluster's resources.
     Cluster(ClusterInfo),
     /// To the request for the store's usage.

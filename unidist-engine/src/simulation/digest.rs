@@ -61,7 +61,7 @@ impl Digest {
                 self.all([7, process.to_number()]);
                 self.list(values, Self::value_of_object);
             }
-            Event::Spilled { host, id, object } => {
+            Event::Spilled { host, id, object, .. } => {
                 self.all([8, host.place() as u64, id.to_number()]);
                 self.object(object);
             }
@@ -216,9 +216,9 @@ impl Digest {
                 self.add(2);
                 self.list(positions, |digest, position| digest.add(*position));
             }
-            Reply::Allocated(block) => {
+            Reply::Allocated(place) => {
                 self.add(3);
-                self.block(*block);
+                self.block(place.block());
             }
             Reply::Cluster(_) => self.add(4),
             Reply::StoreUsage(_) => self.add(5),

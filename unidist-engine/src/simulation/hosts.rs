@@ -5,7 +5,7 @@ use super::world::World;
 use crate::network::HostId;
 use crate::protocol::worker::FromWorker;
 use crate::scheduler::{Copy, Event};
-use crate::store::StoredObject;
+use crate::store::{Place, StoredObject};
 use std::collections::BTreeSet;
 use unidist_common::{ErrorKind, TaskError, TaskId};
 
@@ -44,7 +44,7 @@ impl World {
         let read = self.memory.view(copy.from, &copy.object, |what| _ = broken.get_or_insert(what));
         self.memory.end_view(&read);
         let memory = &mut self.memory;
-        copy.object.copied_with(|_| memory.allocate(copy.to))
+        copy.object.copied_with(|_| Place::Memory(memory.allocate(copy.to)))
     }
 
     /// A host other than the controller's is lost: its processes, its memory, and messages in flight.

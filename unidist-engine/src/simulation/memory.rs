@@ -114,9 +114,13 @@ impl World {
         while let Some((moment, id, object)) = self.scheduler.next_victim(host, after) {
             after = moment;
             if self.rng.bool() {
-                let moved = object.spilled_with(|_| Ok::<_, ()>(self.memory.allocate(host)));
-                let Ok(moved) = moved else { return };
-                self.handle(Event::Spilled { host, id, object: moved });
+                let mut moved = Vec::new();
+                let object = object.spilled_with(|_| {
+                    moved.push(self.memory.allocate(host));
+                    moved.last().copied().ok_or(())
+                });
+                let Ok(object) = object else { return };
+                self.handle(Event::Spilled { host, id, object, moved });
             }
         }
     }

@@ -1,9 +1,9 @@
 //! A process's handle of the object store: it turns payloads into stored objects and back. Large parts lie in the segment,
-//! small ones in the object's description.
+//! or in the spill file if the segment has no room; small ones in the object's description.
 
 use super::segment::{Segment, Writable};
-use super::spill::SpillFile;
-use super::{Blob, Block, StoredObject};
+use super::spill::{SpillFile, WritableOnDisk};
+use super::{Blob, Place, StoredObject};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use std::ops::{Deref, DerefMut};
@@ -19,9 +19,9 @@ pub(crate) const INLINE_LIMIT: usize = 32 * 1024;
 /// messages to the controller.
 pub(crate) trait StoreBackend: Send + Sync + 'static {
     /// Allocates a block of `len` bytes.
-    fn allocate(&self, len: u64) -> Result<Block>;
+    fn allocate(&self, len: u64) -> Result<Place>;
     /// Frees a block that did not become part of an object.
-    fn free(&self, block: Block);
+    fn free(&self, place: Place);
     /// Notes that this process has a view of an object: the object is neither freed nor moved meanwhile.
     fn pin_view(&self, id: DataId);
     /// Drops one such view.
@@ -41,13 +41,62 @@ struct Shared {
     inline_limit: usize,
 }
 
-/// Blocks of this process that are not part of an object yet, by offset.
+/// Blocks of this process that are not part of an object yet, by the address of their first byte.
 #[derive(Default)]
-struct UnsealedBlocks(Mutex<FxHashMap<u64, Weak<UnsealedBlock>>>);
+struct UnsealedBlocks(Mutex<FxHashMap<usize, Weak<UnsealedBlock>>>);
 
 impl UnsealedBlocks {
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<u64, Weak<UnsealedBlock>>> {
+    fn insert(&self, unsealed: &Arc<UnsealedBlock>) {
+        if unsealed.place.block().len > 0 {
+            self.lock().insert(unsealed.address, Arc::downgrade(unsealed));
+        }
+    }
+
+    /// Takes the block out that consists of these bytes.
+    fn take(&self, bytes: &[u8]) -> Option<Arc<UnsealedBlock>> {
+        let (address, len) = (bytes.as_ptr() as usize, bytes.len() as u64);
+        let mut table = self.lock();
+        let unsealed = table.get(&address)?.upgrade()?;
+        (unsealed.place.block().len == len).then(|| table.remove(&address))?;
+        Some(unsealed)
+    }
+
+    /// Removes a block that is being dropped. Another one may have its address by now.
+    fn remove(&self, unsealed: &UnsealedBlock) {
+        let mut table = self.lock();
+        if table.get(&unsealed.address).is_some_and(|entry| std::ptr::eq(entry.as_ptr(), unsealed)) {
+            table.remove(&unsealed.address);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<usize, Weak<UnsealedBlock>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Memory of a block that is being written.
+enum Memory {
+    Shared(Writable),
+    OnDisk(WritableOnDisk),
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Memory::Shared(memory) => memory,
+            Memory::OnDisk(memory) => memory,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Shared(memory) => memory,
+            Memory::OnDisk(memory) => memory,
+        }
     }
 }
 
@@ -64,16 +113,17 @@ impl ObjectStore {
 
     /// Writable memory that [`put`](ObjectStore::put) adopts without a copy.
     pub(crate) fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
-        let memory = self.memory(len as u64)?;
-        let block = memory.block();
+        let place = self.0.backend.allocate(len as u64)?;
+        let memory = self.writable(place).inspect_err(|_| self.0.backend.free(place))?;
         let unsealed = Arc::new(UnsealedBlock {
-            block,
+            place,
+            address: memory.as_ptr() as usize,
             backend: self.0.backend.clone(),
             table: self.0.unsealed.clone(),
             view: OnceLock::new(),
             is_sealed: AtomicBool::new(false),
         });
-        self.0.unsealed.lock().insert(block.offset, Arc::downgrade(&unsealed));
+        self.0.unsealed.insert(&unsealed);
         Ok(Box::new(Buffer { memory, unsealed, segment: self.0.segment.clone() }))
     }
 
@@ -87,15 +137,14 @@ impl ObjectStore {
     ) -> Result<()> {
         let mut adopted = Vec::new();
         let stored = self.store_with(object, |bytes| {
-            let Some(unsealed) = self.take_unsealed(&bytes) else { return Err(bytes) };
-            let block = unsealed.block;
+            let Some(unsealed) = self.0.unsealed.take(&bytes) else { return Ok(Part::Bytes(bytes)) };
+            let place = unsealed.place;
             adopted.push(unsealed);
-            Ok(block)
+            Ok(Part::Adopted(place))
         });
         if stored.is_err() {
             // The blocks stay unsealed: a later put may adopt them.
-            let mut table = self.0.unsealed.lock();
-            table.extend(adopted.iter().map(|unsealed| (unsealed.block.offset, Arc::downgrade(unsealed))));
+            adopted.iter().for_each(|unsealed| self.0.unsealed.insert(unsealed));
         }
         publish(stored?, adopted.len() as u32);
         adopted.into_iter().for_each(|unsealed| unsealed.seal(ViewGuard::adopt(id, self.0.backend.clone())));
@@ -107,16 +156,15 @@ impl ObjectStore {
     pub(crate) fn store(&self, object: Object) -> Result<StoredObject> {
         let mut adopted = Vec::new();
         let stored = self.store_with(object, |bytes| {
-            let Some(unsealed) = self.take_unsealed(&bytes) else { return Err(bytes) };
-            let block = unsealed.block;
+            let Some(unsealed) = self.0.unsealed.take(&bytes) else { return Ok(Part::Bytes(bytes)) };
+            let place = unsealed.place;
             drop(bytes);
             if Arc::strong_count(&unsealed) > 1 {
-                self.0.unsealed.lock().insert(block.offset, Arc::downgrade(&unsealed));
-                // The block was in bounds when it was written, so the view exists.
-                return Err(self.0.segment.view(block, unsealed).unwrap_or_default());
+                self.0.unsealed.insert(&unsealed);
+                return Ok(Part::Bytes(self.written(place, unsealed)?));
             }
             adopted.push(unsealed);
-            Ok(block)
+            Ok(Part::Adopted(place))
         });
         if stored.is_ok() {
             adopted.into_iter().for_each(|unsealed| unsealed.is_sealed.store(true, Ordering::Relaxed));
@@ -131,8 +179,8 @@ impl ObjectStore {
             match self.store(object) {
                 Ok(object) => stored.push(object),
                 Err(error) => {
-                    let blocks = stored.iter().flat_map(StoredObject::blocks);
-                    blocks.for_each(|block| self.0.backend.free(block));
+                    let places = stored.iter().flat_map(StoredObject::places);
+                    places.for_each(|place| self.0.backend.free(place));
                     return Err(error);
                 }
             }
@@ -143,24 +191,20 @@ impl ObjectStore {
     fn store_with(
         &self,
         object: Object,
-        mut adopt: impl FnMut(Bytes) -> std::result::Result<Block, Bytes>,
+        mut adopt: impl FnMut(Bytes) -> Result<Part>,
     ) -> Result<StoredObject> {
         let Object { payload: Payload { header, buffers }, borrowed } = object;
         let mut allocated = Vec::new();
-        let mut write = |bytes: Bytes| match adopt(bytes) {
-            Ok(block) => Ok(Blob::Shared(block)),
-            Err(bytes) => self.write(bytes).inspect(|blob| {
-                if let Blob::Shared(block) = blob {
-                    allocated.push(*block);
-                }
-            }),
+        let mut write = |bytes: Bytes| match adopt(bytes)? {
+            Part::Adopted(place) => Ok(place.into()),
+            Part::Bytes(bytes) => self.write(bytes).inspect(|blob| allocated.extend(blob.place())),
         };
         let stored = write(header).and_then(|header| {
             let buffers = buffers.into_iter().map(&mut write).collect::<Result<_>>()?;
             Ok(StoredObject { header, buffers, borrowed })
         });
         if stored.is_err() {
-            allocated.into_iter().for_each(|block| self.0.backend.free(block));
+            allocated.into_iter().for_each(|place| self.0.backend.free(place));
         }
         stored
     }
@@ -198,29 +242,56 @@ impl ObjectStore {
         })
     }
 
-    fn take_unsealed(&self, bytes: &Bytes) -> Option<Arc<UnsealedBlock>> {
-        let block = self.0.segment.block_of(bytes)?;
-        let mut table = self.0.unsealed.lock();
-        let unsealed = table.get(&block.offset)?.upgrade()?;
-        (unsealed.block == block).then(|| table.remove(&block.offset))?;
-        Some(unsealed)
+    /// The bytes of a block that this process has written and that is not part of an object yet.
+    fn written(&self, place: Place, unsealed: Arc<UnsealedBlock>) -> Result<Bytes> {
+        match (place, &self.0.spill) {
+            (Place::Memory(block), _) => self.0.segment.view(block, unsealed).ok_or_else(out_of_bounds),
+            (Place::Disk(block), Some(file)) => {
+                file.view(block, unsealed).map_err(cannot_write)?.ok_or_else(out_of_bounds)
+            }
+            (Place::Disk(_), None) => Err(out_of_bounds()),
+        }
     }
 
     fn write(&self, bytes: Bytes) -> Result<Blob> {
         if bytes.len() <= self.0.inline_limit {
             return Ok(Blob::Inline(bytes));
         }
-        let mut memory = self.memory(bytes.len() as u64)?;
-        memory.copy_from_slice(&bytes);
-        Ok(Blob::Shared(memory.block()))
+        let place = self.0.backend.allocate(bytes.len() as u64)?;
+        let written = match (place, &self.0.spill) {
+            (Place::Disk(block), Some(file)) => file.fill(block, &bytes).map_err(cannot_write),
+            _ => self.writable(place).map(|mut memory| memory.copy_from_slice(&bytes)),
+        };
+        written.inspect_err(|_| self.0.backend.free(place))?;
+        Ok(place.into())
     }
 
-    fn memory(&self, len: u64) -> Result<Writable> {
-        let block = self.0.backend.allocate(len)?;
-        self.0.segment.writable(block).ok_or_else(|| {
-            Error::system("cannot write to the object store", "the allocated block is outside the store")
-        })
+    /// The memory of an allocated block.
+    fn writable(&self, place: Place) -> Result<Memory> {
+        let memory = match (place, &self.0.spill) {
+            (Place::Memory(block), _) => self.0.segment.writable(block).map(Memory::Shared),
+            (Place::Disk(block), Some(file)) => {
+                file.writable(block).map_err(cannot_write)?.map(Memory::OnDisk)
+            }
+            (Place::Disk(_), None) => None,
+        };
+        memory.ok_or_else(out_of_bounds)
     }
+}
+
+/// A part of a payload that is being stored.
+enum Part {
+    /// It lies in a block already, which becomes part of the object.
+    Adopted(Place),
+    Bytes(Bytes),
+}
+
+fn out_of_bounds() -> Error {
+    Error::system("cannot write to the object store", "the allocated block is outside the store")
+}
+
+fn cannot_write(error: std::io::Error) -> Error {
+    Error::system("cannot write an object to the spill file", error)
 }
 
 /// Pins an object while this process has views of it.
@@ -249,7 +320,9 @@ impl Drop for ViewGuard {
 
 /// A block that is not part of an object yet. On drop it is freed, unless an object has adopted it.
 struct UnsealedBlock {
-    block: Block,
+    place: Place,
+    /// Where its bytes are in this process.
+    address: usize,
     backend: Arc<dyn StoreBackend>,
     table: Arc<UnsealedBlocks>,
     /// The view of the object that has adopted the block, for the bytes that this process still holds.
@@ -268,15 +341,14 @@ impl UnsealedBlock {
 impl Drop for UnsealedBlock {
     fn drop(&mut self) {
         if self.view.get().is_none() && !self.is_sealed.load(Ordering::Relaxed) {
-            // In this order: once the block is free, another one may have its offset.
-            self.table.lock().remove(&self.block.offset);
-            self.backend.free(self.block);
+            self.table.remove(self);
+            self.backend.free(self.place);
         }
     }
 }
 
 struct Buffer {
-    memory: Writable,
+    memory: Memory,
     unsealed: Arc<UnsealedBlock>,
     segment: Arc<Segment>,
 }
@@ -298,173 +370,13 @@ impl DerefMut for Buffer {
 impl WritableBuffer for Buffer {
     fn freeze(self: Box<Self>) -> Bytes {
         let Buffer { memory, unsealed, segment } = *self;
-        // The block was in bounds when it became writable, so the view exists.
-        segment.view(memory.block(), unsealed).unwrap_or_default()
+        match memory {
+            // The block was in bounds when it became writable, so the view exists.
+            Memory::Shared(memory) => segment.view(memory.block(), unsealed).unwrap_or_default(),
+            Memory::OnDisk(memory) => memory.freeze(unsealed),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::arena::Arena;
-    use crate::store::segment::HEADER;
-    use crate::store::spill::SpillSpace;
-    use std::sync::atomic::AtomicI64;
-    use unidist_common::{ProcessId, StoreFull};
-
-    struct Local {
-        arena: Mutex<Arena>,
-        pins: AtomicI64,
-    }
-
-    impl StoreBackend for Local {
-        fn allocate(&self, len: u64) -> Result<Block> {
-            let mut arena = self.arena.lock().unwrap();
-            let (used, limit) = (arena.used_bytes(), arena.capacity());
-            arena.allocate(len).ok_or_else(|| StoreFull::new(len, used, limit).into())
-        }
-        fn free(&self, block: Block) {
-            assert!(self.arena.lock().unwrap().free(block));
-        }
-        fn pin_view(&self, _: DataId) {
-            self.pins.fetch_add(1, Ordering::SeqCst);
-        }
-        fn unpin_view(&self, _: DataId) {
-            self.pins.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    fn store(capacity: u64) -> (ObjectStore, Arc<Local>) {
-        let segment = Segment::create("unidist-test", capacity).unwrap();
-        let arena = Mutex::new(Arena::new(HEADER, segment.len()));
-        let local = Arc::new(Local { arena, pins: AtomicI64::new(0) });
-        (ObjectStore::new(segment, None, local.clone(), INLINE_LIMIT), local)
-    }
-
-    const ID: DataId = DataId::new(ProcessId::CONTROLLER, 1);
-
-    #[test]
-    fn inline_limit_depends_on_the_session() {
-        let segment = Segment::create("unidist-test", 1 << 20).unwrap();
-        let arena = Mutex::new(Arena::new(HEADER, segment.len()));
-        let local = Arc::new(Local { arena, pins: AtomicI64::new(0) });
-        let store = ObjectStore::new(segment, None, local, 100);
-        let payload = Payload {
-            header: Bytes::from(vec![1; 100]),
-            buffers: vec![Bytes::from(vec![2; 101]), Bytes::from(vec![3; 99])],
-        };
-        let stored = store.store(payload.into()).unwrap();
-        assert_eq!(stored.blocks().map(|block| block.len).collect::<Vec<_>>(), [101]);
-    }
-
-    #[test]
-    fn small_parts_stay_inline_and_large_ones_are_shared() {
-        let (store, local) = store(1 << 20);
-        let big = Bytes::from(vec![7u8; INLINE_LIMIT + 1]);
-        let payload = Payload { header: Bytes::from_static(b"small"), buffers: vec![big.clone()] };
-        let stored = store.store(payload.clone().into()).unwrap();
-        assert!(matches!((&stored.header, &stored.buffers[0]), (Blob::Inline(_), Blob::Shared(_))));
-        let loaded = store.load(ID, &stored).unwrap();
-        assert_eq!(loaded, payload);
-        assert_eq!(local.pins.load(Ordering::SeqCst), 1);
-        drop(loaded);
-        assert_eq!(local.pins.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn written_buffer_is_adopted_without_a_copy() {
-        let (store, local) = store(1 << 20);
-        let mut buffer = store.allocate(1000).unwrap();
-        buffer.fill(3);
-        let at = buffer.as_ptr();
-        let bytes = buffer.freeze();
-        let payload = Payload { header: Bytes::new(), buffers: vec![bytes.clone()] };
-        let mut stored = None;
-        let publish = |object, views: u32| {
-            stored = Some(object);
-            local.pins.store(views.into(), Ordering::SeqCst);
-        };
-        store.put(ID, payload.into(), publish).unwrap();
-        let stored = stored.unwrap();
-        let Blob::Shared(block) = stored.buffers[0] else { panic!("copied") };
-        assert_eq!(store.0.segment.view(block, ()).unwrap().as_ptr(), at);
-        assert_eq!(local.pins.load(Ordering::SeqCst), 1, "the written bytes keep the object alive");
-        drop(bytes);
-        assert_eq!(local.pins.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn result_is_adopted_without_a_copy_if_it_is_the_only_reference() {
-        let (store, local) = store(1 << 20);
-        let bytes = store.allocate(1000).unwrap().freeze();
-        let at = store.0.segment.block_of(&bytes).unwrap();
-        let payload = |bytes| Payload { header: Bytes::new(), buffers: vec![bytes] };
-        assert!(matches!(store.store(payload(bytes.clone()).into()).unwrap().buffers[0], Blob::Inline(_)));
-        let stored = store.store(payload(bytes).into()).unwrap();
-        assert_eq!(stored.buffers[0], Blob::Shared(at));
-        assert_eq!(local.arena.lock().unwrap().used_bytes(), at.size(), "it belongs to the object");
-    }
-
-    #[test]
-    fn buffer_that_was_not_put_is_freed() {
-        let (store, local) = store(1 << 20);
-        drop(store.allocate(1000).unwrap().freeze());
-        drop(store.allocate(0).unwrap());
-        assert!(store.0.unsealed.lock().is_empty());
-        assert_eq!(local.arena.lock().unwrap().used_bytes(), 0);
-    }
-
-    #[test]
-    fn failed_put_leaves_its_buffers_to_their_holders() {
-        let (store, local) = store(128 * 1024);
-        let mut buffer = store.allocate(80 * 1024).unwrap();
-        buffer.fill(7);
-        let bytes = buffer.freeze();
-        let payload =
-            Payload { header: Bytes::new(), buffers: vec![bytes.clone(), Bytes::from(vec![0; 80 * 1024])] };
-        assert!(store.put(ID, payload.into(), |_, _| panic!("it does not fit")).is_err());
-        assert!(store.allocate(80 * 1024).is_err(), "the block is still in use");
-        assert!(bytes.iter().all(|byte| *byte == 7));
-        let payload = Payload { header: Bytes::new(), buffers: vec![bytes.clone()] };
-        let publish = |_, views: u32| local.pins.store(views.into(), Ordering::SeqCst);
-        store.put(ID, payload.into(), publish).unwrap();
-        assert_eq!(local.pins.load(Ordering::SeqCst), 1);
-        drop(bytes);
-        assert_eq!(local.pins.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn spilled_object_is_read_from_the_file() {
-        let segment = Segment::create("unidist-test", 1 << 20).unwrap();
-        let local =
-            Arc::new(Local { arena: Mutex::new(Arena::new(HEADER, segment.len())), pins: AtomicI64::new(0) });
-        let (mut space, file) = SpillSpace::create(&std::env::temp_dir(), Some(1 << 20)).unwrap();
-        let store = ObjectStore::new(segment.clone(), Some(file), local.clone(), INLINE_LIMIT);
-        let big = Bytes::from((0..INLINE_LIMIT * 2).map(|n| n as u8).collect::<Vec<_>>());
-        let payload = Payload { header: Bytes::from_static(b"small"), buffers: vec![big.clone(), big] };
-        let stored = store.store(payload.clone().into()).unwrap();
-        let moved = stored.spilled_with(|block| space.write(&segment.view(block, ()).unwrap())).unwrap();
-        stored.blocks().for_each(|block| local.free(block));
-        assert_eq!((moved.blocks().count(), moved.spilled_blocks().count()), (0, 2));
-        let loaded = store.load(ID, &moved).unwrap();
-        assert_eq!(loaded, payload);
-        assert_eq!(local.pins.load(Ordering::SeqCst), 1);
-        drop(loaded);
-        drop(store.load_reply(ID, &moved).unwrap()); // its view was counted elsewhere
-        assert_eq!(local.pins.load(Ordering::SeqCst), -1);
-        let beyond = StoredObject { header: Blob::Spilled(Block { offset: 1 << 30, len: 9 }), ..moved };
-        assert!(store.load(ID, &beyond).is_err());
-        assert_eq!(local.pins.load(Ordering::SeqCst), -1);
-    }
-
-    #[test]
-    fn full_store_is_an_error_and_leaks_nothing() {
-        let (store, local) = store(128 * 1024);
-        let half = Bytes::from(vec![0u8; 100 * 1024]);
-        let payload = Payload { header: half.clone(), buffers: vec![half.clone()] };
-        assert!(matches!(store.store(payload.into()), Err(Error::StoreFull { .. })));
-        let halves = vec![Payload::inline(half.clone()).into(), Payload::inline(half).into()];
-        assert!(store.store_all(halves).is_err());
-        assert_eq!(local.arena.lock().unwrap().used_bytes(), 0);
-    }
-}
+mod tests;

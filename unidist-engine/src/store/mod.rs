@@ -30,6 +30,33 @@ impl Block {
     }
 }
 
+/// A block and where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// In the segment.
+    Memory(Block),
+    /// In the spill file.
+    Disk(Block),
+}
+
+impl Place {
+    /// The block.
+    pub(crate) fn block(self) -> Block {
+        match self {
+            Place::Memory(block) | Place::Disk(block) => block,
+        }
+    }
+}
+
+impl From<Place> for Blob {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Memory(block) => Blob::Shared(block),
+            Place::Disk(block) => Blob::Spilled(block),
+        }
+    }
+}
+
 /// A part of an object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Blob {
@@ -44,9 +71,15 @@ pub(crate) enum Blob {
 impl Blob {
     /// Its block, unless it is inline.
     pub(crate) fn block(&self) -> Option<Block> {
+        self.place().map(Place::block)
+    }
+
+    /// Its block and where that lies, unless it is inline.
+    pub(crate) fn place(&self) -> Option<Place> {
         match self {
             Blob::Inline(_) => None,
-            Blob::Shared(block) | Blob::Spilled(block) => Some(*block),
+            Blob::Shared(block) => Some(Place::Memory(*block)),
+            Blob::Spilled(block) => Some(Place::Disk(*block)),
         }
     }
 }
@@ -75,6 +108,11 @@ impl StoredObject {
     /// Its parts that are not inline, in order.
     pub(crate) fn external_parts(&self) -> impl Iterator<Item = &Blob> {
         self.blobs().filter(|blob| blob.block().is_some())
+    }
+
+    /// The blocks that it occupies.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.blobs().filter_map(Blob::place)
     }
 
     /// The blocks that it occupies in the segment.
@@ -114,12 +152,9 @@ impl StoredObject {
         })
     }
 
-    /// The object as a copy on another host: each part that is not inline gets a block of that host's segment.
-    pub(crate) fn copied_with(&self, mut to: impl FnMut(Block) -> Block) -> StoredObject {
-        let mut copied = |blob: &Blob| match blob {
-            Blob::Inline(_) => blob.clone(),
-            Blob::Shared(block) | Blob::Spilled(block) => Blob::Shared(to(*block)),
-        };
+    /// The object as a copy on another host: each part that is not inline gets a block there.
+    pub(crate) fn copied_with(&self, mut to: impl FnMut(Place) -> Place) -> StoredObject {
+        let mut copied = |blob: &Blob| blob.place().map_or_else(|| blob.clone(), |place| to(place).into());
         StoredObject {
             header: copied(&self.header),
             buffers: self.buffers.iter().map(copied).collect(),

@@ -77,6 +77,7 @@ impl Segment {
     }
 
     /// The block that these bytes occupy, if they lie in this segment.
+    #[cfg(test)]
     pub(crate) fn block_of(&self, bytes: &[u8]) -> Option<Block> {
         let offset = (bytes.as_ptr() as usize).checked_sub(self.0.mapping().as_mut_ptr() as usize)? as u64;
         let block = Block { offset, len: bytes.len() as u64 };

@@ -1,9 +1,10 @@
 //! The spill file: holds objects that were evicted from memory to make space for others.
 //!
 //! There is one file per session and host, in a folder that the user chooses. It has no name, so a crash leaves nothing
-//! behind. It grows only by writing, so a full disk is an error of the write and never a signal. It is read by mapping, so
-//! a reader needs neither space in the store nor a copy, and the kernel caches the pages in use. Processes other than the
-//! engine have it read-only, so none of them can truncate it under another one's views.
+//! behind. The engine alone makes it grow, and space on the disk belongs to a block before a process gets the block: a
+//! full disk is an error and never a signal. The file is read by mapping, so a reader needs neither space in the store nor
+//! a copy, and the kernel caches the pages in use. A process writes only to blocks that were reserved for it, and none
+//! makes the file shorter.
 #![allow(unsafe_code)] // views of mapped memory
 
 use super::Block;
@@ -11,23 +12,29 @@ use super::arena::Arena;
 use super::segment::Segment;
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use unidist_sync::ReadOnlyMapping;
+use unidist_backend::WritableBuffer;
+use unidist_sync::{Mapping, ReadOnlyMapping};
 
 /// Blocks of the file start and end on multiples of this, so that freed blocks can be returned to the disk.
 const ALIGNMENT: u64 = 4096;
+
+/// The most zeros that are written at once.
+const ZEROS: u64 = 1 << 20;
 
 /// The bytes that a block occupies in the file, rounding included.
 pub(crate) fn size_in_file(block: Block) -> u64 {
     block.len.max(1).next_multiple_of(ALIGNMENT)
 }
 
-/// The file, opened for reading, as every process has it.
+/// The file, as every process has it.
 #[derive(Debug)]
 pub(crate) struct SpillFile(File);
 
@@ -54,13 +61,9 @@ impl SpillFile {
     ///
     /// The disk cannot be read.
     pub(crate) fn view<G: Send + Sync + 'static>(&self, block: Block, guard: G) -> io::Result<Option<Bytes>> {
-        let end = block.offset.checked_add(block.len);
-        let (Some(end), Ok(len)) = (end, usize::try_from(block.len)) else { return Ok(None) };
+        let Some(len) = self.len_within(block)? else { return Ok(None) };
         if len == 0 {
             return Ok(Some(Bytes::new()));
-        }
-        if end > self.0.metadata()?.len() {
-            return Ok(None);
         }
         Ok(Some(match ReadOnlyMapping::new(&self.0, block.offset, len) {
             Ok(map) => Bytes::from_owner(View { map, _guard: guard }),
@@ -71,6 +74,88 @@ impl SpillFile {
                 Bytes::from(bytes)
             }
         }))
+    }
+
+    /// The bytes of a block that was reserved for the caller only, to be written; `None` if it is out of bounds.
+    ///
+    /// # Errors
+    ///
+    /// The disk cannot be read, or the block cannot be mapped.
+    pub(crate) fn writable(&self, block: Block) -> io::Result<Option<WritableOnDisk>> {
+        let Some(len) = self.len_within(block)? else { return Ok(None) };
+        let map = (len > 0).then(|| Mapping::shared_at(&self.0, block.offset, len)).transpose()?;
+        Ok(Some(WritableOnDisk { map }))
+    }
+
+    /// Writes the bytes of a block that was reserved for the caller only.
+    ///
+    /// # Errors
+    ///
+    /// The disk cannot be written.
+    pub(crate) fn fill(&self, block: Block, bytes: &[u8]) -> io::Result<()> {
+        match self.len_within(block)? {
+            Some(len) if len == bytes.len() => self.0.write_all_at(bytes, block.offset),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the block is outside the spill file")),
+        }
+    }
+
+    /// The length of a block, if it lies inside the file.
+    fn len_within(&self, block: Block) -> io::Result<Option<usize>> {
+        let end = block.offset.checked_add(block.len);
+        let (Some(end), Ok(len)) = (end, usize::try_from(block.len)) else { return Ok(None) };
+        Ok((len == 0 || end <= self.0.metadata()?.len()).then_some(len))
+    }
+}
+
+/// A block of the file that is being written.
+#[derive(Debug)]
+pub(crate) struct WritableOnDisk {
+    /// None for a block without bytes.
+    map: Option<Mapping>,
+}
+
+impl WritableOnDisk {
+    /// The bytes that were written, valid while `guard` keeps the block from being freed.
+    pub(crate) fn freeze<G: Send + Sync + 'static>(self, guard: G) -> Bytes {
+        Bytes::from_owner(Written { block: self, _guard: guard })
+    }
+}
+
+impl Deref for WritableOnDisk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let Some(map) = &self.map else { return &[] };
+        // SAFETY: all of it is mapped while `self` lives, lies inside the file, which never becomes shorter, has its space
+        // on the disk, and was reserved for this process only, in which `self` is the only way to write to it.
+        unsafe { std::slice::from_raw_parts(map.as_mut_ptr(), map.len()) }
+    }
+}
+
+impl DerefMut for WritableOnDisk {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let Some(map) = &mut self.map else { return &mut [] };
+        // SAFETY: as in `deref`; `&mut self` makes it exclusive in this process, the reservation in all others.
+        unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr(), map.len()) }
+    }
+}
+
+/// For an owner that keeps the block allocated by other means: the bytes are valid until it is freed.
+impl WritableBuffer for WritableOnDisk {
+    fn freeze(self: Box<Self>) -> Bytes {
+        WritableOnDisk::freeze(*self, ())
+    }
+}
+
+/// Dropped in the order of the fields: the mapping before the guard of the block.
+struct Written<G> {
+    block: WritableOnDisk,
+    _guard: G,
+}
+
+impl<G> AsRef<[u8]> for Written<G> {
+    fn as_ref(&self) -> &[u8] {
+        &self.block
     }
 }
 
@@ -88,7 +173,7 @@ impl<G> AsRef<[u8]> for View<G> {
     }
 }
 
-/// The file, opened for writing, with its allocator, as the engine has it.
+/// The file with its allocator, as the engine has it.
 #[derive(Debug)]
 pub(crate) struct SpillSpace {
     file: File,
@@ -108,7 +193,7 @@ impl SpillSpace {
     /// Creates a file in this folder with at most `limit` bytes, by default half of the free space there. The limit is never
     /// above the process's file size limit (`RLIMIT_FSIZE`), since exceeding that raises a signal.
     pub(crate) fn create(folder: &Path, limit: Option<u64>) -> io::Result<(SpillSpace, Arc<SpillFile>)> {
-        let (file, reader) = nameless_file(folder)?;
+        let file = nameless_file(folder)?;
         let limit = match limit {
             Some(limit) => limit,
             None => {
@@ -118,7 +203,8 @@ impl SpillSpace {
         };
         let allowed = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
         let limit = limit.min(allowed.unwrap_or(u64::MAX)).min(i64::MAX as u64);
-        Ok((SpillSpace { file, arena: Arena::aligned(0, limit, ALIGNMENT) }, SpillFile::open(reader)?))
+        let theirs = SpillFile::open(file.try_clone()?)?;
+        Ok((SpillSpace { file, arena: Arena::aligned(0, limit, ALIGNMENT) }, theirs))
     }
 
     /// Writes these bytes to a free block.
@@ -131,6 +217,55 @@ impl SpillSpace {
                 Err(SpillError::System(error))
             }
         }
+    }
+
+    /// A free block with its space on the disk, for a process to write to.
+    pub(crate) fn reserve(&mut self, len: u64) -> Result<Block, SpillError> {
+        let block = self.arena.allocate(len).ok_or(SpillError::Full)?;
+        match self.take_space(block) {
+            Ok(()) => Ok(block),
+            Err(error) => {
+                self.free(block);
+                Err(SpillError::System(error))
+            }
+        }
+    }
+
+    /// Blocks of these lengths as [`reserve`](SpillSpace::reserve) returns them: all or none.
+    pub(crate) fn reserve_all(&mut self, lens: &[u64]) -> Result<Vec<Block>, SpillError> {
+        let mut reserved = Vec::with_capacity(lens.len());
+        for len in lens {
+            match self.reserve(*len) {
+                Ok(block) => reserved.push(block),
+                Err(error) => {
+                    reserved.into_iter().for_each(|block| {
+                        self.free(block);
+                    });
+                    return Err(error);
+                }
+            }
+        }
+        Ok(reserved)
+    }
+
+    /// Takes the space of a block from the disk, so that no later write to it can lack space.
+    fn take_space(&self, block: Block) -> io::Result<()> {
+        let (mut at, end) = (block.offset, block.offset + size_in_file(block));
+        loop {
+            match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, end - at) {
+                Err(Errno::INTR) => {}
+                // The file system cannot reserve space: zeros are written.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => break,
+                other => return Ok(other?),
+            }
+        }
+        let zeros = vec![0; ZEROS.min(end - at) as usize];
+        while at < end {
+            let len = ZEROS.min(end - at);
+            self.file.write_all_at(&zeros[..len as usize], at)?;
+            at += len;
+        }
+        Ok(())
     }
 
     /// Writes these blocks of the segment, which do not change meanwhile: all or none.
@@ -180,16 +315,13 @@ impl SpillSpace {
     }
 }
 
-/// Opens a file without a name twice: for writing and for reading.
-fn nameless_file(folder: &Path) -> io::Result<(File, File)> {
-    // Read-only for later opens; the descriptor that creates the file may write.
-    let mode = Mode::RUSR;
+/// Opens a new file without a name.
+fn nameless_file(folder: &Path) -> io::Result<File> {
+    // Others cannot open it: the descriptor that creates the file is the only one.
+    let mode = Mode::empty();
     let made = rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode);
     if let Ok(file) = made {
-        let file = File::from(file);
-        if let Ok(reader) = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-            return Ok((file, reader));
-        }
+        return Ok(File::from(file));
     }
     // Some file systems lack O_TMPFILE: the file has a name for a moment.
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
@@ -197,13 +329,12 @@ fn nameless_file(folder: &Path) -> io::Result<(File, File)> {
     let (path, file) = loop {
         let path = folder.join(format!(".unidist-spill-{}-{attempt}", std::process::id()));
         match rustix::fs::open(&path, flags, mode) {
-            Err(rustix::io::Errno::EXIST) if attempt < 100 => attempt += 1,
+            Err(Errno::EXIST) if attempt < 100 => attempt += 1,
             other => break (path, File::from(other?)),
         }
     };
-    let reader = File::open(&path);
     std::fs::remove_file(&path)?;
-    Ok((file, reader?))
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -229,11 +360,32 @@ mod tests {
     }
 
     #[test]
-    fn reader_cannot_change_the_file() {
+    fn reserved_block_is_written_by_another_process() {
         let (mut space, file) = space(1 << 20);
-        space.write(&[1; 5000]).unwrap();
-        assert!(file.0.set_len(0).is_err());
-        assert!(file.0.write_all_at(b"x", 0).is_err());
+        let theirs = SpillFile::open(File::from(file.file().try_clone_to_owned().unwrap())).unwrap();
+        let blocks = space.reserve_all(&[5000, 0, 7]).unwrap();
+        let mut written = theirs.writable(blocks[0]).unwrap().unwrap();
+        assert_eq!(*written, [0; 5000]);
+        written.fill(3);
+        assert_eq!(written.freeze(()), vec![3; 5000]);
+        assert!(theirs.writable(blocks[1]).unwrap().unwrap().is_empty());
+        theirs.fill(blocks[2], b"a block").unwrap();
+        assert_eq!(file.view(blocks[0], ()).unwrap().unwrap(), vec![3; 5000]);
+        assert_eq!(file.view(blocks[2], ()).unwrap().unwrap(), "a block");
+        let beyond = Block { offset: 1 << 20, len: 1 };
+        assert!(theirs.writable(beyond).unwrap().is_none() && theirs.fill(beyond, b"x").is_err());
+    }
+
+    #[test]
+    fn reserved_block_has_its_space_on_the_disk() {
+        let (mut space, file) = space(1 << 20);
+        let block = space.reserve(300_000).unwrap();
+        let taken = || file.0.metadata().unwrap().blocks() * 512;
+        assert!(taken() >= size_in_file(block), "{}", taken());
+        assert!(matches!(space.reserve_all(&[300_000, 600_000]), Err(SpillError::Full)));
+        assert_eq!(space.used(), size_in_file(block));
+        assert!(space.free(block));
+        assert_eq!(taken(), 0);
     }
 
     #[test]

@@ -124,8 +124,8 @@ impl EngineLink {
         let message = FromWorker::Done { task: id, result };
         let Err(error) = self.send_result(&message) else { return };
         if let FromWorker::Done { result: Ok(objects), .. } = message {
-            let blocks = objects.iter().flat_map(StoredObject::blocks);
-            blocks.for_each(|block| self.post_now(&FromWorker::FreeBlock(block)));
+            let places = objects.iter().flat_map(StoredObject::places);
+            places.for_each(|place| self.post_now(&FromWorker::FreeBlock(place)));
         }
         self.send_now(&FromWorker::Done { task: id, result: Err(error.of_call("its result")) });
     }

@@ -7,7 +7,7 @@ use crate::link::ring::{LinkMemory, Side};
 use crate::protocol::worker::{FromWorker, Request, Run, ToWorker};
 use crate::store::client::{INLINE_LIMIT, ObjectStore};
 use crate::store::segment::{HEADER, Segment};
-use crate::store::{Blob, Block, StoredObject};
+use crate::store::{Blob, Block, Place, StoredObject};
 use crate::testing::call;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -107,7 +107,7 @@ fn oversized_result_becomes_an_error_and_frees_its_memory() {
         borrowed: vec![],
     };
     link.report_done(id, Ok(vec![result]));
-    assert_eq!(engine.receive(), Ok(Some(FromWorker::FreeBlock(block))));
+    assert_eq!(engine.receive(), Ok(Some(FromWorker::FreeBlock(Place::Memory(block)))));
     match engine.receive() {
         Ok(Some(FromWorker::Done { task: call, result: Err(error) })) => {
             assert_eq!((call, error.kind), (id, ErrorKind::Encode));

@@ -5,7 +5,7 @@ use super::task_loop;
 use crate::client::Transport;
 use crate::client::pending::{PendingRequests, Slot};
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
-use crate::store::Block;
+use crate::store::{Block, Place};
 use bytes::Bytes;
 use std::time::Instant;
 use unidist_backend::current_call;
@@ -119,8 +119,8 @@ impl Transport for EngineLink {
         None
     }
 
-    fn free_block(&self, block: Block) {
-        self.post_now(&FromWorker::FreeBlock(block));
+    fn free_block(&self, place: Place) {
+        self.post_now(&FromWorker::FreeBlock(place));
     }
 
     /// The session belongs to the program: a task that shuts it down ends nothing.

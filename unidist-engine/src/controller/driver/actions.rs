@@ -6,7 +6,7 @@ use crate::network::HostId;
 use crate::protocol::monitor::ToMonitor;
 use crate::protocol::worker::{Reply, RequestId, ToWorker};
 use crate::scheduler::{Action, Event, Role};
-use crate::store::Block;
+use crate::store::{Block, Place};
 use unidist_common::ProcessId;
 
 impl Driver {
@@ -84,6 +84,13 @@ impl Driver {
         match &mut self.hosts {
             Some(hosts) if host != HostId::CONTROLLER => hosts.free(host, block),
             _ => self.local_store.free(block),
+        }
+    }
+
+    pub(super) fn free_place(&mut self, host: HostId, place: Place) {
+        match place {
+            Place::Memory(block) => self.free(host, block),
+            Place::Disk(block) => self.free_spilled(host, block),
         }
     }
 

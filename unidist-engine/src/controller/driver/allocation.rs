@@ -1,15 +1,16 @@
 //! Allocates blocks for objects that processes write and for transfers: at once if there is free space, else after
-//! spilling. On this host, spilling ends within the poll; on a remote host, when its monitor reports it.
+//! spilling. If objects in use fill the memory, the blocks are on disk. On this host, spilling ends within the poll; on a
+//! remote host, when its monitor reports it.
 
 use super::Driver;
-use super::remote_store::Allocation;
+use super::remote_store::{Allocation, Reservation};
 use crate::controller::local_store::store_full_error;
 use crate::network::HostId;
 use crate::protocol::worker::{Reply, RequestId};
 use crate::scheduler::{Copy, Event};
-use crate::store::Block;
+use crate::store::{Block, Place};
 use unidist_backend::StoreUsage;
-use unidist_common::{Error, ErrorKind, ProcessId, Result, TaskError};
+use unidist_common::{Error, ErrorKind, ProcessId, TaskError};
 
 /// A request for blocks that could not be granted at once.
 pub(super) struct DeferredAllocation {
@@ -17,6 +18,26 @@ pub(super) struct DeferredAllocation {
     request_kind: AllocationRequest,
     /// Polls for which it has waited.
     polls: u32,
+}
+
+/// What a host has for a request.
+enum Room {
+    /// These blocks.
+    Found(Vec<Place>),
+    /// More may be free later: try again in the next poll.
+    NotYet,
+    /// Nothing, with the system's error if it reported one.
+    Lacking(Option<String>),
+}
+
+impl Room {
+    fn in_memory(blocks: Vec<Block>) -> Self {
+        Room::Found(blocks.into_iter().map(Place::Memory).collect())
+    }
+
+    fn on_disk(blocks: Vec<Block>) -> Self {
+        Room::Found(blocks.into_iter().map(Place::Disk).collect())
+    }
 }
 
 enum AllocationRequest {
@@ -39,7 +60,9 @@ impl Driver {
     /// Allocates a block for a process or the controller.
     pub(super) fn allocate(&mut self, host: HostId, process: ProcessId, request: RequestId, len: u64) {
         match self.allocate_at_once(host, &[len]) {
-            Some(blocks) => self.send_blocks(process, request, &blocks),
+            Some(blocks) => {
+                blocks.into_iter().for_each(|block| self.send_block(process, request, Place::Memory(block)))
+            }
             // Messages that may free blocks are read first.
             None => self.defer_allocation(host, AllocationRequest::Block(process, request, len)),
         }
@@ -49,7 +72,7 @@ impl Driver {
     pub(super) fn allocate_for_copy(&mut self, copy: Copy) {
         let lens: Vec<_> = copy.lens().collect();
         match self.allocate_at_once(copy.to, &lens) {
-            Some(blocks) => self.begin_copy(copy, blocks),
+            Some(blocks) => self.begin_copy(copy, blocks.into_iter().map(Place::Memory).collect()),
             None => self.defer_allocation(copy.to, AllocationRequest::Copy(copy)),
         }
     }
@@ -96,23 +119,25 @@ impl Driver {
                 continue;
             }
             let lens = waiting.request_kind.lens();
+            // Objects that are being copied to the host can be spilled once they are complete.
+            let may_wait = more_may_be_free || self.has_copies_to(host);
             let room = match self.allocate_at_once(host, &lens) {
-                Some(blocks) => Ok(Some(blocks)),
-                None if host == HostId::CONTROLLER => self.allocate_here_spilling(&lens).map(Some),
-                None if is_first => self.allocate_there_spilling(host, &lens),
-                None => Ok(None),
+                Some(blocks) => Room::in_memory(blocks),
+                None if host == HostId::CONTROLLER => self.make_room_here(&lens, may_wait),
+                None if is_first => self.make_room_there(host, &lens, may_wait),
+                None => Room::NotYet,
             };
             match room {
-                Ok(Some(blocks)) => {
+                Room::Found(places) => {
                     self.finish_request(host, is_first);
-                    self.grant(waiting.request_kind, blocks);
+                    self.grant(waiting.request_kind, places);
                 }
-                // Objects that are being copied to the host can be spilled once they are complete.
-                Err(error) if !more_may_be_free && !self.has_copies_to(host) => {
+                Room::Lacking(why) if !may_wait => {
                     self.finish_request(host, is_first);
+                    let error = self.store_full(host, lens.iter().sum(), why);
                     self.refuse(waiting.request_kind, error);
                 }
-                Ok(None) | Err(_) => {
+                Room::NotYet | Room::Lacking(_) => {
                     waiting_for.push(host);
                     self.deferred_allocations.push(waiting);
                 }
@@ -121,51 +146,57 @@ impl Driver {
     }
 
     fn finish_request(&mut self, host: HostId, is_first: bool) {
-        if is_first && let Some(remote) = self.hosts.as_mut().and_then(|hosts| hosts.get(host)) {
-            remote.store.finish_request();
+        let Some(hosts) = self.hosts.as_mut().filter(|_| is_first) else { return };
+        let unused = hosts.get(host).map(|remote| remote.store.finish_request());
+        unused.into_iter().flatten().for_each(|block| hosts.free_spilled(host, block));
+    }
+
+    /// Blocks of these lengths on this host: in memory, spilling other objects if necessary, else on disk.
+    fn make_room_here(&mut self, lens: &[u64], may_wait: bool) -> Room {
+        match self.local_store.allocate_spilling(lens, &mut self.scheduler) {
+            Ok(blocks) => Room::in_memory(blocks),
+            Err(_) if may_wait => Room::NotYet,
+            Err(why) => match self.local_store.reserve_on_disk(lens) {
+                Ok(blocks) => Room::on_disk(blocks),
+                Err(error) => Room::Lacking(error.or(why)),
+            },
         }
     }
 
-    /// Blocks of these lengths on this host, spilling other objects if necessary.
-    fn allocate_here_spilling(&mut self, lens: &[u64]) -> Result<Vec<Block>> {
-        let mut blocks = Vec::with_capacity(lens.len());
-        for len in lens {
-            let unsealed = self.links.iter().filter(|link| link.host() == HostId::CONTROLLER);
-            let unsealed = unsealed.flat_map(|link| link.unsealed());
-            match self.local_store.allocate_spilling(*len, &mut self.scheduler, unsealed) {
-                Ok(block) => blocks.push(block),
-                Err(error) => {
-                    blocks.into_iter().for_each(|block| self.local_store.free(block));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(blocks)
-    }
-
-    /// Blocks of these lengths on a remote host; none yet while its monitor spills objects.
-    fn allocate_there_spilling(&mut self, host: HostId, lens: &[u64]) -> Result<Option<Vec<Block>>> {
-        let Some(hosts) = &mut self.hosts else { return Ok(None) };
-        let Some(remote) = hosts.get(host) else { return Ok(None) };
+    /// The same on a remote host.
+    fn make_room_there(&mut self, host: HostId, lens: &[u64], may_wait: bool) -> Room {
+        let Some(hosts) = &mut self.hosts else { return Room::NotYet };
+        let Some(remote) = hosts.get(host) else { return Room::NotYet };
         let mut orders = Vec::new();
         let room = remote.store.allocate_spilling(host, lens, &self.scheduler, &mut orders);
-        let usage = remote.store.usage();
+        let room = match room {
+            Allocation::Ready(blocks) => Room::in_memory(blocks),
+            Allocation::Full(_) | Allocation::Spilling if may_wait => Room::NotYet,
+            Allocation::Spilling => Room::NotYet,
+            Allocation::Full(why) => match remote.store.reserve_on_disk(lens, &mut orders) {
+                Reservation::Made(blocks) => Room::on_disk(blocks),
+                Reservation::Asked => Room::NotYet,
+                Reservation::Failed(error) => Room::Lacking(error.or(why)),
+            },
+        };
         orders.iter().for_each(|order| hosts.send_to(host, order));
-        match room {
-            Allocation::Ready(blocks) => Ok(Some(blocks)),
-            Allocation::Spilling => Ok(None),
-            Allocation::Full(why) => {
-                let unsealed = self.links.iter().filter(|link| link.host() == host);
-                let unsealed = unsealed.flat_map(|link| link.unsealed());
-                Err(store_full_error(host, usage, lens.iter().sum(), &self.scheduler, unsealed, why).into())
-            }
-        }
+        room
     }
 
-    fn grant(&mut self, request_kind: AllocationRequest, blocks: Vec<Block>) {
+    /// The error of a request for which a host has no room.
+    fn store_full(&mut self, host: HostId, requested: u64, why: Option<String>) -> Error {
+        let usage = self.store_usage(host);
+        let unsealed = self.links.iter().filter(|link| link.host() == host);
+        let unsealed = unsealed.flat_map(|link| link.unsealed_in_memory());
+        store_full_error(host, usage, requested, &self.scheduler, unsealed, why).into()
+    }
+
+    fn grant(&mut self, request_kind: AllocationRequest, places: Vec<Place>) {
         match request_kind {
-            AllocationRequest::Block(process, request, _) => self.send_blocks(process, request, &blocks),
-            AllocationRequest::Copy(copy) => self.begin_copy(copy, blocks),
+            AllocationRequest::Block(process, request, _) => {
+                places.into_iter().for_each(|place| self.send_block(process, request, place));
+            }
+            AllocationRequest::Copy(copy) => self.begin_copy(copy, places),
         }
     }
 
@@ -180,13 +211,11 @@ impl Driver {
         }
     }
 
-    fn send_blocks(&mut self, process: ProcessId, request: RequestId, blocks: &[Block]) {
-        for block in blocks {
-            if let Some(&at) = self.by_process.get(&process) {
-                self.links[at].unsealed.insert(block.offset, block.len);
-            }
-            self.reply(process, request, Reply::Allocated(*block));
+    fn send_block(&mut self, process: ProcessId, request: RequestId, place: Place) {
+        if let Some(&at) = self.by_process.get(&process) {
+            self.links[at].unsealed.insert(place);
         }
+        self.reply(process, request, Reply::Allocated(place));
     }
 
     /// Drops the requests for blocks on a lost host, and for transfers from or to it.

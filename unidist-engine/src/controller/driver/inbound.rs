@@ -53,9 +53,9 @@ impl Driver {
             FromWorker::Allocate { .. } | FromWorker::StoreUsage(_) => {
                 self.on_store_request(process, message)
             }
-            FromWorker::FreeBlock(block) => match self.links[at].unsealed.remove(&block.offset) {
-                Some(len) if len == block.len => self.free(self.links[at].host(), block),
-                _ => self.fail_link(at, "it frees a block that was not allocated to it"),
+            FromWorker::FreeBlock(place) => match self.links[at].unsealed.remove(&place) {
+                true => self.free_place(self.links[at].host(), place),
+                false => self.fail_link(at, "it frees a block that was not allocated to it"),
             },
             FromWorker::Cluster(_) => self.on_store_request(process, message),
         }
@@ -74,6 +74,7 @@ impl Driver {
                 let cluster = self.cluster_seen_from(host);
                 self.reply(process, request, Reply::Cluster(cluster));
             }
+            FromWorker::FreeBlock(place) => self.free_place(host, place), // of the program
             other => log::error!("unexpected request, which is not about the store: {other:?}"),
         }
     }
@@ -88,13 +89,11 @@ impl Driver {
     fn claim_blocks(&mut self, at: usize, objects: &[StoredObject]) -> bool {
         let unsealed = &mut self.links[at].unsealed;
         let mut taken = Vec::new();
-        let mut blocks = objects.iter().flat_map(StoredObject::blocks);
-        let own = blocks.all(|block| {
-            let len = unsealed.remove(&block.offset);
-            taken.extend(len.map(|len| (block.offset, len)));
-            len == Some(block.len)
+        let own = objects.iter().flat_map(StoredObject::places).all(|place| {
+            let is_own = unsealed.remove(&place);
+            taken.extend(is_own.then_some(place));
+            is_own
         });
-        let own = own && objects.iter().all(|object| object.spilled_blocks().next().is_none());
         if !own {
             unsealed.extend(taken); // they are freed when the process is lost
             self.fail_link(at, "it uses a block that was not allocated to it");

@@ -5,8 +5,8 @@ use crate::link::ring::{LinkMemory, Side};
 use crate::network::HostId;
 use crate::protocol::wire::WireError;
 use crate::protocol::worker::{FromWorker, ToWorker};
-use crate::store::Block;
-use rustc_hash::FxHashMap;
+use crate::store::{Block, Place};
+use rustc_hash::FxHashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use unidist_common::{ProcessId, TaskId};
@@ -15,8 +15,8 @@ use unidist_common::{ProcessId, TaskId};
 pub(super) struct Link {
     pub(super) process: ProcessId,
     pub(super) end: End,
-    /// Blocks allocated to the process that are not part of an object yet, by offset.
-    pub(super) unsealed: FxHashMap<u64, u64>,
+    /// Blocks allocated to the process that are not part of an object yet.
+    pub(super) unsealed: FxHashSet<Place>,
     /// Calls that the process may not have read, each with its end in the byte stream.
     undelivered: VecDeque<(u64, TaskId)>,
     /// There are bytes to flush; `urgent` if the process has to be woken for them.
@@ -50,7 +50,7 @@ impl Link {
         Link {
             process,
             end,
-            unsealed: FxHashMap::default(),
+            unsealed: FxHashSet::default(),
             undelivered: VecDeque::new(),
             dirty: false,
             urgent: false,
@@ -135,8 +135,11 @@ impl Link {
         matches!(&self.end, End::Here { memory, .. } if !memory.bell().is_driver_asleep())
     }
 
-    /// Blocks allocated to the process that are not part of an object yet.
-    pub(super) fn unsealed(&self) -> impl Iterator<Item = (ProcessId, Block)> + '_ {
-        self.unsealed.iter().map(|(&offset, &len)| (self.process, Block { offset, len }))
+    /// Blocks of the segment that are allocated to the process and not part of an object yet.
+    pub(super) fn unsealed_in_memory(&self) -> impl Iterator<Item = (ProcessId, Block)> + '_ {
+        self.unsealed.iter().filter_map(|place| match place {
+            Place::Memory(block) => Some((self.process, *block)),
+            Place::Disk(_) => None,
+        })
     }
 }

@@ -73,8 +73,16 @@ impl Driver {
             FromMonitor::Spilled { id, result } => {
                 let remote = self.hosts.as_mut().and_then(|hosts| hosts.get(from));
                 let spilled = remote.map_or(Ok(None), |remote| remote.store.spilled(id, result))?;
-                if let Some(moved) = spilled {
-                    self.handle(Event::Spilled { host: from, id, object: moved });
+                if let Some((object, moved)) = spilled {
+                    self.handle(Event::Spilled { host: from, id, object, moved });
+                }
+            }
+            FromMonitor::Reserved { ticket, result } => {
+                if let Some(hosts) = &mut self.hosts
+                    && let Some(remote) = hosts.get(from)
+                {
+                    let unused = remote.store.reserved(ticket, result)?;
+                    unused.into_iter().for_each(|block| hosts.free_spilled(from, block));
                 }
             }
             FromMonitor::Flushed => {

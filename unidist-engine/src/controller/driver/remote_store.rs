@@ -27,6 +27,29 @@ pub(super) struct RemoteStore {
     after: u64,
     /// The system's error of the last spill.
     error: Option<String>,
+    /// The number of the last order to reserve blocks on disk.
+    last_ticket: u64,
+    /// The state of that order, if it is for the first waiting request.
+    reserving: Option<Reserving>,
+}
+
+/// The state of an order to reserve blocks.
+#[derive(Debug)]
+enum Reserving {
+    /// For blocks of these lengths.
+    Asked(Vec<u64>),
+    Ended(Result<Vec<Block>, SpillFailure>),
+}
+
+/// The result of a reservation of blocks on disk.
+#[derive(Debug, PartialEq)]
+pub(super) enum Reservation {
+    /// The blocks.
+    Made(Vec<Block>),
+    /// The monitor was asked: try again after its answer.
+    Asked,
+    /// There is no space; with the system's error if there was one.
+    Failed(Option<String>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +81,8 @@ impl RemoteStore {
             frees_read: FreesRead::No,
             after: 0,
             error: None,
+            last_ticket: 0,
+            reserving: None,
         }
     }
 
@@ -118,11 +143,60 @@ impl RemoteStore {
         if self.spilling.is_empty() { Allocation::Full(None) } else { Allocation::Spilling }
     }
 
-    /// The first waiting request was granted or has failed: the next one starts anew.
-    pub(super) fn finish_request(&mut self) {
+    /// Blocks of these lengths on disk, for the first waiting request; `orders` are for the monitor.
+    pub(super) fn reserve_on_disk(&mut self, lens: &[u64], orders: &mut Vec<ToMonitor>) -> Reservation {
+        match self.reserving.take() {
+            None if self.spill_limit == 0 => Reservation::Failed(None),
+            None => {
+                self.last_ticket += 1;
+                self.reserving = Some(Reserving::Asked(lens.to_vec()));
+                orders.push(ToMonitor::Reserve { ticket: self.last_ticket, lens: lens.to_vec() });
+                Reservation::Asked
+            }
+            Some(Reserving::Asked(lens)) => {
+                self.reserving = Some(Reserving::Asked(lens));
+                Reservation::Asked
+            }
+            Some(Reserving::Ended(Ok(blocks))) => Reservation::Made(blocks),
+            Some(Reserving::Ended(Err(SpillFailure::Full))) => Reservation::Failed(None),
+            Some(Reserving::Ended(Err(SpillFailure::System(error)))) => Reservation::Failed(Some(error)),
+        }
+    }
+
+    /// The monitor has reserved blocks, or could not. The blocks that no request waits for any more; an error if they are
+    /// not what it was asked for.
+    pub(super) fn reserved(
+        &mut self,
+        ticket: u64,
+        result: Result<Vec<Block>, SpillFailure>,
+    ) -> Result<Vec<Block>, &'static str> {
+        if ticket == 0 || ticket > self.last_ticket {
+            return Err("it reserved space without a request");
+        }
+        let blocks = result.as_deref().unwrap_or_default();
+        self.spilled += blocks.iter().map(|block| size_in_file(*block)).sum::<u64>();
+        match &self.reserving {
+            Some(Reserving::Asked(lens)) if ticket == self.last_ticket => {
+                if result.is_ok() && !blocks.iter().map(|block| block.len).eq(lens.iter().copied()) {
+                    return Err("the reserved blocks do not match the request");
+                }
+                self.reserving = Some(Reserving::Ended(result));
+                Ok(Vec::new())
+            }
+            _ => Ok(result.unwrap_or_default()),
+        }
+    }
+
+    /// The first waiting request was granted or has failed: the next one starts anew. The blocks on disk that were
+    /// reserved for it and that it does not need.
+    pub(super) fn finish_request(&mut self) -> Vec<Block> {
         (self.after, self.error) = (0, None);
         if self.frees_read == FreesRead::Yes {
             self.frees_read = FreesRead::No;
+        }
+        match self.reserving.take() {
+            Some(Reserving::Ended(Ok(blocks))) => blocks,
+            _ => Vec::new(),
         }
     }
 
@@ -131,19 +205,19 @@ impl RemoteStore {
         std::mem::replace(&mut self.frees_read, FreesRead::Yes) == FreesRead::Asked
     }
 
-    /// The monitor has spilled an object, which is now where the result says, or could not. An error if it was not
-    /// asked to.
+    /// The monitor has spilled an object, or could not. The object with its new parts, and their blocks; an error if it
+    /// was not asked to.
     pub(super) fn spilled(
         &mut self,
         id: DataId,
         result: Result<Vec<Block>, SpillFailure>,
-    ) -> Result<Option<StoredObject>, &'static str> {
+    ) -> Result<Option<(StoredObject, Vec<Block>)>, &'static str> {
         let object = self.spilling.remove(&id).ok_or("it spilled an object without a request")?;
         match result {
             Ok(blocks) => {
-                let moved = object.spilled_to(&blocks).ok_or("the spilled parts do not match the object")?;
+                let object = object.spilled_to(&blocks).ok_or("the spilled parts do not match the object")?;
                 self.spilled += blocks.iter().map(|block| size_in_file(*block)).sum::<u64>();
-                Ok(Some(moved))
+                Ok(Some((object, blocks)))
             }
             Err(SpillFailure::Full) => Ok(None), // a smaller object may fit
             Err(SpillFailure::System(error)) => {

@@ -14,7 +14,7 @@ use crate::scheduler::{HostLimits, Limits};
 use crate::store::arena::Arena;
 use crate::store::segment::{HEADER, Segment};
 use crate::store::spill::SpillSpace;
-use crate::store::{Blob, Block, StoredObject};
+use crate::store::{Blob, Block, Place, StoredObject};
 use crate::testing::call;
 use std::collections::BTreeMap;
 use unidist_backend::LaunchCommand;
@@ -311,7 +311,7 @@ fn impossible_ring_counters_fail_the_link() {
 fn foreign_ids_and_blocks_fail_the_link() {
     let foreign = Block { offset: HEADER, len: 64 };
     let stolen = StoredObject { header: Blob::Shared(foreign), buffers: vec![], borrowed: vec![] };
-    assert_expelled(|worker, _| worker.say(&FromWorker::FreeBlock(foreign)));
+    assert_expelled(|worker, _| worker.say(&FromWorker::FreeBlock(Place::Memory(foreign))));
     assert_expelled(|worker, _| {
         worker.say(&FromWorker::Request(Request::Put {
             id: worker.ids.reserve(1),

@@ -8,7 +8,7 @@ use super::Driver;
 use crate::network::{HostId, Transfer};
 use crate::protocol::monitor::ToMonitor;
 use crate::scheduler::{Copy, Event};
-use crate::store::{Blob, Block};
+use crate::store::{Blob, Place};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use unidist_backend::WritableBuffer;
@@ -22,7 +22,7 @@ pub(super) struct Transfers(FxHashMap<Transfer, ActiveTransfer>);
 struct ActiveTransfer {
     copy: Copy,
     /// The blocks that are being filled.
-    blocks: Vec<Block>,
+    blocks: Vec<Place>,
     /// Whether the source sent the right bytes, once that is known.
     sent: Option<Result<(), String>>,
     /// Whether all bytes arrived, once no more will.
@@ -65,14 +65,14 @@ impl Driver {
     }
 
     /// The blocks of the copy are allocated.
-    pub(super) fn begin_copy(&mut self, copy: Copy, blocks: Vec<Block>) {
+    pub(super) fn begin_copy(&mut self, copy: Copy, blocks: Vec<Place>) {
         let prepared = self.prepare(&copy, &blocks);
         let (hosts, (memory, targets)) = match (&mut self.hosts, prepared) {
             (Some(hosts), Ok(prepared)) => (hosts, prepared),
             (_, prepared) => {
                 let why = prepared.err().unwrap_or_else(|| "the session has a single host".into());
                 self.follow_up_events.push_back(copy.failure(&why));
-                return blocks.into_iter().for_each(|block| self.free(copy.to, block));
+                return blocks.into_iter().for_each(|place| self.free_place(copy.to, place));
             }
         };
         let Copy { transfer, from, to, .. } = copy;
@@ -98,15 +98,12 @@ impl Driver {
     fn prepare(
         &self,
         copy: &Copy,
-        blocks: &[Block],
+        blocks: &[Place],
     ) -> Result<(Option<Vec<Bytes>>, Option<Vec<Box<dyn WritableBuffer>>>), String> {
         let memory = (copy.from == HostId::CONTROLLER)
             .then(|| copy.object.external_parts().map(|part| self.local_store.read(part)).collect())
             .transpose()?;
-        let writable = |block: &Block| {
-            let writable = self.local_store.writable(*block).ok_or("a block is out of bounds")?;
-            Ok::<_, String>(Box::new(writable) as Box<dyn WritableBuffer>)
-        };
+        let writable = |place: &Place| self.local_store.writable(*place);
         let targets =
             (copy.to == HostId::CONTROLLER).then(|| blocks.iter().map(writable).collect()).transpose()?;
         Ok((memory, targets))
@@ -133,7 +130,7 @@ impl Driver {
         if self.transfers.0.get(&transfer).is_some_and(|active| active.copy.to == host)
             && let Some(active) = self.transfers.0.remove(&transfer)
         {
-            let bytes: u64 = active.blocks.iter().map(|block| block.size()).sum();
+            let bytes: u64 = active.blocks.iter().map(|place| place.block().size()).sum();
             log::warn!(
                 "{bytes} bytes of the object store of {host} cannot be reused: a lost host may still write to them"
             );
@@ -159,12 +156,12 @@ impl Driver {
         let failed = match result {
             Ok(()) => {
                 let mut blocks = blocks.into_iter();
-                let object = copy.object.copied_with(|block| blocks.next().unwrap_or(block));
+                let object = copy.object.copied_with(|place| blocks.next().unwrap_or(place));
                 return self.follow_up_events.push_back(Event::Copied { transfer, result: Ok(object) });
             }
             Err(why) => copy.failure(&why),
         };
-        blocks.into_iter().for_each(|block| self.free(copy.to, block));
+        blocks.into_iter().for_each(|place| self.free_place(copy.to, place));
         if !failure_reported {
             self.follow_up_events.push_back(failed);
         }

@@ -102,7 +102,7 @@ pub(crate) fn react(state: &mut State, event: Event) {
         Event::Retracted { process, tasks } => on_retracted(state, process, tasks),
         Event::Yield { process, task } => block(state, process, task, None),
         Event::ReplyUndelivered { process, values } => on_reply_undelivered(state, process, &values),
-        Event::Spilled { host, id, object } => on_spilled(state, host, id, object),
+        Event::Spilled { host, id, object, moved } => on_spilled(state, host, id, object, moved),
         Event::Copied { transfer, result } => on_copied(state, transfer, result),
         Event::HostLost { host, cause } => on_host_lost(state, host, &cause),
         Event::Started { process, task } => on_started(state, process, task),

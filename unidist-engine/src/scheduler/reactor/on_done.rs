@@ -1,6 +1,6 @@
 //! A call has ended on its process.
 
-use crate::scheduler::event::{Action, Role};
+use crate::scheduler::event::Role;
 use crate::scheduler::state::State;
 use crate::scheduler::state::tasks::{Task, TaskState};
 use crate::scheduler::transitions::block::find_work;
@@ -8,6 +8,7 @@ use crate::scheduler::transitions::cancel::end_cancel;
 use crate::scheduler::transitions::fail_task::{complete_task, fail_task};
 use crate::scheduler::transitions::notify::notify_waiters;
 use crate::scheduler::transitions::run::remove_from_worker;
+use crate::scheduler::transitions::settle::free_object;
 use crate::scheduler::transitions::views::unpin_arguments;
 use crate::store::StoredObject;
 use unidist_common::{ProcessId, TaskError, TaskId};
@@ -25,7 +26,7 @@ pub(crate) fn on_done(
     if !state.tasks.get(&id).is_some_and(sent_here) {
         // It has failed before: it was canceled, or the session ends.
         for object in result.into_iter().flatten() {
-            state.actions.extend(object.blocks().map(|block| Action::Free { host, block }));
+            free_object(state, host, &object);
         }
         return canceled_call_left(state, process, id);
     }

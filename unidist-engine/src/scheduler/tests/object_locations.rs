@@ -18,8 +18,9 @@ fn victims(c: &Cluster) -> Vec<DataId> {
 }
 
 fn spill(c: &mut Cluster, id: DataId, to: u64) {
-    let moved = StoredObject { header: Blob::Spilled(Block { offset: to, len: 64 }), ..object(vec![]) };
-    c.handle(Event::Spilled { host: HostId::CONTROLLER, id, object: moved });
+    let to = Block { offset: to, len: 64 };
+    let object = StoredObject { header: Blob::Spilled(to), ..object(vec![]) };
+    c.handle(Event::Spilled { host: HostId::CONTROLLER, id, object, moved: vec![to] });
 }
 
 fn unmap(c: &mut Cluster, process: ProcessId, id: DataId) {

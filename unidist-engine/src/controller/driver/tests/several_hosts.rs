@@ -1,5 +1,7 @@
 //! The engine against fake monitors.
 
+mod full_store;
+
 use super::*;
 use crate::link::channel::Channel;
 use crate::link::raw::RawEnd;
@@ -139,7 +141,7 @@ impl Session {
     fn put(&mut self, remote: &mut RemoteHost, len: u64) -> (DataId, Block) {
         self.say(remote, &FromWorker::Allocate { request: RequestId(9), len });
         let block = match self.answer(remote) {
-            ToWorker::Reply(RequestId(9), Reply::Allocated(block)) => block,
+            ToWorker::Reply(RequestId(9), Reply::Allocated(Place::Memory(block))) => block,
             other => panic!("{other:?}"),
         };
         let id = remote.ids.reserve(1);
@@ -262,7 +264,7 @@ fn remote_process_with_invalid_messages_is_killed_alone() {
         let process = remote.process;
         let said = match n {
             0 => FromMonitor::Output { process, bytes: vec![0xff; 9].into(), taken: 0 },
-            1 => remote.say(&FromWorker::FreeBlock(foreign)),
+            1 => remote.say(&FromWorker::FreeBlock(Place::Memory(foreign))),
             _ => remote.say(&FromWorker::Request(Request::Put {
                 id: remote.ids.reserve(1),
                 object: outside(&[foreign]),
@@ -309,73 +311,12 @@ fn monitor_with_invalid_messages_is_expelled() {
     assert!(!session.engine.driver.hosts.as_ref().unwrap().has(FIRST));
 }
 
-/// A process of the first remote host has made an object and asks for more than the free space; its monitor has
-/// reported that nothing was freed meanwhile.
-fn with_full_store() -> (Session, RemoteHost, DataId, Block) {
-    let mut session = Session::start();
-    let mut remote = session.process(1000);
-    let (id, block) = session.put(&mut remote, 150_000);
-    session.say(&mut remote, &FromWorker::Allocate { request: RequestId(1), len: 200_000 });
-    session.poll();
-    session.poll();
-    assert_eq!(session.first().find(|told| *told == ToMonitor::Flush), Some(ToMonitor::Flush));
-    session.first().say(&[FromMonitor::Flushed]);
-    session.poll();
-    session.poll();
-    (session, remote, id, block)
-}
-
-#[test]
-fn remote_allocation_has_its_monitor_spill() {
-    let (mut session, mut remote, id, block) = with_full_store();
-    let spill = session.first().find(|told| matches!(told, ToMonitor::Spill { .. }));
-    assert_eq!(spill, Some(ToMonitor::Spill { id, blocks: vec![block] }));
-    let moved = Block { offset: 4096, len: block.len };
-    session.first().say(&[FromMonitor::Spilled { id, result: Ok(vec![moved]) }]);
-    let answer = session.answer(&mut remote);
-    assert!(matches!(answer, ToWorker::Reply(RequestId(1), Reply::Allocated(_))), "{answer:?}");
-    assert_eq!(session.usage().spilled, 151_552);
-    // Now there is an unsealed block, which cannot be spilled.
-    session.say(&mut remote, &FromWorker::Allocate { request: RequestId(2), len: 200_000 });
-    session.poll();
-    session.poll();
-    assert_eq!(session.first().find(|told| *told == ToMonitor::Flush), Some(ToMonitor::Flush));
-    session.first().say(&[FromMonitor::Flushed]);
-    match session.answer(&mut remote) {
-        ToWorker::Reply(RequestId(2), Reply::Failed(Error::StoreFull(full))) => {
-            assert_eq!((full.requested, full.limit, full.spilled), (200_000, STORE, 151_552));
-            let writing = full.holders.iter().find(|holder| holder.by == HeldBy::Writing(remote.process));
-            assert_eq!(writing.map(|holder| holder.memory), Some(200_000u64.next_multiple_of(64)));
-        }
-        other => panic!("{other:?}"),
-    }
-    // Spilled blocks are freed by the monitor.
-    session.say(&mut remote, &FromWorker::Request(Request::Release(id)));
-    session.poll();
-    session.poll();
-    let freed = session.first().find(|told| *told == ToMonitor::FreeSpilled(moved));
-    assert!(freed.is_some());
-    assert_eq!(session.usage().spilled, 0);
-}
-
-#[test]
-fn failed_remote_spill_keeps_the_object() {
-    let (mut session, mut remote, id, block) = with_full_store();
-    session.first().say(&[FromMonitor::Spilled { id, result: Err(SpillFailure::System("no disk".into())) }]);
-    match session.answer(&mut remote) {
-        ToWorker::Reply(RequestId(1), Reply::Failed(Error::StoreFull(full))) => {
-            assert_eq!((full.used, full.spill_error.as_deref()), (block.size(), Some("no disk")));
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
 /// An object of this host in two parts, one of them spilled, with their bytes.
 fn local_object(session: &mut Session) -> (Arc<StoredObject>, Vec<Bytes>) {
     let local_store = &mut session.engine.driver.local_store;
     let blocks = [local_store.allocate(1000).unwrap(), local_store.allocate(5000).unwrap()];
     for (n, block) in (1..).zip(blocks) {
-        local_store.writable(block).unwrap().fill(n);
+        local_store.writable(Place::Memory(block)).unwrap().fill(n);
     }
     let mut object = outside(&[blocks[0]]);
     let spilled = local_store.spill_for_tests(blocks[1]);
@@ -398,8 +339,9 @@ fn object_is_copied_to_a_remote_host_and_back() {
         panic!("{told:?}")
     };
     let segment = Segment::create("unidist-test", STORE).unwrap();
-    let memory =
-        blocks.iter().map(|block| Box::new(segment.writable(*block).unwrap()) as Box<dyn WritableBuffer>);
+    let memory = blocks
+        .iter()
+        .map(|place| Box::new(segment.writable(place.block()).unwrap()) as Box<dyn WritableBuffer>);
     session.first().network.receive_memory(HostId::CONTROLLER, Transfer(1), memory.collect());
     session.first().listen();
     assert!(session.follow_up_events().is_empty(), "the monitor has not said that it is there");
@@ -408,8 +350,8 @@ fn object_is_copied_to_a_remote_host_and_back() {
     let [Event::Copied { transfer: Transfer(1), result: Ok(there) }] = &follow_up_events[..] else {
         panic!("{follow_up_events:?}")
     };
-    assert_eq!((&there.header, there.blocks().collect::<Vec<_>>()), (&object.header, blocks.clone()));
-    let found: Vec<_> = blocks.iter().map(|block| segment.view(*block, ()).unwrap()).collect();
+    assert_eq!((&there.header, there.places().collect::<Vec<_>>()), (&object.header, blocks.clone()));
+    let found: Vec<_> = blocks.iter().map(|place| segment.view(place.block(), ()).unwrap()).collect();
     assert_eq!(found, bytes);
 
     let used = session.engine.driver.local_store.usage().used;
@@ -474,22 +416,4 @@ fn failed_copy_frees_its_blocks_after_the_last_write() {
     session.engine.driver.copy(copy(5, HostId::CONTROLLER, FIRST, object));
     assert_eq!(failed(session.follow_up_events()), [5]);
     assert!(session.engine.driver.transfers.is_empty());
-}
-
-#[test]
-fn copy_without_space_fails() {
-    let mut session = Session::start();
-    let block = Block { offset: HEADER, len: STORE + 1 };
-    session.engine.driver.copy(copy(1, SECOND, FIRST, Arc::new(outside(&[block]))));
-    session.engine.driver.retry_deferred();
-    session.engine.driver.flush(true);
-    assert_eq!(session.first().next_memory_order(), ToMonitor::Flush);
-    session.first().say(&[FromMonitor::Flushed]);
-    session.engine.driver.poll_network();
-    session.engine.driver.retry_deferred();
-    let follow_up_events = session.follow_up_events();
-    let [Event::Copied { transfer: Transfer(1), result: Err(error) }] = &follow_up_events[..] else {
-        panic!("{follow_up_events:?}")
-    };
-    assert_eq!(error.kind, ErrorKind::StoreFull);
 }
