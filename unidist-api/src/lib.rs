@@ -104,12 +104,12 @@ pub use cluster::{cluster_resources, get_ip, num_cpus, store_usage};
 pub use entry::worker_main;
 pub use init::{Session, init, is_initialized, shutdown};
 pub use unidist_core::{
-    Actor, ActorHandle, ActorMethod, ActorOptions, Bound, CallOptions, CallSettings, CallStatus, Dep, Error,
-    ErrorKind, Fallible, Fetch, FunctionOptions, Gettable, Group, HeldBy, IntoArg, MethodOptions, ObjectRef,
-    Portable, Prepared, ProcessId, Ready, RemoteFn, Result, SharedSlice, StoreFull, StoreHolder, StoreUsage,
-    TaskError, Waited, WorkerInfo, build_id, cancel, cancel_unstarted, closure, current_worker, end_worker,
-    fallible, get, is_cancelled, is_object_ref, map, prepare, put, put_ref, put_slice, status, wait,
-    wait_for_workers, workers,
+    Actor, ActorHandle, ActorMethod, ActorOptions, AnyValue, Bound, CallOptions, CallSettings, CallStatus,
+    Dep, Error, ErrorKind, Fallible, Fetch, FunctionOptions, Gettable, Group, HeldBy, IntoArg, MethodOptions,
+    ObjectRef, Portable, Prepared, ProcessId, Ready, RemoteFn, Result, SharedSlice, StoreFull, StoreHolder,
+    StoreUsage, TaskError, Waitable, Waited, WorkerInfo, build_id, cancel, cancel_unstarted, closure,
+    current_worker, end_worker, fallible, get, get_timeout, is_cancelled, is_object_ref, map, prepare, put,
+    put_ref, put_slice, refs, status, wait, wait_for_workers, workers,
 };
 pub use unidist_macros::remote;
 #[cfg(feature = "patterns")]
@@ -170,7 +170,9 @@ struct Readme;
 /// # }
 /// ```
 pub mod prelude {
-    pub use crate::{ActorHandle, ObjectRef, SharedSlice, closure, get, map, put, put_slice, remote, wait};
+    pub use crate::{
+        ActorHandle, ObjectRef, SharedSlice, closure, get, map, put, put_slice, refs, remote, wait,
+    };
     pub use unidist_core::remote_traits::{
         Remote0 as _, Remote1 as _, Remote2 as _, Remote3 as _, Remote4 as _, Remote5 as _, Remote6 as _,
         RemoteAny0 as _, RemoteAny1 as _, RemoteAny2 as _, RemoteAny3 as _, RemoteAny4 as _, RemoteAny5 as _,

@@ -124,10 +124,18 @@ pub fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> R
 /// The encoding of the list whose items have these encodings.
 pub fn splice<'a>(items: impl ExactSizeIterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
     let mut list = Vec::with_capacity(size_of::<u64>() + items.clone().map(<[u8]>::len).sum::<usize>());
-    list.extend_from_slice(&(items.len() as u64).to_le_bytes());
+    list.extend_from_slice(&list_head(items.len()));
     items.for_each(|item| list.extend_from_slice(item));
     list
 }
+
+/// What comes before the items in the encoding of a list of this length.
+pub fn list_head(len: usize) -> [u8; 8] {
+    (len as u64).to_le_bytes()
+}
+
+/// What comes before the value in the encoding of `Some`.
+pub const SOME_HEAD: [u8; 1] = [1];
 
 const TOO_LONG: &str = "too long";
 
@@ -231,6 +239,16 @@ mod tests {
         let list = splice(encoded.iter().map(|item| &item[..]));
         assert_eq!(list, encode(&items.to_vec()).unwrap());
         assert_eq!(splice([].into_iter()), encode(&Vec::<u8>::new()).unwrap());
+    }
+
+    #[test]
+    fn value_is_the_sequence_of_its_parts() {
+        let item = encode("a").unwrap();
+        assert_eq!([&SOME_HEAD, &item[..]].concat(), encode(&Some("a")).unwrap());
+        let lists = [&list_head(2), &list_head(0)[..], &list_head(1), &item].concat();
+        assert_eq!(lists, encode(&vec![vec![], vec!["a"]]).unwrap());
+        assert_eq!([&item[..], &item].concat(), encode(&("a", "a")).unwrap());
+        assert_eq!([&item[..], &item].concat(), encode(&["a", "a"]).unwrap());
     }
 
     #[test]

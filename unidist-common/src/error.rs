@@ -291,6 +291,13 @@ pub enum Error {
         /// What is wrong and what is allowed.
         message: String,
     },
+    /// A time limit of a public function has expired.
+    TimedOut {
+        /// The function.
+        call: String,
+        /// What was not ready in time.
+        message: String,
+    },
     /// The object store is full.
     StoreFull(Box<StoreFull>),
     /// A process of the session could not be started, or ended too early.
@@ -348,7 +355,9 @@ impl fmt::Display for Error {
             Error::Config(error) => error.fmt(f),
             Error::Encode { type_name, message } => write!(f, "a `{type_name}` cannot be encoded: {message}"),
             Error::Decode { type_name, message } => write!(f, "a `{type_name}` cannot be decoded: {message}"),
-            Error::InvalidArgument { call, message } => write!(f, "`{call}`: {message}"),
+            Error::InvalidArgument { call, message } | Error::TimedOut { call, message } => {
+                write!(f, "`{call}`: {message}")
+            }
             Error::StoreFull(full) => full.fmt(f),
             Error::Launch { message } => f.write_str(message),
             Error::System { action, message } => write!(f, "{action}: {message}"),

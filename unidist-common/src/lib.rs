@@ -32,4 +32,4 @@ pub use options::{GroupSpec, TaskOptions};
 pub use payload::{Object, Payload};
 pub use stable_hash::StableHasher;
 pub use store_full::{HeldBy, StoreFull, StoreHolder};
-pub use task::{Arg, Returns, Target, TaskSpec};
+pub use task::{Arg, Part, Returns, Target, TaskSpec};

@@ -18,8 +18,8 @@ pub struct TaskSpec {
     pub target: Target,
     /// The arguments, in order.
     pub args: Vec<Arg>,
-    /// Objects whose values the call needs: it starts when all are ready. Covers every [`Arg::Ref`] and
-    /// [`Arg::List`], and refs inside values that arrive as values.
+    /// Objects whose values the call needs: it starts when all are ready. Covers every id in the arguments,
+    /// and refs inside values that arrive as values.
     pub dependencies: Vec<DataId>,
     /// Objects and actors named inside argument values: kept alive until the call has ended, not resolved.
     pub borrowed: Vec<DataId>,
@@ -57,6 +57,17 @@ pub enum Arg {
     Ref(DataId),
     /// A list made of the values of these objects.
     List(Vec<DataId>),
+    /// A value whose encoding consists of these parts, one after the other.
+    Parts(Vec<Part>),
+}
+
+/// A part of the encoding of an argument.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Part {
+    /// These bytes.
+    Bytes(Bytes),
+    /// The encoded value of this object.
+    Ref(DataId),
 }
 
 /// The ids of a call's results: `count` consecutive ones, of which the first also names the call.

@@ -17,8 +17,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use unidist_common::codec::{decode, encode, splice};
 use unidist_common::{
-    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Payload, ProcessId, Returns,
-    Target, TaskError, TaskOptions, TaskSpec,
+    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Part, Payload, ProcessId,
+    Returns, Target, TaskError, TaskOptions, TaskSpec,
 };
 
 struct RecordingAllocator;
@@ -120,7 +120,8 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
     let arg = prop_oneof![
         bytes().prop_map(Arg::Value),
         id().prop_map(Arg::Ref),
-        vec(id(), 0..5).prop_map(Arg::List)
+        vec(id(), 0..5).prop_map(Arg::List),
+        vec(prop_oneof![bytes().prop_map(Part::Bytes), id().prop_map(Part::Ref)], 0..5).prop_map(Arg::Parts)
     ];
     let options = (any::<Option<u32>>(), vec((any::<String>(), 0.0..9.0), 0..3), any::<Option<String>>());
     let parts = (any::<u128>(), prop::option::of(bytes()), any::<String>(), target, vec(arg, 0..5));

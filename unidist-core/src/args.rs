@@ -1,13 +1,13 @@
-//! Arguments: what may be passed for a parameter, and how it is sent.
+//! The arguments of a call that is being made: how each is sent. [`into_arg`](crate::into_arg) says what each may be.
 
 use crate::object_ref::ObjectRef;
-use crate::portable::Portable;
 use crate::reference::RefCore;
 use crate::serialize_context::{self, Encoded, Role};
 use crate::session::BackendProxy;
 use serde::Serialize;
 use std::any::type_name;
-use unidist_common::{Arg, DataId, Error, ErrorKind, TaskError};
+use unidist_common::codec::{SOME_HEAD, list_head};
+use unidist_common::{Arg, DataId, Error, ErrorKind, Part, TaskError};
 
 /// An argument whose encoding is larger than this (in bytes) becomes an object of its own, so that the call's
 /// description stays small and the data goes through the shared store.
@@ -55,54 +55,30 @@ impl ArgList {
 
     /// Takes over arguments that were encoded before.
     pub(crate) fn prepend(&mut self, encoded: Result<&Encoded, &Error>) {
-        match encoded {
-            Ok(encoded) => {
-                let found = &encoded.found;
-                if let Some(backend) = self.backend.clone() {
-                    if encoded.header.len() > INLINE_LIMIT || !found.buffers.is_empty() {
-                        self.put(&backend, encoded);
-                    } else {
-                        self.args.push(Arg::Value(encoded.header.clone()));
-                        self.borrow(&found.borrowed);
-                    }
-                    self.depend(&found.dependencies);
-                }
-            }
-            Err(error) => self.fail(error.clone()),
+        let arg = match self.send(encoded) {
+            Some(Part::Bytes(bytes)) => Arg::Value(bytes),
+            Some(Part::Ref(id)) => Arg::Ref(id),
+            None => return,
+        };
+        self.args.push(arg);
+    }
+
+    /// Adds a value.
+    pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
+        if self.backend.is_some() {
+            self.prepend(encode(value).as_ref());
         }
     }
 
-    fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
-        if self.backend.is_none() {
-            return;
-        }
-        let encoded = serialize_context::encode(value, Role::Argument).map_err(|error| Error::Encode {
-            type_name: type_name::<T>().to_owned(),
-            message: error.to_string(),
-        });
-        self.prepend(encoded.as_ref());
-    }
-
-    fn put(&mut self, backend: &BackendProxy, encoded: &Encoded) {
-        match backend.put(encoded.object()) {
-            Ok(id) => {
-                let object = RefCore::adopt(backend.clone(), id);
-                self.args.push(Arg::Ref(id));
-                self.depend(std::slice::from_ref(&object));
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
-    fn reference(&mut self, reference: &RefCore) {
-        if let Some(id) = self.checked(reference) {
+    /// Adds the value of an object.
+    pub(crate) fn reference(&mut self, reference: &RefCore) {
+        if let Some(id) = self.hold_dependency(reference) {
             self.args.push(Arg::Ref(id));
-            self.dependencies.push(id);
-            self.held.push(reference.clone());
         }
     }
 
-    fn list<'a, T: 'a>(&mut self, refs: impl Iterator<Item = &'a ObjectRef<T>>) {
+    /// Adds the list of the values of these objects.
+    pub(crate) fn list<'a, T: 'a>(&mut self, refs: impl Iterator<Item = &'a ObjectRef<T>>) {
         let mut ids = Vec::with_capacity(refs.size_hint().0);
         for reference in refs {
             let Some(id) = self.checked(&reference.core) else {
@@ -115,12 +91,59 @@ impl ArgList {
         self.args.push(Arg::List(ids));
     }
 
+    /// Adds a value that consists of the parts that `add` adds.
+    pub(crate) fn parts(&mut self, add: impl FnOnce(&mut Parts<'_>)) {
+        let mut parts = Parts { list: self, bytes: Vec::new(), parts: Vec::new() };
+        add(&mut parts);
+        let parts = parts.finish();
+        self.args.push(Arg::Parts(parts));
+    }
+
+    /// Decides how an encoded value travels: with the call, or as an object of its own.
+    fn send(&mut self, encoded: Result<&Encoded, &Error>) -> Option<Part> {
+        let encoded = match encoded {
+            Ok(encoded) => encoded,
+            Err(error) => {
+                self.fail(error.clone());
+                return None;
+            }
+        };
+        let backend = self.backend.clone()?;
+        let found = &encoded.found;
+        let part = if encoded.header.len() > INLINE_LIMIT || !found.buffers.is_empty() {
+            self.put(&backend, encoded)?
+        } else {
+            self.borrow(&found.borrowed);
+            Part::Bytes(encoded.header.clone())
+        };
+        self.depend(&found.dependencies);
+        Some(part)
+    }
+
+    fn put(&mut self, backend: &BackendProxy, encoded: &Encoded) -> Option<Part> {
+        match backend.put(encoded.object()) {
+            Ok(id) => {
+                let object = RefCore::adopt(backend.clone(), id);
+                self.depend(std::slice::from_ref(&object));
+                Some(Part::Ref(id))
+            }
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    fn hold_dependency(&mut self, reference: &RefCore) -> Option<DataId> {
+        let id = self.checked(reference)?;
+        self.dependencies.push(id);
+        self.held.push(reference.clone());
+        Some(id)
+    }
+
     fn depend(&mut self, references: &[RefCore]) {
         for reference in references {
-            if let Some(id) = self.checked(reference) {
-                self.dependencies.push(id);
-                self.held.push(reference.clone());
-            }
+            self.hold_dependency(reference);
         }
     }
 
@@ -171,84 +194,62 @@ impl ArgList {
     }
 }
 
-/// What may be passed for a parameter of type `T`: the value, owned or borrowed; a ref to it; for a `Vec`, refs to its
-/// items.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be passed where the remote function takes `{T}`",
-    label = "expected `{T}`, `&{T}`, `ObjectRef<{T}>` or `&ObjectRef<{T}>`",
-    note = "arguments of remote calls are sent by value, or as a reference to an object that holds the value"
-)]
-pub trait IntoArg<T> {
-    #[doc(hidden)]
-    fn __into_arg(self, out: &mut ArgList);
+fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Error> {
+    serialize_context::encode(value, Role::Argument)
+        .map_err(|error| Error::Encode { type_name: type_name::<T>().to_owned(), message: error.to_string() })
 }
 
-#[diagnostic::do_not_recommend]
-impl<T: Portable> IntoArg<T> for T {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.value(&self);
+/// An argument made of values and of objects whose values are filled in where it is decoded. Adjacent bytes are one
+/// part.
+pub(crate) struct Parts<'a> {
+    list: &'a mut ArgList,
+    bytes: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+impl Parts<'_> {
+    /// Adds a value.
+    pub(crate) fn value<T: Serialize>(&mut self, value: &T) {
+        if self.list.backend.is_none() {
+            return;
+        }
+        match self.list.send(encode(value).as_ref()) {
+            Some(Part::Bytes(bytes)) => self.bytes.extend_from_slice(&bytes),
+            Some(Part::Ref(id)) => self.object(id),
+            None => {}
+        }
     }
-}
 
-#[diagnostic::do_not_recommend]
-impl<T: Portable> IntoArg<T> for &T {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.value(self);
+    /// Adds the value of an object.
+    pub(crate) fn reference<T>(&mut self, reference: &ObjectRef<T>) {
+        if let Some(id) = self.list.hold_dependency(&reference.core) {
+            self.object(id);
+        }
     }
-}
 
-#[diagnostic::do_not_recommend]
-impl<T: Portable> IntoArg<T> for ObjectRef<T> {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.reference(&self.core);
+    /// Begins a list of this length: its items follow.
+    pub(crate) fn list(&mut self, len: usize) {
+        self.bytes.extend_from_slice(&list_head(len));
     }
-}
 
-#[diagnostic::do_not_recommend]
-impl<T: Portable> IntoArg<T> for &ObjectRef<T> {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.reference(&self.core);
+    /// Begins a `Some`: its value follows.
+    pub(crate) fn some(&mut self) {
+        self.bytes.extend_from_slice(&SOME_HEAD);
     }
-}
 
-#[diagnostic::do_not_recommend]
-impl<T: Portable> IntoArg<Vec<T>> for Vec<ObjectRef<T>> {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.list(self.iter());
+    fn object(&mut self, id: DataId) {
+        self.flush();
+        self.parts.push(Part::Ref(id));
     }
-}
 
-#[diagnostic::do_not_recommend]
-impl<T: Portable> IntoArg<Vec<T>> for &Vec<ObjectRef<T>> {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.list(self.iter());
+    fn flush(&mut self) {
+        if !self.bytes.is_empty() {
+            self.parts.push(Part::Bytes(std::mem::take(&mut self.bytes).into()));
+        }
     }
-}
 
-#[diagnostic::do_not_recommend]
-impl<T: Portable> IntoArg<Vec<T>> for &[ObjectRef<T>] {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.list(self.iter());
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: Portable, const N: usize> IntoArg<Vec<T>> for [ObjectRef<T>; N] {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.list(self.iter());
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: Portable, const N: usize> IntoArg<Vec<T>> for &[ObjectRef<T>; N] {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.list(self.iter());
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl IntoArg<String> for &str {
-    fn __into_arg(self, out: &mut ArgList) {
-        out.value(self);
+    fn finish(mut self) -> Vec<Part> {
+        self.flush();
+        self.parts
     }
 }

@@ -1,8 +1,9 @@
 #![allow(unsafe_code)] // a shim has only the type of its function: see `fn_item`
 //! `.remote(..)` and `.options()` on every function and every closure without captures, of up to six parameters.
 
-use crate::args::{ArgList, IntoArg};
+use crate::args::ArgList;
 use crate::fn_item::{fn_item_value, refuse_captures};
+use crate::into_arg::IntoArg;
 use crate::object_ref::ObjectRef;
 use crate::options::{Chosen, option_methods};
 use crate::outcome::{Fallback, FallbackOutcome, Outcome, Plain, Specific, SpecificOutcome};

@@ -1,8 +1,9 @@
 //! Closures with values sent along.
 
-use crate::args::{ArgList, IntoArg};
+use crate::args::ArgList;
 use crate::call::Function;
 use crate::fn_item::refuse_captures;
+use crate::into_arg::IntoArg;
 use crate::object_ref::ObjectRef;
 use crate::options::Chosen;
 use crate::outcome::{Fallback, Plain};

@@ -3,7 +3,8 @@
 //! The attribute makes a type of the function's name, with `remote` and `options` of its own. (All other
 //! functions have them from one trait, so their return types cannot depend on the function.)
 
-use crate::args::{ArgList, IntoArg};
+use crate::args::ArgList;
+use crate::into_arg::IntoArg;
 use crate::options::{Chosen, option_methods};
 use crate::portable::Portable;
 use crate::received_args::ReceivedArgs;

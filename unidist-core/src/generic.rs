@@ -1,8 +1,9 @@
 #![allow(unsafe_code)] // a shim has only the type of its function: see `fn_item`
 //! Calls of functions passed as parameters: the basis of `map` and similar functions.
 
-use crate::args::{ArgList, IntoArg};
+use crate::args::ArgList;
 use crate::fn_item::{fn_item_value, refuse_captures};
+use crate::into_arg::IntoArg;
 use crate::object_ref::ObjectRef;
 use crate::outcome;
 use crate::portable::Portable;

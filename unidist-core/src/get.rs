@@ -2,14 +2,17 @@
 
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
-use crate::reference::RefCore;
 use crate::session::BackendProxy;
+use crate::waitable::{Batch, Waitable};
+use std::time::{Duration, Instant};
 use unidist_backend::Outcome;
 use unidist_common::{DataId, Error, Result};
 
-/// Waits for the value of a ref, or of all refs in a slice, array, `Vec` or tuple (of up to six of these).
+/// Waits for the value of a ref, or of all refs in a slice, array, `Vec` or tuple (of up to six), or in a nesting of
+/// these.
 ///
-/// All refs are requested together. Inside a task, the task's CPU slot is free meanwhile.
+/// All refs are requested together. Inside a task, the task's CPU slot is free meanwhile. [`get_timeout`] limits the
+/// time.
 ///
 /// # Errors
 ///
@@ -22,32 +25,82 @@ pub fn get<G: Gettable>(refs: G) -> Result<G::Output> {
     refs.__decode(&mut Fetched(&mut fetched))
 }
 
-/// The arguments of [`get`].
+/// [`get`] with a time limit: until then, all values must be ready.
+///
+/// The calls go on after the limit: [`cancel`](crate::cancel()) ends those whose results are no longer wanted.
+///
+/// ```no_run
+/// # fn main() -> unidist_core::Result<()> {
+/// use std::time::Duration;
+/// use unidist_core::remote_traits::*;
+/// use unidist_core::{Error, get_timeout};
+///
+/// let answer = (|x: i64| x + 2).remote(40);
+/// match get_timeout(&answer, Duration::from_secs(1)) {
+///     Err(Error::TimedOut { .. }) => println!("not yet"),
+///     other => println!("{}", other?),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`Error::TimedOut`] if a call has neither a value nor a failure in time, or else those of [`get`].
+pub fn get_timeout<G: Gettable>(refs: G, timeout: Duration) -> Result<G::Output> {
+    let mut batch = Batch::default();
+    refs.__gather(&mut batch);
+    batch.await_all(timeout)?;
+    let mut fetched = batch.fetch()?.into_iter();
+    refs.__decode(&mut Fetched(&mut fetched))
+}
+
+/// What [`get`] takes.
 #[diagnostic::on_unimplemented(
     message = "`get` cannot be called with `{Self}`",
-    label = "expected `ObjectRef<T>`, `&ObjectRef<T>`, a slice, array or `Vec` of refs, or a tuple of these"
+    label = "expected `ObjectRef<T>`, `&ObjectRef<T>`, a slice, array or `Vec` of refs, a tuple of refs, or a nesting \
+             of these",
+    note = "the refs of an iterator: `refs(iterator)`"
 )]
-pub trait Gettable {
+pub trait Gettable: Waitable {
     /// The values.
     type Output;
-    #[doc(hidden)]
-    fn __gather<'a>(&'a self, batch: &mut Batch<'a>);
     #[doc(hidden)]
     fn __decode(&self, fetched: &mut Fetched<'_>) -> Result<Self::Output>;
 }
 
-/// The refs of one `get`, in order.
-#[doc(hidden)]
-#[derive(Default)]
-#[allow(missing_debug_implementations, reason = "an implementation detail of `get`")]
-pub struct Batch<'a>(Vec<&'a RefCore>);
-
-/// Their outcomes, in the same order.
+/// The outcomes of the refs of one `get`, in order.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "an implementation detail of `get`")]
 pub struct Fetched<'a>(&'a mut dyn Iterator<Item = Result<Outcome>>);
 
 impl Batch<'_> {
+    /// Waits until all have an outcome.
+    fn await_all(&self, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut places: Vec<usize> =
+            (0..self.0.len()).filter(|&place| self.0[place].held().is_ok()).collect();
+        while let Some(Ok((backend, _))) = places.first().map(|&place| self.0[place].held()) {
+            let (own, others): (Vec<_>, Vec<_>) =
+                places.into_iter().partition(|&place| self.belongs(place, backend));
+            let ids: Vec<DataId> = own.into_iter().filter_map(|place| self.0[place].id()).collect();
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let ready = backend.wait(&ids, ids.len(), left)?.len();
+            if ready < ids.len() {
+                return Err(Error::TimedOut {
+                    call: "get_timeout".to_owned(),
+                    message: format!(
+                        "{} of {} values were not ready within {timeout:?}: wait longer, or cancel the calls",
+                        ids.len() - ready,
+                        self.0.len()
+                    ),
+                });
+            }
+            places = others;
+        }
+        Ok(())
+    }
+
     fn fetch(self) -> Result<Vec<Result<Outcome>>> {
         let mut results: Vec<Option<Result<Outcome>>> =
             self.0.iter().map(|core| core.held().err().map(|error| Err(error.clone()))).collect();
@@ -77,10 +130,6 @@ impl Batch<'_> {
 impl<T: Portable> Gettable for ObjectRef<T> {
     type Output = T;
 
-    fn __gather<'a>(&'a self, batch: &mut Batch<'a>) {
-        batch.0.push(&self.core);
-    }
-
     fn __decode(&self, fetched: &mut Fetched<'_>) -> Result<T> {
         let outcome = fetched.0.next().unwrap_or_else(|| {
             Err(Error::system("cannot get the values", "the backend returned too few of them"))
@@ -92,10 +141,6 @@ impl<T: Portable> Gettable for ObjectRef<T> {
 impl<G: Gettable + ?Sized> Gettable for &G {
     type Output = G::Output;
 
-    fn __gather<'a>(&'a self, batch: &mut Batch<'a>) {
-        (**self).__gather(batch);
-    }
-
     fn __decode(&self, fetched: &mut Fetched<'_>) -> Result<G::Output> {
         (**self).__decode(fetched)
     }
@@ -103,10 +148,6 @@ impl<G: Gettable + ?Sized> Gettable for &G {
 
 impl<G: Gettable> Gettable for [G] {
     type Output = Vec<G::Output>;
-
-    fn __gather<'a>(&'a self, batch: &mut Batch<'a>) {
-        self.iter().for_each(|item| item.__gather(batch));
-    }
 
     fn __decode(&self, fetched: &mut Fetched<'_>) -> Result<Vec<G::Output>> {
         self.iter().map(|item| item.__decode(fetched)).collect()
@@ -116,10 +157,6 @@ impl<G: Gettable> Gettable for [G] {
 impl<G: Gettable> Gettable for Vec<G> {
     type Output = Vec<G::Output>;
 
-    fn __gather<'a>(&'a self, batch: &mut Batch<'a>) {
-        self[..].__gather(batch);
-    }
-
     fn __decode(&self, fetched: &mut Fetched<'_>) -> Result<Vec<G::Output>> {
         self[..].__decode(fetched)
     }
@@ -127,10 +164,6 @@ impl<G: Gettable> Gettable for Vec<G> {
 
 impl<G: Gettable, const N: usize> Gettable for [G; N] {
     type Output = Vec<G::Output>;
-
-    fn __gather<'a>(&'a self, batch: &mut Batch<'a>) {
-        self[..].__gather(batch);
-    }
 
     fn __decode(&self, fetched: &mut Fetched<'_>) -> Result<Vec<G::Output>> {
         self[..].__decode(fetched)
@@ -141,10 +174,6 @@ macro_rules! tuple {
     ($($G:ident $place:tt),*) => {
         impl<$($G: Gettable),*> Gettable for ($($G,)*) {
             type Output = ($($G::Output,)*);
-
-            fn __gather<'a>(&'a self, batch: &mut Batch<'a>) {
-                $(self.$place.__gather(batch);)*
-            }
 
             fn __decode(&self, fetched: &mut Fetched<'_>) -> Result<Self::Output> {
                 Ok(($(self.$place.__decode(fetched)?,)*))

@@ -3,7 +3,7 @@
 use crate::serialize_context::{self, Context, Objects, Owner};
 use serde::de::DeserializeOwned;
 use std::any::type_name;
-use unidist_common::{Arg, DataId, ErrorKind, Payload, TaskError, codec};
+use unidist_common::{Arg, DataId, ErrorKind, Part, Payload, TaskError, codec};
 
 /// The encoded arguments of a call, decoded one after the other.
 #[doc(hidden)]
@@ -59,7 +59,23 @@ impl ReceivedArgs {
                 });
                 Ok((Header::Spliced(list), context))
             }
+            Arg::Parts(parts) => self.join(&parts, context),
         }
+    }
+
+    fn join(&self, parts: &[Part], mut context: Context) -> Result<(Header, Context), String> {
+        let mut bytes = Vec::new();
+        for part in parts {
+            match part {
+                Part::Bytes(part) => bytes.extend_from_slice(part),
+                Part::Ref(id) => {
+                    let payload = self.find(*id)?;
+                    bytes.extend_from_slice(&payload.header);
+                    context = context.with_buffers(&Owner::Dependency(*id), payload);
+                }
+            }
+        }
+        Ok((Header::Spliced(bytes), context))
     }
 
     fn find(&self, id: DataId) -> Result<&Payload, String> {

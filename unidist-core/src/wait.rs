@@ -1,6 +1,8 @@
 //! [`wait`]: for some of many refs.
 
 use crate::object_ref::ObjectRef;
+use crate::reference::RefCore;
+use crate::waitable::{Batch, Waitable};
 use std::time::Duration;
 use unidist_common::{DataId, Error, Result};
 
@@ -13,19 +15,40 @@ pub struct Waited<T> {
     pub pending: Vec<ObjectRef<T>>,
 }
 
-/// Waits until `num_returns` of `refs` (one ref, a slice, an array or a `Vec`) are ready, or the time-out expires.
+impl<T> Waited<T> {
+    /// Whether this ref is one of those that are ready.
+    pub fn is_ready<U>(&self, reference: &ObjectRef<U>) -> bool {
+        self.ready.iter().any(|ready| ready.core == reference.core)
+    }
+}
+
+/// Waits until `num_returns` of `refs` are ready, or the time-out expires. It takes what [`get`](crate::get()) takes;
+/// lists in lists count as one list.
 ///
-/// A failed call counts as ready. Exactly `num_returns` refs are returned as ready, or fewer after a time-out.
+/// A failed call counts as ready. Exactly `num_returns` refs are returned as ready, or fewer after a time-out. The refs
+/// of a tuple, whose types may differ, are returned as refs to [`AnyValue`](crate::AnyValue);
+/// [`is_ready`](Waited::is_ready) compares them with the original ones.
+///
+/// ```no_run
+/// # fn main() -> unidist_core::Result<()> {
+/// use unidist_core::remote_traits::*;
+/// use unidist_core::{get, wait};
+///
+/// let (number, text) = ((|x: i64| x + 1).remote(1), (|x: i64| x.to_string()).remote(1));
+/// if wait((&number, &text), 1, None)?.is_ready(&text) {
+///     println!("the text is first: {}", get(&text)?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
 /// `num_returns` is more than the number of refs, or the session has ended.
-pub fn wait<T>(
-    refs: impl AsRef<[ObjectRef<T>]>,
-    num_returns: usize,
-    timeout: Option<Duration>,
-) -> Result<Waited<T>> {
-    let refs = refs.as_ref();
+pub fn wait<W: Waitable>(refs: W, num_returns: usize, timeout: Option<Duration>) -> Result<Waited<W::Value>> {
+    let mut batch = Batch::default();
+    refs.__gather(&mut batch);
+    let refs = batch.0;
     if num_returns > refs.len() {
         return Err(Error::InvalidArgument {
             call: "wait".to_owned(),
@@ -34,24 +57,25 @@ pub fn wait<T>(
     }
     let mut is_ready = vec![false; refs.len()];
     if num_returns > 0 {
-        mark_ready(refs, num_returns, timeout, &mut is_ready)?;
+        mark_ready(&refs, num_returns, timeout, &mut is_ready)?;
     }
     let mut waited = Waited {
         ready: Vec::with_capacity(num_returns),
         pending: Vec::with_capacity(refs.len() - num_returns),
     };
-    for (reference, is_ready) in refs.iter().zip(is_ready) {
+    for (core, is_ready) in refs.into_iter().zip(is_ready) {
+        let reference = ObjectRef::new(core.clone());
         if is_ready && waited.ready.len() < num_returns {
-            waited.ready.push(reference.clone());
+            waited.ready.push(reference);
         } else {
-            waited.pending.push(reference.clone());
+            waited.pending.push(reference);
         }
     }
     Ok(waited)
 }
 
-fn mark_ready<T>(
-    refs: &[ObjectRef<T>],
+fn mark_ready(
+    refs: &[&RefCore],
     num_returns: usize,
     timeout: Option<Duration>,
     is_ready: &mut [bool],
@@ -60,7 +84,7 @@ fn mark_ready<T>(
     let mut places = Vec::with_capacity(refs.len());
     let mut ids: Vec<DataId> = Vec::with_capacity(refs.len());
     for (place, reference) in refs.iter().enumerate() {
-        match reference.core.held() {
+        match reference.held() {
             Ok((own, _)) if backend.is_some_and(|backend| !own.is_same(backend)) => {
                 return Err(Error::SessionEnded { call: "wait".to_owned() });
             }

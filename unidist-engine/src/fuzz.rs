@@ -15,8 +15,8 @@ use std::time::Duration;
 use unidist_backend::LaunchCommand;
 use unidist_backend::{CallKind, CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
 use unidist_common::{
-    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Payload, ProcessId, Returns,
-    Target, TaskError, TaskId, TaskOptions, TaskSpec, codec,
+    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Part, Payload, ProcessId,
+    Returns, Target, TaskError, TaskId, TaskOptions, TaskSpec, codec,
 };
 
 /// The targets, by name, each with examples of valid input.
@@ -295,12 +295,13 @@ fn spec() -> TaskSpec {
         worker: ProcessId::new(3),
         group: Some(GroupSpec { id, limit: NonZeroU32::new(2) }),
     };
+    let parts = Arg::Parts(vec![Part::Bytes("part".into()), Part::Ref(id)]);
     TaskSpec {
         function: FunctionKey(8),
         body: None,
         name: "function".into(),
         target: Target::Actor(ActorId::of_handle(id)),
-        args: vec![Arg::Value("value".into()), Arg::Ref(id), Arg::List(vec![id])],
+        args: vec![Arg::Value("value".into()), Arg::Ref(id), Arg::List(vec![id]), parts],
         dependencies: vec![id],
         borrowed: vec![id.nth(1)],
         returns: Returns { first: id.nth(2), count: 2 },

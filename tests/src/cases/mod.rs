@@ -30,6 +30,7 @@ mod pool;
 mod pool_objects;
 mod processes;
 mod programs;
+mod ref_arguments;
 mod regressions;
 mod restarts;
 mod restrictions;
@@ -62,6 +63,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     store::CASES,
     store_pressure::CASES,
     tasks::CASES,
+    ref_arguments::CASES,
     options::CASES,
     placement::CASES,
     closures::CASES,

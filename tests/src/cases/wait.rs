@@ -1,17 +1,18 @@
 //! `wait(refs, num_returns, timeout)`.
 
 use crate::case::{Case, Result, cases};
-use crate::support::{Signal, blocked_on, refuse, square};
+use crate::support::{Signal, blocked_on, failure, refuse, square};
 use std::time::Duration;
-use unidist::Error;
 use unidist::prelude::*;
+use unidist::{Error, ErrorKind, get_timeout};
 
 pub(super) const CASES: &[Case] = cases!["wait":
     one_of_puts, two_of_puts, one_of_tasks, two_of_tasks, exactly_num_returns_are_ready, input_order_is_kept,
     one_ref, zero_returns_at_once, empty_list, num_returns_above_the_number_of_refs_is_an_error,
     timeout_returns_fewer, zero_timeout_polls, failed_task_is_ready, failed_dependency_is_ready,
     inside_a_task, failed_task_inside_a_task, ref_to_unit, same_ref_twice, every_form_of_refs,
-    loop_as_tasks_complete, many_refs, long_timeout_ends_early,
+    loop_as_tasks_complete, many_refs, long_timeout_ends_early, borrowed_refs_and_nested_lists, tuples_of_any_types,
+    get_with_a_timeout, get_with_a_timeout_inside_a_task, timeout_of_get_covers_all_refs,
 ];
 
 /// `wait` with one return, on puts.
@@ -217,5 +218,81 @@ fn many_refs() -> Result {
 /// A time-out is a limit, not a delay, and may be the longest possible duration.
 fn long_timeout_ends_early() -> Result {
     assert_eq!(wait(square.remote(1), 1, Some(Duration::MAX))?.ready.len(), 1);
+    Ok(())
+}
+
+/// Lists of borrowed refs, and lists of lists, as one list.
+fn borrowed_refs_and_nested_lists() -> Result {
+    let (a, b) = (square.remote(1), square.remote(2));
+    assert_eq!(wait(vec![&a, &b], 2, None)?.ready, [a.clone(), b.clone()]);
+    assert_eq!(wait([&a, &b].as_slice(), 2, None)?.ready.len(), 2);
+    let lists = [vec![a.clone()], vec![], vec![b.clone(), a.clone()]];
+    assert_eq!(wait(&lists, 3, None)?.ready, [a.clone(), b, a]);
+    assert!(wait(&lists, 4, None).is_err());
+    Ok(())
+}
+
+/// Tuples of refs to values of different types, and of lists of them.
+fn tuples_of_any_types() -> Result {
+    let signal = Signal::remote();
+    let (number, text) = (blocked_on.remote(&signal), put("text".to_owned())?);
+    let waited = wait((&number, &text), 1, Some(Duration::MAX))?;
+    assert!(waited.is_ready(&text));
+    get(signal.open.remote())?;
+    let waited = wait((&number, (&text, [square.remote(1), square.remote(2)])), 4, None)?;
+    assert_eq!((waited.ready.len(), waited.pending.len()), (4, 0));
+    assert!(waited.is_ready(&number) && waited.is_ready(&text));
+    assert_eq!(wait(&waited.ready, 4, None)?.ready, waited.ready);
+    assert!(!waited.is_ready(&square.remote(1)));
+    Ok(())
+}
+
+/// `get_timeout` returns values and failures as `get` does, and an error of its own when the limit has expired.
+fn get_with_a_timeout() -> Result {
+    assert_eq!(get_timeout((square.remote(2), [put(1)?]), Duration::MAX)?, (4, vec![1]));
+    assert_eq!(get_timeout(&Vec::<ObjectRef<i64>>::new(), Duration::ZERO)?, []);
+    let failed = get_timeout(refuse.remote(1), Duration::MAX).unwrap_err();
+    assert_eq!(failed.as_task().map(|error| error.kind), Some(ErrorKind::Failed));
+    let signal = Signal::remote();
+    let late = signal.wait.remote();
+    let error = get_timeout(&late, Duration::from_millis(20)).unwrap_err();
+    assert!(matches!(&error, Error::TimedOut { call, .. } if call == "get_timeout"), "{error:?}");
+    assert!(error.to_string().contains("1 of 1 values were not ready within 20ms"), "{error}");
+    get(signal.open.remote())?;
+    get_timeout(&late, Duration::MAX) // the call went on
+}
+
+/// The same inside a task, where the error is that of the task.
+fn get_with_a_timeout_inside_a_task() -> Result {
+    let impatient = |refs: Vec<ObjectRef<()>>| match get_timeout(&refs, Duration::ZERO) {
+        Err(Error::TimedOut { .. }) => "too late".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let signal = Signal::remote();
+    let late = signal.wait.remote();
+    assert_eq!(get(impatient.remote(vec![late.clone()]))?, "too late");
+    #[remote]
+    fn passes_on(refs: Vec<ObjectRef<()>>) -> unidist::Result<()> {
+        get_timeout(&refs, Duration::ZERO).map(|_| ())
+    }
+    let error = get(passes_on.remote(vec![late.clone()])).unwrap_err();
+    assert!(matches!(error.downcast::<Error>(), Some(Error::TimedOut { .. })), "{error:?}");
+    get(signal.open.remote())?;
+    get(late)
+}
+
+/// One late ref among many ready ones is too many; a failed one is not late.
+fn timeout_of_get_covers_all_refs() -> Result {
+    let signal = Signal::remote();
+    let refs = [signal.wait.remote(), put(())?];
+    wait(&refs[1], 1, None)?;
+    let error = get_timeout(&refs, Duration::ZERO).unwrap_err();
+    assert!(error.to_string().contains("1 of 2 values"), "{error}");
+    get(signal.open.remote())?;
+    get_timeout(&refs, Duration::MAX)?;
+    let refused = refuse.remote(1);
+    assert_eq!(failure(&refused), ErrorKind::Failed);
+    let error = get_timeout((&refused, &refs), Duration::ZERO).unwrap_err();
+    assert!(error.as_task().is_some(), "{error:?}");
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use super::handle::{Actor, ActorHandle, ActorRef};
 use super::state::State;
-use crate::args::{ArgList, IntoArg};
+use crate::args::ArgList;
+use crate::into_arg::IntoArg;
 use crate::options::{Chosen, option_methods};
 use crate::portable::Portable;
 use crate::received_args::ReceivedArgs;

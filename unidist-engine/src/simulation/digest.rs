@@ -278,6 +278,7 @@ impl Digest {
                 self.add(3);
                 self.ids(ids);
             }
+            Arg::Parts(parts) => self.all([4, parts.len() as u64]),
         }
     }
 
@@ -347,6 +348,7 @@ impl Digest {
             Error::Launch { .. } => self.add(9),
             Error::System { .. } => self.add(10),
             Error::Unsupported { .. } => self.add(11),
+            Error::TimedOut { .. } => self.add(12),
             _ => self.add(0),
         }
     }

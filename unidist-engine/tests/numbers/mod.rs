@@ -69,7 +69,7 @@ impl TaskRunner for Numbers {
                 Arg::Ref(id) => {
                     number(&call.objects.iter().find(|(object, _)| object == id).unwrap().1.header)
                 }
-                Arg::List(_) => 0,
+                Arg::List(_) | Arg::Parts(_) => 0,
             })
             .collect();
         let result = match call.function {
