@@ -49,6 +49,9 @@ struct Examples;
 #[doc = include_str!("../../docs/performance.md")]
 struct Performance;
 
+#[doc = include_str!("../../docs/requirements.md")]
+struct Requirements;
+
 #[doc = include_str!("../../docs/troubleshooting.md")]
 struct Troubleshooting;
 

@@ -24,12 +24,23 @@ pub struct LaunchCommand {
     pub affinities: Vec<Vec<usize>>,
 }
 
+/// The path by which this process was started, for systems without `/proc`.
+fn path_at_start() -> PathBuf {
+    #[cfg(target_os = "linux")]
+    return <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(
+        rustix::param::linux_execfn().to_bytes(),
+    )
+    .into();
+    #[cfg(not(target_os = "linux"))]
+    std::env::args_os().next().unwrap_or_default().into()
+}
+
 impl LaunchCommand {
     /// This executable (the same file, even if it has been replaced since) with this program's arguments.
     pub fn this_program() -> Self {
         let program = match PathBuf::from("/proc/self/exe") {
             path if path.exists() => path,
-            _ => std::env::current_exe().unwrap_or_default(),
+            _ => std::env::current_exe().unwrap_or_else(|_| path_at_start()),
         };
         LaunchCommand { program, args: std::env::args_os().skip(1).collect(), ..LaunchCommand::default() }
     }

@@ -118,7 +118,7 @@ pub fn echo(parent: &str, waiting: Waiting) -> Result<(), String> {
     die_with_parent(parent)?;
     let spin = waiting.spin();
     let socket = take_socket()?;
-    let Joined { link, segment, .. } = handshake::join(&socket, BUILD_ID)?;
+    let Joined { link, segment, .. } = handshake::join(&socket, BUILD_ID, Ok)?;
     let (mut writer, mut reader) = link.ends(Side::Worker);
     let mut message = Vec::new();
     loop {

@@ -96,7 +96,6 @@ pub(crate) fn wake_message(finalize: bool) -> Vec<u8> {
 
 /// Sleeps until the controller, rank 0, sends the wake message, or the engine process on this host ends.
 pub(crate) fn sleep(world: &Communicator, engine: u32) -> Result<WakeReason, MpiError> {
-    // Without a descriptor (for example, in another PID namespace) only the wake message ends the sleep.
     let watched = match watch(engine) {
         Err(Errno::SRCH) => return Ok(WakeReason::EngineLost),
         watched => watched.ok(),
@@ -142,17 +141,36 @@ pub(crate) fn wait_for_process_end(process: Option<u32>, limit: Duration) {
     }
 }
 
-/// A descriptor that becomes readable when the process ends; [`Errno::SRCH`] if it has ended.
-fn watch(process: u32) -> Result<OwnedFd, Errno> {
-    let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty())
+/// A process whose end is awaited.
+enum Watched {
+    /// Readable when the process has ended.
+    Descriptor(OwnedFd),
+    /// Where the system has no such descriptors (Linux before 5.3, sandboxes): looked for at each turn.
+    Id(Pid),
 }
 
-/// Whether the process ends within `limit`. Without a descriptor, it only sleeps.
-fn has_ended_within(process: Option<&OwnedFd>, limit: Duration) -> bool {
-    let Some(process) = process else {
-        std::thread::sleep(limit);
-        return false;
+/// Watches a process; [`Errno::SRCH`] if it has ended.
+fn watch(process: u32) -> Result<Watched, Errno> {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?;
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Watched::Descriptor(pidfd)),
+        Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => Ok(Watched::Id(pid)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the process ends within `limit`. Without a descriptor, it sleeps first.
+fn has_ended_within(process: Option<&Watched>, limit: Duration) -> bool {
+    let process = match process {
+        Some(Watched::Descriptor(process)) => process,
+        Some(Watched::Id(process)) => {
+            std::thread::sleep(limit);
+            return rustix::process::test_kill_process(*process) == Err(Errno::SRCH);
+        }
+        None => {
+            std::thread::sleep(limit);
+            return false;
+        }
     };
     let timeout =
         Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
@@ -194,11 +212,14 @@ mod tests {
     fn end_of_a_process_is_detected() {
         let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
         let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
-        let watched = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let (watched, by_id) = (watch(child.id()).unwrap(), Watched::Id(pid));
+        assert!(matches!(watched, Watched::Descriptor(_)));
         assert!(!has_ended_within(Some(&watched), MIN_PAUSE));
+        assert!(!has_ended_within(Some(&by_id), MIN_PAUSE));
         child.kill().unwrap();
         assert!(has_ended_within(Some(&watched), Duration::from_millis(900)));
         child.wait().unwrap();
-        assert_eq!(watch(child.id()).unwrap_err(), Errno::SRCH);
+        assert!(has_ended_within(Some(&by_id), MIN_PAUSE));
+        assert!(matches!(watch(child.id()), Err(Errno::SRCH)));
     }
 }

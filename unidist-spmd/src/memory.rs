@@ -133,7 +133,11 @@ impl SharedMemory {
 impl MemoryHandle {
     fn failed(step: u32, error: &io::Error) -> Self {
         let unknown = rustix::io::Errno::IO.raw_os_error();
-        MemoryHandle { errno: error.raw_os_error().unwrap_or(unknown), step, ..MemoryHandle::zeroed() }
+        MemoryHandle {
+            errno: unidist_sync::error_number(error).unwrap_or(unknown),
+            step,
+            ..MemoryHandle::zeroed()
+        }
     }
 }
 
@@ -159,6 +163,7 @@ fn check_all(handles: &[MemoryHandle]) -> Result<()> {
         _ => "",
     };
     let error = io::Error::from_raw_os_error(handle.errno);
+    let error = unidist_sync::with_cause(&error);
     Err(Error::Memory { message: format!("rank {rank} {step} it: {error}{advice}") })
 }
 

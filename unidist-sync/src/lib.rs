@@ -13,6 +13,7 @@ mod models;
 mod poll_backoff;
 mod shared_memory;
 mod spin_limit;
+mod system_call;
 mod wake_batch;
 
 pub use backoff::Backoff;
@@ -24,4 +25,5 @@ pub use mapping::{Mapping, ReadOnlyMapping};
 pub use poll_backoff::{PollBackoff, PreciseTimers};
 pub use shared_memory::SharedMemory;
 pub use spin_limit::{MAX_SPIN, SpinLimit, spin_briefly, spin_until};
+pub use system_call::{SystemCallError, error_number, with_cause};
 pub use wake_batch::WakeBatch;

@@ -1,5 +1,6 @@
 //! Mapped memory. Core files leave it out: it is large, and mostly the data of other processes.
 
+use crate::SystemCallError;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
@@ -15,7 +16,7 @@ impl Mapping {
     ///
     /// The system refuses, or `len` is 0.
     pub fn private(len: usize) -> io::Result<Self> {
-        Ok(Mapping(not_dumped(MmapRaw::from(MmapOptions::new().len(len).map_anon()?))))
+        Ok(Mapping(not_dumped(MmapRaw::from(MmapOptions::new().len(len).map_anon().map_err(refused)?))))
     }
 
     /// The first `len` bytes of a file, shared with every process that maps them.
@@ -24,7 +25,7 @@ impl Mapping {
     ///
     /// The system refuses, or `len` is 0.
     pub fn shared(file: &File, len: usize) -> io::Result<Self> {
-        Ok(Mapping(not_dumped(MmapOptions::new().len(len).map_raw(file)?)))
+        Ok(Mapping(not_dumped(MmapOptions::new().len(len).map_raw(file).map_err(refused)?)))
     }
 
     /// The `len` bytes of a file from `offset` on, shared with every process that maps them.
@@ -33,7 +34,8 @@ impl Mapping {
     ///
     /// The system refuses, or `len` is 0.
     pub fn shared_at(file: &File, offset: u64, len: usize) -> io::Result<Self> {
-        Ok(Mapping(MmapOptions::new().offset(offset).len(len).map_raw(file)?))
+        let map = MmapOptions::new().offset(offset).len(len).map_raw(file).map_err(refused)?;
+        Ok(Mapping(not_dumped(map)))
     }
 
     /// The length in bytes.
@@ -61,7 +63,7 @@ impl ReadOnlyMapping {
     ///
     /// The system refuses, or `len` is 0.
     pub fn new(file: &File, offset: u64, len: usize) -> io::Result<Self> {
-        let map = MmapOptions::new().offset(offset).len(len).map_raw_read_only(file)?;
+        let map = MmapOptions::new().offset(offset).len(len).map_raw_read_only(file).map_err(refused)?;
         Ok(ReadOnlyMapping(not_dumped(map)))
     }
 
@@ -77,6 +79,10 @@ impl ReadOnlyMapping {
     pub fn as_ptr(&self) -> *const u8 {
         self.0.as_ptr()
     }
+}
+
+fn refused(error: io::Error) -> io::Error {
+    SystemCallError::new("mmap", error).into()
 }
 
 /// Has the kernel leave the mapping out of core files. Otherwise, a process that crashes writes the whole file, since
@@ -109,6 +115,7 @@ mod tests {
         let read_only = ReadOnlyMapping::new(&file, 4096, 4096).unwrap();
         assert!(is_left_out(private.as_mut_ptr().addr()));
         assert!(is_left_out(shared.as_mut_ptr().addr()));
+        assert!(is_left_out(Mapping::shared_at(&file, 4096, 4096).unwrap().as_mut_ptr().addr()));
         assert!(is_left_out(read_only.as_ptr().addr()));
     }
 

@@ -3,8 +3,10 @@
 //! The file has no name, so a crash leaves nothing behind, and its size is sealed, so no process can take memory away
 //! from under another one. It is sparse: a page exists once it is written to.
 
-use crate::Mapping;
+use crate::{Mapping, SystemCallError};
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
@@ -25,9 +27,15 @@ impl SharedMemory {
     /// The system refuses, or `len` is 0.
     pub fn create(name: &str, len: u64) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = File::from(rustix::fs::memfd_create(name, flags)?);
-        file.set_len(len)?;
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let failed = |call| move |error: Errno| SystemCallError::new(call, error);
+        let file = File::from(rustix::fs::memfd_create(name, flags).map_err(failed("memfd_create"))?);
+        // Exceeding the limit would raise a signal, which ends the process.
+        if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
+            return Err(failed("ftruncate")(Errno::FBIG).into());
+        }
+        rustix::fs::ftruncate(&file, len).map_err(failed("ftruncate"))?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+            .map_err(failed("fcntl(F_ADD_SEALS)"))?;
         SharedMemory::map(file, len)
     }
 
@@ -37,14 +45,24 @@ impl SharedMemory {
     ///
     /// It is another file, or the system refuses.
     pub fn open(file: File, expected_len: RangeInclusive<u64>) -> io::Result<Self> {
-        let is_sealed = rustix::fs::fcntl_get_seals(&file)?.contains(SealFlags::SHRINK);
+        let len = SharedMemory::checked_len(&file, expected_len)?;
+        SharedMemory::map(file, len)
+    }
+
+    /// The length of memory that another process has created, if its size is sealed and in `expected_len`.
+    ///
+    /// # Errors
+    ///
+    /// It is another file, or the system refuses.
+    pub fn checked_len(file: &File, expected_len: RangeInclusive<u64>) -> io::Result<u64> {
+        let is_sealed = rustix::fs::fcntl_get_seals(file)?.contains(SealFlags::SHRINK);
         let len = file.metadata()?.len();
         if !is_sealed || !expected_len.contains(&len) {
             let message =
                 format!("the file is not the expected shared memory: {len} bytes, sealed: {is_sealed}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        SharedMemory::map(file, len)
+        Ok(len)
     }
 
     fn map(file: File, len: u64) -> io::Result<Self> {

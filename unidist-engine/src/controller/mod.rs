@@ -137,7 +137,9 @@ fn start_engine(
     });
     let store = ObjectStore::new(segment, spill_file, controller.clone(), inline_limit);
     let client = Client::new(controller.clone(), store);
-    let thread = thread.map_err(|error| Error::system("cannot start the engine's thread", error))?;
+    let thread = thread.map_err(|error| {
+        Error::system("cannot start the engine's thread", unidist_sync::with_cause(&error))
+    })?;
     *controller.engine_thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(thread);
     if let Err(error) = controller.start_workers() {
         controller.shutdown()?;

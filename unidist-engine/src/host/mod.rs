@@ -3,6 +3,7 @@
 
 mod address;
 pub(crate) mod affinity;
+mod child_end;
 mod oom;
 pub(crate) mod supervisor;
 
@@ -11,6 +12,7 @@ pub use address::{host_address, host_name};
 use crate::store::segment::Segment;
 use crate::store::spill::{SpillFile, SpillSpace};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use unidist_common::{Error, Result};
@@ -28,10 +30,15 @@ impl HostMemory {
     /// Creates memory of at most `bytes` bytes, and a spill file as the settings say (see [`spill_file`]).
     pub(crate) fn create(bytes: u64, spill_dir: Option<&PathBuf>, spill_limit: Option<u64>) -> Result<Self> {
         let segment = Segment::create("unidist-store", bytes).map_err(|error| {
-            let advice = "set UNIDIST_OBJECT_STORE_MEMORY to a smaller value";
+            let is_too_large = matches!(
+                error.kind(),
+                io::ErrorKind::OutOfMemory | io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput
+            );
+            let advice =
+                if is_too_large { "; or set UNIDIST_OBJECT_STORE_MEMORY to a smaller value" } else { "" };
             Error::system(
                 format!("cannot create an object store of {bytes} bytes"),
-                format!("{error}; {advice}"),
+                format!("{error}{advice}"),
             )
         })?;
         Ok(HostMemory { segment, spill: spill_file(spill_dir, spill_limit)? })

@@ -4,6 +4,7 @@
 //! *thread* that started it ends.
 
 use super::affinity::{CpuSet, CpuSets};
+use super::child_end;
 use super::oom::OomCounter;
 use crate::link::handshake::{self, AnswerReader, WORKER_VARIABLE};
 use crate::link::ring::LinkMemory;
@@ -11,7 +12,7 @@ use crate::protocol::handshake::Welcome;
 use crate::store::segment::Segment;
 use crate::store::spill::SpillFile;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,6 +25,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use unidist_backend::LaunchCommand;
 use unidist_common::{Error, ProcessId};
+use unidist_sync::{SystemCallError, with_cause};
 
 /// The time that a process has to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -66,9 +68,11 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) fn start(config: SupervisorConfig) -> Result<Supervisor, Error> {
-        let failed = |error: io::Error| Error::system("cannot start the supervisor of the workers", error);
+        let failed = |error: io::Error| {
+            Error::system("cannot start the supervisor of the workers", with_cause(&error))
+        };
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let wake = Arc::new(wake.map_err(|error| failed(error.into()))?);
+        let wake = Arc::new(wake.map_err(|error| failed(SystemCallError::new("eventfd", error).into()))?);
         let (instructions, inbox) = channel();
         let cpu_sets = CpuSets::new(config.command.affinities.clone());
         let supervision = Supervision {
@@ -126,7 +130,7 @@ struct Supervision {
 struct Process {
     child: Child,
     /// Readable once the process has ended.
-    pidfd: OwnedFd,
+    end: OwnedFd,
     socket: UnixStream,
     link: Arc<LinkMemory>,
     answer: AnswerReader,
@@ -169,7 +173,7 @@ impl Supervision {
         let program = self.config.command.program.display();
         let mut started = self
             .spawn_without_greeting(process, actor)
-            .map_err(|error| format!("cannot start `{program}`: {error}"))?;
+            .map_err(|error| format!("cannot start `{program}`: {}", with_cause(&error)))?;
         // Before the greeting the process has no other threads, which would keep the inherited CPUs.
         started.cpu_set = self.cpu_sets.assign(Pid::from_child(&started.child), actor);
         let welcome = Welcome { process, actor, ..self.config.welcome.clone() };
@@ -211,15 +215,15 @@ impl Supervision {
             .env(WORKER_VARIABLE, std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()?;
-        match rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-            Ok(pidfd) => {
+        match child_end::watch(Pid::from_child(&child)) {
+            Ok(end) => {
                 let (answer, deadline) = (AnswerReader::default(), Some(Instant::now() + JOIN_TIMEOUT));
-                Ok(Process { child, pidfd, socket: ours, link, answer, deadline, cpu_set: None })
+                Ok(Process { child, end, socket: ours, link, answer, deadline, cpu_set: None })
             }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(error.into())
+                Err(error)
             }
         }
     }
@@ -229,7 +233,7 @@ impl Supervision {
         let now = Instant::now();
         let mut fds = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         for process in self.processes.values() {
-            fds.push(PollFd::from_borrowed_fd(process.pidfd.as_fd(), PollFlags::IN));
+            fds.push(PollFd::from_borrowed_fd(process.end.as_fd(), PollFlags::IN));
             let answer = if process.deadline.is_some() { PollFlags::IN } else { PollFlags::empty() };
             fds.push(PollFd::from_borrowed_fd(process.socket.as_fd(), answer));
         }

@@ -54,8 +54,13 @@ pub(crate) struct Joined {
     pub(crate) spill: Option<Arc<SpillFile>>,
 }
 
-/// In the new process: reads the welcome, checks that both processes run the same build, maps the memory and answers.
-pub(crate) fn join(socket: &UnixStream, build_id: &str) -> Result<Joined, String> {
+/// In the new process: reads the welcome, checks that both processes run the same build, maps the memory, has the caller
+/// prepare the rest, and answers.
+pub(crate) fn join<T>(
+    socket: &UnixStream,
+    build_id: &str,
+    prepare: impl FnOnce(Joined) -> Result<T, String>,
+) -> Result<T, String> {
     let (welcome, mut fds) =
         receive_welcome(socket).map_err(|error| format!("cannot read the engine's welcome: {error}"))?;
     let joined = check_build(&welcome.build_id, build_id).and_then(|()| {
@@ -68,7 +73,7 @@ pub(crate) fn join(socket: &UnixStream, build_id: &str) -> Result<Joined, String
             Segment::open(File::from(segment)).map_err(|error| format!("cannot map the store: {error}"))?;
         let spill = spill.map(|file| SpillFile::open(File::from(file))).transpose();
         let spill = spill.map_err(|error| format!("cannot read the spill file: {error}"))?;
-        Ok((link, segment, spill))
+        prepare(Joined { welcome, link, segment, spill })
     });
     let answer = match &joined {
         Ok(_) => Answer::Joined { build_id: build_id.to_owned() },
@@ -79,8 +84,7 @@ pub(crate) fn join(socket: &UnixStream, build_id: &str) -> Result<Joined, String
         .map_err(io::Error::other)
         .and_then(|bytes| writer.write_all(&bytes))
         .map_err(|error| format!("cannot answer the engine: {error}"))?;
-    let (link, segment, spill) = joined?;
-    Ok(Joined { welcome, link, segment, spill })
+    joined
 }
 
 /// Reads the answer to a welcome as it arrives.
@@ -199,9 +203,9 @@ mod tests {
         let (link, segment) = (LinkMemory::create().unwrap(), Segment::create("unidist-test", 4096).unwrap());
         let (_, spill) = SpillSpace::create(&std::env::temp_dir(), Some(4096)).unwrap();
         greet(&engine, &welcome(ours), &link, &segment, Some(&spill)).unwrap();
-        let joined = join(&worker, theirs).map(|joined| {
+        let joined = join(&worker, theirs, |joined| {
             assert!(joined.spill.is_some());
-            joined.welcome
+            Ok(joined.welcome)
         });
         (receive_answer(&engine, ours), joined)
     }

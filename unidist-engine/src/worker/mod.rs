@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use task_loop::TaskLoop;
 use unidist_backend::{Backend, Program};
-use unidist_sync::Sleeper;
+use unidist_sync::{Sleeper, with_cause};
 
 /// The exit code of a process that cannot join its session.
 const CANNOT_JOIN: i32 = 70;
@@ -65,16 +65,21 @@ fn forget_variable() {
 
 fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Result<(), String> {
     die_with_parent(parent)?;
-    let socket = take_socket()?;
-    let Joined { welcome, link, segment, spill } = handshake::join(&socket, &(program.build_id)())?;
-    let name = logging::name_on(welcome.process, welcome.host.as_deref());
-    logging::start(&name, welcome.log_dir.as_deref(), "");
-    let small = welcome.inline_limit as usize;
-    let link = Arc::new(EngineLink::new(welcome.process, welcome.actor, link, segment.clone(), small));
-    let store = ObjectStore::new(segment, spill, link.clone(), small);
-    spawn("unidist-watch", move || watch(socket))?;
-    let link_thread = link.clone();
-    spawn("unidist-link", move || run_link_thread(&link_thread))?;
+    let socket = Arc::new(take_socket()?);
+    // A thread that cannot start is a reason not to join, which the engine reports.
+    let (link, store) = handshake::join(&socket, &(program.build_id)(), |joined| {
+        let Joined { welcome, link, segment, spill } = joined;
+        let name = logging::name_on(welcome.process, welcome.host.as_deref());
+        logging::start(&name, welcome.log_dir.as_deref(), "");
+        let small = welcome.inline_limit as usize;
+        let link = Arc::new(EngineLink::new(welcome.process, welcome.actor, link, segment.clone(), small));
+        let store = ObjectStore::new(segment, spill, link.clone(), small);
+        let watched = socket.clone();
+        spawn("unidist-watch", move || watch(&watched))?;
+        let link_thread = link.clone();
+        spawn("unidist-link", move || run_link_thread(&link_thread))?;
+        Ok((link, store))
+    })?;
     install(Arc::new(Client::new(link.clone(), store.clone())));
     TaskLoop::run(link, store, program);
     Ok(())
@@ -82,13 +87,13 @@ fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Resul
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let thread = std::thread::Builder::new().name(name.into()).spawn(body);
-    thread.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
+    thread.map(drop).map_err(|error| format!("cannot start a thread: {}", with_cause(&error)))
 }
 
 /// Has the kernel kill this process when the thread that started it ends.
 pub(crate) fn die_with_parent(parent: &str) -> Result<(), String> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| format!("cannot register to end with the program: {error}"))?;
+    // Where a sandbox refuses this, the watch thread alone sees the program's end.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let now = rustix::process::getppid().map(Pid::as_raw_nonzero);
     match parent.parse::<i32>() {
         Ok(expected) if now.is_some_and(|now| now.get() == expected) => Ok(()),
@@ -109,7 +114,7 @@ pub(crate) fn take_socket() -> Result<UnixStream, String> {
 }
 
 /// Ends the process when the program has ended, even if a task never returns.
-fn watch(mut socket: UnixStream) {
+fn watch(mut socket: &UnixStream) {
     let mut byte = [0];
     loop {
         match socket.read(&mut byte) {
