@@ -7,9 +7,9 @@ use unidist::prelude::*;
 use unidist::{ErrorKind, SharedSlice, put_slice};
 
 pub(super) const CASES: &[Case] = cases!["wild_writes":
-    write_into_an_object.only(PYMP).ignored("a wild write in a worker changes objects"),
-    write_into_a_result.only(PYMP).ignored("a wild write in a worker changes objects"),
-    only_new_blocks_are_writable.only(PYMP).ignored("workers map the whole store writable"),
+    write_into_an_object.only(PYMP),
+    write_into_a_result.only(PYMP),
+    only_new_blocks_are_writable.only(PYMP),
 ];
 
 const LEN: usize = 1 << 20;

@@ -2,12 +2,29 @@
 //!
 //! It works on offsets only, so it can be tested against a model. It prefers ranges that were used before, since touched
 //! pages cost no page fault, and merges adjacent free ranges at once. The smallest sufficient range is taken (best fit).
+//! Large blocks have pages of their own, so that a worker can make them writable and nothing else ([`has_own_pages`]).
 
 use super::Block;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks start and end on multiples of this, so that slices of any plain-old-data type are aligned.
 pub(crate) const ALIGNMENT: u64 = 64;
+/// A multiple of the size of a page of the system: elsewhere pages may have 64 KiB.
+pub(crate) const PAGE: u64 = if cfg!(target_arch = "x86_64") { 4096 } else { 65536 };
+/// Blocks of the segment from this length on have pages of their own. Changing what a process may do with pages takes about
+/// as long as copying that length, and the rest of the last page is lost.
+const OWN_PAGES_FROM: u64 = 32 * PAGE;
+
+/// Whether a block of the segment begins and ends with a page.
+pub(crate) fn has_own_pages(block: Block) -> bool {
+    block.len >= OWN_PAGES_FROM
+}
+
+/// The bytes that a block of this length occupies in the segment, rounding included.
+pub(crate) fn size_in_segment(len: u64) -> u64 {
+    let alignment = if len >= OWN_PAGES_FROM { PAGE } else { ALIGNMENT };
+    len.max(1).next_multiple_of(alignment)
+}
 
 /// The allocator's state.
 #[derive(Debug)]
@@ -16,6 +33,8 @@ pub(crate) struct Arena {
     free: BTreeMap<u64, u64>,
     /// The same, by length and offset.
     by_length: BTreeSet<(u64, u64)>,
+    /// Those with whole pages for a block that has its own, by the length of these pages and the offset of the range.
+    by_pages: BTreeSet<(u64, u64)>,
     /// Blocks in use, with their rounded lengths.
     used: BTreeMap<u64, u64>,
     /// The start of the part that was never allocated.
@@ -23,26 +42,34 @@ pub(crate) struct Arena {
     start: u64,
     end: u64,
     alignment: u64,
+    /// The alignment of blocks from `OWN_PAGES_FROM` bytes on.
+    large_alignment: u64,
     used_bytes: u64,
 }
 
 impl Arena {
     /// An arena over the offsets `start..end`.
     pub(crate) fn new(start: u64, end: u64) -> Self {
-        Arena::aligned(start, end, ALIGNMENT)
+        Arena::with_alignments(start, end, ALIGNMENT, PAGE)
     }
 
-    /// The same with another alignment of blocks.
+    /// The same with another alignment of all blocks.
     pub(crate) fn aligned(start: u64, end: u64, alignment: u64) -> Self {
+        Arena::with_alignments(start, end, alignment, alignment)
+    }
+
+    fn with_alignments(start: u64, end: u64, alignment: u64, large_alignment: u64) -> Self {
         let start = start.next_multiple_of(alignment);
         Arena {
             free: BTreeMap::new(),
             by_length: BTreeSet::new(),
+            by_pages: BTreeSet::new(),
             used: BTreeMap::new(),
             frontier: start,
             start,
             end: (end - end % alignment).max(start),
             alignment,
+            large_alignment,
             used_bytes: 0,
         }
     }
@@ -51,15 +78,18 @@ impl Arena {
     /// free range is long enough.
     pub(crate) fn allocate(&mut self, len: u64) -> Option<Block> {
         let rounded = self.rounded(len)?;
-        let offset = match self.by_length.range((rounded, 0)..).next().copied() {
-            Some((found, offset)) => {
-                self.remove_free(offset, found);
-                if found > rounded {
-                    self.insert_free(offset + rounded, found - rounded);
-                }
+        let alignment = self.alignment_of(len);
+        let ranges = if alignment == self.alignment { &self.by_length } else { &self.by_pages };
+        let found = ranges.range((rounded, 0)..).next().map(|(_, offset)| *offset);
+        let offset = match found.and_then(|found| self.free.get_key_value(&found)) {
+            Some((&found, &found_len)) => {
+                self.remove_free(found, found_len);
+                let offset = found.next_multiple_of(alignment);
+                self.insert_free(found, offset - found);
+                self.insert_free(offset + rounded, found + found_len - offset - rounded);
                 offset
             }
-            None => self.extend(rounded)?,
+            None => self.extend(rounded, alignment)?,
         };
         self.used.insert(offset, rounded);
         self.used_bytes += rounded;
@@ -99,7 +129,11 @@ impl Arena {
 
     /// The length of the range for a block of this length.
     fn rounded(&self, len: u64) -> Option<u64> {
-        len.max(1).checked_next_multiple_of(self.alignment)
+        len.max(1).checked_next_multiple_of(self.alignment_of(len))
+    }
+
+    fn alignment_of(&self, len: u64) -> u64 {
+        if len >= OWN_PAGES_FROM { self.large_alignment } else { self.alignment }
     }
 
     /// Bytes in use, rounding included.
@@ -113,31 +147,54 @@ impl Arena {
     }
 
     /// Allocates `rounded` bytes at the end of the touched part: from its last free range, then from the untouched part.
-    fn extend(&mut self, rounded: u64) -> Option<u64> {
+    fn extend(&mut self, rounded: u64, alignment: u64) -> Option<u64> {
         let last = self.free.last_key_value().map(|(&offset, &len)| (offset, len));
-        let (offset, reused) = match last {
+        let (from, reused) = match last {
             Some((offset, len)) if offset + len == self.frontier => (offset, len),
             _ => (self.frontier, 0),
         };
+        let offset = from.checked_next_multiple_of(alignment)?;
         let new_frontier = offset.checked_add(rounded)?;
         if new_frontier > self.end {
             return None;
         }
         if reused > 0 {
-            self.remove_free(offset, reused);
+            self.remove_free(from, reused);
         }
+        self.insert_free(from, offset - from);
         self.frontier = new_frontier;
         Some(offset)
     }
 
+    /// Adds a free range, unless it is empty.
     fn insert_free(&mut self, offset: u64, len: u64) {
+        if len == 0 {
+            return;
+        }
         self.free.insert(offset, len);
         self.by_length.insert((len, offset));
+        if let Some(pages) = self.whole_pages(offset, len) {
+            self.by_pages.insert((pages, offset));
+        }
     }
 
     fn remove_free(&mut self, offset: u64, len: u64) {
         self.free.remove(&offset);
         self.by_length.remove(&(len, offset));
+        if let Some(pages) = self.whole_pages(offset, len) {
+            self.by_pages.remove(&(pages, offset));
+        }
+    }
+
+    /// The length of the whole pages in a range, if a block that has its own pages fits; `None` if such blocks are like
+    /// others.
+    fn whole_pages(&self, offset: u64, len: u64) -> Option<u64> {
+        if len < OWN_PAGES_FROM || self.large_alignment == self.alignment {
+            return None;
+        }
+        let start = offset.checked_next_multiple_of(self.large_alignment)?;
+        let pages = (offset + len).checked_sub(start)? / self.large_alignment * self.large_alignment;
+        (pages >= OWN_PAGES_FROM).then_some(pages)
     }
 }
 
@@ -194,18 +251,23 @@ mod tests {
 
     impl Model {
         fn rounded(len: u64) -> u64 {
-            len.max(1).next_multiple_of(ALIGNMENT)
+            size_in_segment(len)
         }
 
-        /// The longest free range of `start..end`.
-        fn longest_gap(&self, start: u64, end: u64) -> u64 {
+        fn alignment(len: u64) -> u64 {
+            if len >= OWN_PAGES_FROM { PAGE } else { ALIGNMENT }
+        }
+
+        /// The longest free range of `start..end` that begins with this alignment.
+        fn longest_gap(&self, start: u64, end: u64, alignment: u64) -> u64 {
             let mut longest = 0;
             let mut from = start;
+            let gap = |from: u64, to: u64| to.saturating_sub(from.next_multiple_of(alignment));
             for (&offset, &len) in &self.0 {
-                longest = longest.max(offset - from);
+                longest = longest.max(gap(from, offset));
                 from = offset + Self::rounded(len);
             }
-            longest.max(end - from)
+            longest.max(gap(from, end))
         }
 
         fn used(&self) -> u64 {
@@ -224,7 +286,8 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            5 => prop_oneof![0..200u64, 0..5000u64, Just(u64::MAX), Just(u64::MAX - 63)].prop_map(Step::Allocate),
+            5 => prop_oneof![0..200u64, 0..5000u64, OWN_PAGES_FROM - 9..OWN_PAGES_FROM * 2, Just(u64::MAX), Just(u64::MAX - 63)]
+                .prop_map(Step::Allocate),
             4 => any::<prop::sample::Index>().prop_map(Step::Free),
             1 => prop_oneof![(0..5000u64, 0..200u64), any::<(u64, u64)>()].prop_map(|(at, len)| Step::FreeForeign(at, len)),
         ]
@@ -233,7 +296,7 @@ mod tests {
     proptest! {
         #[test]
         fn arena_behaves_like_the_model(
-            bounds in (0..300u64, 0..20_000u64),
+            bounds in (0..300u64, prop_oneof![0..20_000u64, 0..20 * OWN_PAGES_FROM]),
             steps in prop::collection::vec(step(), 0..200),
         ) {
             let (start, end) = (bounds.0, bounds.0 + bounds.1);
@@ -246,7 +309,7 @@ mod tests {
                 match step {
                     Step::Allocate(len) => match arena.allocate(len) {
                         Some(block) => {
-                            prop_assert_eq!((block.len, block.offset % ALIGNMENT), (len, 0));
+                            prop_assert_eq!((block.len, block.offset % Model::alignment(len)), (len, 0));
                             let after = block.offset + Model::rounded(len);
                             prop_assert!(block.offset >= first && after <= last);
                             let before = model.0.range(..after).next_back();
@@ -254,8 +317,10 @@ mod tests {
                             model.0.insert(block.offset, len);
                         }
                         None => {
-                            let gap = model.longest_gap(first, last);
-                            prop_assert!(len > gap || Model::rounded(len) > gap, "{len} of {gap} refused");
+                            let alignment = Model::alignment(len);
+                            let gap = model.longest_gap(first, last, alignment);
+                            let rounded = len.max(1).checked_next_multiple_of(alignment);
+                            prop_assert!(rounded.is_none_or(|rounded| rounded > gap), "{len} of {gap} refused");
                         }
                     },
                     Step::Free(index) if !model.0.is_empty() => {
@@ -269,7 +334,7 @@ mod tests {
                     }
                     Step::Free(_) => {}
                     Step::FreeForeign(offset, len) => {
-                        let rounded = |len: u64| len.max(1).checked_next_multiple_of(ALIGNMENT);
+                        let rounded = |len: u64| len.max(1).checked_next_multiple_of(Model::alignment(len));
                         let ours = model.0.get(&offset).is_some_and(|used| rounded(*used) == rounded(len));
                         if !ours {
                             let block = Block { offset, len };
@@ -288,7 +353,10 @@ mod tests {
             let touched = (arena.frontier > first).then_some((first, arena.frontier - first));
             prop_assert_eq!(free, touched.into_iter().collect::<Vec<_>>(), "one range");
             let by_length: Vec<_> = touched.iter().map(|(offset, len)| (*len, *offset)).collect();
+            let by_pages: Vec<_> =
+                touched.iter().filter_map(|(offset, len)| Some((arena.whole_pages(*offset, *len)?, *offset))).collect();
             prop_assert_eq!(arena.by_length.into_iter().collect::<Vec<_>>(), by_length);
+            prop_assert_eq!(arena.by_pages.into_iter().collect::<Vec<_>>(), by_pages);
         }
     }
 }

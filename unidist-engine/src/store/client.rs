@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use unidist_backend::{Outcome, WritableBuffer};
 use unidist_common::{DataId, Error, ErrorKind, Object, Payload, Result, TaskError};
+use unidist_sync::with_cause;
 
 /// The default of the inline limit: up to this many bytes travel in messages, larger parts through the segment.
 pub(crate) const INLINE_LIMIT: usize = 32 * 1024;
@@ -80,6 +81,16 @@ enum Memory {
     OnDisk(WritableOnDisk),
 }
 
+impl Memory {
+    /// Where its bytes are once they are written.
+    fn address_when_complete(&self) -> usize {
+        match self {
+            Memory::Shared(memory) => memory.address_when_complete(),
+            Memory::OnDisk(memory) => memory.as_ptr() as usize,
+        }
+    }
+}
+
 impl Deref for Memory {
     type Target = [u8];
 
@@ -117,7 +128,7 @@ impl ObjectStore {
         let memory = self.writable(place).inspect_err(|_| self.0.backend.free(place))?;
         let unsealed = Arc::new(UnsealedBlock {
             place,
-            address: memory.as_ptr() as usize,
+            address: memory.address_when_complete(),
             backend: self.0.backend.clone(),
             table: self.0.unsealed.clone(),
             view: OnceLock::new(),
@@ -260,7 +271,12 @@ impl ObjectStore {
         let place = self.0.backend.allocate(bytes.len() as u64)?;
         let written = match (place, &self.0.spill) {
             (Place::Disk(block), Some(file)) => file.fill(block, &bytes).map_err(cannot_write),
-            _ => self.writable(place).map(|mut memory| memory.copy_from_slice(&bytes)),
+            (Place::Disk(_), None) => Err(out_of_bounds()),
+            (Place::Memory(block), _) => self
+                .0
+                .segment
+                .write(block, &bytes)
+                .map_err(|error| Error::system("cannot write to the object store", with_cause(&error))),
         };
         written.inspect_err(|_| self.0.backend.free(place))?;
         Ok(place.into())
@@ -321,7 +337,7 @@ impl Drop for ViewGuard {
 /// A block that is not part of an object yet. On drop it is freed, unless an object has adopted it.
 struct UnsealedBlock {
     place: Place,
-    /// Where its bytes are in this process.
+    /// Where its bytes are in this process, once they are written.
     address: usize,
     backend: Arc<dyn StoreBackend>,
     table: Arc<UnsealedBlocks>,
@@ -371,8 +387,12 @@ impl WritableBuffer for Buffer {
     fn freeze(self: Box<Self>) -> Bytes {
         let Buffer { memory, unsealed, segment } = *self;
         match memory {
-            // The block was in bounds when it became writable, so the view exists.
-            Memory::Shared(memory) => segment.view(memory.block(), unsealed).unwrap_or_default(),
+            Memory::Shared(memory) => match memory.complete() {
+                // The block was in bounds when it became writable, so the view exists.
+                Ok(block) => segment.view(block, unsealed).unwrap_or_default(),
+                // Memory of this process: a later put copies it, or reports that there is no memory.
+                Err(bytes) => bytes,
+            },
             Memory::OnDisk(memory) => memory.freeze(unsealed),
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct Block {
 impl Block {
     /// The bytes that it occupies in the segment, rounding included.
     pub(crate) fn size(self) -> u64 {
-        self.len.max(1).next_multiple_of(arena::ALIGNMENT)
+        arena::size_in_segment(self.len)
     }
 }
 

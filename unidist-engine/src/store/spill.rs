@@ -13,6 +13,7 @@ use super::segment::Segment;
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::mm::MprotectFlags;
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -117,6 +118,15 @@ pub(crate) struct WritableOnDisk {
 impl WritableOnDisk {
     /// The bytes that were written, valid while `guard` keeps the block from being freed.
     pub(crate) fn freeze<G: Send + Sync + 'static>(self, guard: G) -> Bytes {
+        if let Some(map) = &self.map {
+            let start = map.as_mut_ptr();
+            let page = rustix::param::page_size();
+            if (start as usize).is_multiple_of(page) {
+                // SAFETY: the pages are those of this mapping, which no one writes to any more. If the system refuses, they
+                // stay writable.
+                let _ = unsafe { rustix::mm::mprotect(start.cast(), map.len(), MprotectFlags::READ) };
+            }
+        }
         Bytes::from_owner(Written { block: self, _guard: guard })
     }
 }

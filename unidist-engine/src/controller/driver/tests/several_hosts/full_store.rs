@@ -54,7 +54,7 @@ fn remote_allocation_has_its_monitor_spill() {
         ToWorker::Reply(RequestId(2), Reply::Failed(Error::StoreFull(full))) => {
             assert_eq!((full.requested, full.limit, full.spilled), (200_000, STORE, 151_552));
             let writing = full.holders.iter().find(|holder| holder.by == HeldBy::Writing(remote.process));
-            assert_eq!(writing.map(|holder| holder.memory), Some(200_000u64.next_multiple_of(64)));
+            assert_eq!(writing.map(|holder| holder.memory), Some(Block { offset: 0, len: 200_000 }.size()));
         }
         other => panic!("{other:?}"),
     }
