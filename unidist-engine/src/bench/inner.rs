@@ -137,6 +137,7 @@ impl Reactor {
                 cpus: workers,
                 resources: BTreeMap::new(),
                 address: "here".into(),
+                store_memory: 1 << 30,
                 max_pool: workers,
             }],
             cancel_grace: Duration::ZERO,

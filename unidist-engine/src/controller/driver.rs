@@ -65,6 +65,8 @@ pub(crate) struct Driver {
     callbacks: Vec<Callback>,
     /// Allocations that could not be granted at once.
     deferred_allocations: Vec<DeferredAllocation>,
+    /// The hosts of which the scheduler knows that their memory is short.
+    short_of_memory: Vec<HostId>,
     /// Calls that have not ended, for threads without the driver's lock.
     pending: Arc<AtomicUsize>,
     /// Why the last process that failed to join did so.
@@ -99,6 +101,7 @@ impl Driver {
             cluster,
             callbacks: Vec::new(),
             deferred_allocations: Vec::new(),
+            short_of_memory: Vec::new(),
             pending,
             last_join_failure: None,
             timers: TimerQueue::default(),

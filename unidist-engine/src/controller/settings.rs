@@ -122,15 +122,18 @@ impl ControllerSettings {
 
     /// The scheduler's description of all hosts.
     pub(super) fn all_limits(&self, others: &[HostSettings]) -> Vec<HostLimits> {
-        let here = (self.cpus, &self.resources, &self.ip);
-        let there = others.iter().map(|other| (other.cpus, &other.resources, &other.ip));
+        let here = (self.cpus, &self.resources, &self.ip, self.object_store_memory);
+        let memory = |other: &HostSettings| other.object_store_memory.unwrap_or(self.object_store_memory);
+        let there = others.iter().map(|other| (other.cpus, &other.resources, &other.ip, memory(other)));
         let all = std::iter::once(here).chain(there);
-        let limits = |(cpus, resources, ip): (usize, &BTreeMap<_, _>, &String)| HostLimits {
-            cpus,
-            resources: resources.clone(),
-            address: ip.clone(),
-            max_pool: max_pool(cpus),
-        };
+        let limits =
+            |(cpus, resources, ip, store_memory): (usize, &BTreeMap<_, _>, &String, u64)| HostLimits {
+                cpus,
+                resources: resources.clone(),
+                address: ip.clone(),
+                store_memory,
+                max_pool: max_pool(cpus),
+            };
         all.map(limits).collect()
     }
 

@@ -72,6 +72,10 @@ pub(crate) enum Event {
         /// Those of its blocks to which parts were moved; others were in the spill file before.
         moved: Vec<Block>,
     },
+    /// A request for memory waits on this host: calls that have not started give their arguments back.
+    MemoryShort(HostId),
+    /// No request for memory waits on this host any more.
+    MemoryFound(HostId),
     /// A transfer has ended.
     Copied {
         /// Which one.

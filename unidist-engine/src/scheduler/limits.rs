@@ -21,6 +21,8 @@ pub(crate) struct HostLimits {
     pub(crate) resources: BTreeMap<String, f64>,
     /// The address by which clients know the host.
     pub(crate) address: String,
+    /// The limit of the memory of its object store in bytes.
+    pub(crate) store_memory: u64,
     /// The maximum number of worker processes, blocked ones included. Actors do not count.
     pub(crate) max_pool: usize,
 }

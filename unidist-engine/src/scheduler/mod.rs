@@ -106,6 +106,11 @@ impl Scheduler {
         self.state.locations.resident_bytes(host)
     }
 
+    /// Whether calls that have not started keep objects in this host's memory: [`Event::MemoryShort`] has them given back.
+    pub(crate) fn are_arguments_kept_ahead(&self, host: HostId) -> bool {
+        policy::prefetched_arguments::calls_that_keep_memory(&self.state, host).next().is_some()
+    }
+
     /// The users of the memory of this host, for the error of a full store. Looks at every object.
     pub(crate) fn memory_holders(&self, host: HostId) -> Vec<StoreHolder> {
         policy::memory_report::memory_holders(&self.state, host)

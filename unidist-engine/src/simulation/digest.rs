@@ -65,6 +65,8 @@ impl Digest {
                 self.all([8, host.place() as u64, id.to_number()]);
                 self.object(object);
             }
+            Event::MemoryShort(host) => self.all([14, host.place() as u64]),
+            Event::MemoryFound(host) => self.all([15, host.place() as u64]),
             Event::Copied { transfer, result } => {
                 self.all([9, transfer.0]);
                 self.result(result, Self::object);

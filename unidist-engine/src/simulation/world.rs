@@ -144,6 +144,7 @@ impl World {
             cpus: options.cpus,
             resources: (number == 0 || rng.bool()).then(|| ("gpu".to_owned(), 1.0)).into_iter().collect(),
             address: format!("host {number}"),
+            store_memory: u64::MAX,
             max_pool: 40,
         };
         let limits = Limits { hosts: (0..hosts).map(&mut host).collect(), cancel_grace: TIME };

@@ -6,6 +6,7 @@ use super::Driver;
 use super::remote_store::{Allocation, Reservation};
 use crate::controller::local_store::store_full_error;
 use crate::network::HostId;
+use crate::protocol::monitor::ToMonitor;
 use crate::protocol::worker::{Reply, RequestId};
 use crate::scheduler::{Copy, Event};
 use crate::store::{Block, Place};
@@ -99,7 +100,24 @@ impl Driver {
         Some(blocks)
     }
 
+    /// Tries again to serve the requests that wait.
     pub(super) fn retry_deferred(&mut self) {
+        if self.deferred_allocations.is_empty() && self.short_of_memory.is_empty() {
+            return;
+        }
+        self.serve_deferred();
+        let is_waiting =
+            |host: &HostId| self.deferred_allocations.iter().any(|waiting| waiting.host == *host);
+        let (still, no_more) = self.short_of_memory.iter().copied().partition(is_waiting);
+        self.short_of_memory = still;
+        let no_more: Vec<HostId> = no_more;
+        if !no_more.is_empty() {
+            no_more.into_iter().for_each(|host| self.handle(Event::MemoryFound(host)));
+            self.scheduler.dispatch_into(&mut self.actions);
+        }
+    }
+
+    fn serve_deferred(&mut self) {
         // On a remote host, objects are spilled for the first waiting request only.
         let mut waiting_for = Vec::new();
         for mut waiting in std::mem::take(&mut self.deferred_allocations) {
@@ -155,7 +173,7 @@ impl Driver {
     fn make_room_here(&mut self, lens: &[u64], may_wait: bool) -> Room {
         match self.local_store.allocate_spilling(lens, &mut self.scheduler) {
             Ok(blocks) => Room::in_memory(blocks),
-            Err(_) if may_wait => Room::NotYet,
+            Err(_) if may_wait || self.take_arguments_back(HostId::CONTROLLER, lens) => Room::NotYet,
             Err(why) => match self.local_store.reserve_on_disk(lens) {
                 Ok(blocks) => Room::on_disk(blocks),
                 Err(error) => Room::Lacking(error.or(why)),
@@ -165,22 +183,47 @@ impl Driver {
 
     /// The same on a remote host.
     fn make_room_there(&mut self, host: HostId, lens: &[u64], may_wait: bool) -> Room {
-        let Some(hosts) = &mut self.hosts else { return Room::NotYet };
-        let Some(remote) = hosts.get(host) else { return Room::NotYet };
         let mut orders = Vec::new();
-        let room = remote.store.allocate_spilling(host, lens, &self.scheduler, &mut orders);
-        let room = match room {
+        let Some(remote) = self.hosts.as_mut().and_then(|hosts| hosts.get(host)) else { return Room::NotYet };
+        let room = match remote.store.allocate_spilling(host, lens, &self.scheduler, &mut orders) {
             Allocation::Ready(blocks) => Room::in_memory(blocks),
-            Allocation::Full(_) | Allocation::Spilling if may_wait => Room::NotYet,
             Allocation::Spilling => Room::NotYet,
-            Allocation::Full(why) => match remote.store.reserve_on_disk(lens, &mut orders) {
-                Reservation::Made(blocks) => Room::on_disk(blocks),
-                Reservation::Asked => Room::NotYet,
-                Reservation::Failed(error) => Room::Lacking(error.or(why)),
-            },
+            Allocation::Full(_) if may_wait || self.take_arguments_back(host, lens) => Room::NotYet,
+            Allocation::Full(why) => self.reserve_there(host, lens, why, &mut orders),
         };
-        orders.iter().for_each(|order| hosts.send_to(host, order));
+        if let Some(hosts) = &mut self.hosts {
+            orders.iter().for_each(|order| hosts.send_to(host, order));
+        }
         room
+    }
+
+    fn reserve_there(
+        &mut self,
+        host: HostId,
+        lens: &[u64],
+        why: Option<String>,
+        orders: &mut Vec<ToMonitor>,
+    ) -> Room {
+        let Some(remote) = self.hosts.as_mut().and_then(|hosts| hosts.get(host)) else { return Room::NotYet };
+        match remote.store.reserve_on_disk(lens, orders) {
+            Reservation::Made(blocks) => Room::on_disk(blocks),
+            Reservation::Asked => Room::NotYet,
+            Reservation::Failed(error) => Room::Lacking(error.or(why)),
+        }
+    }
+
+    /// Has calls that have not started give back what they keep in the memory of this host; false if they keep nothing, or
+    /// if that cannot help.
+    fn take_arguments_back(&mut self, host: HostId, lens: &[u64]) -> bool {
+        let wanted = lens.iter().fold(0_u64, |sum, len| sum.saturating_add(*len));
+        if wanted > self.store_usage(host).limit || !self.scheduler.are_arguments_kept_ahead(host) {
+            return false;
+        }
+        if !self.short_of_memory.contains(&host) {
+            self.short_of_memory.push(host);
+        }
+        self.handle(Event::MemoryShort(host));
+        true
     }
 
     /// The error of a request for which a host has no room.

@@ -177,7 +177,13 @@ impl FakeWorker {
 }
 
 fn limits(cpus: usize) -> HostLimits {
-    HostLimits { cpus, resources: BTreeMap::new(), address: "here".into(), max_pool: cpus }
+    HostLimits {
+        cpus,
+        resources: BTreeMap::new(),
+        address: "here".into(),
+        store_memory: 1 << 30,
+        max_pool: cpus,
+    }
 }
 
 fn small() -> StoredObject {

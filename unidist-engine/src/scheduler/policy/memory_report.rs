@@ -15,7 +15,11 @@ pub(crate) fn memory_holders(state: &State, host: HostId) -> Vec<StoreHolder> {
     let mut users: FxHashMap<DataId, BTreeSet<HeldBy>> = FxHashMap::default();
     for (process, uses) in state.locations.uses_on(host) {
         let views = uses.views.keys().map(|id| (id, HeldBy::Views(process)));
-        let calls = uses.calls.values().flatten().map(|id| (id, HeldBy::Call(process)));
+        let calls = uses
+            .calls
+            .values()
+            .flat_map(|arguments| &arguments.objects)
+            .map(|id| (id, HeldBy::Call(process)));
         views.chain(calls).for_each(|(id, by)| _ = users.entry(*id).or_default().insert(by));
     }
     let mut sums: BTreeMap<HeldBy, (u64, u64, u64)> = BTreeMap::new();

@@ -49,8 +49,39 @@ pub(crate) fn find_candidates(
     }
 }
 
-/// Whether another call may be prefetched at this worker.
-pub(crate) fn accepts_prefetch(state: &State, worker: &Worker) -> bool {
+/// The most inputs of a call whose bytes are counted. A call with more waits for an idle worker if memory is in use.
+const MAX_COUNTED_INPUTS: usize = 64;
+
+/// Whether this call may be prefetched at this worker.
+pub(crate) fn accepts_prefetch(state: &State, process: ProcessId, worker: &Worker, call: TaskId) -> bool {
+    has_place_for_one(state, worker) && leaves_memory(state, process, worker, call)
+}
+
+/// Whether the shared inputs of calls that wait at this worker stay few if this one joins them.
+fn leaves_memory(state: &State, process: ProcessId, worker: &Worker, call: TaskId) -> bool {
+    let inputs = state.tasks.get(&call).map_or(&[][..], |task| &task.spec.dependencies);
+    if inputs.is_empty() {
+        return true;
+    }
+    let (resident, idle) = state.locations.resident_bytes(worker.host);
+    let host = &state.hosts[worker.host.place()];
+    if resident == 0 || idle == 0 && !host.is_short_of_memory {
+        return true;
+    }
+    if inputs.len() > MAX_COUNTED_INPUTS {
+        return false;
+    }
+    if host.is_short_of_memory {
+        return !state.locations.is_any_in_memory(inputs, worker.host);
+    }
+    let brings = state.locations.idle_bytes_of(inputs, worker.host);
+    let prefetched = worker.prefetched.iter();
+    let held = || prefetched.map(|call| state.locations.brought_bytes(process, *call)).sum::<u64>();
+    brings == 0 || brings.saturating_add(held()) <= host.max_prefetched_bytes()
+}
+
+/// Whether the number of calls at this worker allows another one to be prefetched there.
+pub(crate) fn has_place_for_one(state: &State, worker: &Worker) -> bool {
     worker.is_active()
         && worker.retracting.is_none()
         && worker.prefetched.len() < MAX_PREFETCHED

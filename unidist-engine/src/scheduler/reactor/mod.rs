@@ -10,6 +10,7 @@ mod on_done;
 mod on_get;
 mod on_host_lost;
 mod on_joined;
+mod on_memory;
 mod on_reply_undelivered;
 mod on_retracted;
 mod on_shutdown;
@@ -31,6 +32,7 @@ use crate::scheduler::reactor::on_done::on_done;
 use crate::scheduler::reactor::on_get::{on_expire, on_get, on_wait};
 use crate::scheduler::reactor::on_host_lost::on_host_lost;
 use crate::scheduler::reactor::on_joined::on_joined;
+use crate::scheduler::reactor::on_memory::{on_memory_found, on_memory_short};
 use crate::scheduler::reactor::on_reply_undelivered::on_reply_undelivered;
 use crate::scheduler::reactor::on_retracted::on_retracted;
 use crate::scheduler::reactor::on_shutdown::on_shutdown;
@@ -103,6 +105,8 @@ pub(crate) fn react(state: &mut State, event: Event) {
         Event::Yield { process, task } => block(state, process, task, None),
         Event::ReplyUndelivered { process, values } => on_reply_undelivered(state, process, &values),
         Event::Spilled { host, id, object, moved } => on_spilled(state, host, id, object, moved),
+        Event::MemoryShort(host) => on_memory_short(state, host),
+        Event::MemoryFound(host) => on_memory_found(state, host),
         Event::Copied { transfer, result } => on_copied(state, transfer, result),
         Event::HostLost { host, cause } => on_host_lost(state, host, &cause),
         Event::Started { process, task } => on_started(state, process, task),

@@ -217,7 +217,9 @@ fn prefill_busy_worker(
     let shortest = near
         .flat_map(|candidate| &state.hosts[candidate.host.place()].pool)
         .filter_map(|process| Some((*process, state.workers.get(process)?)))
-        .filter(|(process, worker)| accepts_prefetch(state, worker) && !reserved.is_reserved(*process))
+        .filter(|(process, worker)| {
+            accepts_prefetch(state, *process, worker, task) && !reserved.is_reserved(*process)
+        })
         .min_by_key(|(_, worker)| worker.prefetched.len());
     let Some((process, _)) = shortest else {
         return false;

@@ -22,7 +22,13 @@ pub(crate) struct Host {
     /// Calls bound to this host whose inputs are being copied there, or have arrived.
     pub(crate) fetching: FxHashSet<TaskId>,
     pub(crate) is_lost: bool,
+    store_memory: u64,
+    /// A request for memory waits: no more arguments are brought into use ahead of time.
+    pub(crate) is_short_of_memory: bool,
 }
+
+/// The part of a host's memory, as a divisor, for arguments of calls that wait at busy workers.
+const PREFETCH_SHARE: u64 = 4;
 
 impl Host {
     pub(crate) fn new(limits: &HostLimits) -> Self {
@@ -36,7 +42,14 @@ impl Host {
             actors: 0,
             fetching: FxHashSet::default(),
             is_lost: false,
+            store_memory: limits.store_memory,
+            is_short_of_memory: false,
         }
+    }
+
+    /// The most bytes that calls which wait at one busy worker may bring into use.
+    pub(crate) fn max_prefetched_bytes(&self) -> u64 {
+        self.store_memory / PREFETCH_SHARE / self.cpus.max(1) as u64
     }
 
     /// The number of actors for each CPU, in thousandths.

@@ -58,15 +58,23 @@ pub(crate) struct SharedCopy {
 pub(crate) struct ProcessUses {
     pub(crate) host: HostId,
     pub(crate) views: FxHashMap<DataId, u32>,
-    /// Calls that were sent there, with the objects that they need.
-    pub(crate) calls: FxHashMap<TaskId, Vec<DataId>>,
+    /// Calls that were sent there, with their arguments.
+    pub(crate) calls: FxHashMap<TaskId, CallArguments>,
+}
+
+/// The shared arguments of a call that was sent to a process.
+#[derive(Debug, Default)]
+pub(crate) struct CallArguments {
+    pub(crate) objects: Vec<DataId>,
+    /// Bytes in memory that the call brought into use.
+    brought: u64,
 }
 
 impl ProcessUses {
     /// The object of each use.
     pub(crate) fn into_objects(self) -> impl Iterator<Item = DataId> {
         let views = self.views.into_iter().flat_map(|(id, count)| (0..count).map(move |_| id));
-        views.chain(self.calls.into_values().flatten())
+        views.chain(self.calls.into_values().flat_map(|arguments| arguments.objects))
     }
 }
 
@@ -162,14 +170,16 @@ impl ObjectLocations {
         self.objects.get_mut(&id)?.iter_mut().find(|copy| copy.host == host)
     }
 
-    /// One more use. False if there is no such copy: uses of objects that travel in messages do not count.
-    fn begin_use(&mut self, id: DataId, host: HostId) -> bool {
-        let Some(copy) = self.find(id, host) else { return false };
+    /// One more use: the bytes in memory that were not in use before. None if there is no such copy: uses of objects that
+    /// travel in messages do not count.
+    fn begin_use(&mut self, id: DataId, host: HostId) -> Option<u64> {
+        let copy = self.find(id, host)?;
         copy.uses += 1;
-        if copy.idle_since.is_some() {
+        let brought = if copy.idle_since.is_some() { copy.memory } else { 0 };
+        if brought > 0 {
             self.mark_used(id, host);
         }
-        true
+        Some(brought)
     }
 
     pub(crate) fn end_use(&mut self, id: DataId, host: HostId) {
@@ -215,15 +225,45 @@ impl ObjectLocations {
         call: TaskId,
         objects: &[(DataId, Arc<StoredObject>)],
     ) {
-        let mut needed = Vec::new();
+        let mut needed = CallArguments::default();
         for (id, _) in objects.iter().filter(|(_, object)| object.has_external_parts()) {
-            if self.begin_use(*id, host) && directory.retain(*id) {
-                needed.push(*id);
+            if let Some(brought) = self.begin_use(*id, host)
+                && directory.retain(*id)
+            {
+                needed.objects.push(*id);
+                needed.brought += brought;
             }
         }
-        if !needed.is_empty() {
-            self.uses_of(process, host).calls.entry(call).or_default().extend(needed);
+        if !needed.objects.is_empty() {
+            let arguments = self.uses_of(process, host).calls.entry(call).or_default();
+            arguments.objects.append(&mut needed.objects);
+            arguments.brought += needed.brought;
         }
+    }
+
+    /// Bytes of these objects in the memory of a host that are not in use.
+    pub(crate) fn idle_bytes_of(&self, ids: &[DataId], host: HostId) -> u64 {
+        let copies = ids.iter().filter_map(|id| self.objects.get(id)).flatten();
+        let idle = copies.filter(|copy| copy.host == host && copy.idle_since.is_some());
+        idle.map(|copy| copy.memory).sum()
+    }
+
+    /// Whether one of these objects is in the memory of a host.
+    pub(crate) fn is_any_in_memory(&self, ids: &[DataId], host: HostId) -> bool {
+        let mut copies = ids.iter().filter_map(|id| self.objects.get(id)).flatten();
+        copies.any(|copy| copy.host == host && copy.memory > 0)
+    }
+
+    /// Bytes that a call which was sent to a process brought into use there.
+    pub(crate) fn brought_bytes(&self, process: ProcessId, call: TaskId) -> u64 {
+        let arguments = self.processes.get(&process).and_then(|uses| uses.calls.get(&call));
+        arguments.map_or(0, |arguments| arguments.brought)
+    }
+
+    /// Whether a call that was sent to a process keeps objects in memory.
+    pub(crate) fn keeps_memory(&self, process: ProcessId, call: TaskId) -> bool {
+        let Some(uses) = self.processes.get(&process) else { return false };
+        uses.calls.get(&call).is_some_and(|arguments| self.is_any_in_memory(&arguments.objects, uses.host))
     }
 
     fn uses_of(&mut self, process: ProcessId, host: HostId) -> &mut ProcessUses {
@@ -243,7 +283,7 @@ impl ObjectLocations {
         (process, host): (ProcessId, HostId),
         id: DataId,
     ) {
-        if self.begin_use(id, host) && objects.retain(id) {
+        if self.begin_use(id, host).is_some() && objects.retain(id) {
             *self.uses_of(process, host).views.entry(id).or_default() += 1;
         }
     }
@@ -276,7 +316,7 @@ impl ObjectLocations {
         call: TaskId,
     ) -> Option<(HostId, Vec<DataId>)> {
         let uses = self.processes.get_mut(&process)?;
-        let objects = uses.calls.remove(&call)?;
+        let CallArguments { objects, .. } = uses.calls.remove(&call)?;
         let host = uses.host;
         self.forget_if_unused(process);
         Some((host, objects))

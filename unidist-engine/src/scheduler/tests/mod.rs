@@ -15,6 +15,7 @@ mod deadlock;
 mod fair_share;
 mod hosts;
 mod object_locations;
+mod prefetched_arguments;
 mod shutdown;
 mod waiters;
 mod worker_affinity;
@@ -267,7 +268,7 @@ pub(super) fn limits(cpus: usize) -> Limits {
 
 pub(super) fn limits_of_hosts(count: usize, cpus: usize) -> Limits {
     let resources = BTreeMap::from([("gpu".into(), 1.0)]);
-    let host = HostLimits { cpus, resources, address: "here".into(), max_pool: 8 };
+    let host = HostLimits { cpus, resources, address: "here".into(), store_memory: 1 << 30, max_pool: 8 };
     Limits { hosts: vec![host; count], cancel_grace: Duration::from_secs(1) }
 }
 
