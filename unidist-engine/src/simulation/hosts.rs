@@ -5,7 +5,7 @@ use super::world::World;
 use crate::network::HostId;
 use crate::protocol::worker::FromWorker;
 use crate::scheduler::{Copy, Event};
-use crate::store::{Place, StoredObject};
+use crate::store::StoredObject;
 use std::collections::BTreeSet;
 use unidist_common::{ErrorKind, TaskError, TaskId};
 
@@ -33,18 +33,18 @@ impl World {
         } else if self.rng.u32(0..20) == 0 {
             failed(ErrorKind::StoreFull)
         } else {
-            Ok(self.copied(&copy))
+            self.copied(&copy).ok_or_else(|| TaskError::new(ErrorKind::StoreFull, "there is no room"))
         };
         self.handle(Event::Copied { transfer: copy.transfer, result });
     }
 
     /// The object's parts at the destination.
-    fn copied(&mut self, copy: &Copy) -> StoredObject {
+    fn copied(&mut self, copy: &Copy) -> Option<StoredObject> {
+        let mut places = self.room_for_copy(copy.to, &copy.object)?.into_iter();
         let broken = &mut self.broken;
         let read = self.memory.view(copy.from, &copy.object, |what| _ = broken.get_or_insert(what));
         self.memory.end_view(&read);
-        let memory = &mut self.memory;
-        copy.object.copied_with(|_| Place::Memory(memory.allocate(copy.to)))
+        Some(copy.object.copied_with(|place| places.next().unwrap_or(place)))
     }
 
     /// A host other than the controller's is lost: its processes, its memory, and messages in flight.
@@ -66,6 +66,7 @@ impl World {
             }));
             self.record.lost(id, &of_process);
             lost.extend(of_process);
+            self.requests.take_unsealed(id);
         }
         self.memory.lose(host);
         self.network.lost.insert(host);

@@ -5,43 +5,83 @@ use super::world::World;
 use crate::network::HostId;
 use crate::protocol::worker::{Request, Value};
 use crate::scheduler::Event;
-use crate::store::{Block, StoredObject};
+use crate::store::{Block, Place, StoredObject};
 use std::collections::BTreeMap;
 use unidist_common::{DataId, ProcessId};
 
 /// Each block has its own number, so a read after free is noticed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Memory {
     last: u64,
-    /// The allocated blocks, with their hosts and the number of their views.
-    blocks: BTreeMap<u64, (HostId, u32)>,
+    /// The most bytes in the memory of each host.
+    limit: u64,
+    /// Whether the hosts have spill files.
+    pub(super) has_disk: bool,
+    blocks: BTreeMap<u64, Allocated>,
+}
+
+/// An allocated block.
+#[derive(Debug)]
+struct Allocated {
+    host: HostId,
+    place: Place,
+    /// The number of its views.
+    views: u32,
 }
 
 impl Memory {
-    pub(super) fn allocate(&mut self, host: HostId) -> Block {
+    pub(super) fn new(limit: u64, has_disk: bool) -> Self {
+        Memory { last: 0, limit, has_disk, blocks: BTreeMap::new() }
+    }
+
+    /// A block in the memory of a host, if there is room.
+    pub(super) fn allocate(&mut self, host: HostId, len: u64) -> Option<Place> {
+        let wanted = Block { offset: 0, len }.size();
+        (self.used(host) + wanted <= self.limit).then(|| self.add(host, len, Place::Memory))
+    }
+
+    pub(super) fn allocate_on_disk(&mut self, host: HostId, len: u64) -> Option<Place> {
+        self.has_disk.then(|| self.add(host, len, Place::Disk))
+    }
+
+    fn add(&mut self, host: HostId, len: u64, place: fn(Block) -> Place) -> Place {
         self.last += 1;
-        self.blocks.insert(self.last, (host, 0));
-        Block { offset: self.last, len: 1 }
+        let place = place(Block { offset: self.last, len });
+        self.blocks.insert(self.last, Allocated { host, place, views: 0 });
+        place
+    }
+
+    fn used(&self, host: HostId) -> u64 {
+        let in_memory = |block: &Allocated| match block.place {
+            Place::Memory(memory) if block.host == host => memory.size(),
+            _ => 0,
+        };
+        self.blocks.values().map(in_memory).sum()
+    }
+
+    /// Whether a request of this length may ever be granted in memory.
+    pub(super) fn may_hold(&self, len: u64) -> bool {
+        len <= self.limit
     }
 
     /// A block whose announcement was lost with its process.
-    pub(super) fn abandon(&mut self, block: Block) {
-        self.blocks.remove(&block.offset);
+    pub(super) fn abandon(&mut self, place: Place) {
+        self.blocks.remove(&place.block().offset);
     }
 
     /// The memory of a host is gone.
     pub(super) fn lose(&mut self, host: HostId) {
-        self.blocks.retain(|_, (at, _)| *at != host);
+        self.blocks.retain(|_, block| block.host != host);
     }
 
-    pub(super) fn free(&mut self, host: HostId, block: Block, broken: impl FnOnce(String)) {
-        match self.blocks.remove(&block.offset) {
-            None => broken(format!("block {} is freed twice", block.offset)),
-            Some((at, _)) if at != host => {
-                broken(format!("block {} of {at} is freed on {host}", block.offset))
+    pub(super) fn free(&mut self, host: HostId, place: Place, broken: impl FnOnce(String)) {
+        match self.blocks.remove(&place.block().offset) {
+            None => broken(format!("{place:?} is freed twice")),
+            Some(block) if (block.host, block.place) != (host, place) => {
+                broken(format!("{:?} of {} is freed as {place:?} on {host}", block.place, block.host))
             }
-            Some((_, 0)) => {}
-            Some((_, views)) => broken(format!("block {} is freed with {views} views", block.offset)),
+            Some(Allocated { views: 0, .. }) => {}
+            Some(Allocated { views, .. }) => broken(format!("{place:?} is freed with {views} views")),
         }
     }
 
@@ -52,20 +92,25 @@ impl Memory {
         object: &StoredObject,
         mut broken: impl FnMut(String),
     ) -> Vec<u64> {
-        let blocks = object.blocks().chain(object.spilled_blocks()).map(|block| block.offset);
-        blocks
-            .inspect(|block| match self.blocks.get_mut(block) {
-                Some((at, _)) if *at != host => broken(format!("block {block} of {at} is read on {host}")),
-                Some((_, views)) => *views += 1,
-                None => broken(format!("block {block} is read after it was freed")),
+        object
+            .places()
+            .map(|place| {
+                match self.blocks.get_mut(&place.block().offset) {
+                    Some(block) if (block.host, block.place) != (host, place) => {
+                        broken(format!("{:?} of {} is read as {place:?} on {host}", block.place, block.host));
+                    }
+                    Some(block) => block.views += 1,
+                    None => broken(format!("{place:?} is read after it was freed")),
+                }
+                place.block().offset
             })
             .collect()
     }
 
     pub(super) fn end_view(&mut self, blocks: &[u64]) {
         for block in blocks {
-            if let Some((_, views)) = self.blocks.get_mut(block) {
-                *views -= 1;
+            if let Some(block) = self.blocks.get_mut(block) {
+                block.views -= 1;
             }
         }
     }
@@ -77,10 +122,6 @@ impl Memory {
 }
 
 impl World {
-    pub(super) fn new_block(&mut self, host: HostId) -> Block {
-        self.memory.allocate(host)
-    }
-
     /// Adds a view of this object for a process on this host, if the object has external parts.
     pub(super) fn view(&mut self, host: HostId, id: DataId, object: &StoredObject) -> Option<View> {
         let broken = &mut self.broken;
@@ -107,21 +148,32 @@ impl World {
         self.handle(Event::Request { process: ProcessId::CONTROLLER, request: Request::UnpinView(view.0) });
     }
 
-    /// Memory is short: some of the objects that the scheduler offers are moved to disk.
+    /// Some of the objects that the scheduler offers are moved to disk.
     pub(super) fn spill(&mut self) {
         let host = HostId::new(self.rng.u32(0..self.hosts));
         let mut after = 0;
-        while let Some((moment, id, object)) = self.scheduler.next_victim(host, after) {
+        while let Some(moment) = self.spill_next(host, after) {
             after = moment;
-            if self.rng.bool() {
-                let mut moved = Vec::new();
-                let object = object.spilled_with(|_| {
-                    moved.push(self.memory.allocate(host));
-                    moved.last().copied().ok_or(())
-                });
-                let Ok(object) = object else { return };
-                self.handle(Event::Spilled { host, id, object, moved });
-            }
+        }
+    }
+
+    /// Moves an object that was last used after this moment to disk, or not; the moment of its last use.
+    fn spill_next(&mut self, host: HostId, after: u64) -> Option<u64> {
+        let (moment, id, object) = self.scheduler.next_victim(host, after)?;
+        if self.memory.has_disk && self.rng.bool() {
+            self.spill_object(host, id, &object);
+        }
+        Some(moment)
+    }
+
+    pub(super) fn spill_object(&mut self, host: HostId, id: DataId, object: &StoredObject) {
+        let mut moved = Vec::new();
+        let object = object.spilled_with(|block| {
+            moved.extend(self.memory.allocate_on_disk(host, block.len).map(Place::block));
+            moved.last().copied().ok_or(())
+        });
+        if let Ok(object) = object {
+            self.handle(Event::Spilled { host, id, object, moved });
         }
     }
 }

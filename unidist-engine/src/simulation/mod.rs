@@ -13,6 +13,8 @@
 //!   end;
 //! - no block of the store, in memory or on disk, is freed twice, freed while a process has a view of it, or read
 //!   after it was freed; and after the last release, all blocks are free;
+//! - no request for memory is refused while there is space on disk or, without a disk, while a call that has not started
+//!   keeps arguments in memory;
 //! - at the end all slots and resources are free.
 
 mod digest;
@@ -21,6 +23,7 @@ mod memory;
 mod process;
 mod program;
 mod record;
+mod room;
 mod world;
 
 pub use digest::Digest;
@@ -37,6 +40,18 @@ mod tests {
             if let Err(violation) = simulate(seed, &options) {
                 panic!("{violation}");
             }
+        }
+    }
+
+    #[test]
+    fn arguments_kept_by_calls_that_have_not_started_are_noticed() {
+        let faulty = Options { keep_arguments: true, ..Options::default() };
+        let violations: Vec<_> = (0..100).filter_map(|seed| simulate(seed, &faulty).err()).collect();
+        for has_disk in [true, false] {
+            let what = if has_disk { "there is a disk" } else { "calls that have not started" };
+            let found = violations.iter().find(|violation| violation.what.contains(what));
+            let violation = found.unwrap_or_else(|| panic!("none says that {what}: {violations:?}"));
+            assert_eq!(simulate(violation.seed, &faulty).as_ref(), Err(violation));
         }
     }
 

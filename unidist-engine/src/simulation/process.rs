@@ -4,12 +4,12 @@ use super::program::Step;
 use super::world::World;
 use crate::network::HostId;
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
-use crate::store::{Blob, StoredObject};
+use crate::store::{Blob, Place, StoredObject};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use unidist_backend::CallKind;
 use unidist_backend::Which;
-use unidist_common::{DataId, ErrorKind, ProcessId, Returns, Target, TaskError, TaskId};
+use unidist_common::{DataId, Error, ErrorKind, ProcessId, Returns, Target, TaskError, TaskId};
 
 #[derive(Debug, Default)]
 pub(super) struct Process {
@@ -43,6 +43,18 @@ struct Frame {
     cancelled: bool,
     /// It ignores cancellation.
     stubborn: bool,
+    /// Its results so far, once it has taken its last step.
+    made: Vec<StoredObject>,
+    /// The answer to its request for a block.
+    room: Option<Result<Place, Error>>,
+}
+
+/// An object that a call makes.
+enum Made {
+    Object(StoredObject),
+    /// It waits for a block.
+    Waiting,
+    NoRoom(Error),
 }
 
 /// A view of an object: the object, and its blocks.
@@ -100,7 +112,35 @@ impl Process {
                     "an object that is referred to is lost: {values:?}"
                 );
             }
+            match reply {
+                Reply::Allocated(place) => frame.room = Some(Ok(*place)),
+                Reply::Failed(error @ Error::StoreFull(_)) => frame.room = Some(Err(error.clone())),
+                _ => {}
+            }
             frame.answered = true;
+        }
+    }
+
+    /// An object of this call, with or without a block.
+    fn make(&mut self, frame: &mut Frame, world: &mut World) -> Made {
+        match frame.room.take() {
+            Some(Ok(place)) => Made::Object(object_in(Some(place), world_borrow(frame))),
+            Some(Err(error)) => Made::NoRoom(error),
+            None if world.rng.bool() => Made::Object(object_in(None, world_borrow(frame))),
+            None => {
+                let (request, len) = (self.new_request(), world.draw_len());
+                self.outbox.push_back(FromWorker::Allocate { request, len });
+                frame.waiting = Some((request, Vec::new()));
+                Made::Waiting
+            }
+        }
+    }
+
+    /// The next result of a call that has taken its last step.
+    fn make_result(&mut self, frame: &mut Frame, world: &mut World) -> Made {
+        match frame.run.kind {
+            CallKind::NewActor { .. } => Made::Object(plain(vec![])),
+            _ => self.make(frame, world),
         }
     }
 
@@ -146,6 +186,8 @@ impl Process {
             views,
             cancelled: false,
             stubborn,
+            made: Vec::new(),
+            room: None,
         });
     }
 
@@ -161,6 +203,19 @@ impl Process {
         }
         match frame.steps.pop_front() {
             None => {
+                while frame.made.len() < frame.run.returns as usize {
+                    match self.make_result(&mut frame, world) {
+                        Made::Object(object) => frame.made.push(object),
+                        Made::Waiting => {
+                            self.stack.push(frame);
+                            return Stepped::Something;
+                        }
+                        Made::NoRoom(error) => {
+                            self.end(frame, world, Some(error.into()));
+                            return Stepped::Something;
+                        }
+                    }
+                }
                 self.end(frame, world, None);
                 return Stepped::Something;
             }
@@ -255,18 +310,21 @@ impl Process {
                 }
                 frame.waiting = Some((request, Vec::new()));
             }
-            Some(Step::Put) => {
-                let id = self.new_id(me);
-                let object = object(world, self.host, world_borrow(&frame));
-                let view = world.rng.bool().then(|| world.view(self.host, id, &object)).flatten();
-                self.outbox.push_back(FromWorker::Request(Request::Put {
-                    id,
-                    object,
-                    views: view.is_some().into(),
-                }));
-                frame.views.extend(view);
-                frame.held.push(id);
-            }
+            Some(Step::Put) => match self.make(&mut frame, world) {
+                Made::Waiting => frame.steps.push_front(Step::Put),
+                Made::NoRoom(_) => {}
+                Made::Object(object) => {
+                    let id = self.new_id(me);
+                    let view = world.rng.bool().then(|| world.view(self.host, id, &object)).flatten();
+                    self.outbox.push_back(FromWorker::Request(Request::Put {
+                        id,
+                        object,
+                        views: view.is_some().into(),
+                    }));
+                    frame.views.extend(view);
+                    frame.held.push(id);
+                }
+            },
             Some(Step::Release) => {
                 if let Some(view) = frame.views.pop() {
                     self.drop_view(view, world);
@@ -282,14 +340,14 @@ impl Process {
     }
 
     fn end(&mut self, frame: Frame, world: &mut World, error: Option<TaskError>) {
+        let granted = frame.room.and_then(Result::ok);
         let result = match error {
-            Some(error) => Err(error),
-            None => Ok((0..frame.run.returns)
-                .map(|_| match frame.run.kind {
-                    CallKind::NewActor { .. } => plain(vec![]),
-                    _ => object(world, self.host, world_borrow(&frame)),
-                })
-                .collect()),
+            None => Ok(frame.made),
+            Some(error) => {
+                let unused = frame.made.iter().flat_map(StoredObject::places).chain(granted);
+                self.outbox.extend(unused.map(FromWorker::FreeBlock));
+                Err(error)
+            }
         };
         let (before, after) = frame.views.into_iter().partition::<Vec<_>, _>(|_| world.rng.bool());
         before.into_iter().for_each(|view| self.drop_view(view, world));
@@ -313,6 +371,22 @@ impl Process {
     /// The calls that have started and not ended.
     pub(super) fn running(&self) -> impl Iterator<Item = TaskId> + '_ {
         self.stack.iter().map(|frame| frame.run.id)
+    }
+
+    /// How many calls that have not started keep arguments in memory. Not counted are as many as the scheduler may take to
+    /// be running: the next one of an idle worker, and one on top of each running call.
+    pub(super) fn arguments_kept_ahead(&self) -> usize {
+        let arriving = self.inbox.iter().filter_map(|message| match message {
+            ToWorker::Run(run) => Some(run),
+            _ => None,
+        });
+        let waiting = self.queue.iter().chain(arriving);
+        let keeps = |run: &&Run| run.objects.iter().any(|(_, object)| object.blocks().next().is_some());
+        waiting
+            .filter(|run| run.kind == CallKind::Task && !run.nested)
+            .filter(keeps)
+            .count()
+            .saturating_sub(1 + self.stack.len())
     }
 
     /// Whether a step would do something.
@@ -360,10 +434,8 @@ fn plain(borrowed: Vec<DataId>) -> StoredObject {
     StoredObject { header: Blob::Inline(Bytes::new()), buffers: Vec::new(), borrowed }
 }
 
-/// An object made on this host, with or without a block.
-pub(super) fn object(world: &mut World, host: HostId, borrowed: Vec<DataId>) -> StoredObject {
-    match world.rng.bool() {
-        true => StoredObject { header: Blob::Shared(world.new_block(host)), ..plain(borrowed) },
-        false => plain(borrowed),
-    }
+/// An object in this block, or without one.
+pub(super) fn object_in(place: Option<Place>, borrowed: Vec<DataId>) -> StoredObject {
+    let object = plain(borrowed);
+    StoredObject { header: place.map_or_else(|| object.header.clone(), Blob::from), ..object }
 }

@@ -3,13 +3,14 @@
 use super::digest::Digest;
 use super::hosts::Network;
 use super::memory::Memory;
-use super::process::{Process, Stepped, View, object};
+use super::process::{Process, Stepped, View};
 use super::program::{self, Step};
 use super::record::Record;
+use super::room::Requests;
 use crate::network::HostId;
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::scheduler::{Action, Caller, Event, HostLimits, Limits, Role, Scheduler, Timer};
-use crate::store::StoredObject;
+use crate::store::{Place, StoredObject};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -40,13 +41,24 @@ pub struct Options {
     pub deaths: bool,
     /// A planted fault, for tests of the simulation itself: the completion with this number never arrives.
     pub lose_completion: Option<u64>,
+    /// A planted fault, for tests of the simulation itself: calls that were sent ahead keep their arguments in memory,
+    /// however many they are, and what does not fit there then is refused.
+    pub keep_arguments: bool,
     /// Called with a line for each event and each action, to follow one seed.
     pub trace: Option<fn(fmt::Arguments<'_>)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cpus: 2, hosts: 3, program_steps: 40, deaths: true, lose_completion: None, trace: None }
+        Options {
+            cpus: 2,
+            hosts: 3,
+            program_steps: 40,
+            deaths: true,
+            lose_completion: None,
+            keep_arguments: false,
+            trace: None,
+        }
     }
 }
 
@@ -113,6 +125,7 @@ pub(super) struct World {
     actors: Vec<ActorId>,
     open: BTreeMap<RequestId, Vec<DataId>>,
     pub(super) memory: Memory,
+    pub(super) requests: Requests,
     /// The program's views of objects.
     pub(super) views: Vec<View>,
     plans: BTreeMap<TaskId, Vec<Step>>,
@@ -139,12 +152,15 @@ impl World {
     fn new(seed: u64, options: &Options) -> Self {
         let mut rng = Rng::with_seed(seed);
         let hosts = rng.u32(1..=options.hosts);
+        let is_limited = rng.u32(0..3) > 0;
+        let store_memory = if is_limited { 64 * rng.u64(24..=96) } else { u64::MAX };
+        let has_disk = rng.u32(0..4) > 0;
         // The first has a resource, and so may others.
         let mut host = |number| HostLimits {
             cpus: options.cpus,
             resources: (number == 0 || rng.bool()).then(|| ("gpu".to_owned(), 1.0)).into_iter().collect(),
             address: format!("host {number}"),
-            store_memory: u64::MAX,
+            store_memory: if options.keep_arguments { u64::MAX } else { store_memory },
             max_pool: 40,
         };
         let limits = Limits { hosts: (0..hosts).map(&mut host).collect(), cancel_grace: TIME };
@@ -163,7 +179,8 @@ impl World {
             held: Vec::new(),
             actors: Vec::new(),
             open: BTreeMap::new(),
-            memory: Memory::default(),
+            memory: Memory::new(store_memory, has_disk),
+            requests: Requests::default(),
             views: Vec::new(),
             plans: BTreeMap::new(),
             depths: BTreeMap::new(),
@@ -220,6 +237,9 @@ impl World {
         }
         if self.rng.u32(0..16) == 0 {
             return self.copy_arrives();
+        }
+        if self.requests.are_waiting() && self.rng.u32(0..8) == 0 {
+            return self.serve_requests();
         }
         if self.hosts > 1 && self.options.deaths && self.rng.u32(0..3000) == 0 {
             return self.lose_host();
@@ -284,16 +304,11 @@ impl World {
             if let FromWorker::Done { task: call, .. } = &message {
                 lost.push(*call); // to the scheduler, it was still running
             }
-            let objects: Vec<StoredObject> = match message {
-                FromWorker::Request(Request::Put { object, .. }) => vec![object],
-                FromWorker::Done { result: Ok(objects), .. } => objects,
-                _ => Vec::new(),
-            };
-            for block in objects.iter().flat_map(StoredObject::blocks) {
-                self.memory.abandon(block);
-            }
         }
         self.deliver_all(process, &mut state);
+        for place in self.requests.take_unsealed(process) {
+            self.memory.abandon(place);
+        }
         let undelivered = state.inbox.iter().filter_map(|message| match message {
             ToWorker::Run(run) => Some(run.id),
             _ => None,
@@ -312,6 +327,7 @@ impl World {
     }
 
     fn deliver(&mut self, process: ProcessId, message: FromWorker) {
+        self.seal(process, &message);
         match message {
             FromWorker::Request(ask) => self.handle(Event::Request { process, request: ask }),
             FromWorker::Done { task, result } => {
@@ -323,10 +339,26 @@ impl World {
             FromWorker::Retracted(tasks) => self.handle(Event::Retracted { process, tasks }),
             FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
             FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
-            FromWorker::Allocate { .. }
-            | FromWorker::FreeBlock(_)
-            | FromWorker::Cluster(_)
-            | FromWorker::StoreUsage(_) => {}
+            FromWorker::Allocate { request, len } => self.request_memory(process, request, len),
+            FromWorker::FreeBlock(place) => self.memory.abandon(place),
+            FromWorker::Cluster(_) | FromWorker::StoreUsage(_) => {}
+        }
+    }
+
+    /// Blocks become part of objects, or are freed.
+    fn seal(&mut self, process: ProcessId, message: &FromWorker) {
+        let places: Vec<_> = match message {
+            FromWorker::Request(Request::Put { object, .. }) => object.places().collect(),
+            FromWorker::Done { result: Ok(objects), .. } => {
+                objects.iter().flat_map(StoredObject::places).collect()
+            }
+            FromWorker::FreeBlock(place) => vec![*place],
+            _ => return,
+        };
+        for place in places {
+            if !self.requests.seal(process, place) {
+                self.broken.get_or_insert(format!("{process} uses {place:?}, which is not its own"));
+            }
         }
     }
 
@@ -335,7 +367,8 @@ impl World {
         let first = DataId::new(ME, self.next_id + 10);
         let request = RequestId(self.next_request + 1);
         match self.rng.u32(0..100) {
-            0..45 => {
+            0..2 => self.burst(),
+            2..45 => {
                 self.next_id += 10;
                 let count = self.rng.u32(0..3);
                 let depends = self.pick(&self.held.clone()).into_iter().collect();
@@ -374,7 +407,7 @@ impl World {
             70..78 => {
                 self.next_id += 10;
                 let borrows = self.pick(&self.held.clone()).into_iter().collect();
-                let object = object(self, HostId::CONTROLLER, borrows);
+                let object = self.object_of_program(borrows);
                 let view = self.rng.bool().then(|| self.view(HostId::CONTROLLER, first, &object)).flatten();
                 self.handle(Event::Request {
                     process: ME,
@@ -431,6 +464,30 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The program submits many calls at once, then a call on the result of each.
+    fn burst(&mut self) {
+        let count = self.rng.usize(4..24);
+        let made: Vec<_> = (0..count).map(|_| self.submit_short(Vec::new())).collect();
+        made.into_iter().for_each(|id| _ = self.submit_short(vec![id]));
+    }
+
+    /// The program submits a call that does nothing but make its result.
+    fn submit_short(&mut self, depends: Vec<DataId>) -> DataId {
+        self.next_id += 10;
+        let first = DataId::new(ME, self.next_id);
+        let spec = self.spec(Returns { first, count: 1 }, Target::Pool, depends, vec![], None);
+        self.plans.insert(spec.id(), Vec::new());
+        let request = Request::Submit { spec: Box::new(spec), caller: None };
+        self.handle(Event::Request { process: ME, request });
+        self.held.push(first);
+        first
+    }
+
+    /// Whether the fault is planted that calls keep their arguments.
+    pub(super) fn keeps_arguments(&self) -> bool {
+        self.options.keep_arguments
     }
 
     /// The program ends a worker, now and then, or waits for some.
@@ -656,17 +713,20 @@ impl World {
                 }
                 Action::Free { host, .. } | Action::FreeSpilled { host, .. }
                     if self.network.lost.contains(&host) => {}
-                Action::Free { host, block } | Action::FreeSpilled { host, block } => {
-                    let broken = &mut self.broken;
-                    self.memory.free(host, block, |what| _ = broken.get_or_insert(what));
-                }
+                Action::Free { host, block } => self.free(host, Place::Memory(block)),
+                Action::FreeSpilled { host, block } => self.free(host, Place::Disk(block)),
                 Action::Copy(copy) => self.network.copies.push(copy),
                 Action::Unobserved(_) | Action::SetCpus { .. } => {}
             }
         }
     }
 
-    fn send(&mut self, process: ProcessId, message: ToWorker) {
+    fn free(&mut self, host: HostId, place: Place) {
+        let broken = &mut self.broken;
+        self.memory.free(host, place, |what| _ = broken.get_or_insert(what));
+    }
+
+    pub(super) fn send(&mut self, process: ProcessId, message: ToWorker) {
         if let Some(process) = self.processes.get_mut(&process) {
             process.inbox.push_back(message);
         }
@@ -709,6 +769,7 @@ impl World {
             || !self.network.copies.is_empty()
             || !self.timers.is_empty()
             || !self.to_kill.is_empty()
+            || self.requests.are_waiting()
     }
 
     fn check_all_ended(&self) -> Result<(), String> {
