@@ -52,6 +52,9 @@ struct Performance;
 #[doc = include_str!("../../docs/requirements.md")]
 struct Requirements;
 
+#[doc = include_str!("../../docs/security.md")]
+struct Security;
+
 #[doc = include_str!("../../docs/troubleshooting.md")]
 struct Troubleshooting;
 

@@ -4,7 +4,7 @@
 //! from under another one. It is sparse: a page exists once it is written to.
 
 use crate::{Mapping, SystemCallError};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, SealFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::fs::File;
@@ -29,6 +29,8 @@ impl SharedMemory {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let failed = |call| move |error: Errno| SystemCallError::new(call, error);
         let file = File::from(rustix::fs::memfd_create(name, flags).map_err(failed("memfd_create"))?);
+        // Others could open it only through a process of the same user; the mode says so, too.
+        let _ = rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR);
         // Exceeding the limit would raise a signal, which ends the process.
         if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
             return Err(failed("ftruncate")(Errno::FBIG).into());

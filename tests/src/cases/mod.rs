@@ -34,6 +34,7 @@ mod ref_arguments;
 mod regressions;
 mod restarts;
 mod restrictions;
+mod security;
 mod shared_slices;
 mod shutdown;
 mod signals;
@@ -86,6 +87,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     shutdown::CASES,
     memory::CASES,
     restrictions::CASES,
+    security::CASES,
     regressions::CASES,
     hosts::CASES,
     views::CASES,
