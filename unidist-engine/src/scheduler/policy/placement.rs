@@ -52,17 +52,13 @@ pub(crate) fn find_candidates(
 /// The most inputs of a call whose bytes are counted. A call with more waits for an idle worker if memory is in use.
 const MAX_COUNTED_INPUTS: usize = 64;
 
-/// Whether this call may be prefetched at this worker.
-pub(crate) fn accepts_prefetch(state: &State, process: ProcessId, worker: &Worker, call: TaskId) -> bool {
-    has_place_for_one(state, worker) && leaves_memory(state, process, worker, call)
-}
-
-/// Whether the shared inputs of calls that wait at this worker stay few if this one joins them.
-fn leaves_memory(state: &State, process: ProcessId, worker: &Worker, call: TaskId) -> bool {
+/// Whether the shared inputs of calls that wait at this worker stay few if this call joins them.
+pub(crate) fn leaves_memory(state: &State, process: ProcessId, call: TaskId) -> bool {
     let inputs = state.tasks.get(&call).map_or(&[][..], |task| &task.spec.dependencies);
     if inputs.is_empty() {
         return true;
     }
+    let Some(worker) = state.workers.get(&process) else { return false };
     let (resident, idle) = state.locations.resident_bytes(worker.host);
     let host = &state.hosts[worker.host.place()];
     if resident == 0 || idle == 0 && !host.is_short_of_memory {
@@ -80,8 +76,8 @@ fn leaves_memory(state: &State, process: ProcessId, worker: &Worker, call: TaskI
     brings == 0 || brings.saturating_add(held()) <= host.max_prefetched_bytes()
 }
 
-/// Whether the number of calls at this worker allows another one to be prefetched there.
-pub(crate) fn has_place_for_one(state: &State, worker: &Worker) -> bool {
+/// Whether another call may be prefetched at this worker, if its inputs [leave enough memory](leaves_memory).
+pub(crate) fn accepts_prefetch(state: &State, worker: &Worker) -> bool {
     worker.is_active()
         && worker.retracting.is_none()
         && worker.prefetched.len() < MAX_PREFETCHED

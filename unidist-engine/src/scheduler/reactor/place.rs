@@ -1,7 +1,7 @@
 //! The placement of one ready call.
 
 use crate::scheduler::event::Role;
-use crate::scheduler::policy::placement::{accepts_prefetch, find_candidates};
+use crate::scheduler::policy::placement::{accepts_prefetch, find_candidates, leaves_memory};
 use crate::scheduler::reactor::place_on_worker::place_on_worker;
 use crate::scheduler::state::State;
 use crate::scheduler::state::hosts::Candidate;
@@ -205,7 +205,8 @@ fn place_on(state: &mut State, class: SchedulingClass, task: TaskId, candidate: 
     true
 }
 
-/// Sends the call ahead to the busy worker with the fewest prefetched calls. False if all have enough.
+/// Sends the call ahead to the busy worker with the fewest prefetched calls. False if all have enough, or if its
+/// arguments would take too much memory there.
 fn prefill_busy_worker(
     state: &mut State,
     class: SchedulingClass,
@@ -217,13 +218,14 @@ fn prefill_busy_worker(
     let shortest = near
         .flat_map(|candidate| &state.hosts[candidate.host.place()].pool)
         .filter_map(|process| Some((*process, state.workers.get(process)?)))
-        .filter(|(process, worker)| {
-            accepts_prefetch(state, *process, worker, task) && !reserved.is_reserved(*process)
-        })
+        .filter(|(process, worker)| accepts_prefetch(state, worker) && !reserved.is_reserved(*process))
         .min_by_key(|(_, worker)| worker.prefetched.len());
     let Some((process, _)) = shortest else {
         return false;
     };
+    if !leaves_memory(state, process, task) {
+        return false;
+    }
     state.resources.pop(class);
     prefill(state, process, task);
     true

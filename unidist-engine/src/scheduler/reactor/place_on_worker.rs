@@ -5,7 +5,7 @@
 //! whether that is a deadlock is checked when it begins. When the worker is gone, the call fails.
 
 use crate::scheduler::policy::deadlock::find_deadlock;
-use crate::scheduler::policy::placement::{accepts_prefetch, has_place_for_one, is_awaited_asynchronously};
+use crate::scheduler::policy::placement::{accepts_prefetch, is_awaited_asynchronously, leaves_memory};
 use crate::scheduler::policy::worker_affinity::locate_worker;
 use crate::scheduler::reactor::place::{Placement, Reason};
 use crate::scheduler::request::RequestId;
@@ -72,13 +72,13 @@ pub(crate) fn place_on_worker(
     }
     let Some(worker) = state.workers.get(&process) else { return Placement::Blocked(Reason::WorkerBusy) };
     if worker.is_active() && state.resources.may_prefetch(class) {
-        if accepts_prefetch(state, process, worker, task) && !reserved.is_reserved(process) {
-            state.resources.pop(class);
-            prefill(state, process, task);
-            return Placement::Progress;
-        }
-        if has_place_for_one(state, worker) {
-            // Its arguments are too large to wait there: calls behind it must not go first for ever.
+        if accepts_prefetch(state, worker) && !reserved.is_reserved(process) {
+            if leaves_memory(state, process, task) {
+                state.resources.pop(class);
+                prefill(state, process, task);
+                return Placement::Progress;
+            }
+            // Calls behind it must not go first for ever.
             reserved.reserve(process);
         }
     } else {
