@@ -2,6 +2,7 @@
 
 mod actors;
 mod async_actors;
+mod async_tasks;
 mod callbacks;
 mod closures;
 mod cluster;
@@ -75,6 +76,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     nested::CASES,
     actors::CASES,
     async_actors::CASES,
+    async_tasks::CASES,
     control::CASES,
     crashes::CASES,
     core_files::CASES,

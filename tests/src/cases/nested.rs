@@ -1,6 +1,6 @@
 //! Tasks that use the session themselves.
 
-use crate::case::{Case, Result, cases};
+use crate::case::{Case, PYMP, Result, cases};
 use crate::support::{Counter, Signal, blocked_on, square, sum};
 use unidist::prelude::*;
 use unidist::{cluster_resources, get_ip, is_initialized, num_cpus};
@@ -11,7 +11,16 @@ pub(super) const CASES: &[Case] = cases!["nested":
     actor_outlives_the_task_that_made_it, refs_go_down_and_up, task_waits_for_a_later_task,
     many_tasks_block_at_once, init_in_a_task, actor_calls_tasks, large_objects_from_nested_tasks,
     threads_in_a_task,
+    threads_of_tasks_wait.ignored("a task whose thread waits keeps its CPU slot"),
+    threads_of_a_task_wait_for_prefetched_tasks.settings(ONE_SLOT)
+        .ignored("a task whose thread waits keeps its CPU slot"),
+    many_tasks_wait_for_an_actor_that_waits_for_a_task
+        .ignored("the processes run out, and then nothing can start"),
+    recursion_deeper_than_a_stack.settings(ONE_SLOT).ignored("the worker overflows its stack"),
+    recursion_on_a_small_stack.only(PYMP).settings(ONE_SLOT).bare().ignored("the worker overflows its stack"),
 ];
+
+const ONE_SLOT: &[(&str, &str)] = &[("UNIDIST_CPUS", "1")];
 
 #[remote]
 fn fib(n: u64) -> unidist::Result<u64> {
@@ -195,5 +204,61 @@ fn threads_in_a_task() -> Result {
         refs.iter().map(|(put, squared)| get(put).unwrap() + get(squared).unwrap()).sum::<i64>()
     };
     assert_eq!(get(spawns.remote(4))?, 6 + 14);
+    Ok(())
+}
+
+/// As many tasks as there are CPU slots wait on threads of their own: what they wait for still runs.
+fn threads_of_tasks_wait() -> Result {
+    let on_threads = |n: i64| {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..n).map(|x| scope.spawn(move || get(square.remote(x)))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<Result<i64>>()
+        })
+    };
+    let tasks: Vec<_> = (0..8).map(|_| on_threads.remote(5)).collect();
+    assert_eq!(get(tasks)?, [30; 8]);
+    Ok(())
+}
+
+/// Also if the tasks were sent ahead to the worker of the task that waits.
+fn threads_of_a_task_wait_for_prefetched_tasks() -> Result {
+    let waits = |n: i64| {
+        let refs: Vec<_> = (0..n).map(|x| square.remote(x)).collect();
+        let (first, rest) = refs.split_at(refs.len() / 2);
+        let ready =
+            std::thread::scope(|scope| scope.spawn(|| wait(first, first.len(), None)).join().unwrap());
+        let values = std::thread::scope(|scope| scope.spawn(|| get(rest)).join().unwrap());
+        Ok::<_, unidist::Error>((ready?.ready.len(), values?.iter().sum::<i64>()))
+    };
+    assert_eq!(get(waits.remote(10))?, (5, 25 + 36 + 49 + 64 + 81));
+    Ok(())
+}
+
+#[remote]
+fn asks(master: ActorHandle<Master>) -> unidist::Result<i64> {
+    Ok(get(master.squares.remote(3))?.iter().sum())
+}
+
+/// More tasks than processes can be had wait for an actor, whose method waits for tasks.
+fn many_tasks_wait_for_an_actor_that_waits_for_a_task() -> Result {
+    let master = Master::remote();
+    let all: Vec<_> = (0..400).map(|_| asks.remote(&master)).collect();
+    assert!(get(all)?.into_iter().all(|sum| sum == 5));
+    Ok(())
+}
+
+/// Recursion goes deeper than the stack of one process.
+fn recursion_deeper_than_a_stack() -> Result {
+    assert_eq!(get(depth.remote(2_000))?, 2_000);
+    Ok(())
+}
+
+/// Also where stacks are small.
+fn recursion_on_a_small_stack() -> Result {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = Rlimit { current: Some(1 << 20), ..getrlimit(Resource::Stack) };
+    setrlimit(Resource::Stack, limit).unwrap(); // for the workers
+    let _session = unidist::init()?;
+    assert_eq!(get(depth.remote(200))?, 200);
     Ok(())
 }
