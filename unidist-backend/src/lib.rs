@@ -19,4 +19,4 @@ pub use backend::{Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, 
 pub use build_id::build_id;
 pub use current::{current_call, within_call};
 pub use launch::LaunchCommand;
-pub use runner::{Call, CallKind, CallResult, OnStart, Program, RunnerFactory, TaskRunner};
+pub use runner::{Call, CallKind, CallResult, OnStart, Program, Progress, RunnerFactory, TaskRunner};

@@ -20,9 +20,11 @@ pub trait TaskRunner {
     /// Starts a call: gives its result, or `None` if it will come from [`turn`](TaskRunner::turn).
     fn start(&self, call: Call) -> Option<CallResult>;
 
-    /// Polls the asynchronous calls that have been woken and adds those that ended to `ended`. Returns whether
-    /// anything was polled.
-    fn turn(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool;
+    /// Polls the asynchronous calls that have been woken, and reports what becomes of each before it polls the next.
+    /// Returns whether anything was polled.
+    ///
+    /// `report` may run more calls of these methods.
+    fn turn(&self, report: &mut dyn FnMut(Progress)) -> bool;
 
     /// The number of calls that have started and not ended, without those on the stack.
     fn pending(&self) -> usize;
@@ -43,6 +45,18 @@ pub trait TaskRunner {
 
     /// Drops an actor's state and its unfinished calls.
     fn drop_actor(&self, actor: ActorId);
+}
+
+/// What happens to an asynchronous call in a [turn](TaskRunner::turn).
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it is passed on at once and never kept")]
+pub enum Progress {
+    /// Its code runs next.
+    Resumed(TaskId),
+    /// It waits again.
+    Suspended(TaskId),
+    /// It has ended. A call that starts and ends in the turn is not resumed before.
+    Ended(TaskId, CallResult),
 }
 
 /// Makes the runner of a process, on the thread that will own it. The runner calls the given function, from any

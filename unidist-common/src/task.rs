@@ -16,6 +16,8 @@ pub struct TaskSpec {
     pub name: Arc<str>,
     /// Where it runs.
     pub target: Target,
+    /// Whether it is known to wait without keeping its thread: many such tasks share a worker.
+    pub asynchronous: bool,
     /// The arguments, in order.
     pub args: Vec<Arg>,
     /// Objects whose values the call needs: it starts when all are ready. Covers every id in the arguments,

@@ -131,6 +131,7 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
             body,
             name: name.into(),
             target,
+            asynchronous: count % 2 == 0,
             args,
             dependencies,
             borrowed,

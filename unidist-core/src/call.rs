@@ -65,6 +65,8 @@ macro_rules! arity {
             Ret::Value: SplitInto<N>,
             K: 'static,
         {
+            const ASYNCHRONOUS: bool = Ret::__IS_FUTURE;
+
             #[allow(unused_mut, reason = "no parameters, no change")]
             const SHIM: Shim = Shim::Function(|mut _inputs: ReceivedArgs| {
                 $(let $x: $A = match _inputs.next() {

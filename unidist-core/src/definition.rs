@@ -23,6 +23,8 @@ use unidist_common::{Target, TaskError};
 pub trait Definition: 'static {
     /// What the refs of a call refer to, together.
     type Value: 'static;
+    /// Whether the function returns a future.
+    const ASYNCHRONOUS: bool;
     /// The type of the function itself, by which its name and its default options are found.
     fn subject() -> TypeId;
     /// Decodes the arguments and calls the function.
@@ -39,6 +41,8 @@ pub fn now<V>(call: impl FnOnce() -> Result<V, TaskError>) -> Started<V> {
 struct DefinedCall<D, const N: usize>(PhantomData<fn(D)>);
 
 impl<D: Definition<Value: SplitInto<N>>, const N: usize> Callable for DefinedCall<D, N> {
+    const ASYNCHRONOUS: bool = D::ASYNCHRONOUS;
+
     const SHIM: Shim = Shim::Function(|inputs| D::start(inputs).and_then(SplitInto::<N>::__encode));
 
     fn subject() -> TypeId {

@@ -50,6 +50,16 @@ struct Slot<T, O> {
     woken_while_polled: bool,
 }
 
+/// A poll of a future.
+pub(crate) enum Polled<O> {
+    /// It begins.
+    Resumed,
+    /// It has ended, and the future waits, or was cancelled meanwhile.
+    Suspended,
+    /// It has ended with the future's output.
+    Ended(O),
+}
+
 struct Tokio {
     runtime: Option<Runtime>,
     local: LocalSet,
@@ -151,8 +161,8 @@ impl<T: Clone, O> Executor<T, O> {
         Ok(self.poll(place, serial, &tag, job))
     }
 
-    /// Polls the futures woken so far and passes outputs to `ended`. Returns whether anything was polled.
-    pub(crate) fn turn(&self, ended: &mut dyn FnMut(T, O)) -> bool {
+    /// Polls the futures woken so far, and reports each poll before and after it. Returns whether anything was polled.
+    pub(crate) fn turn(&self, report: &mut dyn FnMut(&T, Polled<O>)) -> bool {
         let mut polled = false;
         for _ in 0..self.woken.len() {
             let Ok(place) = self.woken.try_recv() else { break };
@@ -163,8 +173,10 @@ impl<T: Clone, O> Executor<T, O> {
             self.waker(place).dequeued();
             let Some((serial, tag, job)) = self.take_woken(place) else { continue };
             polled = true;
-            if let Some(output) = self.poll(place, serial, &tag, job) {
-                ended(tag, output);
+            report(&tag, Polled::Resumed);
+            match self.poll(place, serial, &tag, job) {
+                Some(output) => report(&tag, Polled::Ended(output)),
+                None => report(&tag, Polled::Suspended),
             }
         }
         polled

@@ -40,6 +40,8 @@ pub trait SpecificOutcome<K>: Sized {
     /// The type of the result's value.
     type Value: Portable;
     #[doc(hidden)]
+    const __IS_FUTURE: bool = false;
+    #[doc(hidden)]
     fn __start(self) -> Started<Self::Value>;
 }
 
@@ -52,6 +54,8 @@ pub trait SpecificOutcome<K>: Sized {
 pub trait FallbackOutcome<K>: Sized {
     /// The type of the result's value.
     type Value: Portable;
+    #[doc(hidden)]
+    const __IS_FUTURE: bool = false;
     #[doc(hidden)]
     fn __start(self) -> Started<Self::Value>;
 }
@@ -71,6 +75,8 @@ where
     F: Future<Output: SpecificOutcome<K>> + 'static,
 {
     type Value = <F::Output as SpecificOutcome<K>>::Value;
+
+    const __IS_FUTURE: bool = true;
 
     fn __start(self) -> Started<Self::Value> {
         Started::Later(Box::pin(async move { SpecificOutcome::__start(self.await).end().await }))
@@ -101,6 +107,8 @@ where
     F: Future<Output: FallbackOutcome<K>> + 'static,
 {
     type Value = <F::Output as FallbackOutcome<K>>::Value;
+
+    const __IS_FUTURE: bool = true;
 
     fn __start(self) -> Started<Self::Value> {
         Started::Later(Box::pin(async move { FallbackOutcome::__start(self.await).end().await }))
@@ -160,12 +168,16 @@ pub trait Outcome<K>: Sized {
     /// The type of the result's value.
     type Value: Portable;
     #[doc(hidden)]
+    const __IS_FUTURE: bool = false;
+    #[doc(hidden)]
     fn __start(self) -> Started<Self::Value>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<R: SpecificOutcome<K>, K> Outcome<Specific<K>> for R {
     type Value = R::Value;
+
+    const __IS_FUTURE: bool = R::__IS_FUTURE;
 
     fn __start(self) -> Started<R::Value> {
         SpecificOutcome::__start(self)
@@ -175,6 +187,8 @@ impl<R: SpecificOutcome<K>, K> Outcome<Specific<K>> for R {
 #[diagnostic::do_not_recommend]
 impl<R: FallbackOutcome<K>, K> Outcome<Fallback<K>> for R {
     type Value = R::Value;
+
+    const __IS_FUTURE: bool = R::__IS_FUTURE;
 
     fn __start(self) -> Started<R::Value> {
         FallbackOutcome::__start(self)

@@ -6,7 +6,7 @@
 //! order in which they are given. While the maximum number of asynchronous calls is in flight, the next one waits, and
 //! all later calls wait behind it; the end of a call starts waiting calls up to the limit.
 
-use crate::executor::Executor;
+use crate::executor::{Executor, Polled};
 use crate::panics::catch_panic;
 use crate::received_args::ReceivedArgs;
 use crate::registry::{self, Registered, Shim};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use unidist_backend::build_id;
 use unidist_backend::within_call;
-use unidist_backend::{Call, CallKind, CallResult, Program, TaskRunner};
+use unidist_backend::{Call, CallKind, CallResult, Program, Progress, TaskRunner};
 use unidist_common::{ActorId, ErrorKind, Object, TaskError, TaskId};
 
 /// The description of a Rust program for backends: the argument of their `start`.
@@ -215,16 +215,22 @@ impl TaskRunner for RustRunner {
         result
     }
 
-    fn turn(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
+    fn turn(&self, report: &mut dyn FnMut(Progress)) -> bool {
         drop(serialize_context::take_held_refs());
         let mut freed: Vec<ActorId> = Vec::new();
-        let polled = self.executor.turn(&mut |tag: Tag, result| {
-            ended.push((tag.call, self.end(tag, result)));
-            freed.extend(tag.actor);
+        let polled = self.executor.turn(&mut |tag: &Tag, polled| match polled {
+            Polled::Resumed => report(Progress::Resumed(tag.call)),
+            Polled::Suspended => report(Progress::Suspended(tag.call)),
+            Polled::Ended(result) => {
+                freed.extend(tag.actor);
+                report(Progress::Ended(tag.call, self.end(*tag, result)));
+            }
         });
+        let mut ended = Vec::new();
         for actor in freed {
-            self.start_waiting(actor, ended);
+            self.start_waiting(actor, &mut ended);
         }
+        ended.into_iter().for_each(|(call, result)| report(Progress::Ended(call, result)));
         self.request_turn_if_refs_held();
         polled
     }

@@ -84,6 +84,7 @@ pub(crate) struct Template {
     function: FunctionKey,
     name: Arc<str>,
     options: Arc<TaskOptions>,
+    asynchronous: bool,
 }
 
 /// The template of the calls of a callable with these options.
@@ -103,7 +104,7 @@ pub(crate) fn prepare(callable: TypeId, chosen: Chosen) -> Result<Template, Erro
         let error = TaskError::new(ErrorKind::InvalidOption, message).of_function(&name);
         return Err(error.into());
     }
-    Ok(Template { function: registered.key, name, options })
+    Ok(Template { function: registered.key, name, options, asynchronous: registered.asynchronous })
 }
 
 /// Submits a call.
@@ -113,7 +114,7 @@ pub(crate) fn call(
     target: Target,
     returns: u32,
 ) -> Submitted {
-    let Template { function, name, options } = match template {
+    let Template { function, name, options, asynchronous } = match template {
         Ok(template) => template,
         Err(error) => return Submitted(Err(error.clone())),
     };
@@ -128,6 +129,7 @@ pub(crate) fn call(
         body: None,
         name: name.clone(),
         target,
+        asynchronous: *asynchronous,
         args,
         dependencies,
         borrowed,

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use unidist_backend::{Backend, CallStatus, ClusterInfo, Outcome, Which, WorkerInfo, WritableBuffer};
-use unidist_backend::{Call, CallKind, CallResult, OnStart, TaskRunner};
+use unidist_backend::{Call, CallKind, CallResult, OnStart, Progress, TaskRunner};
 use unidist_common::{
     DataId, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, Target, TaskError, TaskId, TaskSpec,
 };
@@ -131,7 +131,7 @@ impl Memory {
                     None => running.push(spec),
                 }
             }
-            idle &= !runner.turn(&mut ended);
+            idle &= !runner.turn(&mut ended_into(&mut ended));
             for (id, result) in ended {
                 let place = running.iter().position(|spec| spec.id() == id).unwrap();
                 self.finish(&running.remove(place), result);
@@ -142,6 +142,15 @@ impl Memory {
             if idle {
                 std::thread::sleep(Duration::from_millis(1));
             }
+        }
+    }
+}
+
+/// Collects the calls that end in a turn.
+pub(crate) fn ended_into(ended: &mut Vec<(TaskId, CallResult)>) -> impl FnMut(Progress) + '_ {
+    |progress| {
+        if let Progress::Ended(call, result) = progress {
+            ended.push((call, result));
         }
     }
 }

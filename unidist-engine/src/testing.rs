@@ -10,6 +10,7 @@ pub(crate) fn call(first: DataId, argument: usize) -> TaskSpec {
         body: None,
         name: "big".into(),
         target: Target::Pool,
+        asynchronous: false,
         args: vec![Arg::Value(vec![0; argument].into())],
         dependencies: vec![],
         borrowed: vec![],

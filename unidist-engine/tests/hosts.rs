@@ -114,6 +114,7 @@ impl Session {
             body: None,
             name: "number".into(),
             target: Target::Pool,
+            asynchronous: false,
             args,
             dependencies: needs,
             borrowed: vec![],

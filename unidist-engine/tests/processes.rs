@@ -126,7 +126,7 @@ fn process_that_writes_garbage_is_killed_alone() {
     let frame = |body: &[u8]| [&(body.len() as u32).to_le_bytes(), body].concat();
     let (garbage, unknown) = ([0xff; 100], frame(&[77, 0, 0, 0]));
     // It frees a block that was not allocated to it.
-    let not_its_own = frame(&[&[6, 0, 0, 0][..], &4096u64.to_le_bytes(), &64u64.to_le_bytes()].concat());
+    let not_its_own = frame(&[&[7, 0, 0, 0][..], &4096u64.to_le_bytes(), &64u64.to_le_bytes()].concat());
     for bytes in [&garbage[..], &unknown, &not_its_own, &frame(&[])] {
         let message = lost_after_writing(WRITE, bytes, bytes.len() as u64);
         assert!(message.contains("signal: 9"), "{message}");

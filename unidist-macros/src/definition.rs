@@ -152,6 +152,8 @@ pub(crate) fn expand(function: &ItemFn, count: usize, options: &Options, shape: 
         impl ::unidist::__private::Definition for #name {
             type Value = #value;
 
+            const ASYNCHRONOUS: bool = #asynchronous;
+
             fn subject() -> ::core::any::TypeId {
                 ::unidist::__private::subject_of(&Self::#name)
             }

@@ -290,9 +290,8 @@ impl State {
     }
 
     /// Ends a turn.
-    pub(crate) fn turned(&mut self, ended: Vec<(TaskId, CallResult)>) -> Effects {
+    pub(crate) fn turned(&mut self) {
         self.stack.pop();
-        self.settle_all(ended)
     }
 
     /// Gives these calls their results.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::thread::ThreadId;
 use std::time::Duration;
-use unidist_backend::{Backend, Call, CallKind, CallResult, Outcome, Program, TaskRunner};
+use unidist_backend::{Backend, Call, CallKind, CallResult, Outcome, Program, Progress, TaskRunner};
 use unidist_common::{
     ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskId,
     TaskOptions, TaskSpec,
@@ -52,10 +52,10 @@ impl TaskRunner for Fake {
         code(self, &call)
     }
 
-    fn turn(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
+    fn turn(&self, report: &mut dyn FnMut(Progress)) -> bool {
         let new = std::mem::take(&mut *self.ended.lock().unwrap());
         let any = !new.is_empty();
-        ended.extend(new);
+        new.into_iter().for_each(|(call, result)| report(Progress::Ended(call, result)));
         any
     }
 
@@ -105,6 +105,7 @@ pub(crate) fn task(id: DataId, returns: u32) -> TaskSpec {
         body: None,
         name: "task".into(),
         target: Target::Pool,
+        asynchronous: false,
         args: Vec::new(),
         dependencies: Vec::new(),
         borrowed: Vec::new(),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
-use unidist_backend::{CallResult, OnStart, Program, TaskRunner, current_call};
+use unidist_backend::{CallResult, OnStart, Program, Progress, TaskRunner, current_call};
 use unidist_common::{Error, ErrorKind, Result, TaskError, TaskId, TaskSpec};
 
 /// Address space, not memory. Nested remote calls recurse on the stack of this one thread.
@@ -156,14 +156,21 @@ impl SequentialThread {
         match step {
             Step::Run(spec) => self.run(spec),
             Step::Turn => {
-                let mut ended = Vec::new();
-                if self.runner.turn(&mut ended) {
+                let mut report = |progress| match progress {
+                    // If this call blocks, a turn further up the stack polls those that follow it in this one.
+                    Progress::Resumed(_) => self.shared.lock().woken = true,
+                    Progress::Suspended(_) => {}
+                    Progress::Ended(call, result) => {
+                        self.shared.change(|state| state.settle_all(vec![(call, result)]));
+                    }
+                };
+                if self.runner.turn(&mut report) {
                     self.shared.lock().woken = true; // another turn may be needed
                 }
                 self.shared.change(|state| {
-                    let effects = state.turned(ended);
+                    state.turned();
                     state.recheck_drops();
-                    effects
+                    Default::default()
                 });
             }
             Step::Drop(calls) => {

@@ -10,20 +10,19 @@ use unidist::{ErrorKind, cancel, num_cpus};
 const ONE_SLOT: &[(&str, &str)] = &[("UNIDIST_CPUS", "1")];
 
 pub(super) const CASES: &[Case] = cases!["async_tasks":
-    waiting_tasks_share_workers.ignored("each asynchronous task holds a process while it waits"),
-    tasks_without_cpus_share_workers.ignored("each asynchronous task holds a process while it waits"),
-    parents_await_their_children.ignored("the processes run out, and then nothing can start"),
-    parents_await_asynchronous_children.ignored("the processes run out, and then nothing can start"),
-    one_slot_is_enough.settings(ONE_SLOT),
-    slot_is_free_while_a_timer_runs.settings(ONE_SLOT)
-        .ignored("the slot is not given back while a timer runs"),
-    awaits_alternate_with_computing.settings(ONE_SLOT), blocking_get_among_waiting_tasks.settings(ONE_SLOT),
-    blocking_get_of_a_waiting_task.settings(ONE_SLOT), waiting_task_keeps_its_resources
+    waiting_tasks_share_workers,
+    tasks_without_cpus_share_workers,
+    parents_await_their_children,
+    parents_await_asynchronous_children,
+    one_slot_is_enough.settings(ONE_SLOT).not_spmd(),
+    slot_is_free_while_a_timer_runs.settings(ONE_SLOT).not_spmd(),
+    awaits_alternate_with_computing.settings(ONE_SLOT).not_spmd(), blocking_get_among_waiting_tasks.settings(ONE_SLOT).not_spmd(),
+    blocking_get_of_a_waiting_task.settings(ONE_SLOT).not_spmd(), waiting_task_keeps_its_resources.only(PYMP)
         .settings(&[("UNIDIST_RESOURCES", "gpu=1")]),
     waiting_task_can_be_cancelled, waiting_task_runs_out_of_time, waiting_tasks_are_lost_with_their_worker
         .only(PYMP).alone(),
     long_task_does_not_delay_waiting_ones.only(PYMP),
-    results_of_one_turn_arrive_one_by_one.settings(ONE_SLOT),
+    results_of_one_turn_arrive_one_by_one.settings(ONE_SLOT).not_spmd(),
 ];
 
 #[remote]
@@ -166,7 +165,7 @@ fn waiting_task_keeps_its_resources() -> Result {
     get(signal.waiting.remote(1_usize))?;
     let next = square.options().resource("gpu", 1.0).remote(4);
     assert_eq!(get(square.remote(2))?, 4);
-    assert!(wait(&[next.clone()], 1, Some(Duration::from_millis(1)))?.ready.is_empty());
+    assert!(wait(std::slice::from_ref(&next), 1, Some(Duration::from_millis(1)))?.ready.is_empty());
     get(signal.open.remote())?;
     get(holds)?;
     assert_eq!(get(next)?, 16);
@@ -195,7 +194,7 @@ fn waiting_task_runs_out_of_time() -> Result {
         assert_eq!(failure(limited), ErrorKind::TimedOut);
     }
     assert_eq!(get(square.remote(2))?, 4);
-    Ok(())
+    get(signal.open.remote()) // the calls of the signal wait on
 }
 
 /// All waiting tasks of a worker end with it: those that may be retried run again.

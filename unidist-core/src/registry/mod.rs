@@ -28,6 +28,8 @@ pub(crate) enum Shim {
 /// Something that can be called remotely, with one interpretation of its result.
 pub(crate) trait Callable: 'static {
     const SHIM: Shim;
+    /// Whether it is a function that returns a future.
+    const ASYNCHRONOUS: bool = false;
 
     /// The function itself, without the interpretation of its result: the key that joins the metadata.
     fn subject() -> TypeId;
@@ -86,6 +88,7 @@ pub(crate) struct Description {
     variant: (&'static str, u32),
     defaults: fn(&mut TaskOptions),
     shim: Shim,
+    asynchronous: bool,
 }
 
 impl Description {
@@ -98,6 +101,7 @@ impl Description {
             variant: C::variant(),
             defaults: C::defaults,
             shim: C::SHIM,
+            asynchronous: C::ASYNCHRONOUS,
         }
     }
 }
@@ -108,6 +112,7 @@ pub(crate) struct Registered {
     pub(crate) name: Arc<str>,
     pub(crate) defaults: Arc<TaskOptions>,
     pub(crate) shim: Shim,
+    pub(crate) asynchronous: bool,
     subject: TypeId,
     site: Option<(&'static str, u32)>,
 }
@@ -201,6 +206,7 @@ impl Registry {
             name: explicit.unwrap_or(description.name).into(),
             defaults: Arc::new(defaults),
             shim: description.shim,
+            asynchronous: description.asynchronous,
             subject: description.subject,
             site: metadata.map(|named| (named.file, named.line)),
         };

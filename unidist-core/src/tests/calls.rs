@@ -83,7 +83,7 @@ fn refs_inside_a_value_are_borrowed_and_deps_are_dependencies() {
         let runner = runner();
         let ended = unidist_backend::TaskRunner::start(&runner, memory.call(&spec)).unwrap();
         memory.finish(&spec, ended);
-        unidist_backend::TaskRunner::turn(&runner, &mut Vec::new()); // lets go of what the result refers to
+        unidist_backend::TaskRunner::turn(&runner, &mut |_| {}); // lets go of what the result refers to
         drop((number, text));
         let (len, number) = get(&result).unwrap();
         assert_eq!((len, get(&number)), (4, Ok(1)));

@@ -1,6 +1,6 @@
 //! The executor, with code that blocks inside of a poll.
 
-use crate::executor::Executor;
+use crate::executor::{Executor, Polled};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,7 +23,12 @@ fn executor() -> (Rc<TestExecutor>, Arc<AtomicUsize>) {
 
 fn turn(executor: &TestExecutor) -> Vec<(u32, u32)> {
     let mut ended = Vec::new();
-    while executor.turn(&mut |tag, output| ended.push((tag, output))) {}
+    let mut report = |tag: &u32, polled| {
+        if let Polled::Ended(output) = polled {
+            ended.push((*tag, output));
+        }
+    };
+    while executor.turn(&mut report) {}
     ended
 }
 

@@ -5,7 +5,7 @@ use crate::get;
 use crate::received_args::ReceivedArgs;
 use crate::remote_traits::*;
 use crate::started::Started;
-use crate::testing::{Memory, runner, with_session};
+use crate::testing::{Memory, ended_into, runner, with_session};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -106,7 +106,7 @@ fn actor_calls_start_in_order_up_to_the_limit() {
 fn finish_all(memory: &Memory, runner: &crate::RustRunner, specs: &[unidist_common::TaskSpec]) {
     while runner.pending() > 0 {
         let mut ended = Vec::new();
-        if !runner.turn(&mut ended) {
+        if !runner.turn(&mut ended_into(&mut ended)) {
             std::thread::sleep(Duration::from_millis(1));
         }
         for (id, result) in ended {

@@ -213,6 +213,7 @@ fn call(number: u64, args: Vec<Arg>) -> TaskSpec {
         body: None,
         name: Arc::from("empty"),
         target: Target::Pool,
+        asynchronous: false,
         args,
         dependencies: Vec::new(),
         borrowed: Vec::new(),

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub(crate) struct PendingRequests {
     next: AtomicU64,
-    answered: AtomicU64,
     open: Mutex<FxHashMap<RequestId, Waiter>>,
 }
 
@@ -84,7 +83,6 @@ impl PendingRequests {
     #[must_use]
     pub(crate) fn answer(&self, request: RequestId, reply: Reply) -> Option<Callback> {
         let waiting = self.lock().remove(&request);
-        self.answered.fetch_add(1, Ordering::Relaxed);
         match waiting {
             Some(Waiter::Thread(slot)) => {
                 *slot.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
@@ -115,12 +113,8 @@ impl PendingRequests {
         open.into_iter().filter_map(|request| self.answer(request, reply.clone())).for_each(Callback::call);
     }
 
-    /// How many replies have arrived so far.
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
-    }
-
     /// Whether a request is pending.
+    #[cfg(test)]
     pub(crate) fn any_open(&self) -> bool {
         !self.lock().is_empty()
     }

@@ -11,7 +11,7 @@ use crate::worker::serve_if_worker;
 use bytes::Bytes;
 use std::thread::JoinHandle;
 use unidist_backend::LaunchCommand;
-use unidist_backend::{Backend, Call, CallKind, CallResult, Program, TaskRunner, WritableBuffer};
+use unidist_backend::{Backend, Call, CallKind, CallResult, Program, Progress, TaskRunner, WritableBuffer};
 use unidist_common::{ActorId, Arg, DataId, FunctionKey, Object, Payload, TaskId};
 
 /// Longer than anything here takes.
@@ -34,7 +34,7 @@ impl TaskRunner for Echo {
         Some(Ok(vec![Object::from(Payload::inline(given))]))
     }
 
-    fn turn(&self, _: &mut Vec<(TaskId, CallResult)>) -> bool {
+    fn turn(&self, _: &mut dyn FnMut(Progress)) -> bool {
         false
     }
 

@@ -42,8 +42,11 @@ pub(crate) enum FromWorker {
     },
     /// The reply to [`ToWorker::RetractTasks`]: these tasks have not started and will not start here.
     Retracted(Vec<TaskId>),
-    /// This asynchronous task waits for earlier requests: its slot is free until one is answered.
-    Yield(TaskId),
+    /// This task has left the thread and waits; its CPU slot is free. It is resumed by a waker of its process.
+    Suspended(TaskId),
+    /// The code of this suspended task runs next. A process with suspended tasks reports the start of others in the
+    /// same way: which of its tasks its thread runs next is not known elsewhere.
+    Resumed(TaskId),
     /// This method call has started; sent for calls with a time limit.
     Started(TaskId),
     /// Allocate a block.

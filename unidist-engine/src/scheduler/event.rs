@@ -47,11 +47,18 @@ pub(crate) enum Event {
         /// The calls that had not started and will not start there.
         tasks: Vec<TaskId>,
     },
-    /// An asynchronous call waits for requests that it made earlier.
-    Yield {
+    /// An asynchronous task waits, and has left the thread of its process.
+    Suspended {
         /// Where it runs.
         process: ProcessId,
-        /// The call.
+        /// The task.
+        task: TaskId,
+    },
+    /// The code of a suspended task runs again; on a process with suspended tasks, also: a task has started.
+    Resumed {
+        /// Where it runs.
+        process: ProcessId,
+        /// The task.
         task: TaskId,
     },
     /// A reply with values could not be sent to a process.

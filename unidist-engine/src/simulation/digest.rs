@@ -56,7 +56,8 @@ impl Digest {
                 self.all([5, process.to_number()]);
                 self.calls(tasks);
             }
-            Event::Yield { process, task } => self.all([6, process.to_number(), task.to_number()]),
+            Event::Suspended { process, task } => self.all([6, process.to_number(), task.to_number()]),
+            Event::Resumed { process, task } => self.all([16, process.to_number(), task.to_number()]),
             Event::ReplyUndelivered { process, values } => {
                 self.all([7, process.to_number()]);
                 self.list(values, Self::value_of_object);
@@ -245,8 +246,8 @@ impl Digest {
     }
 
     fn spec(&mut self, spec: &TaskSpec) {
-        let TaskSpec { function, body, name: _, target, args, dependencies, borrowed, returns, options } =
-            spec;
+        let TaskSpec { function, body, name: _, target, args, dependencies, borrowed, .. } = spec;
+        let TaskSpec { returns, options, asynchronous, .. } = spec;
         self.all([function.0 as u64, (function.0 >> 64) as u64]);
         self.all([returns.first.to_number(), u64::from(returns.count)]);
         self.option(body.as_ref().map(|body| body.len() as u64));
@@ -256,6 +257,7 @@ impl Digest {
             Target::Actor(actor) => self.all([3, actor.to_number()]),
         }
         self.list(args, Self::arg);
+        self.add(u64::from(*asynchronous));
         self.ids(dependencies);
         self.ids(borrowed);
         let TaskOptions { num_cpus, resources, name: _, max_retries, priority, .. } = &**options;
@@ -456,44 +458,4 @@ fn kind_number(kind: ErrorKind) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::world::{Options, recorded};
-    use super::*;
-
-    fn digest_of<'a>(actions: impl Iterator<Item = &'a Action>) -> u64 {
-        let mut digest = Digest::default();
-        actions.for_each(|action| digest.action(action));
-        digest.value()
-    }
-
-    /// All actions of a few real simulations, each dropped and each swapped with the next one.
-    #[test]
-    fn digest_changes_with_each_dropped_and_each_swapped_action() {
-        let mut kinds = std::collections::BTreeSet::new();
-        for seed in 0..5 {
-            let actions = recorded(seed, &Options::default());
-            let whole = digest_of(actions.iter());
-            assert!(actions.len() > 50, "seed {seed} does too little");
-            for at in 0..actions.len() {
-                let dropped = actions[..at].iter().chain(&actions[at + 1..]);
-                assert_ne!(digest_of(dropped), whole, "seed {seed}: {:?} was dropped", actions[at]);
-                if let Some(next) = actions.get(at + 1).filter(|next| **next != actions[at]) {
-                    let swapped = [next, &actions[at]];
-                    let swapped = actions[..at].iter().chain(swapped).chain(&actions[at + 2..]);
-                    assert_ne!(digest_of(swapped), whole, "seed {seed}: {:?} was swapped", actions[at]);
-                }
-            }
-            kinds.extend(actions.iter().map(|action| format!("{:?}", std::mem::discriminant(action))));
-        }
-        assert!(kinds.len() >= 6, "too few kinds of actions: {kinds:?}");
-    }
-
-    #[test]
-    fn digest_does_not_depend_on_texts() {
-        let digest = |text: &str| {
-            let error = TaskError::new(ErrorKind::Failed, text);
-            digest_of([Action::Unobserved(error)].iter())
-        };
-        assert_eq!(digest("one"), digest("another"));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The simulated memory: blocks, in memory or on disk, and views of them.
 
-use super::process::View;
+use super::frame::View;
 use super::world::World;
 use crate::network::HostId;
 use crate::protocol::worker::{Request, Value};

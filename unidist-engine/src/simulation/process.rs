@@ -1,11 +1,11 @@
 //! A simulated worker or actor process: it behaves as the task thread does, one step at a time.
 
+use super::frame::{Frame, Made, View, is_lost, object_in, plain, world_borrow};
 use super::program::Step;
 use super::world::World;
 use crate::network::HostId;
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
-use crate::store::{Blob, Place, StoredObject};
-use bytes::Bytes;
+use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker};
+use crate::store::StoredObject;
 use std::collections::VecDeque;
 use unidist_backend::CallKind;
 use unidist_backend::Which;
@@ -19,46 +19,16 @@ pub(super) struct Process {
     pub(super) outbox: VecDeque<FromWorker>,
     queue: VecDeque<Run>,
     stack: Vec<Frame>,
+    /// Asynchronous tasks that wait without the thread.
+    suspended: Vec<Frame>,
+    /// Requests of tasks that were dropped while they waited, with the references that are kept for the reply.
+    late: Vec<(RequestId, Vec<DataId>)>,
     pub(super) stopping: bool,
     /// How many messages at the front of the outbox will certainly arrive: those from before the last start of a call.
     pub(super) written: usize,
     next_id: u64,
     next_request: u64,
 }
-
-/// A running call.
-#[derive(Debug)]
-struct Frame {
-    run: Run,
-    steps: VecDeque<Step>,
-    /// The request, and the objects whose makers it may start by itself meanwhile.
-    waiting: Option<(RequestId, Vec<DataId>)>,
-    /// References held: results of calls made, objects put, and whether they are results.
-    held: Vec<DataId>,
-    results: Vec<DataId>,
-    answered: bool,
-    /// Its views of objects.
-    views: Vec<View>,
-    /// It was canceled.
-    cancelled: bool,
-    /// It ignores cancellation.
-    stubborn: bool,
-    /// Its results so far, once it has taken its last step.
-    made: Vec<StoredObject>,
-    /// The answer to its request for a block.
-    room: Option<Result<Place, Error>>,
-}
-
-/// An object that a call makes.
-enum Made {
-    Object(StoredObject),
-    /// It waits for a block.
-    Waiting,
-    NoRoom(Error),
-}
-
-/// A view of an object: the object, and its blocks.
-pub(super) type View = (DataId, Vec<u64>);
 
 /// The outcome of a step.
 pub(super) enum Stepped {
@@ -89,8 +59,9 @@ impl Process {
                 let place = self.queue.iter().position(|run| run.id == call);
                 if place.and_then(|place| self.queue.remove(place)).is_some() {
                     self.outbox.push_back(FromWorker::Done { task: call, result: Err((*why).clone()) });
-                } else if let Some(frame) = self.stack.iter_mut().find(|frame| frame.run.id == call) {
-                    frame.cancelled = true;
+                } else {
+                    let frames = self.stack.iter_mut().chain(&mut self.suspended);
+                    frames.filter(|frame| frame.run.id == call).for_each(|frame| frame.cancelled = true);
                 }
             }
             Some(ToWorker::Stop) => {
@@ -102,7 +73,7 @@ impl Process {
 
     fn answer(&mut self, request: RequestId, reply: &Reply, world: &mut World) {
         let is_it = |frame: &&mut Frame| frame.waiting.as_ref().is_some_and(|(on, _)| *on == request);
-        if let Some(frame) = self.stack.iter_mut().find(is_it) {
+        if let Some(frame) = self.stack.iter_mut().chain(&mut self.suspended).find(is_it) {
             if let Reply::Values(values) = reply {
                 let ids = frame.waiting.as_ref().map(|(_, ids)| ids.clone()).unwrap_or_default();
                 debug_assert_eq!(values.len(), ids.len());
@@ -118,6 +89,15 @@ impl Process {
                 _ => {}
             }
             frame.answered = true;
+        } else if let Some(at) = self.late.iter().position(|(late, _)| *late == request) {
+            let (_, ids) = self.late.swap_remove(at);
+            if let Reply::Values(values) = reply {
+                let views = world.view_all(self.host, &ids, values);
+                views.into_iter().for_each(|view| self.drop_view(view, world));
+            }
+            for id in ids {
+                self.outbox.push_back(FromWorker::Request(Request::Release(id)));
+            }
         }
     }
 
@@ -149,19 +129,46 @@ impl Process {
         if !self.can_take() {
             return self.advance(me, world);
         }
+        let woken: Vec<_> = (0..self.suspended.len()).filter(|at| self.suspended[*at].is_woken()).collect();
+        if let Some(at) = world.rng.choice(&woken)
+            && world.rng.bool()
+        {
+            self.resume(*at, world);
+            return Stepped::Something;
+        }
         let next = self.next_call();
         match next.and_then(|at| self.queue.remove(at)) {
             Some(run) => {
                 self.begin(me, run, world);
                 Stepped::Something
             }
-            None if self.stack.is_empty() && self.stopping => Stepped::Ended,
+            None if self.stack.is_empty() && self.suspended.is_empty() && self.stopping => Stepped::Ended,
             None => Stepped::Nothing,
+        }
+    }
+
+    /// The task thread polls a suspended task, or drops it if it was cancelled.
+    fn resume(&mut self, at: usize, world: &mut World) {
+        let mut frame = self.suspended.swap_remove(at);
+        self.outbox.push_back(FromWorker::Resumed(frame.run.id));
+        if frame.cancelled
+            && !frame.answered
+            && let Some((request, ids)) = frame.waiting.take()
+        {
+            frame.held.retain(|id| !ids.contains(id));
+            self.late.push((request, ids));
+        }
+        match frame.cancelled {
+            true => self.end(frame, world, Some(TaskError::new(ErrorKind::Cancelled, "it was dropped"))),
+            false => self.stack.push(frame),
         }
     }
 
     fn begin(&mut self, me: ProcessId, run: Run, world: &mut World) {
         world.note_start(me, &run);
+        if !self.suspended.is_empty() {
+            self.outbox.push_back(FromWorker::Resumed(run.id));
+        }
         self.written = self.outbox.len();
         let steps = world.plan(run.id).into();
         let mut views = Vec::new();
@@ -239,7 +246,7 @@ impl Process {
                 frame.waiting = Some((request, Vec::new()));
             }
             // Requests of a canceled call fail in its own process.
-            Some(Step::GetAll | Step::WaitSome { .. }) if frame.cancelled => {}
+            Some(Step::GetAll | Step::Await | Step::WaitSome { .. }) if frame.cancelled => {}
             Some(Step::Crash) => {
                 self.stack.push(frame);
                 return Stepped::Crashed;
@@ -294,6 +301,18 @@ impl Process {
                 }));
                 frame.waiting = Some((request, ids));
             }
+            Some(Step::Await) => {
+                let request = self.new_request();
+                let ids = frame.results.clone();
+                self.outbox.push_back(FromWorker::Request(Request::Get {
+                    request,
+                    ids: ids.clone(),
+                    blocks: None,
+                }));
+                frame.waiting = Some((request, ids));
+                return self.suspend(frame);
+            }
+            Some(Step::Sleep) => return self.suspend(frame),
             Some(Step::WaitSome { percent, hurry }) => {
                 let request = self.new_request();
                 let ids = frame.results.clone();
@@ -339,6 +358,12 @@ impl Process {
         Stepped::Something
     }
 
+    fn suspend(&mut self, frame: Frame) -> Stepped {
+        self.outbox.push_back(FromWorker::Suspended(frame.run.id));
+        self.suspended.push(frame);
+        Stepped::Something
+    }
+
     fn end(&mut self, frame: Frame, world: &mut World, error: Option<TaskError>) {
         let granted = frame.room.and_then(Result::ok);
         let result = match error {
@@ -365,12 +390,12 @@ impl Process {
 
     /// The views of this process.
     pub(super) fn views(&self) -> impl Iterator<Item = &View> {
-        self.stack.iter().flat_map(|frame| &frame.views)
+        self.stack.iter().chain(&self.suspended).flat_map(|frame| &frame.views)
     }
 
     /// The calls that have started and not ended.
     pub(super) fn running(&self) -> impl Iterator<Item = TaskId> + '_ {
-        self.stack.iter().map(|frame| frame.run.id)
+        self.stack.iter().chain(&self.suspended).map(|frame| frame.run.id)
     }
 
     /// How many calls that have not started keep arguments in memory. Not counted are as many as the scheduler may take to
@@ -391,7 +416,7 @@ impl Process {
 
     /// Whether a step would do something.
     pub(super) fn can_step(&self) -> bool {
-        !self.can_take() || self.next_call().is_some()
+        !self.can_take() || self.next_call().is_some() || self.suspended.iter().any(Frame::is_woken)
     }
 
     /// Whether the task thread looks for a call: nothing runs, or the running call is blocked.
@@ -419,23 +444,4 @@ impl Process {
         self.next_request += 1;
         RequestId(self.next_request)
     }
-}
-
-fn is_lost(value: &Value) -> bool {
-    matches!(value, Value::Failed(error) if error.kind == ErrorKind::ObjectLost)
-}
-
-/// The references inside a value: to the last object that its maker holds, if any.
-fn world_borrow(frame: &Frame) -> Vec<DataId> {
-    frame.held.last().copied().into_iter().collect()
-}
-
-fn plain(borrowed: Vec<DataId>) -> StoredObject {
-    StoredObject { header: Blob::Inline(Bytes::new()), buffers: Vec::new(), borrowed }
-}
-
-/// An object in this block, or without one.
-pub(super) fn object_in(place: Option<Place>, borrowed: Vec<DataId>) -> StoredObject {
-    let object = plain(borrowed);
-    StoredObject { header: place.map_or_else(|| object.header.clone(), Blob::from), ..object }
 }

@@ -11,6 +11,10 @@ pub(super) enum Step {
     CallActor,
     /// Wait for everything submitted so far.
     GetAll,
+    /// Wait, without the thread, for everything submitted so far.
+    Await,
+    /// Wait, without the thread, for some time.
+    Sleep,
     /// Wait for this percentage of what was submitted so far, or until the time limit has passed.
     WaitSome { percent: u64, hurry: bool },
     /// Put an object into the store.
@@ -27,16 +31,19 @@ pub(super) enum Step {
     Crash,
 }
 
-/// Draws the steps of a call at this depth of the call tree.
-pub(super) fn draw(rng: &mut Rng, depth: u32, crashes: bool) -> Vec<Step> {
+/// Draws the steps of a call at this depth of the call tree. Asynchronous tasks leave their thread while they wait, but
+/// not always.
+pub(super) fn draw(rng: &mut Rng, depth: u32, asynchronous: bool, crashes: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     for _ in 0..rng.usize(0..5) {
         steps.push(match rng.u32(0..100) {
             0..30 if depth < 4 => Step::Spawn(rng.usize(1..4)),
             30..45 => Step::CallActor,
+            45..61 if asynchronous && rng.u32(0..4) > 0 => Step::Await,
             45..61 => Step::GetAll,
             61..65 => Step::Cancel,
             65..75 => Step::WaitSome { percent: rng.u64(0..=100), hurry: rng.bool() },
+            75..80 if asynchronous => Step::Sleep,
             75..85 => Step::Put,
             85..94 => Step::Release,
             94..97 => Step::Fail,

@@ -3,7 +3,7 @@
 //! Promises: with a disk, none is refused. Without one, none is refused while a call that has not started keeps
 //! arguments in memory, apart from one for each worker that is about to start.
 
-use super::process::object_in;
+use super::frame::object_in;
 use super::world::World;
 use crate::network::HostId;
 use crate::protocol::worker::{Reply, RequestId, ToWorker};

@@ -1,9 +1,10 @@
 //! The simulated session: draws what happens next, then checks the promises.
 
 use super::digest::Digest;
+use super::frame::View;
 use super::hosts::Network;
 use super::memory::Memory;
-use super::process::{Process, Stepped, View};
+use super::process::{Process, Stepped};
 use super::program::{self, Step};
 use super::record::Record;
 use super::room::Requests;
@@ -337,7 +338,8 @@ impl World {
                 }
             }
             FromWorker::Retracted(tasks) => self.handle(Event::Retracted { process, tasks }),
-            FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
+            FromWorker::Suspended(task) => self.handle(Event::Suspended { process, task }),
+            FromWorker::Resumed(task) => self.handle(Event::Resumed { process, task }),
             FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
             FromWorker::Allocate { request, len } => self.request_memory(process, request, len),
             FromWorker::FreeBlock(place) => self.memory.abandon(place),
@@ -569,7 +571,8 @@ impl World {
         }
         let depth = parent.and_then(|parent| self.depths.get(&parent)).map_or(0, |depth| depth + 1);
         self.depths.insert(id, depth);
-        let mut plan = program::draw(&mut self.rng, depth, self.options.deaths);
+        let asynchronous = target == Target::Pool && self.rng.u32(0..3) == 0;
+        let mut plan = program::draw(&mut self.rng, depth, asynchronous, self.options.deaths);
         if let Target::Actor(_) = target {
             // A method that waits for calls of its own actor would deadlock; one that waits for tasks may not.
             plan.retain(|step| !matches!(step, Step::CallActor));
@@ -602,7 +605,9 @@ impl World {
         if target == Target::Pool {
             self.place_somewhere(id, &mut options);
         }
-        if hangs || self.rng.u32(0..12) == 0 {
+        // A suspended task keeps its resource and its place in its group, and what it waits for may need them.
+        let holds = asynchronous && (!options.resources.is_empty() || options.group.is_some());
+        if hangs || holds || self.rng.u32(0..12) == 0 {
             options.timeout = Some(TIME);
         }
         if target == Target::NewActor {
@@ -614,6 +619,8 @@ impl World {
             body: None,
             name: "f".into(),
             target,
+            // A front end may not know it of a function.
+            asynchronous: asynchronous && self.rng.u32(0..8) > 0,
             args: dependencies.iter().map(|id| Arg::Ref(*id)).collect(),
             dependencies,
             borrowed,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use unidist_common::{IdSource, ProcessId, TaskError, TaskId};
 use unidist_sync::{Doorbell, Sleeper};
 
-/// With more queued tasks than this, a worker does not wake the engine for each result.
+/// With more queued tasks than this, a worker does not wake the engine for each result or wait.
 const MIN_QUEUE_TO_BATCH: usize = 8;
 
 /// The process's end of its link, with what has arrived over it; shared by the threads of the process.
@@ -128,6 +128,14 @@ impl EngineLink {
             places.for_each(|place| self.post_now(&FromWorker::FreeBlock(place)));
         }
         self.send_now(&FromWorker::Done { task: id, result: Err(error.of_call("its result")) });
+    }
+
+    /// Reports that a task waits. The engine is not woken while this process has enough other tasks.
+    pub(super) fn report_suspended(&self, call: TaskId) {
+        match self.tasks.len() > MIN_QUEUE_TO_BATCH {
+            true => self.post_now(&FromWorker::Suspended(call)),
+            false => self.send_now(&FromWorker::Suspended(call)),
+        }
     }
 
     /// Sends a message that fits, and wakes the engine.

@@ -4,12 +4,12 @@ use super::engine_link::EngineLink;
 use crate::protocol::worker::{FromWorker, Request, Run};
 use crate::store::client::ObjectStore;
 use rustc_hash::FxHashSet;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use unidist_backend::{Call, CallKind, CallResult, OnStart, Program, TaskRunner, within_call};
+use unidist_backend::{Call, CallKind, CallResult, OnStart, Program, Progress, TaskRunner, within_call};
 use unidist_common::{DataId, TaskError, TaskId};
 use unidist_sync::IdleWait;
 
@@ -25,6 +25,10 @@ pub(super) struct TaskLoop {
     runner: Box<dyn TaskRunner>,
     /// Whether the runner can resume a call.
     woken: Arc<AtomicBool>,
+    /// Whether a turn of the runner is on the stack.
+    in_turn: Cell<bool>,
+    /// The tasks that wait for a waker, as the engine knows them from the messages sent so far.
+    suspended: RefCell<FxHashSet<TaskId>>,
 }
 
 /// On the task thread: serves until `done` or the deadline, running calls that the caller waits for, and returns true.
@@ -53,14 +57,16 @@ impl TaskLoop {
                 link.bell().ring_driver();
             })
         };
-        let task_loop = Rc::new(TaskLoop { link, store, runner: (program.runner)(notify), woken });
+        let runner = (program.runner)(notify);
+        let (in_turn, suspended) = (Cell::default(), RefCell::default());
+        let task_loop = Rc::new(TaskLoop { link, store, runner, woken, in_turn, suspended });
         TASK_LOOP.with(|slot| drop(slot.set(task_loop.clone())));
         task_loop.work();
     }
 
     fn work(&self) {
         let mut idle = IdleWait::default();
-        while !self.link.is_stopping() {
+        while !self.may_end() {
             let progressed = self.link.pump() | self.resume();
             if self.link.cancelled.any() && self.runner.pending() == 0 {
                 self.link.cancelled.clear();
@@ -71,15 +77,24 @@ impl TaskLoop {
             } else if progressed {
                 idle.reset();
             } else {
-                let found = || self.link.tasks.has(|_| true) || self.link.is_stopping();
+                let found = || self.link.tasks.has(|_| true) || self.may_end();
                 self.wait(&mut idle, None, || self.has_work() || found());
             }
         }
     }
 
+    /// Whether the session ends and no task of this worker is left. The calls of an actor end with it.
+    fn may_end(&self) -> bool {
+        self.link.is_stopping() && !self.has_suspended()
+    }
+
     /// Serves until `done`. On top of the waiting call it runs nested calls and those that produce an awaited object.
     fn serve(&self, deadline: Option<Instant>, awaited: &FxHashSet<DataId>, done: impl Fn() -> bool) {
         let mut idle = IdleWait::default();
+        if self.in_turn.get() {
+            // The turn below on the stack may have more calls to poll, and the caller may wait for one of them.
+            self.woken.store(true, Ordering::Release);
+        }
         loop {
             let progressed = self.link.pump() | self.resume();
             if done() || deadline.is_some_and(|at| at <= Instant::now()) {
@@ -106,9 +121,11 @@ impl TaskLoop {
         idle.wait(self.link.bell(), self.link.spin_limit(), deadline, has_work);
     }
 
-    /// Runs a call. An asynchronous task is run to completion, as a task occupies its worker; an actor's calls may run
-    /// concurrently.
+    /// Runs a call, until it ends or, if it is asynchronous, has to wait.
     fn execute(&self, run: Run) {
+        if !self.link.is_actor && self.has_suspended() {
+            self.link.post_now(&FromWorker::Resumed(run.id));
+        }
         // The engine has to know of each call that has ended before another one starts: if this process dies, calls
         // that had not started may run elsewhere.
         let mut idle = IdleWait::default();
@@ -135,8 +152,7 @@ impl TaskLoop {
         };
         match started {
             Some(result) => self.finish(id, result),
-            None if self.link.is_actor => {}
-            None => self.run_to_completion(id),
+            None => self.suspended(id),
         }
     }
 
@@ -163,63 +179,67 @@ impl TaskLoop {
         OnStart::new(move || link.send_now(&FromWorker::Started(id)))
     }
 
-    fn run_to_completion(&self, id: TaskId) {
-        let mut idle = IdleWait::default();
-        let mut yielded_at = None;
-        loop {
-            let received = self.link.pump();
-            let mut ended = Vec::new();
-            let progressed = self.poll_runner(&mut ended);
-            let has_ended = ended.iter().any(|(call, _)| *call == id);
-            ended.into_iter().for_each(|(call, result)| self.finish(call, result));
-            if has_ended {
-                return;
-            }
-            if let Some(run) = self.link.tasks.next(|_| false) {
-                self.execute(run);
-                idle.reset();
-            } else if received || progressed {
-                idle.reset();
-            } else {
-                // The call waits. If it waits for a reply of the engine, its slot is free until one arrives.
-                let answered = self.link.requests.answered();
-                if yielded_at != Some(answered) && self.link.requests.any_open() {
-                    yielded_at = Some(answered);
-                    self.link.send_now(&FromWorker::Yield(id));
-                }
-                self.wait(&mut idle, None, || self.has_work());
-            }
-        }
-    }
-
-    /// Resumes asynchronous calls that were woken.
+    /// Polls asynchronous calls that were woken, and drops those that were cancelled.
     fn resume(&self) -> bool {
-        let mut ended = Vec::new();
-        let progressed = self.poll_runner(&mut ended);
-        ended.into_iter().for_each(|(call, result)| self.finish(call, result));
-        progressed
-    }
-
-    fn poll_runner(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
         let mut progressed = false;
         if self.woken.swap(false, Ordering::AcqRel) {
+            let is_outermost = !self.in_turn.replace(true);
             self.link.enter_user_code();
-            progressed = self.runner.turn(ended);
+            progressed = self.runner.turn(&mut |progress| self.on_progress(progress));
             self.link.leave_user_code();
+            self.in_turn.set(!is_outermost);
         }
         if self.link.cancelled.any() {
-            progressed |= self.drop_cancelled(ended);
+            progressed |= self.drop_cancelled();
         }
         progressed
+    }
+
+    fn on_progress(&self, progress: Progress) {
+        match progress {
+            Progress::Resumed(call) => self.resumed(call),
+            Progress::Suspended(call) => self.suspended(call),
+            Progress::Ended(call, result) => {
+                // At once: the next call of this turn may block until this one has its result.
+                self.link.leave_user_code();
+                self.finish(call, result);
+                self.link.enter_user_code();
+            }
+        }
+    }
+
+    /// The code of a task runs next: again, or for the first time while others are suspended.
+    fn resumed(&self, call: TaskId) {
+        if !self.link.is_actor && self.suspended.borrow_mut().remove(&call) {
+            self.link.post_now(&FromWorker::Resumed(call));
+        }
+    }
+
+    /// A task waits for a waker.
+    fn suspended(&self, call: TaskId) {
+        if !self.link.is_actor && self.suspended.borrow_mut().insert(call) {
+            self.link.report_suspended(call);
+        }
+    }
+
+    fn has_suspended(&self) -> bool {
+        !self.suspended.borrow().is_empty()
     }
 
     /// Drops waiting asynchronous calls that were cancelled; others get the error from their next request.
-    fn drop_cancelled(&self, ended: &mut Vec<(TaskId, CallResult)>) -> bool {
+    fn drop_cancelled(&self) -> bool {
         let mut dropped = false;
         for call in self.link.cancelled.take_new() {
+            let was_suspended = self.suspended.borrow().contains(&call);
+            self.resumed(call);
+            let mut ended = Vec::new();
             self.link.enter_user_code();
-            dropped |= self.runner.cancel(call, ended);
+            dropped |= self.runner.cancel(call, &mut ended);
             self.link.leave_user_code();
+            if was_suspended && !ended.iter().any(|(other, _)| *other == call) {
+                self.suspended(call);
+            }
+            ended.into_iter().for_each(|(call, result)| self.finish(call, result));
         }
         dropped
     }

@@ -6,10 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use unidist_backend::LaunchCommand;
-use unidist_backend::{Backend, Call, CallResult, Outcome, Program, TaskRunner};
+use unidist_backend::{Backend, Call, CallResult, Outcome, Program, Progress, TaskRunner};
 use unidist_common::{
-    ActorId, Arg, DataId, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskId,
-    TaskSpec,
+    ActorId, Arg, DataId, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskSpec,
 };
 use unidist_engine::controller::ControllerSettings;
 
@@ -95,7 +94,7 @@ impl TaskRunner for Numbers {
         Some(Ok(vec![Object::from(Payload::inline(result.to_le_bytes().to_vec()))]))
     }
 
-    fn turn(&self, _: &mut Vec<(TaskId, CallResult)>) -> bool {
+    fn turn(&self, _: &mut dyn FnMut(Progress)) -> bool {
         false
     }
 
@@ -156,6 +155,7 @@ pub(crate) fn submit_with(
         body: None,
         name: "number".into(),
         target: Target::Pool,
+        asynchronous: false,
         args,
         dependencies,
         borrowed: vec![],

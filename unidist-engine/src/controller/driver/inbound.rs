@@ -48,7 +48,8 @@ impl Driver {
                 }
             }
             FromWorker::Retracted(tasks) => self.handle(Event::Retracted { process, tasks }),
-            FromWorker::Yield(task) => self.handle(Event::Yield { process, task }),
+            FromWorker::Suspended(task) => self.handle(Event::Suspended { process, task }),
+            FromWorker::Resumed(task) => self.handle(Event::Resumed { process, task }),
             FromWorker::Started(call) => self.handle(Event::Started { process, task: call }),
             FromWorker::Allocate { .. } | FromWorker::StoreUsage(_) => {
                 self.on_store_request(process, message)

@@ -191,8 +191,7 @@ fn small() -> StoredObject {
 }
 
 #[test]
-#[ignore = "the slot of a call that was answered already is given to another call"]
-fn yield_that_crosses_an_answer_keeps_the_slot() {
+fn suspended_call_that_was_answered_takes_its_slot_when_it_resumes() {
     let (mut engine, mut workers) = Engine::start(1);
     let task = engine.submit(10);
     engine.driver.poll();
@@ -203,7 +202,10 @@ fn yield_that_crosses_an_answer_keeps_the_slot() {
     worker.say(&FromWorker::Request(Request::Get { request, ids: vec![id], blocks: None }));
     engine.driver.poll();
     // The answer is in the link when the worker says that the call waits.
-    worker.say(&FromWorker::Yield(task));
+    worker.say(&FromWorker::Suspended(task));
+    engine.driver.poll();
+    assert_eq!(engine.driver.scheduler.free_cpus(), 1.0);
+    worker.say(&FromWorker::Resumed(task));
     engine.driver.poll();
     assert_eq!(engine.driver.scheduler.free_cpus(), 0.0);
     assert!(matches!(worker.channel.receive(), Ok(Some(ToWorker::Reply(..)))));

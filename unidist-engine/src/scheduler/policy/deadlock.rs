@@ -230,6 +230,9 @@ fn needs_on(state: &State, process: ProcessId, call: TaskId) -> Needs {
         // While one of its calls blocks, the whole actor does.
         return Needs::all_of(worker.blocking.iter().copied().map(request).collect());
     }
+    if worker.suspended.contains_key(&call) {
+        return Needs::nothing(); // it may be waiting for something else too, such as a timer
+    }
     let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else {
         return match is_bound_to_worker(state, call) {
             true => Needs::all_of(calls_before(state, process, call)),
@@ -255,8 +258,12 @@ fn calls_before(state: &State, process: ProcessId, call: TaskId) -> Vec<Node> {
 /// The calls that hold some of this resource. An actor's resources are held by its constructor's frame.
 fn holders(state: &State, resource: CustomResource) -> impl Iterator<Item = TaskId> {
     let on_host = state.workers.values().filter(move |worker| worker.host == resource.host);
-    let frames = on_host.flat_map(|worker| &worker.stack);
-    frames.filter(move |frame| state.resources.asks_for(frame.class, resource)).map(|frame| frame.task)
+    let holding = on_host.flat_map(|worker| {
+        let frames = worker.stack.iter().map(|frame| (frame.task, frame.class));
+        let ahead = worker.prefetched.iter().filter_map(|ahead| Some((ahead.task, ahead.holds?)));
+        frames.chain(ahead).chain(worker.suspended.iter().map(|(task, class)| (*task, *class)))
+    });
+    holding.filter(move |(_, class)| state.resources.asks_for(*class, resource)).map(|(task, _)| task)
 }
 
 /// The error of a call at the start of this chain, whose last node repeats an earlier one.

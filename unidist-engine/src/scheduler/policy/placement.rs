@@ -5,7 +5,7 @@ use crate::scheduler::state::State;
 use crate::scheduler::state::hosts::Candidate;
 use crate::scheduler::state::resources::{Reservations, SchedulingClass};
 use crate::scheduler::state::tasks::{Task, TaskState};
-use crate::scheduler::state::workers::{FrameState, MAX_PREFETCHED, Worker};
+use crate::scheduler::state::workers::{FrameState, MAX_PREFETCHED, Phase, Worker};
 use rustc_hash::FxHashSet;
 use unidist_common::{HostId, ProcessId, TaskId};
 
@@ -72,17 +72,89 @@ pub(crate) fn leaves_memory(state: &State, process: ProcessId, call: TaskId) -> 
     }
     let brings = state.locations.idle_bytes_of(inputs, worker.host);
     let prefetched = worker.prefetched.iter();
-    let held = || prefetched.map(|call| state.locations.brought_bytes(process, *call)).sum::<u64>();
+    let held = || prefetched.map(|call| state.locations.brought_bytes(process, call.task)).sum::<u64>();
     brings == 0 || brings.saturating_add(held()) <= host.max_prefetched_bytes()
 }
 
-/// Whether another call may be prefetched at this worker, if its inputs [leave enough memory](leaves_memory).
-pub(crate) fn accepts_prefetch(state: &State, worker: &Worker) -> bool {
-    worker.is_active()
+/// Whether another call of this class may be prefetched at this worker, if its inputs
+/// [leave enough memory](leaves_memory). Asynchronous tasks wait behind others of their kind alone, and plain ones too: a
+/// plain task would hold up the suspended tasks of the worker.
+pub(crate) fn accepts_prefetch(state: &State, worker: &Worker, class: SchedulingClass) -> bool {
+    let asynchronous = state.resources.is_asynchronous(class);
+    let is_alike = |other: SchedulingClass| match asynchronous {
+        true => state.resources.is_asynchronous(other) && state.resources.may_prefetch(other),
+        false => state.resources.is_plain(other),
+    };
+    worker.phase == Phase::Live
         && worker.retracting.is_none()
         && worker.prefetched.len() < MAX_PREFETCHED
-        && matches!(worker.stack.as_slice(), [frame] if state.resources.is_plain(frame.class)
-            && !state.is_canceling(frame.task))
+        && (asynchronous || worker.suspended.is_empty())
+        && match worker.stack.as_slice() {
+            [] => asynchronous && worker.prefetched.iter().any(|ahead| ahead.holds.is_some_and(is_alike)),
+            [frame] => {
+                frame.state == FrameState::Active && is_alike(frame.class) && !state.is_canceling(frame.task)
+            }
+            _ => false,
+        }
+}
+
+/// Whether the worker starts a call of this class by itself after those that it has, so that the call need not wait
+/// for it to become free.
+pub(crate) fn is_next_in_line(state: &State, worker: &Worker, class: SchedulingClass) -> bool {
+    worker.is_active()
+        && state.resources.may_prefetch(class)
+        && state.resources.is_asynchronous(class) == is_shared(state, worker)
+}
+
+/// Whether asynchronous tasks share the thread of this worker.
+pub(crate) fn is_shared(state: &State, worker: &Worker) -> bool {
+    let is_asynchronous = |class: SchedulingClass| state.resources.is_asynchronous(class);
+    worker.reports_starts()
+        || worker.stack.iter().any(|frame| is_asynchronous(frame.class))
+        || worker.prefetched.iter().any(|ahead| ahead.holds.is_some_and(is_asynchronous))
+}
+
+/// A worker of this host that can start a call of this class now.
+///
+/// Asynchronous tasks share as many workers as the host has CPU slots. Plain ones get workers without suspended tasks,
+/// which they would hold up, as long as there is one or another can be started.
+pub(crate) fn free_worker(state: &State, class: SchedulingClass, host: HostId) -> Option<ProcessId> {
+    if state.resources.is_asynchronous(class) {
+        return free_worker_for_asynchronous(state, host);
+    }
+    let at_home = &state.hosts[host.place()];
+    let can_start = at_home.pool.len() < at_home.max_pool;
+    state.idle_worker_of(host).or_else(|| if can_start { None } else { free_shared_worker(state, host) })
+}
+
+/// The same for asynchronous tasks.
+pub(crate) fn free_worker_for_asynchronous(state: &State, host: HostId) -> Option<ProcessId> {
+    let idle = if wants_shared_worker(state, host) { state.idle_worker_of(host) } else { None };
+    idle.or_else(|| free_shared_worker(state, host))
+}
+
+/// Of the free workers of this host with suspended tasks, the one with the fewest.
+fn free_shared_worker(state: &State, host: HostId) -> Option<ProcessId> {
+    let pool = &state.hosts[host.place()].pool;
+    let workers = pool.iter().filter_map(|process| Some((*process, state.workers.get(process)?)));
+    let free = workers.filter(|(_, worker)| worker.is_free() && worker.reports_starts());
+    free.min_by_key(|(_, worker)| worker.suspended.len()).map(|(process, _)| process)
+}
+
+/// Whether an idle or new worker of this host is better for a call of this class than its turn at a busy one.
+pub(crate) fn wants_another_worker(state: &State, class: SchedulingClass, host: HostId) -> bool {
+    !state.resources.is_asynchronous(class) || wants_shared_worker(state, host)
+}
+
+/// Whether asynchronous tasks of this host share fewer workers than it has CPU slots, apart from blocked ones.
+fn wants_shared_worker(state: &State, host: HostId) -> bool {
+    let at_home = &state.hosts[host.place()];
+    let takes_turns = |worker: &&Worker| {
+        let is_blocked = worker.stack.last().is_some_and(|frame| frame.state != FrameState::Active);
+        worker.phase == Phase::Live && !is_blocked && is_shared(state, worker)
+    };
+    let workers = at_home.pool.iter().filter_map(|process| state.workers.get(process));
+    workers.filter(takes_turns).count() < at_home.cpus
 }
 
 /// An idle worker of any host.
@@ -139,15 +211,4 @@ pub(crate) fn may_start_on(state: &State, call: TaskId, host: HostId) -> bool {
     state.hosts.len() == 1
         || state.resources.may_run_on(task.class, host)
             && !task.spec.dependencies.iter().any(|id| state.is_missing_on(*id, host))
-}
-
-/// Whether the asynchronous task on top of this worker's stack waits for this call.
-pub(crate) fn is_awaited_asynchronously(state: &State, process: ProcessId, call: TaskId) -> bool {
-    let top = state.workers.get(&process).and_then(|worker| worker.stack.last());
-    top.is_some_and(|frame| frame.state == FrameState::Yielded)
-        && state
-            .requests
-            .keys()
-            .filter(|key| key.0 == process)
-            .any(|key| search_awaited(state, process, key.1, |other, _| other == call).is_some())
 }

@@ -9,7 +9,7 @@ pub(crate) fn calls_that_keep_memory(
     host: HostId,
 ) -> impl Iterator<Item = (ProcessId, TaskId)> {
     let workers = state.hosts[host.place()].pool.iter().copied();
-    let waiting = workers.filter_map(|process| Some((process, &state.workers.get(&process)?.prefetched)));
-    let calls = waiting.flat_map(|(process, calls)| calls.iter().map(move |call| (process, *call)));
+    let waiting = workers.filter_map(|process| Some((process, state.workers.get(&process)?)));
+    let calls = waiting.flat_map(|(process, worker)| worker.retractable().map(move |call| (process, call)));
     calls.filter(|(process, call)| state.locations.keeps_memory(*process, *call))
 }

@@ -1,6 +1,6 @@
 //! Work stealing: which prefetched calls are retracted from busy workers for others that could run them now.
 
-use crate::scheduler::policy::placement::may_start_on;
+use crate::scheduler::policy::placement::{free_worker_for_asynchronous, is_shared, may_start_on};
 use crate::scheduler::policy::worker_affinity::is_bound_to_worker;
 use crate::scheduler::state::State;
 use crate::scheduler::state::resources::SchedulingClass;
@@ -18,10 +18,7 @@ pub(crate) fn tasks_to_retract(state: &State) -> Vec<(ProcessId, Vec<TaskId>)> {
     for host in state.host_ids() {
         let is_free = state.resources.fits(SchedulingClass::DEFAULT, host);
         is_any_free |= is_free;
-        if is_free
-            && state.idle_worker_of(host).is_some()
-            && let Some(stolen) = steal_for(state, host)
-        {
+        if is_free && let Some(stolen) = steal_for(state, host) {
             return vec![stolen];
         }
     }
@@ -30,16 +27,27 @@ pub(crate) fn tasks_to_retract(state: &State) -> Vec<(ProcessId, Vec<TaskId>)> {
 
 /// The worker to steal from for an idle worker of this host, and the tasks.
 fn steal_for(state: &State, thief: HostId) -> Option<(ProcessId, Vec<TaskId>)> {
+    let mut at_home = state.hosts[thief.place()].pool.iter().filter_map(|process| state.workers.get(process));
+    if !at_home.any(Worker::is_free) {
+        return None;
+    }
+    let serves_plain = state.idle_worker_of(thief).is_some();
+    let serves_asynchronous = free_worker_for_asynchronous(state, thief).is_some();
+    let has_thief = |worker: &Worker| match is_shared(state, worker) {
+        true => serves_asynchronous,
+        false => serves_plain,
+    };
     let later_half = |worker: &Worker| {
-        movable(state, worker.prefetched.iter().skip(worker.prefetched.len() / 2).copied(), thief)
+        let behind = worker.prefetched.iter().filter(|ahead| ahead.holds.is_none()).map(|ahead| ahead.task);
+        movable(state, behind.skip(worker.waiting() / 2), thief)
     };
     let is_all_movable = state.hosts.len() == 1 && !state.resources.is_any_bound_to_worker();
     let (process, worker) = state
         .pool()
         .filter_map(|process| Some((process, state.workers.get(&process)?)))
-        .filter(|(_, worker)| worker.retracting.is_none() && !worker.prefetched.is_empty())
+        .filter(|(_, worker)| worker.retracting.is_none() && worker.waiting() > 0 && has_thief(worker))
         .filter(|(_, worker)| is_all_movable || !later_half(worker).is_empty())
-        .max_by_key(|(_, worker)| worker.prefetched.len())?;
+        .max_by_key(|(_, worker)| worker.waiting())?;
     Some((process, later_half(worker)))
 }
 
@@ -74,7 +82,7 @@ fn awaited_by_blocked(state: &State) -> Vec<(ProcessId, Vec<TaskId>)> {
     for id in blocked.flat_map(|request| request.ids.iter().rev().take(MAX_AWAITED)) {
         let Some(maker) = state.objects.maker(*id) else { continue };
         if let Some(TaskState::Sent(process)) = state.tasks.get(&maker).map(|task| task.state)
-            && state.workers.get(&process).is_some_and(|w| w.is_active() && w.prefetched.contains(&maker))
+            && state.workers.get(&process).is_some_and(|w| w.is_active() && w.position_of(maker).is_some())
             && !is_bound_to_worker(state, maker)
         {
             awaited.push((process, maker));

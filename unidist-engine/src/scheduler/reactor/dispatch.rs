@@ -82,7 +82,8 @@ fn admit_groups(state: &mut State) {
     }
     let mut unstarted: FxHashMap<GroupId, u64> = FxHashMap::default();
     for (_, worker) in state.pool().filter_map(|process| Some((process, state.workers.get(&process)?))) {
-        let classes = worker.prefetched.iter().filter_map(|task| Some(state.tasks.get(task)?.class));
+        let classes =
+            worker.prefetched.iter().filter_map(|prefetched| Some(state.tasks.get(&prefetched.task)?.class));
         classes.for_each(|class| *unstarted.entry(state.resources.group(class)).or_default() += 1);
     }
     newcomers.retain(|group| !unstarted.contains_key(group));
@@ -92,7 +93,7 @@ fn admit_groups(state: &mut State) {
     state.resources.groups().admit(&newcomers, &unstarted);
     let processes: Vec<_> = state.pool().collect();
     for process in processes {
-        let tasks = state.workers.get(&process).map(|worker| worker.prefetched.iter().copied().collect());
+        let tasks = state.workers.get(&process).map(|worker| worker.retractable().collect());
         retract(state, process, tasks.unwrap_or_default());
     }
 }

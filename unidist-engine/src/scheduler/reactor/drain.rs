@@ -47,12 +47,13 @@ pub(crate) fn stop_drained(state: &mut State) {
         else {
             continue; // it has exited or was killed
         };
-        if worker.stack.is_empty() && worker.prefetched.is_empty() && worker.retracting.is_none() {
+        let is_done = worker.stack.is_empty() && worker.prefetched.is_empty() && worker.suspended.is_empty();
+        if is_done && worker.retracting.is_none() {
             release_slot(state, process);
             stop(state, process);
             continue;
         }
-        let prefetched = worker.prefetched.iter().copied().collect();
+        let prefetched = worker.retractable().collect();
         retract(state, process, prefetched);
         state.draining.push(process);
     }

@@ -43,11 +43,11 @@ use crate::scheduler::reactor::on_worker_lost::on_worker_lost;
 use crate::scheduler::reactor::worker_queries::{on_status, on_workers};
 use crate::scheduler::request::{Reply, Request, Value};
 use crate::scheduler::state::State;
-use crate::scheduler::transitions::block::block;
 use crate::scheduler::transitions::notify::notify_waiters;
 use crate::scheduler::transitions::processes::start_pool_worker;
 use crate::scheduler::transitions::release::{record_reference, release_for, retain_for};
 use crate::scheduler::transitions::settle::{free_object, settle};
+use crate::scheduler::transitions::suspend::{on_resumed, on_suspended};
 use crate::scheduler::transitions::views::{pin_view, unpin_view};
 use std::sync::Arc;
 use unidist_common::{ProcessId, TaskId};
@@ -102,7 +102,8 @@ pub(crate) fn react(state: &mut State, event: Event) {
         Event::Lost { process, cause, undelivered } => on_worker_lost(state, process, &cause, &undelivered),
         Event::Done { process, task, result } => on_done(state, process, task, result),
         Event::Retracted { process, tasks } => on_retracted(state, process, tasks),
-        Event::Yield { process, task } => block(state, process, task, None),
+        Event::Suspended { process, task } => on_suspended(state, process, task),
+        Event::Resumed { process, task } => on_resumed(state, process, task),
         Event::ReplyUndelivered { process, values } => on_reply_undelivered(state, process, &values),
         Event::Spilled { host, id, object, moved } => on_spilled(state, host, id, object, moved),
         Event::MemoryShort(host) => on_memory_short(state, host),

@@ -74,7 +74,7 @@ pub(crate) fn open(state: &mut State, process: ProcessId, request: RequestId, mu
     let blocks = open.blocks;
     remember(state, process, request, open);
     if let Some(task) = blocks {
-        block(state, process, task, Some(request));
+        block(state, process, task, request);
         if let Some(error) = find_deadlock(state, process, request, task) {
             fail_request(state, process, request, &error);
         }

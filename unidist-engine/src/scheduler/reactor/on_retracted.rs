@@ -5,7 +5,7 @@ use crate::scheduler::transitions::block::find_work;
 use crate::scheduler::transitions::cancel::end_cancel;
 use crate::scheduler::transitions::cancel_queued::retract_queued_cancels;
 use crate::scheduler::transitions::ready::requeue;
-use crate::scheduler::transitions::run::{push_frame, remove_from_worker};
+use crate::scheduler::transitions::run::{remove_from_worker, start};
 use crate::scheduler::transitions::views::unpin_arguments;
 use unidist_common::{ProcessId, TaskId};
 
@@ -22,13 +22,9 @@ pub(crate) fn on_retracted(state: &mut State, process: ProcessId, tasks: Vec<Tas
         }
     }
     for task in retracting {
-        let worker = state.workers.get_mut(&process);
-        let started = worker.and_then(|worker| {
-            let at = worker.prefetched.iter().position(|prefetched| *prefetched == task)?;
-            worker.prefetched.remove(at)
-        });
-        if let Some(task) = started {
-            push_frame(state, process, task);
+        let started = state.workers.get(&process).and_then(|worker| worker.position_of(task));
+        if let Some(at) = started {
+            start(state, process, at);
         }
     }
     retract_queued_cancels(state, process);

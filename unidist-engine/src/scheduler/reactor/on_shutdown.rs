@@ -1,10 +1,11 @@
 //! The session ends.
 
 use crate::scheduler::state::State;
-use crate::scheduler::state::workers::Phase;
+use crate::scheduler::state::workers::{Phase, Worker};
 use crate::scheduler::transitions::actors::fail_actor;
 use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::processes::stop;
+use rustc_hash::FxHashSet;
 use std::sync::Arc;
 use unidist_common::{ErrorKind, TaskError};
 
@@ -17,7 +18,10 @@ pub(crate) fn on_shutdown(state: &mut State) {
     let error = TaskError::new(ErrorKind::SessionEnded, "the session was shut down");
     fail_actors(state, &error);
     let joined = state.workers.values().filter(|worker| worker.phase != Phase::Starting);
-    let running: Vec<_> = joined.flat_map(|worker| worker.stack.iter().map(|frame| frame.task)).collect();
+    let on_stack = |worker: &Worker| worker.stack.iter().map(|frame| frame.task).collect::<Vec<_>>();
+    let running: FxHashSet<_> = joined
+        .flat_map(|worker| on_stack(worker).into_iter().chain(worker.suspended.keys().copied()))
+        .collect();
     let mut rest: Vec<_> = state.tasks.keys().filter(|task| !running.contains(task)).collect();
     rest.sort_unstable();
     rest.into_iter().for_each(|task| fail_task(state, task, error.clone()));

@@ -50,8 +50,8 @@ pub(crate) fn on_submit(
         spec.borrowed.retain(|id| !gone.contains(id));
     }
     let class = match spec.target {
-        Target::Pool => classify(state, &spec.options),
-        Target::NewActor => state.resources.classify(&spec.options, true, None),
+        Target::Pool => classify(state, &spec.options, spec.asynchronous),
+        Target::NewActor => state.resources.classify(&spec.options, (true, false), None),
         Target::Actor(_) => Ok(SchedulingClass::DEFAULT),
     };
     let refusal = if state.ending {
@@ -85,15 +85,27 @@ pub(crate) fn on_submit(
 }
 
 /// The scheduling class of a task with these options. Removes unused classes first, from time to time.
-pub(crate) fn classify(state: &mut State, options: &TaskOptions) -> Result<SchedulingClass, TaskError> {
+pub(crate) fn classify(
+    state: &mut State,
+    options: &TaskOptions,
+    asynchronous: bool,
+) -> Result<SchedulingClass, TaskError> {
     if state.resources.is_to_be_swept() {
         let frames = state.workers.values().flat_map(|worker| &worker.stack).map(|frame| frame.class);
+        let suspended = state.workers.values().flat_map(|worker| worker.suspended.values().copied());
         let canceling = state.canceling.values().map(|canceling| canceling.class);
-        let used = state.tasks.iter().map(|(_, task)| task.class).chain(frames).chain(canceling).collect();
+        let used = state
+            .tasks
+            .iter()
+            .map(|(_, task)| task.class)
+            .chain(frames)
+            .chain(suspended)
+            .chain(canceling)
+            .collect();
         state.resources.sweep(&used);
     }
     let only = options.worker.map(|worker| locate_worker(state, worker)).transpose()?;
-    state.resources.classify(options, false, only)
+    state.resources.classify(options, (false, asynchronous), only)
 }
 
 /// Counts the dependencies that have no value yet; without any, the call is ready.

@@ -15,8 +15,9 @@ use crate::scheduler::transitions::processes::start_pool_worker;
 use crate::scheduler::transitions::ready::{requeue, retry};
 use crate::scheduler::transitions::release::release;
 use crate::scheduler::transitions::requests::close;
-use crate::scheduler::transitions::run::release_frame;
+use crate::scheduler::transitions::run::{release_frame, release_prefetched};
 use crate::scheduler::transitions::views::unpin_all;
+use std::cmp::Reverse;
 use std::sync::Arc;
 use unidist_common::{ActorId, ErrorKind, HostId, ProcessId, TaskError, TaskId};
 
@@ -56,12 +57,22 @@ pub(crate) fn on_worker_lost(state: &mut State, process: ProcessId, why: &str, u
             retry(state, frame.task, error.clone());
         }
     }
+    let mut suspended: Vec<_> = worker.suspended.drain().collect();
+    suspended.sort_unstable_by_key(|(task, _)| Reverse(*task));
+    for (task, class) in suspended {
+        state.resources.release_suspended(class, host);
+        match &worker.kill_cause {
+            Some(culprit) => lose_collateral(state, task, &error, culprit),
+            None => retry(state, task, error.clone()),
+        }
+    }
     let host_is_lost = state.hosts[host.place()].is_lost;
-    for task in worker.prefetched.into_iter().rev() {
+    for prefetched in worker.prefetched.into_iter().rev() {
+        release_prefetched(state, prefetched, host);
         match host_is_lost {
-            false => requeue(state, task),
+            false => requeue(state, prefetched.task),
             // It is unknown what ran before the host was lost, or still runs on an unreachable one.
-            true => retry(state, task, error.clone()),
+            true => retry(state, prefetched.task, error.clone()),
         }
     }
     end_cancels_of(state, process);

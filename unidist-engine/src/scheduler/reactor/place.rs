@@ -1,7 +1,9 @@
 //! The placement of one ready call.
 
 use crate::scheduler::event::Role;
-use crate::scheduler::policy::placement::{accepts_prefetch, find_candidates, leaves_memory};
+use crate::scheduler::policy::placement::{
+    accepts_prefetch, find_candidates, free_worker, leaves_memory, wants_another_worker,
+};
 use crate::scheduler::reactor::place_on_worker::place_on_worker;
 use crate::scheduler::state::State;
 use crate::scheduler::state::hosts::Candidate;
@@ -97,7 +99,7 @@ fn place_anywhere(
         state.resources.may_prefetch(class) && prefill_busy_worker(state, class, task, candidates, reserved);
     let placed = placed || candidates.first().is_some_and(|candidate| fetch(state, class, task, *candidate));
     let can_take_it = |state: &State, host: HostId| {
-        state.idle_worker_of(host).is_some() && state.hosts[host.place()].may_fetch() > 0
+        free_worker(state, class, host).is_some() && state.hosts[host.place()].may_fetch() > 0
     };
     match placed || leave_bound_host(state, class, task, can_take_it) {
         true => Placement::Progress,
@@ -114,16 +116,22 @@ fn place_later(
     reserved: &Reservations,
 ) -> Placement {
     let lacks_one = |candidate: &&Candidate| {
-        state.resources.fits(class, candidate.host) && state.idle_worker_of(candidate.host).is_none()
+        state.resources.fits(class, candidate.host) && free_worker(state, class, candidate.host).is_none()
     };
     let may_start = |candidate: &&Candidate| {
         let host = &state.hosts[candidate.host.place()];
-        host.starting == 0 && host.pool.len() < host.max_pool
+        host.starting == 0
+            && host.pool.len() < host.max_pool
+            && wants_another_worker(state, class, candidate.host)
     };
     if candidates.iter().any(|candidate| lacks_one(&candidate)) {
         let first = candidates.iter().filter(lacks_one).find(may_start).map(|candidate| candidate.host);
         first.into_iter().for_each(|host| start_pool_worker(state, host));
-        return Placement::Blocked(Reason::NoWorker);
+        let waits_in_line = first.is_none()
+            && state.resources.is_asynchronous(class)
+            && state.resources.may_prefetch(class)
+            && prefill_busy_worker(state, class, task, candidates, reserved);
+        return if waits_in_line { Placement::Progress } else { Placement::Blocked(Reason::NoWorker) };
     }
     match state.resources.may_prefetch(class) && prefill_busy_worker(state, class, task, candidates, reserved)
     {
@@ -189,15 +197,15 @@ fn fail_for_full_store(state: &mut State, task: TaskId) -> Placement {
 /// Runs the call on this host, which has the resources, or fetches its inputs there. False if neither is possible now.
 fn place_on(state: &mut State, class: SchedulingClass, task: TaskId, candidate: Candidate) -> bool {
     let is_actor = state.resources.is_actor(class);
-    let idle = state.idle_worker_of(candidate.host);
-    if !is_actor && idle.is_none() {
+    let free = if is_actor { None } else { free_worker(state, class, candidate.host) };
+    if !is_actor && free.is_none() {
         return false;
     }
     if candidate.missing_bytes > 0 {
         return fetch(state, class, task, candidate);
     }
     state.resources.pop(class);
-    match idle {
+    match free {
         _ if is_actor => start_actor(state, ActorId::of_constructor(task), candidate.host),
         Some(worker) => run_on(state, worker, task, false),
         None => {}
@@ -218,7 +226,7 @@ fn prefill_busy_worker(
     let shortest = near
         .flat_map(|candidate| &state.hosts[candidate.host.place()].pool)
         .filter_map(|process| Some((*process, state.workers.get(process)?)))
-        .filter(|(process, worker)| accepts_prefetch(state, worker) && !reserved.is_reserved(*process))
+        .filter(|(process, worker)| accepts_prefetch(state, worker, class) && !reserved.is_reserved(*process))
         .min_by_key(|(_, worker)| worker.prefetched.len());
     let Some((process, _)) = shortest else {
         return false;

@@ -5,7 +5,7 @@
 //! whether that is a deadlock is checked when it begins. When the worker is gone, the call fails.
 
 use crate::scheduler::policy::deadlock::find_deadlock;
-use crate::scheduler::policy::placement::{accepts_prefetch, is_awaited_asynchronously, leaves_memory};
+use crate::scheduler::policy::placement::{accepts_prefetch, is_next_in_line, leaves_memory};
 use crate::scheduler::policy::worker_affinity::locate_worker;
 use crate::scheduler::reactor::place::{Placement, Reason};
 use crate::scheduler::request::RequestId;
@@ -45,7 +45,7 @@ pub(crate) fn place_on_worker(
         };
     }
     let Some(worker) = state.workers.get(&process) else { return Placement::Blocked(Reason::WorkerBusy) };
-    if worker.is_idle() {
+    if worker.is_free() {
         return match state.resources.fits(class, candidate.host) {
             true => {
                 state.resources.pop(class);
@@ -65,14 +65,9 @@ pub(crate) fn place_on_worker(
         check_deadlock(state, process, request);
         return Placement::Blocked(Reason::WorkerBusy);
     }
-    if is_awaited_asynchronously(state, process, task) && state.resources.fits(class, candidate.host) {
-        state.resources.pop(class);
-        run_on(state, process, task, true);
-        return Placement::Progress;
-    }
     let Some(worker) = state.workers.get(&process) else { return Placement::Blocked(Reason::WorkerBusy) };
-    if worker.is_active() && state.resources.may_prefetch(class) {
-        if accepts_prefetch(state, worker) && !reserved.is_reserved(process) {
+    if is_next_in_line(state, worker, class) {
+        if accepts_prefetch(state, worker, class) && !reserved.is_reserved(process) {
             if leaves_memory(state, process, task) {
                 state.resources.pop(class);
                 prefill(state, process, task);
@@ -84,7 +79,7 @@ pub(crate) fn place_on_worker(
     } else {
         // It waits until the worker is idle: no other call may be prefetched there meanwhile.
         reserved.reserve(process);
-        let prefetched = worker.prefetched.iter().copied().collect();
+        let prefetched = worker.retractable().collect();
         retract(state, process, prefetched);
     }
     Placement::Blocked(Reason::WorkerBusy)

@@ -27,7 +27,7 @@ pub(crate) fn restart_actor(
     }
     let plan = state.actors.get(&id).and_then(|actor| actor.restart_plan.as_ref());
     let Some(options) = plan.map(|plan| plan.spec.options.clone()) else { return false };
-    if state.resources.classify(&options, true, None).is_err() {
+    if state.resources.classify(&options, (true, false), None).is_err() {
         return false; // the only host with its resources is lost
     }
     let Some(actor) = state.actors.get_mut(&id) else { return false };
@@ -77,7 +77,8 @@ fn fail_if_inputs_lost(state: &mut State, id: ActorId) {
 /// The constructor becomes a pending call again.
 fn add_constructor(state: &mut State, spec: Box<TaskSpec>) {
     retain_inputs(state, &spec);
-    let class = state.resources.classify(&spec.options, true, None).unwrap_or(SchedulingClass::DEFAULT);
+    let class =
+        state.resources.classify(&spec.options, (true, false), None).unwrap_or(SchedulingClass::DEFAULT);
     let task = Task {
         class,
         caller: (ProcessId::CONTROLLER, None),

@@ -143,7 +143,7 @@ impl State {
 
     /// Whether the call was sent to this worker and waits there for its turn.
     pub(crate) fn is_prefetched(&self, process: ProcessId, call: TaskId) -> bool {
-        self.workers.get(&process).is_some_and(|worker| worker.prefetched.contains(&call))
+        self.workers.get(&process).is_some_and(|worker| worker.position_of(call).is_some())
     }
 
     /// Whether this call makes one of these objects.

@@ -2,6 +2,7 @@
 
 mod ready_queue;
 mod scheduling_classes;
+mod suspension;
 
 use crate::scheduler::limits::HostLimits;
 use crate::scheduler::state::fair_share::{FairShare, GroupId};
@@ -49,12 +50,27 @@ struct ResourceRequest {
     /// The only worker on which its calls may run.
     worker: Option<ProcessId>,
     group: GroupId,
+    /// Whether its calls leave their threads while they wait.
+    asynchronous: bool,
 }
 
 impl ResourceRequest {
-    /// One CPU and nothing else, on any host.
+    /// Asynchronous, with no more than one CPU and nothing else.
+    fn is_light(&self) -> bool {
+        self.asynchronous
+            && self.cpus <= thousandths(1.0)
+            && self.custom.is_empty()
+            && !self.actor
+            && self.priority == 0
+    }
+
+    /// Synchronous, with one CPU and nothing else, on any host.
     fn is_plain(&self) -> bool {
-        self.cpus == thousandths(1.0) && self.custom.is_empty() && !self.actor && self.priority == 0
+        !self.asynchronous
+            && self.cpus == thousandths(1.0)
+            && self.custom.is_empty()
+            && !self.actor
+            && self.priority == 0
     }
 }
 
@@ -149,6 +165,7 @@ impl Resources {
             host: None,
             worker: None,
             group: GroupId::DEFAULT,
+            asynchronous: false,
         });
         resources
     }
@@ -158,12 +175,12 @@ impl Resources {
     pub(crate) fn classify(
         &mut self,
         options: &TaskOptions,
-        actor: bool,
+        (actor, asynchronous): (bool, bool),
         only: Option<(ProcessId, HostId)>,
     ) -> Result<SchedulingClass, TaskError> {
         let priority = options.priority.unwrap_or(0);
         let asks_for_nothing = options.num_cpus.is_none() && options.resources.is_empty() && priority == 0;
-        if !actor && asks_for_nothing && only.is_none() && options.group.is_none() {
+        if !actor && !asynchronous && asks_for_nothing && only.is_none() && options.group.is_none() {
             return Ok(SchedulingClass::DEFAULT);
         }
         let cpus = options.num_cpus.unwrap_or(if actor { 0.0 } else { 1.0 });
@@ -193,8 +210,16 @@ impl Resources {
         let custom = custom.into_iter().collect();
         let (worker, host) = only.unzip();
         let group = GroupId::DEFAULT;
-        let mut request =
-            ResourceRequest { cpus: thousandths(cpus), custom, actor, priority, host, worker, group };
+        let mut request = ResourceRequest {
+            cpus: thousandths(cpus),
+            custom,
+            actor,
+            priority,
+            host,
+            worker,
+            group,
+            asynchronous,
+        };
         let may_ever = |id: HostId| {
             host.is_none_or(|home| home == id) && self.hosts[id.place()].can_ever_serve(&request)
         };
@@ -389,12 +414,13 @@ impl Resources {
 
     /// Whether its calls may be prefetched at a busy worker.
     pub(crate) fn may_prefetch(&self, class: SchedulingClass) -> bool {
-        let is_free =
-            |request: &ResourceRequest| request.is_plain() && !self.groups.is_limited(request.group);
+        let is_free = |request: &ResourceRequest| {
+            (request.is_plain() || request.is_light()) && !self.groups.is_limited(request.group)
+        };
         class == SchedulingClass::DEFAULT || is_free(&self.requests[class.index()])
     }
 
-    /// One CPU and nothing else, on whatever host.
+    /// Synchronous, with one CPU and nothing else, on whatever host.
     pub(crate) fn is_plain(&self, class: SchedulingClass) -> bool {
         class == SchedulingClass::DEFAULT || self.requests[class.index()].is_plain()
     }

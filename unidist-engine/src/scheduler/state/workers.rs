@@ -4,6 +4,12 @@
 //! top of it, tasks that it waits for: the running tasks are a stack of frames, of which only the top can be active.
 //! Prefetched tasks wait behind the stack to hide the latency of the link: the worker starts them in order, each when
 //! the stack is empty, or earlier if the blocked task waits for them.
+//!
+//! An asynchronous task leaves the stack while it waits: it is *suspended*, holds no CPU slot, and any number of others
+//! may be suspended at the same worker. When it is woken, the worker resumes it on top of the stack, between other
+//! tasks. The scheduler cannot foresee when, and so not what runs next: while a worker has suspended tasks, it reports
+//! what it starts and resumes, and calls sent to it count as prefetched until then. They may hold their resources
+//! before they start. Without suspended tasks, the scheduler follows the order of starts by itself.
 
 use crate::scheduler::event::Role;
 use crate::scheduler::request::RequestId;
@@ -23,7 +29,9 @@ pub(crate) struct Worker {
     /// may overlap.
     pub(crate) stack: Vec<Frame>,
     /// Tasks that were sent and wait for their turn.
-    pub(crate) prefetched: VecDeque<TaskId>,
+    pub(crate) prefetched: VecDeque<Prefetched>,
+    /// Asynchronous tasks that have started and wait, with their classes. They hold everything but their CPUs.
+    pub(crate) suspended: FxHashMap<TaskId, SchedulingClass>,
     /// The calls of a pending retraction.
     pub(crate) retracting: Option<Vec<TaskId>>,
     /// Its open requests that block a call.
@@ -54,6 +62,16 @@ pub(crate) enum Phase {
     Killed,
 }
 
+/// A task that was sent and has not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prefetched {
+    pub(crate) task: TaskId,
+    /// The worker starts it before all others, also on top of a blocked task.
+    pub(crate) nested: bool,
+    /// Its class, if it holds its resources already.
+    pub(crate) holds: Option<SchedulingClass>,
+}
+
 /// A running task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -71,8 +89,6 @@ pub(crate) enum FrameState {
     Blocked(RequestId),
     /// Its request was answered while another task ran on top of it; it proceeds, with its slot, after that.
     Answered,
-    /// It is asynchronous, waits for several requests, and has released its slot until one is answered.
-    Yielded,
 }
 
 impl Worker {
@@ -83,6 +99,7 @@ impl Worker {
             phase: Phase::Starting,
             stack: Vec::new(),
             prefetched: VecDeque::new(),
+            suspended: FxHashMap::default(),
             retracting: None,
             blocking: Vec::new(),
             references: FxHashMap::default(),
@@ -92,8 +109,34 @@ impl Worker {
         }
     }
 
+    /// Whether it has nothing at all to run, now or later.
     pub(crate) fn is_idle(&self) -> bool {
+        self.is_free() && self.suspended.is_empty()
+    }
+
+    /// Whether its thread has nothing to run now. Suspended tasks may be resumed at any moment.
+    pub(crate) fn is_free(&self) -> bool {
         self.phase == Phase::Live && self.stack.is_empty() && self.prefetched.is_empty()
+    }
+
+    /// Whether it reports what it starts: see the module documentation.
+    pub(crate) fn reports_starts(&self) -> bool {
+        !self.suspended.is_empty()
+    }
+
+    /// The place of a call among the prefetched ones.
+    pub(crate) fn position_of(&self, task: TaskId) -> Option<usize> {
+        self.prefetched.iter().position(|prefetched| prefetched.task == task)
+    }
+
+    /// How many prefetched calls wait without resources.
+    pub(crate) fn waiting(&self) -> usize {
+        self.prefetched.iter().filter(|prefetched| prefetched.holds.is_none()).count()
+    }
+
+    /// The prefetched calls that may be retracted.
+    pub(crate) fn retractable(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.prefetched.iter().filter(|prefetched| !prefetched.nested).map(|prefetched| prefetched.task)
     }
 
     /// Whether the top frame runs, so that the worker starts prefetched tasks by itself.
@@ -104,7 +147,7 @@ impl Worker {
     pub(crate) fn blocked_on(&self) -> Option<RequestId> {
         match self.stack.last()?.state {
             FrameState::Blocked(request) => Some(request),
-            FrameState::Active | FrameState::Answered | FrameState::Yielded => None,
+            FrameState::Active | FrameState::Answered => None,
         }
     }
 }

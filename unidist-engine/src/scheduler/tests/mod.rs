@@ -137,6 +137,7 @@ impl Cluster {
             body: None,
             name: "f".into(),
             target: Target::Pool,
+            asynchronous: false,
             args: Vec::new(),
             dependencies: Vec::new(),
             borrowed: Vec::new(),

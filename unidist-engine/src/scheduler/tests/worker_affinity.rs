@@ -153,15 +153,19 @@ fn bound_call_that_will_run_is_no_deadlock() {
 }
 
 #[test]
-fn bound_call_runs_on_top_of_an_asynchronous_parent() {
+fn bound_call_runs_while_its_asynchronous_parent_is_suspended() {
     let mut c = Cluster::new(2);
     let parent = c.submit(only(worker(1)));
     let child = c.submit_from(worker(1), only(worker(1)));
     c.get(worker(1), &[child], None);
-    c.handle(Event::Yield { process: worker(1), task: call_of(parent) });
+    c.handle(Event::Suspended { process: worker(1), task: call_of(parent) });
     if let Some(Sent::RetractTasks(calls)) = c.sent.iter().rev().map(|(_, message)| message.clone()).next() {
         c.handle(Event::Retracted { process: worker(1), tasks: calls });
     }
     let (at, run) = c.last_run();
-    assert_eq!((at, run.id, run.nested), (worker(1), call_of(child), true));
+    assert_eq!((at, run.id, run.nested), (worker(1), call_of(child), false));
+    c.handle(Event::Resumed { process: worker(1), task: call_of(child) });
+    c.done(worker(1), child);
+    c.handle(Event::Resumed { process: worker(1), task: call_of(parent) });
+    c.done(worker(1), parent);
 }

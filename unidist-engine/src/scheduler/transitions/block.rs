@@ -5,20 +5,25 @@
 use crate::scheduler::event::Role;
 use crate::scheduler::request::RequestId;
 use crate::scheduler::state::State;
-use crate::scheduler::state::workers::FrameState;
+use crate::scheduler::state::workers::{FrameState, Prefetched};
 use crate::scheduler::transitions::cancel::unblock_canceling;
 use crate::scheduler::transitions::retract::retract_unneeded;
-use crate::scheduler::transitions::run::{push_frame, run_nested};
+use crate::scheduler::transitions::run::{run_nested, start};
+use crate::scheduler::transitions::suspend::push_suspended;
 use unidist_common::{ProcessId, TaskId};
 
-/// The task gives its slot back until the request is answered; without a request, until any of its process is.
-pub(crate) fn block(state: &mut State, process: ProcessId, task: TaskId, request: Option<RequestId>) {
+/// The task gives its slot back until the request is answered.
+pub(crate) fn block(state: &mut State, process: ProcessId, task: TaskId, request: RequestId) {
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
     };
     if worker.role != Role::Pool {
         return; // an actor keeps its resources for its lifetime
     }
+    if worker.suspended.contains_key(&task) {
+        push_suspended(state, process, task); // the drop of its future blocks
+    }
+    let Some(worker) = state.workers.get_mut(&process) else { return };
     let Some(frame) = worker.stack.iter_mut().find(|frame| frame.task == task) else {
         return;
     };
@@ -26,22 +31,17 @@ pub(crate) fn block(state: &mut State, process: ProcessId, task: TaskId, request
     if frame.state == FrameState::Active {
         state.resources.release_cpus(frame.class, worker.host);
     }
-    frame.state = request.map_or(FrameState::Yielded, FrameState::Blocked);
+    frame.state = FrameState::Blocked(request);
     find_work(state, process);
 }
 
 /// A request of the process was answered: the frame that it blocked may proceed.
-pub(crate) fn unblock(state: &mut State, process: ProcessId, blocks: Option<TaskId>, request: RequestId) {
+pub(crate) fn unblock(state: &mut State, process: ProcessId, request: RequestId) {
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
     };
     for frame in &mut worker.stack {
-        let goes_on = match frame.state {
-            FrameState::Active | FrameState::Answered => false,
-            FrameState::Blocked(on) => on == request,
-            FrameState::Yielded => blocks.is_none(),
-        };
-        if goes_on {
+        if frame.state == FrameState::Blocked(request) {
             frame.state = FrameState::Answered;
         }
     }
@@ -66,7 +66,8 @@ pub(crate) fn find_work(state: &mut State, process: ProcessId) {
     let Some(worker) = state.workers.get(&process) else {
         return;
     };
-    if worker.stack.is_empty() || worker.is_active() {
+    let starts_one = worker.prefetched.iter().any(|prefetched| prefetched.nested);
+    if worker.stack.is_empty() || worker.is_active() || starts_one {
         return;
     }
     let request = worker.blocked_on();
@@ -76,21 +77,44 @@ pub(crate) fn find_work(state: &mut State, process: ProcessId) {
     }
 }
 
-/// Mirrors what the worker starts by itself: with an empty stack, the first prefetched task; while blocked, the first
-/// that it waits for.
+/// Follows what the worker starts by itself: tasks sent to run on top of others; with an empty stack, the first
+/// prefetched task; while blocked, the first that it waits for. If the worker reports what it starts, the task only gets
+/// its resources.
 fn start_prefetched(state: &mut State, process: ProcessId) {
     let Some(worker) = state.workers.get(&process) else {
         return;
     };
+    if worker.prefetched.is_empty() {
+        return;
+    }
+    let nested = || worker.prefetched.iter().position(|prefetched| prefetched.nested);
     let next = match worker.stack.last() {
-        None => (!worker.prefetched.is_empty()).then_some(0),
+        None => nested().or(Some(0)),
         Some(_) => worker.blocked_on().and_then(|request| {
             let awaited = state.requests.get(&(process, request))?.startable_by_worker();
-            worker.prefetched.iter().position(|task| state.makes_one_of(*task, awaited))
+            let is_awaited = |prefetched: &Prefetched| state.makes_one_of(prefetched.task, awaited);
+            nested().or_else(|| worker.prefetched.iter().position(is_awaited))
         }),
     };
-    let Some(task) = next.and_then(|at| state.workers.get_mut(&process)?.prefetched.remove(at)) else {
+    match next {
+        None => {}
+        Some(at) if worker.reports_starts() => acquire_ahead(state, process, at),
+        Some(at) => start(state, process, at),
+    }
+}
+
+/// The worker will start this prefetched call next, unless it resumes another task before: the call gets its resources.
+fn acquire_ahead(state: &mut State, process: ProcessId, at: usize) {
+    let Some(worker) = state.workers.get_mut(&process) else { return };
+    if worker.prefetched.iter().any(|prefetched| prefetched.holds.is_some()) {
         return;
+    }
+    let Some(prefetched) = worker.prefetched.get_mut(at) else { return };
+    let class = match (state.tasks.get(&prefetched.task), state.canceling.get(&prefetched.task)) {
+        (Some(task), _) => task.class,
+        (None, Some(canceling)) => canceling.class,
+        (None, None) => return,
     };
-    push_frame(state, process, task);
+    prefetched.holds = Some(class);
+    state.resources.acquire(class, worker.host);
 }

@@ -105,11 +105,11 @@ pub(crate) fn unblock_canceling(state: &mut State, process: ProcessId) {
         };
         let open = state.requests.get(&(process, on));
         let awaited = open.map_or(&[][..], |open| open.startable_by_worker());
-        if !worker.prefetched.iter().any(|task| state.makes_one_of(*task, awaited)) {
+        if !worker.prefetched.iter().any(|prefetched| state.makes_one_of(prefetched.task, awaited)) {
             free.push((on, canceling.error.clone()));
         }
     }
-    let behind = worker.prefetched.iter().copied().filter(|task| !state.is_canceling(*task)).collect();
+    let behind = worker.retractable().filter(|task| !state.is_canceling(*task)).collect();
     retract(state, process, behind);
     free.into_iter().for_each(|(request, error)| fail_request(state, process, request, &error));
 }

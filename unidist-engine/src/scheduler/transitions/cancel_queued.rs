@@ -15,7 +15,7 @@ pub(crate) fn retract_queued_cancels(state: &mut State, process: ProcessId) {
     }
     let Some(worker) = state.workers.get(&process) else { return };
     let is_wanted = |call: &TaskId| state.queued_cancels.contains(*call);
-    let calls = worker.prefetched.iter().copied().filter(is_wanted).collect();
+    let calls = worker.retractable().filter(is_wanted).collect();
     retract(state, process, calls);
 }
 

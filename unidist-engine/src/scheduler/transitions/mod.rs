@@ -17,5 +17,6 @@ pub(crate) mod requests;
 pub(crate) mod retract;
 pub(crate) mod run;
 pub(crate) mod settle;
+pub(crate) mod suspend;
 pub(crate) mod timers;
 pub(crate) mod views;

@@ -31,10 +31,10 @@ pub(crate) fn close(state: &mut State, process: ProcessId, request: RequestId) -
 
 /// Answers a request with an error.
 pub(crate) fn fail_request(state: &mut State, process: ProcessId, request: RequestId, error: &TaskError) {
-    if let Some(open) = close(state, process, request) {
+    if close(state, process, request).is_some() {
         let reply = Reply::Failed(Error::from(error.clone()));
         state.actions.push(Action::Reply { process, request, reply });
-        unblock(state, process, open.blocks, request);
+        unblock(state, process, request);
     }
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn answer(state: &mut State, process: ProcessId, request: RequestId, 
         }
     };
     state.actions.push(Action::Reply { process, request, reply });
-    unblock(state, process, open.blocks, request);
+    unblock(state, process, request);
 }
 
 /// One more object of the request has a value, or has arrived.

@@ -21,7 +21,7 @@ pub(crate) fn retract_unneeded(state: &mut State, process: ProcessId) {
     let request = worker.blocked_on().and_then(|request| state.requests.get(&(process, request)));
     let awaited = request.map_or(&[][..], |request| request.startable_by_worker());
     let stuck = |task: &TaskId| !state.makes_one_of(*task, awaited);
-    let tasks: Vec<_> = worker.prefetched.iter().copied().filter(stuck).collect();
+    let tasks: Vec<_> = worker.retractable().filter(stuck).collect();
     retract(state, process, tasks);
 }
 
@@ -31,6 +31,8 @@ pub(crate) fn retract_after(state: &mut State, process: ProcessId, call: TaskId)
     let Some(worker) = state.workers.get(&process) else { return };
     let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else { return };
     let above = worker.stack[at + 1..].iter().map(|frame| frame.task);
-    let later = above.chain(worker.prefetched.iter().copied()).filter(|task| !state.is_canceling(*task));
+    let later = above
+        .chain(worker.prefetched.iter().map(|prefetched| prefetched.task))
+        .filter(|task| !state.is_canceling(*task));
     retract(state, process, later.collect());
 }

@@ -5,7 +5,7 @@ use crate::scheduler::policy::placement::find_awaited;
 use crate::scheduler::request::{RequestId, Value};
 use crate::scheduler::state::State;
 use crate::scheduler::state::tasks::TaskState;
-use crate::scheduler::state::workers::{Frame, FrameState, Phase, Worker};
+use crate::scheduler::state::workers::{Frame, FrameState, Phase, Prefetched, Worker};
 use crate::scheduler::transitions::block::resume;
 use crate::scheduler::transitions::cancel::is_top_canceling;
 use crate::scheduler::transitions::cancel_queued::drop_queued_cancel;
@@ -58,14 +58,20 @@ pub(crate) fn send_call(state: &mut State, process: ProcessId, id: TaskId, neste
 /// Sends a call to a worker that runs it now.
 pub(crate) fn run_on(state: &mut State, process: ProcessId, task: TaskId, nested: bool) {
     send_call(state, process, task, nested);
-    push_frame(state, process, task);
+    let Some(worker) = state.workers.get_mut(&process) else { return };
+    if !worker.reports_starts() {
+        return push_frame(state, process, task);
+    }
+    let Some(class) = state.tasks.get(&task).map(|task| task.class) else { return };
+    worker.prefetched.push_back(Prefetched { task, nested, holds: Some(class) });
+    state.resources.acquire(class, worker.host);
 }
 
 /// Sends a call ahead to a busy worker.
 pub(crate) fn prefill(state: &mut State, process: ProcessId, task: TaskId) {
     send_call(state, process, task, false);
     if let Some(worker) = state.workers.get_mut(&process) {
-        worker.prefetched.push_back(task);
+        worker.prefetched.push_back(Prefetched { task, nested: false, holds: None });
     }
 }
 
@@ -81,6 +87,16 @@ pub(crate) fn run_nested(state: &mut State, process: ProcessId, request: Request
     };
     run_on(state, process, task, true);
     true
+}
+
+/// The worker has started this prefetched call.
+pub(crate) fn start(state: &mut State, process: ProcessId, at: usize) {
+    let Some(worker) = state.workers.get_mut(&process) else { return };
+    let Some(prefetched) = worker.prefetched.remove(at) else { return };
+    if let Some(class) = prefetched.holds {
+        state.resources.release(class, worker.host);
+    }
+    push_frame(state, process, prefetched.task);
 }
 
 /// The task runs on this worker from now on, and holds its resources.
@@ -106,15 +122,30 @@ pub(crate) fn remove_from_worker(state: &mut State, process: ProcessId, task: Ta
     let Some(worker) = state.workers.get_mut(&process) else {
         return false;
     };
+    let host = worker.host;
     if let Some(at) = worker.stack.iter().rposition(|frame| frame.task == task) {
-        let (frame, host) = (worker.stack.remove(at), worker.host);
+        let frame = worker.stack.remove(at);
         release_frame(state, frame, host);
         resume(state, process);
         return true;
     }
-    match worker.prefetched.iter().position(|prefetched| *prefetched == task) {
-        Some(at) => worker.prefetched.remove(at).is_some(),
+    if let Some(class) = worker.suspended.remove(&task) {
+        state.resources.release_suspended(class, worker.host);
+        return true;
+    }
+    match worker.position_of(task).and_then(|at| worker.prefetched.remove(at)) {
+        Some(prefetched) => {
+            release_prefetched(state, prefetched, host);
+            true
+        }
         None => false,
+    }
+}
+
+/// Releases the resources of a call that has not started, if it holds them.
+pub(crate) fn release_prefetched(state: &mut State, prefetched: Prefetched, host: HostId) {
+    if let Some(class) = prefetched.holds {
+        state.resources.release(class, host);
     }
 }
 
@@ -122,7 +153,7 @@ pub(crate) fn remove_from_worker(state: &mut State, process: ProcessId, task: Ta
 pub(crate) fn release_frame(state: &mut State, frame: Frame, host: HostId) {
     match frame.state {
         FrameState::Active => state.resources.release(frame.class, host),
-        FrameState::Blocked(_) | FrameState::Answered | FrameState::Yielded => {
+        FrameState::Blocked(_) | FrameState::Answered => {
             state.resources.release_custom(frame.class, host);
         }
     }
