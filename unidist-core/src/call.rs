@@ -1,5 +1,5 @@
 #![allow(unsafe_code)] // a shim has only the type of its function: see `fn_item`
-//! `.remote(..)` and `.options()` on every function and every closure without captures, of up to six parameters.
+//! `.remote(..)`, `.send(..)` and `.options()` on every function and every closure without captures, of up to six parameters.
 
 use crate::args::ArgList;
 use crate::fn_item::{fn_item_value, refuse_captures};
@@ -111,6 +111,15 @@ macro_rules! arity {
                 $($x.__into_arg(&mut arguments);)*
                 submit::<Function<F, ($($A,)*), Ret, K, N>, _>(arguments, self.chosen, Target::Pool, N as u32)
             }
+
+            /// Calls the function with these options; there is no ref to the result, as with
+            /// `f.send(..)`.
+            pub fn send<$($X: IntoArg<$A>),*>(self $(, $x: $X)*)
+            where
+                $($A: Portable,)*
+            {
+                CallOptions::<F, ($($A,)*), Ret, K, 0> { chosen: self.chosen, call: PhantomData }.remote($($x),*)
+            }
         }
 
         /// Remote calls of functions that return a `Result` whose error can be sent.
@@ -127,6 +136,11 @@ macro_rules! arity {
 
             /// Calls the function on a worker, and returns at once with a ref to the result.
             fn remote<$($X: IntoArg<$A>),*>(self $(, $x: $X)*) -> ObjectRef<Ret::Value>
+            where
+                $($A: Portable),*;
+
+            /// Calls the function on a worker without a ref to the result, which is not kept. An error is logged once.
+            fn send<$($X: IntoArg<$A>),*>(self $(, $x: $X)*)
             where
                 $($A: Portable),*;
         }
@@ -148,6 +162,13 @@ macro_rules! arity {
             {
                 CallOptions::<F, ($($A,)*), Ret, Specific<K>, 1>::new().remote($($x),*)
             }
+
+            fn send<$($X: IntoArg<$A>),*>(self $(, $x: $X)*)
+            where
+                $($A: Portable),*
+            {
+                CallOptions::<F, ($($A,)*), Ret, Specific<K>, 0>::new().remote($($x),*)
+            }
         }
 
         /// Remote calls of all other functions. (Whether the result can be sent is asked by the methods, so that the
@@ -161,6 +182,12 @@ macro_rules! arity {
 
             /// Calls the function on a worker, and returns at once with a ref to the result.
             fn remote<$($X: IntoArg<$A>),*>(&self $(, $x: $X)*) -> ObjectRef<Ret::Value>
+            where
+                Ret: FallbackOutcome<K>,
+                $($A: Portable),*;
+
+            /// Calls the function on a worker without a ref to the result, which is not kept. An error is logged once.
+            fn send<$($X: IntoArg<$A>),*>(&self $(, $x: $X)*)
             where
                 Ret: FallbackOutcome<K>,
                 $($A: Portable),*;
@@ -186,6 +213,14 @@ macro_rules! arity {
                 $($A: Portable),*
             {
                 CallOptions::<F, ($($A,)*), Ret, Fallback<K>, 1>::new().remote($($x),*)
+            }
+
+            fn send<$($X: IntoArg<$A>),*>(&self $(, $x: $X)*)
+            where
+                Ret: FallbackOutcome<K>,
+                $($A: Portable),*
+            {
+                CallOptions::<F, ($($A,)*), Ret, Fallback<K>, 0>::new().remote($($x),*)
             }
         }
     };

@@ -71,6 +71,23 @@ macro_rules! bound {
                     1,
                 )
             }
+
+            /// Calls the closure on a worker without a ref to the result, which is not kept. An error is logged once.
+            #[allow(unused_mut, reason = "no parameters, no change")]
+            pub fn send<$($X: IntoArg<$A>,)* R: Portable>(&self $(, $x: $X)*)
+            where
+                F: Fn(B, $($A),*) -> R + Copy + Send + Sync + 'static,
+            {
+                const { refuse_captures::<F>() };
+                let mut arguments = self.arguments($count);
+                $($x.__into_arg(&mut arguments);)*
+                submit::<Function<F, (B, $($A,)*), R, Fallback<Plain>, 0>, _>(
+                    arguments,
+                    Chosen::default(),
+                    Target::Pool,
+                    0,
+                )
+            }
         }
     };
 }

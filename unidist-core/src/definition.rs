@@ -107,6 +107,12 @@ macro_rules! arity {
                 $($x.__into_arg(&mut arguments);)*
                 submit::<DefinedCall<D, N>, _>(arguments, self.chosen, Target::Pool, N as u32)
             }
+
+            /// Calls the function with these options without refs to the results, which are not kept. An error is
+            /// logged once.
+            pub fn send<$($X: IntoArg<$T>),*>(self $(, $x: $X)*) {
+                FunctionOptions::<D, ($($T,)*), 0> { chosen: self.chosen, call: PhantomData }.remote($($x),*)
+            }
         }
     };
 }

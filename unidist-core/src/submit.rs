@@ -107,21 +107,28 @@ pub(crate) fn prepare(callable: TypeId, chosen: Chosen) -> Result<Template, Erro
     Ok(Template { function: registered.key, name, options, asynchronous: registered.asynchronous })
 }
 
-/// Submits a call.
+/// Submits a call. Its failure is that of its refs; without any, it is logged.
 pub(crate) fn call(
     template: Result<&Template, &Error>,
     arguments: ArgList,
     target: Target,
     returns: u32,
 ) -> Submitted {
-    let Template { function, name, options, asynchronous } = match template {
-        Ok(template) => template,
-        Err(error) => return Submitted(Err(error.clone())),
-    };
-    let arguments = match arguments.finish() {
-        Ok(arguments) => arguments,
-        Err(error) => return Submitted(Err(of_call(error, name))),
-    };
+    let submitted = try_call(template, arguments, target, returns);
+    if let (Err(error), 0) = (&submitted, returns) {
+        log::error!("a call without results could not be made: {error}");
+    }
+    Submitted(submitted)
+}
+
+fn try_call(
+    template: Result<&Template, &Error>,
+    arguments: ArgList,
+    target: Target,
+    returns: u32,
+) -> Result<(BackendProxy, DataId), Error> {
+    let Template { function, name, options, asynchronous } = template.map_err(Clone::clone)?;
+    let arguments = arguments.finish().map_err(|error| of_call(error, name))?;
     let Arguments { backend, args, dependencies, borrowed, held } = arguments;
     let first = backend.reserve(returns.max(1));
     backend.submit(TaskSpec {
@@ -137,7 +144,7 @@ pub(crate) fn call(
         options: options.clone(),
     });
     drop(held); // the backend now has its own references to the arguments
-    Submitted(Ok((backend, first)))
+    Ok((backend, first))
 }
 
 /// The error of the call of `name` that could not be made.

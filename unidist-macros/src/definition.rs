@@ -45,9 +45,9 @@ pub(crate) fn fault(function: &ItemFn, count: usize, shape: &Shape) -> syn::Resu
         );
         return Err(Error::new_spanned(tuple, message));
     }
-    if signature.ident == "remote" || signature.ident == "options" {
+    if ["remote", "send", "options"].iter().any(|name| signature.ident == name) {
         let message = format!(
-            "a function with `num_returns` cannot be named `{}`, because its calls are `f.remote(..)` and `f.options()`: rename it",
+            "a function with `num_returns` cannot be named `{}`, because its calls are `f.remote(..)`, `f.send(..)` and `f.options()`: rename it",
             signature.ident
         );
         return Err(Error::new_spanned(&signature.ident, message));
@@ -129,6 +129,12 @@ pub(crate) fn expand(function: &ItemFn, count: usize, options: &Options, shape: 
             #[allow(dead_code)]
             #vis fn remote(self, #(#names: impl ::unidist::IntoArg<#types>),*) -> #refs {
                 self.options().remote(#(#names),*)
+            }
+
+            #[doc = "Calls the function on a worker without refs to its results, which are not kept. An error is logged once."]
+            #[allow(dead_code)]
+            #vis fn send(self, #(#names: impl ::unidist::IntoArg<#types>),*) {
+                self.options().send(#(#names),*)
             }
 
             #[doc = "Options for a call: `options().num_cpus(2).remote(..)`."]

@@ -55,10 +55,15 @@ pub(crate) enum Step {
 pub(crate) struct Effects {
     then: Vec<(Callback, Outcome)>,
     freed: Vec<Freed>,
+    /// The failures of calls without results, which no `get` can return.
+    unobserved: Vec<TaskError>,
 }
 
 impl Effects {
     pub(crate) fn run(self) {
+        for error in self.unobserved {
+            log::error!("a call without results failed, so no `get` can return its error: {error}");
+        }
         for (then, outcome) in self.then {
             then(outcome);
         }
@@ -311,6 +316,9 @@ impl State {
             return effects;
         };
         let result = self.cancellations.check_deadline(id, result);
+        if let (Err(error), 0) = (&result, call.returns.count) {
+            effects.unobserved.push(error.clone().of_function(&call.name));
+        }
         let objects = self.outcomes(&call, result);
         for (returned, (outcome, borrowed)) in call.returns.ids().zip(objects) {
             borrowed.iter().for_each(|inner| self.directory.retain(*inner));
@@ -433,6 +441,7 @@ impl Effects {
     pub(crate) fn extend(&mut self, other: Effects) {
         self.then.extend(other.then);
         self.freed.extend(other.freed);
+        self.unobserved.extend(other.unobserved);
     }
 }
 

@@ -36,6 +36,7 @@ mod regressions;
 mod restarts;
 mod restrictions;
 mod security;
+mod sends;
 mod shared_slices;
 mod shutdown;
 mod signals;
@@ -66,6 +67,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     store_pressure::CASES,
     tasks::CASES,
     ref_arguments::CASES,
+    sends::CASES,
     options::CASES,
     placement::CASES,
     closures::CASES,

@@ -230,6 +230,11 @@ macro_rules! arity {
             {
                 self.options().remote($($x),*)
             }
+
+            /// Calls the method on the actor without a ref to the result, which is not kept. An error is logged once.
+            pub fn send<$($X: IntoArg<$T>),*>(&self $(, $x: $X)*) {
+                self.options().send($($x),*)
+            }
         }
 
         #[allow(unused_mut, clippy::too_many_arguments, reason = "as many as the method has")]
@@ -243,6 +248,13 @@ macro_rules! arity {
                 let (mut arguments, target) = addressed(&self.core, M::NAME, $count);
                 $($x.__into_arg(&mut arguments);)*
                 submit::<MethodCall<A, M, N>, _>(arguments, self.chosen, target, N as u32)
+            }
+
+            /// Calls the method with these options without a ref to the result, which is not kept. An error is logged
+            /// once.
+            pub fn send<$($X: IntoArg<$T>),*>(self $(, $x: $X)*) {
+                let Self { core, chosen, .. } = self;
+                MethodOptions::<A, M, ($($T,)*), 0> { core, chosen, types: PhantomData }.remote($($x),*)
             }
         }
 
