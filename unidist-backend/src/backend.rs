@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::DerefMut;
 use std::time::Duration;
-use unidist_common::{DataId, Object, Payload, ProcessId, Result, TaskError, TaskId, TaskSpec};
+use unidist_common::{DataId, FunctionKey, Object, Payload, ProcessId, Result, TaskError, TaskId, TaskSpec};
 
 /// The value of an object, or the error that it has instead.
 pub type Outcome = std::result::Result<Payload, TaskError>;
@@ -86,6 +86,17 @@ pub trait Backend: Send + Sync {
     /// The session has ended.
     fn cluster(&self) -> Result<ClusterInfo>;
 
+    /// The actor with this name (the `name` of the [options](unidist_common::TaskOptions) of its constructor call). The
+    /// caller holds a reference to it from now on. `None` if there is none, or if it has ended.
+    ///
+    /// At most one living actor of a session has a name: the constructor call of a second one fails with an error of
+    /// kind `NameTaken`.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn find_actor(&self, name: &str) -> Result<Option<NamedActor>>;
+
     /// The number of objects and actors that the session holds: 0 when every reference is gone and all work has ended.
     ///
     /// # Errors
@@ -146,6 +157,15 @@ pub trait Backend: Send + Sync {
     ///
     /// Something could not be ended or freed; as much as possible was.
     fn shutdown(&self) -> Result<()>;
+}
+
+/// An actor that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct NamedActor {
+    /// The id of its handles.
+    pub handle: DataId,
+    /// Its constructor, which tells the front end its type.
+    pub constructor: FunctionKey,
 }
 
 /// Memory for an object that is being written.

@@ -15,7 +15,9 @@ mod current;
 mod launch;
 mod runner;
 
-pub use backend::{Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer};
+pub use backend::{
+    Backend, CallStatus, ClusterInfo, NamedActor, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer,
+};
 pub use build_id::build_id;
 pub use current::{current_call, within_call};
 pub use launch::LaunchCommand;

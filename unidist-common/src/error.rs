@@ -75,6 +75,8 @@ pub enum ErrorKind {
     TimedOut,
     /// The worker that the call is bound to ended before the call started.
     WorkerGone,
+    /// Another actor of the session has the name that this one was given.
+    NameTaken,
 }
 
 /// An error value of the user's own type, encoded.
@@ -208,6 +210,7 @@ impl ErrorKind {
             ErrorKind::Cancelled => "was cancelled",
             ErrorKind::InvalidOption => "has an invalid option",
             ErrorKind::TimedOut => "exceeded its time limit",
+            ErrorKind::NameTaken => "was given a name that another actor has",
         }
     }
 }
@@ -298,6 +301,11 @@ pub enum Error {
         /// What was not ready in time.
         message: String,
     },
+    /// No actor of the session has this name.
+    ActorNotFound {
+        /// The name.
+        name: String,
+    },
     /// The object store is full.
     StoreFull(Box<StoreFull>),
     /// A process of the session could not be started, or ended too early.
@@ -358,6 +366,11 @@ impl fmt::Display for Error {
             Error::InvalidArgument { call, message } | Error::TimedOut { call, message } => {
                 write!(f, "`{call}`: {message}")
             }
+            Error::ActorNotFound { name } => write!(
+                f,
+                "no actor of this session is named `{name}`: start it with `.options().name({name:?})`, and keep a handle \
+                 for as long as others look for it"
+            ),
             Error::StoreFull(full) => full.fmt(f),
             Error::Launch { message } => f.write_str(message),
             Error::System { action, message } => write!(f, "{action}: {message}"),

@@ -35,6 +35,6 @@ mod handle;
 mod method;
 mod state;
 
-pub use handle::{Actor, ActorHandle, ActorRef};
-pub use method::{ActorMethod, ActorOptions, Constructor, Method, MethodOptions};
+pub use handle::{Actor, ActorHandle, ActorRef, get_actor};
+pub use method::{ActorMethod, ActorOptions, Constructor, Method, MethodOptions, constructor_key};
 pub use state::{AnyErrorKind, SentErrorKind, State, exclusive, later, shared};

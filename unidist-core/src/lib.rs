@@ -42,7 +42,7 @@ mod waitable;
 mod when_ready;
 mod workers;
 
-pub use actor::{Actor, ActorHandle, ActorMethod, ActorOptions, MethodOptions};
+pub use actor::{Actor, ActorHandle, ActorMethod, ActorOptions, MethodOptions, get_actor};
 pub use await_ref::Fetch;
 pub use call::{CallOptions, map};
 pub use cancel::{cancel, cancel_unstarted, is_cancelled};
@@ -81,7 +81,7 @@ pub mod remote_traits {
 pub mod __private {
     pub use crate::actor::ActorRef;
     pub use crate::actor::{
-        AnyErrorKind, Constructor, Method, SentErrorKind, State, exclusive, later, shared,
+        AnyErrorKind, Constructor, Method, SentErrorKind, State, constructor_key, exclusive, later, shared,
     };
     pub use crate::closure::{bind0, bind1, bind2, typed0, typed1, typed2};
     pub use crate::definition::{Definition, now};
@@ -91,5 +91,5 @@ pub mod __private {
     pub use crate::registry::{Metadata, NamedFunction, keep, subject_of};
     pub use crate::split::SplitInto;
     pub use crate::started::Started;
-    pub use unidist_common::{TaskError, TaskOptions};
+    pub use unidist_common::{FunctionKey, TaskError, TaskOptions};
 }

@@ -243,6 +243,10 @@ impl Backend for Memory {
         Ok(ClusterInfo::default())
     }
 
+    fn find_actor(&self, _: &str) -> Result<Option<unidist_backend::NamedActor>> {
+        Ok(None)
+    }
+
     fn live_objects(&self) -> Result<usize> {
         Ok(self.state().entries.len())
     }

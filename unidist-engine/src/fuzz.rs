@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use unidist_backend::LaunchCommand;
-use unidist_backend::{CallKind, CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
+use unidist_backend::{CallKind, CallStatus, ClusterInfo, NamedActor, StoreUsage, Which, WorkerInfo};
 use unidist_common::{
     ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Part, Payload, ProcessId,
     Returns, Target, TaskError, TaskId, TaskOptions, TaskSpec, codec,
@@ -154,6 +154,10 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
             CallStatus::Ended,
         ]),
         Reply::Workers(vec![WorkerInfo::new(ProcessId::CONTROLLER, "127.0.0.1")]),
+        Reply::Actor(Some(NamedActor {
+            handle: DataId::new(ProcessId::CONTROLLER, 1),
+            constructor: FunctionKey(1),
+        })),
         Reply::StoreUsage(StoreUsage::in_memory(1, 2)),
         Reply::Failed(Error::system("test", "failed")),
     ];
@@ -187,6 +191,7 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         Request::Status { request, ids: vec![id] },
         Request::Workers { request, at_least: 2 },
         Request::EndWorker { request, worker: ProcessId::CONTROLLER },
+        Request::FindActor { request, name: "name".to_owned() },
     ];
     let mut messages = vec![
         FromWorker::Done { task, result: Ok(vec![object(), object()]) },

@@ -147,6 +147,13 @@ impl Parts {
             .methods
             .iter()
             .map(|Method { cfgs, ident, .. }| quote!(#(#cfgs)* #ident: ::unidist::ActorMethod::new(actor)));
+        let constructor_key = match &self.constructor {
+            Some(constructor) => {
+                let marker = self.marker(&constructor.ident);
+                quote!(::unidist::__private::constructor_key::<#actor, #marker>())
+            }
+            None => quote!(::core::unreachable!()), // an error of this expansion says that it is missing
+        };
         let constructor_check =
             self.constructor.iter().map(|constructor| constructor.shape.argument_checks());
         let method_checks = self.methods.iter().map(|Method { cfgs, shape, options, .. }| {
@@ -173,6 +180,10 @@ impl Parts {
                     #methods_ident {
                         #(#values,)*
                     }
+                }
+
+                fn __constructor() -> ::unidist::Result<::unidist::__private::FunctionKey> {
+                    #constructor_key
                 }
             }
 

@@ -64,7 +64,9 @@ macro_rules! option_table {
                         /// The name shown in errors and logs.
                     }
                     actor {
-                        /// The name shown in errors and logs.
+                        /// The name of the actor, by which [`get_actor`](crate::get_actor) finds it. One living actor of a
+                        /// session can have it; the calls of a second one fail with a root cause of kind
+                        /// [`NameTaken`](unidist_common::ErrorKind::NameTaken). Errors and logs show it.
                     }
                 }
                 attribute "name = \"..\"" {

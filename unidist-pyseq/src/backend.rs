@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use unidist_backend::{
-    Backend, CallStatus, ClusterInfo, Outcome, Program, Which, WorkerInfo, WritableBuffer, current_call,
+    Backend, CallStatus, ClusterInfo, NamedActor, Outcome, Program, Which, WorkerInfo, WritableBuffer,
+    current_call,
 };
 use unidist_common::{
     DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, TaskError, TaskId, TaskSpec,
@@ -175,6 +176,11 @@ impl Backend for Pyseq {
 
     fn cluster(&self) -> Result<ClusterInfo> {
         self.with_state("cluster_resources", |state| state.host().cluster())
+    }
+
+    fn find_actor(&self, name: &str) -> Result<Option<NamedActor>> {
+        self.check_wanted()?;
+        self.with_state("get_actor", |state| state.find_actor(name))
     }
 
     fn live_objects(&self) -> Result<usize> {

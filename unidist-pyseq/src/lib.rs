@@ -30,6 +30,7 @@
 
 #![forbid(unsafe_code)]
 
+mod actor_names;
 mod backend;
 mod buffer;
 mod directory;

@@ -11,6 +11,7 @@ mod waiting;
 use cancellation::Cancellations;
 pub(crate) use waiting::Goal;
 
+use crate::actor_names::ActorNames;
 use crate::directory::{Callback, Directory, Freed};
 use crate::queue::{Caller, Queue};
 use crate::resources::{Host, LOCAL_IP};
@@ -18,7 +19,7 @@ use crate::workers::Workers;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashSet;
 use std::sync::Arc;
-use unidist_backend::{Call, CallKind, CallResult, CallStatus, OnStart, Outcome, WorkerInfo};
+use unidist_backend::{Call, CallKind, CallResult, CallStatus, NamedActor, OnStart, Outcome, WorkerInfo};
 use unidist_common::{
     ActorId, DataId, ErrorKind, Object, ProcessId, Returns, Target, TaskError, TaskId, TaskSpec,
 };
@@ -82,6 +83,7 @@ pub(crate) struct State {
     pub(crate) asleep: bool,
     host: Host,
     workers: Workers,
+    actor_names: ActorNames,
     queue: Queue,
     /// The calls that have not ended.
     calls: FxHashMap<TaskId, Unfinished>,
@@ -124,6 +126,7 @@ impl State {
             asleep: false,
             workers: Workers::new(host.cpus()),
             host,
+            actor_names: ActorNames::default(),
             queue: Queue::default(),
             calls: FxHashMap::default(),
             cancellations: Cancellations::default(),
@@ -195,7 +198,8 @@ impl State {
             progress: Progress::Queued,
         };
         self.calls.insert(id, call);
-        if let Err(error) = self.host.check(&spec).and(worker) {
+        let checked = self.host.check(&spec).and(worker).and_then(|_| self.name_actor(&spec));
+        if let Err(error) = checked {
             return self.settle(id, Err(error));
         }
         let directory = &mut self.directory;
@@ -319,6 +323,9 @@ impl State {
         if let (Err(error), 0) = (&result, call.returns.count) {
             effects.unobserved.push(error.clone().of_function(&call.name));
         }
+        if call.target == Target::NewActor && result.is_err() {
+            self.actor_names.free(id.first_return());
+        }
         let objects = self.outcomes(&call, result);
         for (returned, (outcome, borrowed)) in call.returns.ids().zip(objects) {
             borrowed.iter().for_each(|inner| self.directory.retain(*inner));
@@ -370,7 +377,26 @@ impl State {
         let before = freed.len();
         self.directory.release(id, freed);
         let actors = freed[before..].iter().filter(|freed| freed.is_actor);
+        actors.clone().for_each(|freed| self.actor_names.free(freed.id));
         self.dying.extend(actors.map(|freed| ActorId::of_handle(freed.id)));
+    }
+
+    /// The living actor of this name, with one more reference.
+    pub(crate) fn find_actor(&mut self, name: &str) -> Option<NamedActor> {
+        let actor = self.actor_names.find(name)?;
+        self.directory.retain(actor.handle);
+        Some(actor)
+    }
+
+    /// Gives a new actor the name that it asks for.
+    fn name_actor(&mut self, spec: &TaskSpec) -> Result<(), TaskError> {
+        match (spec.target, &spec.options.name) {
+            (Target::NewActor, Some(name)) => {
+                let actor = NamedActor { handle: spec.returns.first, constructor: spec.function };
+                self.actor_names.give(name, actor)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The outcome of a settled object.

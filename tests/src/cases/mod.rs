@@ -22,6 +22,7 @@ mod forks;
 mod hosts;
 mod lifecycle;
 mod memory;
+mod named_actors;
 mod nested;
 
 mod objects;
@@ -77,6 +78,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     wait::CASES,
     nested::CASES,
     actors::CASES,
+    named_actors::CASES,
     async_actors::CASES,
     async_tasks::CASES,
     control::CASES,

@@ -2,13 +2,14 @@
 
 use crate::reference::RefCore;
 use crate::serialize_context::Usage;
+use crate::session;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::type_name;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
-use unidist_common::DataId;
+use unidist_common::{DataId, Error, FunctionKey, Result};
 
 /// A type whose values can be actors. Implemented by `#[remote]` on its `impl` block.
 #[diagnostic::on_unimplemented(
@@ -20,6 +21,49 @@ pub trait Actor: Sized + 'static {
     type Methods: Send + Sync + 'static;
     #[doc(hidden)]
     fn __methods(actor: &ActorRef) -> Self::Methods;
+    /// The key of its constructor.
+    #[doc(hidden)]
+    fn __constructor() -> Result<FunctionKey>;
+}
+
+/// The actor of the session that was started with `T::options().name(name)`.
+///
+/// A name belongs to one living actor of a session. (The calls of a second one fail with an error whose root cause is
+/// of kind [`NameTaken`](unidist_common::ErrorKind::NameTaken).) It does not keep the actor alive: the actor ends when
+/// its last handle is dropped and its calls have ended, or when its process dies for good; then its name is free.
+///
+/// ```no_run
+/// # // The attribute needs the facade.
+/// # struct Counter; impl unidist_core::Actor for Counter {
+/// #     type Methods = ();
+/// #     fn __methods(_: &unidist_core::__private::ActorRef) {}
+/// #     fn __constructor() -> unidist_core::Result<unidist_core::__private::FunctionKey> { unimplemented!() }
+/// # }
+/// # fn main() -> unidist_core::Result<()> {
+/// use unidist_core::{ActorHandle, get_actor};
+///
+/// // after `let counter = Counter::options().name("visitors").remote(0);` in the program, in any task:
+/// let counter: ActorHandle<Counter> = get_actor("visitors")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`Error::ActorNotFound`]; [`Error::InvalidArgument`] if the actor is not an `A`; or there is no session.
+pub fn get_actor<A: Actor>(name: &str) -> Result<ActorHandle<A>> {
+    let backend = session::current("get_actor")?;
+    let Some(found) = backend.find_actor(name)? else {
+        return Err(Error::ActorNotFound { name: name.to_owned() });
+    };
+    let core = RefCore::adopt(backend, found.handle);
+    if found.constructor != A::__constructor()? {
+        return Err(Error::InvalidArgument {
+            call: "get_actor".to_owned(),
+            message: format!("the actor `{name}` is not a `{}`", type_name::<A>()),
+        });
+    }
+    Ok(ActorHandle::new(core))
 }
 
 /// A counted reference to an actor.

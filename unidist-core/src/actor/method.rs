@@ -8,7 +8,7 @@ use crate::options::{Chosen, option_methods};
 use crate::portable::Portable;
 use crate::received_args::ReceivedArgs;
 use crate::reference::RefCore;
-use crate::registry::{Callable, Shim};
+use crate::registry::{self, Callable, Shim};
 use crate::session;
 use crate::split::{Refs, SplitInto};
 use crate::started::Started;
@@ -17,7 +17,7 @@ use std::any::{Any, TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use unidist_common::{ActorId, ErrorKind, Target, TaskError, TaskOptions};
+use unidist_common::{ActorId, ErrorKind, FunctionKey, Result, Target, TaskError, TaskOptions};
 
 /// An actor's constructor: a marker type that `#[remote]` makes.
 #[doc(hidden)]
@@ -75,6 +75,17 @@ impl<A: Actor, M: Constructor<A>> Callable for Construction<A, M> {
     fn defaults(options: &mut TaskOptions) {
         M::defaults(options);
     }
+}
+
+/// The key of a constructor.
+///
+/// # Errors
+///
+/// The platform has no table of functions, or two remote functions have the same name.
+#[doc(hidden)]
+pub fn constructor_key<A: Actor, M: Constructor<A>>() -> Result<FunctionKey> {
+    registry::enter_callable::<Construction<A, M>>();
+    registry::of(TypeId::of::<Construction<A, M>>()).map(|registered| registered.key)
 }
 
 struct MethodCall<A, M, const N: usize>(PhantomData<fn(A, M)>);

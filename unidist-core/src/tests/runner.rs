@@ -1,6 +1,8 @@
 //! The runner: functions, actors, failures.
 
-use crate::actor::{Actor, ActorHandle, ActorMethod, ActorOptions, ActorRef, Constructor, Method, State};
+use crate::actor::{
+    Actor, ActorHandle, ActorMethod, ActorOptions, ActorRef, Constructor, Method, State, constructor_key,
+};
 use crate::get;
 use crate::received_args::ReceivedArgs;
 use crate::remote_traits::*;
@@ -28,6 +30,9 @@ impl Actor for Log {
     type Methods = LogMethods;
     fn __methods(actor: &ActorRef) -> LogMethods {
         LogMethods { wait: ActorMethod::new(actor), add: ActorMethod::new(actor) }
+    }
+    fn __constructor() -> unidist_common::Result<FunctionKey> {
+        constructor_key::<Log, New>()
     }
 }
 

@@ -16,7 +16,7 @@ use replies::{count, load_all, load_one, unexpected};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use unidist_backend::{
-    Backend, CallStatus, ClusterInfo, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer,
+    Backend, CallStatus, ClusterInfo, NamedActor, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer,
 };
 use unidist_common::{DataId, Object, ProcessId, Result, TaskId, TaskSpec};
 
@@ -161,6 +161,17 @@ impl<T: Transport> Backend for Client<T> {
         match self.request("cluster_resources", &[], FromWorker::Cluster)? {
             Reply::Cluster(cluster) => Ok(cluster),
             _ => Err(unexpected("cluster_resources")),
+        }
+    }
+
+    /// Uninterrupted, since the reply carries a reference.
+    fn find_actor(&self, name: &str) -> Result<Option<NamedActor>> {
+        self.transport.check_running("get_actor")?;
+        self.transport.check_cancelled()?;
+        let message = |request| FromWorker::Request(Request::FindActor { request, name: name.to_owned() });
+        match self.transport.request_uninterrupted("get_actor", message)? {
+            Reply::Actor(found) => Ok(found),
+            _ => Err(unexpected("get_actor")),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::store::{Place, StoredObject};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use unidist_backend::{CallStatus, ClusterInfo, StoreUsage, Which, WorkerInfo};
+use unidist_backend::{CallStatus, ClusterInfo, NamedActor, StoreUsage, Which, WorkerInfo};
 use unidist_common::{DataId, Error, ProcessId, TaskError, TaskId, TaskSpec};
 
 pub(crate) use unidist_common::RequestId;
@@ -100,6 +100,13 @@ pub(crate) enum Request {
         /// How many workers to wait for.
         at_least: u64,
     },
+    /// Reply with the actor of this name, and count a reference of the process to it.
+    FindActor {
+        /// The number of the request.
+        request: RequestId,
+        /// The name.
+        name: String,
+    },
     /// Drain this worker and remove its CPU slot; reply with 1, or with 0 if there is no such worker.
     EndWorker {
         /// The number of the request.
@@ -128,6 +135,8 @@ pub(crate) enum Reply {
     Status(Vec<CallStatus>),
     /// To `Workers`.
     Workers(Vec<WorkerInfo>),
+    /// To `FindActor`.
+    Actor(Option<NamedActor>),
     /// The request failed.
     Failed(Error),
 }

@@ -186,6 +186,7 @@ impl Digest {
             }
             Request::Workers { request, at_least } => self.all([14, request.0, *at_least]),
             Request::EndWorker { request, worker } => self.all([15, request.0, worker.to_number()]),
+            Request::FindActor { request, .. } => self.all([16, request.0]),
         }
     }
 
@@ -238,6 +239,7 @@ impl Digest {
                 self.add(8);
                 self.list(workers, |digest, worker| digest.add(worker.id.to_number()));
             }
+            Reply::Actor(found) => self.all([10, found.map_or(0, |actor| actor.handle.to_number())]),
             Reply::Failed(error) => {
                 self.add(9);
                 self.failure(error);
@@ -352,7 +354,6 @@ impl Digest {
             Error::Launch { .. } => self.add(9),
             Error::System { .. } => self.add(10),
             Error::Unsupported { .. } => self.add(11),
-            Error::TimedOut { .. } => self.add(12),
             _ => self.add(0),
         }
     }
@@ -453,6 +454,7 @@ fn kind_number(kind: ErrorKind) -> u64 {
         ErrorKind::InvalidOption => 16,
         ErrorKind::TimedOut => 17,
         ErrorKind::WorkerGone => 18,
+        ErrorKind::NameTaken => 19,
         _ => 0,
     }
 }

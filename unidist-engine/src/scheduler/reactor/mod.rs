@@ -7,6 +7,7 @@ mod drain;
 mod on_cancel;
 mod on_copied;
 mod on_done;
+mod on_find_actor;
 mod on_get;
 mod on_host_lost;
 mod on_joined;
@@ -29,6 +30,7 @@ use crate::scheduler::reactor::drain::on_end_worker;
 use crate::scheduler::reactor::on_cancel::on_cancel;
 use crate::scheduler::reactor::on_copied::on_copied;
 use crate::scheduler::reactor::on_done::on_done;
+use crate::scheduler::reactor::on_find_actor::on_find_actor;
 use crate::scheduler::reactor::on_get::{on_expire, on_get, on_wait};
 use crate::scheduler::reactor::on_host_lost::on_host_lost;
 use crate::scheduler::reactor::on_joined::on_joined;
@@ -83,6 +85,7 @@ fn on_request(state: &mut State, process: ProcessId, ask: Request) {
         Request::Cancel { request, ids, which } => on_cancel(state, process, request, &ids, which),
         Request::Status { request, ids } => on_status(state, process, request, &ids),
         Request::Workers { request, at_least } => on_workers(state, process, request, at_least),
+        Request::FindActor { request, name } => on_find_actor(state, process, request, &name),
         Request::EndWorker { request, worker } => on_end_worker(state, process, request, worker),
     }
 }

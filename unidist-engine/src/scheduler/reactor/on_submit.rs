@@ -14,6 +14,7 @@ use crate::scheduler::transitions::references::retain_inputs;
 use crate::scheduler::transitions::release::record_reference;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
+use unidist_backend::NamedActor;
 use unidist_common::{
     ActorId, DataId, ErrorKind, ProcessId, Target, TaskError, TaskId, TaskOptions, TaskSpec,
 };
@@ -57,7 +58,7 @@ pub(crate) fn on_submit(
     let refusal = if state.ending {
         Some(TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"))
     } else {
-        refused.or_else(|| class.as_ref().err().cloned())
+        refused.or_else(|| class.as_ref().err().cloned()).or_else(|| name_actor(state, &spec).err())
     };
     let class = class.unwrap_or(SchedulingClass::DEFAULT);
     state.arrivals += 1;
@@ -132,6 +133,20 @@ fn resolve(state: &mut State, id: TaskId, gone: Option<DataId>) {
         (None, _) if ready => make_ready(state, id),
         (None, _) => {}
     }
+}
+
+/// Gives a new actor the name that it asks for, unless another one has it.
+fn name_actor(state: &mut State, spec: &TaskSpec) -> Result<(), TaskError> {
+    let (Target::NewActor, Some(name)) = (spec.target, &spec.options.name) else { return Ok(()) };
+    if state.actor_names.find(name).is_some_and(|other| state.objects.contains(other.handle)) {
+        let message = format!(
+            "an actor named `{name}` exists in this session: get it by `get_actor`, or choose another name"
+        );
+        return Err(TaskError::new(ErrorKind::NameTaken, message));
+    }
+    let handle = ActorId::of_constructor(spec.id()).handle();
+    state.actor_names.give(name, NamedActor { handle, constructor: spec.function });
+    Ok(())
 }
 
 fn declare_actor(state: &mut State, spec: &TaskSpec) {

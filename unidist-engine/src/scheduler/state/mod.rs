@@ -4,6 +4,7 @@
 //! puts them side by side: a step of a higher layer borrows the tables that it touches. The methods of `State` look
 //! something up over several tables and change nothing.
 
+pub(crate) mod actor_names;
 pub(crate) mod actors;
 pub(crate) mod canceling;
 pub(crate) mod fair_share;
@@ -24,6 +25,7 @@ pub(crate) mod workers;
 use crate::scheduler::event::Action;
 use crate::scheduler::limits::Limits;
 use crate::scheduler::request::{RequestId, Value};
+use actor_names::ActorNames;
 use actors::Actor;
 use canceling::Canceling;
 use hosts::{Candidate, Host};
@@ -53,6 +55,7 @@ pub(crate) struct State {
     pub(crate) objects: Objects,
     pub(crate) tasks: IdMap<TaskId, Task>,
     pub(crate) actors: FxHashMap<ActorId, Actor>,
+    pub(crate) actor_names: ActorNames,
     pub(crate) workers: FxHashMap<ProcessId, Worker>,
     pub(crate) next_process: u32,
     /// The number of calls submitted so far.
@@ -89,6 +92,7 @@ impl State {
             objects: Objects::default(),
             tasks: IdMap::default(),
             actors: FxHashMap::default(),
+            actor_names: ActorNames::default(),
             workers: FxHashMap::default(),
             next_process: ProcessId::CONTROLLER.number() + 1,
             arrivals: 0,

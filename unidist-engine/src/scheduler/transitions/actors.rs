@@ -63,6 +63,7 @@ pub(crate) fn fail_actor(state: &mut State, id: ActorId, cause: Arc<TaskError>) 
     calls.sort_unstable();
     let process = actor.process;
     drop_restart_plan(state, id);
+    state.actor_names.free(id);
     for call in calls {
         fail_actor_call(state, id, call);
     }

@@ -64,6 +64,7 @@ pub(crate) fn actor_unreferenced(state: &mut State, id: ActorId) {
     let process = actor.process;
     drop_restart_plan(state, id);
     state.actors.remove(&id);
+    state.actor_names.free(id);
     if let Some(process) = process {
         stop(state, process);
     }
