@@ -104,12 +104,12 @@ pub use cluster::{cluster_resources, get_ip, num_cpus, store_usage};
 pub use entry::worker_main;
 pub use init::{Session, init, is_initialized, shutdown};
 pub use unidist_core::{
-    Actor, ActorHandle, ActorMethod, ActorOptions, AnyValue, Bound, CallOptions, CallSettings, CallStatus,
-    Dep, Error, ErrorKind, Fallible, Fetch, FunctionOptions, Gettable, Group, HeldBy, IntoArg, MethodOptions,
-    ObjectRef, Portable, Prepared, ProcessId, Ready, RemoteFn, Result, SharedSlice, StoreFull, StoreHolder,
-    StoreUsage, TaskError, Waitable, Waited, WorkerInfo, build_id, cancel, cancel_unstarted, closure,
-    current_worker, end_worker, fallible, get, get_actor, get_timeout, is_cancelled, is_object_ref, map,
-    prepare, put, put_ref, put_slice, refs, status, wait, wait_for_workers, workers,
+    Actor, ActorHandle, ActorMethod, ActorOptions, AnyValue, Bound, ByteSize, CallOptions, CallSettings,
+    CallStatus, Dep, Error, ErrorKind, Fallible, Fetch, FunctionOptions, Gettable, Group, HeldBy, IntoArg,
+    MethodOptions, ObjectRef, Portable, Prepared, ProcessId, Ready, RemoteFn, Result, SharedSlice, StoreFull,
+    StoreHolder, StoreUsage, TaskError, Waitable, Waited, WorkerInfo, build_id, cancel, cancel_unstarted,
+    closure, current_worker, end_worker, fallible, get, get_actor, get_timeout, is_cancelled, is_object_ref,
+    map, prepare, put, put_ref, put_slice, refs, status, wait, wait_for_workers, workers,
 };
 pub use unidist_macros::remote;
 #[cfg(feature = "patterns")]

@@ -23,6 +23,7 @@ macro_rules! field {
     (AtLeastOne) => { Option<u32> };
     (Level) => { Option<i32> };
     (TimeLimit) => { Option<Duration> };
+    (Bytes) => { Option<u64> };
     (Worker) => { Option<ProcessId> };
     (Group) => { Option<GroupSpec> };
 }
@@ -74,6 +75,32 @@ macro_rules! task_options {
     };
 }
 unidist_options::option_table!(task_options! {});
+
+/// The name of the resource that [`TaskOptions::memory`] requests.
+const MEMORY: &str = "memory";
+
+impl TaskOptions {
+    /// The requested resources besides CPUs: custom ones and memory. A name may occur twice.
+    pub fn requested_resources(&self) -> impl Iterator<Item = (&str, f64)> {
+        let custom = self.resources.iter().map(|(name, amount)| (name.as_str(), *amount));
+        custom.chain(self.memory.map(|bytes| (MEMORY, bytes as f64)))
+    }
+}
+
+/// An amount of a resource for messages: memory has a unit.
+pub fn amount_in_words(resource: &str, amount: f64) -> String {
+    const UNITS: [(f64, &str); 4] = [
+        ((1u64 << 40) as f64, "TiB"),
+        ((1u64 << 30) as f64, "GiB"),
+        ((1u64 << 20) as f64, "MiB"),
+        ((1u64 << 10) as f64, "KiB"),
+    ];
+    let unit = UNITS.iter().find(|(size, _)| resource == MEMORY && amount >= *size);
+    match unit {
+        Some((size, unit)) => format!("{}{unit}", (amount / size * 100.0).round() / 100.0),
+        None => amount.to_string(),
+    }
+}
 
 /// The value of an option that a call may leave open.
 trait OrDefault {

@@ -139,6 +139,7 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
             options: std::sync::Arc::new(TaskOptions {
                 num_cpus: options.0.map(f64::from),
                 resources: options.1,
+                memory: options.0.map(u64::from),
                 name: options.2,
                 max_retries: options.0,
                 priority: Some(-1),

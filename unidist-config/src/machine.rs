@@ -21,6 +21,13 @@ pub(crate) fn half_of_available_memory() -> ByteCount {
     ))
 }
 
+/// The memory that this process and its workers can have at most; `None` if the system does not say.
+pub(crate) fn total_memory() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok();
+    let machine = meminfo.and_then(|meminfo| memory_in(&meminfo, "MemTotal:"));
+    machine.into_iter().chain(cgroup::memory_limit()).min()
+}
+
 fn store_limit(
     available: Option<u64>,
     control_group: Option<u64>,
@@ -37,7 +44,12 @@ fn store_limit(
 
 /// `MemAvailable` of `/proc/meminfo`, in bytes (see proc_meminfo(5)).
 fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    memory_in(meminfo, "MemAvailable:")
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn memory_in(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }

@@ -57,11 +57,6 @@ impl Allowed for Option<NonZeroUsize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteCount(pub(crate) u64);
 
-impl ByteCount {
-    /// The largest number of bytes that the system's file offsets can express.
-    const MAX: u64 = i64::MAX as u64;
-}
-
 impl Allowed for ByteCount {
     const KIND: &'static str = "bytes";
     const ALLOWED: &'static str = "a number of bytes from 1 to below 8 EiB: an integer, with or without one of the \
@@ -120,30 +115,18 @@ impl Parse for ByteLimit {
 
 /// Parses a number of bytes, with or without a unit.
 fn bytes(raw: &OsStr) -> Option<u64> {
-    let text = text(raw)?;
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, suffix) = text.split_at(digits);
-    let unit: u64 = match suffix.trim_start().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1000,
-        "mb" => 1000_u64.pow(2),
-        "gb" => 1000_u64.pow(3),
-        "tb" => 1000_u64.pow(4),
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        "tib" => 1 << 40,
-        _ => return None,
-    };
-    let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
-    (bytes <= ByteCount::MAX).then_some(bytes)
+    unidist_options::parse_bytes(text(raw)?)
 }
+
+/// The resource that every host offers by default, in bytes.
+pub(crate) const MEMORY: &str = "memory";
 
 impl Allowed for BTreeMap<String, f64> {
     const KIND: &'static str = "list";
     const ALLOWED: &'static str = "a list of name=amount, separated by commas, such as gpu=2,licence=1; each name \
                                    occurs once and contains no space, `=` or `,`, each amount is a finite number of \
-                                   at least 0; for CPUs set UNIDIST_CPUS instead";
+                                   at least 0; memory is in bytes and may have a unit, as in memory=8GiB; for CPUs set \
+                                   UNIDIST_CPUS instead";
 }
 
 impl Parse for BTreeMap<String, f64> {
@@ -151,7 +134,12 @@ impl Parse for BTreeMap<String, f64> {
         let mut resources = BTreeMap::new();
         for item in text(raw)?.split(',') {
             let (name, amount) = item.split_once('=')?;
-            let (name, amount) = (name.trim(), amount.trim().parse::<f64>().ok()?);
+            let (name, amount) = (name.trim(), amount.trim());
+            let amount = match amount.parse::<f64>() {
+                Ok(amount) => amount,
+                Err(_) if name == MEMORY => unidist_options::parse_bytes(amount)? as f64,
+                Err(_) => return None,
+            };
             let valid_name = !name.is_empty() && !name.contains(char::is_whitespace);
             let valid_amount = amount.is_finite() && amount >= 0.0;
             if !valid_name || !valid_amount || name.eq_ignore_ascii_case("cpu") {
@@ -339,11 +327,17 @@ mod tests {
         let given: BTreeMap<String, f64> = parse("gpu=2, licence = 0.5 ,tiny=1e-4,none=0").unwrap();
         let expected = [("gpu", 2.0), ("licence", 0.5), ("tiny", 1e-4), ("none", 0.0)];
         assert_eq!(given, expected.map(|(name, amount)| (name.to_owned(), amount)).into());
+        for (text, bytes) in [("memory=8GiB", 8_589_934_592.0), ("memory = 2 kB", 2000.0), ("memory=7", 7.0)]
+        {
+            assert_eq!(parse(text), Some(BTreeMap::from([("memory".to_owned(), bytes)])), "{text}");
+        }
         let wrong = [
             "gpu",
             "gpu=",
             "=1",
             "gpu=x",
+            "gpu=1GiB",
+            "memory=1XB",
             "gpu=-1",
             "gpu=inf",
             "gpu=nan",

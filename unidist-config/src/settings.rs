@@ -1,5 +1,6 @@
 //! All settings together, resolved and validated once.
 
+use crate::machine;
 use crate::parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
     MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
@@ -7,6 +8,7 @@ use crate::parameters::{
     SpillLimit, SpmdLocal,
 };
 use crate::parameters_mpi::MpiRuntimeEnv;
+use crate::parse::MEMORY;
 use crate::variable::{self, Definition, Raw};
 use crate::{ConfigError, HostName, table};
 use std::collections::BTreeMap;
@@ -109,6 +111,16 @@ impl Settings {
     /// [`ConfigError::InvalidValue`] for the first invalid value.
     pub fn resolve_from(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         Self::from_given(|name| table::from_environment(lookup(name)))
+    }
+
+    /// The resources that this machine offers besides CPUs: [`resources`](Settings::resources), and all its memory
+    /// (`memory`, in bytes) unless they name another amount.
+    pub fn host_resources(&self) -> BTreeMap<String, f64> {
+        let mut resources = self.resources.clone();
+        if let (false, Some(total)) = (resources.contains_key(MEMORY), machine::total_memory()) {
+            resources.insert(MEMORY.to_owned(), total as f64);
+        }
+        resources
     }
 
     fn from_given(given: impl Fn(&str) -> Option<Raw>) -> Result<Self, ConfigError> {

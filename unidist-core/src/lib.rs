@@ -54,6 +54,7 @@ pub use get::{Gettable, get, get_timeout};
 pub use group::Group;
 pub use into_arg::{IntoArg, refs};
 pub use object_ref::{ObjectRef, is_object_ref};
+pub use options::ByteSize;
 pub use portable::Portable;
 pub use put::{put, put_ref};
 pub use rust_runner::{PROGRAM, RustRunner};

@@ -21,9 +21,43 @@ impl Chosen {
         chosen.note_fault();
     }
 
+    /// As [`set`](Chosen::set), for a number of bytes, which may be invalid.
+    pub(crate) fn set_bytes(
+        &mut self,
+        name: &str,
+        bytes: ByteSize,
+        change: impl FnOnce(&mut TaskOptions, u64),
+    ) {
+        let chosen = self.0.get_or_insert_default();
+        match bytes.0 {
+            Ok(bytes) => change(&mut chosen.options, bytes),
+            Err(text) => {
+                let fault = || format!("{name} is `{text}`; allowed: {}", unidist_options::BYTES_ALLOWED);
+                chosen.fault.get_or_insert_with(fault);
+            }
+        }
+    }
+
     /// The options and their fault; none if nothing was chosen.
     pub(crate) fn into_parts(self) -> Option<(TaskOptions, Option<String>)> {
         self.0.map(|chosen| (chosen.options, chosen.fault))
+    }
+}
+
+/// A number of bytes, for options: an integer, or a text such as `"4GiB"` with one of the units B, kB, MB, GB, TB (powers
+/// of 1000), KiB, MiB, GiB and TiB (powers of 1024). The call with an invalid text fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByteSize(Result<u64, String>);
+
+impl From<u64> for ByteSize {
+    fn from(bytes: u64) -> Self {
+        ByteSize(Ok(bytes))
+    }
+}
+
+impl From<&str> for ByteSize {
+    fn from(text: &str) -> Self {
+        ByteSize(unidist_options::parse_bytes(text).ok_or_else(|| text.to_owned()))
     }
 }
 
@@ -129,6 +163,13 @@ macro_rules! option_method {
         $(#[$doc])*
         pub fn $setter(mut self, limit: std::time::Duration) -> Self {
             self.chosen.set(|options| options.$field = Some(limit));
+            self
+        }
+    };
+    (Bytes $field:ident $setter:ident $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn $setter(mut self, bytes: impl Into<crate::options::ByteSize>) -> Self {
+            self.chosen.set_bytes(stringify!($field), bytes.into(), |options, bytes| options.$field = Some(bytes));
             self
         }
     };

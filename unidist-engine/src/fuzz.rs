@@ -292,6 +292,7 @@ fn spec() -> TaskSpec {
     let options = TaskOptions {
         num_cpus: Some(0.5),
         resources: vec![("gpu".into(), 1.0)],
+        memory: Some(1 << 30),
         name: Some("name".into()),
         max_retries: Some(1),
         priority: Some(-1),

@@ -27,6 +27,7 @@ enum Kind {
     AtLeastOne,
     Level,
     TimeLimit,
+    Bytes,
     Worker,
     Group,
 }
@@ -145,6 +146,10 @@ impl Options {
                 not_negative(&limit)?;
                 set(quote!(::unidist::__private::seconds((#limit) as f64)));
             }
+            (Kind::Bytes, Value::Is(amount)) => {
+                let bytes = bytes(&amount)?;
+                set(quote!(#bytes));
+            }
             (Kind::Worker | Kind::Group, _) => return Err(unknown(&key, item)),
             (_, value) => {
                 let span = match value {
@@ -200,6 +205,22 @@ fn string(value: &Expr) -> syn::Result<LitStr> {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text.clone()),
         other => Err(Error::new_spanned(other, "the name must be a string literal")),
     }
+}
+
+/// A number of bytes: an integer, or a string with a unit.
+fn bytes(amount: &Expr) -> syn::Result<u64> {
+    let read = match amount {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => unidist_options::parse_bytes(&text.value()),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().ok(),
+        _ => None,
+    };
+    read.ok_or_else(|| {
+        let message = format!(
+            "the memory must be a number of bytes: {}, in quotes if it has one",
+            unidist_options::BYTES_ALLOWED
+        );
+        Error::new_spanned(amount, message)
+    })
 }
 
 fn not_negative(amount: &Expr) -> syn::Result<()> {

@@ -265,7 +265,7 @@ pub(crate) fn introduce(
         ip: host_address(),
         first_on_host: ranks.min().unwrap_or(rank),
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
-        resources: settings.resources.clone(),
+        resources: settings.host_resources(),
         object_store_memory: settings.mpi.object_store_memory.unwrap_or(settings.object_store_memory),
         binding: worker::bound_cpus(),
         pid: std::process::id(),

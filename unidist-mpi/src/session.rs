@@ -173,7 +173,7 @@ fn engine_settings(
     ControllerSettings {
         backend: NAME,
         cpus,
-        resources: settings.resources.clone(),
+        resources: settings.host_resources(),
         object_store_memory: object_store_memory(settings),
         spill_dir: settings.spill_dir.clone(),
         spill_limit: settings.spill_limit,

@@ -21,8 +21,13 @@
 //! | `AtLeastOne` | `u32` | `= 3` | 1 and above |
 //! | `Level` | `i32` | `= -1` | any |
 //! | `TimeLimit` | `Duration` | `= 2.5` (seconds) | more than 0 |
+//! | `Bytes` | `u64` | `= "4GiB"` | what [`parse_bytes`] reads |
 //! | `Worker` | `ProcessId` | no | any |
 //! | `Group` | `GroupSpec` | no | any |
+
+mod bytes;
+
+pub use bytes::{BYTES_ALLOWED, parse_bytes};
 
 /// Invokes `$callback! { $args {entry} {entry} ... }`, where each entry is
 ///
@@ -106,11 +111,34 @@ macro_rules! option_table {
                         /// How much of a custom resource (see `UNIDIST_RESOURCES`) the actor holds for its lifetime.
                     }
                 }
-                attribute "resources(gpu = 1)" {
+                attribute "resources(gpu = 1, licence = 2)" {
                     Function "the custom resources that a call holds; a name may be a string";
                     Actor "the custom resources that the actor holds for its lifetime";
                 }
                 misplaced {}
+            }
+            {
+                /// Bytes of memory held while running (an actor: for its lifetime), of the resource `memory`.
+                memory: Bytes, set by memory;
+                builder {
+                    call {
+                        /// How much of its host's memory the call needs while it runs: bytes, or a text such as `"4GiB"`.
+                        /// Default 0. The scheduler starts no more calls on a host than its memory holds; it does not
+                        /// limit what a call really uses. Hosts offer all their memory; `UNIDIST_RESOURCES="memory=8GiB"`
+                        /// sets another amount.
+                    }
+                    actor {
+                        /// How much of its host's memory the actor needs for its lifetime: bytes, or a text such as
+                        /// `"4GiB"`. Default 0.
+                    }
+                }
+                attribute "memory = \"4GiB\"" {
+                    Function "how much of its host's memory a call needs (default 0), counted and not enforced";
+                    Actor "how much of its host's memory the actor needs for its lifetime (default 0)";
+                }
+                misplaced {
+                    Method "memory is held by the actor, not by a call: put `memory` on its `impl` block";
+                }
             }
             {
                 /// How often a task runs again after its worker died with it, or an actor's call on the restarted

@@ -23,7 +23,7 @@ pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> 
         ControllerSettings {
             backend: NAME,
             cpus: settings.cpus.get(),
-            resources: settings.resources.clone(),
+            resources: settings.host_resources(),
             object_store_memory: settings.object_store_memory,
             spill_dir: settings.spill_dir.clone(),
             spill_limit: settings.spill_limit,

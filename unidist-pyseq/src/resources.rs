@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use unidist_backend::ClusterInfo;
-use unidist_common::{ErrorKind, Target, TaskError, TaskSpec};
+use unidist_common::{ErrorKind, Target, TaskError, TaskSpec, amount_in_words};
 use unidist_config::Settings;
 
 pub(crate) const LOCAL_IP: &str = "127.0.0.1";
@@ -16,7 +16,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let mut resources = settings.resources.clone();
+        let mut resources = settings.host_resources();
         resources.insert(CPU.to_owned(), settings.cpus.get() as f64);
         Host { resources }
     }
@@ -46,8 +46,7 @@ impl Host {
             return Ok(()); // it runs where the actor is
         }
         let cpus = spec.options.num_cpus.map(|amount| (CPU, amount));
-        let others = spec.options.resources.iter();
-        let wanted = cpus.into_iter().chain(others.map(|(name, amount)| (name.as_str(), *amount)));
+        let wanted = cpus.into_iter().chain(spec.options.requested_resources());
         let mut missing = Vec::new();
         for (name, amount) in wanted {
             if !(amount.is_finite() && amount >= 0.0) {
@@ -57,6 +56,7 @@ impl Host {
             }
             let there = self.resources.get(name).copied().unwrap_or(0.0);
             if amount > there {
+                let (amount, there) = (amount_in_words(name, amount), amount_in_words(name, there));
                 missing.push(format!("{amount} of `{name}` (there is {there})"));
             }
         }

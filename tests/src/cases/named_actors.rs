@@ -83,10 +83,10 @@ fn second_actor_of_a_name_fails() -> Result {
 
 /// The error names the name and says how to give it.
 fn unknown_name_is_an_error() -> Result {
-    assert_unknown("nobody");
-    let text = find("nobody").unwrap_err().to_string();
-    assert!(text.contains("`nobody`") && text.contains(".options().name(\"nobody\")"), "{text}");
-    let missing = (|| find("nobody").map(drop)).remote();
+    assert_unknown("stranger");
+    let text = find("stranger").unwrap_err().to_string();
+    assert!(text.contains("`stranger`") && text.contains(".options().name(\"stranger\")"), "{text}");
+    let missing = (|| find("stranger").map(drop)).remote();
     let error = get(missing).unwrap_err().downcast::<Error>();
     assert!(matches!(error, Some(Error::ActorNotFound { .. })), "{error:?}");
     Ok(())

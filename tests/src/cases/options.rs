@@ -5,6 +5,7 @@ use crate::support::{Counter, Signal, blocked_on, kind, square};
 use unidist::prelude::*;
 use unidist::{ErrorKind, cluster_resources, get_ip};
 
+const MEMORY: &[(&str, &str)] = &[("UNIDIST_RESOURCES", "memory=4GiB")];
 const DECLARED: &[(&str, &str)] = &[("UNIDIST_RESOURCES", "gpu=2,licence=1")];
 
 pub(super) const CASES: &[Case] = cases!["options":
@@ -18,6 +19,9 @@ pub(super) const CASES: &[Case] = cases!["options":
     num_cpus_is_honoured.one_host().only(PYMP), resource_is_honoured.one_host().only(PYMP).settings(DECLARED),
     resource_deadlock_is_an_error.one_host().only(PYMP).settings(DECLARED),
     actor_holds_its_resources.only(PYMP).one_host().settings(DECLARED), idle_actor_holds_no_slot.one_host(),
+    memory_by_definition_and_by_call.settings(MEMORY), hosts_offer_their_memory.one_host(),
+    impossible_memory_is_an_error.settings(MEMORY), memory_without_a_valid_unit_is_an_error,
+    memory_is_honoured.one_host().only(PYMP).settings(MEMORY),
     backpressure_blocks_the_program.settings(&[("UNIDIST_MAX_PENDING_TASKS", "3")]),
     backpressure_does_not_block_tasks.only(PYMP).settings(&[("UNIDIST_MAX_PENDING_TASKS", "1")]),
 ];
@@ -283,5 +287,73 @@ fn resource_deadlock_is_an_error() -> Result {
     let cause = error.as_task().unwrap().root_cause();
     assert_eq!(cause.kind, ErrorKind::Deadlock, "{error:?}");
     assert!(cause.message.contains("licence"), "{error:?}");
+    Ok(())
+}
+
+#[remote(memory = "3GiB")]
+fn with_memory(x: i64) -> i64 {
+    x + 3
+}
+
+#[remote(memory = 1024)]
+fn with_little_memory(x: i64) -> i64 {
+    x + 1
+}
+
+/// `memory`, per definition and per call, as a number and as a text; an actor's, for its lifetime.
+fn memory_by_definition_and_by_call() -> Result {
+    assert_eq!(get((with_memory.remote(1), with_little_memory.remote(1)))?, (4, 2));
+    assert_eq!(get(square.options().memory("512 MiB").remote(2))?, 4);
+    assert_eq!(get(square.options().memory(4 << 30).remote(3))?, 9);
+    assert_eq!(get(with_memory.options().memory(0).num_cpus(0.5).remote(4))?, 7);
+    let counter = Counter::options().memory("1GB").remote(5);
+    assert_eq!(get(counter.value.remote())?, 5);
+    Ok(())
+}
+
+/// Without a declaration, a host offers all the memory that it can have.
+fn hosts_offer_their_memory() -> Result {
+    let memory = cluster_resources()?[&get_ip()?]["memory"];
+    assert!(memory > f64::from(64 << 20), "{memory}");
+    assert_eq!(get(with_little_memory.remote(1))?, 2);
+    Ok(())
+}
+
+/// More than any host has is an error at once, with both amounts.
+fn impossible_memory_is_an_error() -> Result {
+    assert_eq!(cluster_resources()?[&get_ip()?]["memory"], 4_294_967_296.0);
+    for wanted in ["5GiB", "900TiB"] {
+        is_impossible(get(square.options().memory(wanted).remote(1)), wanted);
+        is_impossible(get(square.options().memory(wanted).remote(1)), "4GiB");
+    }
+    let actor = Counter::options().memory("4097MiB").remote(1);
+    assert_eq!(kind(&get(actor.value.remote()).unwrap_err()), ErrorKind::ActorDied);
+    Ok(())
+}
+
+/// A text that is no number of bytes is an invalid option, and says what is allowed.
+fn memory_without_a_valid_unit_is_an_error() -> Result {
+    for wrong in ["4 Gigs", "-1", "1.5GiB", "", "9223372036854775808"] {
+        let error = get(square.options().memory(wrong).remote(1)).unwrap_err();
+        assert_eq!(kind(&error), ErrorKind::InvalidOption, "{wrong}");
+        assert!(error.to_string().contains(&format!("memory is `{wrong}`; allowed: an integer")), "{error}");
+    }
+    Ok(())
+}
+
+/// Calls that need more together than there is take turns; an actor holds its memory until it ends.
+fn memory_is_honoured() -> Result {
+    let signal = Signal::remote();
+    let first = blocked_on.options().memory("3GiB").remote(&signal);
+    get(signal.waiting.remote(1))?;
+    let second = with_memory.remote(1);
+    let actor = Counter::options().memory("2GiB").remote(7);
+    let value = actor.value.remote();
+    assert_eq!(get((square.remote(2), with_little_memory.remote(1)))?, (4, 2));
+    assert!(wait((&second, &value), 1, Some(std::time::Duration::ZERO))?.ready.is_empty());
+    get(signal.open.remote())?;
+    get(first)?;
+    drop(actor); // its call is still to come, and its end frees the memory
+    assert_eq!(get((second, value))?, (4, 7));
     Ok(())
 }

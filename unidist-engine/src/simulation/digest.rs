@@ -262,10 +262,11 @@ impl Digest {
         self.add(u64::from(*asynchronous));
         self.ids(dependencies);
         self.ids(borrowed);
-        let TaskOptions { num_cpus, resources, name: _, max_retries, priority, .. } = &**options;
+        let TaskOptions { num_cpus, resources, memory, name: _, max_retries, priority, .. } = &**options;
         let TaskOptions { max_concurrency, timeout, max_restarts, worker, group, .. } = &**options;
         self.option(num_cpus.map(f64::to_bits));
         self.list(resources, |digest, (_, amount)| digest.add(amount.to_bits()));
+        self.option(*memory);
         self.option(max_retries.map(u64::from));
         self.option(priority.map(|priority| priority as u64));
         self.option(max_concurrency.map(u64::from));

@@ -10,10 +10,13 @@ pub(crate) use ready_queue::Reservations;
 use rustc_hash::FxHashMap;
 use scheduling_classes::FEW_CLASSES;
 use std::collections::{BTreeMap, VecDeque};
-use unidist_common::{ErrorKind, HostId, ProcessId, TaskError, TaskId, TaskOptions};
+use unidist_common::{ErrorKind, HostId, ProcessId, TaskError, TaskId, TaskOptions, amount_in_words};
 
 /// Amounts are counted in thousandths, so that sums are exact.
 const UNIT: f64 = 1000.0;
+
+/// The largest amount of a request: in thousandths it is an integer, with room for sums. For memory it is 900 TiB.
+const MAX_AMOUNT: f64 = 1e15;
 
 /// The name of the built-in resource.
 pub(crate) const CPU: &str = "CPU";
@@ -179,7 +182,8 @@ impl Resources {
         only: Option<(ProcessId, HostId)>,
     ) -> Result<SchedulingClass, TaskError> {
         let priority = options.priority.unwrap_or(0);
-        let asks_for_nothing = options.num_cpus.is_none() && options.resources.is_empty() && priority == 0;
+        let no_resources = options.resources.is_empty() && options.memory.is_none();
+        let asks_for_nothing = options.num_cpus.is_none() && no_resources && priority == 0;
         if !actor && !asynchronous && asks_for_nothing && only.is_none() && options.group.is_none() {
             return Ok(SchedulingClass::DEFAULT);
         }
@@ -190,21 +194,24 @@ impl Resources {
             missing.push(format!("{CPU}={cpus} (there are {})", most_cpus as f64 / UNIT));
         }
         let mut custom: BTreeMap<usize, i64> = BTreeMap::new();
-        for (name, amount) in options.resources.iter().filter(|(_, amount)| *amount != 0.0) {
+        for (name, amount) in options.requested_resources().filter(|(_, amount)| *amount != 0.0) {
             match self.names.iter().position(|known| known == name) {
-                Some(at) if amount_is_valid(*amount) => {
+                Some(at) if amount_is_valid(amount) => {
                     let sum = custom.entry(at).or_default();
-                    *sum = sum.saturating_add(thousandths(*amount));
+                    *sum = sum.saturating_add(thousandths(amount));
                 }
                 Some(_) => missing.push(format!("{name}={amount}, which is not a valid amount")),
-                None => missing.push(format!("{name}={amount} (there is none)")),
+                None => {
+                    missing.push(format!("{name}={} (there is none)", amount_in_words(name, amount)));
+                }
             }
         }
         for (&at, &amount) in &custom {
             let most = self.most(|host| host.custom[at]);
             if amount > most {
-                let (asked, there) = (amount as f64 / UNIT, most as f64 / UNIT);
-                missing.push(format!("{}={asked} (there are {there})", self.names[at]));
+                let name = self.names[at].as_str();
+                let in_words = |amount: i64| amount_in_words(name, amount as f64 / UNIT);
+                missing.push(format!("{name}={} (there are {})", in_words(amount), in_words(most)));
             }
         }
         let custom = custom.into_iter().collect();
@@ -245,7 +252,9 @@ impl Resources {
     fn in_words(&self, request: &ResourceRequest) -> String {
         let custom = request.custom.iter().map(|(at, amount)| (self.names[*at].as_str(), *amount));
         let all = std::iter::once((CPU, request.cpus)).chain(custom).filter(|(_, amount)| *amount > 0);
-        all.map(|(name, amount)| format!("{name}={}", amount as f64 / UNIT)).collect::<Vec<_>>().join(" and ")
+        all.map(|(name, amount)| format!("{name}={}", amount_in_words(name, amount as f64 / UNIT)))
+            .collect::<Vec<_>>()
+            .join(" and ")
     }
 
     /// The same class, bound to this host.
@@ -482,7 +491,7 @@ fn has_custom(free: &Amounts, request: &ResourceRequest) -> bool {
 }
 
 fn amount_is_valid(amount: f64) -> bool {
-    amount.is_finite() && (0.0..=1e12).contains(&amount)
+    amount.is_finite() && (0.0..=MAX_AMOUNT).contains(&amount)
 }
 
 fn thousandths(amount: f64) -> i64 {
