@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -31,6 +32,9 @@ use unidist_sync::{SystemCallError, with_cause};
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time from the first byte of a process's answer to its last one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Explains the end of a process in the error of its calls.
+const STACK_OVERFLOWED: &str = "; its stack overflowed: let the function recurse less deeply, or raise the limit of the stack (`ulimit -s`)";
 
 /// An event in the life of a process.
 #[derive(Debug)]
@@ -311,7 +315,13 @@ impl Supervision {
         let status = match process.child.wait() {
             Ok(status) => {
                 let by_others = ended_by_itself || reason.is_none();
-                let explanation = if by_others { self.oom.explain(status) } else { None };
+                let explanation = match by_others {
+                    true if process.link.stack_overflowed().load(Ordering::Relaxed) != 0 => {
+                        Some(STACK_OVERFLOWED.to_owned())
+                    }
+                    true => self.oom.explain(status),
+                    false => None,
+                };
                 format!("{status}{}", explanation.unwrap_or_default())
             }
             Err(error) => format!("its exit status cannot be read: {error}"),

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use unidist_sync::{CorruptCounters, Doorbell, FlowControl, Received, SharedMemory};
 
 /// The capacity of a ring in bytes.
@@ -27,12 +28,14 @@ pub(crate) enum Side {
 #[derive(Debug)]
 pub(crate) struct LinkMemory(SharedMemory);
 
-/// The doorbell, then the counters of the ring to the worker and of the ring to the engine.
+/// The doorbell, then the counters of the ring to the worker and of the ring to the engine, then whether the stack of the
+/// worker has overflowed.
 #[derive(Debug)]
 #[repr(C)]
 struct Layout {
     bell: Doorbell,
     flows: [FlowControl; 2],
+    stack_overflowed: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Layout>() <= CONTROLS);
@@ -56,6 +59,11 @@ impl LinkMemory {
     /// The doorbell of the worker.
     pub(crate) fn bell(&self) -> &Doorbell {
         &self.layout().bell
+    }
+
+    /// Not 0 once the worker ends because its stack has overflowed.
+    pub(crate) fn stack_overflowed(&self) -> &AtomicU32 {
+        &self.layout().stack_overflowed
     }
 
     fn layout(&self) -> &Layout {

@@ -1,6 +1,7 @@
 //! A worker or actor process, which runs the calls.
 //!
-//! It has three threads:
+//! A worker begins before `main`, and so before the Rust runtime; `runtime` does what that does. It has three threads,
+//! besides the one on which it began, which waits for the first of them:
 //!
 //! - The *task thread* runs user code (`task_loop`). While it has nothing to run, or waits for a reply, it reads the
 //!   link itself.
@@ -11,6 +12,7 @@
 
 mod cancelled;
 mod engine_link;
+mod runtime;
 mod task_loop;
 mod task_queue;
 mod transport;
@@ -20,6 +22,7 @@ use crate::link::handshake::{self, Joined, WORKER_VARIABLE};
 use crate::logging;
 use crate::store::client::ObjectStore;
 use engine_link::EngineLink;
+use runtime::MainThread;
 use rustix::process::{Pid, Signal};
 use std::fs::File;
 use std::io::Read;
@@ -39,13 +42,14 @@ const LINK_THREAD_SLEEP: Duration = Duration::from_secs(1);
 /// In a process that was started as a worker: serves until the session ends, then ends the process. In any other
 /// process: returns at once.
 ///
-/// Call it before anything else, on the thread that runs the tasks. `install` gets the backend for the calls that tasks
-/// make.
+/// Call it before anything else. Tasks run on a thread that is like the one of `main`; `install` gets the backend for the
+/// calls that they make.
 pub fn serve_if_worker(program: Program, install: fn(Arc<dyn Backend>)) {
     let Some(parent) = std::env::var_os(WORKER_VARIABLE) else {
         return;
     };
     forget_variable();
+    runtime::start();
     let code = match serve(&parent.to_string_lossy(), program, install) {
         Ok(()) => 0,
         Err(why) => {
@@ -67,27 +71,31 @@ fn serve(parent: &str, program: Program, install: fn(Arc<dyn Backend>)) -> Resul
     die_with_parent(parent)?;
     let socket = Arc::new(take_socket()?);
     // A thread that cannot start is a reason not to join, which the engine reports.
-    let (link, store) = handshake::join(&socket, &(program.build_id)(), |joined| {
+    let (link, store, main) = handshake::join(&socket, &(program.build_id)(), |joined| {
         let Joined { welcome, link, segment, spill } = joined;
         let name = logging::name_on(welcome.process, welcome.host.as_deref());
         logging::start(&name, welcome.log_dir.as_deref(), "");
         let small = welcome.inline_limit as usize;
+        let main = MainThread::start(link.clone()).map_err(|error| cannot_start_thread(&error))?;
         let link = Arc::new(EngineLink::new(welcome.process, welcome.actor, link, segment.clone(), small));
         let store = ObjectStore::new(segment, spill, link.clone(), small);
         let watched = socket.clone();
         spawn("unidist-watch", move || watch(&watched))?;
         let link_thread = link.clone();
         spawn("unidist-link", move || run_link_thread(&link_thread))?;
-        Ok((link, store))
+        Ok((link, store, main))
     })?;
     install(Arc::new(Client::new(link.clone(), store.clone())));
-    TaskLoop::run(link, store, program);
-    Ok(())
+    main.run(move || TaskLoop::run(link, store, program))
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let thread = std::thread::Builder::new().name(name.into()).spawn(body);
-    thread.map(drop).map_err(|error| format!("cannot start a thread: {}", with_cause(&error)))
+    thread.map(drop).map_err(|error| cannot_start_thread(&error))
+}
+
+fn cannot_start_thread(error: &std::io::Error) -> String {
+    format!("cannot start a thread: {}", with_cause(error))
 }
 
 /// Has the kernel kill this process when the thread that started it ends.
