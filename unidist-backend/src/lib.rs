@@ -13,6 +13,7 @@ mod backend;
 mod build_id;
 mod current;
 mod launch;
+mod owner;
 mod runner;
 
 pub use backend::{
@@ -21,4 +22,5 @@ pub use backend::{
 pub use build_id::build_id;
 pub use current::{current_call, within_call};
 pub use launch::LaunchCommand;
+pub use owner::{Owner, end_forked_child};
 pub use runner::{Call, CallKind, CallResult, OnStart, Program, Progress, RunnerFactory, TaskRunner};

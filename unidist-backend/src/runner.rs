@@ -59,6 +59,16 @@ pub enum Progress {
     Ended(TaskId, CallResult),
 }
 
+impl Progress {
+    /// The error with which a call has ended.
+    pub fn error(&self) -> Option<&TaskError> {
+        match self {
+            Progress::Ended(_, Err(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// Makes the runner of a process, on the thread that will own it. The runner calls the given function, from any
 /// thread, to request a [`TaskRunner::turn`].
 pub type RunnerFactory = fn(Arc<dyn Fn() + Send + Sync>) -> Box<dyn TaskRunner>;

@@ -77,6 +77,8 @@ pub enum ErrorKind {
     WorkerGone,
     /// Another actor of the session has the name that this one was given.
     NameTaken,
+    /// The call was made in a forked child of a process of the session.
+    Forked,
 }
 
 /// An error value of the user's own type, encoded.
@@ -211,6 +213,7 @@ impl ErrorKind {
             ErrorKind::InvalidOption => "has an invalid option",
             ErrorKind::TimedOut => "exceeded its time limit",
             ErrorKind::NameTaken => "was given a name that another actor has",
+            ErrorKind::Forked => "was called in a forked child",
         }
     }
 }
@@ -268,6 +271,11 @@ pub enum Error {
     },
     /// The session has been shut down.
     SessionEnded {
+        /// The function.
+        call: String,
+    },
+    /// A function was called in a forked child of the process that the session belongs to.
+    Forked {
         /// The function.
         call: String,
     },
@@ -360,6 +368,11 @@ impl fmt::Display for Error {
             Error::SessionEnded { call } => {
                 write!(f, "`{call}` was called after its session was shut down: call `unidist::init()` again")
             }
+            Error::Forked { call } => write!(
+                f,
+                "`{call}` was called in a forked child of the process that the session belongs to: call it in that \
+                 process, or start the child as a command"
+            ),
             Error::Config(error) => error.fmt(f),
             Error::Encode { type_name, message } => write!(f, "a `{type_name}` cannot be encoded: {message}"),
             Error::Decode { type_name, message } => write!(f, "a `{type_name}` cannot be decoded: {message}"),
@@ -417,6 +430,7 @@ impl From<Error> for TaskError {
             Error::Task(error) => *error,
             Error::NotInitialized { .. } => TaskError::new(ErrorKind::NotInitialized, error.to_string()),
             Error::SessionEnded { .. } => TaskError::new(ErrorKind::SessionEnded, error.to_string()),
+            Error::Forked { .. } => TaskError::new(ErrorKind::Forked, error.to_string()),
             Error::StoreFull(_) => TaskError::new(ErrorKind::StoreFull, error.to_string()),
             Error::Encode { .. } => TaskError::new(ErrorKind::Encode, error.to_string()),
             Error::Decode { .. } => TaskError::new(ErrorKind::Decode, error.to_string()),

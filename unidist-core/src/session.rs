@@ -7,11 +7,14 @@
 //! [`install`]s the connection to its scheduler instead; then [`open`] returns handles that end nothing. The lifecycle
 //! lock serialises all four. The backend itself is behind a second lock, held only for a clone, so that code that runs
 //! while a session starts or ends can still use it.
+//!
+//! The session belongs to a process. In a forked child, all calls are errors and all drops do nothing, without a lock,
+//! since another thread may have held it at the moment of the fork.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use unidist_backend::Backend;
+use unidist_backend::{Backend, Owner};
 use unidist_common::{Error, Result};
 
 /// A backend in use: cheap to clone.
@@ -45,6 +48,7 @@ impl fmt::Debug for BackendProxy {
 }
 
 struct DefaultSession {
+    owner: Owner,
     backend: RwLock<Option<BackendProxy>>,
     lifecycle: Mutex<Lifecycle>,
 }
@@ -58,6 +62,7 @@ struct Lifecycle {
 }
 
 static DEFAULT: DefaultSession = DefaultSession {
+    owner: Owner::none(),
     backend: RwLock::new(None),
     lifecycle: Mutex::new(Lifecycle { generation: 0, handles: 0, on_end: None }),
 };
@@ -72,7 +77,7 @@ pub fn uninstall() {
     set(None);
 }
 
-/// Whether there is a default session.
+/// Whether there is a default session. A forked child has none.
 pub fn is_installed() -> bool {
     peek().is_some()
 }
@@ -81,8 +86,9 @@ pub fn is_installed() -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::NotInitialized`], naming `call`.
+/// [`Error::NotInitialized`] or [`Error::Forked`], naming `call`.
 pub fn current(call: &str) -> Result<BackendProxy> {
+    check_owner(call)?;
     peek().ok_or_else(|| Error::NotInitialized { call: call.to_owned() })
 }
 
@@ -91,6 +97,13 @@ pub fn current(call: &str) -> Result<BackendProxy> {
 pub struct SessionHandle {
     /// `None` in a worker, whose session ends with the process.
     generation: Option<u64>,
+    owner: Owner,
+}
+
+impl SessionHandle {
+    fn new(generation: Option<u64>) -> Self {
+        SessionHandle { generation, owner: Owner::this_process() }
+    }
 }
 
 /// A handle of the default session, started with `start` if there is none. `on_end` is called when the session has
@@ -98,32 +111,41 @@ pub struct SessionHandle {
 ///
 /// # Errors
 ///
-/// Those of `start`.
+/// Those of `start`, or [`Error::Forked`].
 pub fn open(start: impl FnOnce() -> Result<Arc<dyn Backend>>, on_end: fn()) -> Result<SessionHandle> {
+    check_owner("init")?;
     let mut lifecycle = lifecycle();
     if is_installed() {
         let owned = lifecycle.on_end.is_some();
         lifecycle.handles += usize::from(owned);
-        return Ok(SessionHandle { generation: owned.then_some(lifecycle.generation) });
+        return Ok(SessionHandle::new(owned.then_some(lifecycle.generation)));
     }
-    install(start()?);
+    DEFAULT.owner.claim();
+    install(start().inspect_err(|_| DEFAULT.owner.release())?);
     lifecycle.generation += 1;
     lifecycle.handles = 1;
     lifecycle.on_end = Some(on_end);
-    Ok(SessionHandle { generation: Some(lifecycle.generation) })
+    Ok(SessionHandle::new(Some(lifecycle.generation)))
 }
 
-/// Shuts the default session down, however many handles exist. Does nothing in a worker or without a session.
+/// Shuts the default session down, however many handles exist. Does nothing in a worker, in a forked child or without a
+/// session.
 ///
 /// # Errors
 ///
 /// Those of [`Backend::shutdown`]. The session has ended nevertheless.
 pub fn close() -> Result<()> {
+    if DEFAULT.owner.is_forked() {
+        return Ok(());
+    }
     end(&mut lifecycle())
 }
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
+        if self.owner.is_forked() {
+            return;
+        }
         let mut lifecycle = lifecycle();
         if self.generation != Some(lifecycle.generation) || lifecycle.handles == 0 {
             return;
@@ -156,11 +178,19 @@ fn lifecycle() -> MutexGuard<'static, Lifecycle> {
     DEFAULT.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn check_owner(call: &str) -> Result<()> {
+    if DEFAULT.owner.is_forked() { Err(Error::Forked { call: call.to_owned() }) } else { Ok(()) }
+}
+
 pub(crate) fn peek() -> Option<BackendProxy> {
+    if DEFAULT.owner.is_forked() {
+        return None;
+    }
     DEFAULT.backend.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 fn set(backend: Option<BackendProxy>) {
+    if backend.is_some() { DEFAULT.owner.claim() } else { DEFAULT.owner.release() }
     let before = {
         let mut slot = DEFAULT.backend.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *slot, backend)

@@ -149,10 +149,10 @@ fn try_call(
 
 /// The error of the call of `name` that could not be made.
 fn of_call(error: Error, name: &str) -> Error {
+    let call = || format!("{}.remote", name.rsplit("::").next().unwrap_or(name));
     match error {
-        Error::NotInitialized { .. } => {
-            Error::NotInitialized { call: format!("{}.remote", name.rsplit("::").next().unwrap_or(name)) }
-        }
+        Error::NotInitialized { .. } => Error::NotInitialized { call: call() },
+        Error::Forked { .. } => Error::Forked { call: call() },
         error => TaskError::from(error).of_function(name).into(),
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use unidist_backend::{
-    Backend, CallStatus, ClusterInfo, NamedActor, Outcome, Program, Which, WorkerInfo, WritableBuffer,
+    Backend, CallStatus, ClusterInfo, NamedActor, Outcome, Owner, Program, Which, WorkerInfo, WritableBuffer,
     current_call,
 };
 use unidist_common::{
@@ -20,6 +20,7 @@ use unidist_config::Settings;
 
 /// A session in this process.
 pub(crate) struct Pyseq {
+    owner: Owner,
     shared: Arc<Shared>,
     ids: IdSource,
     memory_limit: u64,
@@ -32,6 +33,7 @@ impl Pyseq {
         let shared = Arc::new(Shared::new(State::new(Host::new(settings))));
         let thread = thread::spawn(shared.clone(), program)?;
         Ok(Pyseq {
+            owner: Owner::this_process(),
             shared,
             ids: IdSource::new(ProcessId::CONTROLLER),
             memory_limit: settings.object_store_memory,
@@ -47,6 +49,7 @@ impl Pyseq {
         timeout: Option<Duration>,
         read: impl FnOnce(&State) -> R,
     ) -> Result<R> {
+        self.check_owner(call)?;
         self.check_wanted()?;
         // A deadline beyond what `Instant` can express is none.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -75,11 +78,17 @@ impl Pyseq {
 
     /// Runs `answer` on the state unless the session has ended.
     fn with_state<R>(&self, call: &str, answer: impl FnOnce(&mut State) -> R) -> Result<R> {
+        self.check_owner(call)?;
         let mut state = self.shared.lock();
         match state.phase {
             Phase::Ended => Err(ended(call)),
             Phase::Open | Phase::Closing | Phase::Ending => Ok(answer(&mut state)),
         }
+    }
+
+    /// Fails in a forked child, where the lock of the state may be held by a thread that the child does not have.
+    fn check_owner(&self, call: &str) -> Result<()> {
+        if self.owner.is_forked() { Err(Error::Forked { call: call.to_owned() }) } else { Ok(()) }
     }
 
     /// Fails in the code of a call that was cancelled or ran out of time.
@@ -107,7 +116,11 @@ impl Backend for Pyseq {
         self.ids.reserve(count)
     }
 
+    /// In a forked child, the refs of the results give the error.
     fn submit(&self, task: TaskSpec) {
+        if self.owner.is_forked() {
+            return;
+        }
         let id = task.id();
         let sequential = SequentialThread::of(&self.shared);
         self.shared.change(|state| {
@@ -126,6 +139,7 @@ impl Backend for Pyseq {
     }
 
     fn put(&self, object: Object) -> Result<DataId> {
+        self.check_owner("put")?;
         self.check_wanted()?;
         let id = self.ids.reserve(1);
         self.with_state("put", |state| state.put(id, object))?;
@@ -146,6 +160,9 @@ impl Backend for Pyseq {
     }
 
     fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>) {
+        if let Err(error) = self.check_owner("await") {
+            return then(Err(error.into()));
+        }
         let now = {
             let mut state = self.shared.lock();
             match state.phase {
@@ -159,14 +176,21 @@ impl Backend for Pyseq {
     }
 
     fn retain(&self, id: DataId) {
+        if self.owner.is_forked() {
+            return;
+        }
         self.shared.lock().directory.retain(id);
     }
 
     fn release(&self, id: DataId) {
+        if self.owner.is_forked() {
+            return;
+        }
         self.shared.change_quietly(|state| state.release(id));
     }
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
+        self.check_owner("put")?;
         self.check_wanted()?;
         match AlignedBuffer::zeroed(len) {
             Some(buffer) => Ok(Box::new(buffer)),
@@ -214,6 +238,7 @@ impl Backend for Pyseq {
     }
 
     fn current_worker(&self) -> Option<ProcessId> {
+        self.check_owner("current_worker").ok()?;
         self.shared.lock().worker_of(current_call()?)
     }
 
@@ -228,10 +253,13 @@ impl Backend for Pyseq {
     }
 
     fn is_cancelled(&self, call: TaskId) -> bool {
-        self.shared.lock().why_cancelled(call).is_some()
+        !self.owner.is_forked() && self.shared.lock().why_cancelled(call).is_some()
     }
 
     fn shutdown(&self) -> Result<()> {
+        if self.owner.is_forked() {
+            return Ok(());
+        }
         self.close();
         if SequentialThread::of(&self.shared).is_some() {
             return Ok(()); // the session ends after the code that called this
@@ -252,7 +280,9 @@ impl Backend for Pyseq {
 
 impl Drop for Pyseq {
     fn drop(&mut self) {
-        self.close(); // the thread keeps the session until it ends
+        if !self.owner.is_forked() {
+            self.close(); // the thread keeps the session until it ends
+        }
     }
 }
 

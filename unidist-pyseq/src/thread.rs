@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
-use unidist_backend::{CallResult, OnStart, Program, Progress, TaskRunner, current_call};
+use unidist_backend::{CallResult, OnStart, Owner, Program, Progress, TaskRunner, current_call, end_forked_child};
 use unidist_common::{Error, ErrorKind, Result, TaskError, TaskId, TaskSpec};
 
 /// Address space, not memory. Nested remote calls recurse on the stack of this one thread.
@@ -18,6 +18,7 @@ const RESERVE: usize = 32 << 20;
 
 /// The sequential thread of a session, as code that runs on it finds it.
 pub(crate) struct SequentialThread {
+    owner: Owner,
     shared: Arc<Shared>,
     runner: Box<dyn TaskRunner>,
     /// The address at which its stack begins.
@@ -51,6 +52,7 @@ fn main(shared: Arc<Shared>, program: Program) {
     };
     let local = 0_u8;
     let sequential = Rc::new(SequentialThread {
+        owner: Owner::this_process(),
         shared,
         runner: (program.runner)(Arc::new(notify)),
         base: std::ptr::from_ref(&local).addr(),
@@ -156,15 +158,20 @@ impl SequentialThread {
         match step {
             Step::Run(spec) => self.run(spec),
             Step::Turn => {
-                let mut report = |progress| match progress {
-                    // If this call blocks, a turn further up the stack polls those that follow it in this one.
-                    Progress::Resumed(_) => self.shared.lock().woken = true,
-                    Progress::Suspended(_) => {}
-                    Progress::Ended(call, result) => {
-                        self.shared.change(|state| state.settle_all(vec![(call, result)]));
+                let mut report = |progress: Progress| {
+                    self.end_if_forked(progress.error());
+                    match progress {
+                        // If this call blocks, a turn further up the stack polls those that follow it in this one.
+                        Progress::Resumed(_) => self.shared.lock().woken = true,
+                        Progress::Suspended(_) => {}
+                        Progress::Ended(call, result) => {
+                            self.shared.change(|state| state.settle_all(vec![(call, result)]));
+                        }
                     }
                 };
-                if self.runner.turn(&mut report) {
+                let is_progress = self.runner.turn(&mut report);
+                self.end_if_forked(None);
+                if is_progress {
                     self.shared.lock().woken = true; // another turn may be needed
                 }
                 self.shared.change(|state| {
@@ -209,9 +216,17 @@ impl SequentialThread {
                 }
                 let result =
                     catch_unwind(AssertUnwindSafe(|| self.runner.start(call))).unwrap_or_else(panicked);
+                self.end_if_forked(result.as_ref().and_then(|result| result.as_ref().err()));
                 self.shared.change(|state| state.returned(id, result));
             }
             Err(error) => self.shared.change(|state| state.settle(id, Err(error))),
+        }
+    }
+
+    /// User code has returned: a forked child of the call ends here, since the rest belongs to its parent.
+    fn end_if_forked(&self, error: Option<&TaskError>) {
+        if self.owner.is_forked() {
+            end_forked_child(error.map(|error| error as _));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Forked children of programs, tasks and actors.
 
-use crate::case::{Case, MPI, PYMP, Result, cases};
+use crate::case::{Case, MPI, Result, cases};
 use crate::support::{Counter, square};
 use crate::unix::{ended_well, fork, in_forked_child};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,14 +8,14 @@ use unidist::SharedSlice;
 use unidist::prelude::*;
 
 pub(super) const CASES: &[Case] = cases!["forks":
-    calls_in_a_forked_child_are_errors.ignored("a forked child acts for the program or waits for ever"),
-    forked_child_changes_nothing.ignored("a forked child acts for the program or waits for ever"),
-    calls_in_a_forked_child_of_a_task_are_errors.ignored("a forked child acts for the program or waits for ever"),
-    forked_child_of_a_task_does_not_answer.only(PYMP).ignored("a forked child of a task answers for it"),
-    forked_child_of_an_actor_does_not_answer.only(PYMP).ignored("a forked child of a task answers for it"),
-    forked_child_of_an_asynchronous_task_does_not_answer.only(PYMP).ignored("a forked child of a task answers for it"),
-    forked_child_ends_with_its_main.bare().ignored("a forked child acts for the program or waits for ever"),
-    forks_while_threads_call.ignored("a forked child acts for the program or waits for ever"),
+    calls_in_a_forked_child_are_errors,
+    forked_child_changes_nothing,
+    calls_in_a_forked_child_of_a_task_are_errors,
+    forked_child_of_a_task_does_not_answer,
+    forked_child_of_an_actor_does_not_answer,
+    forked_child_of_an_asynchronous_task_does_not_answer,
+    forked_child_ends_with_its_main.bare(),
+    forks_while_threads_call,
     session_of_a_forked_child.bare().one_host(), session_after_an_ended_one.bare().one_host(),
 ];
 

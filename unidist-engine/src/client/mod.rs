@@ -7,7 +7,7 @@ pub(crate) mod pending;
 mod replies;
 mod transport;
 
-pub(crate) use replies::{session_ended, take_reply};
+pub(crate) use replies::{forked, session_ended, take_reply};
 pub(crate) use transport::Transport;
 
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
@@ -85,8 +85,11 @@ impl<T: Transport> Backend for Client<T> {
         self.transport.ids().reserve(count)
     }
 
+    /// In a forked child, the refs of the results give the error.
     fn submit(&self, task: TaskSpec) {
-        self.transport.submit(Box::new(task));
+        if !self.transport.is_forked() {
+            self.transport.submit(Box::new(task));
+        }
     }
 
     fn put(&self, object: Object) -> Result<DataId> {
@@ -143,10 +146,16 @@ impl<T: Transport> Backend for Client<T> {
     }
 
     fn retain(&self, id: DataId) {
+        if self.transport.is_forked() {
+            return;
+        }
         self.transport.post(FromWorker::Request(Request::Retain(id)));
     }
 
     fn release(&self, id: DataId) {
+        if self.transport.is_forked() {
+            return;
+        }
         self.transport.post(FromWorker::Request(Request::Release(id)));
     }
 
@@ -226,17 +235,17 @@ impl<T: Transport> Backend for Client<T> {
     }
 
     fn is_cancelled(&self, call: TaskId) -> bool {
-        self.transport.is_cancelled(call)
+        !self.transport.is_forked() && self.transport.is_cancelled(call)
     }
 
     fn shutdown(&self) -> Result<()> {
-        self.transport.shutdown()
+        if self.transport.is_forked() { Ok(()) } else { self.transport.shutdown() }
     }
 }
 
 impl<T: Transport> Drop for Client<T> {
     fn drop(&mut self) {
-        if let Err(error) = self.transport.shutdown() {
+        if let Err(error) = self.shutdown() {
             log::error!("cannot shut the session down: {error}");
         }
     }

@@ -26,6 +26,11 @@ pub(super) fn unexpected(call: &str) -> Error {
     Error::system(call.to_owned(), "the engine sent a reply of another type")
 }
 
+/// The error of a call in a forked child.
+pub(crate) fn forked(call: &str) -> Error {
+    Error::Forked { call: call.into() }
+}
+
 /// The number in a reply.
 pub(super) fn count(call: &str, reply: Reply) -> Result<usize> {
     match reply {

@@ -6,6 +6,7 @@ use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::client::StoreBackend;
 use crate::store::{Block, Place};
 use std::time::Instant;
+use unidist_backend::Owner;
 use unidist_common::{DataId, IdSource, Object, ProcessId, Result, TaskId, TaskSpec};
 
 /// Carries requests to the engine and replies back. Messages of one thread arrive in the order they are sent.
@@ -13,13 +14,21 @@ pub(crate) trait Transport: Send + Sync + 'static {
     /// The name that [`Backend::name`](unidist_backend::Backend::name) returns.
     fn backend_name(&self) -> &'static str;
 
+    /// The process that the session belongs to here.
+    fn owner(&self) -> &Owner;
+
+    /// Whether this process is a forked child of that one. It must not touch what they share.
+    fn is_forked(&self) -> bool {
+        self.owner().is_forked()
+    }
+
     /// The ids that this process assigns.
     fn ids(&self) -> &IdSource;
 
     /// The requests of this process that have no reply yet.
     fn pending(&self) -> &PendingRequests;
 
-    /// Fails once the session has ended.
+    /// Fails once the session has ended, and in a forked child.
     fn check_running(&self, call: &str) -> Result<()>;
 
     /// Fails in the code of a cancelled call.
@@ -83,6 +92,7 @@ pub(crate) trait Transport: Send + Sync + 'static {
 
 impl<T: Transport> StoreBackend for T {
     fn allocate(&self, len: u64) -> Result<Place> {
+        self.check_running("put")?;
         if let Some(block) = self.allocate_block(len) {
             return Ok(Place::Memory(block));
         }
@@ -93,14 +103,20 @@ impl<T: Transport> StoreBackend for T {
     }
 
     fn free(&self, place: Place) {
-        self.free_block(place);
+        if !self.is_forked() {
+            self.free_block(place);
+        }
     }
 
     fn pin_view(&self, id: DataId) {
-        self.post(FromWorker::Request(Request::PinView(id)));
+        if !self.is_forked() {
+            self.post(FromWorker::Request(Request::PinView(id)));
+        }
     }
 
     fn unpin_view(&self, id: DataId) {
-        self.post(FromWorker::Request(Request::UnpinView(id)));
+        if !self.is_forked() {
+            self.post(FromWorker::Request(Request::UnpinView(id)));
+        }
     }
 }

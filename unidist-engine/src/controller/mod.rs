@@ -35,7 +35,7 @@ use shutdown_once::ShutdownOnce;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use transport::Controller;
-use unidist_backend::{Backend, Program};
+use unidist_backend::{Backend, Owner, Program};
 use unidist_common::{Error, IdSource, ProcessId, Result};
 
 /// Starts the workers of a session on this host and waits until they have joined. The session ends when the backend
@@ -128,6 +128,7 @@ fn start_engine(
         std::thread::Builder::new().name("unidist-engine".into()).spawn(move || standby.run_standby());
     let inline_limit = settings.inline_limit as usize;
     let controller = Arc::new(Controller {
+        owner: Owner::this_process(),
         event_loop,
         supervisor,
         settings,

@@ -6,7 +6,7 @@ use super::inbox::Input;
 use super::settings::ControllerSettings;
 use super::shutdown_once::ShutdownOnce;
 use crate::client::pending::{Callback, PendingRequests, Slot};
-use crate::client::{Transport, session_ended};
+use crate::client::{Transport, forked, session_ended};
 use crate::host::supervisor::Supervisor;
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::{Block, Place};
@@ -14,10 +14,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
+use unidist_backend::Owner;
 use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskId, TaskSpec};
 
 /// The controller's end of the engine: its event loop, and what starts and ends with it.
 pub(super) struct Controller {
+    pub(super) owner: Owner,
     pub(super) event_loop: Arc<EventLoop>,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) settings: ControllerSettings,
@@ -44,6 +46,10 @@ impl Transport for Controller {
         self.settings.backend
     }
 
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
     fn ids(&self) -> &IdSource {
         &self.ids
     }
@@ -53,6 +59,9 @@ impl Transport for Controller {
     }
 
     fn check_running(&self, call: &str) -> Result<()> {
+        if self.is_forked() {
+            return Err(forked(call));
+        }
         if self.event_loop.ended.load(Ordering::Acquire) { Err(session_ended(call)) } else { Ok(()) }
     }
 

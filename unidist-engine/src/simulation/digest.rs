@@ -456,6 +456,7 @@ fn kind_number(kind: ErrorKind) -> u64 {
         ErrorKind::TimedOut => 17,
         ErrorKind::WorkerGone => 18,
         ErrorKind::NameTaken => 19,
+        ErrorKind::Forked => 20,
         _ => 0,
     }
 }

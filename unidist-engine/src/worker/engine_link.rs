@@ -12,6 +12,7 @@ use crate::store::segment::Segment;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use unidist_backend::{Owner, end_forked_child};
 use unidist_common::{IdSource, ProcessId, TaskError, TaskId};
 use unidist_sync::{Doorbell, Sleeper};
 
@@ -20,6 +21,7 @@ const MIN_QUEUE_TO_BATCH: usize = 8;
 
 /// The process's end of its link, with what has arrived over it; shared by the threads of the process.
 pub(super) struct EngineLink {
+    pub(super) owner: Owner,
     pub(super) process: ProcessId,
     pub(super) is_actor: bool,
     /// The actor of this process, once its constructor has arrived.
@@ -49,6 +51,7 @@ impl EngineLink {
         inline_limit: usize,
     ) -> Self {
         EngineLink {
+            owner: Owner::this_process(),
             process,
             is_actor,
             actor: OnceLock::new(),
@@ -83,6 +86,14 @@ impl EngineLink {
     pub(super) fn set_actor(&self, actor: TaskId) {
         // The engine sends one constructor to a process.
         let _ = self.actor.set(actor);
+    }
+
+    /// User code has returned: a forked child of the call ends here, since the answer, the link and the next call belong to
+    /// its parent.
+    pub(super) fn end_if_forked(&self, error: Option<&TaskError>) {
+        if self.owner.is_forked() {
+            end_forked_child(error.map(|error| error as _));
+        }
     }
 
     /// Whether part of what was sent waits for space in the ring.

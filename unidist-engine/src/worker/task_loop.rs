@@ -145,6 +145,7 @@ impl TaskLoop {
             Ok(call) => {
                 self.link.enter_user_code();
                 let started = within_call(id, || self.runner.start(call));
+                self.link.end_if_forked(started.as_ref().and_then(|result| result.as_ref().err()));
                 self.link.leave_user_code();
                 started
             }
@@ -186,6 +187,7 @@ impl TaskLoop {
             let is_outermost = !self.in_turn.replace(true);
             self.link.enter_user_code();
             progressed = self.runner.turn(&mut |progress| self.on_progress(progress));
+            self.link.end_if_forked(None);
             self.link.leave_user_code();
             self.in_turn.set(!is_outermost);
         }
@@ -196,6 +198,7 @@ impl TaskLoop {
     }
 
     fn on_progress(&self, progress: Progress) {
+        self.link.end_if_forked(progress.error());
         match progress {
             Progress::Resumed(call) => self.resumed(call),
             Progress::Suspended(call) => self.suspended(call),
@@ -235,6 +238,7 @@ impl TaskLoop {
             let mut ended = Vec::new();
             self.link.enter_user_code();
             dropped |= self.runner.cancel(call, &mut ended);
+            self.link.end_if_forked(None);
             self.link.leave_user_code();
             if was_suspended && !ended.iter().any(|(other, _)| *other == call) {
                 self.suspended(call);

@@ -2,13 +2,13 @@
 
 use super::engine_link::EngineLink;
 use super::task_loop;
-use crate::client::Transport;
 use crate::client::pending::{PendingRequests, Slot};
+use crate::client::{Transport, forked};
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::{Block, Place};
 use bytes::Bytes;
 use std::time::Instant;
-use unidist_backend::current_call;
+use unidist_backend::{Owner, current_call};
 use unidist_common::{DataId, Error, IdSource, Object, Payload, ProcessId, Result, TaskId, TaskSpec};
 
 /// No encoding of an id in a message is longer.
@@ -17,6 +17,10 @@ const MAX_ID_BYTES: usize = 64;
 impl Transport for EngineLink {
     fn backend_name(&self) -> &'static str {
         "worker"
+    }
+
+    fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     fn ids(&self) -> &IdSource {
@@ -28,8 +32,8 @@ impl Transport for EngineLink {
     }
 
     /// The process ends with the session.
-    fn check_running(&self, _: &str) -> Result<()> {
-        Ok(())
+    fn check_running(&self, call: &str) -> Result<()> {
+        if self.is_forked() { Err(forked(call)) } else { Ok(()) }
     }
 
     fn check_cancelled(&self) -> Result<()> {
