@@ -6,8 +6,8 @@ use crate::support::Signal;
 use unidist::prelude::*;
 
 pub(super) const CASES: &[Case] = cases!["endings":
-    end_of_a_session_names_what_it_waits_for.bare().one_host().only(PYMP).ignored("it waits without a word"),
-    panic_is_printed_before_the_wait.bare().one_host().only(PYMP).ignored("it waits without a word"),
+    end_of_a_session_names_what_it_waits_for.bare().one_host().only(PYMP),
+    panic_is_printed_before_the_wait.bare().one_host().only(PYMP),
 ];
 
 /// Programs that the cases above start.

@@ -148,6 +148,11 @@ impl Driver {
         self.scheduler.is_over()
     }
 
+    /// What the end of the session waits for, in words.
+    pub(crate) fn running_calls(&self) -> Vec<String> {
+        self.scheduler.running_calls()
+    }
+
     /// Whether there are callbacks, for which the driver's lock has to be released.
     pub(crate) fn has_callbacks(&self) -> bool {
         !self.callbacks.is_empty()

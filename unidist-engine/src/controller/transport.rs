@@ -10,12 +10,18 @@ use crate::client::{Transport, forked, session_ended};
 use crate::host::supervisor::Supervisor;
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::{Block, Place};
+use std::io::{Write, stderr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use unidist_backend::Owner;
 use unidist_common::{DataId, Error, IdSource, Object, ProcessId, Result, TaskId, TaskSpec};
+
+/// How long the end of a session waits for running calls without a word.
+const QUIET_END: Duration = Duration::from_secs(3);
+/// How many calls the message about that names.
+const MAX_NAMED: usize = 8;
 
 /// The controller's end of the engine: its event loop, and what starts and ends with it.
 pub(super) struct Controller {
@@ -146,7 +152,21 @@ impl Transport for Controller {
         let event_loop = &*self.event_loop;
         // It fails only after the end of the session.
         let _ = event_loop.inbox.send(Input::Shutdown);
-        event_loop.run_until(None, |driver| driver.is_some_and(Driver::has_ended));
+        let quiet = Instant::now().checked_add(QUIET_END);
+        let mut has_ended = false;
+        event_loop.run_until(quiet, |driver| {
+            has_ended = driver.is_some_and(Driver::has_ended);
+            has_ended
+        });
+        if !has_ended {
+            let mut calls = Vec::new();
+            event_loop.run_until(None, |driver| {
+                calls = driver.map(Driver::running_calls).unwrap_or_default();
+                driver.is_some()
+            });
+            print_running_calls(calls);
+            event_loop.run_until(None, |driver| driver.is_some_and(Driver::has_ended));
+        }
         event_loop.ended.store(true, Ordering::Release);
         event_loop.segment.bell().ring();
         self.supervisor.end();
@@ -165,4 +185,22 @@ impl Transport for Controller {
             .join()
             .map_err(|_| Error::system("the engine's thread panicked", "see its message on standard error"))
     }
+}
+
+/// Says what the end of the session waits for: with the program's handle of the session, `main` waits, and an error that
+/// it returns is not printed yet.
+fn print_running_calls(mut calls: Vec<String>) {
+    if calls.is_empty() {
+        return; // processes that have nothing left to do end
+    }
+    let others = calls.len().saturating_sub(MAX_NAMED);
+    calls.truncate(MAX_NAMED);
+    let others = if others > 0 { format!(", and {others} more") } else { String::new() };
+    // Standard error may be closed.
+    let _ = writeln!(
+        stderr(),
+        "unidist: the end of the session waits for calls that have not returned: {}{others}. It continues when they \
+         return; then an error of `main` is printed. Press Ctrl-C to end the program at once",
+        calls.join(", ")
+    );
 }

@@ -85,6 +85,11 @@ impl Scheduler {
         self.state.ending && self.state.workers.is_empty()
     }
 
+    /// What the end of the session waits for, in words. Looks at every process.
+    pub(crate) fn running_calls(&self) -> Vec<String> {
+        policy::unfinished::running_calls(&self.state)
+    }
+
     /// The number of calls that have not ended.
     pub(crate) fn pending_tasks(&self) -> usize {
         self.state.tasks.len()

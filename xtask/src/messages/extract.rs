@@ -263,6 +263,7 @@ impl Visit<'_> for Finder<'_> {
             None if is_named(call, &["compile_error"]) => "compile error".to_owned(),
             None if is_named(call, &["write", "writeln"]) => match &self.display_of {
                 Some(kind) => kind.clone(),
+                None if call.tokens.to_string().contains("stderr ()") => "stderr".to_owned(),
                 None => return,
             },
             None => return,

@@ -7,4 +7,5 @@ pub(crate) mod prefetched_arguments;
 pub(crate) mod result_batching;
 pub(crate) mod status;
 pub(crate) mod stealing;
+pub(crate) mod unfinished;
 pub(crate) mod worker_affinity;

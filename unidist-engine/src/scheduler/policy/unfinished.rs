@@ -1,0 +1,40 @@
+//! What the end of the session waits for.
+
+use crate::scheduler::event::Role;
+use crate::scheduler::state::State;
+use crate::scheduler::state::workers::{Frame, FrameState};
+
+/// The running calls and the actors whose processes have not ended, each with its process, in words.
+pub(crate) fn running_calls(state: &State) -> Vec<String> {
+    let mut processes: Vec<_> = state.workers.iter().collect();
+    processes.sort_unstable_by_key(|(process, _)| **process);
+    let mut found = Vec::new();
+    for (process, worker) in processes {
+        match worker.role {
+            Role::Pool => found.extend(
+                worker
+                    .stack
+                    .iter()
+                    .map(|frame| format!("`{}` [{process}] ({})", name(state, frame), describe(frame.state))),
+            ),
+            Role::Actor(actor) => {
+                let actor = state.actors.get(&actor).map_or("an actor", |actor| &actor.name);
+                found.push(format!("actor `{actor}` [{process}] (running)"));
+            }
+        }
+    }
+    found
+}
+
+fn name<'a>(state: &'a State, frame: &Frame) -> &'a str {
+    // The results of a cancelled call have ended before it.
+    state.tasks.get(&frame.task).map_or("a cancelled call", |task| &task.spec.name)
+}
+
+fn describe(state: FrameState) -> &'static str {
+    match state {
+        FrameState::Active | FrameState::Answered => "running",
+        FrameState::Blocked(_) => "waiting in `get` or `wait`",
+        FrameState::Yielded => "waiting in an `.await`",
+    }
+}
