@@ -20,9 +20,9 @@ pub(super) const CASES: &[Case] = cases!["processes":
     output_is_flushed.bare().only(PYMP),
     tasks_run_on_a_thread_named_main.only(PYMP),
     tasks_see_the_arguments_of_the_program,
-    commands_have_the_limits_of_the_program.bare().one_host().ignored("commands inherit the raised limit"),
+    commands_have_the_limits_of_the_program.bare().one_host(),
     commands_have_default_signals,
-    surroundings_are_those_of_init.bare().one_host().only(PYMP).ignored("later workers have the later environment and folder"),
+    surroundings_are_those_of_init.bare().one_host().only(PYMP),
 ];
 
 /// Programs that the cases above start.

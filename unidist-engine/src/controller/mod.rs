@@ -21,7 +21,7 @@ pub use settings::{ControllerSettings, HostSettings, OtherHosts};
 use crate::client::pending::PendingRequests;
 use crate::client::{Client, Transport};
 use crate::host::supervisor::{Supervisor, SupervisorConfig};
-use crate::host::{HostMemory, allow_open_files, host_name};
+use crate::host::{HostMemory, host_name};
 use crate::protocol::handshake::Welcome;
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::arena::Arena;
@@ -70,7 +70,6 @@ fn start_engine(
     let (others, hosts) = others.map(OtherHosts::split).unzip();
     let others = others.unwrap_or_default();
     let cluster = settings.cluster(&others);
-    allow_open_files();
     let memory =
         HostMemory::create(settings.object_store_memory, settings.spill_dir.as_ref(), settings.spill_limit)?;
     let HostMemory { segment, spill } = memory;

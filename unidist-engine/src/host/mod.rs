@@ -5,13 +5,14 @@ mod address;
 pub(crate) mod affinity;
 mod child_end;
 mod oom;
+mod open_files;
 pub(crate) mod supervisor;
+mod surroundings;
 
 pub use address::{host_address, host_name};
 
 use crate::store::segment::Segment;
 use crate::store::spill::{SpillFile, SpillSpace};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,15 +68,5 @@ fn spill_file(dir: Option<&PathBuf>, limit: Option<u64>) -> Result<Option<(Spill
             value: folder.display().to_string(),
             reason: format!("cannot create a file there: {error}"),
         })),
-    }
-}
-
-/// Raises this process's limit of open files as far as it may: each started process takes three file descriptors of its
-/// parent.
-pub(crate) fn allow_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum || limit.maximum.is_none() {
-        // If the system refuses, the limit stays, and starting too many processes is an error.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
 }

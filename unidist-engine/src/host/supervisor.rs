@@ -6,6 +6,8 @@
 use super::affinity::{CpuSet, CpuSets};
 use super::child_end;
 use super::oom::OomCounter;
+use super::open_files::OpenFiles;
+use super::surroundings::Surroundings;
 use crate::link::handshake::{self, AnswerReader, WORKER_VARIABLE};
 use crate::link::ring::LinkMemory;
 use crate::protocol::handshake::Welcome;
@@ -80,6 +82,8 @@ impl Supervisor {
         let (instructions, inbox) = channel();
         let cpu_sets = CpuSets::new(config.command.affinities.clone());
         let supervision = Supervision {
+            surroundings: Surroundings::of(&config.command),
+            open_files: OpenFiles::new(),
             config,
             cpu_sets,
             inbox,
@@ -124,6 +128,8 @@ impl Supervisor {
 struct Supervision {
     config: SupervisorConfig,
     cpu_sets: CpuSets,
+    surroundings: Surroundings,
+    open_files: OpenFiles,
     inbox: Receiver<Instruction>,
     wake: Arc<OwnedFd>,
     processes: BTreeMap<ProcessId, Process>,
@@ -174,10 +180,14 @@ impl Supervision {
     }
 
     fn spawn(&mut self, process: ProcessId, actor: bool) -> Result<Process, String> {
-        let program = self.config.command.program.display();
-        let mut started = self
-            .spawn_without_greeting(process, actor)
-            .map_err(|error| format!("cannot start `{program}`: {}", with_cause(&error)))?;
+        let program = self.config.command.program.display().to_string();
+        self.open_files.make_room(self.processes.len());
+        let mut attempt = self.spawn_without_greeting(process, actor);
+        if attempt.as_ref().is_err_and(is_limit_of_files) && self.open_files.raise_to_maximum() {
+            attempt = self.spawn_without_greeting(process, actor);
+        }
+        let mut started = attempt.map_err(|error| format!("cannot start `{program}`: {}", with_cause(&error)))?;
+        self.open_files.restore(Pid::from_child(&started.child));
         // Before the greeting the process has no other threads, which would keep the inherited CPUs.
         started.cpu_set = self.cpu_sets.assign(Pid::from_child(&started.child), actor);
         let welcome = Welcome { process, actor, ..self.config.welcome.clone() };
@@ -203,19 +213,10 @@ impl Supervision {
         let command = &self.config.command;
         let role = if actor { "actor" } else { "worker" };
         let mut start = Command::new(&command.program);
-        for (name, _) in std::env::vars_os() {
-            let is_dropped = |prefix: &String| name.as_encoded_bytes().starts_with(prefix.as_bytes());
-            if command.dropped_env_prefixes.iter().any(is_dropped) {
-                start.env_remove(&name);
-            }
-        }
-        if let Some(dir) = &command.dir {
-            start.current_dir(dir);
-        }
+        self.surroundings.apply(&mut start);
         let mut child = start
             .arg0(format!("unidist-{role}-{}", process.number()))
             .args(&command.args)
-            .envs(command.envs.iter().map(|(name, value)| (name, value)))
             .env(WORKER_VARIABLE, std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()?;
@@ -350,6 +351,10 @@ impl Supervision {
             let _ = process.child.wait();
         }
     }
+}
+
+fn is_limit_of_files(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())
 }
 
 enum Observation {

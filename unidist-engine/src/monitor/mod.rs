@@ -12,8 +12,8 @@ mod handlers;
 #[cfg(test)]
 mod tests;
 
+use crate::host::HostMemory;
 use crate::host::supervisor::{ProcessEvent, Supervisor, SupervisorConfig};
-use crate::host::{HostMemory, allow_open_files};
 use crate::network::{Arrival, HostId, Network, Transfer};
 use crate::protocol::handshake::{self, Welcome};
 use crate::protocol::monitor::{FromMonitor, Greeting, GreetingReply, MessageBatch};
@@ -139,7 +139,6 @@ impl<'a> Monitor<'a> {
         if greeting.host != host {
             return Err(lost(&format!("the controller addresses {host} as {}", greeting.host)));
         }
-        allow_open_files();
         let HostMemory { segment, spill } = HostMemory::create(
             greeting.object_store_memory,
             greeting.spill_dir.as_ref(),
