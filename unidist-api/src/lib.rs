@@ -98,12 +98,14 @@ mod entry;
 mod init;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+mod terminate;
 
 #[doc(hidden)]
 pub use cluster::live_objects;
 pub use cluster::{cluster_resources, get_ip, num_cpus, store_usage};
 pub use entry::worker_main;
 pub use init::{Session, init, is_initialized, shutdown};
+pub use terminate::on_terminate;
 pub use unidist_core::{
     Actor, ActorHandle, ActorMethod, ActorOptions, AnyValue, Bound, ByteSize, CallOptions, CallSettings,
     CallStatus, Dep, Error, ErrorKind, Fallible, Fetch, FunctionOptions, Gettable, Group, HeldBy, IntoArg,
@@ -140,7 +142,7 @@ pub use unidist_spmd as spmd;
 pub mod config {
     pub use unidist_config::{
         Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, MaxWorkers,
-        ObjectStoreMemory, Resources, Source, SpillDir, SpillLimit, SpmdLocal,
+        ObjectStoreMemory, Resources, Source, SpillDir, SpillLimit, SpmdLocal, TerminateGrace,
     };
 }
 

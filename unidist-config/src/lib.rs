@@ -41,7 +41,7 @@ pub use parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
     MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
     MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
-    SpillLimit, SpmdLocal, VARIABLES,
+    SpillLimit, SpmdLocal, TerminateGrace, VARIABLES,
 };
 pub use parameters_mpi::MpiRuntimeEnv;
 pub use reference::reference_page;

@@ -109,6 +109,10 @@ registry! {
     /// not ended by then, its worker process is killed.
     CancelGrace = "UNIDIST_CANCEL_GRACE": Duration, default Duration::from_secs(1), "1";
 
+    /// The grace period, in seconds, of the hooks of `on_terminate`: how long they may run after SIGTERM or SIGINT before
+    /// the program ends without them.
+    TerminateGrace = "UNIDIST_TERMINATE_GRACE": Duration, default Duration::from_secs(30), "30";
+
     /// The number of seconds after which a host of the session that sends nothing counts as lost, with its tasks and
     /// objects.
     HostTimeout = "UNIDIST_HOST_TIMEOUT": Positive, default Positive(Duration::from_secs(30)), "30";
@@ -438,6 +442,34 @@ impl CancelGrace {
     /// use unidist_config::CancelGrace;
     /// CancelGrace::put(Duration::from_millis(100))?;
     /// assert_eq!(CancelGrace::get()?, Duration::from_millis(100));
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(time: Duration) -> Result<(), ConfigError> {
+        put::<Self>(format!("{}.{:09}", time.as_secs(), time.subsec_nanos()).into())
+    }
+}
+
+impl TerminateGrace {
+    /// The time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
+    pub fn get() -> Result<Duration, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use unidist_config::TerminateGrace;
+    /// TerminateGrace::put(Duration::from_secs(50))?;
+    /// assert_eq!(TerminateGrace::get()?, Duration::from_secs(50));
     /// # Ok::<(), unidist_config::ConfigError>(())
     /// ```
     ///

@@ -33,6 +33,7 @@ mod split;
 mod started;
 mod status;
 mod submit;
+pub mod terminate;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! The session belongs to a process. In a forked child, all calls are errors and all drops do nothing, without a lock,
 //! since another thread may have held it at the moment of the fork.
 
+use crate::terminate;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -138,6 +139,7 @@ pub fn close() -> Result<()> {
     if DEFAULT.owner.is_forked() {
         return Ok(());
     }
+    terminate::wait_if_terminating();
     end(&mut lifecycle())
 }
 
@@ -146,6 +148,7 @@ impl Drop for SessionHandle {
         if self.owner.is_forked() {
             return;
         }
+        terminate::wait_if_terminating();
         let mut lifecycle = lifecycle();
         if self.generation != Some(lifecycle.generation) || lifecycle.handles == 0 {
             return;
@@ -170,6 +173,7 @@ fn end(lifecycle: &mut Lifecycle) -> Result<()> {
         None => Ok(()),
     };
     uninstall();
+    terminate::forget_hooks();
     on_end();
     ended
 }
@@ -182,6 +186,11 @@ fn check_owner(call: &str) -> Result<()> {
     if DEFAULT.owner.is_forked() { Err(Error::Forked { call: call.to_owned() }) } else { Ok(()) }
 }
 
+/// Whether the session belongs to this process, which ends it: false in a worker.
+pub(crate) fn is_own() -> bool {
+    lifecycle().on_end.is_some()
+}
+
 pub(crate) fn peek() -> Option<BackendProxy> {
     if DEFAULT.owner.is_forked() {
         return None;
@@ -190,7 +199,11 @@ pub(crate) fn peek() -> Option<BackendProxy> {
 }
 
 fn set(backend: Option<BackendProxy>) {
-    if backend.is_some() { DEFAULT.owner.claim() } else { DEFAULT.owner.release() }
+    if backend.is_some() {
+        DEFAULT.owner.claim()
+    } else {
+        DEFAULT.owner.release()
+    }
     let before = {
         let mut slot = DEFAULT.backend.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *slot, backend)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use unidist_backend::Program;
 use unidist_common::{Error, Result};
 use unidist_config::{HostName, Settings};
+use unidist_engine::host::outlive_signals;
 use unidist_mpi_comm::{ExitAction, Library, Mpi, MpiError};
 
 /// How long the program has to report why the session cannot start.
@@ -109,6 +110,7 @@ fn join_ranks(settings: &Settings, program: Program) -> Result<Participant> {
     let group = world.split(place.map(|_| 0), 0).map_err(failed)?;
     let Some(group) = group else {
         let engine = topology.host_of_sleeper(rank).map_or(0, |host| host.engine_pid);
+        outlive_signals();
         let reason = worker::sleep(&world, engine);
         // A launcher whose job survives the death of a process waits for processes that neither finalise MPI nor abort.
         let (action, code) = match reason {

@@ -13,7 +13,7 @@ use unidist_backend::{Backend, LaunchCommand, Program};
 use unidist_common::{Error, Result};
 use unidist_config::{CpuCount, MpiSharedObjectStoreMemory, ObjectStoreMemory, Settings, Source};
 use unidist_engine::controller::{self, ControllerSettings, HostSettings, OtherHosts};
-use unidist_engine::host::host_address;
+use unidist_engine::host::{host_address, outlive_signals};
 use unidist_engine::hosts::{forwarded_environment, spread_cpus};
 use unidist_engine::network::HostId;
 
@@ -34,6 +34,7 @@ pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> 
         Joined::Session(participant) => participant,
     };
     if participant.place() != HostId::CONTROLLER {
+        outlive_signals();
         end_process(serve(participant, program));
     }
     start_on(participant, settings, program)
@@ -44,6 +45,7 @@ pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> 
 pub fn serve_if_started(program: Program, install: fn(Arc<dyn Backend>)) {
     unidist_engine::worker::serve_if_worker(program, install);
     if monitor::program_arguments().is_some() {
+        outlive_signals();
         end_process(monitor::join(program).and_then(|participant| serve(participant, program)));
     }
 }

@@ -1,6 +1,6 @@
 //! Programs that cases start: hidden cases in processes of their own.
 
-use crate::case::PYMP;
+use crate::case::{MPI, PYMP};
 use crate::{cases, process, runner};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io::{BufRead, BufReader, Read};
@@ -23,7 +23,10 @@ impl Program {
     pub(super) fn start(path: &str) -> Self {
         let program = cases::HIDDEN.iter().copied().flatten().find(|case| case.path() == path).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        runner::command_for(&mut command, PYMP, &[*program]);
+        let backend = std::env::var("UNIDIST_BACKEND").unwrap();
+        // Workers on this host are enough, and a launcher is not needed for them.
+        let backend = if backend == MPI { PYMP } else { &backend };
+        runner::command_for(&mut command, backend, &[*program]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap();
         let output = child.stdout.take().map(BufReader::new);

@@ -6,10 +6,12 @@ pub(crate) mod affinity;
 mod child_end;
 mod oom;
 mod open_files;
+mod signals;
 pub(crate) mod supervisor;
 mod surroundings;
 
 pub use address::{host_address, host_name};
+pub use signals::outlive_signals;
 
 use crate::store::segment::Segment;
 use crate::store::spill::{SpillFile, SpillSpace};

@@ -7,6 +7,7 @@ use super::affinity::{CpuSet, CpuSets};
 use super::child_end;
 use super::oom::OomCounter;
 use super::open_files::OpenFiles;
+use super::signals::is_interrupted;
 use super::surroundings::Surroundings;
 use crate::link::handshake::{self, AnswerReader, WORKER_VARIABLE};
 use crate::link::ring::LinkMemory;
@@ -35,6 +36,8 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time from the first byte of a process's answer to its last one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How often a process that a signal has ended before it joined is started again.
+const MAX_INTERRUPTIONS: u32 = 3;
 /// Explains the end of a process in the error of its calls.
 const STACK_OVERFLOWED: &str = "; its stack overflowed: let the function recurse less deeply, or raise the limit of the stack (`ulimit -s`)";
 
@@ -147,6 +150,15 @@ struct Process {
     /// When it has to have joined; none once it has.
     deadline: Option<Instant>,
     cpu_set: Option<CpuSet>,
+    actor: bool,
+    interruptions: u32,
+}
+
+/// Why a process could not be started.
+struct Failure {
+    reason: String,
+    /// It was ended by a signal that was meant for the program.
+    is_interrupted: bool,
 }
 
 impl Supervision {
@@ -154,7 +166,7 @@ impl Supervision {
         loop {
             loop {
                 match self.inbox.try_recv() {
-                    Ok(Instruction::Start { process, actor }) => self.start(process, actor),
+                    Ok(Instruction::Start { process, actor }) => self.start(process, actor, 0),
                     Ok(Instruction::Kill(process)) => self.kill(process),
                     Ok(Instruction::End) | Err(TryRecvError::Disconnected) => return self.end(),
                     Err(TryRecvError::Empty) => break,
@@ -170,23 +182,30 @@ impl Supervision {
         }
     }
 
-    fn start(&mut self, process: ProcessId, actor: bool) {
+    /// `interruptions`: how often it was ended by a signal before it joined.
+    fn start(&mut self, process: ProcessId, actor: bool, interruptions: u32) {
         match self.spawn(process, actor) {
             Ok(started) => {
-                self.processes.insert(process, started);
+                self.processes.insert(process, Process { interruptions, ..started });
             }
-            Err(reason) => self.lost(process, reason),
+            Err(Failure { is_interrupted: true, .. }) if interruptions < MAX_INTERRUPTIONS => {
+                self.start(process, actor, interruptions + 1);
+            }
+            Err(failure) => self.lost(process, failure.reason),
         }
     }
 
-    fn spawn(&mut self, process: ProcessId, actor: bool) -> Result<Process, String> {
+    fn spawn(&mut self, process: ProcessId, actor: bool) -> Result<Process, Failure> {
         let program = self.config.command.program.display().to_string();
         self.open_files.make_room(self.processes.len());
         let mut attempt = self.spawn_without_greeting(process, actor);
         if attempt.as_ref().is_err_and(is_limit_of_files) && self.open_files.raise_to_maximum() {
             attempt = self.spawn_without_greeting(process, actor);
         }
-        let mut started = attempt.map_err(|error| format!("cannot start `{program}`: {}", with_cause(&error)))?;
+        let mut started = attempt.map_err(|error| Failure {
+            reason: format!("cannot start `{program}`: {}", with_cause(&error)),
+            is_interrupted: false,
+        })?;
         self.open_files.restore(Pid::from_child(&started.child));
         // Before the greeting the process has no other threads, which would keep the inherited CPUs.
         started.cpu_set = self.cpu_sets.assign(Pid::from_child(&started.child), actor);
@@ -197,12 +216,14 @@ impl Supervision {
             Err(error) => {
                 self.cpu_sets.release(started.cpu_set);
                 let _ = started.child.kill();
-                let status =
-                    started.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-                Err(format!(
+                let status = started.child.wait();
+                let is_interrupted = status.as_ref().is_ok_and(|status| is_interrupted(*status));
+                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                let reason = format!(
                     "`{program}` ended ({status}) before it joined ({error}): check that it is a program that \
                      uses unidist"
-                ))
+                );
+                Err(Failure { reason, is_interrupted })
             }
         }
     }
@@ -223,7 +244,18 @@ impl Supervision {
         match child_end::watch(Pid::from_child(&child)) {
             Ok(end) => {
                 let (answer, deadline) = (AnswerReader::default(), Some(Instant::now() + JOIN_TIMEOUT));
-                Ok(Process { child, end, socket: ours, link, answer, deadline, cpu_set: None })
+                let (cpu_set, interruptions) = (None, 0);
+                Ok(Process {
+                    child,
+                    end,
+                    socket: ours,
+                    link,
+                    answer,
+                    deadline,
+                    cpu_set,
+                    actor,
+                    interruptions,
+                })
             }
             Err(error) => {
                 let _ = child.kill();
@@ -314,6 +346,14 @@ impl Supervision {
         let ended_by_itself = matches!(process.child.try_wait(), Ok(Some(_)));
         let _ = process.child.kill();
         let status = match process.child.wait() {
+            // It had run no code of the program, and did not outlive signals yet.
+            Ok(status)
+                if process.deadline.is_some()
+                    && is_interrupted(status)
+                    && process.interruptions < MAX_INTERRUPTIONS =>
+            {
+                return self.start(id, process.actor, process.interruptions + 1);
+            }
             Ok(status) => {
                 let by_others = ended_by_itself || reason.is_none();
                 let explanation = match by_others {
@@ -354,7 +394,7 @@ impl Supervision {
 }
 
 fn is_limit_of_files(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())
+    error_number(error) == Some(rustix::io::Errno::MFILE.raw_os_error())
 }
 
 enum Observation {

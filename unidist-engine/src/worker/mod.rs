@@ -18,6 +18,7 @@ mod task_queue;
 mod transport;
 
 use crate::client::Client;
+use crate::host::outlive_signals;
 use crate::link::handshake::{self, Joined, WORKER_VARIABLE};
 use crate::logging;
 use crate::store::client::ObjectStore;
@@ -50,6 +51,7 @@ pub fn serve_if_worker(program: Program, install: fn(Arc<dyn Backend>)) {
     };
     forget_variable();
     runtime::start();
+    outlive_signals();
     let code = match serve(&parent.to_string_lossy(), program, install) {
         Ok(()) => 0,
         Err(why) => {
