@@ -21,6 +21,9 @@ struct WaitingAndCancelling;
 #[doc = include_str!("../../docs/errors.md")]
 struct Errors;
 
+#[doc = include_str!("../../docs/processes.md")]
+struct Processes;
+
 #[doc = include_str!("../../docs/configuration.md")]
 struct Configuration;
 

@@ -5,9 +5,9 @@ use unidist_core::{Result, terminate};
 
 /// Runs `hook` when the program is asked to end, by SIGTERM or SIGINT (Ctrl-C), before it ends.
 ///
-/// Batch systems send SIGTERM some time before they kill a job whose time is over. The hook may use the session as any
-/// thread of the program: it can get results, call actors and write files. Workers and actors live on meanwhile, and so
-/// do the threads of the program: a session that ends in the meantime waits for the hooks.
+/// Batch systems send SIGTERM some time before they kill a job that has reached its time limit. The hook may use the
+/// session as any thread of the program: it can get results, call actors and write files. Workers and actors live on
+/// meanwhile, and so do the threads of the program: a session that ends in the meantime waits for the hooks.
 ///
 /// Hooks run on a thread of their own, one after the other in the order of these calls. When all have returned, or
 /// after `UNIDIST_TERMINATE_GRACE`, the program ends by the signal, as it does without a hook. A second SIGINT ends it at

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
-use unidist_backend::{CallResult, OnStart, Owner, Program, Progress, TaskRunner, current_call, end_forked_child};
+use unidist_backend::{
+    CallResult, OnStart, Owner, Program, Progress, TaskRunner, current_call, end_forked_child,
+};
 use unidist_common::{Error, ErrorKind, Result, TaskError, TaskId, TaskSpec};
 
 /// Address space, not memory. Nested remote calls recurse on the stack of this one thread.

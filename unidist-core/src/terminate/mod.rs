@@ -1,11 +1,11 @@
-//! Hooks that save a program's state when it is asked to end.
+//! Hooks that save a program's state before a signal ends it.
 //!
 //! # States
 //!
 //! `Idle` → the first [`on_terminate`] of a session → `Watching`: SIGTERM and SIGINT are events of a thread → the session
 //! ends → `Idle`. Or, from `Watching`: a signal arrives → `Terminating`: the hooks run on a thread of their own, until
-//! they have returned, their time is over, or a second SIGINT arrives; then the process ends by the signal. The session
-//! of a terminating program does not end, since the hooks need it.
+//! they have returned, the grace period has expired, or a second SIGINT arrives; then the process ends by the signal. The
+//! session of a terminating program does not end, since the hooks need it.
 
 mod signals;
 

@@ -29,7 +29,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use unidist_backend::LaunchCommand;
 use unidist_common::{Error, ProcessId};
-use unidist_sync::{SystemCallError, with_cause};
+use unidist_sync::{SystemCallError, error_number, with_cause};
 
 /// The time that a process has to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
