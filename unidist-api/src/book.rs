@@ -15,6 +15,9 @@ struct Actors;
 #[doc = include_str!("../../docs/objects.md")]
 struct Objects;
 
+#[doc = include_str!("../../docs/types.md")]
+struct WhatCanBeSent;
+
 #[doc = include_str!("../../docs/waiting-and-cancelling.md")]
 struct WaitingAndCancelling;
 

@@ -1,11 +1,10 @@
 //! The arguments of a call that is being made: how each is sent. [`into_arg`](crate::into_arg) says what each may be.
 
 use crate::object_ref::ObjectRef;
+use crate::portable::Portable;
 use crate::reference::RefCore;
 use crate::serialize_context::{self, Encoded, Role};
 use crate::session::BackendProxy;
-use serde::Serialize;
-use std::any::type_name;
 use unidist_common::codec::{SOME_HEAD, list_head};
 use unidist_common::{Arg, DataId, Error, ErrorKind, Part, TaskError};
 
@@ -64,9 +63,16 @@ impl ArgList {
     }
 
     /// Adds a value.
-    pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
+    pub(crate) fn value<T: Portable>(&mut self, value: &T) {
         if self.backend.is_some() {
-            self.prepend(encode(value).as_ref());
+            self.prepend(serialize_context::encode(value, Role::Argument).as_ref());
+        }
+    }
+
+    /// Adds a text.
+    pub(crate) fn text(&mut self, text: &str) {
+        if self.backend.is_some() {
+            self.prepend(serialize_context::encode_text(text).as_ref());
         }
     }
 
@@ -194,11 +200,6 @@ impl ArgList {
     }
 }
 
-fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Error> {
-    serialize_context::encode(value, Role::Argument)
-        .map_err(|error| Error::Encode { type_name: type_name::<T>().to_owned(), message: error.to_string() })
-}
-
 /// An argument made of values and of objects whose values are filled in where it is decoded. Adjacent bytes are one
 /// part.
 pub(crate) struct Parts<'a> {
@@ -209,11 +210,11 @@ pub(crate) struct Parts<'a> {
 
 impl Parts<'_> {
     /// Adds a value.
-    pub(crate) fn value<T: Serialize>(&mut self, value: &T) {
+    pub(crate) fn value<T: Portable>(&mut self, value: &T) {
         if self.list.backend.is_none() {
             return;
         }
-        match self.list.send(encode(value).as_ref()) {
+        match self.list.send(serialize_context::encode(value, Role::Argument).as_ref()) {
             Some(Part::Bytes(bytes)) => self.bytes.extend_from_slice(&bytes),
             Some(Part::Ref(id)) => self.object(id),
             None => {}

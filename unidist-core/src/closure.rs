@@ -27,11 +27,7 @@ pub struct Bound<B, F, Args> {
 
 impl<B: Portable, F, Args> Bound<B, F, Args> {
     fn new(values: &B) -> Self {
-        let values = serialize_context::encode(values, Role::Argument).map_err(|error| Error::Encode {
-            type_name: type_name::<B>().to_owned(),
-            message: error.to_string(),
-        });
-        Bound { values, types: PhantomData }
+        Bound { values: serialize_context::encode(values, Role::Argument), types: PhantomData }
     }
 
     fn arguments(&self, count: usize) -> ArgList {

@@ -89,7 +89,7 @@ impl<T: Portable> IntoArg<T> for &T {
 #[diagnostic::do_not_recommend]
 impl IntoArg<String> for &str {
     fn __into_arg(self, out: &mut ArgList) {
-        out.value(self);
+        out.text(self);
     }
 }
 

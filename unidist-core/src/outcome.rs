@@ -10,11 +10,12 @@
 //! The parameter `K` of each trait selects the case. It is inferred, and is part of the key of a callable.
 
 use crate::portable::Portable;
+use crate::serialize_context;
 use crate::started::Started;
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::error::Error as StdError;
 use std::fmt::Debug;
-use unidist_common::{Error, ErrorKind, TaskError};
+use unidist_common::{Error, ErrorKind, ErrorPayload, TaskError};
 
 /// `Result<T, E>`, where `E` can be sent.
 #[derive(Debug)]
@@ -129,7 +130,19 @@ pub(crate) fn sent<E: Portable + Debug>(error: &E) -> TaskError {
         (_, Some(text)) => text.clone(),
         _ => format!("{error:?}"),
     };
-    failed(message).with_payload(error)
+    TaskError { payload: payload(error), ..failed(message) }
+}
+
+/// The error value, encoded, if its receiver can restore it.
+fn payload<E: Portable>(error: &E) -> Option<ErrorPayload> {
+    let type_name = type_name::<E>();
+    match serialize_context::encode_error(error) {
+        Ok(bytes) => Some(ErrorPayload { type_name: type_name.to_owned(), bytes: bytes.into() }),
+        Err(why) => {
+            log::warn!("of an error value of type `{type_name}` only the text is sent: {why}");
+            None
+        }
+    }
 }
 
 /// The failure of a function that returned `error`, of which the text is kept.

@@ -3,7 +3,7 @@
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
 use crate::reference::RefCore;
-use crate::serialize_context;
+use crate::serialize_context::{self, Role};
 use crate::session;
 use unidist_common::Result;
 
@@ -23,7 +23,7 @@ pub fn put<T: Portable>(value: T) -> Result<ObjectRef<T>> {
 /// As for [`put`].
 pub fn put_ref<T: Portable>(value: &T) -> Result<ObjectRef<T>> {
     let backend = session::current("put")?;
-    let encoded = serialize_context::encode_object(value)?;
+    let encoded = serialize_context::encode(value, Role::Object)?;
     let id = backend.put(encoded.object())?;
     Ok(ObjectRef::new(RefCore::adopt(backend, id)))
 }

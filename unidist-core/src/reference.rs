@@ -77,6 +77,13 @@ impl<'de> Deserialize<'de> for RefCore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Wire::deserialize(deserializer)? {
             Wire::Held(id) => {
+                if serialize_context::is_proof() {
+                    return Ok(RefCore::failed(Error::InvalidArgument {
+                        call: "deserialize".to_owned(),
+                        message: "a ref cannot be used while the value that contains it is checked before it is sent"
+                            .to_owned(),
+                    }));
+                }
                 let backend = serialize_context::backend().map_err(serde::de::Error::custom)?;
                 Ok(RefCore::borrow(backend, id))
             }

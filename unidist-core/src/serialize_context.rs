@@ -1,14 +1,17 @@
 //! The context of encoding and decoding on this thread: it collects the references and large buffers of a value while
 //! serde encodes it, and supplies them while serde decodes it.
 
+use crate::portable::Portable;
 use crate::reference::RefCore;
 use crate::session::{self, BackendProxy};
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::any::type_name;
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use unidist_common::codec::{self, CodecError};
+use unidist_common::codec::{self, CodecError, Record};
 use unidist_common::{DataId, Error, Object, Payload, Result};
 
 /// The use of an encoded value.
@@ -41,11 +44,13 @@ pub(crate) struct Extracted {
     pub(crate) dependencies: Vec<RefCore>,
     pub(crate) borrowed: Vec<RefCore>,
     pub(crate) buffers: Vec<Bytes>,
+    /// Each shared slice, while the value is encoded to be proven.
+    slices: Option<Vec<Bytes>>,
 }
 
 impl Extracted {
     fn new(role: Role) -> Self {
-        Extracted { role, dependencies: Vec::new(), borrowed: Vec::new(), buffers: Vec::new() }
+        Extracted { role, dependencies: Vec::new(), borrowed: Vec::new(), buffers: Vec::new(), slices: None }
     }
 }
 
@@ -92,19 +97,78 @@ impl<T> Drop for Restore<T> {
 }
 
 /// Encodes a value and collects its references and buffers.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, role: Role) -> Result<Encoded, CodecError> {
+///
+/// The first value of its type in this process, and the first with a part that is new, is decoded as well, to see that
+/// its receiver gets the same value.
+///
+/// # Errors
+///
+/// The value cannot be encoded, or would be decoded as another one.
+#[inline]
+pub(crate) fn encode<T: Portable>(value: &T, role: Role) -> Result<Encoded> {
     let mut slot = Restore::replace(&ENCODING, Extracted::new(role));
-    let header = codec::encode(value)?;
-    let found = slot.take().unwrap_or_else(|| Extracted::new(role));
-    Ok(Encoded { header, found })
+    match codec::encode_proven(value) {
+        Ok(Some(header)) => {
+            let found = slot.take().unwrap_or_else(|| Extracted::new(role));
+            Ok(Encoded { header, found })
+        }
+        Ok(None) => {
+            drop(slot);
+            encode_and_prove(value, role)
+        }
+        Err(error) => Err(cannot_encode::<T>(&error)),
+    }
 }
 
-/// Encodes a value that becomes an object.
-pub(crate) fn encode_object<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
-    encode(value, Role::Object).map_err(|error| Error::Encode {
-        type_name: std::any::type_name::<T>().to_owned(),
-        message: error.to_string(),
-    })
+#[cold]
+fn encode_and_prove<T: Portable>(value: &T, role: Role) -> Result<Encoded> {
+    let extracted = Extracted { slices: Some(Vec::new()), ..Extracted::new(role) };
+    let mut slot = Restore::replace(&ENCODING, extracted);
+    let recorded = codec::encode_recorded(value);
+    let mut found = slot.take().unwrap_or_else(|| Extracted::new(role));
+    drop(slot);
+    let slices = found.slices.take().unwrap_or_default();
+    recorded
+        .and_then(|(header, record)| {
+            prove::<T>(&record, &header, slices)?;
+            Ok(Encoded { header, found })
+        })
+        .map_err(|error| cannot_encode::<T>(&error))
+}
+
+/// Decodes a value where it was encoded, without a request to the session: its refs are failed ones.
+fn prove<T: Deserialize<'static> + 'static>(
+    record: &Record,
+    header: &[u8],
+    slices: Vec<Bytes>,
+) -> Result<(), CodecError> {
+    let context = Context { proof: Some(RefCell::new(slices.into_iter())), ..Context::default() };
+    let _context = Restore::replace(&DECODING, context);
+    // A panic of the type's `Deserialize` is left to the receiver, like an error of its own.
+    catch_unwind(AssertUnwindSafe(|| record.prove::<T>(header))).unwrap_or(Ok(()))
+}
+
+/// The encoding of an error value, if it can be sent: refs in it cannot.
+pub(crate) fn encode_error<E: Serialize + Deserialize<'static> + 'static>(
+    error: &E,
+) -> Result<Bytes, CodecError> {
+    if let Some(bytes) = codec::encode_proven(error)? {
+        return Ok(bytes);
+    }
+    let (bytes, record) = codec::encode_recorded(error)?;
+    prove::<E>(&record, &bytes, Vec::new())?;
+    Ok(bytes)
+}
+
+/// Encodes a text.
+pub(crate) fn encode_text(text: &str) -> Result<Encoded> {
+    let header = codec::encode(text).map_err(|error| cannot_encode::<str>(&error))?;
+    Ok(Encoded { header, found: Extracted::new(Role::Argument) })
+}
+
+#[cold]
+fn cannot_encode<T: ?Sized>(error: &CodecError) -> Error {
+    Error::Encode { type_name: type_name::<T>().to_owned(), message: error.to_string() }
 }
 
 /// An encoded result as an object. The references in it are held until [`take_held_refs`].
@@ -155,6 +219,15 @@ pub(crate) fn extract_buffer(buffer: Bytes) -> Result<u32, &'static str> {
     })
 }
 
+/// Notes a shared slice of the value being encoded, if that will be proven.
+pub(crate) fn note_slice(slice: &Bytes) {
+    ENCODING.with_borrow_mut(|slot| {
+        if let Some(slices) = slot.as_mut().and_then(|found| found.slices.as_mut()) {
+            slices.push(slice.clone());
+        }
+    });
+}
+
 /// The values sent with a call, by id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Objects(Option<Rc<[(DataId, Payload)]>>);
@@ -193,6 +266,8 @@ pub(crate) struct Context {
     /// Each buffer with its object and its index there, in the order of extraction.
     buffers: Vec<(Owner, u32, Bytes)>,
     next_buffer: Cell<usize>,
+    /// The shared slices of a value that is decoded as a proof, where it was encoded.
+    proof: Option<RefCell<std::vec::IntoIter<Bytes>>>,
 }
 
 impl Context {
@@ -219,6 +294,16 @@ impl Context {
 pub(crate) fn decode<T: DeserializeOwned>(header: &[u8], context: Context) -> Result<T, CodecError> {
     let _context = Restore::replace(&DECODING, context);
     codec::decode(header)
+}
+
+/// Whether a value is decoded as a proof, where it was encoded. Then its refs are not refs of the session.
+pub(crate) fn is_proof() -> bool {
+    DECODING.with_borrow(|slot| slot.as_ref().is_some_and(|context| context.proof.is_some()))
+}
+
+/// The next shared slice of a value that is decoded as a proof.
+pub(crate) fn next_slice_of_proof() -> Option<Bytes> {
+    DECODING.with_borrow(|slot| slot.as_ref()?.proof.as_ref()?.borrow_mut().next())
 }
 
 /// The session that decoded references belong to.

@@ -177,6 +177,7 @@ impl<T: Pod> Serialize for SharedSlice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeTuple;
         let len = self.len() as u64;
+        serialize_context::note_slice(&self.bytes);
         let mut pair = serializer.serialize_tuple(2)?;
         match &self.place {
             None => {
@@ -206,6 +207,10 @@ impl<'de, T: Pod + Send + Sync> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
         let found = match <(Wire, Option<RefCore>)>::deserialize(deserializer)? {
+            (Wire::Here { len, .. } | Wire::There { len, .. }, _) if serialize_context::is_proof() => {
+                let bytes = serialize_context::next_slice_of_proof().unwrap_or_default();
+                SharedSlice::checked(bytes, len, None)
+            }
             (Wire::Here { index, len }, None) => serialize_context::next_buffer(index)
                 .and_then(|(owner, bytes)| SharedSlice::checked(bytes, len, Some((owner, index)))),
             (Wire::There { index, len }, Some(object)) => {

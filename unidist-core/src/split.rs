@@ -2,9 +2,8 @@
 
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
-use crate::serialize_context;
+use crate::serialize_context::{self, Role};
 use crate::submit::Submitted;
-use serde::Serialize;
 use unidist_common::{Error, Object, TaskError};
 
 /// The result of `.remote(..)`: a ref, a tuple of refs, or `()`.
@@ -70,7 +69,7 @@ macro_rules! split {
             fn __encode(self) -> Result<Vec<Object>, TaskError> {
                 // All are encoded first: that runs user code, which may block, and a nested turn would drop the held
                 // references.
-                let parts = [$(serialize_context::encode_object(&self.$place)?),*];
+                let parts = [$(serialize_context::encode(&self.$place, Role::Object)?),*];
                 Ok(parts.into_iter().map(serialize_context::into_result).collect())
             }
         }
@@ -83,6 +82,6 @@ split!(4; A 0, B 1, C 2, D 3);
 split!(5; A 0, B 1, C 2, D 3, E 4);
 split!(6; A 0, B 1, C 2, D 3, E 4, F 5);
 
-fn encoded<T: Serialize>(value: &T) -> Result<Object, Error> {
-    serialize_context::encode_object(value).map(serialize_context::into_result)
+fn encoded<T: Portable>(value: &T) -> Result<Object, Error> {
+    serialize_context::encode(value, Role::Object).map(serialize_context::into_result)
 }

@@ -64,14 +64,8 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
 /// Decodes the body of a frame, which must contain nothing else. A false length in it allocates at most as much memory as a
 /// body of its size class may have.
 pub(crate) fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, WireError> {
-    const SMALL: usize = 1 << 16;
-    const LARGE: usize = 1 << 24;
-    let decoded = match body.len() {
-        len if len <= SMALL => codec::decode_within::<M, SMALL>(body),
-        len if len <= LARGE => codec::decode_within::<M, LARGE>(body),
-        _ => codec::decode_within::<M, MAX_MESSAGE_LEN>(body),
-    };
-    decoded.map_err(|error| WireError(format!("cannot decode a message of {} bytes: {error}", body.len())))
+    codec::decode(body)
+        .map_err(|error| WireError(format!("cannot decode a message of {} bytes: {error}", body.len())))
 }
 
 #[cfg(test)]
@@ -177,7 +171,7 @@ mod tests {
                 if append(&message, limit, &mut frame).is_ok() {
                     prop_assert!(frame.len() <= LENGTH_BYTES + limit);
                     let (body, _) = split(&frame).unwrap().unwrap();
-                    prop_assert_eq!(codec::decode_within::<FromWorker, 600>(body), Ok(message));
+                    prop_assert_eq!(codec::decode::<FromWorker>(body), Ok(message));
                 } else {
                     prop_assert!(frame.is_empty());
                     append(&message, MAX_MESSAGE_LEN, &mut frame).unwrap();
