@@ -1,10 +1,15 @@
 //! Failures: of one call ([`TaskError`]), and of the public functions ([`Error`]).
 
+mod other;
+#[cfg(test)]
+mod tests;
+
 use crate::{StoreFull, codec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::any::type_name;
 use std::cell::Cell;
+use std::error::Error as StdError;
 use std::fmt;
 use unidist_config::ConfigError;
 
@@ -218,8 +223,9 @@ impl ErrorKind {
     }
 }
 
-impl fmt::Display for TaskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl TaskError {
+    /// What happened to this call, without its causes.
+    fn line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.function.as_str() {
             "" => write!(f, "a remote call {}", self.kind.verb())?,
             name => write!(f, "remote `{name}` {}", self.kind.verb())?,
@@ -237,12 +243,34 @@ impl fmt::Display for TaskError {
     }
 }
 
+/// The line of an error, without its causes.
+struct Line<'a>(&'a TaskError);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.line(f)
+    }
+}
+
+/// One line: what happened to the call and, if another failure led to it, the one that it began with.
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line(f)?;
+        if self.cause.is_none() {
+            return Ok(());
+        }
+        let root = Line(self.root_cause()).to_string();
+        if self.message.contains(&root) { Ok(()) } else { write!(f, ": {root}") }
+    }
+}
+
+/// All lines: the failure, its causes, and the backtrace of the first one.
 impl fmt::Debug for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
+        self.line(f)?;
         let mut next = self.cause.as_deref();
         while let Some(cause) = next {
-            write!(f, "\n  caused by: {cause}")?;
+            write!(f, "\n  caused by: {}", Line(cause))?;
             next = cause.cause.as_deref();
         }
         match self.root_cause().backtrace.as_deref() {
@@ -333,6 +361,15 @@ pub enum Error {
         /// What is missing and how to get it.
         message: String,
     },
+    /// An error of the standard library, of another crate or of the program, which `?` has taken over.
+    Other {
+        /// Its text.
+        message: String,
+        /// The texts of its sources, outermost first.
+        chain: Vec<String>,
+        /// The number of the system's error, if it is one: `std::io::Error::from_raw_os_error` restores it.
+        os_error: Option<i32>,
+    },
 }
 
 impl Error {
@@ -348,6 +385,15 @@ impl Error {
     /// [`TaskError::downcast`].
     pub fn downcast<E: DeserializeOwned>(&self) -> Option<E> {
         self.as_task()?.downcast()
+    }
+
+    /// The failure furthest upstream: of the call where it began, or this one.
+    pub fn root_cause(&self) -> &(dyn StdError + 'static) {
+        match self {
+            Error::Task(error) => error.root_cause(),
+            Error::Config(error) => error,
+            other => other,
+        }
     }
 
     /// A failed attempt at `action`, with the system's message.
@@ -388,6 +434,10 @@ impl fmt::Display for Error {
             Error::Launch { message } => f.write_str(message),
             Error::System { action, message } => write!(f, "{action}: {message}"),
             Error::Unsupported { message } => f.write_str(message),
+            Error::Other { message, chain, .. } => {
+                f.write_str(message)?;
+                chain.iter().try_for_each(|source| write!(f, ": {source}"))
+            }
         }
     }
 }
@@ -401,7 +451,7 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
+impl StdError for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Task(error) => error.source(),
@@ -435,29 +485,10 @@ impl From<Error> for TaskError {
             Error::Encode { .. } => TaskError::new(ErrorKind::Encode, error.to_string()),
             Error::Decode { .. } => TaskError::new(ErrorKind::Decode, error.to_string()),
             Error::InvalidArgument { .. } => TaskError::new(ErrorKind::InvalidOption, error.to_string()),
+            Error::Other { message, chain, .. } => {
+                TaskError { chain, ..TaskError::new(ErrorKind::Failed, message) }
+            }
             other => TaskError::new(ErrorKind::Failed, other.to_string()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_chain_of_causes_is_cut_and_a_longer_one_rejected() {
-        let first = TaskError::new(ErrorKind::Panicked, "first");
-        let mut error = first.clone();
-        for _ in 0..1000 {
-            error = TaskError::new(ErrorKind::Failed, "next").because(error);
-        }
-        assert_eq!(error.root_cause(), &first);
-        let bytes = codec::encode(&error).unwrap();
-        assert_eq!(codec::decode::<TaskError>(&bytes).unwrap(), error);
-        for _ in 0..100 {
-            let next = TaskError::new(ErrorKind::Failed, "next");
-            error = TaskError { cause: Some(Box::new(error)), ..next };
-        }
-        assert!(codec::decode::<TaskError>(&codec::encode(&error).unwrap()).is_err());
     }
 }

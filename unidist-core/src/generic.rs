@@ -6,7 +6,7 @@ use crate::fn_item::{fn_item_value, refuse_captures};
 use crate::into_arg::IntoArg;
 use crate::object_ref::ObjectRef;
 use crate::outcome;
-use crate::portable::Portable;
+use crate::portable::{Portable, SendableError};
 use crate::received_args::ReceivedArgs;
 use crate::registry::{self, Callable, Shim};
 use crate::session;
@@ -106,7 +106,7 @@ macro_rules! arity {
         where
             F: Fn($($A),*) -> Result<R, E> + Copy + Send + Sync + 'static,
             R: Portable,
-            E: Portable + Debug,
+            E: SendableError,
         {
             type Value = R;
 

@@ -9,12 +9,11 @@
 //!
 //! The parameter `K` of each trait selects the case. It is inferred, and is part of the key of a callable.
 
-use crate::portable::Portable;
+use crate::portable::{Portable, SendableError};
 use crate::serialize_context;
 use crate::started::Started;
 use std::any::{Any, type_name};
 use std::error::Error as StdError;
-use std::fmt::Debug;
 use unidist_common::{Error, ErrorKind, ErrorPayload, TaskError};
 
 /// `Result<T, E>`, where `E` can be sent.
@@ -62,7 +61,7 @@ pub trait FallbackOutcome<K>: Sized {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Portable, E: Portable + Debug> SpecificOutcome<SentError> for Result<T, E> {
+impl<T: Portable, E: SendableError> SpecificOutcome<SentError> for Result<T, E> {
     type Value = T;
 
     fn __start(self) -> Started<T> {
@@ -117,13 +116,16 @@ where
 }
 
 /// The failure of a function that returned `error`, which can be sent.
-pub(crate) fn sent<E: Portable + Debug>(error: &E) -> TaskError {
+pub(crate) fn sent<E: SendableError>(error: &E) -> TaskError {
     let any = error as &dyn Any;
     if let Some(error) = any.downcast_ref::<TaskError>() {
         return error.clone(); // it is one already
     }
     if let Some(Error::Task(cause)) = any.downcast_ref::<Error>() {
         return failed("").because((**cause).clone()); // a nested `get(..)?` keeps its own error
+    }
+    if let Some(text) = any.downcast_ref::<&'static str>() {
+        return sent(&(*text).to_owned()); // `downcast` restores a `String`
     }
     let message = match (any.downcast_ref::<Error>(), any.downcast_ref::<String>()) {
         (Some(error), _) => error.to_string(),
@@ -134,7 +136,7 @@ pub(crate) fn sent<E: Portable + Debug>(error: &E) -> TaskError {
 }
 
 /// The error value, encoded, if its receiver can restore it.
-fn payload<E: Portable>(error: &E) -> Option<ErrorPayload> {
+fn payload<E: SendableError>(error: &E) -> Option<ErrorPayload> {
     let type_name = type_name::<E>();
     match serialize_context::encode_error(error) {
         Ok(bytes) => Some(ErrorPayload { type_name: type_name.to_owned(), bytes: bytes.into() }),

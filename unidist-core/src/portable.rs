@@ -1,8 +1,9 @@
 //! Values that can cross a process boundary.
 
 use crate::split::SplitInto;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 
 /// A value that can be sent to another process. Implemented for all types that meet the bounds.
 #[diagnostic::on_unimplemented(
@@ -15,6 +16,14 @@ pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
+
+/// An error value that is sent with the failure of its call. Unlike a [`Portable`] value it may contain texts of the
+/// program (`&'static str`), so that a `Result<T, &'static str>` is a result of a call; these are not restored.
+#[doc(hidden)]
+pub trait SendableError: Serialize + Deserialize<'static> + Send + Debug + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Serialize + Deserialize<'static> + Send + Debug + 'static> SendableError for E {}
 
 /// Asserts, where `#[remote]` stands, that an argument can be sent.
 #[doc(hidden)]

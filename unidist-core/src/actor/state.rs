@@ -79,7 +79,7 @@ impl SentTag {
     /// The method's result, with its error as that of the call.
     pub fn finish<T, E>(self, result: Result<T, E>) -> Result<T, TaskError>
     where
-        E: crate::Portable + std::fmt::Debug,
+        E: crate::portable::SendableError,
     {
         result.map_err(|error| crate::outcome::sent(&error))
     }
