@@ -193,6 +193,7 @@ impl Driver {
         !self.inbox.is_empty()
             || self.links.iter().any(|link| link.has_work() || link.can_flush_backlog())
             || self.timers.is_due()
+            || self.scheduler.is_searching()
     }
 
     /// When the next timer expires.
@@ -225,6 +226,12 @@ impl Driver {
             progressed = true;
             self.read_links();
             self.finish_poll(true);
+        }
+        if !progressed && self.scheduler.is_searching() {
+            progressed = true;
+            self.scheduler.search_into(&mut self.actions);
+            self.apply_until_settled();
+            self.flush(true);
         }
         self.pending.store(self.scheduler.pending_tasks(), Ordering::Relaxed);
         progressed

@@ -74,6 +74,23 @@ impl Scheduler {
         actions.append(&mut self.state.actions);
     }
 
+    /// Whether a search for deadlocks has not ended.
+    pub(crate) fn is_searching(&self) -> bool {
+        self.state.deadlocks.is_any()
+    }
+
+    /// Takes a step of the search for deadlocks. Call it while nothing else happens.
+    pub(crate) fn search_into(&mut self, actions: &mut Vec<Action>) {
+        reactor::search_deadlocks(&mut self.state);
+        actions.append(&mut self.state.actions);
+    }
+
+    /// Has searches for deadlocks take smaller steps.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn set_search_budget(&mut self, budget: usize) {
+        self.state.deadlocks.set_budget(budget);
+    }
+
     /// Whether workers have started; `None` while some are still starting.
     pub(crate) fn workers_started(&self) -> Option<bool> {
         let starting: usize = self.state.hosts.iter().map(|host| host.starting).sum();

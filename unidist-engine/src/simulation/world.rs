@@ -165,12 +165,16 @@ impl World {
             max_pool: 40,
         };
         let limits = Limits { hosts: (0..hosts).map(&mut host).collect(), cancel_grace: TIME };
+        let mut scheduler = Scheduler::new(limits);
+        if rng.bool() {
+            scheduler.set_search_budget(rng.usize(1..20)); // so small that searches take several turns
+        }
         World {
             rng,
             hosts,
             network: Network::default(),
             options: options.clone(),
-            scheduler: Scheduler::new(limits),
+            scheduler,
             processes: BTreeMap::new(),
             steps: 0,
             program_steps: options.program_steps,
@@ -229,6 +233,9 @@ impl World {
 
     fn step(&mut self) {
         self.steps += 1;
+        if self.scheduler.is_searching() && self.rng.u32(0..4) == 0 {
+            return self.search_deadlocks();
+        }
         if self.program_steps > 0 && self.rng.u32(0..8) == 0 {
             self.program_steps -= 1;
             return self.program();
@@ -678,6 +685,12 @@ impl World {
         self.carry_out(actions);
     }
 
+    fn search_deadlocks(&mut self) {
+        let mut actions = Vec::new();
+        self.scheduler.search_into(&mut actions);
+        self.carry_out(actions);
+    }
+
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             if let Some(trace) = self.options.trace {
@@ -777,6 +790,7 @@ impl World {
             || !self.timers.is_empty()
             || !self.to_kill.is_empty()
             || self.requests.are_waiting()
+            || self.scheduler.is_searching()
     }
 
     fn check_all_ended(&self) -> Result<(), String> {

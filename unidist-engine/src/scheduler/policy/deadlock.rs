@@ -1,50 +1,24 @@
 //! Deadlocks: calls that wait, through others, for themselves or for resources that they hold.
 //!
-//! Waiting calls, requests and resources are nodes; each [`Needs`] a number of others. A node that needs nothing may
-//! end: a running call, a ready call whose resources are free, a wait with a time limit. With those, others may end,
-//! and so on; the nodes that are left wait in circles. The search runs when a call blocks and when a ready call lacks
-//! a custom resource: only then can a circle close. (A blocked call gives its CPU slot back.)
+//! What a node needs is defined here; the search over it is in `state/deadlock_search.rs`. A node that needs nothing may
+//! end: a running call, a ready call whose resources are free, a wait with a time limit. A search begins when a call
+//! blocks and when a ready call lacks a custom resource: only then can a circle close. (A blocked call gives its CPU slot
+//! back.)
 
 use crate::scheduler::event::Role;
 use crate::scheduler::policy::placement::search_awaited;
 use crate::scheduler::policy::worker_affinity::is_bound_to_worker;
 use crate::scheduler::request::RequestId;
 use crate::scheduler::state::State;
-use crate::scheduler::state::resources::{CustomResource, SchedulingClass};
+use crate::scheduler::state::deadlock_search::{Needs, Node, Search};
+use crate::scheduler::state::resources::CustomResource;
 use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::state::workers::{Frame, FrameState, Worker};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use unidist_common::{ActorId, ErrorKind, ProcessId, Target, TaskError, TaskId};
 
-/// How many nodes a search looks at before it gives up; a larger circle goes unnoticed.
-const SEARCH_LIMIT: usize = 10_000;
-
-/// Something that may end, or wait forever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Node {
-    Call(TaskId),
-    Request(ProcessId, RequestId),
-    /// Ends when some of it is released.
-    Resource(CustomResource),
-}
-
-/// The nodes that a node waits for, and how many of them must end before it may.
-#[derive(Debug, Default)]
-struct Needs {
-    count: usize,
-    of: Vec<Node>,
-}
-
-impl Needs {
-    /// The node may end by itself.
-    fn nothing() -> Self {
-        Needs::default()
-    }
-
-    fn all_of(of: Vec<Node>) -> Self {
-        Needs { count: of.len(), of }
-    }
-}
+/// How many links of a longer circle an error names, at its start and at its end.
+const NAMED_LINKS: (usize, usize) = (6, 2);
 
 /// The calls that run on top of this one.
 fn calls_above(worker: &Worker, call: TaskId) -> Vec<Node> {
@@ -53,121 +27,89 @@ fn calls_above(worker: &Worker, call: TaskId) -> Vec<Node> {
     if is_there { above.map(|frame| Node::Call(frame.task)).collect() } else { Vec::new() }
 }
 
-/// The nodes that a node needs, directly or through others, and whether each may end.
-struct Search {
-    nodes: Vec<(Node, Needs)>,
-    places: FxHashMap<Node, usize>,
-    /// Whether each node may end.
-    ends: Vec<bool>,
+/// What has become of a node that a search found stuck.
+#[derive(Debug)]
+pub(crate) enum Finding {
+    /// It waits in a circle, or for one. This request in the circle has to fail, with this error.
+    Circle(ProcessId, RequestId, Box<TaskError>),
+    /// It may end now, as may some of those that the search found stuck.
+    Changed,
+    /// It waits, and not for a circle.
+    NoCircle,
 }
 
-impl Search {
-    /// `None` if there are too many nodes.
-    fn from(state: &State, start: Node) -> Option<Search> {
-        let mut nodes = Vec::new();
-        let mut places = FxHashMap::from_iter([(start, 0)]);
-        let mut open = vec![start];
-        while let Some(node) = open.pop() {
-            let needs = needs(state, node);
-            for next in &needs.of {
-                let count = places.len();
-                places.entry(*next).or_insert_with(|| {
-                    open.push(*next);
-                    count
-                });
-            }
-            nodes.push((node, needs));
-            if places.len() > SEARCH_LIMIT {
-                return None;
-            }
-        }
-        nodes.sort_unstable_by_key(|(node, _)| places[node]);
-        let mut search = Search { ends: vec![false; nodes.len()], nodes, places };
-        search.end_what_may();
-        Some(search)
-    }
+/// Of the circle that this node waits in, or for, according to the search: the newest request, with its error.
+pub(crate) fn find_circle(state: &State, search: &Search, start: Node) -> Finding {
+    let Some(next) = confirm(state, search, start) else { return Finding::Changed };
+    named_circle(state, &next, start).unwrap_or(Finding::NoCircle)
+}
 
-    fn end_what_may(&mut self) {
-        let mut missing: Vec<_> = self.nodes.iter().map(|(_, needs)| needs.count).collect();
-        let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
-        for (at, (_, needs)) in self.nodes.iter().enumerate() {
-            needs.of.iter().for_each(|other| needed_by[self.places[other]].push(at));
+fn named_circle(state: &State, next: &FxHashMap<Node, Node>, start: Node) -> Option<Finding> {
+    let start = match start {
+        Node::Resource(resource) => {
+            Node::Call(holders(state, resource).max_by_key(|call| arrival(state, *call))?)
         }
-        let mut ending: Vec<_> = (0..missing.len()).filter(|at| missing[*at] == 0).collect();
-        while let Some(at) = ending.pop() {
-            if std::mem::replace(&mut self.ends[at], true) {
-                continue;
-            }
-            for by in &needed_by[at] {
-                missing[*by] = missing[*by].saturating_sub(1);
-                if missing[*by] == 0 {
-                    ending.push(*by);
-                }
-            }
+        start => start,
+    };
+    let mut circle = circle(next, start)?;
+    let blocked = |node: &Node| match node {
+        Node::Request(process, request) => {
+            Some((state.requests.get(&(*process, *request))?.blocks?, *process, *request))
         }
-    }
+        _ => None,
+    };
+    let (call, process, request) = match blocked(&start) {
+        Some(own) if circle[0] == start => own, // it has closed the circle
+        _ => circle.iter().filter_map(blocked).max_by_key(|(call, ..)| arrival(state, *call))?,
+    };
+    let at = circle.iter().position(|node| *node == Node::Request(process, request))?;
+    circle.rotate_left(at);
+    Some(Finding::Circle(process, request, Box::new(deadlock_error(state, call, &circle))))
+}
 
-    fn is_stuck(&self, node: Node) -> bool {
-        self.places.get(&node).is_some_and(|at| !self.ends[*at])
-    }
+fn arrival(state: &State, call: TaskId) -> Option<u64> {
+    state.tasks.get(&call).map(|task| task.arrival)
+}
 
-    /// The chain from a stuck node through stuck nodes, up to the first that repeats.
-    fn chain(&self, start: Node) -> Option<Vec<Node>> {
-        let mut chain = Vec::new();
-        let mut at = start;
-        while self.is_stuck(at) && !chain.contains(&at) {
-            chain.push(at);
-            let (_, needs) = &self.nodes[*self.places.get(&at)?];
-            at = *needs.of.iter().find(|next| self.is_stuck(**next))?;
+/// Whether nodes that the search found stuck still are, all at this moment: the search may have looked at them at
+/// different times. Gives for each of as many as tell a node that it waits for.
+fn confirm(state: &State, search: &Search, start: Node) -> Option<FxHashMap<Node, Node>> {
+    let mut next = FxHashMap::default();
+    let mut seen = FxHashSet::from_iter([start]);
+    let mut open = vec![start];
+    while let Some(node) = open.pop() {
+        let Needs { count, of } = needs(state, node);
+        if count == 0 {
+            return None;
         }
-        (!chain.is_empty()).then(|| {
-            chain.push(at);
-            chain
-        })
+        // So many of them must be stuck that too few are left to end.
+        let enough = (of.len() + 1).saturating_sub(count);
+        let stuck: Vec<_> = of.into_iter().filter(|other| search.is_stuck(*other)).take(enough).collect();
+        if stuck.len() < enough {
+            return None;
+        }
+        next.extend(stuck.first().map(|first| (node, *first)));
+        open.extend(stuck.into_iter().filter(|other| seen.insert(*other)));
+    }
+    Some(next)
+}
+
+/// The circle to which the nodes from this one on lead; it begins with this one if that is part of it.
+fn circle(next: &FxHashMap<Node, Node>, start: Node) -> Option<Vec<Node>> {
+    let mut chain = Vec::new();
+    let mut places = FxHashMap::default();
+    let mut at = start;
+    loop {
+        if let Some(first) = places.insert(at, chain.len()) {
+            return Some(chain.split_off(first));
+        }
+        chain.push(at);
+        at = *next.get(&at)?;
     }
 }
 
-/// The error of a request that blocks this call, if the request can never be answered.
-pub(crate) fn find_deadlock(
-    state: &State,
-    process: ProcessId,
-    request: RequestId,
-    call: TaskId,
-) -> Option<TaskError> {
-    let search = Search::from(state, Node::Request(process, request))?;
-    let chain = search.chain(Node::Request(process, request))?;
-    Some(deadlock_error(state, call, &chain))
-}
-
-/// Ready calls of these classes lack a resource. If all calls that hold some of it wait for such calls: the newest
-/// request in the circle, with the error that ends it.
-pub(crate) fn find_starvation(
-    state: &State,
-    starved: &[SchedulingClass],
-) -> Option<(ProcessId, RequestId, TaskError)> {
-    for resource in state.resources.lacking(starved) {
-        let Some(search) = Search::from(state, Node::Resource(resource)) else { continue };
-        if !search.is_stuck(Node::Resource(resource)) {
-            continue;
-        }
-        let newest =
-            holders(state, resource).max_by_key(|call| state.tasks.get(call).map(|task| task.arrival));
-        let chain = newest.and_then(|holder| search.chain(Node::Call(holder))).unwrap_or_default();
-        // The holder itself, or a call on top of it.
-        let blocked = chain.iter().enumerate().find_map(|(at, node)| match (chain[..at].last(), node) {
-            (Some(Node::Call(call)), Node::Request(process, request)) => {
-                Some((at, *call, *process, *request))
-            }
-            _ => None,
-        });
-        if let Some((at, call, process, request)) = blocked {
-            return Some((process, request, deadlock_error(state, call, &chain[at..])));
-        }
-    }
-    None
-}
-
-fn needs(state: &State, node: Node) -> Needs {
+/// What this node needs at this moment.
+pub(crate) fn needs(state: &State, node: Node) -> Needs {
     match node {
         Node::Call(call) => call_needs(state, call),
         Node::Request(process, request) => {
@@ -266,22 +208,30 @@ fn holders(state: &State, resource: CustomResource) -> impl Iterator<Item = Task
     holding.filter(move |(_, class)| state.resources.asks_for(*class, resource)).map(|(task, _)| task)
 }
 
-/// The error of a call at the start of this chain, whose last node repeats an earlier one.
-fn deadlock_error(state: &State, call: TaskId, chain: &[Node]) -> TaskError {
+/// The error of a call at the start of this circle of nodes.
+fn deadlock_error(state: &State, call: TaskId, circle: &[Node]) -> TaskError {
     let name = |id: TaskId| state.tasks.get(&id).map_or("?", |task| &task.spec.name);
+    let text_of = |node: &Node| match node {
+        Node::Call(id) => Some(format!("`{}` ({id})", name(*id))),
+        Node::Resource(resource) => {
+            Some(format!("`{}`, all of which is held by blocked calls", state.resources.name(*resource)))
+        }
+        Node::Request(..) => None,
+    };
+    // The call itself comes last.
+    let links: Vec<_> = circle.iter().filter(|node| !matches!(node, Node::Request(..))).collect();
+    let (first, last) = NAMED_LINKS;
+    let omitted = if links.len() > first + last + 1 { first..links.len() - last } else { 0..0 };
     let mut text = format!("`{}` ({call})", name(call));
-    let mut links = 0;
-    for node in chain {
-        let next = match node {
-            Node::Call(id) => format!("`{}` ({id})", name(*id)),
-            Node::Resource(resource) => {
-                format!("`{}`, all of which is held by blocked calls", state.resources.name(*resource))
-            }
-            Node::Request(..) => continue,
-        };
-        text += if links == 0 { " waits for " } else { ", which waits for " };
-        text += &next;
-        links += 1;
+    for (at, link) in links.iter().enumerate() {
+        if at == omitted.start && !omitted.is_empty() {
+            text += &format!(", and so on over {} more", omitted.len());
+        }
+        if omitted.contains(&at) {
+            continue;
+        }
+        text += if at == 0 { " waits for " } else { ", which waits for " };
+        text += &text_of(link).unwrap_or_default();
     }
     text += ": none of them can end";
     TaskError::new(ErrorKind::Deadlock, text).of_function(name(call))

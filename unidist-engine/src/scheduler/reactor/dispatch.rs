@@ -4,10 +4,10 @@
 //! later calls that need any, or it would starve; one that lacks a custom resource holds back only its own class.
 
 use crate::scheduler::event::Role;
-use crate::scheduler::policy::deadlock::find_starvation;
 use crate::scheduler::policy::stealing::tasks_to_retract;
 use crate::scheduler::reactor::drain::stop_drained;
 use crate::scheduler::reactor::place::{Placement, Reason, place};
+use crate::scheduler::reactor::search_deadlocks::on_starved;
 use crate::scheduler::state::State;
 use crate::scheduler::state::fair_share::GroupId;
 use crate::scheduler::state::resources::SchedulingClass;
@@ -15,7 +15,6 @@ use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::state::workers::Worker;
 use crate::scheduler::transitions::notify::notify_waiters;
 use crate::scheduler::transitions::processes::stop;
-use crate::scheduler::transitions::requests::fail_request;
 use crate::scheduler::transitions::retract::retract;
 use rustc_hash::FxHashMap;
 use unidist_common::TaskId;
@@ -62,9 +61,7 @@ pub(crate) fn dispatch(state: &mut State) {
     }
     if !starved.is_empty() {
         notify_waiters(state); // of calls that failed above
-        if let Some((process, request, error)) = find_starvation(state, &starved) {
-            fail_request(state, process, request, &error);
-        }
+        on_starved(state, &starved);
     }
     for (process, tasks) in tasks_to_retract(state) {
         retract(state, process, tasks);

@@ -22,6 +22,7 @@ mod on_worker_lost;
 mod place;
 mod place_on_worker;
 mod restart_actor;
+mod search_deadlocks;
 mod worker_queries;
 
 use crate::scheduler::event::{Action, Event};
@@ -42,6 +43,7 @@ use crate::scheduler::reactor::on_spilled::on_spilled;
 use crate::scheduler::reactor::on_submit::on_submit;
 use crate::scheduler::reactor::on_timer::{on_expired, on_started};
 use crate::scheduler::reactor::on_worker_lost::on_worker_lost;
+use crate::scheduler::reactor::search_deadlocks::search_on;
 use crate::scheduler::reactor::worker_queries::{on_status, on_workers};
 use crate::scheduler::request::{Reply, Request, Value};
 use crate::scheduler::state::State;
@@ -120,8 +122,17 @@ pub(crate) fn react(state: &mut State, event: Event) {
     notify_waiters(state);
 }
 
-/// Hands out the calls that are ready.
+/// Hands out the calls that are ready, and searches on for deadlocks.
 pub(crate) fn dispatch_ready(state: &mut State) {
+    search_on(state);
     dispatch(state);
     notify_waiters(state);
+}
+
+/// Searches on for deadlocks while nothing else happens.
+pub(crate) fn search_deadlocks(state: &mut State) {
+    if search_on(state) {
+        dispatch(state);
+        notify_waiters(state);
+    }
 }

@@ -1,7 +1,7 @@
 //! `get` and `wait`: a request is answered at once or opened until its objects have values.
 
 use crate::scheduler::event::Action;
-use crate::scheduler::policy::deadlock::find_deadlock;
+use crate::scheduler::reactor::search_deadlocks::on_blocked;
 use crate::scheduler::reactor::worker_queries::answer_worker_queries;
 use crate::scheduler::request::{Reply, RequestId};
 use crate::scheduler::state::State;
@@ -9,9 +9,7 @@ use crate::scheduler::state::objects::Waiter;
 use crate::scheduler::state::requests::{OpenRequest, RequestKind};
 use crate::scheduler::transitions::block::block;
 use crate::scheduler::transitions::cancel::wait_error;
-use crate::scheduler::transitions::requests::{
-    answer, close, fail_request, remember, request_copies_for_reply,
-};
+use crate::scheduler::transitions::requests::{answer, close, remember, request_copies_for_reply};
 use unidist_common::{DataId, Error, ProcessId, TaskId};
 
 /// Answers a `get` once all objects have values and are on the client's host.
@@ -75,9 +73,7 @@ pub(crate) fn open(state: &mut State, process: ProcessId, request: RequestId, mu
     remember(state, process, request, open);
     if let Some(task) = blocks {
         block(state, process, task, request);
-        if let Some(error) = find_deadlock(state, process, request, task) {
-            fail_request(state, process, request, &error);
-        }
+        on_blocked(state, process, request);
     }
 }
 

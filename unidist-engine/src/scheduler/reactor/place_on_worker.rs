@@ -4,17 +4,16 @@
 //! on top of a task of the worker that waits for it. While the task waits for something else, the call waits, too;
 //! whether that is a deadlock is checked when it begins. When the worker is gone, the call fails.
 
-use crate::scheduler::policy::deadlock::find_deadlock;
 use crate::scheduler::policy::placement::{accepts_prefetch, is_next_in_line, leaves_memory};
 use crate::scheduler::policy::worker_affinity::locate_worker;
 use crate::scheduler::reactor::place::{Placement, Reason};
+use crate::scheduler::reactor::search_deadlocks::on_blocked;
 use crate::scheduler::request::RequestId;
 use crate::scheduler::state::State;
 use crate::scheduler::state::hosts::Candidate;
 use crate::scheduler::state::resources::{Reservations, SchedulingClass};
 use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::fetch::fetch;
-use crate::scheduler::transitions::requests::fail_request;
 use crate::scheduler::transitions::retract::retract;
 use crate::scheduler::transitions::run::{prefill, run_nested, run_on};
 use unidist_common::{ProcessId, TaskId};
@@ -93,8 +92,5 @@ fn check_deadlock(state: &mut State, process: ProcessId, request: RequestId) {
     if worker.last_deadlock_check.replace(now) == Some(now) {
         return;
     }
-    let Some(waiting) = worker.stack.last().map(|frame| frame.task) else { return };
-    if let Some(error) = find_deadlock(state, process, request, waiting) {
-        fail_request(state, process, request, &error);
-    }
+    on_blocked(state, process, request);
 }

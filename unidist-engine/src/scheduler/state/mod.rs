@@ -7,6 +7,7 @@
 pub(crate) mod actor_names;
 pub(crate) mod actors;
 pub(crate) mod canceling;
+pub(crate) mod deadlock_search;
 pub(crate) mod fair_share;
 pub(crate) mod hosts;
 pub(crate) mod id_map;
@@ -28,6 +29,7 @@ use crate::scheduler::request::{RequestId, Value};
 use actor_names::ActorNames;
 use actors::Actor;
 use canceling::Canceling;
+use deadlock_search::DeadlockSearches;
 use hosts::{Candidate, Host};
 use id_map::IdMap;
 use object_locations::ObjectLocations;
@@ -75,6 +77,7 @@ pub(crate) struct State {
     /// Workers that are stopped once they have finished what they run.
     pub(crate) draining: Vec<ProcessId>,
     pub(crate) queued_cancels: QueuedCancels,
+    pub(crate) deadlocks: DeadlockSearches,
     /// The actions of this event so far.
     pub(crate) actions: Vec<Action>,
     /// The candidates for the call being placed; kept for its memory.
@@ -107,6 +110,7 @@ impl State {
             worker_queries: Vec::new(),
             draining: Vec::new(),
             queued_cancels: QueuedCancels::default(),
+            deadlocks: DeadlockSearches::default(),
             actions: Vec::new(),
             candidates: Vec::new(),
             ending: false,

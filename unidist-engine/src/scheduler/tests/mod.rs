@@ -103,9 +103,11 @@ impl Cluster {
 
     /// Nothing else happens until the search for deadlocks has ended.
     pub(super) fn search_for_deadlocks(&mut self) {
-        let mut actions = Vec::new();
-        self.scheduler.dispatch_into(&mut actions);
-        self.carry_out(actions);
+        while self.scheduler.is_searching() {
+            let mut actions = Vec::new();
+            self.scheduler.search_into(&mut actions);
+            self.carry_out(actions);
+        }
     }
 
     pub(super) fn join_all(&mut self) -> Vec<ProcessId> {
