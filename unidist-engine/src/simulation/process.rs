@@ -414,6 +414,13 @@ impl Process {
             .saturating_sub(1 + self.stack.len())
     }
 
+    /// Whether this call waits here for its turn while another one runs.
+    pub(super) fn runs_before(&self, call: TaskId) -> bool {
+        let is_it = |run: &Run| run.id == call && !run.nested;
+        let arrives = |message: &ToWorker| matches!(message, ToWorker::Run(run) if is_it(run));
+        !self.can_take() && (self.queue.iter().any(is_it) || self.inbox.iter().any(arrives))
+    }
+
     /// Whether a step would do something.
     pub(super) fn can_step(&self) -> bool {
         !self.can_take() || self.next_call().is_some() || self.suspended.iter().any(Frame::is_woken)

@@ -256,7 +256,7 @@ impl World {
             let timers: Vec<_> = self.timers.iter().copied().collect();
             if let Some(&timer) = self.rng.choice(&timers) {
                 self.timers.remove(&timer);
-                return self.handle(Event::Expired(timer));
+                return self.expire(timer);
             }
         }
         let processes: Vec<_> = self.processes.keys().copied().collect();
@@ -300,6 +300,17 @@ impl World {
             }
         }
         self.processes.insert(process, state);
+    }
+
+    /// A timer expires. No worker that runs something else is killed for a call that it has not started.
+    fn expire(&mut self, timer: Timer) {
+        let call = TaskId::of_first_return(DataId::from_bits(timer.to_numbers()[0]));
+        let innocent = self.processes.iter().find(|(_, process)| process.runs_before(call));
+        let innocent = innocent.map(|(process, _)| *process).filter(|process| !self.to_kill.contains(process));
+        self.handle(Event::Expired(timer));
+        if let Some(process) = innocent.filter(|process| self.to_kill.contains(process)) {
+            self.broken.get_or_insert(format!("{process} is killed for call {call}, which it has not started"));
+        }
     }
 
     /// The process dies; some of its last messages never arrive, and blocks named there are freed.

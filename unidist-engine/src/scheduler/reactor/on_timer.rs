@@ -47,15 +47,16 @@ pub(crate) fn on_started(state: &mut State, process: ProcessId, call: TaskId) {
     }
 }
 
-/// A canceling call has not left its worker in time: the worker is killed, unless other tasks run on top of the call,
-/// which prevents it from ending. A retraction finds out whether they have started. A suspended call is dropped as soon
-/// as its worker is between other tasks.
+/// A canceling call has not left its worker in time: the worker is killed, unless the call cannot leave it yet. Other tasks
+/// run on top of it (a retraction finds out whether they have started), it waits there for its turn, or it is suspended and
+/// is dropped as soon as its worker is between other tasks.
 fn on_grace_expired(state: &mut State, id: TaskId) {
     let Some(canceling) = state.canceling.get(&id) else { return };
     let process = canceling.process;
     let Some(worker) = state.workers.get_mut(&process) else { return };
-    let below = worker.stack.iter().rev().skip(1).any(|frame| frame.task == id);
-    if below || worker.suspended.contains_key(&id) {
+    let is_below = worker.stack.iter().rev().skip(1).any(|frame| frame.task == id);
+    let is_ahead = worker.prefetched.iter().any(|ahead| ahead.task == id);
+    if is_below || is_ahead || worker.suspended.contains_key(&id) {
         retract_after(state, process, id);
         return arm(state, id, state.cancel_grace);
     }

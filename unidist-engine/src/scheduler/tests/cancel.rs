@@ -228,7 +228,6 @@ fn canceled_prefetched_call_leaves_no_trace() {
 }
 
 #[test]
-#[ignore = "the worker is killed for a call that it has not started"]
 fn worker_is_not_killed_for_a_canceled_prefetched_call() {
     let mut c = Cluster::new(1);
     let (running, prefetched) = (c.task(), c.task());
