@@ -20,6 +20,7 @@ pub(crate) mod task_history;
 pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod transfers;
+pub(crate) mod waiters;
 pub(crate) mod worker_queries;
 pub(crate) mod workers;
 

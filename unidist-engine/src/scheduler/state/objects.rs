@@ -1,11 +1,12 @@
 //! The object directory: the objects, their references and their waiters.
 
-use crate::scheduler::request::{RequestId, Value};
+use crate::scheduler::request::Value;
 use crate::scheduler::state::id_map::IdMap;
 use crate::scheduler::state::task_history::TaskHistory;
+pub(crate) use crate::scheduler::state::waiters::{Waiter, Waiters};
 use crate::store::StoredObject;
 use std::sync::Arc;
-use unidist_common::{DataId, ErrorKind, ProcessId, TaskError, TaskId};
+use unidist_common::{DataId, ErrorKind, TaskError, TaskId};
 
 /// The objects and actors that are referenced.
 #[derive(Debug, Default)]
@@ -29,57 +30,6 @@ struct Entry {
 
 // There may be millions of these.
 const _: () = assert!(size_of::<Option<Entry>>() <= 48);
-
-/// A waiter for the value of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiter {
-    /// A call that depends on it.
-    Task(TaskId),
-    /// A `get` or `wait`.
-    Request(ProcessId, RequestId),
-}
-
-/// The waiters for one object: mostly none or one.
-#[derive(Debug, Default)]
-pub(crate) enum Waiters {
-    #[default]
-    None,
-    One(Waiter),
-    #[expect(clippy::box_collection, reason = "there are millions of these, and few are many")]
-    Many(Box<Vec<Waiter>>),
-}
-
-impl Waiters {
-    fn push(&mut self, waiter: Waiter) {
-        match self {
-            Waiters::None => *self = Waiters::One(waiter),
-            Waiters::One(first) => *self = Waiters::Many(Box::new(vec![*first, waiter])),
-            Waiters::Many(all) => all.push(waiter),
-        }
-    }
-
-    fn remove(&mut self, waiter: Waiter) {
-        match self {
-            Waiters::One(only) if *only == waiter => *self = Waiters::None,
-            Waiters::None | Waiters::One(_) => {}
-            Waiters::Many(all) => all.retain(|other| *other != waiter),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Waiters::None)
-    }
-
-    /// In order of arrival.
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = Waiter> {
-        let (one, many) = match self {
-            Waiters::None => (None, Vec::new()),
-            Waiters::One(only) => (Some(only), Vec::new()),
-            Waiters::Many(all) => (None, *all),
-        };
-        one.into_iter().chain(many)
-    }
-}
 
 /// The state of an object.
 #[derive(Clone, Debug)]
@@ -190,11 +140,7 @@ impl Objects {
     /// How many entries the list of waiters of this object has.
     #[cfg(test)]
     pub(crate) fn waiter_count(&self, id: DataId) -> usize {
-        match self.entries.get(&id).map(|entry| &entry.waiters) {
-            None | Some(Waiters::None) => 0,
-            Some(Waiters::One(_)) => 1,
-            Some(Waiters::Many(all)) => all.len(),
-        }
+        self.entries.get(&id).map_or(0, |entry| entry.waiters.len())
     }
 
     /// The value of an object has moved.
@@ -241,6 +187,7 @@ mod tests {
     use super::*;
     use crate::store::Blob;
     use bytes::Bytes;
+    use unidist_common::ProcessId;
 
     fn id(number: u64) -> DataId {
         DataId::new(ProcessId::CONTROLLER, number)

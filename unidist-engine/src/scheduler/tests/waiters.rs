@@ -3,7 +3,6 @@
 use super::*;
 
 #[test]
-#[ignore = "the list of waiters grows with each canceled call"]
 fn canceled_dependents_leave_no_waiters_behind() {
     let mut c = Cluster::new(2);
     let lasting = c.task();
@@ -24,7 +23,6 @@ fn canceled_dependents_leave_no_waiters_behind() {
 }
 
 #[test]
-#[ignore = "the list of waiters grows with each canceled call"]
 fn canceled_dependents_of_an_actor_leave_no_waiters_behind() {
     let mut c = Cluster::new(1);
     let (lasting, actor) = (c.task(), c.actor());

@@ -72,6 +72,13 @@ fn task_ended(state: &mut State, task: &Task, error: Option<Arc<TaskError>>) {
             task.spec.dependencies.iter().for_each(|id| cancel_copy_request(state, *id, host, waiter));
         }
     }
+    if task.state == TaskState::Waiting && task.missing > 0 {
+        // A canceled call: the inputs that it waited for may have other waiters and live long.
+        let waiter = Waiter::Task(task.spec.id());
+        let pending = task.spec.dependencies.iter().filter(|id| state.objects.is_pending(**id));
+        let pending: Vec<_> = pending.copied().collect();
+        pending.into_iter().for_each(|id| state.objects.remove_waiter(id, waiter));
+    }
     if !state.failed_fetches.is_empty() {
         state.failed_fetches.remove(&task.spec.id());
     }
