@@ -129,6 +129,11 @@ impl TaskError {
         }
     }
 
+    /// The failure of a call that had not ended when its session did: the same for every call and each of its waiters.
+    pub fn session_ended() -> Self {
+        TaskError::new(ErrorKind::SessionEnded, "")
+    }
+
     /// The same error with the name of its function, unless it already has one.
     #[must_use]
     pub fn of_function(mut self, function: &str) -> Self {
@@ -396,6 +401,19 @@ impl Error {
         }
     }
 
+    /// This error as the function `call` returns it. That the session has ended is told in the same way by whatever way
+    /// the function learns of it.
+    #[must_use]
+    pub fn of_waiter(self, call: &str) -> Self {
+        match self {
+            Error::Task(error) if error.kind == ErrorKind::SessionEnded => {
+                Error::SessionEnded { call: call.to_owned() }
+            }
+            Error::SessionEnded { .. } => Error::SessionEnded { call: call.to_owned() },
+            other => other,
+        }
+    }
+
     /// A failed attempt at `action`, with the system's message.
     pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Self {
         Error::System { action: action.into(), message: error.to_string() }
@@ -412,7 +430,7 @@ impl fmt::Display for Error {
                  the session"
             ),
             Error::SessionEnded { call } => {
-                write!(f, "`{call}` was called after its session was shut down: call `unidist::init()` again")
+                write!(f, "`{call}`: the session was shut down: call `unidist::init()` to start another one")
             }
             Error::Forked { call } => write!(
                 f,
@@ -479,7 +497,7 @@ impl From<Error> for TaskError {
         match error {
             Error::Task(error) => *error,
             Error::NotInitialized { .. } => TaskError::new(ErrorKind::NotInitialized, error.to_string()),
-            Error::SessionEnded { .. } => TaskError::new(ErrorKind::SessionEnded, error.to_string()),
+            Error::SessionEnded { .. } => TaskError::session_ended(),
             Error::Forked { .. } => TaskError::new(ErrorKind::Forked, error.to_string()),
             Error::StoreFull(_) => TaskError::new(ErrorKind::StoreFull, error.to_string()),
             Error::Encode { .. } => TaskError::new(ErrorKind::Encode, error.to_string()),

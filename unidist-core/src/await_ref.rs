@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use unidist_backend::Outcome;
-use unidist_common::Result;
+use unidist_common::{Error, Result};
 
 /// The future of a ref's value, made by `.await` or [`IntoFuture::into_future`].
 ///
@@ -37,7 +37,7 @@ impl<T: Portable> Future for Fetch<T> {
             None => {
                 let shared = match request(&self.core) {
                     Ok(shared) => shared,
-                    Err(error) => return Poll::Ready(Err(error)),
+                    Err(error) => return Poll::Ready(Err(error.of_waiter("await"))),
                 };
                 self.shared = Some(shared.clone());
                 shared
@@ -50,7 +50,7 @@ impl<T: Portable> Future for Fetch<T> {
                 self.shared = None; // a poll after completion requests the value again
                 Poll::Ready(match outcome {
                     Ok(payload) => ObjectRef::decode(&self.core, &payload),
-                    Err(error) => Err(error.into()),
+                    Err(error) => Err(Error::from(error).of_waiter("await")),
                 })
             }
             None => {

@@ -21,8 +21,8 @@ use unidist_common::{DataId, Error, Result};
 pub fn get<G: Gettable>(refs: G) -> Result<G::Output> {
     let mut batch = Batch::default();
     refs.__gather(&mut batch);
-    let mut fetched = batch.fetch()?.into_iter();
-    refs.__decode(&mut Fetched(&mut fetched))
+    let values = batch.fetch().and_then(|fetched| refs.__decode(&mut Fetched(&mut fetched.into_iter())));
+    values.map_err(|error| error.of_waiter("get"))
 }
 
 /// [`get`] with a time limit: until then, all values must be ready.
@@ -50,9 +50,9 @@ pub fn get<G: Gettable>(refs: G) -> Result<G::Output> {
 pub fn get_timeout<G: Gettable>(refs: G, timeout: Duration) -> Result<G::Output> {
     let mut batch = Batch::default();
     refs.__gather(&mut batch);
-    batch.await_all(timeout)?;
-    let mut fetched = batch.fetch()?.into_iter();
-    refs.__decode(&mut Fetched(&mut fetched))
+    let fetched = batch.await_all(timeout).and_then(|()| batch.fetch());
+    let values = fetched.and_then(|fetched| refs.__decode(&mut Fetched(&mut fetched.into_iter())));
+    values.map_err(|error| error.of_waiter("get_timeout"))
 }
 
 /// What [`get`] takes.

@@ -127,6 +127,9 @@ pub(crate) fn sent<E: SendableError>(error: &E) -> TaskError {
     if let Some(text) = any.downcast_ref::<&'static str>() {
         return sent(&(*text).to_owned()); // `downcast` restores a `String`
     }
+    if let Some(Error::SessionEnded { .. }) = any.downcast_ref::<Error>() {
+        return TaskError::session_ended(); // the call ends because the session does
+    }
     let message = match (any.downcast_ref::<Error>(), any.downcast_ref::<String>()) {
         (Some(error), _) => error.to_string(),
         (_, Some(text)) => text.clone(),
@@ -154,6 +157,7 @@ pub(crate) fn any(error: &(dyn StdError + 'static)) -> TaskError {
     while let Some(error) = next {
         match error.downcast_ref::<Error>() {
             Some(Error::Task(cause)) => return task_error.because((**cause).clone()),
+            Some(Error::SessionEnded { .. }) => return TaskError::session_ended(),
             _ if task_error.message.is_empty() => task_error.message = error.to_string(),
             _ => task_error.chain.push(error.to_string()),
         }

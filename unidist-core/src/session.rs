@@ -14,6 +14,7 @@
 use crate::terminate;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use unidist_backend::{Backend, Owner};
 use unidist_common::{Error, Result};
@@ -68,6 +69,9 @@ static DEFAULT: DefaultSession = DefaultSession {
     lifecycle: Mutex::new(Lifecycle { generation: 0, handles: 0, on_end: None }),
 };
 
+/// Whether a default session has been shut down.
+static HAS_ENDED: AtomicBool = AtomicBool::new(false);
+
 /// Makes `backend` the default session of this process. A session installed before is forgotten, not shut down.
 pub fn install(backend: Arc<dyn Backend>) {
     set(Some(BackendProxy::new(backend)));
@@ -87,10 +91,13 @@ pub fn is_installed() -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::NotInitialized`] or [`Error::Forked`], naming `call`.
+/// [`Error::NotInitialized`], [`Error::SessionEnded`] if there was a session, or [`Error::Forked`], naming `call`.
 pub fn current(call: &str) -> Result<BackendProxy> {
     check_owner(call)?;
-    peek().ok_or_else(|| Error::NotInitialized { call: call.to_owned() })
+    peek().ok_or_else(|| match HAS_ENDED.load(Ordering::Relaxed) {
+        true => Error::SessionEnded { call: call.to_owned() },
+        false => Error::NotInitialized { call: call.to_owned() },
+    })
 }
 
 /// A handle of the default session. The drop of the last one shuts the session down.
@@ -172,6 +179,7 @@ fn end(lifecycle: &mut Lifecycle) -> Result<()> {
         Some(backend) => backend.shutdown(),
         None => Ok(()),
     };
+    HAS_ENDED.store(true, Ordering::Relaxed);
     uninstall();
     terminate::forget_hooks();
     on_end();

@@ -57,7 +57,8 @@ pub fn wait<W: Waitable>(refs: W, num_returns: usize, timeout: Option<Duration>)
     }
     let mut is_ready = vec![false; refs.len()];
     if num_returns > 0 {
-        mark_ready(&refs, num_returns, timeout, &mut is_ready)?;
+        let marked = mark_ready(&refs, num_returns, timeout, &mut is_ready);
+        marked.map_err(|error| error.of_waiter("wait"))?;
     }
     let mut waited = Waited {
         ready: Vec::with_capacity(num_returns),

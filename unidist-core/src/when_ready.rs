@@ -25,7 +25,7 @@ impl<T: Portable> Ready<T> {
     pub fn get(&self) -> Result<T> {
         match &self.outcome {
             Ok(payload) => ObjectRef::decode(&self.core, payload),
-            Err(error) => Err(error.clone().into()),
+            Err(error) => Err(Error::from(error.clone()).of_waiter("get")),
         }
     }
 

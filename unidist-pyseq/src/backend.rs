@@ -166,7 +166,7 @@ impl Backend for Pyseq {
         let now = {
             let mut state = self.shared.lock();
             match state.phase {
-                Phase::Ended => Some((then, Err(TaskError::new(ErrorKind::SessionEnded, "")))),
+                Phase::Ended => Some((then, Err(TaskError::session_ended()))),
                 _ => state.directory.add_callback(id, then).map(|then| (then, state.outcome(id))),
             }
         };

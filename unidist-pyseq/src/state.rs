@@ -403,7 +403,7 @@ impl State {
     pub(crate) fn outcome(&self, id: DataId) -> Outcome {
         match self.directory.outcome(id) {
             Some(outcome) => outcome.clone(),
-            None if self.phase >= Phase::Ending => Err(TaskError::new(ErrorKind::SessionEnded, "")),
+            None if self.phase >= Phase::Ending => Err(TaskError::session_ended()),
             None => Err(TaskError::new(ErrorKind::ObjectLost, format!("object {id} does not exist"))),
         }
     }
@@ -441,7 +441,7 @@ impl State {
         calls.sort_unstable();
         let mut effects = Effects::default();
         for call in calls {
-            effects.extend(self.settle(call, Err(TaskError::new(ErrorKind::SessionEnded, ""))));
+            effects.extend(self.settle(call, Err(TaskError::session_ended())));
         }
         effects
     }

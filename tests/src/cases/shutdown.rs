@@ -10,19 +10,17 @@ use std::thread::{self, JoinHandle};
 use unidist::prelude::*;
 use unidist::{Error, ErrorKind, Session, init, shutdown};
 
-const REASON: &str = "some calls fail with WorkerDied, and the others with three different texts";
-
 pub(super) const CASES: &[Case] = cases!["shutdown":
-    get_while_the_session_ends.not_spmd().bare().ignored(REASON),
-    get_while_the_session_is_shut_down.not_spmd().bare().ignored(REASON),
-    get_of_many_while_the_session_ends.not_spmd().bare().ignored(REASON),
-    wait_while_the_session_ends.not_spmd().bare().ignored(REASON),
-    actor_calls_while_the_session_ends.not_spmd().bare().ignored(REASON),
-    await_while_the_session_ends.not_spmd().bare().ignored(REASON),
-    callbacks_while_the_session_ends.not_spmd().bare().ignored(REASON),
-    nested_calls_while_the_session_ends.not_spmd().bare().ignored(REASON),
-    put_while_the_session_ends.not_spmd().bare().ignored(REASON),
-    all_waiters_while_the_session_ends.bare().ignored(REASON),
+    get_while_the_session_ends.not_spmd().bare(),
+    get_while_the_session_is_shut_down.not_spmd().bare(),
+    get_of_many_while_the_session_ends.not_spmd().bare(),
+    wait_while_the_session_ends.not_spmd().bare(),
+    actor_calls_while_the_session_ends.not_spmd().bare(),
+    await_while_the_session_ends.not_spmd().bare(),
+    callbacks_while_the_session_ends.not_spmd().bare(),
+    nested_calls_while_the_session_ends.not_spmd().bare(),
+    put_while_the_session_ends.not_spmd().bare(),
+    all_waiters_while_the_session_ends.bare(),
 ];
 
 /// How often a session is started and ended: one call in ten met the fault.

@@ -10,7 +10,7 @@ use unidist_common::{DataId, Error, Result};
 /// The reply in the slot, or why there is none.
 pub(crate) fn take_reply<T: Transport + ?Sized>(transport: &T, call: &str, slot: &Slot) -> Result<Reply> {
     match slot.take() {
-        Some(Reply::Failed(error)) => Err(error),
+        Some(Reply::Failed(error)) => Err(error.of_waiter(call)),
         Some(reply) => Ok(reply),
         None => transport.check_cancelled().and_then(|()| Err(session_ended(call))),
     }

@@ -65,6 +65,12 @@ impl World {
                 _ => None,
             }));
             self.record.lost(id, &of_process);
+            self.record.lost_unstarted(process.unstarted());
+            for message in &process.outbox {
+                if let FromWorker::Retracted(calls) = message {
+                    self.record.lost_unstarted(calls.iter().copied());
+                }
+            }
             lost.extend(of_process);
             self.requests.take_unsealed(id);
         }

@@ -15,7 +15,10 @@
 //!   after it was freed; and after the last release, all blocks are free;
 //! - no request for memory is refused while there is space on disk or, without a disk, while a call that has not started
 //!   keeps arguments in memory;
-//! - at the end all slots and resources are free.
+//! - at the end all slots and resources are free;
+//! - a call fails because its process died only if a process did die with it;
+//! - when the program ends the session while calls run, each of its requests is answered, with values or with errors
+//!   that say that the session ended, and all processes end.
 
 mod digest;
 mod frame;
@@ -53,6 +56,13 @@ mod tests {
             let violation = found.unwrap_or_else(|| panic!("none says that {what}"));
             assert_eq!(simulate(violation.seed, &faulty), Err(violation));
         }
+    }
+
+    #[test]
+    fn calls_forgotten_at_the_end_are_noticed() {
+        let faulty = Options { forget_calls_at_the_end: true, ..Options::default() };
+        let violations: Vec<_> = (0..200).filter_map(|seed| simulate(seed, &faulty).err()).collect();
+        assert!(violations.iter().any(|violation| violation.what.contains("no process has died with")));
     }
 
     #[test]

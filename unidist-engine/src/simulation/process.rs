@@ -65,7 +65,10 @@ impl Process {
                 }
             }
             Some(ToWorker::Stop) => {
-                self.queue.clear();
+                let returned = self.queue.drain(..).map(|run| run.id).collect();
+                if !world.forgets_calls_at_the_end() {
+                    self.outbox.push_back(FromWorker::Retracted(returned));
+                }
                 self.stopping = true;
             }
         }
@@ -230,6 +233,7 @@ impl Process {
                 self.end(frame, world, Some(TaskError::new(ErrorKind::Failed, "as planned")));
                 return Stepped::Something;
             }
+            Some(Step::Hang) if self.stopping => {} // the time limit of a method ends with its session
             Some(Step::Hang) => frame.steps.push_front(Step::Hang),
             Some(Step::Cancel) => {
                 let id = match world.rng.bool() {
@@ -412,6 +416,15 @@ impl Process {
             .filter(keeps)
             .count()
             .saturating_sub(1 + self.stack.len())
+    }
+
+    /// The calls that were sent here and have not started.
+    pub(super) fn unstarted(&self) -> impl Iterator<Item = TaskId> + '_ {
+        let arriving = self.inbox.iter().filter_map(|message| match message {
+            ToWorker::Run(run) => Some(run.id),
+            _ => None,
+        });
+        self.queue.iter().map(|run| run.id).chain(arriving)
     }
 
     /// Whether this call waits here for its turn while another one runs.

@@ -13,6 +13,8 @@ pub(super) struct Record {
     started: BTreeSet<TaskId>,
     /// Calls whose process has died with them: they may start once more.
     lost: BTreeSet<TaskId>,
+    /// All calls that a process has ever died with.
+    died: BTreeSet<TaskId>,
     /// For each actor and caller the calls that have not started, in order.
     expected: BTreeMap<(ActorId, Caller), Vec<TaskId>>,
     /// The place of each call of an actor in that order.
@@ -61,7 +63,19 @@ impl Record {
     /// A process has died with these calls.
     pub(super) fn lost(&mut self, process: ProcessId, calls: &[TaskId]) {
         self.lost.extend(calls);
-        self.lost.extend(self.hosts.remove(&process).map(ActorId::constructor)); // its constructor
+        let constructor = self.hosts.remove(&process).map(ActorId::constructor);
+        self.lost.extend(constructor);
+        self.died.extend(calls.iter().copied().chain(constructor));
+    }
+
+    /// It died with these, too, which it had not started, or has said so in vain.
+    pub(super) fn lost_unstarted(&mut self, calls: impl Iterator<Item = TaskId>) {
+        self.died.extend(calls);
+    }
+
+    /// Whether a process has died with this call.
+    pub(super) fn has_died(&self, call: TaskId) -> bool {
+        self.died.contains(&call)
     }
 
     /// Calls that were lost with their process and will start again.

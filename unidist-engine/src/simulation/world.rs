@@ -45,6 +45,8 @@ pub struct Options {
     /// A planted fault, for tests of the simulation itself: calls that were sent ahead keep their arguments in memory,
     /// however many they are, and what does not fit there then is refused.
     pub keep_arguments: bool,
+    /// Another one: a process that is told to stop does not say which calls it has not started.
+    pub forget_calls_at_the_end: bool,
     /// Called with a line for each event and each action, to follow one seed.
     pub trace: Option<fn(fmt::Arguments<'_>)>,
 }
@@ -58,6 +60,7 @@ impl Default for Options {
             deaths: true,
             lose_completion: None,
             keep_arguments: false,
+            forget_calls_at_the_end: false,
             trace: None,
         }
     }
@@ -111,6 +114,8 @@ pub(super) fn recorded(seed: u64, options: &Options) -> Vec<Action> {
 
 pub(super) struct World {
     pub(super) rng: Rng,
+    /// For the search for deadlocks and the end of the session.
+    apart: Rng,
     options: Options,
     pub(super) scheduler: Scheduler,
     pub(super) processes: BTreeMap<ProcessId, Process>,
@@ -118,6 +123,11 @@ pub(super) struct World {
     pub(super) network: Network,
     steps: u64,
     program_steps: u32,
+    /// The program ends the session when it has so many steps left.
+    ends_at: Option<u32>,
+    has_ended: bool,
+    /// Processes that died before they joined: after some, a host starts no more, and calls fail.
+    failed_starts: u32,
     next_id: u64,
     next_request: u64,
     completions: u64,
@@ -166,11 +176,18 @@ impl World {
         };
         let limits = Limits { hosts: (0..hosts).map(&mut host).collect(), cancel_grace: TIME };
         let mut scheduler = Scheduler::new(limits);
-        if rng.bool() {
-            scheduler.set_search_budget(rng.usize(1..20)); // so small that searches take several turns
+        // Drawn apart, so that the rest of a seed does not depend on them.
+        let mut apart = Rng::with_seed(!seed);
+        if apart.bool() {
+            scheduler.set_search_budget(apart.usize(1..20)); // so small that searches take several turns
         }
+        let ends_at = (apart.u32(0..6) == 0).then(|| apart.u32(0..=options.program_steps / 4));
         World {
             rng,
+            apart,
+            ends_at,
+            has_ended: false,
+            failed_starts: 0,
             hosts,
             network: Network::default(),
             options: options.clone(),
@@ -217,6 +234,9 @@ impl World {
             }
         }
         self.check_all_ended()?;
+        if self.has_ended && !self.scheduler.is_over() {
+            return Err("the session does not end".into());
+        }
         let actors = std::mem::take(&mut self.actors).into_iter().map(ActorId::handle);
         for id in std::mem::take(&mut self.held).into_iter().chain(actors) {
             self.handle(Event::Request { process: ME, request: Request::Release(id) });
@@ -233,11 +253,15 @@ impl World {
 
     fn step(&mut self) {
         self.steps += 1;
-        if self.scheduler.is_searching() && self.rng.u32(0..4) == 0 {
+        if self.scheduler.is_searching() && self.apart.u32(0..4) == 0 {
             return self.search_deadlocks();
         }
         if self.program_steps > 0 && self.rng.u32(0..8) == 0 {
             self.program_steps -= 1;
+            if self.ends_at == Some(self.program_steps) {
+                self.has_ended = true;
+                return self.handle(Event::Shutdown);
+            }
             return self.program();
         }
         if self.rng.u32(0..16) == 0 {
@@ -282,8 +306,7 @@ impl World {
                 Stepped::Nothing | Stepped::Something => {}
                 Stepped::Crashed => return self.die(process, state),
                 Stepped::Ended => {
-                    self.to_kill.remove(&process);
-                    self.deliver_all(process, &mut state);
+                    self.deliver_all(process, state);
                     return self.handle(Event::Lost {
                         process,
                         cause: "it ended".into(),
@@ -306,25 +329,30 @@ impl World {
     fn expire(&mut self, timer: Timer) {
         let call = TaskId::of_first_return(DataId::from_bits(timer.to_numbers()[0]));
         let innocent = self.processes.iter().find(|(_, process)| process.runs_before(call));
-        let innocent = innocent.map(|(process, _)| *process).filter(|process| !self.to_kill.contains(process));
+        let innocent =
+            innocent.map(|(process, _)| *process).filter(|process| !self.to_kill.contains(process));
         self.handle(Event::Expired(timer));
         if let Some(process) = innocent.filter(|process| self.to_kill.contains(process)) {
-            self.broken.get_or_insert(format!("{process} is killed for call {call}, which it has not started"));
+            self.broken
+                .get_or_insert(format!("{process} is killed for call {call}, which it has not started"));
         }
     }
 
     /// The process dies; some of its last messages never arrive, and blocks named there are freed.
     fn die(&mut self, process: ProcessId, mut state: Process) {
-        self.to_kill.remove(&process);
         let mut lost: Vec<_> = state.running().collect();
         state.views().for_each(|view| self.end_view(view));
         let kept = self.rng.usize(state.written.min(state.outbox.len())..=state.outbox.len());
         for message in state.outbox.drain(kept..) {
-            if let FromWorker::Done { task: call, .. } = &message {
-                lost.push(*call); // to the scheduler, it was still running
+            match &message {
+                FromWorker::Done { task: call, .. } => lost.push(*call), // to the scheduler, it was still running
+                FromWorker::Retracted(calls) => self.record.lost_unstarted(calls.iter().copied()),
+                _ => {}
             }
         }
-        self.deliver_all(process, &mut state);
+        self.record.lost_unstarted(state.unstarted());
+        self.failed_starts += u32::from(!state.joined);
+        let Some(state) = self.deliver_all(process, state) else { return };
         for place in self.requests.take_unsealed(process) {
             self.memory.abandon(place);
         }
@@ -339,10 +367,13 @@ impl World {
         record.expect_again(lost.into_iter().filter(|call| scheduler.has_task(*call)));
     }
 
-    fn deliver_all(&mut self, process: ProcessId, state: &mut Process) {
-        while let Some(message) = state.outbox.pop_front() {
-            self.deliver(process, message);
-        }
+    /// Delivers the last messages of a process. What it is sent because of them, it does not receive.
+    fn deliver_all(&mut self, process: ProcessId, mut state: Process) -> Option<Process> {
+        let messages = std::mem::take(&mut state.outbox);
+        self.processes.insert(process, state);
+        messages.into_iter().for_each(|message| self.deliver(process, message));
+        self.to_kill.remove(&process);
+        self.processes.remove(&process)
     }
 
     fn deliver(&mut self, process: ProcessId, message: FromWorker) {
@@ -779,6 +810,7 @@ impl World {
             if self.cancelled.remove(&request) && !values.iter().all(is_cancelled) {
                 self.broken.get_or_insert(format!("a cancelled call has another result: {values:?}"));
             }
+            self.check_failures(&ids, values);
             let lost = |value: &Value| matches!(value, Value::Failed(error) if error.root_cause().kind == ErrorKind::ObjectLost);
             if values.len() != ids.len() || (values.iter().any(lost) && !self.has_lost_hosts()) {
                 self.broken.get_or_insert(format!("request {} has a wrong answer: {values:?}", request.0));
@@ -786,6 +818,33 @@ impl World {
             let views = self.view_all(HostId::CONTROLLER, &ids, values);
             self.views.extend(views);
         }
+    }
+
+    /// The errors of the values fit what has happened.
+    fn check_failures(&mut self, ids: &[DataId], values: &[Value]) {
+        for (id, value) in ids.iter().zip(values) {
+            let Value::Failed(error) = value else { continue };
+            let call = self.record.call_of(*id);
+            let broken = match error.kind {
+                ErrorKind::WorkerDied
+                    if self.failed_starts < 3 && call.is_some_and(|call| !self.record.has_died(call)) =>
+                {
+                    format!("no process has died with the call that makes {id}: {error:?}")
+                }
+                ErrorKind::SessionEnded if !self.has_ended => {
+                    format!("the session has not ended, but the call that makes {id} says so")
+                }
+                ErrorKind::SessionEnded if !error.message.is_empty() || error.cause.is_some() => {
+                    format!("the end of the session is told in another way: {error:?}")
+                }
+                _ => continue,
+            };
+            self.broken.get_or_insert(broken);
+        }
+    }
+
+    pub(super) fn forgets_calls_at_the_end(&self) -> bool {
+        self.options.forget_calls_at_the_end
     }
 
     fn is_busy(&self) -> bool {

@@ -228,7 +228,9 @@ impl EngineLink {
                         },
                         ToWorker::Reply(request, reply) => answers.push((request, reply)),
                         ToWorker::Stop => {
-                            self.tasks.clear();
+                            // The engine counts them as running: they would fail as if this process had died.
+                            let returned = self.tasks.take_all();
+                            self.append(&mut channel, &FromWorker::Retracted(returned));
                             self.stopping.store(true, Ordering::Release);
                         }
                     }

@@ -62,8 +62,10 @@ impl TaskQueue {
         removed.iter().map(|run| run.id).collect()
     }
 
-    pub(super) fn clear(&self) {
-        drop(std::mem::take(&mut *self.lock()));
+    /// Removes all calls, and returns their ids.
+    pub(super) fn take_all(&self) -> Vec<TaskId> {
+        let Queues { nested, queued } = std::mem::take(&mut *self.lock());
+        nested.iter().chain(&queued).map(|run| run.id).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {

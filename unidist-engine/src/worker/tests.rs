@@ -32,7 +32,6 @@ fn connected() -> (Arc<EngineLink>, Client<EngineLink>, Channel<ToWorker, FromWo
 }
 
 #[test]
-#[ignore = "the calls are dropped without a word"]
 fn stopped_worker_gives_back_what_it_has_not_started() {
     let (link, _, mut engine) = connected();
     let calls = [1, 2].map(|number| TaskId::of_first_return(DataId::new(ProcessId::CONTROLLER, number)));

@@ -10,6 +10,7 @@ use super::remote_object::RemoteObject;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use unidist_core::session::is_installed;
 use unidist_core::{Error, ErrorKind, Portable, ProcessId, RemoteFn, put_ref, wait_for_workers, workers};
 
 /// A fixed set of workers that hold copies of objects and parts of arrays, and call functions on them.
@@ -78,6 +79,9 @@ enum PoolKind {
 pub fn new_pool() -> Result<WorkerPool> {
     match WorkerPool::over_session() {
         Err(PoolError::Session(Error::NotInitialized { .. })) => Ok(WorkerPool::sequential()),
+        Err(PoolError::Session(Error::SessionEnded { .. })) if !is_installed() => {
+            Ok(WorkerPool::sequential())
+        }
         pool => pool,
     }
 }

@@ -1,4 +1,7 @@
 //! The session ends.
+//!
+//! Calls that a worker runs may finish. Those that were sent to it and that it has not started come back when it has
+//! read that it has to stop, and fail like all others that have not started.
 
 use crate::scheduler::state::State;
 use crate::scheduler::state::workers::{Phase, Worker};
@@ -7,7 +10,7 @@ use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::processes::stop;
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
-use unidist_common::{ErrorKind, TaskError};
+use unidist_common::TaskError;
 
 /// Running calls may finish; all others fail, and the processes are stopped.
 pub(crate) fn on_shutdown(state: &mut State) {
@@ -15,7 +18,7 @@ pub(crate) fn on_shutdown(state: &mut State) {
         return;
     }
     state.ending = true;
-    let error = TaskError::new(ErrorKind::SessionEnded, "the session was shut down");
+    let error = TaskError::session_ended();
     fail_actors(state, &error);
     let joined = state.workers.values().filter(|worker| worker.phase != Phase::Starting);
     let on_stack = |worker: &Worker| worker.stack.iter().map(|frame| frame.task).collect::<Vec<_>>();

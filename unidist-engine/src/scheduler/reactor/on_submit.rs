@@ -56,7 +56,7 @@ pub(crate) fn on_submit(
         Target::Actor(_) => Ok(SchedulingClass::DEFAULT),
     };
     let refusal = if state.ending {
-        Some(TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"))
+        Some(TaskError::session_ended())
     } else {
         refused.or_else(|| class.as_ref().err().cloned()).or_else(|| name_actor(state, &spec).err())
     };

@@ -115,7 +115,7 @@ fn arguments_of_a_failed_call_stay_in_use_on_its_process() {
         (spec.target, spec.dependencies) = (Target::Actor(actor_of(actor)), vec![argument]);
     });
     c.handle(Event::Shutdown);
-    assert_eq!(c.error(call).kind, ErrorKind::ActorDied);
+    assert_eq!(c.error(call).kind, ErrorKind::SessionEnded);
     [argument, call, actor].into_iter().for_each(|id| c.release(id));
     assert!(victims(&c).is_empty() && c.freed.is_empty(), "the process may come to it still");
     c.handle(Event::Lost { process: w, cause: "it ended".into(), undelivered: vec![] });

@@ -3,7 +3,6 @@
 use super::*;
 
 #[test]
-#[ignore = "the call fails with WorkerDied"]
 fn call_that_a_stopped_worker_gives_back_ends_with_the_session() {
     let mut c = Cluster::new(1);
     let (w, parent, child) = c.parent_and_child();

@@ -77,6 +77,9 @@ pub(crate) fn fail_actor(state: &mut State, id: ActorId, cause: Arc<TaskError>) 
 
 /// Fails a call of a dead actor with the cause of its death.
 fn fail_actor_call(state: &mut State, id: ActorId, call: TaskId) {
+    if state.ending {
+        return fail_task(state, call, TaskError::session_ended());
+    }
     let mut error = TaskError::new(ErrorKind::ActorDied, "the actor has ended");
     if let Some(Actor { name, state: ActorState::Dead(cause), restarts, .. }) = state.actors.get(&id) {
         error.message = format!("actor `{name}` is dead");

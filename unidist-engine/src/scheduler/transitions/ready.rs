@@ -6,7 +6,7 @@ use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::transitions::cancel_queued::cancel_if_requested;
 use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::timers::disarm;
-use unidist_common::{ErrorKind, HostId, Target, TaskError, TaskId};
+use unidist_common::{HostId, Target, TaskError, TaskId};
 
 /// The call joins the end of its queue.
 pub(crate) fn make_ready(state: &mut State, id: TaskId) {
@@ -19,7 +19,7 @@ pub(crate) fn make_ready(state: &mut State, id: TaskId) {
 /// A call that was sent, or bound to a host, joins the head of its queue.
 pub(crate) fn requeue(state: &mut State, id: TaskId) {
     if state.ending {
-        return fail_task(state, id, TaskError::new(ErrorKind::SessionEnded, "the session is shutting down"));
+        return fail_task(state, id, TaskError::session_ended());
     }
     if cancel_if_requested(state, id) {
         return;
