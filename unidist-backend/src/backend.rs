@@ -62,6 +62,9 @@ pub trait Backend: Send + Sync {
     /// Calls `then` with the outcome of `id`, once, from any thread, as soon as there is one; at once if there is
     /// one already. The caller keeps a reference to `id` until then. `then` may call this backend again, so no lock is
     /// held around it. When the session ends first, `then` gets an error of kind `SessionEnded`.
+    ///
+    /// The thread may be within another method of this backend, so `then` must neither block nor run code of the program:
+    /// a front end passes the outcome on to a thread of its own. A panic in `then` is caught and logged.
     fn on_ready(&self, id: DataId, then: Box<dyn FnOnce(Outcome) + Send>);
 
     /// Adds a reference. After the shutdown this does nothing.

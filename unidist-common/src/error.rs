@@ -129,11 +129,6 @@ impl TaskError {
         }
     }
 
-    /// The failure of a call that had not ended when its session did: the same for every call and each of its waiters.
-    pub fn session_ended() -> Self {
-        TaskError::new(ErrorKind::SessionEnded, "")
-    }
-
     /// The same error with the name of its function, unless it already has one.
     #[must_use]
     pub fn of_function(mut self, function: &str) -> Self {
@@ -397,19 +392,6 @@ impl Error {
         match self {
             Error::Task(error) => error.root_cause(),
             Error::Config(error) => error,
-            other => other,
-        }
-    }
-
-    /// This error as the function `call` returns it. That the session has ended is told in the same way by whatever way
-    /// the function learns of it.
-    #[must_use]
-    pub fn of_waiter(self, call: &str) -> Self {
-        match self {
-            Error::Task(error) if error.kind == ErrorKind::SessionEnded => {
-                Error::SessionEnded { call: call.to_owned() }
-            }
-            Error::SessionEnded { .. } => Error::SessionEnded { call: call.to_owned() },
             other => other,
         }
     }

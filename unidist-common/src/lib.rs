@@ -21,6 +21,7 @@ mod function;
 mod ids;
 mod options;
 mod payload;
+mod session_end;
 mod stable_hash;
 mod store_full;
 mod task;

@@ -1,5 +1,6 @@
 //! `.await` on a ref, on any executor.
 
+use crate::callbacks;
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
 use crate::reference::RefCore;
@@ -14,7 +15,8 @@ use unidist_common::{Error, Result};
 /// The future of a ref's value, made by `.await` or [`IntoFuture::into_future`].
 ///
 /// A ref is not a future itself; give combinators (`select`, `FuturesUnordered`, `tokio::spawn`)
-/// `reference.into_future()`. The future requests the value at its first poll and can be dropped at any time.
+/// `reference.into_future()`. The future requests the value at its first poll and can be dropped at any time. Its waker is
+/// called on the thread on which callbacks run: see [`ObjectRef::when_ready`].
 pub struct Fetch<T> {
     core: RefCore,
     /// `None` before the first poll.
@@ -25,7 +27,8 @@ pub struct Fetch<T> {
 #[derive(Default)]
 struct Shared {
     outcome: Option<Outcome>,
-    waker: Option<Waker>,
+    /// The waker, and whether it is the runner's own.
+    waker: Option<(Waker, bool)>,
 }
 
 impl<T: Portable> Future for Fetch<T> {
@@ -43,6 +46,7 @@ impl<T: Portable> Future for Fetch<T> {
                 shared
             }
         };
+        let waker = (context.waker().clone(), callbacks::is_runners(context.waker()));
         let mut state = lock(&shared);
         match state.outcome.take() {
             Some(outcome) => {
@@ -54,7 +58,9 @@ impl<T: Portable> Future for Fetch<T> {
                 })
             }
             None => {
-                state.waker = Some(context.waker().clone());
+                let before = state.waker.replace(waker);
+                drop(state);
+                drop(before); // without the lock: it is code of the program
                 Poll::Pending
             }
         }
@@ -73,8 +79,8 @@ fn request(core: &RefCore) -> Result<Arc<Mutex<Shared>>> {
                 state.outcome = Some(outcome);
                 state.waker.take()
             };
-            if let Some(waker) = waker {
-                waker.wake();
+            if let Some((waker, is_runners)) = waker {
+                callbacks::wake(waker, is_runners);
             }
             drop(kept); // keeps the object alive until now
         }),

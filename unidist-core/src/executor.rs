@@ -9,6 +9,7 @@
 //! The first future starts a tokio runtime with one thread, which drives timers, sockets and spawned tasks. The futures
 //! themselves, and what they `spawn_local`, are polled here, within that runtime.
 
+use crate::callbacks::polling_with;
 use crossbeam_channel::{Receiver, Sender};
 use once_cell::unsync::OnceCell;
 use slab::Slab;
@@ -218,7 +219,7 @@ impl<T: Clone, O> Executor<T, O> {
         let result = {
             let _runtime = tokio.runtime.as_ref().map(Runtime::enter);
             let _local = tokio.local.enter();
-            (self.step)(tag, &mut job, &mut Context::from_waker(&waker))
+            polling_with(&waker, || (self.step)(tag, &mut job, &mut Context::from_waker(&waker)))
         };
         let mut slots = self.slots.borrow_mut();
         let is_own = slots.get(place).is_some_and(|slot| slot.serial == serial); // else it was cancelled during the poll

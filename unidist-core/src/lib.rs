@@ -6,6 +6,7 @@ mod args;
 mod array_view;
 mod await_ref;
 mod call;
+mod callbacks;
 mod cancel;
 mod closure;
 mod definition;

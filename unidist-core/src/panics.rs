@@ -32,7 +32,7 @@ pub(crate) fn catch_panic<R>(code: impl FnOnce() -> R) -> Result<R, TaskError> {
     })
 }
 
-fn message_of(payload: Box<dyn Any + Send>) -> String {
+pub(crate) fn message_of(payload: Box<dyn Any + Send>) -> String {
     let payload = match payload.downcast::<String>() {
         Ok(text) => return *text,
         Err(payload) => payload,

@@ -11,6 +11,7 @@
 //! The session belongs to a process. In a forked child, all calls are errors and all drops do nothing, without a lock,
 //! since another thread may have held it at the moment of the fork.
 
+use crate::callbacks;
 use crate::terminate;
 use std::fmt;
 use std::ops::Deref;
@@ -87,6 +88,11 @@ pub fn is_installed() -> bool {
     peek().is_some()
 }
 
+/// Whether this is a forked child of the process that the session belongs to.
+pub(crate) fn is_forked() -> bool {
+    DEFAULT.owner.is_forked()
+}
+
 /// The default session, on behalf of the public function `call`.
 ///
 /// # Errors
@@ -147,7 +153,9 @@ pub fn close() -> Result<()> {
         return Ok(());
     }
     terminate::wait_if_terminating();
-    end(&mut lifecycle())
+    let ended = end(&mut lifecycle());
+    callbacks::finish(); // without the lock: a callback may use it
+    ended
 }
 
 impl Drop for SessionHandle {
@@ -161,11 +169,14 @@ impl Drop for SessionHandle {
             return;
         }
         lifecycle.handles -= 1;
-        if lifecycle.handles == 0
-            && let Err(error) = end(&mut lifecycle)
-        {
+        if lifecycle.handles > 0 {
+            return;
+        }
+        if let Err(error) = end(&mut lifecycle) {
             log::error!("the session did not end cleanly: {error}");
         }
+        drop(lifecycle);
+        callbacks::finish(); // without the lock: a callback may use it
     }
 }
 

@@ -1,5 +1,6 @@
 //! A callback for a value, instead of a wait.
 
+use crate::callbacks;
 use crate::object_ref::ObjectRef;
 use crate::portable::Portable;
 use crate::reference::RefCore;
@@ -7,7 +8,7 @@ use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use unidist_backend::Outcome;
-use unidist_common::{Error, Result, TaskError};
+use unidist_common::{Error, ErrorKind, Result, TaskError};
 
 /// The outcome of a call that has ended, before decoding.
 pub struct Ready<T> {
@@ -44,8 +45,14 @@ impl<T> fmt::Debug for Ready<T> {
 impl<T: Portable> ObjectRef<T> {
     /// Calls `then` once, when the call has ended with a value or a failure; at once if it has already.
     ///
-    /// `then` runs on a thread of the session: it should do little, such as send its argument to a channel, and must
-    /// not block. The value is decoded by [`Ready::get`].
+    /// `then` runs on the callback thread, which the process starts with its first callback. Callbacks, and the wakers of
+    /// futures of refs, run there one after the other and never within another function of unidist, so `then` may take
+    /// locks that other threads hold during `get` or `.remote`. It should do little, such as send its argument to a
+    /// channel, and should not block: the callbacks behind it wait. If it panics, the message goes to standard error and
+    /// everything else goes on.
+    ///
+    /// Each callback is called, at the latest when the session ends, which waits until all of them have returned: do not
+    /// end a session while you hold a lock that a callback takes. The value is decoded by [`Ready::get`].
     ///
     /// ```no_run
     /// use std::sync::mpsc;
@@ -67,13 +74,21 @@ impl<T: Portable> ObjectRef<T> {
     pub fn when_ready(&self, then: impl FnOnce(Ready<T>) + Send + 'static) {
         let core = self.core.clone();
         match self.core.held() {
-            Ok((backend, id)) => backend
-                .on_ready(id, Box::new(move |outcome| then(Ready { core, outcome, value: PhantomData }))),
-            Err(error) => then(Ready { outcome: Err(as_task_error(error)), core, value: PhantomData }),
+            Ok((backend, id)) => {
+                backend.on_ready(id, Box::new(move |outcome| call_later(core, outcome, then)));
+            }
+            Err(error) => {
+                let outcome = Err(TaskError::from(error.clone()));
+                call_later(core, outcome, then);
+            }
         }
     }
 }
 
-fn as_task_error(error: &Error) -> TaskError {
-    TaskError::from(error.clone())
+fn call_later<T: 'static>(core: RefCore, outcome: Outcome, then: impl FnOnce(Ready<T>) + Send + 'static) {
+    let outcome = outcome.map_err(|error| match error.kind {
+        ErrorKind::SessionEnded => TaskError::session_ended(), // by whatever way it was learned
+        _ => error,
+    });
+    callbacks::run("a callback", move || then(Ready { core, outcome, value: PhantomData }));
 }

@@ -4,7 +4,7 @@ use crate::buffer::AlignedBuffer;
 use crate::queue::Caller;
 use crate::resources::Host;
 use crate::shared::{Shared, WaitOutcome};
-use crate::state::{Effects, Frame, Goal, Phase, State};
+use crate::state::{Effects, Frame, Goal, Phase, State, call};
 use crate::thread::{self, SequentialThread};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -171,7 +171,7 @@ impl Backend for Pyseq {
             }
         };
         if let Some((then, outcome)) = now {
-            then(outcome);
+            call(then, outcome);
         }
     }
 

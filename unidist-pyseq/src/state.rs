@@ -18,6 +18,7 @@ use crate::resources::{Host, LOCAL_IP};
 use crate::workers::Workers;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use unidist_backend::{Call, CallKind, CallResult, CallStatus, NamedActor, OnStart, Outcome, WorkerInfo};
 use unidist_common::{
@@ -66,9 +67,16 @@ impl Effects {
             log::error!("a call without results failed, so no `get` can return its error: {error}");
         }
         for (then, outcome) in self.then {
-            then(outcome);
+            call(then, outcome);
         }
         drop(self.freed);
+    }
+}
+
+/// Calls a callback. The thread may be within any other call, which a panic must not unwind.
+pub(crate) fn call(then: Callback, outcome: Outcome) {
+    if catch_unwind(AssertUnwindSafe(|| then(outcome))).is_err() {
+        log::error!("a callback panicked: see its message on standard error");
     }
 }
 

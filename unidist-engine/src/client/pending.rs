@@ -2,6 +2,7 @@
 
 use crate::protocol::worker::{Reply, RequestId};
 use rustc_hash::FxHashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
@@ -27,7 +28,11 @@ pub(crate) struct Callback {
 
 impl Callback {
     pub(crate) fn call(self) {
-        (self.then)(self.reply);
+        // The thread may be within any other call, which a panic must not unwind.
+        let called = catch_unwind(AssertUnwindSafe(|| (self.then)(self.reply)));
+        if called.is_err() {
+            log::error!("the callback of a request panicked: see its message on standard error");
+        }
     }
 }
 

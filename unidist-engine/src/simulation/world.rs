@@ -123,7 +123,7 @@ pub(super) struct World {
     pub(super) network: Network,
     steps: u64,
     program_steps: u32,
-    /// The program ends the session when it has so many steps left.
+    /// The program ends the session when it has this number of steps left.
     ends_at: Option<u32>,
     has_ended: bool,
     /// Processes that died before they joined: after some, a host starts no more, and calls fail.

@@ -82,7 +82,7 @@ fn confirm(state: &State, search: &Search, start: Node) -> Option<FxHashMap<Node
         if count == 0 {
             return None;
         }
-        // So many of them must be stuck that too few are left to end.
+        // With this many of them stuck, too few are left to end.
         let enough = (of.len() + 1).saturating_sub(count);
         let stuck: Vec<_> = of.into_iter().filter(|other| search.is_stuck(*other)).take(enough).collect();
         if stuck.len() < enough {

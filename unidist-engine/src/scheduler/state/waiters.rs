@@ -1,6 +1,6 @@
 //! The waiters for the value of one object.
 //!
-//! An object may live long and have many waiters that give up: calls that are canceled, a `wait` whose time is over. Their
+//! An object may live long and have many waiters that give up: calls that are canceled, a `wait` whose time limit has expired. Their
 //! entries are not looked for one by one. They are noted, and removed together when half of the list is gone, so each
 //! costs the same however long the list is, and the list is never more than twice as long as it need be.
 
