@@ -78,6 +78,8 @@ pub enum ErrorKind {
     InvalidOption,
     /// The call ran longer than its `timeout`.
     TimedOut,
+    /// The engine of the session has failed.
+    EngineFailed,
     /// The worker that the call is bound to ended before the call started.
     WorkerGone,
     /// Another actor of the session has the name that this one was given.
@@ -219,6 +221,7 @@ impl ErrorKind {
             ErrorKind::TimedOut => "exceeded its time limit",
             ErrorKind::NameTaken => "was given a name that another actor has",
             ErrorKind::Forked => "was called in a forked child",
+            ErrorKind::EngineFailed => "was lost with its session",
         }
     }
 }
@@ -306,6 +309,11 @@ pub enum Error {
     Forked {
         /// The function.
         call: String,
+    },
+    /// The engine of the session has failed, and the session has ended with it.
+    EngineFailed {
+        /// What happened in it.
+        message: String,
     },
     /// A setting is wrong.
     Config(ConfigError),
@@ -419,6 +427,11 @@ impl fmt::Display for Error {
                 "`{call}` was called in a forked child of the process that the session belongs to: call it in that \
                  process, or start the child as a command"
             ),
+            Error::EngineFailed { message } => write!(
+                f,
+                "the engine failed, and the session has ended with all its processes: {message}: this is a defect of \
+                 unidist, please report it; `unidist::init()` starts another session"
+            ),
             Error::Config(error) => error.fmt(f),
             Error::Encode { type_name, message } => write!(f, "a `{type_name}` cannot be encoded: {message}"),
             Error::Decode { type_name, message } => write!(f, "a `{type_name}` cannot be decoded: {message}"),
@@ -457,38 +470,6 @@ impl StdError for Error {
             Error::Task(error) => error.source(),
             Error::Config(error) => Some(error),
             _ => None,
-        }
-    }
-}
-
-impl From<TaskError> for Error {
-    fn from(error: TaskError) -> Self {
-        Error::Task(Box::new(error))
-    }
-}
-
-impl From<ConfigError> for Error {
-    fn from(error: ConfigError) -> Self {
-        Error::Config(error)
-    }
-}
-
-impl From<Error> for TaskError {
-    /// A public function's failure as the failure of a call.
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Task(error) => *error,
-            Error::NotInitialized { .. } => TaskError::new(ErrorKind::NotInitialized, error.to_string()),
-            Error::SessionEnded { .. } => TaskError::session_ended(),
-            Error::Forked { .. } => TaskError::new(ErrorKind::Forked, error.to_string()),
-            Error::StoreFull(_) => TaskError::new(ErrorKind::StoreFull, error.to_string()),
-            Error::Encode { .. } => TaskError::new(ErrorKind::Encode, error.to_string()),
-            Error::Decode { .. } => TaskError::new(ErrorKind::Decode, error.to_string()),
-            Error::InvalidArgument { .. } => TaskError::new(ErrorKind::InvalidOption, error.to_string()),
-            Error::Other { message, chain, .. } => {
-                TaskError { chain, ..TaskError::new(ErrorKind::Failed, message) }
-            }
-            other => TaskError::new(ErrorKind::Failed, other.to_string()),
         }
     }
 }

@@ -17,6 +17,7 @@
 
 pub mod codec;
 mod error;
+mod error_conversions;
 mod function;
 mod ids;
 mod options;

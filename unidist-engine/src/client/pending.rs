@@ -118,6 +118,12 @@ impl PendingRequests {
         open.into_iter().filter_map(|request| self.answer(request, reply.clone())).for_each(Callback::call);
     }
 
+    /// How many requests are pending.
+    #[cfg(test)]
+    pub(crate) fn open_count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Whether a request is pending.
     #[cfg(test)]
     pub(crate) fn any_open(&self) -> bool {

@@ -12,7 +12,11 @@ pub(crate) fn take_reply<T: Transport + ?Sized>(transport: &T, call: &str, slot:
     match slot.take() {
         Some(Reply::Failed(error)) => Err(error.of_waiter(call)),
         Some(reply) => Ok(reply),
-        None => transport.check_cancelled().and_then(|()| Err(session_ended(call))),
+        None => {
+            transport.check_cancelled()?;
+            transport.check_running(call)?;
+            Err(session_ended(call))
+        }
     }
 }
 

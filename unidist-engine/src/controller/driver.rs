@@ -121,6 +121,11 @@ impl Driver {
         self.hosts.take().or(self.unused_network.take())
     }
 
+    /// What starts and ends the processes of this host.
+    pub(crate) fn supervisor(&self) -> Arc<Supervisor> {
+        self.supervisor.clone()
+    }
+
     /// Takes the inbox out: when it is dropped, it is closed.
     pub(crate) fn take_inbox(&mut self) -> Inbox {
         std::mem::replace(&mut self.inbox, Inbox::never())
@@ -281,6 +286,8 @@ impl Driver {
                 }
                 Input::Process(ProcessEvent::Lost(process, why)) => self.on_process_lost(process, why),
                 Input::Shutdown => self.handle(Event::Shutdown),
+                #[cfg(test)]
+                Input::Panic => panic!("this panic belongs to the test"),
             }
         }
         self.inputs = inputs;

@@ -9,12 +9,15 @@ use super::inbox::{InboxSender, Input};
 use super::local_store::SharedArena;
 use super::timers::NextDeadline;
 use crate::client::pending::{Callback, PendingRequests};
-use crate::protocol::worker::FromWorker;
+use crate::client::session_ended;
+use crate::protocol::worker::{FromWorker, Reply};
 use crate::store::segment::Segment;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
+use unidist_common::Error;
 use unidist_sync::{IdleWait, PreciseTimers, Sleeper, time_until};
 
 /// What the threads of the controller share.
@@ -31,6 +34,10 @@ pub(super) struct EventLoop {
     /// Threads that wait until fewer calls are pending.
     pub(super) throttled: AtomicUsize,
     pub(super) ended: AtomicBool,
+    /// Why the session has ended, if its engine has failed.
+    failure: OnceLock<Error>,
+    /// The failure was not followed by the end of the processes and of all waits yet.
+    fails: AtomicBool,
     /// Cores that this program may use.
     cores: usize,
     /// When the standby has to poll even if nothing happens.
@@ -58,6 +65,8 @@ impl EventLoop {
             pending_tasks,
             throttled: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            fails: AtomicBool::new(false),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             deadline: NextDeadline::new(),
             network_interval: AtomicU64::new(u64::MAX),
@@ -76,16 +85,69 @@ impl EventLoop {
     fn try_lock_driver(&self) -> Option<MutexGuard<'_, Driver>> {
         match self.driver.try_lock() {
             Ok(driver) => Some(driver),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::Poisoned(poisoned)) => {
+                self.fail("a thread panicked while it ran the event loop");
+                Some(poisoned.into_inner())
+            }
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// The error of this call, once the session has ended.
+    pub(super) fn end_error(&self, call: &str) -> Error {
+        self.failure.get().cloned().unwrap_or_else(|| session_ended(call))
+    }
+
+    /// Why the engine has failed, if it has.
+    pub(super) fn failure(&self) -> Option<&Error> {
+        self.failure.get()
+    }
+
+    /// Polls. A panic leaves the state half changed, so nothing reads it any more: the session ends as a whole.
+    fn poll(&self, driver: &mut Driver) -> bool {
+        if self.failure.get().is_some() {
+            return false;
+        }
+        match catch_unwind(AssertUnwindSafe(|| driver.poll())) {
+            Ok(progressed) => progressed,
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().copied();
+                let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+                self.fail(text.unwrap_or("it panicked without a text"));
+                false
+            }
+        }
+    }
+
+    fn fail(&self, message: &str) {
+        if self.failure.set(Error::EngineFailed { message: message.to_owned() }).is_ok() {
+            self.fails.store(true, Ordering::Release);
+            self.ended.store(true, Ordering::Release);
+        }
+    }
+
+    /// After a failure, without the lock: ends all processes and all waits.
+    fn end_after_failure(&self) {
+        if !self.fails.load(Ordering::Acquire) || !self.fails.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let (supervisor, hosts, inbox) = {
+            let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+            (driver.supervisor(), driver.take_remote_hosts(), driver.take_inbox())
+        };
+        drop(inbox);
+        self.requests.answer_all(&Reply::Failed(self.end_error("get")));
+        self.followers().iter().for_each(Thread::unpark);
+        self.segment.bell().ring();
+        supervisor.end();
+        drop(hosts); // waits for the monitors, which end their processes
     }
 
     /// Has the inbox read: by this thread, or by the leader if there is one.
     pub(super) fn poll_or_wake(&self) {
         match self.try_lock_driver() {
             Some(mut driver) => {
-                driver.poll();
+                self.poll(&mut driver);
                 self.hand_over(driver);
             }
             None => self.segment.bell().ring(),
@@ -150,8 +212,8 @@ impl EventLoop {
         let (mut idle, mut spin_limit) = (IdleWait::default(), None);
         let mut sharp_timers = None;
         loop {
-            let progressed = driver.poll();
-            if done(Some(driver)) || self.ended.load(Ordering::Acquire) {
+            let progressed = self.poll(driver);
+            if self.ended.load(Ordering::Acquire) || done(Some(driver)) {
                 return true;
             }
             if driver.has_callbacks() {
@@ -175,8 +237,8 @@ impl EventLoop {
             let mut progressed = false;
             self.segment.bell().sleep_as_driver(|| {
                 // The network rings no bell, and this thread may have been preempted since its last poll.
-                progressed = driver.has_remote_hosts() && driver.poll();
-                if progressed || driver.has_work() {
+                progressed = driver.has_remote_hosts() && self.poll(driver);
+                if progressed || self.ended.load(Ordering::Acquire) || driver.has_work() {
                     return None;
                 }
                 let network_sleep = self.network_sleep(driver);
@@ -207,7 +269,7 @@ impl EventLoop {
         let bell = self.segment.bell();
         self.segment.wake_batch().set(1);
         let _ = bell.announce(Sleeper::Standby);
-        let has_work = driver.has_work();
+        let has_work = self.failure.get().is_none() && driver.has_work();
         drop(driver);
         // The sender of a later input found the standby awake and the lock still held.
         let has_work = has_work || !self.inbox.is_empty();
@@ -217,6 +279,7 @@ impl EventLoop {
             None => {}
         }
         callbacks.into_iter().for_each(Callback::call);
+        self.end_after_failure();
     }
 
     /// The engine thread: polls while no other thread does and something happens, else sleeps.
@@ -228,7 +291,7 @@ impl EventLoop {
             if self.followers().is_empty()
                 && let Some(mut driver) = self.try_lock_driver()
             {
-                while driver.poll() && !driver.has_callbacks() && self.followers().is_empty() {}
+                while self.poll(&mut driver) && !driver.has_callbacks() && self.followers().is_empty() {}
                 sleep = self.network_sleep(&mut driver).map_or(sleep, |limit| sleep.min(limit));
                 self.hand_over(driver);
                 sleep = self.deadline.shorten(sleep);

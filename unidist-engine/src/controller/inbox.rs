@@ -14,6 +14,9 @@ pub(super) enum Input {
     Process(ProcessEvent),
     /// End the session.
     Shutdown,
+    /// A planted fault: the turn panics.
+    #[cfg(test)]
+    Panic,
 }
 
 /// The sending end of the inbox. After the receiving end is dropped, sends fail.

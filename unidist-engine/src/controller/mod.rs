@@ -67,6 +67,20 @@ fn start_engine(
     program: Program,
     others: Option<OtherHosts>,
 ) -> Result<Arc<dyn Backend>> {
+    let (controller, client) = assemble(settings, program.build_id, others)?;
+    if let Err(error) = controller.start_workers() {
+        controller.shutdown()?;
+        return Err(error);
+    }
+    Ok(Arc::new(client))
+}
+
+/// The engine without processes, with its thread.
+fn assemble(
+    settings: ControllerSettings,
+    build_id: fn() -> String,
+    others: Option<OtherHosts>,
+) -> Result<(Arc<Controller>, Client<Controller>)> {
     let (others, hosts) = others.map(OtherHosts::split).unzip();
     let others = others.unwrap_or_default();
     let cluster = settings.cluster(&others);
@@ -84,7 +98,7 @@ fn start_engine(
         })
     };
     let welcome = Welcome {
-        build_id: (program.build_id)(),
+        build_id: build_id(),
         process: ProcessId::CONTROLLER,
         actor: false,
         log_dir: settings.log_dir.clone(),
@@ -113,7 +127,7 @@ fn start_engine(
         pending_tasks.clone(),
     );
     if let Some(mut hosts) = hosts {
-        let monitors = settings.monitor_specs(&others, &(program.build_id)(), hosts.backoff());
+        let monitors = settings.monitor_specs(&others, &build_id(), hosts.backoff());
         if let Err(error) = hosts.connect(monitors) {
             supervisor.end();
             return Err(error);
@@ -141,9 +155,8 @@ fn start_engine(
         Error::system("cannot start the engine's thread", unidist_sync::with_cause(&error))
     })?;
     *controller.engine_thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(thread);
-    if let Err(error) = controller.start_workers() {
-        controller.shutdown()?;
-        return Err(error);
-    }
-    Ok(Arc::new(client))
+    Ok((controller, client))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,9 @@ use super::event_loop::EventLoop;
 use super::inbox::Input;
 use super::settings::ControllerSettings;
 use super::shutdown_once::ShutdownOnce;
+use crate::client::Transport;
+use crate::client::forked;
 use crate::client::pending::{Callback, PendingRequests, Slot};
-use crate::client::{Transport, forked, session_ended};
 use crate::host::supervisor::Supervisor;
 use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
 use crate::store::{Block, Place};
@@ -68,7 +69,11 @@ impl Transport for Controller {
         if self.is_forked() {
             return Err(forked(call));
         }
-        if self.event_loop.ended.load(Ordering::Acquire) { Err(session_ended(call)) } else { Ok(()) }
+        if self.event_loop.ended.load(Ordering::Acquire) {
+            Err(self.event_loop.end_error(call))
+        } else {
+            Ok(())
+        }
     }
 
     /// No call runs in this process.
@@ -114,7 +119,7 @@ impl Transport for Controller {
 
     fn send_request(&self, call: &str, request: RequestId, message: FromWorker) {
         if !self.event_loop.send(message) {
-            let callback = self.pending().answer(request, Reply::Failed(session_ended(call)));
+            let callback = self.pending().answer(request, Reply::Failed(self.event_loop.end_error(call)));
             callback.into_iter().for_each(Callback::call);
         }
     }
@@ -177,13 +182,14 @@ impl Transport for Controller {
         // Without the lock: the first waits for the monitors, the second drops values of the program.
         drop(hosts);
         drop(inbox);
-        event_loop.requests.answer_all(&Reply::Failed(session_ended("get")));
+        event_loop.requests.answer_all(&Reply::Failed(event_loop.end_error("get")));
         if thread.thread().id() == std::thread::current().id() {
             return Ok(()); // a callback ends the session: the thread ends after it
         }
-        thread
-            .join()
-            .map_err(|_| Error::system("the engine's thread panicked", "see its message on standard error"))
+        thread.join().map_err(|_| {
+            Error::system("the engine's thread panicked", "see its message on standard error")
+        })?;
+        event_loop.failure().cloned().map_or(Ok(()), Err)
     }
 }
 

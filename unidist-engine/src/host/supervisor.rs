@@ -121,6 +121,12 @@ impl Supervisor {
         }
     }
 
+    /// Whether its thread, which has all processes, has not ended.
+    #[cfg(test)]
+    pub(crate) fn has_processes(&self) -> bool {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn send(&self, instruction: Instruction) {
         // It fails only after the end, when no process is left.
         let _ = self.instructions.send(instruction);
