@@ -164,7 +164,7 @@ fn call_that_cannot_be_made_is_logged() -> Result {
     Lines::assert_one("impossible")?;
     drop(session);
     square.send(1);
-    assert_eq!(Lines::count("before `unidist::init()`"), 1);
+    assert_eq!(Lines::count("the session was shut down"), 1);
     Ok(())
 }
 
