@@ -5,7 +5,7 @@ use crate::parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
     MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
     MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
-    SpillLimit, SpmdLocal,
+    SpillLimit, SpmdLocal, TerminateGrace,
 };
 use crate::parameters_mpi::MpiRuntimeEnv;
 use crate::parse::MEMORY;
@@ -41,6 +41,8 @@ pub struct Settings {
     pub max_workers: Option<NonZeroUsize>,
     /// The grace period of a running call that was cancelled or has reached its time limit.
     pub cancel_grace: Duration,
+    /// How long the hooks of a terminated program may take.
+    pub terminate_grace: Duration,
     /// The time after which a host that sends nothing counts as lost.
     pub host_timeout: Duration,
     /// The settings of the backend `mpi`.
@@ -135,6 +137,7 @@ impl Settings {
             max_pending_tasks: resolve::<MaxPendingTasks>(&given)?,
             max_workers: resolve::<MaxWorkers>(&given)?,
             cancel_grace: resolve::<CancelGrace>(&given)?,
+            terminate_grace: resolve::<TerminateGrace>(&given)?,
             host_timeout: resolve::<HostTimeout>(&given)?.0,
             mpi: MpiSettings {
                 spawn: resolve::<MpiSpawn>(&given)?,
@@ -202,6 +205,7 @@ mod tests {
         assert_eq!((settings.log_dir, settings.max_pending_tasks), (None, None));
         assert_eq!(settings.max_workers, None);
         assert_eq!(settings.cancel_grace, Duration::from_secs(1));
+        assert_eq!(settings.terminate_grace, Duration::from_secs(30));
         assert_eq!(settings.host_timeout, Duration::from_secs(30));
         let mpi = settings.mpi;
         assert_eq!((mpi.spawn, mpi.log, mpi.hosts.len()), (true, false, 0));
@@ -223,6 +227,7 @@ mod tests {
             ("UNIDIST_MAX_PENDING_TASKS", "100"),
             ("UNIDIST_MAX_WORKERS", "5"),
             ("UNIDIST_CANCEL_GRACE", "0.25"),
+            ("UNIDIST_TERMINATE_GRACE", "4"),
             ("UNIDIST_HOST_TIMEOUT", "2.5"),
             ("UNIDIST_MPI_SPAWN", "No"),
             ("UNIDIST_MPI_HOSTS", "node1,node2:8"),
@@ -246,6 +251,7 @@ mod tests {
             max_pending_tasks: NonZeroUsize::new(100),
             max_workers: NonZeroUsize::new(5),
             cancel_grace: Duration::from_millis(250),
+            terminate_grace: Duration::from_secs(4),
             host_timeout: Duration::from_millis(2500),
             mpi: MpiSettings {
                 spawn: false,

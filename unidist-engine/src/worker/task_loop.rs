@@ -34,12 +34,24 @@ pub(super) struct TaskLoop {
 /// On the task thread: serves until `done` or the deadline, running calls that the caller waits for, and returns true.
 /// On another thread: returns false at once.
 pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: impl Fn() -> bool) -> bool {
+    on_task_thread(|task_loop| {
+        // An actor's own calls never produce what one of them waits for: the engine detects such a cycle.
+        let awaited = if task_loop.link.is_actor { &[] } else { awaited };
+        task_loop.serve(deadline, &awaited.iter().copied().collect(), done);
+    })
+}
+
+/// On the task thread: serves the link until `done`, polling no suspended task, and returns true. On another thread:
+/// returns false at once.
+pub(super) fn serve_link_until(done: impl Fn() -> bool) -> bool {
+    on_task_thread(|task_loop| task_loop.serve_link(done))
+}
+
+fn on_task_thread(serve: impl FnOnce(&TaskLoop)) -> bool {
     let task_loop = TASK_LOOP.with(|task_loop| task_loop.get().cloned());
     let Some(task_loop) = task_loop else { return false };
     let was_in_user_code = task_loop.link.leave_user_code();
-    // An actor's own calls never produce what one of them waits for: the engine detects such a cycle.
-    let awaited = if task_loop.link.is_actor { &[] } else { awaited };
-    task_loop.serve(deadline, &awaited.iter().copied().collect(), done);
+    serve(&task_loop);
     if was_in_user_code {
         task_loop.link.enter_user_code();
     }
@@ -108,6 +120,24 @@ impl TaskLoop {
             } else {
                 let found = || self.link.tasks.has(|run| produces_any(run, awaited));
                 self.wait(&mut idle, deadline, || done() || self.has_work() || found());
+            }
+        }
+    }
+
+    /// Serves the link until `done`, runs nested calls, and drops what is cancelled. It polls no suspended task: the waiting
+    /// call keeps its CPUs, and what a polled task waits for might need them.
+    fn serve_link(&self, done: impl Fn() -> bool) {
+        let mut idle = IdleWait::default();
+        while !done() {
+            let progressed = self.link.pump() | (self.link.cancelled.any() && self.drop_cancelled());
+            if let Some(run) = self.link.tasks.next(|_| false) {
+                self.execute(run);
+                idle.reset();
+            } else if progressed {
+                idle.reset();
+            } else {
+                let found = || self.link.has_input() || self.link.cancelled.has_pending();
+                self.wait(&mut idle, None, || done() || found() || self.link.tasks.has(|_| false));
             }
         }
     }

@@ -78,7 +78,9 @@ pub(crate) fn place_on_worker(
     } else {
         // It waits until the worker is idle: no other call may be prefetched there meanwhile.
         reserved.reserve(process);
-        let prefetched = worker.retractable().collect();
+        // Those that hold their resources start next; given back, they would only be sent there again.
+        let behind = worker.prefetched.iter().filter(|ahead| ahead.holds.is_none());
+        let prefetched = behind.map(|ahead| ahead.task).collect();
         retract(state, process, prefetched);
     }
     Placement::Blocked(Reason::WorkerBusy)

@@ -9,7 +9,7 @@ use crate::scheduler::state::workers::{FrameState, Prefetched};
 use crate::scheduler::transitions::cancel::unblock_canceling;
 use crate::scheduler::transitions::retract::retract_unneeded;
 use crate::scheduler::transitions::run::{run_nested, start};
-use crate::scheduler::transitions::suspend::push_suspended;
+use crate::scheduler::transitions::suspend::note_started;
 use unidist_common::{ProcessId, TaskId};
 
 /// The task gives its slot back until the request is answered.
@@ -20,9 +20,7 @@ pub(crate) fn block(state: &mut State, process: ProcessId, task: TaskId, request
     if worker.role != Role::Pool {
         return; // an actor keeps its resources for its lifetime
     }
-    if worker.suspended.contains_key(&task) {
-        push_suspended(state, process, task); // the drop of its future blocks
-    }
+    note_started(state, process, task);
     let Some(worker) = state.workers.get_mut(&process) else { return };
     let Some(frame) = worker.stack.iter_mut().find(|frame| frame.task == task) else {
         return;

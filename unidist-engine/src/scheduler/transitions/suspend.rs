@@ -9,6 +9,7 @@ use unidist_common::{ProcessId, TaskId};
 
 /// The task waits, without a thread: it keeps everything but its CPUs.
 pub(crate) fn on_suspended(state: &mut State, process: ProcessId, task: TaskId) {
+    note_started(state, process, task);
     let Some(worker) = state.workers.get_mut(&process) else { return };
     let Some(at) = worker.stack.iter().rposition(|frame| frame.task == task) else { return };
     if worker.role != Role::Pool {
@@ -49,8 +50,19 @@ pub(crate) fn on_resumed(state: &mut State, process: ProcessId, task: TaskId) {
     }
 }
 
+/// A message of the task shows that its code runs: it may have been sent to run on top of another one, and have started
+/// without a report while that one waited for memory; or the drop of its future blocks.
+pub(crate) fn note_started(state: &mut State, process: ProcessId, task: TaskId) {
+    let Some(worker) = state.workers.get(&process) else { return };
+    if let Some(at) = worker.position_of(task) {
+        start(state, process, at);
+    } else {
+        push_suspended(state, process, task);
+    }
+}
+
 /// Puts a suspended task on top of the stack of its worker. False if there is none with this id.
-pub(crate) fn push_suspended(state: &mut State, process: ProcessId, task: TaskId) -> bool {
+fn push_suspended(state: &mut State, process: ProcessId, task: TaskId) -> bool {
     let Some(worker) = state.workers.get_mut(&process) else { return false };
     let Some(class) = worker.suspended.remove(&task) else { return false };
     worker.stack.push(Frame { task, class, state: FrameState::Active });
