@@ -152,6 +152,7 @@ fn of_call(error: Error, name: &str) -> Error {
     let call = || format!("{}.remote", name.rsplit("::").next().unwrap_or(name));
     match error {
         Error::NotInitialized { .. } => Error::NotInitialized { call: call() },
+        Error::SessionEnded { .. } => Error::SessionEnded { call: call() },
         Error::Forked { .. } => Error::Forked { call: call() },
         error => TaskError::from(error).of_function(name).into(),
     }
