@@ -11,9 +11,9 @@
 //! The bytes do not say what they are, so both sides of a type must agree. Where they do not, a value would be read as
 //! another one; so values of the program's users are encoded by [`encode_proven`] and [`encode_recorded`].
 //!
-//! - [`encoder`] and [`decoder`] write and read the format.
-//! - [`record`] is the structure of a value, seen while it is encoded; [`proof`] compares it with the steps of decoding.
-//! - [`proven`] is what needs no proof any more.
+//! - `encoder` and `decoder` write and read the format.
+//! - `record` is the structure of a value, seen while it is encoded; `proof` compares it with the steps of decoding.
+//! - `proven` is what needs no proof any more.
 
 mod decoder;
 mod encoder;
