@@ -134,14 +134,20 @@ impl<W: Watch> Parts<'_, '_, W> {
 
     #[inline]
     fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
+        self.begin_item(value)?;
+        self.encoder.watch.item_end();
+        Ok(())
+    }
+
+    /// An item, or the key of an entry.
+    #[inline]
+    fn begin_item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         if self.left == self.len {
             self.encoder.watch.inner::<T>();
         }
         self.count();
         self.encoder.watch.item(self.encoder.out.len());
-        value.serialize(&mut *self.encoder)?;
-        self.encoder.watch.item_end();
-        Ok(())
+        value.serialize(&mut *self.encoder)
     }
 
     #[inline]
@@ -389,12 +395,7 @@ impl<W: Watch> ser::SerializeMap for Parts<'_, '_, W> {
 
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CodecError> {
-        if self.left == self.len {
-            self.encoder.watch.inner::<T>();
-        }
-        self.count();
-        self.encoder.watch.item(self.encoder.out.len());
-        key.serialize(&mut *self.encoder)
+        self.begin_item(key)
     }
 
     #[inline]

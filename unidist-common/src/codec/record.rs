@@ -3,53 +3,43 @@
 use super::form::{Form, Kind};
 use super::proven::Key;
 
-/// Sees the structure of a value that is being encoded. `at` is the length of the encoding so far.
+/// Sees the structure of a value that is being encoded, or those parts of it that it defines. `at` is the length of the
+/// encoding so far.
 pub(super) trait Watch {
     /// A number, a character, or the byte of an option.
-    fn number(&mut self, kind: Kind, at: usize);
+    #[inline]
+    fn number(&mut self, _kind: Kind, _at: usize) {}
     /// A text, or bytes: a length, then this many.
-    fn array(&mut self, at: usize, len: usize);
+    #[inline]
+    fn array(&mut self, _at: usize, _len: usize) {}
     /// The number of a variant.
-    fn variant(&mut self, form: Form, at: usize);
+    #[inline]
+    fn variant(&mut self, _form: Form, _at: usize) {}
     /// The first part of a tuple, a struct or a variant with fields follows.
-    fn open(&mut self, form: Form, at: usize);
+    #[inline]
+    fn open(&mut self, _form: Form, _at: usize) {}
     /// A field of this name follows.
-    fn field(&mut self, key: &'static str);
+    #[inline]
+    fn field(&mut self, _key: &'static str) {}
     /// A sequence, or a map: a length, then this many items or entries.
-    fn list(&mut self, at: usize, len: usize);
+    #[inline]
+    fn list(&mut self, _at: usize, _len: usize) {}
     /// An item or an entry of the innermost list follows.
-    fn item(&mut self, at: usize);
+    #[inline]
+    fn item(&mut self, _at: usize) {}
     /// It has ended.
-    fn item_end(&mut self);
-    /// The innermost tuple, struct, variant or list has ended.
-    fn close(&mut self, at: usize);
-    /// A value of this type follows, in an option or a list.
-    fn inner<T: ?Sized>(&mut self);
-}
-
-/// Of what the program itself sends.
-impl Watch for () {
-    #[inline]
-    fn number(&mut self, _: Kind, _: usize) {}
-    #[inline]
-    fn array(&mut self, _: usize, _: usize) {}
-    #[inline]
-    fn variant(&mut self, _: Form, _: usize) {}
-    #[inline]
-    fn open(&mut self, _: Form, _: usize) {}
-    #[inline]
-    fn field(&mut self, _: &'static str) {}
-    #[inline]
-    fn list(&mut self, _: usize, _: usize) {}
-    #[inline]
-    fn item(&mut self, _: usize) {}
     #[inline]
     fn item_end(&mut self) {}
+    /// The innermost tuple, struct, variant or list has ended.
     #[inline]
-    fn close(&mut self, _: usize) {}
+    fn close(&mut self, _at: usize) {}
+    /// A value of this type follows, in an option or a list.
     #[inline]
     fn inner<T: ?Sized>(&mut self) {}
 }
+
+/// Of what the program itself sends.
+impl Watch for () {}
 
 /// Sees whether all parts of the value are proven.
 #[derive(Default)]
@@ -68,10 +58,6 @@ impl Novelty {
 
 impl Watch for Novelty {
     #[inline]
-    fn number(&mut self, _: Kind, _: usize) {}
-    #[inline]
-    fn array(&mut self, _: usize, _: usize) {}
-    #[inline]
     fn variant(&mut self, form: Form, _: usize) {
         self.see(Key::of_form(form));
     }
@@ -81,16 +67,6 @@ impl Watch for Novelty {
             self.see(Key::of_form(form));
         }
     }
-    #[inline]
-    fn field(&mut self, _: &'static str) {}
-    #[inline]
-    fn list(&mut self, _: usize, _: usize) {}
-    #[inline]
-    fn item(&mut self, _: usize) {}
-    #[inline]
-    fn item_end(&mut self) {}
-    #[inline]
-    fn close(&mut self, _: usize) {}
     #[inline]
     fn inner<T: ?Sized>(&mut self) {
         self.see(Key::of_inner::<T>());
