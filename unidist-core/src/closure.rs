@@ -10,6 +10,7 @@ use crate::outcome::{Fallback, Plain};
 use crate::portable::Portable;
 use crate::serialize_context::{self, Encoded, Role};
 use crate::session;
+use crate::split::SplitInto;
 use crate::submit::submit;
 use std::any::type_name;
 use std::fmt;
@@ -52,36 +53,35 @@ macro_rules! bound {
 
         impl<B: Portable, F, $($A: Portable),*> Bound<B, F, ($($A,)*)> {
             /// Calls the closure on a worker, and returns at once with a ref to the result.
-            #[allow(unused_mut, reason = "no parameters, no change")]
             pub fn remote<$($X: IntoArg<$A>,)* R: Portable>(&self $(, $x: $X)*) -> ObjectRef<R>
             where
                 F: Fn(B, $($A),*) -> R + Copy + Send + Sync + 'static,
             {
-                const { refuse_captures::<F>() };
-                let mut arguments = self.arguments($count);
-                $($x.__into_arg(&mut arguments);)*
-                submit::<Function<F, (B, $($A,)*), R, Fallback<Plain>, 1>, _>(
-                    arguments,
-                    Chosen::default(),
-                    Target::Pool,
-                    1,
-                )
+                self.call::<$($X,)* R, 1>($($x),*)
             }
 
             /// Calls the closure on a worker without a ref to the result, which is not kept. An error is logged once.
-            #[allow(unused_mut, reason = "no parameters, no change")]
             pub fn send<$($X: IntoArg<$A>,)* R: Portable>(&self $(, $x: $X)*)
+            where
+                F: Fn(B, $($A),*) -> R + Copy + Send + Sync + 'static,
+            {
+                self.call::<$($X,)* R, 0>($($x),*)
+            }
+
+            /// A call that keeps its first `N` results.
+            #[allow(unused_mut, reason = "no parameters, no change")]
+            fn call<$($X: IntoArg<$A>,)* R: Portable + SplitInto<N>, const N: usize>(&self $(, $x: $X)*) -> R::Refs
             where
                 F: Fn(B, $($A),*) -> R + Copy + Send + Sync + 'static,
             {
                 const { refuse_captures::<F>() };
                 let mut arguments = self.arguments($count);
                 $($x.__into_arg(&mut arguments);)*
-                submit::<Function<F, (B, $($A,)*), R, Fallback<Plain>, 0>, _>(
+                submit::<Function<F, (B, $($A,)*), R, Fallback<Plain>, N>, _>(
                     arguments,
                     Chosen::default(),
                     Target::Pool,
-                    0,
+                    N as u32,
                 )
             }
         }

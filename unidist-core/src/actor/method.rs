@@ -17,7 +17,7 @@ use std::any::{Any, TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use unidist_common::{ActorId, ErrorKind, FunctionKey, Result, Target, TaskError, TaskOptions};
+use unidist_common::{ActorId, Error, ErrorKind, FunctionKey, Result, Target, TaskError, TaskOptions};
 
 /// An actor's constructor: a marker type that `#[remote]` makes.
 #[doc(hidden)]
@@ -218,7 +218,10 @@ fn addressed(core: &RefCore, method: &str, count: usize) -> (ArgList, Target) {
         }
         Err(error) => {
             let error = match error {
-                error @ unidist_common::Error::NotInitialized { .. } => error.clone(),
+                // That there is no session says nothing about the actor.
+                Error::NotInitialized { .. } | Error::SessionEnded { .. } | Error::Forked { .. } => {
+                    error.clone()
+                }
                 error => TaskError::new(ErrorKind::ActorDied, "the actor could not be started")
                     .of_function(method)
                     .because(error.clone().into())
