@@ -308,7 +308,8 @@ impl Resources {
             return None;
         }
         let request = &self.requests[class.index()];
-        Some(match self.hosts.iter().any(|host| host.can_ever_serve(request)) {
+        let mut homes = self.host_ids().filter(|host| request.host.is_none_or(|home| home == *host));
+        Some(match homes.any(|host| self.hosts[host.place()].can_ever_serve(request)) {
             true => {
                 let message = "no worker process can be started: see the log for the reason";
                 TaskError::new(ErrorKind::WorkerDied, message)
