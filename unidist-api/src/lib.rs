@@ -88,8 +88,8 @@
 //! Workers are processes of the same executable. They become workers before `main` runs, so `main` needs no special
 //! case for them, and only the calls run there. (Other code that runs before `main`, such as constructors of crates,
 //! may not have run.) Code in a worker finds what it finds in `main`: arguments, standard streams, SIGPIPE ignored, a
-//! thread named `main`, a message when its stack overflows. A shared library that starts sessions must call [`worker_main`] in the executable of its
-//! workers.
+//! thread named `main`, a message when its stack overflows. A shared library that starts sessions must call
+//! [`worker_main`] in the executable of its workers.
 
 #[cfg(doctest)]
 mod book;
