@@ -83,8 +83,8 @@ const STEPS: [Step; 17] = [
     },
     Step {
         name: "simulate",
-        about: "1,000 seeds of the scheduler's simulation",
-        run: |_| command(["--seeds", "1000"], simulate::run),
+        about: "4,000 seeds of the scheduler's simulation",
+        run: |_| command(["--seeds", "4000"], simulate::run),
     },
     Step { name: "loom", about: "models of the shared-memory protocols", run: |_| command([], loom::run) },
     Step {

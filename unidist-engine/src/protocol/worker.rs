@@ -44,8 +44,9 @@ pub(crate) enum FromWorker {
     Retracted(Vec<TaskId>),
     /// This task has left the thread and waits; its CPU slot is free. It is resumed by a waker of its process.
     Suspended(TaskId),
-    /// The code of this suspended task runs next. A process with suspended tasks reports the start of others in the
-    /// same way: which of its tasks its thread runs next is not known elsewhere.
+    /// The code of this suspended task runs next. A process with suspended tasks, or whose running call waits for memory or
+    /// the end of a canceled call, reports the start of others in the same way: which of its tasks its thread runs next
+    /// is not known elsewhere.
     Resumed(TaskId),
     /// This method call has started; sent for calls with a time limit.
     Started(TaskId),

@@ -54,7 +54,7 @@ pub(crate) enum Event {
         /// The task.
         task: TaskId,
     },
-    /// The code of a suspended task runs again; on a process with suspended tasks, also: a task has started.
+    /// The code of a suspended task runs again, or a task has started that the scheduler did not foresee.
     Resumed {
         /// Where it runs.
         process: ProcessId,

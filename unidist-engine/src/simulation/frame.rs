@@ -14,8 +14,8 @@ pub(super) struct Frame {
     pub(super) steps: VecDeque<Step>,
     /// The request, and the objects whose makers it may start by itself meanwhile.
     pub(super) waiting: Option<(RequestId, Vec<DataId>)>,
-    /// Whether it keeps its CPUs while it waits: for memory, or for the end of a call that it has canceled.
-    pub(super) keeps_cpus: bool,
+    /// Whether the scheduler does not know that it waits: for memory, or for the end of a call that it has canceled.
+    pub(super) waits_unnoticed: bool,
     /// References held: results of calls made, objects put, and whether they are results.
     pub(super) held: Vec<DataId>,
     pub(super) results: Vec<DataId>,

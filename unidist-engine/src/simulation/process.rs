@@ -114,7 +114,7 @@ impl Process {
                 let (request, len) = (self.new_request(), world.draw_len());
                 self.outbox.push_back(FromWorker::Allocate { request, len });
                 frame.waiting = Some((request, Vec::new()));
-                frame.keeps_cpus = true;
+                frame.waits_unnoticed = true;
                 Made::Waiting
             }
         }
@@ -133,10 +133,7 @@ impl Process {
         if !self.can_take() {
             return self.advance(me, world);
         }
-        let may_poll = self.may_poll();
-        let is_next =
-            |at: &usize| self.suspended[*at].cancelled || may_poll && self.suspended[*at].is_woken();
-        let woken: Vec<_> = (0..self.suspended.len()).filter(is_next).collect();
+        let woken: Vec<_> = (0..self.suspended.len()).filter(|at| self.suspended[*at].is_woken()).collect();
         if let Some(at) = world.rng.choice(&woken)
             && world.rng.bool()
         {
@@ -173,7 +170,7 @@ impl Process {
 
     fn begin(&mut self, me: ProcessId, run: Run, world: &mut World) {
         world.note_start(me, &run);
-        if !self.suspended.is_empty() {
+        if !self.suspended.is_empty() || self.stack.last().is_some_and(|frame| frame.waits_unnoticed) {
             self.outbox.push_back(FromWorker::Resumed(run.id));
         }
         self.written = self.outbox.len();
@@ -194,7 +191,7 @@ impl Process {
             run,
             steps,
             waiting: None,
-            keeps_cpus: false,
+            waits_unnoticed: false,
             held: Vec::new(),
             results: Vec::new(),
             answered: false,
@@ -210,7 +207,7 @@ impl Process {
         let Some(mut frame) = self.stack.pop() else { return Stepped::Nothing };
         if frame.waiting.take().is_some() {
             frame.answered = false;
-            frame.keeps_cpus = false;
+            frame.waits_unnoticed = false;
         }
         let task = frame.run.id;
         if frame.cancelled && !frame.stubborn && world.rng.bool() {
@@ -254,7 +251,7 @@ impl Process {
                     which: Which::All,
                 }));
                 frame.waiting = Some((request, Vec::new()));
-                frame.keeps_cpus = true;
+                frame.waits_unnoticed = true;
             }
             // Requests of a canceled call fail in its own process.
             Some(Step::GetAll | Step::Await | Step::WaitSome { .. }) if frame.cancelled => {}
@@ -443,14 +440,7 @@ impl Process {
 
     /// Whether a step would do something.
     pub(super) fn can_step(&self) -> bool {
-        let is_next = |frame: &Frame| frame.cancelled || self.may_poll() && frame.is_woken();
-        !self.can_take() || self.next_call().is_some() || self.suspended.iter().any(is_next)
-    }
-
-    /// Whether the task thread polls suspended tasks on top of the call that waits. What a polled task waits for might need
-    /// the CPUs that the call keeps.
-    fn may_poll(&self) -> bool {
-        self.stack.last().is_none_or(|frame| !frame.keeps_cpus)
+        !self.can_take() || self.next_call().is_some() || self.suspended.iter().any(Frame::is_woken)
     }
 
     /// Whether the task thread looks for a call: nothing runs, or the running call is blocked.

@@ -122,6 +122,8 @@ pub(super) struct World {
     pub(super) hosts: u32,
     /// Whether tasks are bound to workers.
     binds_calls: bool,
+    /// The tasks that hold a resource or a place in a group while they run.
+    holders: BTreeSet<TaskId>,
     pub(super) network: Network,
     steps: u64,
     program_steps: u32,
@@ -192,6 +194,7 @@ impl World {
             failed_starts: 0,
             hosts,
             binds_calls: seed.is_multiple_of(2),
+            holders: BTreeSet::new(),
             network: Network::default(),
             options: options.clone(),
             scheduler,
@@ -657,11 +660,16 @@ impl World {
         if target == Target::Pool {
             self.place_somewhere(id, &mut options);
         }
-        // A suspended task keeps its resource and its place in its group, and what it waits for may need them, or the
-        // worker of a task that waits for it. It counts as one that may end by itself, so only a time limit ends that.
-        let holds =
-            asynchronous && (self.binds_calls || !options.resources.is_empty() || options.group.is_some());
-        if hangs || holds || self.rng.u32(0..12) == 0 {
+        if !options.resources.is_empty() || options.group.is_some() {
+            self.holders.insert(id);
+        }
+        // What a suspended task waits for may need a resource or a place in a group that it holds itself, or a task that
+        // waits for it, or the worker of such a task. It counts as one that may end by itself, so only a time limit ends
+        // that.
+        let mut waiting = std::iter::successors(Some(id), |task| self.parent_of(*task));
+        let may_block_itself =
+            asynchronous && (self.binds_calls || waiting.any(|task| self.holders.contains(&task)));
+        if hangs || may_block_itself || self.rng.u32(0..12) == 0 {
             options.timeout = Some(TIME);
         }
         if target == Target::NewActor {
@@ -832,9 +840,7 @@ impl World {
             let call = self.record.call_of(*id);
             let broken = match error.kind {
                 ErrorKind::WorkerDied
-                    if self.failed_starts < 3
-                        && !error.to_string().contains("no worker process can be started")
-                        && call.is_some_and(|call| !self.record.has_died(call)) =>
+                    if self.failed_starts < 3 && call.is_some_and(|call| !self.record.has_died(call)) =>
                 {
                     format!("no process has died with the call that makes {id}: {error:?}")
                 }

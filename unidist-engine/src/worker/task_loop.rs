@@ -37,14 +37,13 @@ pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: i
     on_task_thread(|task_loop| {
         // An actor's own calls never produce what one of them waits for: the engine detects such a cycle.
         let awaited = if task_loop.link.is_actor { &[] } else { awaited };
-        task_loop.serve(deadline, &awaited.iter().copied().collect(), done);
+        task_loop.serve(deadline, Some(&awaited.iter().copied().collect()), done);
     })
 }
 
-/// On the task thread: serves the link until `done`, polling no suspended task, and returns true. On another thread:
-/// returns false at once.
-pub(super) fn serve_link_until(done: impl Fn() -> bool) -> bool {
-    on_task_thread(|task_loop| task_loop.serve_link(done))
+/// The same for a wait that the engine does not know of: for memory, or for the end of a canceled call.
+pub(super) fn serve_unnoticed_until(done: impl Fn() -> bool) -> bool {
+    on_task_thread(|task_loop| task_loop.serve(None, None, done))
 }
 
 fn on_task_thread(serve: impl FnOnce(&TaskLoop)) -> bool {
@@ -84,7 +83,7 @@ impl TaskLoop {
                 self.link.cancelled.clear();
             }
             if let Some(run) = self.link.tasks.next(|_| true) {
-                self.execute(run);
+                self.execute(run, false);
                 idle.reset();
             } else if progressed {
                 idle.reset();
@@ -100,44 +99,28 @@ impl TaskLoop {
         self.link.is_stopping() && !self.has_suspended()
     }
 
-    /// Serves until `done`. On top of the waiting call it runs nested calls and those that produce an awaited object.
-    fn serve(&self, deadline: Option<Instant>, awaited: &FxHashSet<DataId>, done: impl Fn() -> bool) {
+    /// Serves until `done`. On top of the waiting call it runs nested calls and those that produce an awaited object. Where
+    /// the engine does not know of the wait, nothing is awaited.
+    fn serve(&self, deadline: Option<Instant>, awaited: Option<&FxHashSet<DataId>>, done: impl Fn() -> bool) {
         let mut idle = IdleWait::default();
         if self.in_turn.get() {
             // The turn below on the stack may have more calls to poll, and the caller may wait for one of them.
             self.woken.store(true, Ordering::Release);
         }
+        let may_start = |run: &Run| awaited.is_some_and(|awaited| produces_any(run, awaited));
         loop {
             let progressed = self.link.pump() | self.resume();
             if done() || deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
-            if let Some(run) = self.link.tasks.next(|run| produces_any(run, awaited)) {
-                self.execute(run);
+            if let Some(run) = self.link.tasks.next(may_start) {
+                self.execute(run, awaited.is_none());
                 idle.reset();
             } else if progressed {
                 idle.reset();
             } else {
-                let found = || self.link.tasks.has(|run| produces_any(run, awaited));
+                let found = || self.link.tasks.has(may_start);
                 self.wait(&mut idle, deadline, || done() || self.has_work() || found());
-            }
-        }
-    }
-
-    /// Serves the link until `done`, runs nested calls, and drops what is cancelled. It polls no suspended task: the waiting
-    /// call keeps its CPUs, and what a polled task waits for might need them.
-    fn serve_link(&self, done: impl Fn() -> bool) {
-        let mut idle = IdleWait::default();
-        while !done() {
-            let progressed = self.link.pump() | (self.link.cancelled.any() && self.drop_cancelled());
-            if let Some(run) = self.link.tasks.next(|_| false) {
-                self.execute(run);
-                idle.reset();
-            } else if progressed {
-                idle.reset();
-            } else {
-                let found = || self.link.has_input() || self.link.cancelled.has_pending();
-                self.wait(&mut idle, None, || done() || found() || self.link.tasks.has(|_| false));
             }
         }
     }
@@ -151,9 +134,10 @@ impl TaskLoop {
         idle.wait(self.link.bell(), self.link.spin_limit(), deadline, has_work);
     }
 
-    /// Runs a call, until it ends or, if it is asynchronous, has to wait.
-    fn execute(&self, run: Run) {
-        if !self.link.is_actor && self.has_suspended() {
+    /// Runs a call, until it ends or, if it is asynchronous, has to wait. The start is reported if the engine does not foresee
+    /// it: on top of a wait that it does not know of, or while tasks of this worker are suspended.
+    fn execute(&self, run: Run, is_unforeseen: bool) {
+        if !self.link.is_actor && (is_unforeseen || self.has_suspended()) {
             self.link.post_now(&FromWorker::Resumed(run.id));
         }
         // The engine has to know of each call that has ended before another one starts: if this process dies, calls
@@ -241,7 +225,7 @@ impl TaskLoop {
         }
     }
 
-    /// The code of a task runs next: again, or for the first time while others are suspended.
+    /// The code of a task runs next, again.
     fn resumed(&self, call: TaskId) {
         if !self.link.is_actor && self.suspended.borrow_mut().remove(&call) {
             self.link.post_now(&FromWorker::Resumed(call));

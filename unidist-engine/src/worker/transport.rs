@@ -113,7 +113,7 @@ impl Transport for EngineLink {
     }
 
     fn wait_uninterrupted(&self, slot: &Slot) {
-        if !task_loop::serve_link_until(|| slot.is_done()) {
+        if !task_loop::serve_unnoticed_until(|| slot.is_done()) {
             slot.park_until(None);
         }
     }

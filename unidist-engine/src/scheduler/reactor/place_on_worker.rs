@@ -72,7 +72,7 @@ pub(crate) fn place_on_worker(
                 prefill(state, process, task);
                 return Placement::Progress;
             }
-            // Calls behind it must not go first for ever.
+            // Calls behind it must not go first forever.
             reserved.reserve(process);
         }
     } else {

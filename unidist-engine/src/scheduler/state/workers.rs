@@ -87,8 +87,9 @@ pub(crate) enum FrameState {
     Active,
     /// It waits for this request and has released its slot.
     Blocked(RequestId),
-    /// Its request was answered while another task ran on top of it; it proceeds, with its slot, after that.
-    Answered,
+    /// Another task runs on top of it. It has released its slot and waits for no request, or for one that was answered; it
+    /// proceeds, with its slot, after that.
+    Runnable,
 }
 
 impl Worker {
@@ -147,7 +148,7 @@ impl Worker {
     pub(crate) fn blocked_on(&self) -> Option<RequestId> {
         match self.stack.last()?.state {
             FrameState::Blocked(request) => Some(request),
-            FrameState::Active | FrameState::Answered => None,
+            FrameState::Active | FrameState::Runnable => None,
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn unblock(state: &mut State, process: ProcessId, request: RequestId)
     };
     for frame in &mut worker.stack {
         if frame.state == FrameState::Blocked(request) {
-            frame.state = FrameState::Answered;
+            frame.state = FrameState::Runnable;
         }
     }
     resume(state, process);
@@ -50,7 +50,7 @@ pub(crate) fn unblock(state: &mut State, process: ProcessId, request: RequestId)
 pub(crate) fn resume(state: &mut State, process: ProcessId) {
     if let Some(worker) = state.workers.get_mut(&process)
         && let Some(frame) = worker.stack.last_mut()
-        && frame.state == FrameState::Answered
+        && frame.state == FrameState::Runnable
     {
         frame.state = FrameState::Active;
         state.resources.acquire_cpus(frame.class, worker.host);

@@ -107,6 +107,7 @@ pub(crate) fn push_frame(state: &mut State, process: ProcessId, task: TaskId) {
         (None, Some(canceling)) => (canceling.class, None),
         (None, None) => return,
     };
+    cover_top(state, process);
     let Some(worker) = state.workers.get_mut(&process) else { return };
     worker.stack.push(Frame { task, class, state: FrameState::Active });
     state.resources.acquire(class, worker.host);
@@ -114,6 +115,19 @@ pub(crate) fn push_frame(state: &mut State, process: ProcessId, task: TaskId) {
         && worker.role == Role::Pool
     {
         arm(state, task, limit);
+    }
+}
+
+/// Another task runs on top of this worker's: one that waits for memory, or for the end of a call that it has canceled, does
+/// not run meanwhile, and gives its CPUs back.
+pub(crate) fn cover_top(state: &mut State, process: ProcessId) {
+    if let Some(worker) = state.workers.get_mut(&process)
+        && worker.role == Role::Pool
+        && let Some(frame) = worker.stack.last_mut()
+        && frame.state == FrameState::Active
+    {
+        frame.state = FrameState::Runnable;
+        state.resources.release_cpus(frame.class, worker.host);
     }
 }
 
@@ -153,7 +167,7 @@ pub(crate) fn release_prefetched(state: &mut State, prefetched: Prefetched, host
 pub(crate) fn release_frame(state: &mut State, frame: Frame, host: HostId) {
     match frame.state {
         FrameState::Active => state.resources.release(frame.class, host),
-        FrameState::Blocked(_) | FrameState::Answered => {
+        FrameState::Blocked(_) | FrameState::Runnable => {
             state.resources.release_custom(frame.class, host);
         }
     }

@@ -4,7 +4,7 @@ use crate::scheduler::event::Role;
 use crate::scheduler::state::State;
 use crate::scheduler::state::workers::{Frame, FrameState, Prefetched};
 use crate::scheduler::transitions::block::{find_work, resume};
-use crate::scheduler::transitions::run::start;
+use crate::scheduler::transitions::run::{cover_top, start};
 use unidist_common::{ProcessId, TaskId};
 
 /// The task waits, without a thread: it keeps everything but its CPUs.
@@ -46,7 +46,11 @@ pub(crate) fn on_resumed(state: &mut State, process: ProcessId, task: TaskId) {
         && let Some(at) = worker.stack.iter().position(|frame| frame.task == task)
     {
         let frame = worker.stack.remove(at);
-        worker.stack.push(frame);
+        cover_top(state, process);
+        if let Some(worker) = state.workers.get_mut(&process) {
+            worker.stack.push(frame);
+        }
+        resume(state, process);
     }
 }
 
@@ -63,8 +67,12 @@ pub(crate) fn note_started(state: &mut State, process: ProcessId, task: TaskId) 
 
 /// Puts a suspended task on top of the stack of its worker. False if there is none with this id.
 fn push_suspended(state: &mut State, process: ProcessId, task: TaskId) -> bool {
+    let Some(class) = state.workers.get_mut(&process).and_then(|worker| worker.suspended.remove(&task))
+    else {
+        return false;
+    };
+    cover_top(state, process);
     let Some(worker) = state.workers.get_mut(&process) else { return false };
-    let Some(class) = worker.suspended.remove(&task) else { return false };
     worker.stack.push(Frame { task, class, state: FrameState::Active });
     state.resources.resume(class, worker.host);
     true
