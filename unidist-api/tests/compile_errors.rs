@@ -8,9 +8,3 @@ fn mistakes_are_explained() {
     cases.pass("tests/ui/pass/*.rs");
     cases.compile_fail("tests/ui/*.rs");
 }
-
-#[test]
-#[ignore = "`WorkerInfo` does not have the id of the worker's process"]
-fn worker_info_has_the_process_id() {
-    trybuild::TestCases::new().pass("tests/ui/open/*.rs");
-}

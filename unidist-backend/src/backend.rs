@@ -205,12 +205,14 @@ pub struct WorkerInfo {
     pub id: ProcessId,
     /// The address of its host.
     pub host: String,
+    /// The id that the operating system of its host gave its process, for debuggers, profilers and `kill`.
+    pub pid: u32,
 }
 
 impl WorkerInfo {
-    /// A worker on this host.
-    pub fn new(id: ProcessId, host: impl Into<String>) -> Self {
-        WorkerInfo { id, host: host.into() }
+    /// A worker on this host, with the id that the operating system gave its process.
+    pub fn new(id: ProcessId, host: impl Into<String>, pid: u32) -> Self {
+        WorkerInfo { id, host: host.into(), pid }
     }
 }
 

@@ -153,7 +153,7 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
             CallStatus::Running(ProcessId::CONTROLLER),
             CallStatus::Ended,
         ]),
-        Reply::Workers(vec![WorkerInfo::new(ProcessId::CONTROLLER, "127.0.0.1")]),
+        Reply::Workers(vec![WorkerInfo::new(ProcessId::CONTROLLER, "127.0.0.1", 4711)]),
         Reply::Actor(Some(NamedActor {
             handle: DataId::new(ProcessId::CONTROLLER, 1),
             constructor: FunctionKey(1),
@@ -232,7 +232,7 @@ pub(crate) fn from_monitor() -> Vec<FromMonitor> {
     let (process, transfer, id) = (ProcessId::CONTROLLER, Transfer(3), spec().returns.first);
     let block = Block { offset: 4096, len: 100_000 };
     vec![
-        FromMonitor::Joined(process),
+        FromMonitor::Joined { process, pid: 4711 },
         FromMonitor::Lost { process, why: "why".into(), taken: 7 },
         FromMonitor::Output { process, bytes: "bytes".into(), taken: 7 },
         FromMonitor::SendStarted { transfer, result: Ok(()) },

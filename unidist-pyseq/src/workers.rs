@@ -58,6 +58,7 @@ impl Workers {
     }
 
     pub(crate) fn list(&self, host: &str) -> Vec<WorkerInfo> {
-        self.names.iter().map(|name| WorkerInfo::new(*name, host)).collect()
+        let pid = std::process::id();
+        self.names.iter().map(|name| WorkerInfo::new(*name, host, pid)).collect()
     }
 }

@@ -12,7 +12,8 @@ use unidist::{
 };
 
 pub(super) const CASES: &[Case] = cases!["placement":
-    worker_per_cpu_slot, call_runs_on_its_worker, many_calls_run_on_their_workers, unknown_worker_is_an_error,
+    worker_per_cpu_slot, workers_have_their_process_ids,
+    replacement_has_a_process_id_of_its_own.only(PYMP), call_runs_on_its_worker, many_calls_run_on_their_workers, unknown_worker_is_an_error,
     calls_die_with_their_worker.only(PYMP), dead_worker_is_replaced.only(PYMP),
     worker_can_be_ended.bare().not_spmd(),
     last_worker_cannot_be_ended.settings(&[("UNIDIST_CPUS", "1")]).not_spmd().one_host(),
@@ -39,6 +40,27 @@ fn worker_per_cpu_slot() -> Result {
     }
     assert_eq!(wait_for_workers(found.len(), None)?, found);
     assert_eq!(wait_for_workers(found.len() + 1, Some(Duration::ZERO))?, found);
+    Ok(())
+}
+
+/// The ids that the operating system gave the processes are the true ones, on all hosts.
+fn workers_have_their_process_ids() -> Result {
+    for worker in staff()? {
+        let there = std::process::id.options().on_worker(worker.id).remote();
+        assert_eq!(get(there)?, worker.pid, "{worker:?}");
+    }
+    Ok(())
+}
+
+/// A worker that takes the place of a dead one is another process, and says so.
+fn replacement_has_a_process_id_of_its_own() -> Result {
+    let before = staff()?;
+    let dies = dies.options().on_worker(before[0].id).remote(());
+    assert_eq!(failure(&dies), ErrorKind::WorkerDied);
+    let after = staff()?;
+    let new = after.iter().find(|worker| !before.contains(worker)).ok_or(nobody())?;
+    assert!(before.iter().all(|old| old.id != new.id && (old.host != new.host || old.pid != new.pid)));
+    assert_eq!(get(std::process::id.options().on_worker(new.id).remote())?, new.pid);
     Ok(())
 }
 

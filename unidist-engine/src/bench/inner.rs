@@ -152,7 +152,9 @@ impl Reactor {
         let starting: Vec<_> = reactor.actions.drain(..).collect();
         for action in starting {
             if let Action::StartProcess { process, .. } = action {
-                reactor.scheduler.handle(Event::Joined(process), &mut reactor.actions);
+                reactor
+                    .scheduler
+                    .handle(Event::Joined { process, pid: process.number() }, &mut reactor.actions);
             }
         }
         reactor

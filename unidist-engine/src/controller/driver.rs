@@ -281,8 +281,8 @@ impl Driver {
         for input in inputs.drain(..) {
             match input {
                 Input::Message(message) => self.on_program_message(message),
-                Input::Process(ProcessEvent::Joined(process, memory)) => {
-                    self.on_process_joined(Link::here(process, memory));
+                Input::Process(ProcessEvent::Joined { process, pid, link }) => {
+                    self.on_process_joined(Link::here(process, link), pid);
                 }
                 Input::Process(ProcessEvent::Lost(process, why)) => self.on_process_lost(process, why),
                 Input::Shutdown => self.handle(Event::Shutdown),
@@ -303,11 +303,11 @@ impl Driver {
         }
     }
 
-    fn on_process_joined(&mut self, link: Link) {
+    fn on_process_joined(&mut self, link: Link, pid: u32) {
         let process = link.process;
         self.by_process.insert(process, self.links.len());
         self.links.push(link);
-        self.handle(Event::Joined(process));
+        self.handle(Event::Joined { process, pid });
     }
 
     fn on_process_lost(&mut self, process: ProcessId, why: String) {

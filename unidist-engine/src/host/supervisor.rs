@@ -44,8 +44,13 @@ const STACK_OVERFLOWED: &str = "; its stack overflowed: let the function recurse
 /// An event in the life of a process.
 #[derive(Debug)]
 pub(crate) enum ProcessEvent {
-    /// It has joined; this is the memory of its link.
-    Joined(ProcessId, Arc<LinkMemory>),
+    /// It has joined.
+    Joined {
+        process: ProcessId,
+        /// Its id in the operating system.
+        pid: u32,
+        link: Arc<LinkMemory>,
+    },
     /// It has ended or could not be started, for this reason.
     Lost(ProcessId, String),
 }
@@ -314,8 +319,8 @@ impl Supervision {
         match process.answer.read_available(&process.socket, &self.config.welcome.build_id) {
             Some(Ok(())) => {
                 process.deadline = None;
-                let link = process.link.clone();
-                (self.config.notify)(ProcessEvent::Joined(id, link));
+                let (pid, link) = (process.child.id(), process.link.clone());
+                (self.config.notify)(ProcessEvent::Joined { process: id, pid, link });
             }
             Some(Err(reason)) => self.reap(id, Some(reason)),
             None if had_begun => {}

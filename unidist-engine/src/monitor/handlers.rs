@@ -180,9 +180,9 @@ impl Monitor<'_> {
 
     fn on_process_event(&mut self, event: ProcessEvent) {
         match event {
-            ProcessEvent::Joined(process, memory) => {
-                self.forwarders.insert(process, Forwarder::new(memory));
-                self.report(&FromMonitor::Joined(process));
+            ProcessEvent::Joined { process, pid, link } => {
+                self.forwarders.insert(process, Forwarder::new(link));
+                self.report(&FromMonitor::Joined { process, pid });
             }
             ProcessEvent::Lost(process, why) => {
                 // What the process sent before it ended still counts.

@@ -199,7 +199,12 @@ impl Remote {
     fn start(session: &mut Session, number: u32) -> Remote {
         let process = ProcessId::new(number).unwrap();
         session.send(&[ToMonitor::Start { process, actor: false }]);
-        assert_eq!(session.hear(), FromMonitor::Joined(process));
+        let FromMonitor::Joined { process: joined, pid } = session.hear() else {
+            panic!("{process} has not joined");
+        };
+        let command_line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        assert_eq!(joined, process);
+        assert!(command_line.starts_with(&format!("unidist-worker-{number}\0")), "{command_line:?}");
         Remote { process, channel: Relayed::new() }
     }
 

@@ -129,7 +129,12 @@ pub(crate) enum ToMonitor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum FromMonitor {
     /// A process has joined.
-    Joined(ProcessId),
+    Joined {
+        /// The process.
+        process: ProcessId,
+        /// Its id in the operating system of the host.
+        pid: u32,
+    },
     /// A process has ended or could not be started. It is the last message about it.
     Lost {
         /// The process.

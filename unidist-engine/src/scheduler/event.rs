@@ -21,7 +21,12 @@ pub(crate) enum Event {
         request: Request,
     },
     /// A process that was started has joined.
-    Joined(ProcessId),
+    Joined {
+        /// The process.
+        process: ProcessId,
+        /// Its id in the operating system of its host.
+        pid: u32,
+    },
     /// A process has ended, or could not be started.
     Lost {
         /// The process.

@@ -43,7 +43,8 @@ impl Digest {
                 self.all([1, process.to_number()]);
                 self.request(request);
             }
-            Event::Joined(process) => self.all([2, process.to_number()]),
+            // The scheduler decides nothing by the id that the operating system gave it.
+            Event::Joined { process, pid: _ } => self.all([2, process.to_number()]),
             Event::Lost { process, undelivered, .. } => {
                 self.all([3, process.to_number()]);
                 self.calls(undelivered);

@@ -300,7 +300,7 @@ impl World {
             if self.rng.u32(0..4) == 0 {
                 state.joined = true;
                 self.processes.insert(process, state);
-                self.handle(Event::Joined(process));
+                self.handle(Event::Joined { process, pid: process.number() });
             } else {
                 self.processes.insert(process, state);
             }

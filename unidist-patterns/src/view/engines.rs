@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     fn workers(numbers: impl IntoIterator<Item = u32>) -> Vec<WorkerInfo> {
-        numbers.into_iter().map(|n| WorkerInfo::new(ProcessId::new(n).unwrap(), "here")).collect()
+        numbers.into_iter().map(|n| WorkerInfo::new(ProcessId::new(n).unwrap(), "here", n)).collect()
     }
 
     #[test]

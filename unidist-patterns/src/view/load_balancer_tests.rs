@@ -32,7 +32,7 @@ impl World {
     }
 
     fn workers(&mut self, numbers: impl IntoIterator<Item = u32>) {
-        let workers = numbers.into_iter().map(|n| WorkerInfo::new(ProcessId::new(n).unwrap(), "here"));
+        let workers = numbers.into_iter().map(|n| WorkerInfo::new(ProcessId::new(n).unwrap(), "here", n));
         self.engines.update(&workers.collect::<Vec<_>>());
     }
 

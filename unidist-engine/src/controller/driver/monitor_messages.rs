@@ -49,9 +49,9 @@ impl Driver {
     /// Handles one message. The error says what is wrong with it.
     fn on_monitor_message(&mut self, from: HostId, message: FromMonitor) -> Result<(), String> {
         match message {
-            FromMonitor::Joined(process) => {
+            FromMonitor::Joined { process, pid } => {
                 self.take_starting(from, process)?;
-                self.on_process_joined(Link::there(process, from));
+                self.on_process_joined(Link::there(process, from), pid);
             }
             FromMonitor::Lost { process, why, taken } => {
                 match self.link_at(from, process) {

@@ -95,7 +95,9 @@ impl Engine {
         let mut played = Vec::new();
         for number in 1..=workers {
             let (process, memory) = (ProcessId::new(number).unwrap(), LinkMemory::create().unwrap());
-            inbox.send(Input::Process(ProcessEvent::Joined(process, memory.clone()))).unwrap();
+            inbox
+                .send(Input::Process(ProcessEvent::Joined { process, pid: number, link: memory.clone() }))
+                .unwrap();
             let channel = Channel::new(&memory, Side::Worker);
             played.push(FakeWorker { process, ids: IdSource::new(process), memory, channel });
         }

@@ -54,7 +54,7 @@ impl Session {
     fn loss(&self) -> (ProcessId, String) {
         match self.events.recv_timeout(LONG) {
             Ok(ProcessEvent::Lost(process, why)) => (process, why),
-            Ok(ProcessEvent::Joined(process, _)) => panic!("{process} has joined"),
+            Ok(ProcessEvent::Joined { process, .. }) => panic!("{process} has joined"),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => panic!("no event"),
         }
     }

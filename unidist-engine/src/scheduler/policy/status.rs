@@ -5,7 +5,7 @@ use crate::scheduler::state::hosts::Host;
 use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::state::workers::Phase;
 use unidist_backend::{CallStatus, WorkerInfo};
-use unidist_common::{DataId, ProcessId};
+use unidist_common::DataId;
 
 /// The status of the call that makes this object.
 pub(crate) fn call_status(state: &State, id: DataId) -> CallStatus {
@@ -21,11 +21,11 @@ pub(crate) fn call_status(state: &State, id: DataId) -> CallStatus {
 
 /// The workers that clients see: at most one for each slot of a host, oldest first.
 pub(crate) fn live_workers(state: &State) -> Vec<WorkerInfo> {
-    let is_live =
-        |process: &ProcessId| state.workers.get(process).is_some_and(|worker| worker.phase == Phase::Live);
     let of_host = |host: &Host| {
-        let live = host.pool.iter().copied().filter(is_live).take(host.cpus);
-        live.map(|process| WorkerInfo::new(process, host.address.clone())).collect::<Vec<_>>()
+        let pool = host.pool.iter().filter_map(|process| Some((*process, state.workers.get(process)?)));
+        let live = pool.filter(|(_, worker)| worker.phase == Phase::Live).take(host.cpus);
+        live.map(|(process, worker)| WorkerInfo::new(process, host.address.clone(), worker.pid))
+            .collect::<Vec<_>>()
     };
     state.hosts.iter().flat_map(of_host).collect()
 }

@@ -103,7 +103,7 @@ pub(crate) fn start_workers(state: &mut State) {
 pub(crate) fn react(state: &mut State, event: Event) {
     match event {
         Event::Request { process, request } => on_request(state, process, request),
-        Event::Joined(process) => on_joined(state, process),
+        Event::Joined { process, pid } => on_joined(state, process, pid),
         Event::Lost { process, cause, undelivered } => on_worker_lost(state, process, &cause, &undelivered),
         Event::Done { process, task, result } => on_done(state, process, task, result),
         Event::Retracted { process, tasks } => on_retracted(state, process, tasks),

@@ -10,7 +10,7 @@ use crate::scheduler::transitions::timers::arm;
 use unidist_common::{ActorId, ProcessId};
 
 /// A process has joined: a pool worker is ready for calls, an actor process for its constructor.
-pub(crate) fn on_joined(state: &mut State, process: ProcessId) {
+pub(crate) fn on_joined(state: &mut State, process: ProcessId, pid: u32) {
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
     };
@@ -18,6 +18,7 @@ pub(crate) fn on_joined(state: &mut State, process: ProcessId) {
         return;
     }
     worker.phase = Phase::Live;
+    worker.pid = pid;
     let role = worker.role;
     match role {
         Role::Pool => {

@@ -24,6 +24,8 @@ use unidist_common::{DataId, HostId, TaskError, TaskId};
 pub(crate) struct Worker {
     pub(crate) role: Role,
     pub(crate) host: HostId,
+    /// Its id in the operating system of its host; 0 until it has joined.
+    pub(crate) pid: u32,
     pub(crate) phase: Phase,
     /// The running tasks, the last on top of the others. For an actor, one frame that holds its resources: its calls
     /// may overlap.
@@ -97,6 +99,7 @@ impl Worker {
         Worker {
             role,
             host,
+            pid: 0,
             phase: Phase::Starting,
             stack: Vec::new(),
             prefetched: VecDeque::new(),

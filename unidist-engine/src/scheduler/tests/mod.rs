@@ -112,7 +112,9 @@ impl Cluster {
 
     pub(super) fn join_all(&mut self) -> Vec<ProcessId> {
         let started = std::mem::take(&mut self.started);
-        started.iter().for_each(|(process, _)| self.handle(Event::Joined(*process)));
+        started
+            .iter()
+            .for_each(|(process, _)| self.handle(Event::Joined { process: *process, pid: process.number() }));
         started.into_iter().map(|(process, _)| process).collect()
     }
 

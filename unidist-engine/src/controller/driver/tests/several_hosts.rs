@@ -105,7 +105,7 @@ impl Session {
                 process
             }
         };
-        self.first().say(&[FromMonitor::Joined(process)]);
+        self.first().say(&[FromMonitor::Joined { process, pid: process.number() }]);
         self.poll();
         let memory = LinkMemory::create().unwrap();
         let channel = Channel::new(&memory, Side::Worker);
@@ -286,7 +286,7 @@ fn remote_process_with_invalid_messages_is_killed_alone() {
 fn monitor_with_invalid_messages_is_expelled() {
     let process = ProcessId::new(77).unwrap();
     let nonsense = [
-        FromMonitor::Joined(process),
+        FromMonitor::Joined { process, pid: process.number() },
         FromMonitor::Output { process, bytes: "x".into(), taken: 0 },
         FromMonitor::Lost { process, why: "why".into(), taken: 0 },
         FromMonitor::Spilled { id: DataId::new(process, 1), result: Err(SpillFailure::Full) },
