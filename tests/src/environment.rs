@@ -12,6 +12,9 @@ const SERIES: &str = "UNIDIST_CONFORMANCE_SERIES";
 /// The folders of the hosts' shared memory, separated as in a `PATH`.
 pub(crate) const SHARED_MEMORY: &str = "UNIDIST_CONFORMANCE_SHARED_MEMORY";
 
+/// The variables that a case needs, too, since it may start programs, and may depend on its environment.
+pub(crate) const OF_CASES: [&str; 3] = [LAUNCHER, SHARED_MEMORY, SPMD];
+
 /// The environment of trials.
 pub(crate) struct Environment {
     /// The launcher command; empty if programs are started directly.

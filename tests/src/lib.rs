@@ -13,7 +13,8 @@
 //! machine. `UNIDIST_CONFORMANCE_LAUNCHER` is a command that starts each trial, one word per line, such as `mpiexec`
 //! with its arguments. It has to pass variables with the prefix `UNIDIST_` to all processes that it starts.
 //! `UNIDIST_CONFORMANCE_SHARED_MEMORY` lists the folders of shared memory that are checked, instead of `/dev/shm`
-//! alone. `cargo xtask mpi-test` sets all of these.
+//! alone. `UNIDIST_CONFORMANCE_SPMD` says that the launcher starts the processes of the session. `cargo xtask mpi-test`
+//! sets all of these.
 //!
 //! Cases wait for events, not for time to pass.
 

@@ -158,10 +158,7 @@ pub(crate) fn command_for(command: &mut Command, backend: &str, cases: &[Case]) 
     let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
-        // The case needs the environment's variables, too, since it may start programs.
-        if name.starts_with("UNIDIST_")
-            && ![environment::LAUNCHER, environment::SHARED_MEMORY].contains(&&*name)
-        {
+        if name.starts_with("UNIDIST_") && !environment::OF_CASES.contains(&&*name) {
             command.env_remove(variable);
         }
     }

@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = cases!["async_tasks":
     slot_is_free_while_a_timer_runs.settings(ONE_SLOT).not_spmd(),
     awaits_alternate_with_computing.settings(ONE_SLOT).not_spmd(), blocking_get_among_waiting_tasks.settings(ONE_SLOT).not_spmd(),
     blocking_get_of_a_waiting_task.settings(ONE_SLOT).not_spmd(), waiting_task_keeps_its_resources.only(PYMP)
-        .settings(&[("UNIDIST_RESOURCES", "gpu=1")]),
+        .settings(&[("UNIDIST_RESOURCES", "gpu=1")]).one_host(),
     waiting_task_can_be_cancelled, waiting_task_runs_out_of_time, waiting_tasks_are_lost_with_their_worker
         .only(PYMP).alone(),
     long_task_does_not_delay_waiting_ones.only(PYMP),

@@ -33,7 +33,9 @@ fn shared_mappings() -> Vec<(String, bool)> {
             Some(range) if range.contains('-') => {
                 let permissions = words.next().unwrap_or_default();
                 let name = words.skip(3).collect::<Vec<_>>().join(" ");
-                is_ours = permissions.ends_with('s') && name.ends_with("(deleted)");
+                // An MPI may have shared memory of its own, which it names so.
+                let is_of_mpi = name.starts_with("/dev/shm/") || name.starts_with("/SYSV");
+                is_ours = permissions.ends_with('s') && name.ends_with("(deleted)") && !is_of_mpi;
                 if is_ours {
                     found.push((name, false));
                 }
