@@ -164,6 +164,10 @@ fn advice(library: Library) -> &'static str {
             " If a host is cut off, mpiexec waits for it for minutes, unless it detects that first: set \
              OMPI_MCA_oob_tcp_keepalive_time, _intvl and _probes to less than UNIDIST_HOST_TIMEOUT together"
         }
+        Library::OpenMpi(_) => {
+            " If a host is cut off, mpiexec waits for it for minutes, unless it detects that first: set \
+             PRTE_MCA_oob_tcp_keepalive_time, _intvl and _probes to less than UNIDIST_HOST_TIMEOUT together"
+        }
         _ => "",
     }
 }
