@@ -78,6 +78,10 @@ fn with_mpi(arguments: &Arguments) -> Result {
         let environment =
             FaultEnvironment { mpi: &mpi, method, cluster: cluster.as_ref(), executable: &executable.0 };
         let what = format!("{mpi}, {method}, {} hosts", arguments.hosts);
+        if let Some(reason) = method.limit(&mpi, arguments.hosts.into()) {
+            println!("{what}: skipped: {reason}");
+            continue;
+        }
         println!(
             "{what}: {}, nothing left behind",
             faults::kill_workers(&environment, time, arguments.seed)?

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result {
     let workspace = Workspace::load()?;
     let suite = build(&workspace, arguments)?;
-    let trials = suite.trials(suite.command())?;
+    let tests = suite.tests(suite.command())?.len();
     let bar = progress(arguments);
     let start = Instant::now();
     {
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     suite.leak_check.check_processes(GRACE)?;
     suite.leak_check.check_shared_memory()?;
     println!(
-        "{}: {trials} tests, {} runs in {:.1} s, no process and no shared memory left behind",
+        "{}: {tests} tests, {} runs in {:.1} s, no process and no shared memory left behind",
         arguments.backend,
         arguments.repeat,
         start.elapsed().as_secs_f64()

@@ -47,15 +47,6 @@ impl LeakCheck {
         }
     }
 
-    /// Fails if shared memory has a new file.
-    pub(crate) fn check_shared_memory(&self) -> Result {
-        let new = self.new_entries();
-        match new.is_empty() {
-            true => Ok(()),
-            false => Err(format!("left behind in shared memory: {new:?}").into()),
-        }
-    }
-
     /// Removes new files of MPI that no process uses; a file in use belongs to another job. Returns their number.
     pub(crate) fn remove_mpi_files(&self) -> Result<usize> {
         let of_mpi: Vec<PathBuf> = self.new_entries().into_iter().filter(|path| is_of_mpi(path)).collect();
@@ -75,7 +66,7 @@ impl LeakCheck {
     }
 
     /// Fails if shared memory has a new file, except files of MPI: unused ones are removed, others belong to other jobs.
-    pub(crate) fn check_shared_memory_except_mpi(&self) -> Result {
+    pub(crate) fn check_shared_memory(&self) -> Result {
         self.remove_mpi_files()?;
         let new: Vec<PathBuf> = self.new_entries().into_iter().filter(|path| !is_of_mpi(path)).collect();
         match new.is_empty() {
@@ -142,7 +133,6 @@ mod tests {
         fs::write(two.path().join("planted"), "").unwrap();
         let error = leak_check.check_shared_memory().unwrap_err().to_string();
         assert!(error.contains("planted") && !error.contains("old"), "{error}");
-        assert!(leak_check.check_shared_memory_except_mpi().is_err());
     }
 
     #[test]
@@ -154,11 +144,11 @@ mod tests {
             fs::write(folder.path().join(name), "").unwrap();
         }
         assert_eq!(leak_check.remove_mpi_files().unwrap(), 3);
-        assert!(leak_check.check_shared_memory().is_err());
-        assert!(leak_check.check_shared_memory_except_mpi().is_ok());
-        drop(used);
-        assert_eq!(leak_check.remove_mpi_files().unwrap(), 1);
         assert!(leak_check.check_shared_memory().is_ok());
+        assert_eq!(leak_check.new_entries().len(), 1);
+        drop(used);
+        assert!(leak_check.check_shared_memory().is_ok());
+        assert!(leak_check.new_entries().is_empty());
     }
 
     #[test]
@@ -174,9 +164,9 @@ mod tests {
             assert!(cluster.command(&cluster.hosts()[1], "touch").arg(file).status().unwrap().success());
         };
         plant("mpich_shm_planted");
-        assert!(leak_check.check_shared_memory_except_mpi().is_ok());
+        assert!(leak_check.check_shared_memory().is_ok());
         plant("unidist-planted");
-        assert!(leak_check.check_shared_memory_except_mpi().is_err());
+        assert!(leak_check.check_shared_memory().is_err());
         assert!(!Path::new("/dev/shm/unidist-planted").exists());
     }
 }

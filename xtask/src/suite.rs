@@ -75,13 +75,15 @@ impl Suite {
         command
     }
 
-    /// The number of tests; zero is an error.
-    pub(crate) fn trials(&self, mut command: Command) -> Result<usize> {
+    /// The names of the tests; none is an error.
+    pub(crate) fn tests(&self, mut command: Command) -> Result<Vec<String>> {
         let listed = command.arg("--list").stderr(Stdio::inherit()).output()?;
         let lines = String::from_utf8_lossy(&listed.stdout);
-        match lines.lines().filter(|line| line.ends_with(": test") && line.contains(&self.filter)).count() {
-            0 => Err(format!("the suite has no test with `{}` in its name", self.filter).into()),
-            count => Ok(count),
+        let names = lines.lines().filter_map(|line| line.strip_suffix(": test"));
+        let names: Vec<_> = names.filter(|name| name.contains(&self.filter)).map(str::to_owned).collect();
+        match names.is_empty() {
+            true => Err(format!("the suite has no test with `{}` in its name", self.filter).into()),
+            false => Ok(names),
         }
     }
 

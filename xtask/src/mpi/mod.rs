@@ -2,13 +2,14 @@
 //!
 //! [`find()`] returns an [`Mpi`], installed if missing ([`install`]): the environment to build and run with it
 //! ([`environment`]), and the command that starts a [`Job`] ([`launch`]), also as a script ([`script`]). ABIs differ, so
-//! each has its own target directory. Every build also needs [`libclang`].
+//! each has its own target directory. Every build also needs [`libclang`]. What an MPI cannot do itself is in [`limits`].
 
 pub(crate) mod command;
 mod environment;
 mod install;
 mod launch;
 mod libclang;
+mod limits;
 mod script;
 #[cfg(test)]
 mod tests;

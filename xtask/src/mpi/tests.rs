@@ -3,7 +3,7 @@
 use super::install::parse_version;
 use super::libclang::is_libclang;
 use super::script::text;
-use super::{Job, Kind, Mpi, Name};
+use super::{Job, Kind, Mode, Mpi, Name};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -37,6 +37,16 @@ fn versions_are_parsed() {
     }
     assert_eq!(parse_version("some other program 1.0"), None);
     assert_eq!(parse_version(""), None);
+}
+
+#[test]
+fn open_mpi_5_does_not_spawn_on_several_hosts() {
+    for kind in [Kind::OpenMpi4, Kind::Mpich, Kind::Intel] {
+        assert_eq!(mpi(kind).limit(Mode::Spawn, 3), None);
+    }
+    let open_mpi_5 = mpi(Kind::OpenMpi5);
+    assert!(open_mpi_5.limit(Mode::Spawn, 3).is_some());
+    assert_eq!((open_mpi_5.limit(Mode::Spawn, 1), open_mpi_5.limit(Mode::Spmd, 3)), (None, None));
 }
 
 #[test]

@@ -32,6 +32,11 @@ impl fmt::Display for Configuration<'_> {
 }
 
 impl Configuration<'_> {
+    /// Why it is skipped, for a reason of the MPI's own.
+    pub(super) fn limit(&self) -> Option<&'static str> {
+        self.mpi.limit(self.mode, self.hosts)
+    }
+
     /// Creates the environment for it.
     pub(super) fn place(&self) -> Result<TestEnvironment> {
         let cluster = if self.hosts > 1 { Some(Cluster::up(self.hosts)?) } else { None };

@@ -1,7 +1,8 @@
 //! The examples as they are: with MPI they say, and draw, what they do in the calling process.
 
+use super::Arguments;
 use super::configuration::{Configuration, TestEnvironment};
-use super::{Arguments, Line};
+use super::report::{Line, Outcome};
 use crate::mpi::{Mode, Mpi};
 use crate::workspace::Workspace;
 use crate::{Result, artifact, process};
@@ -23,7 +24,10 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
         for mode in arguments.modes().iter().copied() {
             let configuration = Configuration { mpi, mode, hosts: hosts.into() };
             eprintln!("\n== {configuration}, examples");
-            let outcome = configuration.place().and_then(|place| examples.compare(&configuration, &place));
+            let outcome = match configuration.limit() {
+                Some(limit) => Ok(Outcome::Skipped(limit.into())),
+                None => configuration.place().and_then(|place| examples.compare(&configuration, &place)),
+            };
             report.push(Line::of(format!("{configuration}, examples"), outcome));
         }
     }
@@ -60,7 +64,7 @@ impl Examples {
         })
     }
 
-    fn compare(&self, configuration: &Configuration<'_>, place: &TestEnvironment) -> Result<String> {
+    fn compare(&self, configuration: &Configuration<'_>, place: &TestEnvironment) -> Result<Outcome> {
         let mut what = vec!["julia", "wordcount"];
         let drawn = |command: Command| {
             let picture = self.folder.path().join("julia.png");
@@ -85,7 +89,7 @@ impl Examples {
             said(on_mpi(place.launched_program(&self.tour)), &[])?;
             what.push("tour");
         }
-        Ok(format!("{}: as in the calling process", what.join(", ")))
+        Ok(Outcome::Passed(format!("{}: as in the calling process", what.join(", "))))
     }
 }
 

@@ -2,20 +2,21 @@
 //!
 //! [`configuration`]: the conformance suite with one MPI, mode and number of hosts. [`programs`]: tests that are MPI
 //! programs. [`faults`]: killed processes and cut links. [`examples`], [`rank_examples`]: the examples' output with and
-//! without MPI.
+//! without MPI. [`report`]: what is printed.
 
 mod configuration;
 mod examples;
 pub(crate) mod faults;
 mod programs;
 mod rank_examples;
+mod report;
 
 use crate::mpi::{self, Mode, Mpi, Name};
 use crate::suite::{GRACE, Suite};
 use crate::workspace::Workspace;
 use crate::{Result, cluster};
 use configuration::Configuration;
-use std::fmt;
+use report::{Line, Outcome};
 use std::time::{Duration, Instant};
 
 /// The variable that marks all processes of a test, also the launcher's and those on other hosts.
@@ -112,40 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
             Err(error) => report.push(Line::failed(name.to_string(), error)),
         }
     }
-    println!("\n{}", report.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-    match report.iter().filter(|line| !line.good).count() {
-        0 => Ok(()),
-        count => Err(format!("{count} of {} failed", report.len()).into()),
-    }
-}
-
-/// A line of the report.
-#[derive(Debug)]
-struct Line {
-    good: bool,
-    what: String,
-    how: String,
-}
-
-impl Line {
-    fn failed(what: String, error: impl fmt::Display) -> Self {
-        Line { good: false, what, how: error.to_string() }
-    }
-
-    /// The line for this outcome.
-    fn of(what: String, outcome: Result<String>) -> Self {
-        match outcome {
-            Ok(how) => Line { good: true, what, how },
-            Err(error) => Line::failed(what, error),
-        }
-    }
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.good { "ok" } else { "FAILED" };
-        write!(f, "{verdict:<7} {}: {}", self.what, self.how)
-    }
+    report::print(&report)
 }
 
 /// All tests with one MPI.
@@ -164,7 +132,10 @@ fn with(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments, report: &mut Ve
         for mode in arguments.modes().iter().copied() {
             let configuration = Configuration { mpi, mode, hosts: hosts.into() };
             eprintln!("\n== {configuration}");
-            let outcome = repeat(&configuration, &suite, arguments);
+            let outcome = match configuration.limit() {
+                Some(limit) => Ok(Outcome::Skipped(limit.into())),
+                None => repeat(&configuration, &suite, arguments).map(Outcome::Passed),
+            };
             report.push(Line::of(configuration.to_string(), outcome));
         }
     }
@@ -182,7 +153,7 @@ fn repeat(configuration: &Configuration<'_>, suite: &Suite, arguments: &Argument
     let start = Instant::now();
     let place = configuration.place()?;
     let leak_check = place.leak_check(suite)?;
-    let trials = suite.trials(place.command(suite, arguments)?)?;
+    let tests = suite.tests(place.command(suite, arguments)?)?;
     let mut removed = 0;
     for number in 1..=arguments.repeat {
         let run = suite.run(place.command(suite, arguments)?);
@@ -191,28 +162,49 @@ fn repeat(configuration: &Configuration<'_>, suite: &Suite, arguments: &Argument
         let run = run?;
         let (counts, took) = (counts(&run.text), run.took.as_secs_f64());
         eprintln!("run {number} of {}: {counts}, {took:.1} s", arguments.repeat);
+        ignored(&run.text).for_each(|line| eprintln!("{line}"));
         if let Err(error) = run.end.check("the suite") {
             eprintln!("{}", complaints(&run.text));
             return Err(format!("run {number} of {}: {counts}; {error}", arguments.repeat).into());
         }
     }
     leak_check.check_processes(GRACE)?;
-    leak_check.check_shared_memory_except_mpi()?;
+    leak_check.check_shared_memory()?;
     let removed = if removed == 0 { String::new() } else { format!(" ({removed} files of MPI's removed)") };
     Ok(format!(
-        "{trials} tests, {} runs in {:.1} s, no process and no shared memory left behind{removed}",
+        "{}, {} runs in {:.1} s, no process and no shared memory left behind{removed}",
+        described(&tests),
         arguments.repeat,
         start.elapsed().as_secs_f64()
     ))
 }
 
-/// `12 passed, 1 failed`, from the output of the suite.
+/// `12 passed, 1 failed, 1 ignored`, from the output of the suite; without those that are 0.
 fn counts(text: &str) -> String {
     let line = text.lines().rev().find_map(|line| line.strip_prefix("test result: "));
     let Some((_, counts)) = line.and_then(|line| line.split_once(". ")) else {
         return "no result".to_owned();
     };
-    counts.split("; ").take(2).collect::<Vec<_>>().join(", ")
+    let is_counted = |count: &&str| count.ends_with("passed") || !count.starts_with("0 ");
+    counts.split("; ").take(3).filter(is_counted).collect::<Vec<_>>().join(", ")
+}
+
+/// The lines of ignored tests, with the reasons, from the output of the suite.
+fn ignored(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| line.starts_with("test ") && line.ends_with(" ... ignored"))
+}
+
+/// The number of cases, and of the tests that run them if some share one.
+fn described(tests: &[String]) -> String {
+    let shared = |name: &String| {
+        let (_, count) = name.strip_suffix(" in one session)")?.rsplit_once('(')?;
+        count.parse::<usize>().ok()
+    };
+    let cases: usize = tests.iter().map(|name| shared(name).unwrap_or(1)).sum();
+    match cases == tests.len() {
+        true => format!("{cases} cases"),
+        false => format!("{cases} cases in {} tests", tests.len()),
+    }
 }
 
 /// The output of the suite without passed tests.
@@ -228,7 +220,20 @@ mod tests {
     fn counts_are_parsed_from_output() {
         let text = "test mpi::a ... ok\n\ntest result: FAILED. 12 passed; 1 failed; 0 ignored; 0 measured\n";
         assert_eq!(counts(text), "12 passed, 1 failed");
+        assert_eq!(
+            counts("test result: ok. 0 passed; 0 failed; 2 ignored; 0 measured"),
+            "0 passed, 2 ignored"
+        );
         assert_eq!(counts("killed"), "no result");
         assert_eq!(complaints("test a ... ok\ntest b ... FAILED"), "test b ... FAILED");
+        let text = "test a ... ok\ntest [reason: it hangs] b ... ignored";
+        assert_eq!(ignored(text).collect::<Vec<_>>(), ["test [reason: it hangs] b ... ignored"]);
+    }
+
+    #[test]
+    fn cases_that_share_a_session_are_counted() {
+        let tests = ["mpi::tasks::(12 in one session)", "mpi::tasks::a"].map(str::to_owned);
+        assert_eq!(described(&tests), "13 cases in 2 tests");
+        assert_eq!(described(&tests[1..]), "1 cases");
     }
 }

@@ -1,7 +1,8 @@
 //! Tests of the crates that need MPI: `cargo test`, and programs of several ranks on one host and on several.
 
 use super::configuration::{TestEnvironment, build_test};
-use super::{Arguments, Line, rank_examples};
+use super::report::{Line, Outcome};
+use super::{Arguments, rank_examples};
 use crate::cluster::Cluster;
 use crate::mpi::{Job, Mpi, Script};
 use crate::process::End;
@@ -61,7 +62,7 @@ pub(crate) const PACKAGES: [&str; 3] = ["unidist-mpi-comm", "unidist-mpi", "unid
 /// Runs all programs, or those selected.
 pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Vec<Line> {
     let mut report = Vec::new();
-    let mut add = |what: String, run: &dyn Fn() -> Result<String>| {
+    let mut add = |what: String, run: &dyn Fn() -> Result<Outcome>| {
         let what = format!("{mpi}, {what}");
         if arguments.program.as_ref().is_none_or(|word| what.contains(word)) {
             eprintln!("\n== {what}");
@@ -90,13 +91,13 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
     report
 }
 
-fn tests(package: &str, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
+fn tests(package: &str, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<Outcome> {
     let mut cargo = process::cargo(&workspace.root);
     cargo.args(["test", "--package", package]).args(feature(package));
     cargo.args(arguments.release.then_some("--release"));
     cargo.env_remove("RUSTFLAGS").envs(mpi.build_environment()?).envs(mpi.run_environment(&Job::local(1))?);
     process::run(&mut cargo, arguments.limit())?;
-    Ok("passed".into())
+    Ok(Outcome::Passed("passed".into()))
 }
 
 /// A program and its environment, or why it is skipped.
@@ -110,7 +111,7 @@ fn prepare(
     if hosts > 1
         && let Err(error) = cluster::check_available()
     {
-        return Ok(Err(format!("skipped: {error}")));
+        return Ok(Err(error.to_string()));
     }
     let suite = build_test(workspace, mpi, arguments, package, target, feature(package))?;
     Ok(Ok((suite, place(ranks, hosts, mpi)?)))
@@ -127,18 +128,18 @@ pub(super) fn place(ranks: u32, hosts: u32, mpi: &Mpi) -> Result<TestEnvironment
     Ok(TestEnvironment::new(Script::new(mpi, &job, &settings)?, cluster))
 }
 
-fn one(program: Program, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
+fn one(program: Program, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<Outcome> {
     let (suite, place) = match prepare(program, workspace, mpi, arguments)? {
         Ok(prepared) => prepared,
-        Err(skipped) => return Ok(skipped),
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
     let leak_check = place.leak_check(&suite)?;
     let run = suite.run(place.launched(&suite))?;
     eprint!("{}", run.text);
     let took = run.check()?;
     leak_check.check_processes(GRACE)?;
-    leak_check.check_shared_memory_except_mpi()?;
-    Ok(format!("{:.1} s", took.as_secs_f64()))
+    leak_check.check_shared_memory()?;
+    Ok(Outcome::Passed(format!("{:.1} s", took.as_secs_f64())))
 }
 
 /// The job must fail with the expected output, and leave nothing behind.
@@ -149,19 +150,20 @@ fn one_fails(
     workspace: &Workspace,
     mpi: &Mpi,
     arguments: &Arguments,
-) -> Result<String> {
+) -> Result<Outcome> {
     let (suite, place) = match prepare(program, workspace, mpi, arguments)? {
         Ok(prepared) => prepared,
-        Err(skipped) => return Ok(skipped),
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
     let suite = Suite { filter: fault.to_owned(), limit: FAULT_LIMIT, ..suite };
     let leak_check = place.leak_check(&suite)?;
     let run = suite.run(place.launched(&suite))?;
     leak_check.check_processes(GRACE)?;
-    leak_check.check_shared_memory_except_mpi()?;
+    leak_check.check_shared_memory()?;
     match run.end {
         End::Exited(status) if !status.success() && run.text.contains(said) => {
-            Ok(format!("the job ended with {status} after {:.1} s", run.took.as_secs_f64()))
+            let took = run.took.as_secs_f64();
+            Ok(Outcome::Passed(format!("the job ended with {status} after {took:.1} s")))
         }
         _ => Err(format!("{:?}; output:\n{}", run.end, run.text).into()),
     }

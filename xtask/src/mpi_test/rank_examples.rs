@@ -1,6 +1,7 @@
 //! The examples that are programs of ranks: their output must not depend on the number of ranks.
 
 use super::configuration::{TestEnvironment, build_binary};
+use super::report::Outcome;
 use super::{Arguments, programs};
 use crate::mpi::Mpi;
 use crate::suite::Suite;
@@ -15,11 +16,11 @@ const PACKAGE: &str = "unidist-examples-numeric";
 pub(super) const RANKS: u32 = 4;
 
 /// Runs them on this many hosts.
-pub(super) fn run(hosts: u32, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<String> {
+pub(super) fn run(hosts: u32, workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Result<Outcome> {
     if hosts > 1
         && let Err(error) = cluster::check_available()
     {
-        return Ok(format!("skipped: {error}"));
+        return Ok(Outcome::Skipped(error.to_string()));
     }
     let place = programs::place(RANKS, hosts, mpi)?;
     let build = |name| build_binary(workspace, mpi, arguments, PACKAGE, name);
@@ -31,7 +32,7 @@ pub(super) fn run(hosts: u32, workspace: &Workspace, mpi: &Mpi, arguments: &Argu
     tasks(&said(&batch, &place, &nap)?, 10)?;
     tasks(&said(&batch, &place, &nap)?, 0)?;
     heat(&build("heat2d")?, &place, folder.path())?;
-    Ok("spmd_array, spmd_batch, heat2d: as with one rank".to_owned())
+    Ok(Outcome::Passed("spmd_array, spmd_batch, heat2d: as with one rank".to_owned()))
 }
 
 /// Each rank sees each state of the array. The lines of different ranks may arrive in any order.

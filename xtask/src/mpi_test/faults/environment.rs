@@ -41,6 +41,22 @@ impl StartMethod {
             Mode::Spmd => &[StartMethod::Spmd],
         }
     }
+
+    /// The mode of a session that is started so.
+    fn mode(self) -> Mode {
+        match self {
+            StartMethod::Spawn | StartMethod::Direct => Mode::Spawn,
+            StartMethod::Spmd => Mode::Spmd,
+        }
+    }
+
+    /// Why there is nothing to test on this many hosts.
+    pub(crate) fn limit(self, mpi: &Mpi, hosts: usize) -> Option<&'static str> {
+        if self == StartMethod::Direct && hosts == 1 {
+            return Some("without a launcher, a session on one host does not use MPI");
+        }
+        mpi.limit(self.mode(), hosts)
+    }
 }
 
 impl fmt::Display for StartMethod {
@@ -90,7 +106,7 @@ impl FaultEnvironment<'_> {
     }
 
     fn start_once(&self, settings: &[(&'static str, &str)]) -> Result<Program> {
-        let mode = if self.method == StartMethod::Spmd { Mode::Spmd } else { Mode::Spawn };
+        let mode = self.method.mode();
         let hosts = self.cluster.map_or(1, |cluster| cluster.hosts().len());
         let ranks = ranks(mode, hosts);
         let job = match self.cluster {
@@ -155,7 +171,7 @@ pub(super) fn check_for_leaks(leak_check: &LeakCheck, mark: &str) -> Result {
     loop {
         let left = process::with_environment(MARK, mark);
         if left.is_empty() {
-            return leak_check.check_shared_memory_except_mpi();
+            return leak_check.check_shared_memory();
         }
         if Instant::now() > end {
             let names: Vec<_> = left.iter().map(|process| process::command_line(*process)).collect();

@@ -6,7 +6,8 @@ mod environment;
 mod program;
 mod scenarios;
 
-use super::{Arguments, Line};
+use super::Arguments;
+use super::report::{Line, Outcome};
 use crate::cluster::Cluster;
 use crate::mpi::Mpi;
 use crate::suite::UniqueName;
@@ -61,13 +62,17 @@ fn run_in(
     executable: &UniqueName,
     arguments: &Arguments,
 ) -> Vec<Line> {
+    let all = format!("{mpi}, {method}, faults, {hosts} hosts");
+    if let Some(reason) = method.limit(mpi, hosts.into()) {
+        return vec![Line::skipped(all, reason)];
+    }
     let up = || -> Result<_> {
         let cluster = (hosts > 1).then(|| Cluster::up(hosts.into())).transpose()?;
         Ok((UniqueName::of(&executable.0)?, cluster))
     };
     let (executable, cluster) = match up() {
         Ok(there) => there,
-        Err(error) => return vec![Line::failed(format!("{mpi}, {method}, faults, {hosts} hosts"), error)],
+        Err(error) => return vec![Line::failed(all, error)],
     };
     let environment = FaultEnvironment { mpi, method, cluster: cluster.as_ref(), executable: &executable.0 };
     let mut report = Vec::new();
@@ -78,7 +83,7 @@ fn run_in(
         let what = format!("{mpi}, {method}, {hosts} hosts, {name}");
         let start = Instant::now();
         let outcome = scenario(&environment)
-            .map(|how| format!("{how} ({:.1} s in all)", start.elapsed().as_secs_f64()));
+            .map(|how| Outcome::Passed(format!("{how} ({:.1} s in all)", start.elapsed().as_secs_f64())));
         let line = Line::of(what, outcome);
         eprintln!("{line}");
         report.push(line);

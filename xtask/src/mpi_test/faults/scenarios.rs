@@ -35,7 +35,13 @@ fn fast_detection(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("OMPI_MCA_oob_tcp_keepalive_intvl", "1"),
             ("OMPI_MCA_oob_tcp_keepalive_probes", "3"),
         ],
-        Kind::OpenMpi5 | Kind::Mpich | Kind::Intel => &[THREE_SECONDS],
+        Kind::OpenMpi5 => &[
+            ("UNIDIST_HOST_TIMEOUT", "6"),
+            ("PRTE_MCA_oob_tcp_keepalive_time", "1"),
+            ("PRTE_MCA_oob_tcp_keepalive_intvl", "1"),
+            ("PRTE_MCA_oob_tcp_keepalive_probes", "3"),
+        ],
+        Kind::Mpich | Kind::Intel => &[THREE_SECONDS],
     }
 }
 
@@ -46,9 +52,6 @@ type Scenario = fn(&FaultEnvironment<'_>) -> Result<String>;
 pub(super) fn on(environment: &FaultEnvironment<'_>) -> Vec<(&'static str, Scenario)> {
     let mut all: Vec<(&str, Scenario)> = Vec::new();
     let several = environment.cluster.is_some();
-    if !several && environment.method == StartMethod::Direct {
-        return all; // no MPI at all: as on pymp
-    }
     all.extend([
         ("ends with 0", (|environment| ends(environment, "end 0", Some(0))) as Scenario),
         ("ends with 3", |environment| ends(environment, "end 3", Some(3))),
