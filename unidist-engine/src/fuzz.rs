@@ -4,7 +4,7 @@ use crate::network::{HostId, Transfer};
 use crate::protocol::handshake;
 use crate::protocol::monitor::{FromMonitor, Greeting, GreetingReply, SpillFailure, ToMonitor};
 use crate::protocol::wire::{self, MAX_MESSAGE_LEN};
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
+use crate::protocol::worker::{Blocks, FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::store::{Blob, Block, Place, StoredObject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -181,8 +181,8 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         Request::Put { id, object: object(), views: 1 },
         Request::PinView(id),
         Request::UnpinView(id),
-        Request::Get { request, ids: vec![id], blocks: Some(task) },
-        Request::Wait { request, ids: vec![id, id.nth(1)], count: 1, timed: true, blocks: None },
+        Request::Get { request, ids: vec![id], blocks: Blocks::Call(task) },
+        Request::Wait { request, ids: vec![id, id.nth(1)], count: 1, timed: true, blocks: Blocks::Thread },
         Request::Expire { request },
         Request::Retain(id),
         Request::Release(id),

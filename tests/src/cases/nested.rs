@@ -11,9 +11,9 @@ pub(super) const CASES: &[Case] = cases!["nested":
     actor_outlives_the_task_that_made_it, refs_go_down_and_up, task_waits_for_a_later_task,
     many_tasks_block_at_once, init_in_a_task, actor_calls_tasks, large_objects_from_nested_tasks,
     threads_in_a_task,
-    threads_of_tasks_wait.ignored("a task whose thread waits keeps its CPU slot"),
-    threads_of_a_task_wait_for_prefetched_tasks.settings(ONE_SLOT)
-        .ignored("a task whose thread waits keeps its CPU slot"),
+    threads_of_tasks_wait.only(PYMP), threads_of_a_task_wait_for_prefetched_tasks.settings(ONE_SLOT).not_spmd(),
+    threads_wait_beside_their_task.only(PYMP).settings(ONE_SLOT).not_spmd(),
+    threads_of_asynchronous_tasks_wait.only(PYMP).settings(ONE_SLOT).not_spmd(),
     many_tasks_wait_for_an_actor_that_waits_for_a_task
         .ignored("the processes run out, and then nothing can start"),
     recursion_deeper_than_a_stack.settings(ONE_SLOT).ignored("the worker overflows its stack"),
@@ -231,6 +231,34 @@ fn threads_of_a_task_wait_for_prefetched_tasks() -> Result {
         Ok::<_, unidist::Error>((ready?.ready.len(), values?.iter().sum::<i64>()))
     };
     assert_eq!(get(waits.remote(10))?, (5, 25 + 36 + 49 + 64 + 81));
+    Ok(())
+}
+
+/// A task waits, and so do threads that it has started, for different tasks.
+fn threads_wait_beside_their_task() -> Result {
+    let waits = |n: i64| {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..n).map(|x| scope.spawn(move || get(square.remote(x)))).collect();
+            let own = get(square.remote(n))?;
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<Result<i64>>().map(|sum| sum + own)
+        })
+    };
+    let tasks: Vec<_> = (0..3).map(|_| waits.remote(3)).collect();
+    assert_eq!(get(tasks)?, [14; 3]);
+    Ok(())
+}
+
+#[remote]
+async fn asks_on_a_thread(x: i64) -> unidist::Result<i64> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || sender.send(get(square.remote(x))));
+    receiver.await.expect("the thread sends a value")
+}
+
+/// An asynchronous task awaits a thread that waits for another task.
+fn threads_of_asynchronous_tasks_wait() -> Result {
+    let tasks: Vec<_> = (0..5).map(|x| asks_on_a_thread.remote(x)).collect();
+    assert_eq!(get(tasks)?, [0, 1, 4, 9, 16]);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ mod transport;
 pub(crate) use replies::{forked, session_ended, take_reply};
 pub(crate) use transport::Transport;
 
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
+use crate::protocol::worker::{Blocks, FromWorker, Reply, Request, RequestId};
 use crate::store::client::ObjectStore;
 use replies::{count, load_all, load_one, unexpected};
 use std::sync::Arc;
@@ -106,9 +106,8 @@ impl<T: Transport> Backend for Client<T> {
     fn get(&self, ids: &[DataId]) -> Result<Vec<Outcome>> {
         self.transport.check_running("get")?;
         self.transport.check_cancelled()?;
-        let blocked = self.transport.blocked_task();
-        let message =
-            |request| FromWorker::Request(Request::Get { request, ids: ids.to_vec(), blocks: blocked });
+        let blocks = self.transport.blocks();
+        let message = |request| FromWorker::Request(Request::Get { request, ids: ids.to_vec(), blocks });
         match self.request("get", ids, message)? {
             Reply::Values(values) if values.len() == ids.len() => Ok(load_all(&self.store, ids, &values)),
             _ => Err(unexpected("get")),
@@ -124,7 +123,7 @@ impl<T: Transport> Backend for Client<T> {
                 ids: ids.to_vec(),
                 count: num_returns as u64,
                 timed: timeout.is_some(),
-                blocks: self.transport.blocked_task(),
+                blocks: self.transport.blocks(),
             })
         };
         match self.request_with_timeout("wait", timeout, message)? {
@@ -140,7 +139,7 @@ impl<T: Transport> Backend for Client<T> {
         let store = self.store.clone();
         let callback = move |reply| then(load_one(&store, id, reply));
         let request = self.transport.pending().open_with(Box::new(callback));
-        let message = FromWorker::Request(Request::Get { request, ids: vec![id], blocks: None });
+        let message = FromWorker::Request(Request::Get { request, ids: vec![id], blocks: Blocks::Nothing });
         self.transport.send_request("await", request, message);
         self.transport.flush();
     }

@@ -2,7 +2,7 @@
 
 use super::pending::{PendingRequests, Slot};
 use super::replies::{take_reply, unexpected};
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
+use crate::protocol::worker::{Blocks, FromWorker, Reply, Request, RequestId};
 use crate::store::client::StoreBackend;
 use crate::store::{Block, Place};
 use std::time::Instant;
@@ -37,8 +37,8 @@ pub(crate) trait Transport: Send + Sync + 'static {
     /// Fails for an object that no message can carry, before any of it is stored.
     fn check_size(&self, object: &Object) -> Result<()>;
 
-    /// The task that this thread runs: it gives its CPU slot back while it waits.
-    fn blocked_task(&self) -> Option<TaskId>;
+    /// What waits if this thread does: a task gives its CPU slot back meanwhile.
+    fn blocks(&self) -> Blocks;
 
     /// The worker that this process is, if it is one.
     fn current_worker(&self) -> Option<ProcessId>;

@@ -9,7 +9,7 @@ use crate::client::Transport;
 use crate::client::forked;
 use crate::client::pending::{Callback, PendingRequests, Slot};
 use crate::host::supervisor::Supervisor;
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
+use crate::protocol::worker::{Blocks, FromWorker, Reply, Request, RequestId};
 use crate::store::{Block, Place};
 use std::io::{Write, stderr};
 use std::sync::atomic::Ordering;
@@ -86,8 +86,8 @@ impl Transport for Controller {
         Ok(())
     }
 
-    fn blocked_task(&self) -> Option<TaskId> {
-        None
+    fn blocks(&self) -> Blocks {
+        Blocks::Nothing
     }
 
     fn current_worker(&self) -> Option<ProcessId> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use unidist_common::{ProcessId, TaskError, TaskId};
 
-pub(crate) use crate::scheduler::{Reply, Request, RequestId, Run, Value};
+pub(crate) use crate::scheduler::{Blocks, Reply, Request, RequestId, Run, Value};
 
 /// From the engine to a worker or actor process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -33,7 +33,7 @@ mod tests;
 
 pub(crate) use event::{Action, Copy, Event, Role, Run, Timer};
 pub(crate) use limits::{HostLimits, Limits};
-pub(crate) use request::{Reply, Request, RequestId, Value};
+pub(crate) use request::{Blocks, Reply, Request, RequestId, Value};
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use state::tasks::Caller;
 

@@ -8,6 +8,17 @@ use unidist_common::{DataId, Error, ProcessId, TaskError, TaskId, TaskSpec};
 
 pub(crate) use unidist_common::RequestId;
 
+/// What waits for the reply to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Blocks {
+    /// No call, as far as is known.
+    Nothing,
+    /// The thread of this call.
+    Call(TaskId),
+    /// A thread of the process that runs no call. The code of a task has started it, probably of the one that runs now.
+    Thread,
+}
+
 /// A request of a client: the controller or a worker process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Request {
@@ -42,8 +53,8 @@ pub(crate) enum Request {
         request: RequestId,
         /// The objects.
         ids: Vec<DataId>,
-        /// The task that is blocked until the reply.
-        blocks: Option<TaskId>,
+        /// What waits for the reply.
+        blocks: Blocks,
     },
     /// Reply when `count` of these objects have a value.
     Wait {
@@ -55,8 +66,8 @@ pub(crate) enum Request {
         count: u64,
         /// Whether an [`Expire`](Request::Expire) follows when the time limit has passed.
         timed: bool,
-        /// The task that is blocked until the reply.
-        blocks: Option<TaskId>,
+        /// What waits for the reply.
+        blocks: Blocks,
     },
     /// The time limit of this `Wait` or `Workers` has passed: reply now, with what is ready.
     Expire {

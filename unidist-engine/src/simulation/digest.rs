@@ -4,7 +4,7 @@
 //! error texts are excluded, so it survives renames and better wording. A tag keeps its number; a new variant gets a
 //! new one.
 
-use crate::scheduler::{Action, Event, Reply, Request, Role, Run, Timer, Value};
+use crate::scheduler::{Action, Blocks, Event, Reply, Request, Role, Run, Timer, Value};
 use crate::store::{Blob, Block, StoredObject};
 use std::time::Duration;
 use unidist_backend::{CallKind, CallStatus, Which};
@@ -160,12 +160,12 @@ impl Digest {
             Request::Get { request, ids, blocks } => {
                 self.all([4, request.0]);
                 self.ids(ids);
-                self.option(blocks.map(Number::to_number));
+                self.blocks(*blocks);
             }
             Request::Wait { request, ids, count, timed, blocks } => {
                 self.all([5, request.0, *count, u64::from(*timed)]);
                 self.ids(ids);
-                self.option(blocks.map(Number::to_number));
+                self.blocks(*blocks);
             }
             Request::Expire { request } => self.all([6, request.0]),
             Request::Retain(id) => self.all([7, id.to_number()]),
@@ -245,6 +245,14 @@ impl Digest {
                 self.add(9);
                 self.failure(error);
             }
+        }
+    }
+
+    fn blocks(&mut self, blocks: Blocks) {
+        match blocks {
+            Blocks::Nothing => self.add(1),
+            Blocks::Call(call) => self.all([2, call.to_number()]),
+            Blocks::Thread => self.add(3),
         }
     }
 

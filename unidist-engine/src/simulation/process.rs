@@ -4,7 +4,7 @@ use super::frame::{Frame, Made, View, is_lost, object_in, plain, world_borrow};
 use super::program::Step;
 use super::world::World;
 use crate::network::HostId;
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker};
+use crate::protocol::worker::{Blocks, FromWorker, Reply, Request, RequestId, Run, ToWorker};
 use crate::store::StoredObject;
 use std::collections::VecDeque;
 use unidist_backend::CallKind;
@@ -21,7 +21,8 @@ pub(super) struct Process {
     stack: Vec<Frame>,
     /// Asynchronous tasks that wait without the thread.
     suspended: Vec<Frame>,
-    /// Requests of tasks that were dropped while they waited, with the references that are kept for the reply.
+    /// Requests of threads, and of tasks that were dropped while they waited, with the references that are kept for the
+    /// reply.
     late: Vec<(RequestId, Vec<DataId>)>,
     pub(super) stopping: bool,
     /// How many messages at the front of the outbox will certainly arrive: those from before the last start of a call.
@@ -130,6 +131,9 @@ impl Process {
 
     /// Runs a step of the task thread.
     pub(super) fn step(&mut self, me: ProcessId, world: &mut World) -> Stepped {
+        if self.waits_for_threads() {
+            return Stepped::Nothing;
+        }
         if !self.can_take() {
             return self.advance(me, world);
         }
@@ -164,7 +168,10 @@ impl Process {
         }
         match frame.cancelled {
             true => self.end(frame, world, Some(TaskError::new(ErrorKind::Cancelled, "it was dropped"))),
-            false => self.stack.push(frame),
+            false => {
+                (frame.waiting, frame.answered) = (None, false);
+                self.stack.push(frame);
+            }
         }
     }
 
@@ -192,6 +199,7 @@ impl Process {
             steps,
             waiting: None,
             waits_unnoticed: false,
+            joined: Vec::new(),
             held: Vec::new(),
             results: Vec::new(),
             answered: false,
@@ -254,7 +262,8 @@ impl Process {
                 frame.waits_unnoticed = true;
             }
             // Requests of a canceled call fail in its own process.
-            Some(Step::GetAll | Step::Await | Step::WaitSome { .. }) if frame.cancelled => {}
+            Some(Step::GetAll | Step::GetOnThread { .. } | Step::Await | Step::WaitSome { .. })
+                if frame.cancelled => {}
             Some(Step::Crash) => {
                 self.stack.push(frame);
                 return Stepped::Crashed;
@@ -305,9 +314,25 @@ impl Process {
                 self.outbox.push_back(FromWorker::Request(Request::Get {
                     request,
                     ids: ids.clone(),
-                    blocks: Some(task),
+                    blocks: Blocks::Call(task),
                 }));
                 frame.waiting = Some((request, ids));
+            }
+            Some(Step::GetOnThread { .. }) if frame.run.kind != CallKind::Task => {}
+            Some(Step::GetOnThread { joins }) => {
+                let request = self.new_request();
+                let ids = frame.results.clone();
+                let retained = ids.iter().map(|id| FromWorker::Request(Request::Retain(*id)));
+                self.outbox.extend(retained);
+                self.outbox.push_back(FromWorker::Request(Request::Get {
+                    request,
+                    ids: ids.clone(),
+                    blocks: Blocks::Thread,
+                }));
+                self.late.push((request, ids));
+                if joins {
+                    frame.joined.push(request);
+                }
             }
             Some(Step::Await) => {
                 let request = self.new_request();
@@ -315,7 +340,7 @@ impl Process {
                 self.outbox.push_back(FromWorker::Request(Request::Get {
                     request,
                     ids: ids.clone(),
-                    blocks: None,
+                    blocks: Blocks::Nothing,
                 }));
                 frame.waiting = Some((request, ids));
                 return self.suspend(frame);
@@ -330,7 +355,7 @@ impl Process {
                     ids: ids.clone(),
                     count,
                     timed: hurry,
-                    blocks: Some(task),
+                    blocks: Blocks::Call(task),
                 }));
                 if hurry {
                     self.outbox.push_back(FromWorker::Request(Request::Expire { request }));
@@ -440,12 +465,23 @@ impl Process {
 
     /// Whether a step would do something.
     pub(super) fn can_step(&self) -> bool {
+        if self.waits_for_threads() {
+            return false;
+        }
         !self.can_take() || self.next_call().is_some() || self.suspended.iter().any(Frame::is_woken)
     }
 
-    /// Whether the task thread looks for a call: nothing runs, or the running call is blocked.
+    /// Whether the task thread looks for a call: nothing runs, or the running call is blocked. What was sent to run on top of
+    /// that one starts before it goes on.
     fn can_take(&self) -> bool {
-        self.stack.last().is_none_or(|frame| frame.waiting.is_some() && !frame.answered)
+        let goes_on = |frame: &Frame| frame.answered && !self.queue.iter().any(|run| run.nested);
+        self.stack.last().is_none_or(|frame| frame.waiting.is_some() && !goes_on(frame))
+    }
+
+    /// Whether the running call waits for threads that it has started.
+    fn waits_for_threads(&self) -> bool {
+        let is_open = |request: &RequestId| self.late.iter().any(|(late, _)| late == request);
+        self.stack.last().is_some_and(|frame| frame.joined.iter().any(is_open))
     }
 
     /// The call that it would run: see `Calls::next`.

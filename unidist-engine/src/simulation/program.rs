@@ -13,6 +13,8 @@ pub(super) enum Step {
     GetAll,
     /// Wait, without the thread, for everything submitted so far.
     Await,
+    /// Wait for everything submitted so far on a thread of its own, and perhaps for that thread.
+    GetOnThread { joins: bool },
     /// Wait, without the thread, for some time.
     Sleep,
     /// Wait for this percentage of what was submitted so far, or until the time limit has passed.
@@ -40,7 +42,8 @@ pub(super) fn draw(rng: &mut Rng, depth: u32, asynchronous: bool, crashes: bool)
             0..30 if depth < 4 => Step::Spawn(rng.usize(1..4)),
             30..45 => Step::CallActor,
             45..61 if asynchronous && rng.u32(0..4) > 0 => Step::Await,
-            45..61 => Step::GetAll,
+            45..49 => Step::GetOnThread { joins: rng.u32(0..3) > 0 },
+            49..61 => Step::GetAll,
             61..65 => Step::Cancel,
             65..75 => Step::WaitSome { percent: rng.u64(0..=100), hurry: rng.bool() },
             75..80 if asynchronous => Step::Sleep,

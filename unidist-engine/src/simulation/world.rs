@@ -9,7 +9,7 @@ use super::program::{self, Step};
 use super::record::Record;
 use super::room::Requests;
 use crate::network::HostId;
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
+use crate::protocol::worker::{Blocks, FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::scheduler::{Action, Caller, Event, HostLimits, Limits, Role, Scheduler, Timer};
 use crate::store::{Place, StoredObject};
 use fastrand::Rng;
@@ -479,7 +479,7 @@ impl World {
                 self.open.insert(request, ids.clone());
                 self.handle(Event::Request {
                     process: ME,
-                    request: Request::Get { request, ids, blocks: None },
+                    request: Request::Get { request, ids, blocks: Blocks::Nothing },
                 });
             }
             86..92 => {
@@ -490,7 +490,7 @@ impl World {
                 let timed = self.rng.bool();
                 self.handle(Event::Request {
                     process: ME,
-                    request: Request::Wait { request, ids, count, timed, blocks: None },
+                    request: Request::Wait { request, ids, count, timed, blocks: Blocks::Nothing },
                 });
                 if timed {
                     self.handle(Event::Request { process: ME, request: Request::Expire { request } });
@@ -599,7 +599,10 @@ impl World {
         let request = RequestId(request.0 + 1);
         self.open.insert(request, ids.clone());
         self.cancelled.insert(request);
-        self.handle(Event::Request { process: ME, request: Request::Get { request, ids, blocks: None } });
+        self.handle(Event::Request {
+            process: ME,
+            request: Request::Get { request, ids, blocks: Blocks::Nothing },
+        });
         if self.open.contains_key(&request) {
             self.broken.get_or_insert("a cancelled call has no result".into());
         }
@@ -649,6 +652,7 @@ impl World {
             _ => TaskOptions::default(),
         };
         let hangs = plan.iter().any(|step| matches!(step, Step::Hang));
+        let joins = plan.iter().any(|step| matches!(step, Step::GetOnThread { joins: true }));
         self.plans.insert(id, plan);
         let mut options = match target {
             Target::Pool => options,
@@ -665,10 +669,10 @@ impl World {
         }
         // What a suspended task waits for may need a resource or a place in a group that it holds itself, or a task that
         // waits for it, or the worker of such a task. It counts as one that may end by itself, so only a time limit ends
-        // that.
+        // that. So may a task that waits for its threads, if they may be those of another one.
         let mut waiting = std::iter::successors(Some(id), |task| self.parent_of(*task));
         let may_block_itself =
-            asynchronous && (self.binds_calls || waiting.any(|task| self.holders.contains(&task)));
+            (asynchronous || joins) && (self.binds_calls || waiting.any(|task| self.holders.contains(&task)));
         if hangs || may_block_itself || self.rng.u32(0..12) == 0 {
             options.timeout = Some(TIME);
         }

@@ -31,6 +31,11 @@ pub(super) struct TaskLoop {
     suspended: RefCell<FxHashSet<TaskId>>,
 }
 
+/// Whether this is the task thread.
+pub(super) fn is_task_thread() -> bool {
+    TASK_LOOP.with(|task_loop| task_loop.get().is_some())
+}
+
 /// On the task thread: serves until `done` or the deadline, running calls that the caller waits for, and returns true.
 /// On another thread: returns false at once.
 pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: impl Fn() -> bool) -> bool {
@@ -110,12 +115,16 @@ impl TaskLoop {
         let may_start = |run: &Run| awaited.is_some_and(|awaited| produces_any(run, awaited));
         loop {
             let progressed = self.link.pump() | self.resume();
-            if done() || deadline.is_some_and(|at| at <= Instant::now()) {
+            if deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
-            if let Some(run) = self.link.tasks.next(may_start) {
+            let is_done = done();
+            // What was sent to run on top of the waiting call starts before that goes on: the engine relies on it.
+            if let Some(run) = self.link.tasks.next(|run| !is_done && may_start(run)) {
                 self.execute(run, awaited.is_none());
                 idle.reset();
+            } else if is_done {
+                return;
             } else if progressed {
                 idle.reset();
             } else {

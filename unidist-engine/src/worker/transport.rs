@@ -4,7 +4,7 @@ use super::engine_link::EngineLink;
 use super::task_loop;
 use crate::client::pending::{PendingRequests, Slot};
 use crate::client::{Transport, forked};
-use crate::protocol::worker::{FromWorker, Reply, Request, RequestId};
+use crate::protocol::worker::{Blocks, FromWorker, Reply, Request, RequestId};
 use crate::store::{Block, Place};
 use bytes::Bytes;
 use std::time::Instant;
@@ -54,8 +54,13 @@ impl Transport for EngineLink {
         Err(Error::InvalidArgument { call: "put".into(), message })
     }
 
-    fn blocked_task(&self) -> Option<TaskId> {
-        current_call()
+    fn blocks(&self) -> Blocks {
+        match current_call() {
+            Some(call) => Blocks::Call(call),
+            // The threads of an actor are its own affair: it keeps its slot for its lifetime.
+            None if self.is_actor || task_loop::is_task_thread() => Blocks::Nothing,
+            None => Blocks::Thread,
+        }
     }
 
     fn current_worker(&self) -> Option<ProcessId> {

@@ -9,7 +9,9 @@ use crate::host::supervisor::SupervisorConfig;
 use crate::link::channel::Channel;
 use crate::link::ring::{LinkMemory, Side, Writer};
 use crate::protocol::handshake::Welcome;
-use crate::protocol::worker::{FromWorker, MAX_RETURNS, Reply, Request, RequestId, Run, ToWorker, Value};
+use crate::protocol::worker::{
+    Blocks, FromWorker, MAX_RETURNS, Reply, Request, RequestId, Run, ToWorker, Value,
+};
 use crate::scheduler::{HostLimits, Limits};
 use crate::store::arena::Arena;
 use crate::store::segment::{HEADER, Segment};
@@ -124,7 +126,7 @@ impl Engine {
             .send(Input::Message(FromWorker::Request(Request::Get {
                 request,
                 ids: vec![call.first_return()],
-                blocks: None,
+                blocks: Blocks::Nothing,
             })))
             .unwrap();
         slot
@@ -201,7 +203,7 @@ fn suspended_call_that_was_answered_takes_its_slot_when_it_resumes() {
     assert_eq!(worker.run().id, task);
     let (request, id) = (RequestId(1), worker.ids.reserve(1));
     worker.say(&FromWorker::Request(Request::Put { id, object: small(), views: 0 }));
-    worker.say(&FromWorker::Request(Request::Get { request, ids: vec![id], blocks: None }));
+    worker.say(&FromWorker::Request(Request::Get { request, ids: vec![id], blocks: Blocks::Nothing }));
     engine.driver.poll();
     // The answer is in the link when the worker says that the call waits.
     worker.say(&FromWorker::Suspended(task));
@@ -244,7 +246,7 @@ fn unsendable_reply_becomes_an_error() {
         })
         .collect();
     let request = RequestId(3);
-    workers[0].say(&FromWorker::Request(Request::Get { request, ids: ids.clone(), blocks: None }));
+    workers[0].say(&FromWorker::Request(Request::Get { request, ids: ids.clone(), blocks: Blocks::Nothing }));
     engine.driver.poll();
     match workers[0].channel.receive() {
         Ok(Some(ToWorker::Reply(RequestId(3), Reply::Failed(Error::InvalidArgument { call, message })))) => {
@@ -253,7 +255,11 @@ fn unsendable_reply_becomes_an_error() {
         }
         other => panic!("{other:?}"),
     }
-    workers[0].say(&FromWorker::Request(Request::Get { request, ids: ids[..3].to_vec(), blocks: None }));
+    workers[0].say(&FromWorker::Request(Request::Get {
+        request,
+        ids: ids[..3].to_vec(),
+        blocks: Blocks::Nothing,
+    }));
     engine.driver.poll();
     let reply = workers[0].channel.receive();
     assert!(matches!(reply, Ok(Some(ToWorker::Reply(_, Reply::Values(values)))) if values.len() == 3));
@@ -269,7 +275,11 @@ fn call_that_its_caller_could_not_send_fails() {
         caller: None,
         error: error.clone(),
     }));
-    workers[0].say(&FromWorker::Request(Request::Get { request: RequestId(1), ids: vec![id], blocks: None }));
+    workers[0].say(&FromWorker::Request(Request::Get {
+        request: RequestId(1),
+        ids: vec![id],
+        blocks: Blocks::Nothing,
+    }));
     engine.driver.poll();
     match workers[0].channel.receive() {
         Ok(Some(ToWorker::Reply(_, Reply::Values(values)))) => match &values[..] {

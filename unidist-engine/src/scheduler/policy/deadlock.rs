@@ -54,7 +54,7 @@ fn named_circle(state: &State, next: &FxHashMap<Node, Node>, start: Node) -> Opt
     let mut circle = circle(next, start)?;
     let blocked = |node: &Node| match node {
         Node::Request(process, request) => {
-            Some((state.requests.get(&(*process, *request))?.blocks?, *process, *request))
+            Some((state.requests.get(&(*process, *request))?.waiting_call()?, *process, *request))
         }
         _ => None,
     };
@@ -182,8 +182,16 @@ fn needs_on(state: &State, process: ProcessId, call: TaskId) -> Needs {
         };
     };
     let mut needs = calls_above(worker, call);
-    if let FrameState::Blocked(on) = worker.stack[at].state {
-        needs.push(request(on));
+    match worker.stack[at].state {
+        FrameState::Blocked(on) => needs.push(request(on)),
+        // It is taken to wait for its threads. Those of other tasks are not known apart.
+        FrameState::Lent if worker.owns_threads(call) => {
+            let is_of_thread = |on: &RequestId| {
+                state.requests.get(&(process, *on)).is_some_and(|open| open.lender == Some(call))
+            };
+            needs.extend(worker.blocking.iter().copied().filter(is_of_thread).map(request));
+        }
+        FrameState::Active | FrameState::Lent | FrameState::Runnable => {}
     }
     Needs::all_of(needs)
 }

@@ -36,7 +36,7 @@ fn name(state: &State, task: TaskId) -> &str {
 
 fn describe(state: FrameState) -> &'static str {
     match state {
-        FrameState::Active | FrameState::Runnable => "running",
+        FrameState::Active | FrameState::Lent | FrameState::Runnable => "running",
         FrameState::Blocked(_) => "waiting in `get` or `wait`",
     }
 }

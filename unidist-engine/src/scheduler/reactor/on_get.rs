@@ -3,14 +3,14 @@
 use crate::scheduler::event::Action;
 use crate::scheduler::reactor::search_deadlocks::on_blocked;
 use crate::scheduler::reactor::worker_queries::answer_worker_queries;
-use crate::scheduler::request::{Reply, RequestId};
+use crate::scheduler::request::{Blocks, Reply, RequestId};
 use crate::scheduler::state::State;
 use crate::scheduler::state::objects::Waiter;
 use crate::scheduler::state::requests::{OpenRequest, RequestKind};
-use crate::scheduler::transitions::block::block;
+use crate::scheduler::transitions::block::{block, find_work, lend_slot};
 use crate::scheduler::transitions::cancel::wait_error;
 use crate::scheduler::transitions::requests::{answer, close, remember, request_copies_for_reply};
-use unidist_common::{DataId, Error, ProcessId, TaskId};
+use unidist_common::{DataId, Error, ProcessId};
 
 /// Answers a `get` once all objects have values and are on the client's host.
 pub(crate) fn on_get(
@@ -18,14 +18,14 @@ pub(crate) fn on_get(
     process: ProcessId,
     request: RequestId,
     ids: Vec<DataId>,
-    blocks: Option<TaskId>,
+    blocks: Blocks,
 ) {
     let missing = ids.iter().filter(|id| state.objects.is_pending(**id)).count();
     open(
         state,
         process,
         request,
-        OpenRequest { ids, kind: RequestKind::Get, missing, is_fetching: false, blocks },
+        OpenRequest { ids, kind: RequestKind::Get, missing, is_fetching: false, blocks, lender: None },
     );
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn on_wait(
     ids: Vec<DataId>,
     count: u64,
     timed: bool,
-    blocks: Option<TaskId>,
+    blocks: Blocks,
 ) {
     let ready = ids.iter().filter(|id| !state.objects.is_pending(**id)).count();
     let wanted = usize::try_from(count).unwrap_or(usize::MAX).min(ids.len());
@@ -51,6 +51,7 @@ pub(crate) fn on_wait(
             missing: wanted.saturating_sub(ready),
             is_fetching: false,
             blocks,
+            lender: None,
         },
     );
 }
@@ -70,11 +71,19 @@ pub(crate) fn open(state: &mut State, process: ProcessId, request: RequestId, mu
         }
     }
     let blocks = open.blocks;
-    remember(state, process, request, open);
-    if let Some(task) = blocks {
-        block(state, process, task, request);
-        on_blocked(state, process, request);
+    match blocks {
+        Blocks::Nothing => return remember(state, process, request, open),
+        Blocks::Call(call) => {
+            remember(state, process, request, open);
+            block(state, process, call, request);
+        }
+        Blocks::Thread => {
+            open.lender = lend_slot(state, process);
+            remember(state, process, request, open);
+            find_work(state, process);
+        }
     }
+    on_blocked(state, process, request);
 }
 
 /// The time limit of a request has passed: it is answered with what is ready.

@@ -7,11 +7,12 @@
 use crate::scheduler::policy::placement::{accepts_prefetch, is_next_in_line, leaves_memory};
 use crate::scheduler::policy::worker_affinity::locate_worker;
 use crate::scheduler::reactor::place::{Placement, Reason};
-use crate::scheduler::reactor::search_deadlocks::on_blocked;
-use crate::scheduler::request::RequestId;
+use crate::scheduler::reactor::search_deadlocks::search_from;
 use crate::scheduler::state::State;
+use crate::scheduler::state::deadlock_search::Node;
 use crate::scheduler::state::hosts::Candidate;
 use crate::scheduler::state::resources::{Reservations, SchedulingClass};
+use crate::scheduler::state::workers::FrameState;
 use crate::scheduler::transitions::fail_task::fail_task;
 use crate::scheduler::transitions::fetch::fetch;
 use crate::scheduler::transitions::retract::retract;
@@ -61,8 +62,12 @@ pub(crate) fn place_on_worker(
         if run_nested(state, process, request) {
             return Placement::Progress; // perhaps another call, but the queue has changed
         }
-        check_deadlock(state, process, request);
+        check_deadlock(state, process, Node::Request(process, request));
         return Placement::Blocked(Reason::WorkerBusy);
+    }
+    if let Some(top) = worker.stack.last().filter(|top| top.state == FrameState::Lent) {
+        let waiting = Node::Call(top.task);
+        check_deadlock(state, process, waiting);
     }
     let Some(worker) = state.workers.get(&process) else { return Placement::Blocked(Reason::WorkerBusy) };
     if is_next_in_line(state, worker, class) {
@@ -86,13 +91,13 @@ pub(crate) fn place_on_worker(
     Placement::Blocked(Reason::WorkerBusy)
 }
 
-/// A bound call waits behind a blocked task. If the task waits, through others, for that call, its request fails.
-/// Checked once for each set of bound calls; a task that blocks later checks by itself.
-fn check_deadlock(state: &mut State, process: ProcessId, request: RequestId) {
+/// A bound call waits behind a blocked task, or one that waits for its threads. If the task waits, through others, for that
+/// call, its request fails. Checked once for each set of bound calls; a task that blocks later checks by itself.
+fn check_deadlock(state: &mut State, process: ProcessId, waiting: Node) {
     let Some(worker) = state.workers.get_mut(&process) else { return };
-    let now = (request, state.resources.bound_arrivals());
+    let now = (waiting, state.resources.bound_arrivals());
     if worker.last_deadlock_check.replace(now) == Some(now) {
         return;
     }
-    on_blocked(state, process, request);
+    search_from(state, waiting);
 }

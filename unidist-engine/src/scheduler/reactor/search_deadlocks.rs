@@ -8,7 +8,7 @@ use crate::scheduler::state::resources::SchedulingClass;
 use crate::scheduler::transitions::requests::fail_request;
 use unidist_common::ProcessId;
 
-/// A call is blocked by this request, or a call behind it became ready: a circle may have closed.
+/// A call or a thread is blocked by this request: a circle may have closed.
 pub(crate) fn on_blocked(state: &mut State, process: ProcessId, request: RequestId) {
     search_from(state, Node::Request(process, request));
 }
@@ -23,7 +23,7 @@ pub(crate) fn on_starved(state: &mut State, starved: &[SchedulingClass]) {
 }
 
 /// Searches within the budget of this turn; if that is too little, the search is queued.
-fn search_from(state: &mut State, start: Node) {
+pub(crate) fn search_from(state: &mut State, start: Node) {
     let mut search = Search::from([start]);
     match advance(state, &mut search) {
         true => _ = end(state, &search),

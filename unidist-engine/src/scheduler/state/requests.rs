@@ -1,5 +1,6 @@
 //! Open `get` and `wait` requests, which are answered when objects have values.
 
+use crate::scheduler::request::Blocks;
 use unidist_common::{DataId, TaskId};
 
 /// A request that cannot be answered yet.
@@ -11,8 +12,10 @@ pub(crate) struct OpenRequest {
     pub(crate) missing: usize,
     /// All objects have values, and some are being copied to the host of the process.
     pub(crate) is_fetching: bool,
-    /// The task that is blocked until the reply.
-    pub(crate) blocks: Option<TaskId>,
+    /// What waits for the reply.
+    pub(crate) blocks: Blocks,
+    /// The task that has given its CPU slot back for a thread that waits.
+    pub(crate) lender: Option<TaskId>,
 }
 
 /// The kind of an open request.
@@ -33,9 +36,12 @@ impl OpenRequest {
         }
     }
 
-    /// Whether this call is blocked by the request.
-    pub(crate) fn blocks(&self, call: TaskId) -> bool {
-        self.blocks == Some(call)
+    /// The call that waits for the reply, itself or for a thread that does.
+    pub(crate) fn waiting_call(&self) -> Option<TaskId> {
+        match self.blocks {
+            Blocks::Call(call) => Some(call),
+            Blocks::Nothing | Blocks::Thread => self.lender,
+        }
     }
 
     /// How many of the pending objects must get a value before the reply.

@@ -1,7 +1,8 @@
 //! The worker processes, as the scheduler sees them.
 //!
 //! A pool worker runs one task at a time. If the task blocks in `get`, its slot becomes free, and the worker runs, on
-//! top of it, tasks that it waits for: the running tasks are a stack of frames, of which only the top can be active.
+//! top of it, tasks that it waits for: the running tasks are a stack of frames, of which only the top can be active. A
+//! task that was sent to run on top of a blocked one starts before that one goes on.
 //! Prefetched tasks wait behind the stack to hide the latency of the link: the worker starts them in order, each when
 //! the stack is empty, or earlier if the blocked task waits for them.
 //!
@@ -13,6 +14,7 @@
 
 use crate::scheduler::event::Role;
 use crate::scheduler::request::RequestId;
+use crate::scheduler::state::deadlock_search::Node;
 use crate::scheduler::state::resources::SchedulingClass;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -42,9 +44,9 @@ pub(crate) struct Worker {
     pub(crate) references: FxHashMap<DataId, u32>,
     /// The failure of the call because of which it is being killed.
     pub(crate) kill_cause: Option<Arc<TaskError>>,
-    /// The request that blocked it and the number of bound calls that had become ready when bound calls behind it were
-    /// last checked for a deadlock.
-    pub(crate) last_deadlock_check: Option<(RequestId, u64)>,
+    /// What blocked it and the number of bound calls that had become ready when bound calls behind it were last checked for
+    /// a deadlock.
+    pub(crate) last_deadlock_check: Option<(Node, u64)>,
     /// Its CPU slot is removed with it.
     pub(crate) releases_slot: bool,
 }
@@ -80,6 +82,15 @@ pub(crate) struct Frame {
     pub(crate) task: TaskId,
     pub(crate) class: SchedulingClass,
     pub(crate) state: FrameState,
+    /// How many threads that it has probably started wait for replies.
+    pub(crate) waiting_threads: u32,
+}
+
+impl Frame {
+    /// A task that runs.
+    pub(crate) fn new(task: TaskId, class: SchedulingClass) -> Self {
+        Frame { task, class, state: FrameState::Active, waiting_threads: 0 }
+    }
 }
 
 /// The state of a running task.
@@ -89,6 +100,9 @@ pub(crate) enum FrameState {
     Active,
     /// It waits for this request and has released its slot.
     Blocked(RequestId),
+    /// It has released its slot for threads that it has probably started and that wait. Nothing can run on top of it: its
+    /// own thread is in code of the user, perhaps until those end.
+    Lent,
     /// Another task runs on top of it. It has released its slot and waits for no request, or for one that was answered; it
     /// proceeds, with its slot, after that.
     Runnable,
@@ -151,8 +165,14 @@ impl Worker {
     pub(crate) fn blocked_on(&self) -> Option<RequestId> {
         match self.stack.last()?.state {
             FrameState::Blocked(request) => Some(request),
-            FrameState::Active | FrameState::Runnable => None,
+            FrameState::Active | FrameState::Lent | FrameState::Runnable => None,
         }
+    }
+
+    /// Whether threads of the process that run no call can only be those of this task: no other one has started there and
+    /// not ended.
+    pub(crate) fn owns_threads(&self, task: TaskId) -> bool {
+        matches!(&self.stack[..], [only] if only.task == task) && self.suspended.is_empty()
     }
 }
 

@@ -72,7 +72,7 @@ fn deadlock_over_an_unlimited_wait_is_reported() {
     let behind = [c.task_on(task), c.task_on(task)];
     let w = c.where_is(task);
     let mut wait = |ids: &[DataId], count, timed| {
-        let blocks = Some(call_of(task));
+        let blocks = blocks_call(Some(task));
         c.ask(w, |request| Request::Wait { request, ids: ids.to_vec(), count, timed, blocks })
     };
     let limited = wait(&behind, 1, true);
@@ -127,7 +127,7 @@ fn deadlock_over_a_wait_for_one_of_many_is_reported() {
     let task = c.task();
     let w = c.where_is(task);
     let behind: Vec<_> = (0..20_000).map(|_| c.task_on(task)).collect();
-    let blocks = Some(call_of(task));
+    let blocks = blocks_call(Some(task));
     let request = c.ask(w, |request| Request::Wait { request, ids: behind, count: 1, timed: false, blocks });
     c.search_for_deadlocks();
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))), "{:?}", c.reply(request));
@@ -211,7 +211,7 @@ fn calls_that_go_on_during_a_search_are_no_deadlock() {
     let (on_a, on_b) = (c.where_is(a), c.where_is(b));
     let (behind_a, behind_b) = (c.task_on(a), c.task_on(b));
     let one = c.submit_from(on_a, |spec| spec.dependencies = vec![behind_b]);
-    let blocks = Some(call_of(a));
+    let blocks = blocks_call(Some(a));
     let first =
         c.ask(on_a, |request| Request::Wait { request, ids: vec![one], count: 1, timed: false, blocks });
     // The search has looked at the first request when that is answered, and then the other call blocks.

@@ -17,11 +17,17 @@ mod hosts;
 mod object_locations;
 mod prefetched_arguments;
 mod shutdown;
+mod threads;
 mod waiters;
 mod worker_affinity;
 mod worker_queries;
 
 pub(super) const ME: ProcessId = ProcessId::CONTROLLER;
+
+/// The thread of this call waits.
+pub(super) fn blocks_call(call: Option<DataId>) -> Blocks {
+    call.map_or(Blocks::Nothing, |call| Blocks::Call(call_of(call)))
+}
 
 /// What was sent to a process.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,7 +196,7 @@ impl Cluster {
     }
 
     pub(super) fn get(&mut self, process: ProcessId, ids: &[DataId], blocks: Option<DataId>) -> RequestId {
-        let blocks = blocks.map(call_of);
+        let blocks = blocks_call(blocks);
         self.ask(process, |request| Request::Get { request, ids: ids.to_vec(), blocks })
     }
 
@@ -290,7 +296,7 @@ pub(super) fn shared(offset: u64) -> StoredObject {
 }
 
 fn wait_for(request: RequestId, ids: &[DataId], count: u64) -> Request {
-    Request::Wait { request, ids: ids.to_vec(), count, timed: false, blocks: None }
+    Request::Wait { request, ids: ids.to_vec(), count, timed: false, blocks: Blocks::Nothing }
 }
 
 fn worker(number: u32) -> ProcessId {

@@ -1,6 +1,7 @@
 //! Tasks block and go on.
 //!
-//! A blocked task gives its CPU slot back. Its worker runs, on top of it, tasks that it waits for.
+//! A blocked task gives its CPU slot back. Its worker runs, on top of it, tasks that it waits for. A task whose threads wait
+//! gives it back, too, until they go on.
 
 use crate::scheduler::event::Role;
 use crate::scheduler::request::RequestId;
@@ -25,7 +26,7 @@ pub(crate) fn block(state: &mut State, process: ProcessId, task: TaskId, request
     let Some(frame) = worker.stack.iter_mut().find(|frame| frame.task == task) else {
         return;
     };
-    // It is not active if it was answered and proceeded before a task on top of it had started.
+    // It is not active if threads of it wait.
     if frame.state == FrameState::Active {
         state.resources.release_cpus(frame.class, worker.host);
     }
@@ -33,8 +34,35 @@ pub(crate) fn block(state: &mut State, process: ProcessId, task: TaskId, request
     find_work(state, process);
 }
 
-/// A request of the process was answered: the frame that it blocked may proceed.
-pub(crate) fn unblock(state: &mut State, process: ProcessId, request: RequestId) {
+/// A thread of the process that runs no call waits: the task that runs there, which has probably started it, gives its slot
+/// back. Which one that is.
+pub(crate) fn lend_slot(state: &mut State, process: ProcessId) -> Option<TaskId> {
+    let worker = state.workers.get_mut(&process).filter(|worker| worker.role == Role::Pool)?;
+    let frame = worker.stack.last_mut()?;
+    frame.waiting_threads += 1;
+    if frame.state == FrameState::Active {
+        frame.state = FrameState::Lent;
+        state.resources.release_cpus(frame.class, worker.host);
+    }
+    Some(frame.task)
+}
+
+/// A thread goes on for which this task has given its slot back.
+fn take_slot_back(state: &mut State, process: ProcessId, task: TaskId) {
+    let Some(worker) = state.workers.get_mut(&process) else { return };
+    let Some(frame) = worker.stack.iter_mut().find(|frame| frame.task == task) else { return };
+    frame.waiting_threads = frame.waiting_threads.saturating_sub(1);
+    if frame.state == FrameState::Lent {
+        frame.state = FrameState::Runnable;
+        resume(state, process);
+    }
+}
+
+/// A request of the process was answered: the frame that it blocked may proceed, or the one that has lent its slot.
+pub(crate) fn unblock(state: &mut State, process: ProcessId, request: RequestId, lender: Option<TaskId>) {
+    if let Some(lender) = lender {
+        return take_slot_back(state, process, lender);
+    }
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
     };
@@ -52,6 +80,10 @@ pub(crate) fn resume(state: &mut State, process: ProcessId) {
         && let Some(frame) = worker.stack.last_mut()
         && frame.state == FrameState::Runnable
     {
+        if frame.waiting_threads > 0 {
+            frame.state = FrameState::Lent;
+            return;
+        }
         frame.state = FrameState::Active;
         state.resources.acquire_cpus(frame.class, worker.host);
     }

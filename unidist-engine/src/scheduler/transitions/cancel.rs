@@ -9,7 +9,7 @@
 //! started by itself meanwhile: calls that it waits for and that are prefetched there are retracted first.
 
 use crate::scheduler::event::{Action, Role};
-use crate::scheduler::request::{RequestId, Value};
+use crate::scheduler::request::{Blocks, RequestId, Value};
 use crate::scheduler::state::State;
 use crate::scheduler::state::canceling::Canceling;
 use crate::scheduler::state::tasks::TaskState;
@@ -58,34 +58,41 @@ fn begin_cancel(state: &mut State, process: ProcessId, id: TaskId, error: TaskEr
     state.canceling.insert(id, Canceling { process, class: task.class, error, spec: task.spec });
     match actor {
         Some(actor) => {
-            fail_requests_of(state, process, id);
+            fail_requests_of(state, process, id, Blocks::Call(id));
             release(state, actor.handle());
         }
         None => {
             arm(state, id, state.cancel_grace);
+            if state.workers.get(&process).is_some_and(|worker| worker.owns_threads(id)) {
+                fail_requests_of(state, process, id, Blocks::Thread);
+            }
             retract_after(state, process, id);
             unblock_canceling(state, process);
         }
     }
 }
 
-/// Fails the requests that block a call of an actor.
-fn fail_requests_of(state: &mut State, process: ProcessId, call: TaskId) {
+/// Fails such requests of a canceling call: those that block a call of an actor, or threads of a task.
+fn fail_requests_of(state: &mut State, process: ProcessId, call: TaskId, blocks: Blocks) {
     let Some(worker) = state.workers.get(&process) else { return };
     let is_its = |request: &&RequestId| {
-        state.requests.get(&(process, **request)).is_some_and(|open| open.blocks(call))
+        state.requests.get(&(process, **request)).is_some_and(|open| open.blocks == blocks)
     };
     let requests: Vec<_> = worker.blocking.iter().filter(is_its).copied().collect();
     let Some(error) = state.canceling.get(&call).map(|canceling| canceling.error.clone()) else { return };
     requests.into_iter().for_each(|request| fail_request(state, process, request, &error));
 }
 
-/// The error of a request that would block a canceling call. On a pool worker the call blocks all the same: see the
-/// module documentation.
-pub(crate) fn wait_error(state: &State, process: ProcessId, call: Option<TaskId>) -> Option<TaskError> {
-    let canceling = state.canceling.get(&call?)?;
-    let in_pool = state.workers.get(&process).is_some_and(|worker| worker.role == Role::Pool);
-    (!in_pool).then(|| (*canceling.error).clone())
+/// The error of a request that would block a canceling call, or a thread of it. On a pool worker the thread of the call
+/// itself blocks all the same: see the module documentation.
+pub(crate) fn wait_error(state: &State, process: ProcessId, blocks: Blocks) -> Option<TaskError> {
+    let worker = state.workers.get(&process)?;
+    let call = match blocks {
+        Blocks::Call(call) if worker.role != Role::Pool => Some(call),
+        Blocks::Thread => worker.stack.last().map(|top| top.task).filter(|top| worker.owns_threads(*top)),
+        Blocks::Nothing | Blocks::Call(_) => None,
+    };
+    Some((*state.canceling.get(&call?)?.error).clone())
 }
 
 /// Retracts calls from behind canceling calls, and fails the requests that block those.

@@ -1,7 +1,7 @@
 //! Open requests: progress, reply, failure.
 
 use crate::scheduler::event::Action;
-use crate::scheduler::request::{Reply, RequestId};
+use crate::scheduler::request::{Blocks, Reply, RequestId};
 use crate::scheduler::state::State;
 use crate::scheduler::state::objects::Waiter;
 use crate::scheduler::state::requests::{OpenRequest, RequestKind};
@@ -31,10 +31,10 @@ pub(crate) fn close(state: &mut State, process: ProcessId, request: RequestId) -
 
 /// Answers a request with an error.
 pub(crate) fn fail_request(state: &mut State, process: ProcessId, request: RequestId, error: &TaskError) {
-    if close(state, process, request).is_some() {
+    if let Some(open) = close(state, process, request) {
         let reply = Reply::Failed(Error::from(error.clone()));
         state.actions.push(Action::Reply { process, request, reply });
-        unblock(state, process, request);
+        unblock(state, process, request, open.lender);
     }
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn answer(state: &mut State, process: ProcessId, request: RequestId, 
         }
     };
     state.actions.push(Action::Reply { process, request, reply });
-    unblock(state, process, request);
+    unblock(state, process, request, open.lender);
 }
 
 /// One more object of the request has a value, or has arrived.
@@ -95,7 +95,7 @@ pub(crate) fn request_copies_for_reply(
 
 /// Keeps a request open.
 pub(crate) fn remember(state: &mut State, process: ProcessId, request: RequestId, open: OpenRequest) {
-    if open.blocks.is_some()
+    if open.blocks != Blocks::Nothing
         && let Some(worker) = state.workers.get_mut(&process)
     {
         worker.blocking.push(request);

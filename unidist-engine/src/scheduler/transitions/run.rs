@@ -109,7 +109,7 @@ pub(crate) fn push_frame(state: &mut State, process: ProcessId, task: TaskId) {
     };
     cover_top(state, process);
     let Some(worker) = state.workers.get_mut(&process) else { return };
-    worker.stack.push(Frame { task, class, state: FrameState::Active });
+    worker.stack.push(Frame::new(task, class));
     state.resources.acquire(class, worker.host);
     if let Some(limit) = timeout
         && worker.role == Role::Pool
@@ -124,10 +124,12 @@ pub(crate) fn cover_top(state: &mut State, process: ProcessId) {
     if let Some(worker) = state.workers.get_mut(&process)
         && worker.role == Role::Pool
         && let Some(frame) = worker.stack.last_mut()
-        && frame.state == FrameState::Active
+        && matches!(frame.state, FrameState::Active | FrameState::Lent)
     {
+        if frame.state == FrameState::Active {
+            state.resources.release_cpus(frame.class, worker.host);
+        }
         frame.state = FrameState::Runnable;
-        state.resources.release_cpus(frame.class, worker.host);
     }
 }
 
@@ -167,7 +169,7 @@ pub(crate) fn release_prefetched(state: &mut State, prefetched: Prefetched, host
 pub(crate) fn release_frame(state: &mut State, frame: Frame, host: HostId) {
     match frame.state {
         FrameState::Active => state.resources.release(frame.class, host),
-        FrameState::Blocked(_) | FrameState::Runnable => {
+        FrameState::Blocked(_) | FrameState::Lent | FrameState::Runnable => {
             state.resources.release_custom(frame.class, host);
         }
     }

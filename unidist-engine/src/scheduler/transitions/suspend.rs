@@ -73,7 +73,7 @@ fn push_suspended(state: &mut State, process: ProcessId, task: TaskId) -> bool {
     };
     cover_top(state, process);
     let Some(worker) = state.workers.get_mut(&process) else { return false };
-    worker.stack.push(Frame { task, class, state: FrameState::Active });
+    worker.stack.push(Frame::new(task, class));
     state.resources.resume(class, worker.host);
     true
 }
