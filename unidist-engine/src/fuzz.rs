@@ -181,7 +181,7 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         Request::Put { id, object: object(), views: 1 },
         Request::PinView(id),
         Request::UnpinView(id),
-        Request::Get { request, ids: vec![id], blocks: Blocks::Call(task) },
+        Request::Get { request, ids: vec![id], blocks: Blocks::Call { call: task, can_nest: true } },
         Request::Wait { request, ids: vec![id, id.nth(1)], count: 1, timed: true, blocks: Blocks::Thread },
         Request::Expire { request },
         Request::Retain(id),

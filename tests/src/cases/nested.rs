@@ -16,8 +16,8 @@ pub(super) const CASES: &[Case] = cases!["nested":
     threads_of_asynchronous_tasks_wait.only(PYMP).settings(ONE_SLOT).not_spmd(),
     many_tasks_wait_for_an_actor_that_waits_for_a_task
         .ignored("the processes run out, and then nothing can start"),
-    recursion_deeper_than_a_stack.settings(ONE_SLOT).ignored("the worker overflows its stack"),
-    recursion_on_a_small_stack.only(PYMP).settings(ONE_SLOT).bare().ignored("the worker overflows its stack"),
+    recursion_deeper_than_a_stack.settings(ONE_SLOT).not_spmd(),
+    recursion_on_a_small_stack.only(PYMP).settings(ONE_SLOT).bare().not_spmd(),
 ];
 
 const ONE_SLOT: &[(&str, &str)] = &[("UNIDIST_CPUS", "1")];

@@ -31,17 +31,18 @@ impl<T: Transport> Client<T> {
         Client { transport, store }
     }
 
-    /// Sends a request and waits for the reply. `awaited` are the objects that the caller waits for.
+    /// Sends a request and waits for the reply. `awaited` are the objects that the caller waits for, and `blocks` is what the
+    /// request says about the caller.
     fn request(
         &self,
         call: &str,
-        awaited: &[DataId],
+        (awaited, blocks): (&[DataId], Blocks),
         message: impl FnOnce(RequestId) -> FromWorker,
     ) -> Result<Reply> {
         let transport = &*self.transport;
         let (request, slot) = transport.pending().open();
         transport.send_request(call, request, message(request));
-        transport.wait(&slot, None, awaited);
+        transport.wait(&slot, None, awaited, blocks);
         if !slot.is_done() {
             // The caller was cancelled. A late reply may carry views, which have to be released.
             let (store, ids) = (self.store.clone(), awaited.to_vec());
@@ -59,7 +60,7 @@ impl<T: Transport> Client<T> {
     fn request_with_timeout(
         &self,
         call: &str,
-        timeout: Option<Duration>,
+        (timeout, blocks): (Option<Duration>, Blocks),
         message: impl FnOnce(RequestId) -> FromWorker,
     ) -> Result<Reply> {
         let transport = &*self.transport;
@@ -67,10 +68,10 @@ impl<T: Transport> Client<T> {
         transport.send_request(call, request, message(request));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Only the engine knows what the request still needs, so it names the tasks to run meanwhile.
-        transport.wait(&slot, deadline, &[]);
+        transport.wait(&slot, deadline, &[], blocks);
         if !slot.is_done() {
             transport.send(FromWorker::Request(Request::Expire { request }));
-            transport.wait(&slot, None, &[]);
+            transport.wait(&slot, None, &[], blocks);
         }
         take_reply(transport, call, &slot)
     }
@@ -108,7 +109,7 @@ impl<T: Transport> Backend for Client<T> {
         self.transport.check_cancelled()?;
         let blocks = self.transport.blocks();
         let message = |request| FromWorker::Request(Request::Get { request, ids: ids.to_vec(), blocks });
-        match self.request("get", ids, message)? {
+        match self.request("get", (ids, blocks), message)? {
             Reply::Values(values) if values.len() == ids.len() => Ok(load_all(&self.store, ids, &values)),
             _ => Err(unexpected("get")),
         }
@@ -117,16 +118,17 @@ impl<T: Transport> Backend for Client<T> {
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>> {
         self.transport.check_running("wait")?;
         self.transport.check_cancelled()?;
+        let blocks = self.transport.blocks();
         let message = |request| {
             FromWorker::Request(Request::Wait {
                 request,
                 ids: ids.to_vec(),
                 count: num_returns as u64,
                 timed: timeout.is_some(),
-                blocks: self.transport.blocks(),
+                blocks,
             })
         };
-        match self.request_with_timeout("wait", timeout, message)? {
+        match self.request_with_timeout("wait", (timeout, blocks), message)? {
             Reply::Ready(positions) => Ok(positions.into_iter().map(|at| at as usize).collect()),
             _ => Err(unexpected("wait")),
         }
@@ -166,7 +168,7 @@ impl<T: Transport> Backend for Client<T> {
 
     fn cluster(&self) -> Result<ClusterInfo> {
         self.transport.check_running("cluster_resources")?;
-        match self.request("cluster_resources", &[], FromWorker::Cluster)? {
+        match self.request("cluster_resources", (&[], Blocks::Nothing), FromWorker::Cluster)? {
             Reply::Cluster(cluster) => Ok(cluster),
             _ => Err(unexpected("cluster_resources")),
         }
@@ -186,12 +188,12 @@ impl<T: Transport> Backend for Client<T> {
     fn live_objects(&self) -> Result<usize> {
         self.transport.check_running("live_objects")?;
         let message = |request| FromWorker::Request(Request::LiveObjects { request });
-        count("live_objects", self.request("live_objects", &[], message)?)
+        count("live_objects", self.request("live_objects", (&[], Blocks::Nothing), message)?)
     }
 
     fn store_usage(&self) -> Result<StoreUsage> {
         self.transport.check_running("store_usage")?;
-        match self.request("store_usage", &[], FromWorker::StoreUsage)? {
+        match self.request("store_usage", (&[], Blocks::Nothing), FromWorker::StoreUsage)? {
             Reply::StoreUsage(usage) => Ok(usage),
             _ => Err(unexpected("store_usage")),
         }
@@ -207,7 +209,7 @@ impl<T: Transport> Backend for Client<T> {
     fn status(&self, ids: &[DataId]) -> Result<Vec<CallStatus>> {
         self.transport.check_running("status")?;
         let message = |request| FromWorker::Request(Request::Status { request, ids: ids.to_vec() });
-        match self.request("status", &[], message)? {
+        match self.request("status", (&[], Blocks::Nothing), message)? {
             Reply::Status(found) if found.len() == ids.len() => Ok(found),
             _ => Err(unexpected("status")),
         }
@@ -217,7 +219,7 @@ impl<T: Transport> Backend for Client<T> {
         self.transport.check_running("workers")?;
         let at_least = at_least as u64;
         let message = |request| FromWorker::Request(Request::Workers { request, at_least });
-        match self.request_with_timeout("workers", timeout, message)? {
+        match self.request_with_timeout("workers", (timeout, Blocks::Nothing), message)? {
             Reply::Workers(workers) => Ok(workers),
             _ => Err(unexpected("workers")),
         }
@@ -230,7 +232,7 @@ impl<T: Transport> Backend for Client<T> {
     fn end_worker(&self, worker: ProcessId) -> Result<bool> {
         self.transport.check_running("end_worker")?;
         let message = |request| FromWorker::Request(Request::EndWorker { request, worker });
-        Ok(count("end_worker", self.request("end_worker", &[], message)?)? > 0)
+        Ok(count("end_worker", self.request("end_worker", (&[], Blocks::Nothing), message)?)? > 0)
     }
 
     fn is_cancelled(&self, call: TaskId) -> bool {

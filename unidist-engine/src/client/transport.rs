@@ -62,8 +62,9 @@ pub(crate) trait Transport: Send + Sync + 'static {
     fn flush(&self);
 
     /// Waits for the reply until the deadline, the end of the session, or the cancellation of the waiting call.
-    /// Meanwhile, the thread may run tasks that produce the `awaited` objects.
-    fn wait(&self, slot: &Slot, deadline: Option<Instant>, awaited: &[DataId]);
+    /// Meanwhile, the thread may run tasks that produce the `awaited` objects, and others that the engine sends, as far as
+    /// the request said in its `blocks`.
+    fn wait(&self, slot: &Slot, deadline: Option<Instant>, awaited: &[DataId], blocks: Blocks);
 
     /// Waits for the reply until the end of the session.
     fn wait_uninterrupted(&self, slot: &Slot);

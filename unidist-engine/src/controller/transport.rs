@@ -128,7 +128,7 @@ impl Transport for Controller {
         self.event_loop.poll_or_wake();
     }
 
-    fn wait(&self, slot: &Slot, deadline: Option<Instant>, _: &[DataId]) {
+    fn wait(&self, slot: &Slot, deadline: Option<Instant>, _: &[DataId], _: Blocks) {
         self.event_loop.run_until(deadline, |_| slot.is_done());
     }
 

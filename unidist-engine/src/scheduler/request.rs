@@ -14,7 +14,12 @@ pub(crate) enum Blocks {
     /// No call, as far as is known.
     Nothing,
     /// The thread of this call.
-    Call(TaskId),
+    Call {
+        /// The call.
+        call: TaskId,
+        /// Whether the stack has room for others on top of it.
+        can_nest: bool,
+    },
     /// A thread of the process that runs no call. The code of a task has started it, probably of the one that runs now.
     Thread,
 }

@@ -251,7 +251,7 @@ impl Digest {
     fn blocks(&mut self, blocks: Blocks) {
         match blocks {
             Blocks::Nothing => self.add(1),
-            Blocks::Call(call) => self.all([2, call.to_number()]),
+            Blocks::Call { call, can_nest } => self.all([2, call.to_number(), u64::from(can_nest)]),
             Blocks::Thread => self.add(3),
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Frame {
     pub(super) answered: bool,
     /// Its views of objects.
     pub(super) views: Vec<View>,
+    /// Whether the stack has room for other calls on top of it.
+    pub(super) can_nest: bool,
     /// It was canceled.
     pub(super) cancelled: bool,
     /// It ignores cancellation.

@@ -137,7 +137,9 @@ impl Process {
         if !self.can_take() {
             return self.advance(me, world);
         }
-        let woken: Vec<_> = (0..self.suspended.len()).filter(|at| self.suspended[*at].is_woken()).collect();
+        let may_poll = !self.is_stack_full();
+        let woken: Vec<_> =
+            (0..self.suspended.len()).filter(|at| may_poll && self.suspended[*at].is_woken()).collect();
         if let Some(at) = world.rng.choice(&woken)
             && world.rng.bool()
         {
@@ -204,6 +206,7 @@ impl Process {
             results: Vec::new(),
             answered: false,
             views,
+            can_nest: world.rng.u32(0..8) > 0,
             cancelled: false,
             stubborn,
             made: Vec::new(),
@@ -314,7 +317,7 @@ impl Process {
                 self.outbox.push_back(FromWorker::Request(Request::Get {
                     request,
                     ids: ids.clone(),
-                    blocks: Blocks::Call(task),
+                    blocks: Blocks::Call { call: task, can_nest: frame.can_nest },
                 }));
                 frame.waiting = Some((request, ids));
             }
@@ -355,7 +358,7 @@ impl Process {
                     ids: ids.clone(),
                     count,
                     timed: hurry,
-                    blocks: Blocks::Call(task),
+                    blocks: Blocks::Call { call: task, can_nest: frame.can_nest },
                 }));
                 if hurry {
                     self.outbox.push_back(FromWorker::Request(Request::Expire { request }));
@@ -468,7 +471,14 @@ impl Process {
         if self.waits_for_threads() {
             return false;
         }
-        !self.can_take() || self.next_call().is_some() || self.suspended.iter().any(Frame::is_woken)
+        !self.can_take()
+            || self.next_call().is_some()
+            || !self.is_stack_full() && self.suspended.iter().any(Frame::is_woken)
+    }
+
+    /// Whether nothing runs on top of the waiting call: the scheduler knows that it waits, and that its stack has no room.
+    fn is_stack_full(&self) -> bool {
+        self.stack.last().is_some_and(|frame| !frame.can_nest && !frame.waits_unnoticed)
     }
 
     /// Whether the task thread looks for a call: nothing runs, or the running call is blocked. What was sent to run on top of
@@ -488,6 +498,7 @@ impl Process {
     fn next_call(&self) -> Option<usize> {
         let wanted = |run: &Run| match self.stack.last().and_then(|frame| frame.waiting.as_ref()) {
             None => true,
+            Some(_) if self.is_stack_full() => false,
             Some((_, awaited)) => {
                 awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.first_return().nth(n) == *id))
             }

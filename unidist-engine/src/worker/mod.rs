@@ -13,6 +13,7 @@
 mod cancelled;
 mod engine_link;
 mod runtime;
+mod stack;
 mod task_loop;
 mod task_queue;
 mod transport;

@@ -141,6 +141,11 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
     }
 }
 
+/// The lowest address of this thread's stack.
+pub(super) fn end_of_stack() -> Option<usize> {
+    guard_of_this_thread().map(|(_, end)| end)
+}
+
 /// The addresses around the end of this thread's stack. C libraries differ in whether the guard page belongs to the
 /// stack.
 fn guard_of_this_thread() -> Option<(usize, usize)> {

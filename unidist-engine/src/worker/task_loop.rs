@@ -1,6 +1,7 @@
 //! The task thread: runs calls one after the other, and serves the link while it waits.
 
 use super::engine_link::EngineLink;
+use super::stack::Stack;
 use crate::protocol::worker::{FromWorker, Request, Run};
 use crate::store::client::ObjectStore;
 use rustc_hash::FxHashSet;
@@ -27,6 +28,7 @@ pub(super) struct TaskLoop {
     woken: Arc<AtomicBool>,
     /// Whether a turn of the runner is on the stack.
     in_turn: Cell<bool>,
+    stack: Stack,
     /// The tasks that wait for a waker, as the engine knows them from the messages sent so far.
     suspended: RefCell<FxHashSet<TaskId>>,
 }
@@ -36,26 +38,28 @@ pub(super) fn is_task_thread() -> bool {
     TASK_LOOP.with(|task_loop| task_loop.get().is_some())
 }
 
-/// On the task thread: serves until `done` or the deadline, running calls that the caller waits for, and returns true.
-/// On another thread: returns false at once.
-pub(super) fn serve_until(deadline: Option<Instant>, awaited: &[DataId], done: impl Fn() -> bool) -> bool {
-    on_task_thread(|task_loop| {
-        // An actor's own calls never produce what one of them waits for: the engine detects such a cycle.
-        let awaited = if task_loop.link.is_actor { &[] } else { awaited };
-        task_loop.serve(deadline, Some(&awaited.iter().copied().collect()), done);
-    })
+/// Whether the stack of this thread has room for another call on top of the one that asks.
+pub(super) fn can_nest() -> bool {
+    TASK_LOOP.with(|task_loop| task_loop.get().is_none_or(|task_loop| task_loop.stack.has_room()))
 }
 
-/// The same for a wait that the engine does not know of: for memory, or for the end of a canceled call.
-pub(super) fn serve_unnoticed_until(done: impl Fn() -> bool) -> bool {
-    on_task_thread(|task_loop| task_loop.serve(None, None, done))
+/// What runs on top of a waiting call.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OnTop<'a> {
+    /// Calls that the engine sends for that, calls that produce one of these objects, and suspended tasks that were woken.
+    Awaited(&'a [DataId]),
+    /// The same, on top of a wait that the engine does not know of, such as one for memory: it is told of each start.
+    Unforeseen(&'a [DataId]),
+    /// Only what the engine has sent to run on top of a call below: the stack has no room for more.
+    Nothing,
 }
 
-fn on_task_thread(serve: impl FnOnce(&TaskLoop)) -> bool {
+/// On the task thread: serves until `done` or the deadline, and returns true. On another thread: returns false at once.
+pub(super) fn serve_until(deadline: Option<Instant>, on_top: OnTop<'_>, done: impl Fn() -> bool) -> bool {
     let task_loop = TASK_LOOP.with(|task_loop| task_loop.get().cloned());
     let Some(task_loop) = task_loop else { return false };
     let was_in_user_code = task_loop.link.leave_user_code();
-    serve(&task_loop);
+    task_loop.serve(deadline, on_top, done);
     if was_in_user_code {
         task_loop.link.enter_user_code();
     }
@@ -75,7 +79,8 @@ impl TaskLoop {
         };
         let runner = (program.runner)(notify);
         let (in_turn, suspended) = (Cell::default(), RefCell::default());
-        let task_loop = Rc::new(TaskLoop { link, store, runner, woken, in_turn, suspended });
+        let stack = Stack::of_this_thread();
+        let task_loop = Rc::new(TaskLoop { link, store, runner, woken, in_turn, stack, suspended });
         TASK_LOOP.with(|slot| drop(slot.set(task_loop.clone())));
         task_loop.work();
     }
@@ -104,24 +109,31 @@ impl TaskLoop {
         self.link.is_stopping() && !self.has_suspended()
     }
 
-    /// Serves until `done`. On top of the waiting call it runs nested calls and those that produce an awaited object. Where
-    /// the engine does not know of the wait, nothing is awaited.
-    fn serve(&self, deadline: Option<Instant>, awaited: Option<&FxHashSet<DataId>>, done: impl Fn() -> bool) {
+    /// Serves until `done`, and lets other calls run on top of the waiting one.
+    fn serve(&self, deadline: Option<Instant>, on_top: OnTop<'_>, done: impl Fn() -> bool) {
         let mut idle = IdleWait::default();
         if self.in_turn.get() {
             // The turn below on the stack may have more calls to poll, and the caller may wait for one of them.
             self.woken.store(true, Ordering::Release);
         }
-        let may_start = |run: &Run| awaited.is_some_and(|awaited| produces_any(run, awaited));
+        let (awaited, has_room): (&[DataId], bool) = match on_top {
+            OnTop::Nothing => (&[], false),
+            // An actor's own calls never produce what one of them waits for: the engine detects such a cycle.
+            OnTop::Awaited(_) | OnTop::Unforeseen(_) if self.link.is_actor => (&[], true),
+            OnTop::Awaited(ids) | OnTop::Unforeseen(ids) => (ids, true),
+        };
+        let is_unforeseen = matches!(on_top, OnTop::Unforeseen(_));
+        let awaited: FxHashSet<DataId> = awaited.iter().copied().collect();
+        let may_start = |run: &Run| produces_any(run, &awaited);
         loop {
-            let progressed = self.link.pump() | self.resume();
+            let progressed = self.link.pump() | if has_room { self.resume() } else { self.drop_cancelled() };
             if deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
             let is_done = done();
             // What was sent to run on top of the waiting call starts before that goes on: the engine relies on it.
             if let Some(run) = self.link.tasks.next(|run| !is_done && may_start(run)) {
-                self.execute(run, awaited.is_none());
+                self.execute(run, is_unforeseen);
                 idle.reset();
             } else if is_done {
                 return;
@@ -129,13 +141,20 @@ impl TaskLoop {
                 idle.reset();
             } else {
                 let found = || self.link.tasks.has(may_start);
-                self.wait(&mut idle, deadline, || done() || self.has_work() || found());
+                self.wait(&mut idle, deadline, || done() || self.has_input(has_room) || found());
             }
         }
     }
 
     fn has_work(&self) -> bool {
-        self.woken.load(Ordering::Acquire) || self.link.has_input() || self.link.cancelled.has_pending()
+        self.has_input(true)
+    }
+
+    /// Whether there is something to read, or to poll.
+    fn has_input(&self, polls: bool) -> bool {
+        polls && self.woken.load(Ordering::Acquire)
+            || self.link.has_input()
+            || self.link.cancelled.has_pending()
     }
 
     /// One round of a wait for the engine, or for a waker of the runner.
@@ -214,10 +233,7 @@ impl TaskLoop {
             self.link.leave_user_code();
             self.in_turn.set(!is_outermost);
         }
-        if self.link.cancelled.any() {
-            progressed |= self.drop_cancelled();
-        }
-        progressed
+        progressed | self.drop_cancelled()
     }
 
     fn on_progress(&self, progress: Progress) {
@@ -255,6 +271,9 @@ impl TaskLoop {
     /// Drops waiting asynchronous calls that were cancelled; others get the error from their next request.
     fn drop_cancelled(&self) -> bool {
         let mut dropped = false;
+        if !self.link.cancelled.any() {
+            return dropped;
+        }
         for call in self.link.cancelled.take_new() {
             let was_suspended = self.suspended.borrow().contains(&call);
             self.resumed(call);

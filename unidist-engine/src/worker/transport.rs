@@ -1,7 +1,7 @@
 //! The link as the transport of this process's requests.
 
 use super::engine_link::EngineLink;
-use super::task_loop;
+use super::task_loop::{self, OnTop};
 use crate::client::pending::{PendingRequests, Slot};
 use crate::client::{Transport, forked};
 use crate::protocol::worker::{Blocks, FromWorker, Reply, Request, RequestId};
@@ -56,7 +56,7 @@ impl Transport for EngineLink {
 
     fn blocks(&self) -> Blocks {
         match current_call() {
-            Some(call) => Blocks::Call(call),
+            Some(call) => Blocks::Call { call, can_nest: self.is_actor || task_loop::can_nest() },
             // The threads of an actor are its own affair: it keeps its slot for its lifetime.
             None if self.is_actor || task_loop::is_task_thread() => Blocks::Nothing,
             None => Blocks::Thread,
@@ -107,18 +107,22 @@ impl Transport for EngineLink {
     fn flush(&self) {}
 
     /// The task thread serves the link and runs tasks meanwhile; other threads sleep.
-    fn wait(&self, slot: &Slot, deadline: Option<Instant>, awaited: &[DataId]) {
+    fn wait(&self, slot: &Slot, deadline: Option<Instant>, awaited: &[DataId], blocks: Blocks) {
         // The engine ends the wait of a cancelled task itself, in step with what the worker runs. Of an actor's
         // asynchronous calls it does not know which one waits.
         let is_interrupted = || self.is_actor && self.cancelled.check().is_err();
-        if task_loop::serve_until(deadline, awaited, || slot.is_done() || is_interrupted()) {
-            return;
+        let on_top = match blocks {
+            Blocks::Call { can_nest: true, .. } => OnTop::Awaited(awaited),
+            Blocks::Call { can_nest: false, .. } => OnTop::Nothing,
+            Blocks::Nothing | Blocks::Thread => OnTop::Unforeseen(awaited),
+        };
+        if !task_loop::serve_until(deadline, on_top, || slot.is_done() || is_interrupted()) {
+            slot.park_until(deadline);
         }
-        slot.park_until(deadline);
     }
 
     fn wait_uninterrupted(&self, slot: &Slot) {
-        if !task_loop::serve_unnoticed_until(|| slot.is_done()) {
+        if !task_loop::serve_until(None, OnTop::Unforeseen(&[]), || slot.is_done()) {
             slot.park_until(None);
         }
     }

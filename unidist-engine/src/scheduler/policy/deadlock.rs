@@ -173,7 +173,10 @@ fn needs_on(state: &State, process: ProcessId, call: TaskId) -> Needs {
         return Needs::all_of(worker.blocking.iter().copied().map(request).collect());
     }
     if worker.suspended.contains_key(&call) {
-        return Needs::nothing(); // it may be waiting for something else too, such as a timer
+        // It may be waiting for something else too, such as a timer; but it needs its thread.
+        let top =
+            worker.stack.last().filter(|top| matches!(top.state, FrameState::Blocked(_)) && !top.can_nest);
+        return Needs::all_of(top.map(|top| Node::Call(top.task)).into_iter().collect());
     }
     let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else {
         return match is_bound_to_worker(state, call) {
@@ -201,7 +204,7 @@ fn calls_before(state: &State, process: ProcessId, call: TaskId) -> Vec<Node> {
     let Some(worker) = state.workers.get(&process) else { return Vec::new() };
     let awaits = |request| search_awaited(state, process, request, |other, _| other == call).is_some();
     // It can run on top of a task that waits for it.
-    let is_before = |frame: &&Frame| !matches!(frame.state, FrameState::Blocked(on) if awaits(on));
+    let is_before = |frame: &&Frame| !frame.nests_on().is_some_and(awaits);
     worker.stack.iter().rev().take_while(is_before).map(|frame| Node::Call(frame.task)).collect()
 }
 

@@ -73,9 +73,9 @@ pub(crate) fn open(state: &mut State, process: ProcessId, request: RequestId, mu
     let blocks = open.blocks;
     match blocks {
         Blocks::Nothing => return remember(state, process, request, open),
-        Blocks::Call(call) => {
+        Blocks::Call { call, can_nest } => {
             remember(state, process, request, open);
-            block(state, process, call, request);
+            block(state, process, call, (request, can_nest));
         }
         Blocks::Thread => {
             open.lender = lend_slot(state, process);

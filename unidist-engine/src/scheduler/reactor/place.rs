@@ -243,7 +243,7 @@ fn prefill_busy_worker(
 fn run_nested_anywhere(state: &mut State) -> bool {
     let blocked: Vec<_> = state
         .pool()
-        .filter_map(|process| Some((process, state.workers.get(&process)?.blocked_on()?)))
+        .filter_map(|process| Some((process, state.workers.get(&process)?.nests_on()?)))
         .collect();
     blocked.into_iter().any(|(process, request)| run_nested(state, process, request))
 }

@@ -39,7 +39,7 @@ impl OpenRequest {
     /// The call that waits for the reply, itself or for a thread that does.
     pub(crate) fn waiting_call(&self) -> Option<TaskId> {
         match self.blocks {
-            Blocks::Call(call) => Some(call),
+            Blocks::Call { call, .. } => Some(call),
             Blocks::Nothing | Blocks::Thread => self.lender,
         }
     }

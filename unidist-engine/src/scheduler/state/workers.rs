@@ -82,6 +82,8 @@ pub(crate) struct Frame {
     pub(crate) task: TaskId,
     pub(crate) class: SchedulingClass,
     pub(crate) state: FrameState,
+    /// Whether others can run on top of it while it is blocked: the stack has room for them.
+    pub(crate) can_nest: bool,
     /// How many threads that it has probably started wait for replies.
     pub(crate) waiting_threads: u32,
 }
@@ -89,7 +91,15 @@ pub(crate) struct Frame {
 impl Frame {
     /// A task that runs.
     pub(crate) fn new(task: TaskId, class: SchedulingClass) -> Self {
-        Frame { task, class, state: FrameState::Active, waiting_threads: 0 }
+        Frame { task, class, state: FrameState::Active, can_nest: true, waiting_threads: 0 }
+    }
+
+    /// The request that blocks it, if others can run on top of it meanwhile.
+    pub(crate) fn nests_on(&self) -> Option<RequestId> {
+        match self.state {
+            FrameState::Blocked(request) if self.can_nest => Some(request),
+            FrameState::Active | FrameState::Blocked(_) | FrameState::Lent | FrameState::Runnable => None,
+        }
     }
 }
 
@@ -167,6 +177,11 @@ impl Worker {
             FrameState::Blocked(request) => Some(request),
             FrameState::Active | FrameState::Lent | FrameState::Runnable => None,
         }
+    }
+
+    /// The request that blocks its top task, if others can run on top of that.
+    pub(crate) fn nests_on(&self) -> Option<RequestId> {
+        self.stack.last()?.nests_on()
     }
 
     /// Whether threads of the process that run no call can only be those of this task: no other one has started there and

@@ -14,6 +14,7 @@ mod cancel;
 mod deadlock;
 mod fair_share;
 mod hosts;
+mod nesting;
 mod object_locations;
 mod prefetched_arguments;
 mod shutdown;
@@ -24,9 +25,9 @@ mod worker_queries;
 
 pub(super) const ME: ProcessId = ProcessId::CONTROLLER;
 
-/// The thread of this call waits.
+/// The thread of this call waits, with room on its stack.
 pub(super) fn blocks_call(call: Option<DataId>) -> Blocks {
-    call.map_or(Blocks::Nothing, |call| Blocks::Call(call_of(call)))
+    call.map_or(Blocks::Nothing, |call| Blocks::Call { call: call_of(call), can_nest: true })
 }
 
 /// What was sent to a process.

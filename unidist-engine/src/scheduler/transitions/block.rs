@@ -13,8 +13,13 @@ use crate::scheduler::transitions::run::{run_nested, start};
 use crate::scheduler::transitions::suspend::note_started;
 use unidist_common::{ProcessId, TaskId};
 
-/// The task gives its slot back until the request is answered.
-pub(crate) fn block(state: &mut State, process: ProcessId, task: TaskId, request: RequestId) {
+/// The task gives its slot back until the request is answered. Others run on top of it if its stack has room.
+pub(crate) fn block(
+    state: &mut State,
+    process: ProcessId,
+    task: TaskId,
+    (request, can_nest): (RequestId, bool),
+) {
     let Some(worker) = state.workers.get_mut(&process) else {
         return;
     };
@@ -31,6 +36,7 @@ pub(crate) fn block(state: &mut State, process: ProcessId, task: TaskId, request
         state.resources.release_cpus(frame.class, worker.host);
     }
     frame.state = FrameState::Blocked(request);
+    frame.can_nest = can_nest;
     find_work(state, process);
 }
 
@@ -100,7 +106,7 @@ pub(crate) fn find_work(state: &mut State, process: ProcessId) {
     if worker.stack.is_empty() || worker.is_active() || starts_one {
         return;
     }
-    let request = worker.blocked_on();
+    let request = worker.nests_on();
     retract_unneeded(state, process);
     if let Some(request) = request {
         run_nested(state, process, request);
@@ -120,7 +126,7 @@ fn start_prefetched(state: &mut State, process: ProcessId) {
     let nested = || worker.prefetched.iter().position(|prefetched| prefetched.nested);
     let next = match worker.stack.last() {
         None => nested().or(Some(0)),
-        Some(_) => worker.blocked_on().and_then(|request| {
+        Some(_) => worker.nests_on().and_then(|request| {
             let awaited = state.requests.get(&(process, request))?.startable_by_worker();
             let is_awaited = |prefetched: &Prefetched| state.makes_one_of(prefetched.task, awaited);
             nested().or_else(|| worker.prefetched.iter().position(is_awaited))

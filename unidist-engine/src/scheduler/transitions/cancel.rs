@@ -58,13 +58,18 @@ fn begin_cancel(state: &mut State, process: ProcessId, id: TaskId, error: TaskEr
     state.canceling.insert(id, Canceling { process, class: task.class, error, spec: task.spec });
     match actor {
         Some(actor) => {
-            fail_requests_of(state, process, id, Blocks::Call(id));
+            fail_requests_of(
+                state,
+                process,
+                id,
+                |blocks| matches!(blocks, Blocks::Call { call, .. } if call == id),
+            );
             release(state, actor.handle());
         }
         None => {
             arm(state, id, state.cancel_grace);
             if state.workers.get(&process).is_some_and(|worker| worker.owns_threads(id)) {
-                fail_requests_of(state, process, id, Blocks::Thread);
+                fail_requests_of(state, process, id, |blocks| blocks == Blocks::Thread);
             }
             retract_after(state, process, id);
             unblock_canceling(state, process);
@@ -73,10 +78,10 @@ fn begin_cancel(state: &mut State, process: ProcessId, id: TaskId, error: TaskEr
 }
 
 /// Fails such requests of a canceling call: those that block a call of an actor, or threads of a task.
-fn fail_requests_of(state: &mut State, process: ProcessId, call: TaskId, blocks: Blocks) {
+fn fail_requests_of(state: &mut State, process: ProcessId, call: TaskId, is_one: impl Fn(Blocks) -> bool) {
     let Some(worker) = state.workers.get(&process) else { return };
     let is_its = |request: &&RequestId| {
-        state.requests.get(&(process, **request)).is_some_and(|open| open.blocks == blocks)
+        state.requests.get(&(process, **request)).is_some_and(|open| is_one(open.blocks))
     };
     let requests: Vec<_> = worker.blocking.iter().filter(is_its).copied().collect();
     let Some(error) = state.canceling.get(&call).map(|canceling| canceling.error.clone()) else { return };
@@ -88,9 +93,9 @@ fn fail_requests_of(state: &mut State, process: ProcessId, call: TaskId, blocks:
 pub(crate) fn wait_error(state: &State, process: ProcessId, blocks: Blocks) -> Option<TaskError> {
     let worker = state.workers.get(&process)?;
     let call = match blocks {
-        Blocks::Call(call) if worker.role != Role::Pool => Some(call),
+        Blocks::Call { call, .. } if worker.role != Role::Pool => Some(call),
         Blocks::Thread => worker.stack.last().map(|top| top.task).filter(|top| worker.owns_threads(*top)),
-        Blocks::Nothing | Blocks::Call(_) => None,
+        Blocks::Nothing | Blocks::Call { .. } => None,
     };
     Some((*state.canceling.get(&call?)?.error).clone())
 }

@@ -18,7 +18,7 @@ pub(crate) fn retract_unneeded(state: &mut State, process: ProcessId) {
     let Some(worker) = state.workers.get(&process) else {
         return;
     };
-    let request = worker.blocked_on().and_then(|request| state.requests.get(&(process, request)));
+    let request = worker.nests_on().and_then(|request| state.requests.get(&(process, request)));
     let awaited = request.map_or(&[][..], |request| request.startable_by_worker());
     let stuck = |task: &TaskId| !state.makes_one_of(*task, awaited);
     let tasks: Vec<_> = worker.retractable().filter(stuck).collect();

@@ -78,7 +78,8 @@ pub(crate) fn prefill(state: &mut State, process: ProcessId, task: TaskId) {
 /// Runs a ready call on top of a blocked task that waits for it, newest first. False if there is none.
 pub(crate) fn run_nested(state: &mut State, process: ProcessId, request: RequestId) -> bool {
     let runs = |worker: &Worker| matches!(worker.phase, Phase::Live | Phase::Draining);
-    let live = state.workers.get(&process).is_some_and(runs);
+    let nests = |worker: &Worker| runs(worker) && worker.nests_on() == Some(request);
+    let live = state.workers.get(&process).is_some_and(nests);
     if state.ending || !live || is_top_canceling(state, process) {
         return false;
     }
