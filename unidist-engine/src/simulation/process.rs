@@ -1,5 +1,7 @@
 //! A simulated worker or actor process: it behaves as the task thread does, one step at a time.
 
+mod inspect;
+
 use super::frame::{Frame, Made, View, is_lost, object_in, plain, world_borrow};
 use super::program::Step;
 use super::world::World;
@@ -422,48 +424,6 @@ impl Process {
     fn drop_view(&mut self, view: View, world: &mut World) {
         world.end_view(&view);
         self.outbox.push_back(FromWorker::Request(Request::UnpinView(view.0)));
-    }
-
-    /// The views of this process.
-    pub(super) fn views(&self) -> impl Iterator<Item = &View> {
-        self.stack.iter().chain(&self.suspended).flat_map(|frame| &frame.views)
-    }
-
-    /// The calls that have started and not ended.
-    pub(super) fn running(&self) -> impl Iterator<Item = TaskId> + '_ {
-        self.stack.iter().chain(&self.suspended).map(|frame| frame.run.id)
-    }
-
-    /// How many calls that have not started keep arguments in memory. Not counted are as many as the scheduler may take to
-    /// be running: the next one of an idle worker, and one on top of each running call.
-    pub(super) fn arguments_kept_ahead(&self) -> usize {
-        let arriving = self.inbox.iter().filter_map(|message| match message {
-            ToWorker::Run(run) => Some(run),
-            _ => None,
-        });
-        let waiting = self.queue.iter().chain(arriving);
-        let keeps = |run: &&Run| run.objects.iter().any(|(_, object)| object.blocks().next().is_some());
-        waiting
-            .filter(|run| run.kind == CallKind::Task && !run.nested)
-            .filter(keeps)
-            .count()
-            .saturating_sub(1 + self.stack.len())
-    }
-
-    /// The calls that were sent here and have not started.
-    pub(super) fn unstarted(&self) -> impl Iterator<Item = TaskId> + '_ {
-        let arriving = self.inbox.iter().filter_map(|message| match message {
-            ToWorker::Run(run) => Some(run.id),
-            _ => None,
-        });
-        self.queue.iter().map(|run| run.id).chain(arriving)
-    }
-
-    /// Whether this call waits here for its turn while another one runs.
-    pub(super) fn runs_before(&self, call: TaskId) -> bool {
-        let is_it = |run: &Run| run.id == call && !run.nested;
-        let arrives = |message: &ToWorker| matches!(message, ToWorker::Run(run) if is_it(run));
-        !self.can_take() && (self.queue.iter().any(is_it) || self.inbox.iter().any(arrives))
     }
 
     /// Whether a step would do something.
