@@ -1,7 +1,7 @@
 #![allow(unsafe_code)] // exit handlers of the C library, and calls of MPI in them
 //! What happens to MPI when the process exits.
 
-use crate::{Mpi, call_lock};
+use crate::{Mpi, call_lock, output};
 use mpi::ffi;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -98,6 +98,7 @@ fn on_exit(code: Option<c_int>) {
         if finalized == 0 && finalizes {
             ffi::MPI_Finalize();
         } else if finalized == 0 && action != ExitAction::Skip as u8 {
+            output::wait_until_read();
             ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, code.unwrap_or(1));
         }
     }

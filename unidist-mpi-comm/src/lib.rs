@@ -26,6 +26,7 @@ mod exit;
 pub mod launcher;
 pub mod library;
 mod operation;
+mod output;
 pub mod pipeline;
 mod progress_thread;
 mod runtime;

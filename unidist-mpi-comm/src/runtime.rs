@@ -2,7 +2,7 @@
 //! MPI in this process: initialisation, the world, spawned processes.
 
 use crate::exit::{self, ExitAction};
-use crate::{Communicator, MpiError, launcher, library, to_c_int};
+use crate::{Communicator, MpiError, launcher, library, output, to_c_int};
 use mpi::ffi;
 use std::ffi::{CString, OsString, c_char, c_int};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -220,6 +220,7 @@ impl Mpi {
     pub fn abort(why: &str) -> ! {
         eprintln!("unidist: {why}: the job is aborted");
         if Mpi::is_active() {
+            output::wait_until_read();
             // SAFETY: MPI is initialised.
             unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, 1) };
         }
