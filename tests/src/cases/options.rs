@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = cases!["options":
     resource_deadlock_is_an_error.one_host().only(PYMP).settings(DECLARED),
     actor_holds_its_resources.only(PYMP).one_host().settings(DECLARED), idle_actor_holds_no_slot.one_host(),
     memory_by_definition_and_by_call.settings(MEMORY), hosts_offer_their_memory.one_host(),
-    impossible_memory_is_an_error.settings(MEMORY), memory_without_a_valid_unit_is_an_error,
+    impossible_memory_is_an_error.one_host().settings(MEMORY), memory_without_a_valid_unit_is_an_error,
     memory_is_honoured.one_host().only(PYMP).settings(MEMORY),
     backpressure_blocks_the_program.settings(&[("UNIDIST_MAX_PENDING_TASKS", "3")]),
     backpressure_does_not_block_tasks.only(PYMP).settings(&[("UNIDIST_MAX_PENDING_TASKS", "1")]),
