@@ -118,7 +118,7 @@ struct Unfinished {
 enum Progress {
     /// Waiting or ready.
     Queued,
-    /// On the stack.
+    /// Taken from the queue by the sequential thread: on its stack, or about to be.
     Running,
     /// With the runner.
     Pending,
@@ -234,12 +234,20 @@ impl State {
             self.woken = false;
             return Some(Step::Turn);
         }
-        self.queue.take_ready(&helpful).map(Step::Run)
+        self.queue.take_ready(&helpful).map(|spec| Step::Run(self.taken(spec)))
     }
 
     /// Takes this call if it is ready.
     pub(crate) fn take_if_ready(&mut self, id: TaskId) -> Option<TaskSpec> {
-        self.queue.take_if_ready(id)
+        self.queue.take_if_ready(id).map(|spec| self.taken(spec))
+    }
+
+    /// A call that was taken is running at once, so that no thread sees it neither ready nor running.
+    fn taken(&mut self, spec: TaskSpec) -> TaskSpec {
+        if let Some(call) = self.calls.get_mut(&spec.id()) {
+            call.progress = Progress::Running;
+        }
+        spec
     }
 
     /// Whether the submitter of this call should wait: the sequential thread is about to run the call or is running
@@ -256,6 +264,9 @@ impl State {
     /// The call as the runner takes it, or the error for which it cannot run.
     pub(crate) fn begin(&mut self, spec: TaskSpec) -> Result<Call, TaskError> {
         let id = spec.id();
+        if let Some(why) = self.why_cancelled(id) {
+            return Err(why); // after it was taken
+        }
         if let Some(worker) = spec.options.worker {
             self.workers.check(worker)?; // it may have been ended after the submit
         }
@@ -274,9 +285,6 @@ impl State {
                 Ok(payload) => objects.push((*dependency, payload)),
                 Err(cause) => return Err(TaskError::dependency(&spec.name, &cause)),
             }
-        }
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.progress = Progress::Running;
         }
         self.stack.push(Frame::Call(id));
         Ok(Call {
@@ -304,6 +312,12 @@ impl State {
                 Effects::default()
             }
         }
+    }
+
+    /// A call that was taken cannot start.
+    pub(crate) fn not_started(&mut self, id: TaskId, error: TaskError) -> Effects {
+        self.cancellations.code_returned(id, false);
+        self.settle(id, Err(error))
     }
 
     /// Ends a turn.

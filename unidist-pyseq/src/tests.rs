@@ -1,6 +1,9 @@
 //! The backend over a runner whose functions are closures of the tests.
 
+use crate::queue::Caller;
+use crate::resources::Host;
 use crate::start;
+use crate::state::{State, Step};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,10 +11,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::thread::ThreadId;
 use std::time::Duration;
-use unidist_backend::{Backend, Call, CallKind, CallResult, Outcome, Program, Progress, TaskRunner};
+use unidist_backend::{
+    Backend, Call, CallKind, CallResult, CallStatus, Outcome, Program, Progress, TaskRunner, Which,
+};
 use unidist_common::{
-    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, Returns, Target, TaskError, TaskId,
-    TaskOptions, TaskSpec,
+    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, ProcessId, Returns, Target,
+    TaskError, TaskId, TaskOptions, TaskSpec,
 };
 use unidist_config::Settings;
 
@@ -188,6 +193,47 @@ fn submit_returns_after_the_call_has_run() {
     assert_eq!(order.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
     assert!(order.iter().all(|(_, thread)| *thread == order[0].1 && *thread != std::thread::current().id()));
     no_objects(&*backend, &ids);
+}
+
+/// A session's state with one ready call.
+fn state_with_a_call() -> (State, DataId, TaskId) {
+    let mut state = State::new(Host::new(&settings()));
+    let id = DataId::new(ProcessId::CONTROLLER, 1);
+    let spec = task(id, 1);
+    let call = spec.id();
+    state.submit(spec, Caller::Thread(std::thread::current().id())).run();
+    (state, id, call)
+}
+
+/// The submitter waits until the call has run. It may look between the moments at which the sequential thread takes the
+/// call and starts its code.
+#[test]
+fn taken_call_is_running() {
+    let (mut state, id, call) = state_with_a_call();
+    assert!(state.is_about_to_run(call));
+    let Some(Step::Run(spec)) = state.next(None) else { panic!("no call is ready") };
+    assert!(state.is_about_to_run(call));
+    assert!(matches!(state.status(id), CallStatus::Running(_)));
+    assert_eq!(state.cancellable(id, Which::Unstarted), None);
+    assert!(state.begin(spec).is_ok() && state.is_about_to_run(call));
+    state.returned(call, Some(Ok(vec![text("x")]))).run();
+    assert!(!state.is_about_to_run(call));
+
+    let (mut state, _, call) = state_with_a_call();
+    assert!(state.take_if_ready(call).is_some() && state.is_about_to_run(call));
+}
+
+#[test]
+fn taken_call_that_is_cancelled_does_not_start() {
+    let (mut state, id, call) = state_with_a_call();
+    let Some(Step::Run(spec)) = state.next(None) else { panic!("no call is ready") };
+    state.end_early(call, TaskError::new(ErrorKind::Cancelled, "")).run();
+    let error = state.begin(spec).err().unwrap();
+    state.not_started(call, error).run();
+    assert_eq!(state.outcome(id).unwrap_err().kind, ErrorKind::Cancelled);
+    assert!(state.why_cancelled(call).is_none() && state.stack.is_empty());
+    state.release(id).run();
+    assert_eq!(state.live_count(), 0);
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl SequentialThread {
             let message = "remote calls are nested too deeply for `pyseq`, which runs them on one stack: use \
                            `pymp`, or nest fewer calls";
             let error = TaskError::new(ErrorKind::Failed, message);
-            return self.shared.change(|state| state.settle(id, Err(error)));
+            return self.shared.change(|state| state.not_started(id, error));
         }
         let limit = spec.options.timeout;
         let begun = self.shared.lock().begin(spec);
@@ -221,7 +221,7 @@ impl SequentialThread {
                 self.end_if_forked(result.as_ref().and_then(|result| result.as_ref().err()));
                 self.shared.change(|state| state.returned(id, result));
             }
-            Err(error) => self.shared.change(|state| state.settle(id, Err(error))),
+            Err(error) => self.shared.change(|state| state.not_started(id, error)),
         }
     }
 
