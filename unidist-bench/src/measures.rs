@@ -143,6 +143,10 @@ fn on_one_host(scale: Scale, measures: &mut Measures) {
     measure("calls of an actor", PerSecond, None, Some(Target::AtLeast(300_000.0)));
     measure("round trip to an actor", Seconds, raw, None);
     measure("step in a chain of 1,000", Seconds, raw, None);
+    let vectors = "step in a chain of 1,000, 16-byte vectors";
+    measure(vectors, Seconds, raw, None);
+    let slices = "step in a chain of 1,000, 16-byte slices";
+    measure(slices, Seconds, Some((vectors, Multiple)), Some(Target::RatioAtMost(1.1)));
     measure("fan-in of 10,000 refs", Seconds, None, Some(Target::AtMost(0.020)));
     measure("task on 64 MiB", Seconds, Some(("empty task", Multiple)), Some(Target::RatioAtMost(1.5)));
     measure("put 1 KiB", Seconds, None, None);

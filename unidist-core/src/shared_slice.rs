@@ -1,12 +1,13 @@
 //! [`SharedSlice`]: large arrays without copies.
 
+mod wire;
+
+use crate::args::INLINE_LIMIT;
 use crate::object_ref::ObjectRef;
 use crate::reference::RefCore;
-use crate::serialize_context::{self, Usage};
 use crate::session;
 use bytemuck::Pod;
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,6 +19,9 @@ use unidist_common::{Error, Result};
 /// It derefs to `&[T]` and keeps the memory alive. As a parameter, a result, a field or an item of a list it is passed
 /// between the processes of a host without a copy. `T` is plain old data
 /// ([`bytemuck::Pod`]): numbers, arrays of them, structs made of them.
+///
+/// A slice of at most 32 KiB takes no shared memory: it is a part of the value that it is in, so that making, sending
+/// and reading it costs what it costs for a `Vec`.
 ///
 /// ```no_run
 /// # fn main() -> unidist_core::Result<()> {
@@ -53,8 +57,8 @@ pub fn put_slice<T: Pod + Send + Sync>(items: &[T]) -> Result<ObjectRef<SharedSl
 }
 
 impl<T: Pod + Send + Sync> SharedSlice<T> {
-    /// A slice of `len` items, written by `fill` directly into shared memory: putting or returning the slice copies
-    /// nothing. Items that `fill` does not write have unspecified (but valid) values.
+    /// A slice of `len` items, written by `fill` directly into shared memory if it is large: putting or returning the
+    /// slice then copies nothing. Items that `fill` does not write have unspecified (but valid) values.
     ///
     /// # Errors
     ///
@@ -65,7 +69,7 @@ impl<T: Pod + Send + Sync> SharedSlice<T> {
 
     /// The slice in these bytes, if they hold exactly `len` items. Bytes that are not aligned are copied.
     fn checked(bytes: Bytes, len: u64, place: Option<(RefCore, u32)>) -> Result<Self, String> {
-        const { assert!(size_of::<T>() > 0, "the items of a shared slice must have a size") };
+        const { assert_has_size::<T>() };
         if (bytes.len() as u64) != len.saturating_mul(size_of::<T>() as u64) {
             return Err(format!(
                 "{len} items of {} bytes do not match a buffer of {} bytes",
@@ -92,26 +96,41 @@ fn filled<T: Pod + Send + Sync>(
         call: call.to_owned(),
         message: format!("{len} items of {} bytes exceed the address space", size_of::<T>()),
     })?;
+    if size <= INLINE_LIMIT {
+        let mut items = vec![T::zeroed(); len];
+        fill(&mut items);
+        return Ok(SharedSlice { bytes: own(items), place: None, items: PhantomData });
+    }
     let mut buffer = backend.allocate(size)?;
     let room = buffer.get_mut(..size).unwrap_or_default();
-    let cast = if size == 0 { Ok(&mut [][..]) } else { bytemuck::try_cast_slice_mut(room) };
-    let items = cast.map_err(|error| Error::system("cannot create a buffer for a shared slice", error))?;
+    let items = bytemuck::try_cast_slice_mut(room)
+        .map_err(|error| Error::system("cannot create a buffer for a shared slice", error))?;
     fill(items);
     let bytes = buffer.freeze();
     SharedSlice::checked(bytes.slice(..size), len as u64, None)
         .map_err(|message| Error::system("cannot create a buffer for a shared slice", message))
 }
 
+const fn assert_has_size<T>() {
+    assert!(size_of::<T>() > 0, "the items of a shared slice must have a size");
+}
+
 /// A copy whose alignment is that of `T`.
 fn realigned<T: Pod + Send + Sync>(bytes: &[u8]) -> Bytes {
+    let mut items = vec![T::zeroed(); bytes.len() / size_of::<T>()];
+    bytemuck::cast_slice_mut(&mut items).copy_from_slice(bytes);
+    own(items)
+}
+
+/// The bytes of these items.
+fn own<T: Pod + Send + Sync>(items: Vec<T>) -> Bytes {
+    const { assert_has_size::<T>() };
     struct Items<T>(Vec<T>);
     impl<T: Pod> AsRef<[u8]> for Items<T> {
         fn as_ref(&self) -> &[u8] {
             bytemuck::cast_slice(&self.0)
         }
     }
-    let mut items = vec![T::zeroed(); bytes.len() / size_of::<T>()];
-    bytemuck::cast_slice_mut(&mut items).copy_from_slice(bytes);
     Bytes::from_owner(Items(items))
 }
 
@@ -162,68 +181,5 @@ impl<T: Pod + fmt::Debug> fmt::Debug for SharedSlice<T> {
             list.entry(&format_args!(".. {} items of {}", self.len(), type_name::<T>()));
         }
         list.finish()
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-enum Wire {
-    /// A buffer of the object that is being encoded.
-    Here { index: u32, len: u64 },
-    /// A buffer of another object, whose reference is encoded beside this.
-    There { index: u32, len: u64 },
-}
-
-impl<T: Pod> Serialize for SharedSlice<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeTuple;
-        let len = self.len() as u64;
-        serialize_context::note_slice(&self.bytes);
-        let mut pair = serializer.serialize_tuple(2)?;
-        match &self.place {
-            None => {
-                let index = serialize_context::extract_buffer(self.bytes.clone())
-                    .map_err(serde::ser::Error::custom)?;
-                pair.serialize_element(&Wire::Here { index, len })?;
-                pair.serialize_element(&None::<OwningObject<'_>>)?;
-            }
-            Some((object, index)) => {
-                pair.serialize_element(&Wire::There { index: *index, len })?;
-                pair.serialize_element(&Some(OwningObject(object)))?;
-            }
-        }
-        pair.end()
-    }
-}
-
-struct OwningObject<'a>(&'a RefCore);
-
-impl Serialize for OwningObject<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_as(Usage::Value, serializer)
-    }
-}
-
-impl<'de, T: Pod + Send + Sync> Deserialize<'de> for SharedSlice<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        let found = match <(Wire, Option<RefCore>)>::deserialize(deserializer)? {
-            (Wire::Here { len, .. } | Wire::There { len, .. }, _) if serialize_context::is_proof() => {
-                let bytes = serialize_context::next_slice_of_proof().unwrap_or_default();
-                SharedSlice::checked(bytes, len, None)
-            }
-            (Wire::Here { index, len }, None) => serialize_context::next_buffer(index)
-                .and_then(|(owner, bytes)| SharedSlice::checked(bytes, len, Some((owner, index)))),
-            (Wire::There { index, len }, Some(object)) => {
-                let payload = serialize_context::resolve(&object).map_err(D::Error::custom)?;
-                match payload.buffers.get(index as usize) {
-                    Some(bytes) => SharedSlice::checked(bytes.clone(), len, Some((object, index))),
-                    None => Err(format!("object {object} has no buffer {index}")),
-                }
-            }
-            _ => Err("its object was not sent, or another one was".to_owned()),
-        };
-        found.map_err(|message| {
-            D::Error::custom(format_args!("a SharedSlice<{}>: {message}", type_name::<T>()))
-        })
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Memory {
 struct State {
     entries: HashMap<DataId, Entry>,
     submitted: Vec<TaskSpec>,
+    allocations: usize,
 }
 
 #[derive(Default)]
@@ -57,6 +58,11 @@ impl Memory {
     /// The calls that were handed in and not yet taken.
     pub(crate) fn take_submitted(&self) -> Vec<TaskSpec> {
         std::mem::take(&mut self.state().submitted)
+    }
+
+    /// How often memory was asked for.
+    pub(crate) fn allocations(&self) -> usize {
+        self.state().allocations
     }
 
     pub(crate) fn references(&self, id: DataId) -> usize {
@@ -235,6 +241,7 @@ impl Backend for Memory {
         if len > 1 << 30 {
             return Err(StoreFull::new(len as u64, 0, 1 << 30).into());
         }
+        self.state().allocations += 1;
         let words = len.div_ceil(size_of::<u64>());
         Ok(Box::new(Buffer { words: vec![0; words], len }))
     }

@@ -9,6 +9,7 @@ use unidist::{SharedSlice, live_objects, put_slice};
 pub(super) const CASES: &[Case] = cases!["shared_slices":
     put_and_read, two_gets_read_the_same_memory, slice_is_built_in_place, slice_as_an_argument,
     slice_as_a_result, slices_nested_in_values, slice_kept_by_an_actor, empty_and_small_slices,
+    small_slices_cost_no_object, slices_around_the_inline_limit,
     all_item_types, view_keeps_the_memory, many_slices_in_one_value, argument_slice_as_the_result,
     memory_is_freed_with_the_last_view, workers_map_the_same_memory.only(PYMP),
 ];
@@ -147,6 +148,40 @@ fn empty_and_small_slices() -> Result {
     assert_eq!(*get(put_slice(&[1_u8, 2, 3])?)?, [1, 2, 3]);
     assert_eq!(get(total.remote(SharedSlice::build(0, |_| ())?))?, 0.0);
     assert_eq!(get(total.remote(SharedSlice::build(1, |out: &mut [f64]| out[0] = 2.0)?))?, 2.0);
+    Ok(())
+}
+
+/// A small slice is a part of the value that it is in: it names no object, so it keeps none alive, wherever it is made
+/// and read.
+fn small_slices_cost_no_object() -> Result {
+    let slice = get(put_slice(&[1_u64, 2])?)?;
+    assert_eq!((&slice[..], live_objects()?), (&[1, 2][..], 0));
+    let step = |data: SharedSlice<u64>| put_slice(&[data[1], data[0] + data[1]]).and_then(get);
+    let last = (0..30).fold(step.remote(&slice), |last, _| step.remote(last));
+    let slice = get(last)?;
+    assert_eq!(slice[0], 3_524_578);
+    assert_all_freed();
+    assert_eq!(slice[1], 5_702_887);
+    Ok(())
+}
+
+/// One type serves all sizes: also those that are just sent as a part of the value, and just not.
+fn slices_around_the_inline_limit() -> Result {
+    let flip = |data: Vec<SharedSlice<u16>>| {
+        let flipped = data.iter().map(|data| {
+            SharedSlice::build(data.len(), |out: &mut [u16]| {
+                out.iter_mut().zip(data).for_each(|(out, item)| *out = !item);
+            })
+        });
+        flipped.collect::<unidist::Result<Vec<_>>>()
+    };
+    let lengths = [0, 1, 8, (16 << 10) - 1, 16 << 10, (16 << 10) + 1, 1 << 20];
+    let slices: Vec<_> = lengths
+        .iter()
+        .map(|len| SharedSlice::build(*len, |out: &mut [u16]| out.fill(*len as u16)))
+        .collect::<unidist::Result<_>>()?;
+    let same = get(flip.remote(flip.remote(&slices)))?;
+    assert!(same == slices);
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 use super::{Samples, Scale, start_echo, start_session};
 use crate::Result;
 use std::time::{Duration, Instant};
-use unidist::SharedSlice;
 use unidist::prelude::*;
+use unidist::{Portable, SharedSlice};
 use unidist_engine::bench::{MESSAGE, Waiting};
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -20,6 +20,16 @@ pub(super) fn empty() {}
 #[remote]
 pub(super) fn increment(x: u64) -> u64 {
     x + 1
+}
+
+#[remote]
+fn next_vector(items: Vec<u64>) -> Vec<u64> {
+    vec![items[1], items[0].wrapping_add(items[1])]
+}
+
+#[remote]
+fn next_slice(items: SharedSlice<u64>) -> unidist::Result<SharedSlice<u64>> {
+    SharedSlice::build(2, |out: &mut [u64]| out.copy_from_slice(&[items[1], items[0].wrapping_add(items[1])]))
 }
 
 #[remote]
@@ -151,21 +161,37 @@ pub(super) fn actor(scale: Scale, samples: &mut Samples) -> Result {
     Ok(())
 }
 
-/// Tasks that each take the result of the previous one.
+/// Tasks that each take the result of the previous one: a number, a vector of 16 bytes, a shared slice of 16 bytes.
 pub(super) fn chain(scale: Scale, samples: &mut Samples) -> Result {
     let _session = start_session(1)?;
-    let run = || -> Result<Duration> {
-        let start = Instant::now();
-        let end = (0..CHAIN).fold(increment.remote(0_u64), |before, _| increment.remote(&before));
-        get(end)?;
-        Ok(start.elapsed())
+    let numbers = || steps(increment.remote(0_u64), |before| increment.remote(before));
+    let vectors = || steps(next_vector.remote(vec![0_u64, 1]), |before| next_vector.remote(before));
+    let slices = || {
+        let first = SharedSlice::build(2, |out: &mut [u64]| out.copy_from_slice(&[0, 1]))?;
+        steps(next_slice.remote(first), |before| next_slice.remote(before))
     };
-    run()?;
+    numbers()?;
+    vectors()?;
+    slices()?;
     for _ in 0..scale.of(5, 10) {
-        let took = samples.cpu("step in a chain of 1,000", CHAIN, run)?;
-        samples.add("step in a chain of 1,000", took.as_secs_f64() / f64::from(CHAIN));
+        for (name, run) in [
+            ("step in a chain of 1,000", &numbers as &dyn Fn() -> Result<Duration>),
+            ("step in a chain of 1,000, 16-byte vectors", &vectors),
+            ("step in a chain of 1,000, 16-byte slices", &slices),
+        ] {
+            let took = samples.cpu(name, CHAIN, run)?;
+            samples.add(name, took.as_secs_f64() / f64::from(CHAIN));
+        }
     }
     Ok(())
+}
+
+/// How long a chain takes that begins with this ref.
+fn steps<T: Portable>(first: ObjectRef<T>, step: impl Fn(&ObjectRef<T>) -> ObjectRef<T>) -> Result<Duration> {
+    let start = Instant::now();
+    let end = (0..CHAIN).fold(first, |before, _| step(&before));
+    get(end)?;
+    Ok(start.elapsed())
 }
 
 /// One task that takes the results of 10,000 others.
