@@ -141,8 +141,8 @@ pub use unidist_spmd as spmd;
 /// ```
 pub mod config {
     pub use unidist_config::{
-        Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, MaxWorkers,
-        ObjectStoreMemory, Resources, Source, SpillDir, SpillLimit, SpmdLocal, TerminateGrace,
+        Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, MaxProcesses,
+        MaxWorkers, ObjectStoreMemory, Resources, Source, SpillDir, SpillLimit, SpmdLocal, TerminateGrace,
     };
 }
 

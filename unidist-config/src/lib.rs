@@ -38,8 +38,8 @@ mod variable;
 pub use error::ConfigError;
 pub use host::HostName;
 pub use parameters::{
-    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
-    MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
+    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxProcesses, MaxWorkers,
+    MpiBackoff, MpiHosts, MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
     MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
     SpillLimit, SpmdLocal, TerminateGrace, VARIABLES,
 };

@@ -101,6 +101,11 @@ registry! {
     /// a task it never blocks.
     MaxPendingTasks = "UNIDIST_MAX_PENDING_TASKS": Option<NonZeroUsize>, default None, "no limit";
 
+    /// The maximum number of worker processes on each host; actors have processes of their own and do not count. A task
+    /// that waits in `get` keeps its process, so the workers may become more than the CPU slots. At the limit, tasks run
+    /// on top of waiting ones. It is never lower than the number of CPU slots.
+    MaxProcesses = "UNIDIST_MAX_PROCESSES": Option<NonZeroUsize>, default None, "256, and 8 more for each CPU slot";
+
     /// The maximum number of calls that an executor (`unidist::executor`) runs at once, unless the program sets another
     /// one.
     MaxWorkers = "UNIDIST_MAX_WORKERS": Option<NonZeroUsize>, default None, "the number of workers";
@@ -386,6 +391,34 @@ impl MaxPendingTasks {
     /// assert_eq!(MaxPendingTasks::get()?.map(|limit| limit.get()), Some(1000));
     /// MaxPendingTasks::put(None)?;
     /// assert_eq!(MaxPendingTasks::get()?, None);
+    /// # Ok::<(), unidist_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] for 0, [`ConfigError::AfterInit`] while a session exists.
+    pub fn put(limit: impl Into<Option<usize>>) -> Result<(), ConfigError> {
+        put::<Self>(limit.into().map(|limit| limit.to_string()).unwrap_or_default().into())
+    }
+}
+
+impl MaxProcesses {
+    /// The limit, if one was set.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`] if the environment has an invalid value.
+    pub fn get() -> Result<Option<NonZeroUsize>, ConfigError> {
+        Self::read()
+    }
+
+    /// Sets the limit, or `None` for the default.
+    ///
+    /// ```
+    /// use unidist_config::MaxProcesses;
+    /// MaxProcesses::put(32)?;
+    /// assert_eq!(MaxProcesses::get()?.map(|limit| limit.get()), Some(32));
+    /// assert!(MaxProcesses::put(0).is_err());
     /// # Ok::<(), unidist_config::ConfigError>(())
     /// ```
     ///

@@ -2,8 +2,8 @@
 
 use crate::machine;
 use crate::parameters::{
-    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxWorkers, MpiBackoff, MpiHosts,
-    MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
+    Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxProcesses, MaxWorkers,
+    MpiBackoff, MpiHosts, MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
     MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
     SpillLimit, SpmdLocal, TerminateGrace,
 };
@@ -37,6 +37,8 @@ pub struct Settings {
     pub log_dir: Option<PathBuf>,
     /// The maximum number of unfinished tasks of the program.
     pub max_pending_tasks: Option<NonZeroUsize>,
+    /// The maximum number of worker processes on each host; the session computes it if `None`.
+    pub max_processes: Option<NonZeroUsize>,
     /// The maximum number of calls that an executor runs at once; the number of workers if `None`.
     pub max_workers: Option<NonZeroUsize>,
     /// The grace period of a running call that was cancelled or has reached its time limit.
@@ -135,6 +137,7 @@ impl Settings {
             resources: resolve::<Resources>(&given)?,
             log_dir: resolve::<LogDir>(&given)?,
             max_pending_tasks: resolve::<MaxPendingTasks>(&given)?,
+            max_processes: resolve::<MaxProcesses>(&given)?,
             max_workers: resolve::<MaxWorkers>(&given)?,
             cancel_grace: resolve::<CancelGrace>(&given)?,
             terminate_grace: resolve::<TerminateGrace>(&given)?,
@@ -203,7 +206,7 @@ mod tests {
         assert_eq!((settings.spill_dir, settings.spill_limit), (None, None));
         assert!(settings.resources.is_empty());
         assert_eq!((settings.log_dir, settings.max_pending_tasks), (None, None));
-        assert_eq!(settings.max_workers, None);
+        assert_eq!((settings.max_processes, settings.max_workers), (None, None));
         assert_eq!(settings.cancel_grace, Duration::from_secs(1));
         assert_eq!(settings.terminate_grace, Duration::from_secs(30));
         assert_eq!(settings.host_timeout, Duration::from_secs(30));
@@ -225,6 +228,7 @@ mod tests {
             ("UNIDIST_RESOURCES", "gpu=2,licence=1"),
             ("UNIDIST_LOG_DIR", "/tmp/logs"),
             ("UNIDIST_MAX_PENDING_TASKS", "100"),
+            ("UNIDIST_MAX_PROCESSES", "12"),
             ("UNIDIST_MAX_WORKERS", "5"),
             ("UNIDIST_CANCEL_GRACE", "0.25"),
             ("UNIDIST_TERMINATE_GRACE", "4"),
@@ -249,6 +253,7 @@ mod tests {
             resources: [("gpu".to_owned(), 2.0), ("licence".to_owned(), 1.0)].into(),
             log_dir: Some("/tmp/logs".into()),
             max_pending_tasks: NonZeroUsize::new(100),
+            max_processes: NonZeroUsize::new(12),
             max_workers: NonZeroUsize::new(5),
             cancel_grace: Duration::from_millis(250),
             terminate_grace: Duration::from_secs(4),

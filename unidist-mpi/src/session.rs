@@ -180,6 +180,7 @@ fn engine_settings(
         spill_dir: settings.spill_dir.clone(),
         spill_limit: settings.spill_limit,
         max_pending_tasks: settings.max_pending_tasks.map(usize::from),
+        max_processes: settings.max_processes.map(usize::from),
         log_dir: settings.log_dir.clone(),
         inline_limit: settings.mpi.store_threshold.unwrap_or(ControllerSettings::INLINE_LIMIT),
         cancel_grace: settings.cancel_grace,

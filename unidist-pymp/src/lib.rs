@@ -28,6 +28,7 @@ pub fn start(settings: &Settings, program: Program) -> Result<Arc<dyn Backend>> 
             spill_dir: settings.spill_dir.clone(),
             spill_limit: settings.spill_limit,
             max_pending_tasks: settings.max_pending_tasks.map(usize::from),
+            max_processes: settings.max_processes.map(usize::from),
             log_dir: settings.log_dir.clone(),
             inline_limit: ControllerSettings::INLINE_LIMIT,
             cancel_grace: settings.cancel_grace,

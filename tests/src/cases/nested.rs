@@ -1,7 +1,7 @@
 //! Tasks that use the session themselves.
 
 use crate::case::{Case, PYMP, Result, cases};
-use crate::support::{Counter, Signal, blocked_on, square, sum};
+use crate::support::{Counter, Log, Signal, blocked_on, say, square, sum};
 use unidist::prelude::*;
 use unidist::{cluster_resources, get_ip, is_initialized, num_cpus};
 
@@ -14,13 +14,18 @@ pub(super) const CASES: &[Case] = cases!["nested":
     threads_of_tasks_wait.only(PYMP), threads_of_a_task_wait_for_prefetched_tasks.settings(ONE_SLOT).not_spmd(),
     threads_wait_beside_their_task.only(PYMP).settings(ONE_SLOT).not_spmd(),
     threads_of_asynchronous_tasks_wait.only(PYMP).settings(ONE_SLOT).not_spmd(),
-    many_tasks_wait_for_an_actor_that_waits_for_a_task
-        .ignored("the processes run out, and then nothing can start"),
+    many_tasks_wait_for_an_actor_that_waits_for_a_task,
+    few_processes_are_enough.settings(FEW_PROCESSES).not_spmd(),
+    asynchronous_tasks_run_on_few_processes.settings(FEW_PROCESSES).not_spmd(),
+    recursion_on_few_processes.settings(FEW_PROCESSES).not_spmd(),
+    processes_used_up_for_good_are_an_error.only(PYMP).settings(FEW_PROCESSES).not_spmd(),
     recursion_deeper_than_a_stack.settings(ONE_SLOT).not_spmd(),
     recursion_on_a_small_stack.only(PYMP).settings(ONE_SLOT).bare().not_spmd(),
 ];
 
 const ONE_SLOT: &[(&str, &str)] = &[("UNIDIST_CPUS", "1")];
+
+const FEW_PROCESSES: &[(&str, &str)] = &[("UNIDIST_CPUS", "2"), ("UNIDIST_MAX_PROCESSES", "3")];
 
 #[remote]
 fn fib(n: u64) -> unidist::Result<u64> {
@@ -272,6 +277,60 @@ fn many_tasks_wait_for_an_actor_that_waits_for_a_task() -> Result {
     let master = Master::remote();
     let all: Vec<_> = (0..400).map(|_| asks.remote(&master)).collect();
     assert!(get(all)?.into_iter().all(|sum| sum == 5));
+    Ok(())
+}
+
+/// The limit of processes only makes it slower.
+fn few_processes_are_enough() -> Result {
+    let masters = [Master::remote(), Master::remote()];
+    let all: Vec<_> = (0..40).map(|at| asks.remote(&masters[at % 2])).collect();
+    let last = square.remote(5);
+    assert_eq!(get(last)?, 25);
+    assert!(get(all)?.into_iter().all(|sum| sum == 5));
+    Ok(())
+}
+
+#[remote]
+async fn awaits_what_blocks(master: ActorHandle<Master>, levels: u32) -> unidist::Result<i64> {
+    if levels > 0 {
+        return awaits_what_blocks.remote(&master, levels - 1).await;
+    }
+    Ok(asks.remote(&master).await? + get(asks.remote(&master))?)
+}
+
+/// Asynchronous tasks, which leave their process while they await, and block in it too.
+fn asynchronous_tasks_run_on_few_processes() -> Result {
+    let master = Master::remote();
+    let all: Vec<_> = (0..20).map(|levels| awaits_what_blocks.remote(&master, levels)).collect();
+    assert!(get(all)?.into_iter().all(|sum| sum == 10));
+    Ok(())
+}
+
+/// Recursion through an actor, whose calls wait for tasks that wait for each other.
+fn recursion_on_few_processes() -> Result {
+    let masters = [Master::remote(), Master::remote(), Master::remote()];
+    let through_actor = |master: ActorHandle<Master>, n: u64| get(master.fib.remote(n));
+    let all: Vec<_> = (0..12).map(|n| through_actor.remote(&masters[n as usize % 3], n % 8)).collect();
+    let fibs = [0, 1, 1, 2, 3, 5, 8, 13];
+    assert_eq!(get(all)?, (0..12).map(|n| fibs[n % 8]).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Where no call can run any more, since all processes wait in threads, the newest wait fails, with the way out.
+fn processes_used_up_for_good_are_an_error() -> Result {
+    let log = Log::remote();
+    let waits_on_threads = |log: ActorHandle<Log>| {
+        let on_thread = |call: &(dyn Fn() -> Result<i64> + Sync)| {
+            std::thread::scope(|scope| scope.spawn(call).join().unwrap())
+        };
+        say(&log, "runs");
+        on_thread(&|| get(log.said.remote(3_usize)).map(|_| 0))?; // by then all processes are in use
+        on_thread(&|| get(square.remote(3)))
+    };
+    let all: Vec<_> = (0..3).map(|_| waits_on_threads.remote(&log)).collect();
+    let results: Vec<_> = all.into_iter().map(get).collect();
+    let failed = results.iter().find_map(|result| result.as_ref().err()).expect("one wait fails");
+    assert!(failed.to_string().contains("UNIDIST_MAX_PROCESSES"), "{failed}");
     Ok(())
 }
 

@@ -29,6 +29,8 @@ pub struct ControllerSettings {
     pub spill_limit: Option<u64>,
     /// The most calls of the program that may be pending before `.remote` blocks.
     pub max_pending_tasks: Option<usize>,
+    /// The most worker processes of each host, blocked ones included and actors not; `None` is 256 and 8 more for each CPU slot.
+    pub max_processes: Option<usize>,
     /// The folder of the workers' log files; standard error by default.
     pub log_dir: Option<PathBuf>,
     /// The largest buffer that travels in messages, in bytes; larger ones go through the store.
@@ -111,7 +113,7 @@ impl fmt::Debug for OtherHosts {
     }
 }
 
-/// The most worker processes of a host. Blocked tasks keep theirs, so that others need more.
+/// The most worker processes of a host by default. Blocked tasks keep theirs, so that others need more.
 fn max_pool(cpus: usize) -> usize {
     256 + 8 * cpus
 }
@@ -132,7 +134,7 @@ impl ControllerSettings {
                 resources: resources.clone(),
                 address: ip.clone(),
                 store_memory,
-                max_pool: max_pool(cpus),
+                max_pool: self.max_processes.unwrap_or_else(|| max_pool(cpus)).max(cpus),
             };
         all.map(limits).collect()
     }

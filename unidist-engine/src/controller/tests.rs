@@ -18,6 +18,7 @@ fn session() -> (Arc<Controller>, Arc<Client<Controller>>) {
         spill_dir: None,
         spill_limit: Some(0),
         max_pending_tasks: None,
+        max_processes: None,
         log_dir: None,
         inline_limit: 1 << 15,
         cancel_grace: Duration::from_secs(1),

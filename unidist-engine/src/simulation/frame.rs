@@ -16,8 +16,10 @@ pub(super) struct Frame {
     pub(super) waiting: Option<(RequestId, Vec<DataId>)>,
     /// Whether the scheduler does not know that it waits: for memory, or for the end of a call that it has canceled.
     pub(super) waits_unnoticed: bool,
-    /// Requests of its threads. It goes on when they are answered.
+    /// Requests of its threads that have to be answered before it ends.
     pub(super) joined: Vec<RequestId>,
+    /// Whether it goes on only after they are.
+    pub(super) joins_at_once: bool,
     /// References held: results of calls made, objects put, and whether they are results.
     pub(super) held: Vec<DataId>,
     pub(super) results: Vec<DataId>,

@@ -2,7 +2,7 @@
 //! seed.
 //!
 //! The program submits random graphs of tasks and actors; workers run them step by step, submit more, wait, cancel,
-//! fail, crash, hang. Timers expire at random. There are one to three hosts, with transfers between them; any host but
+//! fail, crash, hang. Hosts may have few processes, so that waiting calls use them up. Timers expire at random. There are one to three hosts, with transfers between them; any host but
 //! the first may be lost. The seed determines the order in which messages arrive, processes join and die, so it
 //! replays a failure exactly. Some promises are checked after each step, all of them after the last:
 //!
@@ -63,6 +63,15 @@ mod tests {
         let faulty = Options { forget_calls_at_the_end: true, ..Options::default() };
         let violations: Vec<_> = (0..200).filter_map(|seed| simulate(seed, &faulty).err()).collect();
         assert!(violations.iter().any(|violation| violation.what.contains("no process has died with")));
+    }
+
+    #[test]
+    fn calls_that_find_no_process_are_noticed() {
+        let faulty = Options { start_only_awaited: true, ..Options::default() };
+        let mut violations = (0..1000).filter_map(|seed| simulate(seed, &faulty).err());
+        let found = violations.find(|violation| violation.what.contains("nothing moves any more"));
+        let violation = found.expect("some calls never start");
+        assert_eq!(simulate(violation.seed, &faulty), Err(violation));
     }
 
     #[test]

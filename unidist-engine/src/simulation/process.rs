@@ -1,6 +1,7 @@
 //! A simulated worker or actor process: it behaves as the task thread does, one step at a time.
 
 mod inspect;
+mod threads;
 
 use super::frame::{Frame, Made, View, is_lost, object_in, plain, world_borrow};
 use super::program::Step;
@@ -23,10 +24,14 @@ pub(super) struct Process {
     stack: Vec<Frame>,
     /// Asynchronous tasks that wait without the thread.
     suspended: Vec<Frame>,
+    /// Requests of threads that have started and not asked yet.
+    threads: Vec<(RequestId, Vec<DataId>)>,
     /// Requests of threads, and of tasks that were dropped while they waited, with the references that are kept for the
     /// reply.
     late: Vec<(RequestId, Vec<DataId>)>,
     pub(super) stopping: bool,
+    /// A planted fault: see `Options`.
+    starts_only_awaited: bool,
     /// How many messages at the front of the outbox will certainly arrive: those from before the last start of a call.
     pub(super) written: usize,
     next_id: u64,
@@ -43,8 +48,8 @@ pub(super) enum Stepped {
 }
 
 impl Process {
-    pub(super) fn new(host: HostId) -> Self {
-        Process { host, ..Process::default() }
+    pub(super) fn new(host: HostId, starts_only_awaited: bool) -> Self {
+        Process { host, starts_only_awaited, ..Process::default() }
     }
 
     /// The process takes the next message from its link.
@@ -133,6 +138,10 @@ impl Process {
 
     /// Runs a step of the task thread.
     pub(super) fn step(&mut self, me: ProcessId, world: &mut World) -> Stepped {
+        if !self.threads.is_empty() && world.rng.u32(0..3) == 0 {
+            self.ask_on_thread();
+            return Stepped::Something;
+        }
         if self.waits_for_threads() {
             return Stepped::Nothing;
         }
@@ -204,6 +213,7 @@ impl Process {
             waiting: None,
             waits_unnoticed: false,
             joined: Vec::new(),
+            joins_at_once: world.rng.bool(),
             held: Vec::new(),
             results: Vec::new(),
             answered: false,
@@ -329,12 +339,7 @@ impl Process {
                 let ids = frame.results.clone();
                 let retained = ids.iter().map(|id| FromWorker::Request(Request::Retain(*id)));
                 self.outbox.extend(retained);
-                self.outbox.push_back(FromWorker::Request(Request::Get {
-                    request,
-                    ids: ids.clone(),
-                    blocks: Blocks::Thread,
-                }));
-                self.late.push((request, ids));
+                self.threads.push((request, ids));
                 if joins {
                     frame.joined.push(request);
                 }
@@ -428,6 +433,9 @@ impl Process {
 
     /// Whether a step would do something.
     pub(super) fn can_step(&self) -> bool {
+        if !self.threads.is_empty() {
+            return true;
+        }
         if self.waits_for_threads() {
             return false;
         }
@@ -448,12 +456,6 @@ impl Process {
         self.stack.last().is_none_or(|frame| frame.waiting.is_some() && !goes_on(frame))
     }
 
-    /// Whether the running call waits for threads that it has started.
-    fn waits_for_threads(&self) -> bool {
-        let is_open = |request: &RequestId| self.late.iter().any(|(late, _)| late == request);
-        self.stack.last().is_some_and(|frame| frame.joined.iter().any(is_open))
-    }
-
     /// The call that it would run: see `Calls::next`.
     fn next_call(&self) -> Option<usize> {
         let wanted = |run: &Run| match self.stack.last().and_then(|frame| frame.waiting.as_ref()) {
@@ -463,7 +465,8 @@ impl Process {
                 awaited.iter().any(|id| (0..run.returns.max(1)).any(|n| run.id.first_return().nth(n) == *id))
             }
         };
-        self.queue.iter().position(|run| run.nested).or_else(|| self.queue.iter().position(wanted))
+        let sent_to_nest = |run: &Run| run.nested && (wanted(run) || !self.starts_only_awaited);
+        self.queue.iter().position(sent_to_nest).or_else(|| self.queue.iter().position(wanted))
     }
 
     fn new_id(&mut self, me: ProcessId) -> DataId {

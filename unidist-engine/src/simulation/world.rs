@@ -47,6 +47,8 @@ pub struct Options {
     pub keep_arguments: bool,
     /// Another one: a process that is told to stop does not say which calls it has not started.
     pub forget_calls_at_the_end: bool,
+    /// Another one: a blocked process starts only what the blocked call waits for itself.
+    pub start_only_awaited: bool,
     /// Called with a line for each event and each action, to follow one seed.
     pub trace: Option<fn(fmt::Arguments<'_>)>,
 }
@@ -61,6 +63,7 @@ impl Default for Options {
             lose_completion: None,
             keep_arguments: false,
             forget_calls_at_the_end: false,
+            start_only_awaited: false,
             trace: None,
         }
     }
@@ -170,18 +173,19 @@ impl World {
         let is_limited = rng.u32(0..3) > 0;
         let store_memory = if is_limited { 64 * rng.u64(24..=96) } else { u64::MAX };
         let has_disk = rng.u32(0..4) > 0;
+        // Drawn apart, so that the rest of a seed does not depend on them.
+        let mut apart = Rng::with_seed(!seed);
+        let max_pool = if apart.bool() { 40 } else { apart.usize(options.cpus..=2 * options.cpus) };
         // The first has a resource, and so may others.
         let mut host = |number| HostLimits {
             cpus: options.cpus,
             resources: (number == 0 || rng.bool()).then(|| ("gpu".to_owned(), 1.0)).into_iter().collect(),
             address: format!("host {number}"),
             store_memory: if options.keep_arguments { u64::MAX } else { store_memory },
-            max_pool: 40,
+            max_pool,
         };
         let limits = Limits { hosts: (0..hosts).map(&mut host).collect(), cancel_grace: TIME };
         let mut scheduler = Scheduler::new(limits);
-        // Drawn apart, so that the rest of a seed does not depend on them.
-        let mut apart = Rng::with_seed(!seed);
         if apart.bool() {
             scheduler.set_search_budget(apart.usize(1..20)); // so small that searches take several turns
         }
@@ -760,7 +764,7 @@ impl World {
             self.recorded.push(action.clone());
             match action {
                 Action::StartProcess { process, role, host } => {
-                    self.processes.insert(process, Process::new(host));
+                    self.processes.insert(process, Process::new(host, self.options.start_only_awaited));
                     if let Role::Actor(actor) = role
                         && let Err(broken) = self.record.actor_starts(process, actor)
                     {

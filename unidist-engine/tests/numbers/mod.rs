@@ -181,6 +181,7 @@ pub(crate) fn settings() -> ControllerSettings {
         spill_dir: None,
         spill_limit: None,
         max_pending_tasks: None,
+        max_processes: None,
         log_dir: None,
         inline_limit: ControllerSettings::INLINE_LIMIT,
         ip: "127.0.0.1".into(),

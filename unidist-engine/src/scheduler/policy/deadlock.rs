@@ -7,11 +7,13 @@
 
 use crate::scheduler::event::Role;
 use crate::scheduler::policy::placement::search_awaited;
+use crate::scheduler::policy::process_limit::{is_at_limit, needs_of_process};
 use crate::scheduler::policy::worker_affinity::is_bound_to_worker;
 use crate::scheduler::request::RequestId;
 use crate::scheduler::state::State;
 use crate::scheduler::state::deadlock_search::{Needs, Node, Search};
-use crate::scheduler::state::resources::CustomResource;
+use crate::scheduler::state::requests::OpenRequest;
+use crate::scheduler::state::resources::{CustomResource, SchedulingClass};
 use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::state::workers::{Frame, FrameState, Worker};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -48,6 +50,13 @@ fn named_circle(state: &State, next: &FxHashMap<Node, Node>, start: Node) -> Opt
     let start = match start {
         Node::Resource(resource) => {
             Node::Call(holders(state, resource).max_by_key(|call| arrival(state, *call))?)
+        }
+        Node::Process(host) => {
+            let waiting = needs_of_process(state, host).of.into_iter();
+            waiting.max_by_key(|node| match node {
+                Node::Call(call) => arrival(state, *call),
+                Node::Request(..) | Node::Resource(_) | Node::Process(_) => None,
+            })?
         }
         start => start,
     };
@@ -124,7 +133,17 @@ pub(crate) fn needs(state: &State, node: Node) -> Needs {
         Node::Resource(resource) => {
             Needs { count: 1, of: holders(state, resource).map(Node::Call).collect() }
         }
+        Node::Process(host) => needs_of_process(state, host),
     }
+}
+
+/// A process of one of the hosts on which calls of this class may run.
+fn any_process_for(state: &State, class: SchedulingClass) -> Needs {
+    if state.resources.bound_worker(class).is_some() {
+        return Needs::nothing(); // what is before it there is known
+    }
+    let hosts = state.host_ids().filter(|host| state.resources.may_run_on(class, *host));
+    Needs { count: 1, of: hosts.map(Node::Process).collect() }
 }
 
 fn call_needs(state: &State, call: TaskId) -> Needs {
@@ -152,6 +171,9 @@ fn call_needs(state: &State, call: TaskId) -> Needs {
         TaskState::Ready => {
             let (lacking, count) = state.resources.lacking_for(task.class);
             let mut needs = Needs { count, of: lacking.into_iter().map(Node::Resource).collect() };
+            if needs.count == 0 && !state.resources.is_actor(task.class) {
+                needs = any_process_for(state, task.class);
+            }
             if let Some(worker) = state.resources.bound_worker(task.class) {
                 let before = calls_before(state, worker, call);
                 needs.count += before.len();
@@ -174,8 +196,11 @@ fn needs_on(state: &State, process: ProcessId, call: TaskId) -> Needs {
     }
     if worker.suspended.contains_key(&call) {
         // It may be waiting for something else too, such as a timer; but it needs its thread.
-        let top =
-            worker.stack.last().filter(|top| matches!(top.state, FrameState::Blocked(_)) && !top.can_nest);
+        let top = worker.stack.last().filter(|top| match top.state {
+            FrameState::Blocked(_) => !top.can_nest,
+            FrameState::Lent => true,
+            FrameState::Active | FrameState::Runnable => false,
+        });
         return Needs::all_of(top.map(|top| Node::Call(top.task)).into_iter().collect());
     }
     let Some(at) = worker.stack.iter().position(|frame| frame.task == call) else {
@@ -187,16 +212,30 @@ fn needs_on(state: &State, process: ProcessId, call: TaskId) -> Needs {
     let mut needs = calls_above(worker, call);
     match worker.stack[at].state {
         FrameState::Blocked(on) => needs.push(request(on)),
-        // It is taken to wait for its threads. Those of other tasks are not known apart.
-        FrameState::Lent if worker.owns_threads(call) => {
-            let is_of_thread = |on: &RequestId| {
-                state.requests.get(&(process, *on)).is_some_and(|open| open.lender == Some(call))
+        // It is taken to wait for its threads.
+        FrameState::Lent => {
+            let is_its = |on: &RequestId| {
+                let open = state.requests.get(&(process, *on));
+                open.is_some_and(|open| {
+                    open.lender == Some(call) && is_of_thread_of(state, worker, call, open)
+                })
             };
-            needs.extend(worker.blocking.iter().copied().filter(is_of_thread).map(request));
+            needs.extend(worker.blocking.iter().copied().filter(is_its).map(request));
         }
-        FrameState::Active | FrameState::Lent | FrameState::Runnable => {}
+        FrameState::Active | FrameState::Runnable => {}
     }
     Needs::all_of(needs)
+}
+
+/// Whether this request is taken to be one of a thread that this task has started. Threads do not tell whose they are;
+/// but they do not wait for the task that has started them, so it must be a task that they do not wait for, and the only
+/// one. Where calls may run on top of others for lack of processes, one of several is enough: better an error than a wait
+/// without an explanation.
+fn is_of_thread_of(state: &State, worker: &Worker, task: TaskId, request: &OpenRequest) -> bool {
+    let is_awaited = |other: TaskId| request.ids.iter().any(|id| state.objects.maker(*id) == Some(other));
+    let started = worker.stack.iter().map(|frame| frame.task).chain(worker.suspended.keys().copied());
+    let is_only_one = started.filter(|other| *other != task).all(is_awaited);
+    !is_awaited(task) && (is_only_one || worker.stacks_unawaited || is_at_limit(state, worker.host))
 }
 
 /// The calls that must leave this worker before a call bound to it can start.
@@ -219,6 +258,19 @@ fn holders(state: &State, resource: CustomResource) -> impl Iterator<Item = Task
     holding.filter(move |(_, class)| state.resources.asks_for(*class, resource)).map(|(task, _)| task)
 }
 
+/// Whether the node waits for a process of a host that may have no more, or for a call that runs there for this reason on
+/// top of it.
+fn is_short_of_processes(state: &State, node: Node) -> bool {
+    match node {
+        Node::Call(call) => state
+            .workers
+            .values()
+            .any(|worker| worker.stacks_unawaited && worker.stack.iter().any(|frame| frame.task == call)),
+        Node::Process(_) => true,
+        Node::Request(..) | Node::Resource(_) => false,
+    }
+}
+
 /// The error of a call at the start of this circle of nodes.
 fn deadlock_error(state: &State, call: TaskId, circle: &[Node]) -> TaskError {
     let name = |id: TaskId| state.tasks.get(&id).map_or("?", |task| &task.spec.name);
@@ -226,6 +278,11 @@ fn deadlock_error(state: &State, call: TaskId, circle: &[Node]) -> TaskError {
         Node::Call(id) => Some(format!("`{}` ({id})", name(*id))),
         Node::Resource(resource) => {
             Some(format!("`{}`, all of which is held by blocked calls", state.resources.name(*resource)))
+        }
+        Node::Process(host) => {
+            let host = &state.hosts[host.place()];
+            let (count, address) = (host.pool.len(), &host.address);
+            Some(format!("one of the {count} processes that {address} may have, in all of which calls wait"))
         }
         Node::Request(..) => None,
     };
@@ -245,5 +302,8 @@ fn deadlock_error(state: &State, call: TaskId, circle: &[Node]) -> TaskError {
         text += &text_of(link).unwrap_or_default();
     }
     text += ": none of them can end";
+    if circle.iter().any(|node| is_short_of_processes(state, *node)) {
+        text += "; more processes may help: raise UNIDIST_MAX_PROCESSES";
+    }
     TaskError::new(ErrorKind::Deadlock, text).of_function(name(call))
 }

@@ -4,6 +4,7 @@ pub(crate) mod deadlock;
 pub(crate) mod memory_report;
 pub(crate) mod placement;
 pub(crate) mod prefetched_arguments;
+pub(crate) mod process_limit;
 pub(crate) mod result_batching;
 pub(crate) mod status;
 pub(crate) mod stealing;

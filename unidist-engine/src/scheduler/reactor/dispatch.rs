@@ -7,7 +7,7 @@ use crate::scheduler::event::Role;
 use crate::scheduler::policy::stealing::tasks_to_retract;
 use crate::scheduler::reactor::drain::stop_drained;
 use crate::scheduler::reactor::place::{Placement, Reason, place};
-use crate::scheduler::reactor::search_deadlocks::on_starved;
+use crate::scheduler::reactor::search_deadlocks::{on_lack_of_processes, on_starved};
 use crate::scheduler::state::State;
 use crate::scheduler::state::fair_share::GroupId;
 use crate::scheduler::state::resources::SchedulingClass;
@@ -31,6 +31,7 @@ pub(crate) fn dispatch(state: &mut State) {
     admit_groups(state);
     let mut reserved = state.resources.reserved();
     let mut starved: Vec<SchedulingClass> = Vec::new();
+    let mut lacks_process = false;
     let mut deferred: Vec<(SchedulingClass, TaskId)> = Vec::new();
     loop {
         let (resources, tasks) = (&mut state.resources, &state.tasks);
@@ -50,9 +51,10 @@ pub(crate) fn dispatch(state: &mut State) {
                 reserved.hold(class);
                 starved.push(class);
             }
-            Placement::Blocked(Reason::NoWorker) => {
+            Placement::Blocked(reason @ (Reason::NoWorker | Reason::NoProcess)) => {
                 reserved.hold(class);
                 state.resources.hold_cpus_for(class, &mut reserved);
+                lacks_process |= matches!(reason, Reason::NoProcess);
             }
         }
     }
@@ -62,6 +64,9 @@ pub(crate) fn dispatch(state: &mut State) {
     if !starved.is_empty() {
         notify_waiters(state); // of calls that failed above
         on_starved(state, &starved);
+    }
+    if lacks_process {
+        on_lack_of_processes(state);
     }
     for (process, tasks) in tasks_to_retract(state) {
         retract(state, process, tasks);

@@ -4,6 +4,7 @@ use crate::scheduler::event::Role;
 use crate::scheduler::policy::placement::{
     accepts_prefetch, find_candidates, free_worker, leaves_memory, wants_another_worker,
 };
+use crate::scheduler::policy::process_limit::{call_to_stack, worker_to_stack_on};
 use crate::scheduler::reactor::place_on_worker::place_on_worker;
 use crate::scheduler::state::State;
 use crate::scheduler::state::hosts::Candidate;
@@ -31,6 +32,8 @@ pub(crate) enum Reason {
     WorkerBusy,
     /// A worker or a CPU slot has to become free first.
     NoWorker,
+    /// The same; its hosts may have no more workers.
+    NoProcess,
     /// A custom resource is missing.
     NoResource,
     /// Its inputs cannot be fetched before something else has arrived. Other calls need not wait for it.
@@ -115,9 +118,10 @@ fn place_later(
     candidates: &[Candidate],
     reserved: &Reservations,
 ) -> Placement {
-    let lacks_one = |candidate: &&Candidate| {
-        state.resources.fits(class, candidate.host) && free_worker(state, class, candidate.host).is_none()
-    };
+    let fits = |candidate: &Candidate| state.resources.fits(class, candidate.host);
+    let has_one = |candidate: &Candidate| free_worker(state, class, candidate.host).is_some();
+    let lacks_one = |candidate: &&Candidate| fits(candidate) && !has_one(candidate);
+    let only_lacks_inputs = candidates.iter().any(|candidate| fits(candidate) && has_one(candidate));
     let may_start = |candidate: &&Candidate| {
         let host = &state.hosts[candidate.host.place()];
         host.starting == 0
@@ -131,7 +135,15 @@ fn place_later(
             && state.resources.is_asynchronous(class)
             && state.resources.may_prefetch(class)
             && prefill_busy_worker(state, class, task, candidates, reserved);
-        return if waits_in_line { Placement::Progress } else { Placement::Blocked(Reason::NoWorker) };
+        if first.is_some() {
+            return Placement::Blocked(Reason::NoWorker);
+        }
+        if waits_in_line || run_on_blocked(state, class, task, candidates) {
+            return Placement::Progress;
+        }
+        if !only_lacks_inputs {
+            return Placement::Blocked(Reason::NoProcess);
+        }
     }
     match state.resources.may_prefetch(class) && prefill_busy_worker(state, class, task, candidates, reserved)
     {
@@ -246,6 +258,26 @@ fn run_nested_anywhere(state: &mut State) -> bool {
         .filter_map(|process| Some((process, state.workers.get(&process)?.nests_on()?)))
         .collect();
     blocked.into_iter().any(|(process, request)| run_nested(state, process, request))
+}
+
+/// Runs a call of this class on top of a blocked task that does not wait for it, on a host that may have no more
+/// processes; or fetches the inputs of this one there. False if there is no such host, or none of them can run there now.
+fn run_on_blocked(state: &mut State, class: SchedulingClass, task: TaskId, candidates: &[Candidate]) -> bool {
+    let fits = |candidate: &&Candidate| state.resources.fits(class, candidate.host);
+    let worker = |candidate: &Candidate| Some((worker_to_stack_on(state, candidate.host)?, *candidate));
+    let Some((process, candidate)) = candidates.iter().filter(fits).find_map(worker) else { return false };
+    let Some(call) = call_to_stack(state, class, task, candidate.host) else { return false };
+    if call == task && candidate.missing_bytes > 0 {
+        return fetch(state, class, task, candidate);
+    }
+    let (resources, tasks) = (&mut state.resources, &state.tasks);
+    let is_ready = |task: TaskId| tasks.get(&task).is_some_and(|task| task.state == TaskState::Ready);
+    resources.remove_newest(class, call, is_ready);
+    if let Some(worker) = state.workers.get_mut(&process) {
+        worker.stacks_unawaited = true;
+    }
+    run_on(state, process, call, true);
+    true
 }
 
 /// Starts the process of an actor, whose constructor is ready and whose resources are free on this host.

@@ -1,6 +1,7 @@
 //! Searches for deadlocks, and ends those that are found: the newest request in the circle fails.
 
 use crate::scheduler::policy::deadlock::{Finding, find_circle, needs};
+use crate::scheduler::policy::process_limit::is_used_up;
 use crate::scheduler::request::RequestId;
 use crate::scheduler::state::State;
 use crate::scheduler::state::deadlock_search::{Node, Search};
@@ -16,9 +17,22 @@ pub(crate) fn on_blocked(state: &mut State, process: ProcessId, request: Request
 /// Ready calls of these classes lack a resource: all calls that hold some of it may wait for such calls.
 pub(crate) fn on_starved(state: &mut State, starved: &[SchedulingClass]) {
     for resource in state.resources.lacking(starved) {
-        if !state.deadlocks.is_queued(resource) {
-            search_from(state, Node::Resource(resource));
+        search_from_shared(state, Node::Resource(resource));
+    }
+}
+
+/// Ready calls lack a process: if a host may have no more, all of its tasks may wait for such calls.
+pub(crate) fn on_lack_of_processes(state: &mut State) {
+    for host in state.host_ids() {
+        if is_used_up(state, host) {
+            search_from_shared(state, Node::Process(host));
         }
+    }
+}
+
+fn search_from_shared(state: &mut State, shared: Node) {
+    if !state.deadlocks.is_queued(shared) {
+        search_from(state, shared);
     }
 }
 

@@ -13,7 +13,7 @@
 use crate::scheduler::request::RequestId;
 use crate::scheduler::state::resources::CustomResource;
 use rustc_hash::FxHashMap;
-use unidist_common::{ProcessId, TaskId};
+use unidist_common::{HostId, ProcessId, TaskId};
 
 /// How many nodes and edges a search looks at within one turn of the engine.
 const BUDGET: usize = 256;
@@ -25,6 +25,8 @@ pub(crate) enum Node {
     Request(ProcessId, RequestId),
     /// Ends when some of it is released.
     Resource(CustomResource),
+    /// A process for another call on this host, which may have no more. Ends when one of them can run a call.
+    Process(HostId),
 }
 
 /// The nodes that a node waits for, and how many of them must end before it may.
@@ -154,9 +156,10 @@ impl Search {
 #[derive(Debug)]
 pub(crate) struct DeadlockSearches {
     budget: usize,
-    /// Requests and resources that the next search begins with, when the running one has ended.
+    /// Requests and calls that the next search begins with, when the running one has ended.
     queued: Vec<Node>,
-    resources: Vec<CustomResource>,
+    /// The resources and processes with which it begins, each once.
+    shared: Vec<Node>,
     running: Option<Search>,
     /// What all searches have looked at so far.
     #[cfg(test)]
@@ -168,7 +171,7 @@ impl Default for DeadlockSearches {
         DeadlockSearches {
             budget: BUDGET,
             queued: Vec::new(),
-            resources: Vec::new(),
+            shared: Vec::new(),
             running: None,
             #[cfg(test)]
             work: 0,
@@ -189,22 +192,22 @@ impl DeadlockSearches {
 
     /// Whether a search is queued or runs.
     pub(crate) fn is_any(&self) -> bool {
-        self.running.is_some() || !self.queued.is_empty() || !self.resources.is_empty()
+        self.running.is_some() || !self.queued.is_empty() || !self.shared.is_empty()
     }
 
     /// Has the next search begin with this node, too.
     pub(crate) fn queue(&mut self, node: Node) {
         match node {
             // There are few, and they are queued again and again.
-            Node::Resource(resource) if self.resources.contains(&resource) => {}
-            Node::Resource(resource) => self.resources.push(resource),
+            Node::Resource(_) | Node::Process(_) if self.is_queued(node) => {}
+            Node::Resource(_) | Node::Process(_) => self.shared.push(node),
             Node::Call(_) | Node::Request(..) => self.queued.push(node),
         }
     }
 
-    /// Whether the next search will begin with this resource.
-    pub(crate) fn is_queued(&self, resource: CustomResource) -> bool {
-        self.resources.contains(&resource)
+    /// Whether the next search will begin with this resource or process.
+    pub(crate) fn is_queued(&self, shared: Node) -> bool {
+        self.shared.contains(&shared)
     }
 
     /// Takes the search that goes on or begins now.
@@ -212,8 +215,8 @@ impl DeadlockSearches {
         if self.running.is_some() || !self.is_any() {
             return self.running.take();
         }
-        let resources = std::mem::take(&mut self.resources).into_iter().map(Node::Resource);
-        Some(Search::from(resources.chain(std::mem::take(&mut self.queued))))
+        let shared = std::mem::take(&mut self.shared);
+        Some(Search::from(shared.into_iter().chain(std::mem::take(&mut self.queued))))
     }
 
     /// The search goes on in the next turn.

@@ -137,6 +137,11 @@ impl Objects {
         }
     }
 
+    /// The newest waiter for this object, if those that gave up after it are few.
+    pub(crate) fn newest_waiter(&self, id: DataId) -> Option<Waiter> {
+        self.entries.get(&id)?.waiters.newest()
+    }
+
     /// How many entries the list of waiters of this object has.
     #[cfg(test)]
     pub(crate) fn waiter_count(&self, id: DataId) -> usize {

@@ -8,6 +8,9 @@ use crate::scheduler::request::RequestId;
 use rustc_hash::FxHashSet;
 use unidist_common::{ProcessId, TaskId};
 
+/// How many entries a search for the newest waiter looks at.
+const LOOKED_AT: usize = 8;
+
 /// A waiter for the value of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Waiter {
@@ -71,6 +74,17 @@ impl Waiters {
 
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Waiters::None)
+    }
+
+    /// The newest of them, if those that gave up after it are few.
+    pub(crate) fn newest(&self) -> Option<Waiter> {
+        match self {
+            Waiters::None => None,
+            Waiters::One(only) => Some(*only),
+            Waiters::Many(many) => {
+                many.all.iter().rev().take(LOOKED_AT).find(|waiter| !many.gone.contains(waiter)).copied()
+            }
+        }
     }
 
     /// The number of entries.

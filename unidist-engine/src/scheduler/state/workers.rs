@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     pub(crate) last_deadlock_check: Option<(Node, u64)>,
     /// Its CPU slot is removed with it.
     pub(crate) releases_slot: bool,
+    /// Whether a call has run on top of one that does not wait for it, since its stack was last empty.
+    pub(crate) stacks_unawaited: bool,
 }
 
 /// The life cycle of a process.
@@ -134,6 +136,7 @@ impl Worker {
             kill_cause: None,
             last_deadlock_check: None,
             releases_slot: false,
+            stacks_unawaited: false,
         }
     }
 

@@ -17,6 +17,7 @@ mod hosts;
 mod nesting;
 mod object_locations;
 mod prefetched_arguments;
+mod process_limit;
 mod shutdown;
 mod threads;
 mod waiters;

@@ -102,7 +102,9 @@ fn thread_of_a_task_below_is_not_taken_for_that_of_the_one_on_top() {
     let request = get_on_thread(&mut c, w, &[after]);
     assert_eq!(c.reply(request), None, "the child ends by itself");
     c.done(w, child);
-    c.done(c.where_is(after), after);
+    let other = c.join_all()[0];
+    assert_eq!(c.where_is(after), other, "the parent may wait for its thread");
+    c.done(other, after);
     assert!(matches!(c.reply(request), Some(Reply::Values(_))));
     c.done(w, parent);
     assert_eq!(c.free_cpus(), 1.0);
@@ -123,4 +125,43 @@ fn call_bound_to_the_worker_of_a_task_whose_thread_waits_for_it_is_a_deadlock() 
     assert_eq!(c.reply(request), None);
     c.done(c.where_is(method), method);
     assert!(matches!(c.reply(request), Some(Reply::Failed(_))), "{:?}", c.reply(request));
+}
+
+#[test]
+fn threads_that_ask_while_another_task_runs_on_top_are_of_the_one_below() {
+    let mut c = Cluster::new(1);
+    let parent = c.task();
+    let w = c.where_is(parent);
+    let [own, of_thread] = [(); 2].map(|()| c.submit_from(w, |_| {}));
+    c.handle(Event::Retracted { process: w, tasks: calls_of(&[own, of_thread]) });
+    c.get(w, &[own], Some(parent));
+    assert_eq!(c.where_is(own), w, "it runs on top of the parent");
+    let request = get_on_thread(&mut c, w, &[of_thread]);
+    c.handle(Event::Retracted { process: w, tasks: calls_of(&[of_thread]) });
+    c.done(w, own);
+    c.join_all();
+    let other = c.where_is(of_thread);
+    assert_ne!(other, w, "the parent may wait for its thread");
+    c.done(other, of_thread);
+    assert!(matches!(c.reply(request), Some(Reply::Values(_))));
+    assert_eq!(c.free_cpus(), 0.0, "the parent goes on");
+    c.done(w, parent);
+    assert_eq!(c.free_cpus(), 1.0);
+}
+
+#[test]
+fn suspended_task_below_one_that_waits_for_it_on_a_thread_is_a_deadlock() {
+    let mut c = Cluster::new(1);
+    let parent = c.task();
+    let w = c.where_is(parent);
+    let child = c.submit_from(w, |spec| spec.asynchronous = true);
+    let blocks = Blocks::Call { call: call_of(parent), can_nest: true };
+    let wait = |request| Request::Wait { request, ids: vec![child], count: 1, timed: true, blocks };
+    let waits = c.ask(w, wait);
+    assert_eq!(c.where_is(child), w, "it runs on top of the parent");
+    c.handle(Event::Suspended { process: w, task: call_of(child) });
+    c.handle(Event::Request { process: w, request: Request::Expire { request: waits } });
+    assert!(c.reply(waits).is_some(), "the parent goes on, and the child waits for its thread");
+    let request = get_on_thread(&mut c, w, &[child]);
+    assert!(matches!(c.reply(request), Some(Reply::Failed(_))));
 }

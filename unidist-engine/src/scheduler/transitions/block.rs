@@ -6,9 +6,9 @@
 use crate::scheduler::event::Role;
 use crate::scheduler::request::RequestId;
 use crate::scheduler::state::State;
-use crate::scheduler::state::workers::{FrameState, Prefetched};
+use crate::scheduler::state::workers::{Frame, FrameState, Prefetched};
 use crate::scheduler::transitions::cancel::unblock_canceling;
-use crate::scheduler::transitions::retract::retract_unneeded;
+use crate::scheduler::transitions::retract::{retract_all, retract_unneeded};
 use crate::scheduler::transitions::run::{run_nested, start};
 use crate::scheduler::transitions::suspend::note_started;
 use unidist_common::{ProcessId, TaskId};
@@ -64,6 +64,24 @@ fn take_slot_back(state: &mut State, process: ProcessId, task: TaskId) {
     }
 }
 
+/// A task leaves the stack of its worker while threads wait for which it has given its slot back: they may as well be those
+/// of the task below it, which had blocked before they asked.
+pub(crate) fn hand_threads_down(state: &mut State, process: ProcessId, frame: &Frame) {
+    if frame.waiting_threads == 0 {
+        return;
+    }
+    let Some(worker) = state.workers.get_mut(&process) else { return };
+    let Some(below) = worker.stack.last_mut() else { return };
+    below.waiting_threads += frame.waiting_threads;
+    for request in &worker.blocking {
+        if let Some(open) = state.requests.get_mut(&(process, *request))
+            && open.lender == Some(frame.task)
+        {
+            open.lender = Some(below.task);
+        }
+    }
+}
+
 /// A request of the process was answered: the frame that it blocked may proceed, or the one that has lent its slot.
 pub(crate) fn unblock(state: &mut State, process: ProcessId, request: RequestId, lender: Option<TaskId>) {
     if let Some(lender) = lender {
@@ -88,7 +106,7 @@ pub(crate) fn resume(state: &mut State, process: ProcessId) {
     {
         if frame.waiting_threads > 0 {
             frame.state = FrameState::Lent;
-            return;
+            return retract_all(state, process); // nothing starts on top of it
         }
         frame.state = FrameState::Active;
         state.resources.acquire_cpus(frame.class, worker.host);
@@ -102,6 +120,9 @@ pub(crate) fn find_work(state: &mut State, process: ProcessId) {
     let Some(worker) = state.workers.get(&process) else {
         return;
     };
+    if worker.stack.last().is_some_and(|top| top.state == FrameState::Lent) {
+        return retract_all(state, process); // nothing starts on top of it
+    }
     let starts_one = worker.prefetched.iter().any(|prefetched| prefetched.nested);
     if worker.stack.is_empty() || worker.is_active() || starts_one {
         return;

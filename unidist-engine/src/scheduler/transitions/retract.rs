@@ -25,6 +25,13 @@ pub(crate) fn retract_unneeded(state: &mut State, process: ProcessId) {
     retract(state, process, tasks);
 }
 
+/// Retracts the calls that wait at this worker, also those sent to run on top of others.
+pub(crate) fn retract_all(state: &mut State, process: ProcessId) {
+    let Some(worker) = state.workers.get(&process) else { return };
+    let all = worker.prefetched.iter().map(|prefetched| prefetched.task);
+    retract(state, process, all.filter(|task| !state.is_canceling(*task)).collect());
+}
+
 /// Retracts the calls that were sent to this worker after this one, including those to run on top of it: they may not
 /// have started, and will not before the call blocks again.
 pub(crate) fn retract_after(state: &mut State, process: ProcessId, call: TaskId) {

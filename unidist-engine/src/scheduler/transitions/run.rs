@@ -6,7 +6,7 @@ use crate::scheduler::request::{RequestId, Value};
 use crate::scheduler::state::State;
 use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::state::workers::{Frame, FrameState, Phase, Prefetched, Worker};
-use crate::scheduler::transitions::block::resume;
+use crate::scheduler::transitions::block::{hand_threads_down, resume};
 use crate::scheduler::transitions::cancel::is_top_canceling;
 use crate::scheduler::transitions::cancel_queued::drop_queued_cancel;
 use crate::scheduler::transitions::timers::arm;
@@ -142,6 +142,8 @@ pub(crate) fn remove_from_worker(state: &mut State, process: ProcessId, task: Ta
     let host = worker.host;
     if let Some(at) = worker.stack.iter().rposition(|frame| frame.task == task) {
         let frame = worker.stack.remove(at);
+        worker.stacks_unawaited &= !worker.stack.is_empty();
+        hand_threads_down(state, process, &frame);
         release_frame(state, frame, host);
         resume(state, process);
         return true;

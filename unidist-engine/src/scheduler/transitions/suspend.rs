@@ -1,9 +1,10 @@
 //! Asynchronous tasks leave the thread of their worker while they wait, and come back.
 
 use crate::scheduler::event::Role;
+use crate::scheduler::request::RequestId;
 use crate::scheduler::state::State;
 use crate::scheduler::state::workers::{Frame, FrameState, Prefetched};
-use crate::scheduler::transitions::block::{find_work, resume};
+use crate::scheduler::transitions::block::{find_work, hand_threads_down, resume};
 use crate::scheduler::transitions::run::{cover_top, start};
 use unidist_common::{ProcessId, TaskId};
 
@@ -27,6 +28,7 @@ pub(crate) fn on_suspended(state: &mut State, process: ProcessId, task: TaskId) 
         state.resources.acquire_cpus(frame.class, host); // it gave them back, with its place in its group
     }
     state.resources.suspend(frame.class, host);
+    hand_threads_down(state, process, &frame);
     resume(state, process);
     find_work(state, process);
 }
@@ -73,8 +75,17 @@ fn push_suspended(state: &mut State, process: ProcessId, task: TaskId) -> bool {
     };
     cover_top(state, process);
     let Some(worker) = state.workers.get_mut(&process) else { return false };
-    worker.stack.push(Frame::new(task, class));
+    let is_its = |request: &&RequestId| {
+        state.requests.get(&(process, **request)).is_some_and(|open| open.lender == Some(task))
+    };
+    let waiting_threads = worker.blocking.iter().filter(is_its).count() as u32;
+    let mut frame = Frame { waiting_threads, ..Frame::new(task, class) };
     state.resources.resume(class, worker.host);
+    if waiting_threads > 0 {
+        frame.state = FrameState::Lent;
+        state.resources.release_cpus(class, worker.host);
+    }
+    worker.stack.push(frame);
     true
 }
 

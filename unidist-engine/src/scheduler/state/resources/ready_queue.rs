@@ -89,6 +89,27 @@ impl Resources {
         best.map(|(.., class, task)| (class, task))
     }
 
+    /// The calls of this class, newest first; some may have been taken elsewhere.
+    pub(crate) fn newest_first(&self, class: SchedulingClass) -> impl Iterator<Item = TaskId> {
+        self.queues[class.index()].iter().rev().map(|&(_, task)| task)
+    }
+
+    /// Removes one of the newest calls of this class from its queue, and newer ones that were taken elsewhere.
+    pub(crate) fn remove_newest(
+        &mut self,
+        class: SchedulingClass,
+        call: TaskId,
+        is_ready: impl Fn(TaskId) -> bool,
+    ) {
+        let queue = &mut self.queues[class.index()];
+        if let Some(at) = queue.iter().rposition(|&(_, task)| task == call) {
+            queue.remove(at);
+        }
+        while queue.back().is_some_and(|&(_, task)| !is_ready(task)) {
+            queue.pop_back();
+        }
+    }
+
     /// Removes the first call of this class from its queue.
     pub(crate) fn pop(&mut self, class: SchedulingClass) {
         self.queues[class.index()].pop_front();
