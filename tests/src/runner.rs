@@ -69,7 +69,25 @@ pub fn main() -> ExitCode {
             trials.extend(trials_of(backend, cases, &environment));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let count = trials.len();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    match &arguments.filter {
+        // A list may be empty: test runners list with a filter, too.
+        Some(filter) if !arguments.list && conclusion.num_filtered_out == count as u64 => {
+            eprintln!("{}", nothing_selected(filter, given.as_deref()));
+            ExitCode::FAILURE
+        }
+        _ => conclusion.exit_code(),
+    }
+}
+
+/// The error of a filter that no case matches.
+fn nothing_selected(filter: &str, backends: Option<&str>) -> String {
+    let where_ = backends.map(|backends| format!(" on {backends} ({BACKENDS})")).unwrap_or_default();
+    format!(
+        "no case matches `{filter}`{where_}: `--list` shows all cases; for a test of another crate, name the crate \
+         (`cargo test -p CRATE {filter}`)"
+    )
 }
 
 /// The backends to test: those requested, or, with a launcher, those that need one.

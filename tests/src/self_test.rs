@@ -32,11 +32,30 @@ const EXPECTED: &[&str] = &[
 pub(crate) fn trials() -> Vec<Trial> {
     assert_eq!(CASES.len(), EXPECTED.len(), "one expected text per case");
     let rules = CASES.iter().zip(EXPECTED);
-    rules
-        .map(|(case, expected)| {
-            Trial::test(format!("{}_is_noticed", case.path()), || notices(case, expected))
-        })
-        .collect()
+    let rules = rules.map(|(case, expected)| {
+        Trial::test(format!("{}_is_noticed", case.path()), || notices(case, expected))
+    });
+    rules.chain([Trial::test("self_test::filter_that_selects_nothing_fails", filters)]).collect()
+}
+
+/// A filter that no case matches is an error, but a list may be empty.
+fn filters() -> std::result::Result<(), Failed> {
+    let suite = |arguments: &[&str]| Command::new(std::env::current_exe()?).args(arguments).output();
+    let outcomes = [
+        (suite(&["no_such_case"])?, Some("no case matches `no_such_case`")),
+        (suite(&["self_test::panics", "--exact"])?, Some("no case matches `self_test::panics`")),
+        (suite(&["no_such_case", "--list"])?, None),
+        (suite(&["--list"])?, None),
+    ];
+    for (output, expected) in outcomes {
+        let said = String::from_utf8_lossy(&output.stderr);
+        match expected {
+            Some(error) if !output.status.success() && said.contains(error) => {}
+            None if output.status.success() && said.is_empty() => {}
+            _ => return Err(format!("{}, expected {expected:?}: {said}", output.status).into()),
+        }
+    }
+    Ok(())
 }
 
 fn notices(case: &Case, expected: &str) -> std::result::Result<(), Failed> {

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::process;
 use crate::workspace::Workspace;
+use std::process::Stdio;
 use std::time::Duration;
 
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
@@ -29,5 +30,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     };
     process::run(&mut cargo(&["--no-run"]), BUILD_LIMIT)?;
     let filter = format!("models::{}", arguments.model.as_deref().unwrap_or_default());
+    let listed = cargo(&["--", &filter, "--list"]).stderr(Stdio::inherit()).output()?;
+    if !String::from_utf8_lossy(&listed.stdout).lines().any(|line| line.ends_with(": test")) {
+        let models = "unidist-sync/src/models.rs has the models";
+        return Err(format!("no model has `{filter}` in its name: {models}").into());
+    }
     process::run(&mut cargo(&["--", &filter]), Duration::from_secs(arguments.timeout))
 }

@@ -124,6 +124,10 @@ fn with(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments, report: &mut Ve
     if arguments.program.is_some() {
         return report.extend(programs::run(workspace, mpi, arguments));
     }
+    // The examples are no part of the suite, which would find no case of this name.
+    if arguments.filter.as_deref() == Some("examples") {
+        return report.extend(examples::run(workspace, mpi, arguments));
+    }
     let suite = match configuration::build(workspace, mpi, arguments) {
         Ok(suite) => suite,
         Err(error) => return report.push(Line::failed(mpi.to_string(), error)),

@@ -88,6 +88,9 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
             add(what, &|| one_fails(program, fault, said, workspace, mpi, arguments));
         }
     }
+    if let (true, Some(word)) = (report.is_empty(), &arguments.program) {
+        report.push(Line::none_selected(format!("{mpi}, programs of ranks"), "--program", word));
+    }
     report
 }
 

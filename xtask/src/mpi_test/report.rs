@@ -36,6 +36,18 @@ impl Line {
         Line { verdict: Verdict::Skipped, what, how: reason.to_string() }
     }
 
+    pub(super) fn is_skipped(&self) -> bool {
+        self.verdict == Verdict::Skipped
+    }
+
+    /// The line for a filter that selects nothing.
+    pub(super) fn none_selected(what: String, option: &str, word: &str) -> Self {
+        Line::failed(
+            what,
+            format!("nothing that could run has `{word}` in its name: choose another word for {option}"),
+        )
+    }
+
     /// The line for this outcome.
     pub(super) fn of(what: String, outcome: Result<Outcome>) -> Self {
         match outcome {
@@ -89,5 +101,8 @@ mod tests {
         assert_eq!(lines[1].to_string(), "skipped b: it needs root");
         assert_eq!(print(&lines).unwrap_err().to_string(), "1 of 4 failed");
         assert!(print(&lines[..2]).is_ok());
+        let none = Line::none_selected("faults".into(), "--fault", "kiled");
+        assert!(none.to_string().contains("`kiled` in its name: choose another word for --fault"), "{none}");
+        assert!(print(&[none]).is_err(), "a filter that selects nothing is a failure");
     }
 }

@@ -52,6 +52,10 @@ pub(super) fn run(workspace: &Workspace, mpi: &Mpi, arguments: &Arguments) -> Ve
             }
         });
     }
+    // Which scenarios exist depends on the hosts and on the launcher.
+    if let (true, Some(word)) = (report.iter().all(Line::is_skipped), &arguments.fault) {
+        report.push(Line::none_selected(format!("{mpi}, faults"), "--fault", word));
+    }
     report
 }
 
@@ -75,11 +79,15 @@ fn run_in(
         Err(error) => return vec![Line::failed(all, error)],
     };
     let environment = FaultEnvironment { mpi, method, cluster: cluster.as_ref(), executable: &executable.0 };
-    let mut report = Vec::new();
-    for (name, scenario) in scenarios::on(&environment) {
-        if arguments.fault.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
-            continue;
+    let mut selected = scenarios::on(&environment);
+    if let Some(word) = &arguments.fault {
+        selected.retain(|(name, _)| name.contains(word.as_str()));
+        if selected.is_empty() {
+            return vec![Line::skipped(all, format!("no scenario here has `{word}` in its name"))];
         }
+    }
+    let mut report = Vec::new();
+    for (name, scenario) in selected {
         let what = format!("{mpi}, {method}, {hosts} hosts, {name}");
         let start = Instant::now();
         let outcome = scenario(&environment)
