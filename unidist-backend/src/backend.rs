@@ -1,5 +1,6 @@
 //! The interface of every backend, over opaque data: it knows no type of the user's.
 
+use crate::live::Live;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::DerefMut;
@@ -106,6 +107,14 @@ pub trait Backend: Send + Sync {
     ///
     /// The session has ended.
     fn live_objects(&self) -> Result<usize>;
+
+    /// What the session holds, in order of the ids, at most this many: objects, actors, and calls that have not ended,
+    /// also those without results.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn live(&self, at_most: usize) -> Result<Vec<Live>>;
 
     /// The use of the object store. All zero in a backend without a store, whose objects are the program's own memory.
     ///

@@ -13,6 +13,7 @@ mod backend;
 mod build_id;
 mod current;
 mod launch;
+mod live;
 mod owner;
 mod runner;
 
@@ -22,5 +23,6 @@ pub use backend::{
 pub use build_id::build_id;
 pub use current::{current_call, within_call};
 pub use launch::LaunchCommand;
+pub use live::{Live, LiveKind};
 pub use owner::{Owner, end_forked_child};
 pub use runner::{Call, CallKind, CallResult, OnStart, Program, Progress, RunnerFactory, TaskRunner};

@@ -64,7 +64,9 @@ pub use session::BackendProxy;
 pub use shared_slice::{SharedSlice, put_slice};
 pub use status::status;
 pub use submit::CallSettings;
-pub use unidist_backend::{Backend, CallStatus, Program, StoreUsage, WorkerInfo, build_id, current_call};
+pub use unidist_backend::{
+    Backend, CallStatus, Live, LiveKind, Program, StoreUsage, Which, WorkerInfo, build_id, current_call,
+};
 pub use unidist_common::{Error, ErrorKind, HeldBy, ProcessId, Result, StoreFull, StoreHolder, TaskError};
 pub use wait::{Waited, wait};
 pub use waitable::{AnyValue, Waitable};

@@ -258,6 +258,10 @@ impl Backend for Memory {
         Ok(self.state().entries.len())
     }
 
+    fn live(&self, _: usize) -> Result<Vec<unidist_backend::Live>> {
+        Ok(Vec::new())
+    }
+
     /// Drops calls that were not taken yet.
     fn cancel(&self, ids: &[DataId], _: Which) -> Result<usize> {
         let is_named = |spec: &TaskSpec| spec.returns.ids().any(|id| ids.contains(&id));

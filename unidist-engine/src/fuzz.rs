@@ -13,7 +13,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use unidist_backend::LaunchCommand;
-use unidist_backend::{CallKind, CallStatus, ClusterInfo, NamedActor, StoreUsage, Which, WorkerInfo};
+use unidist_backend::{
+    CallKind, CallStatus, ClusterInfo, Live, LiveKind, NamedActor, StoreUsage, Which, WorkerInfo,
+};
 use unidist_common::{
     ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Part, Payload, ProcessId,
     Returns, Target, TaskError, TaskId, TaskOptions, TaskSpec, codec,
@@ -158,6 +160,11 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
             handle: DataId::new(ProcessId::CONTROLLER, 1),
             constructor: FunctionKey(1),
         })),
+        Reply::Live(vec![Live {
+            id: DataId::new(ProcessId::CONTROLLER, 1),
+            kind: LiveKind::Call,
+            name: "name".to_owned(),
+        }]),
         Reply::StoreUsage(StoreUsage::in_memory(1, 2)),
         Reply::Failed(Error::system("test", "failed")),
     ];
@@ -187,6 +194,7 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         Request::Retain(id),
         Request::Release(id),
         Request::LiveObjects { request },
+        Request::Live { request, at_most: 20 },
         Request::Cancel { request, ids: vec![id], which: Which::Unstarted },
         Request::Status { request, ids: vec![id] },
         Request::Workers { request, at_least: 2 },

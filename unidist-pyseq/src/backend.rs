@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use unidist_backend::{
-    Backend, CallStatus, ClusterInfo, NamedActor, Outcome, Owner, Program, Which, WorkerInfo, WritableBuffer,
-    current_call,
+    Backend, CallStatus, ClusterInfo, Live, NamedActor, Outcome, Owner, Program, Which, WorkerInfo,
+    WritableBuffer, current_call,
 };
 use unidist_common::{
     DataId, Error, ErrorKind, IdSource, Object, ProcessId, Result, StoreFull, TaskError, TaskId, TaskSpec,
@@ -209,6 +209,10 @@ impl Backend for Pyseq {
 
     fn live_objects(&self) -> Result<usize> {
         self.with_state("live_objects", |state| state.live_count())
+    }
+
+    fn live(&self, at_most: usize) -> Result<Vec<Live>> {
+        self.with_state("live", |state| state.live(at_most))
     }
 
     fn cancel(&self, ids: &[DataId], which: Which) -> Result<usize> {

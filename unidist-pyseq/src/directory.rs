@@ -2,8 +2,9 @@
 
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
-use unidist_backend::Outcome;
-use unidist_common::{ActorId, DataId, Object, TaskId};
+use std::sync::Arc;
+use unidist_backend::{Live, LiveKind, Outcome};
+use unidist_common::{ActorId, DataId, Object, TaskId, TaskSpec};
 
 /// Called with the outcome once an object is settled.
 pub(crate) type Callback = Box<dyn FnOnce(Outcome) + Send>;
@@ -24,6 +25,8 @@ struct Record {
     is_actor: bool,
     /// The call that makes it.
     call: Option<TaskId>,
+    /// The function that makes it; empty for an object that was put.
+    name: Arc<str>,
     /// Calls that depend on this object, by their number in the queue.
     waiting: Vec<u64>,
     then: Vec<Callback>,
@@ -46,13 +49,14 @@ pub(crate) struct Settled {
 
 impl Directory {
     /// Adds an object that this call will make.
-    pub(crate) fn insert_pending(&mut self, id: DataId, call: TaskId, is_actor: bool, references: usize) {
+    pub(crate) fn insert_pending(&mut self, id: DataId, spec: &TaskSpec, is_actor: bool, references: usize) {
         let record = Record {
             references,
             outcome: None,
             borrowed: Vec::new(),
             is_actor,
-            call: Some(call),
+            call: Some(spec.id()),
+            name: spec.name.clone(),
             waiting: Vec::new(),
             then: Vec::new(),
         };
@@ -70,6 +74,7 @@ impl Directory {
             borrowed: object.borrowed,
             is_actor: false,
             call: None,
+            name: "".into(),
             waiting: Vec::new(),
             then: Vec::new(),
         };
@@ -164,6 +169,18 @@ impl Directory {
         }
     }
 
+    /// All objects, actors, and calls that make objects.
+    pub(crate) fn live(&self) -> impl Iterator<Item = Live> {
+        self.entries.iter().map(|(id, record)| {
+            let kind = match (record.is_actor, &record.outcome) {
+                (true, _) => LiveKind::Actor,
+                (false, None) => LiveKind::Call,
+                (false, Some(_)) => LiveKind::Object,
+            };
+            Live { id: *id, kind, name: record.name.to_string() }
+        })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -238,7 +255,7 @@ mod tests {
     #[test]
     fn settle_returns_waiting_calls_and_callbacks() {
         let mut directory = Directory::default();
-        directory.insert_pending(id(1), TaskId::of_first_return(id(1)), false, 1);
+        directory.insert_pending(id(1), &crate::tests::task(id(1), 1), false, 1);
         assert!(!directory.is_settled(id(1)));
         assert!(directory.await_by(id(1), 7));
         assert!(directory.add_callback(id(1), Box::new(|_| ())).is_none());

@@ -6,6 +6,7 @@
 //! accepted; unfinished calls fail) → *ended* (everything is freed).
 
 mod cancellation;
+mod live;
 mod waiting;
 
 use cancellation::Cancellations;
@@ -190,7 +191,7 @@ impl State {
         };
         for returned in spec.returns.ids() {
             let is_actor = spec.target == Target::NewActor;
-            self.directory.insert_pending(returned, id, is_actor, 2); // one reference of the caller, one of the call
+            self.directory.insert_pending(returned, &spec, is_actor, 2); // one reference of the caller, one of the call
         }
         let pins: Vec<_> = spec.dependencies.iter().chain(&spec.borrowed).copied().chain(actor).collect();
         for &pin in &pins {
@@ -447,12 +448,6 @@ impl State {
             }
             None => Err(TaskError::new(ErrorKind::ActorDied, format!("actor {actor} does not exist"))),
         }
-    }
-
-    /// The number of objects and actors, and of calls without returns.
-    pub(crate) fn live_count(&self) -> usize {
-        let silent = self.calls.values().filter(|call| call.returns.count == 0);
-        self.directory.len() + self.dying.len() + self.dropping + silent.count()
     }
 
     /// Fails all unfinished calls and accepts no new ones.

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::thread::ThreadId;
 use std::time::Duration;
 use unidist_backend::{
-    Backend, Call, CallKind, CallResult, CallStatus, Outcome, Program, Progress, TaskRunner, Which,
+    Backend, Call, CallKind, CallResult, CallStatus, LiveKind, Outcome, Program, Progress, TaskRunner, Which,
 };
 use unidist_common::{
     ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, Object, Payload, ProcessId, Returns, Target,
@@ -234,6 +234,23 @@ fn taken_call_that_is_cancelled_does_not_start() {
     assert!(state.why_cancelled(call).is_none() && state.stack.is_empty());
     state.release(id).run();
     assert_eq!(state.live_count(), 0);
+}
+
+#[test]
+fn live_objects_and_calls_are_listed() {
+    let (mut state, first, _) = state_with_a_call();
+    let put = DataId::new(ProcessId::CONTROLLER, 2);
+    state.put(put, text("x"));
+    let silent = task(DataId::new(ProcessId::CONTROLLER, 3), 0);
+    state.submit(silent, Caller::Thread(std::thread::current().id())).run();
+    let live = state.live(10);
+    let kinds: Vec<_> = live.iter().map(|live| (live.kind, &*live.name)).collect();
+    assert_eq!(kinds, [(LiveKind::Call, "task"), (LiveKind::Object, ""), (LiveKind::Call, "task")]);
+    assert_eq!(state.live(1), live[..1]);
+    let Some(Step::Run(spec)) = state.next(None) else { panic!("no call is ready") };
+    state.begin(spec).unwrap();
+    state.returned(TaskId::of_first_return(first), Some(Ok(vec![text("x")]))).run();
+    assert_eq!((state.live(1)[0].kind, &*state.live(1)[0].name), (LiveKind::Object, "task"));
 }
 
 #[test]

@@ -16,7 +16,8 @@ use replies::{count, load_all, load_one, unexpected};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use unidist_backend::{
-    Backend, CallStatus, ClusterInfo, NamedActor, Outcome, StoreUsage, Which, WorkerInfo, WritableBuffer,
+    Backend, CallStatus, ClusterInfo, Live, NamedActor, Outcome, StoreUsage, Which, WorkerInfo,
+    WritableBuffer,
 };
 use unidist_common::{DataId, Object, ProcessId, Result, TaskId, TaskSpec};
 
@@ -189,6 +190,15 @@ impl<T: Transport> Backend for Client<T> {
         self.transport.check_running("live_objects")?;
         let message = |request| FromWorker::Request(Request::LiveObjects { request });
         count("live_objects", self.request("live_objects", (&[], Blocks::Nothing), message)?)
+    }
+
+    fn live(&self, at_most: usize) -> Result<Vec<Live>> {
+        self.transport.check_running("live")?;
+        let message = |request| FromWorker::Request(Request::Live { request, at_most: at_most as u64 });
+        match self.request("live", (&[], Blocks::Nothing), message)? {
+            Reply::Live(live) => Ok(live),
+            _ => Err(unexpected("live")),
+        }
     }
 
     fn store_usage(&self) -> Result<StoreUsage> {

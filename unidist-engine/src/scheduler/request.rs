@@ -3,7 +3,7 @@
 use crate::store::{Place, StoredObject};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use unidist_backend::{CallStatus, ClusterInfo, NamedActor, StoreUsage, Which, WorkerInfo};
+use unidist_backend::{CallStatus, ClusterInfo, Live, NamedActor, StoreUsage, Which, WorkerInfo};
 use unidist_common::{DataId, Error, ProcessId, TaskError, TaskId, TaskSpec};
 
 pub(crate) use unidist_common::RequestId;
@@ -93,6 +93,13 @@ pub(crate) enum Request {
         /// The number of the request.
         request: RequestId,
     },
+    /// Reply with the objects, the actors and the unfinished calls, in order of their ids, at most this many.
+    Live {
+        /// The number of the request.
+        request: RequestId,
+        /// How many.
+        at_most: u64,
+    },
     /// Cancel the calls that make these objects, unless they have ended; reply with how many were canceled.
     Cancel {
         /// The number of the request.
@@ -151,6 +158,8 @@ pub(crate) enum Reply {
     Status(Vec<CallStatus>),
     /// To `Workers`.
     Workers(Vec<WorkerInfo>),
+    /// To `Live`.
+    Live(Vec<Live>),
     /// To `FindActor`.
     Actor(Option<NamedActor>),
     /// The request failed.

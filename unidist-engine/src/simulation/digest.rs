@@ -188,6 +188,7 @@ impl Digest {
             Request::Workers { request, at_least } => self.all([14, request.0, *at_least]),
             Request::EndWorker { request, worker } => self.all([15, request.0, worker.to_number()]),
             Request::FindActor { request, .. } => self.all([16, request.0]),
+            Request::Live { request, at_most } => self.all([17, request.0, *at_most]),
         }
     }
 
@@ -241,6 +242,10 @@ impl Digest {
                 self.list(workers, |digest, worker| digest.add(worker.id.to_number()));
             }
             Reply::Actor(found) => self.all([10, found.map_or(0, |actor| actor.handle.to_number())]),
+            Reply::Live(live) => {
+                self.add(11);
+                self.list(live, |digest, live| digest.add(live.id.to_number()));
+            }
             Reply::Failed(error) => {
                 self.add(9);
                 self.failure(error);

@@ -1,6 +1,7 @@
 //! The second layer: decisions over `&State`, which change nothing.
 
 pub(crate) mod deadlock;
+pub(crate) mod live;
 pub(crate) mod memory_report;
 pub(crate) mod placement;
 pub(crate) mod prefetched_arguments;

@@ -26,6 +26,7 @@ mod search_deadlocks;
 mod worker_queries;
 
 use crate::scheduler::event::{Action, Event};
+use crate::scheduler::policy::live::live;
 use crate::scheduler::reactor::dispatch::dispatch;
 use crate::scheduler::reactor::drain::on_end_worker;
 use crate::scheduler::reactor::on_cancel::on_cancel;
@@ -83,6 +84,10 @@ fn on_request(state: &mut State, process: ProcessId, ask: Request) {
         Request::LiveObjects { request } => {
             let count = Reply::Count(state.objects.len() as u64);
             state.actions.push(Action::Reply { process, request, reply: count });
+        }
+        Request::Live { request, at_most } => {
+            let reply = Reply::Live(live(state, at_most as usize));
+            state.actions.push(Action::Reply { process, request, reply });
         }
         Request::Cancel { request, ids, which } => on_cancel(state, process, request, &ids, which),
         Request::Status { request, ids } => on_status(state, process, request, &ids),

@@ -47,6 +47,11 @@ impl Objects {
         self.entries.len()
     }
 
+    /// The ids of all objects, in no particular order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = DataId> {
+        self.entries.keys()
+    }
+
     /// The call that makes this object, while the object has no value.
     pub(crate) fn maker(&self, id: DataId) -> Option<TaskId> {
         self.entries.get(&id).filter(|entry| entry.value.is_none()).map(|entry| entry.task)

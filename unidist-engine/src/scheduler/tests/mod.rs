@@ -14,6 +14,7 @@ mod cancel;
 mod deadlock;
 mod fair_share;
 mod hosts;
+mod live;
 mod nesting;
 mod object_locations;
 mod prefetched_arguments;
