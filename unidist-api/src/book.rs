@@ -27,6 +27,9 @@ struct Errors;
 #[doc = include_str!("../../docs/processes.md")]
 struct Processes;
 
+#[doc = include_str!("../../docs/testing.md")]
+struct Testing;
+
 #[doc = include_str!("../../docs/configuration.md")]
 struct Configuration;
 

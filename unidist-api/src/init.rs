@@ -1,10 +1,14 @@
 //! Starts and ends a session.
 
 use crate::entry;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use unidist_config::{BackendName, Settings};
+use unidist_config::{BackendName, CpuCount, Settings, Source};
 use unidist_core::session::{self, SessionHandle};
 use unidist_core::{Backend, Error, PROGRAM, Program, Result, registry};
+
+/// The CPU slots of a test's session.
+const CPUS_OF_TESTS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// A handle of the session. When the last handle is dropped the session ends: it waits for running tasks, then stops
 /// all its processes and frees all its memory.
@@ -33,9 +37,14 @@ pub struct Session {
 ///
 /// A setting is invalid, two remote functions have the same name, or the backend cannot start.
 pub fn init() -> Result<Session> {
-    entry::serve_if_worker();
-    registry::validate()?;
+    prepare()?;
     open(start)
+}
+
+/// What comes before each session of this process.
+pub(crate) fn prepare() -> Result<()> {
+    entry::serve_if_worker();
+    registry::validate()
 }
 
 /// Returns a handle of the existing session, or of the one that `start` starts, with settings that are already
@@ -80,6 +89,16 @@ fn start() -> Result<Arc<dyn Backend>> {
         unidist_config::thaw();
     }
     started
+}
+
+/// Starts the backend for a test: that of `UNIDIST_TEST_BACKEND`, with two CPU slots unless another number is set.
+pub(crate) fn start_for_test() -> Result<Arc<dyn Backend>> {
+    let mut settings = resolve()?;
+    settings.backend = settings.test_backend.unwrap_or(settings.backend);
+    if CpuCount::source() == Source::Default {
+        settings.cpus = CPUS_OF_TESTS;
+    }
+    select(&settings, PROGRAM).inspect_err(|_| unidist_config::thaw())
 }
 
 /// The only place that names the backends.

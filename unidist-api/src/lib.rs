@@ -99,6 +99,7 @@ mod init;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod terminate;
+mod testing;
 
 #[doc(hidden)]
 pub use cluster::live_objects;
@@ -114,7 +115,7 @@ pub use unidist_core::{
     closure, current_worker, end_worker, fallible, get, get_actor, get_timeout, is_cancelled, is_object_ref,
     map, prepare, put, put_ref, put_slice, refs, status, wait, wait_for_workers, workers,
 };
-pub use unidist_macros::remote;
+pub use unidist_macros::{remote, test};
 #[cfg(feature = "patterns")]
 pub use unidist_patterns::{executor, pool, view};
 
@@ -143,6 +144,7 @@ pub mod config {
     pub use unidist_config::{
         Backend, BackendName, CancelGrace, ConfigError, CpuCount, LogDir, MaxPendingTasks, MaxProcesses,
         MaxWorkers, ObjectStoreMemory, Resources, Source, SpillDir, SpillLimit, SpmdLocal, TerminateGrace,
+        TestBackend,
     };
 }
 
@@ -186,5 +188,6 @@ pub mod prelude {
 /// Items that the macros refer to; not part of the API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::testing::{run, run_async};
     pub use unidist_core::__private::*;
 }

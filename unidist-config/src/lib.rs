@@ -29,6 +29,7 @@ mod machine;
 mod parameters;
 mod parameters_mpi;
 mod parameters_spmd;
+mod parameters_test;
 mod parse;
 mod reference;
 mod settings;
@@ -41,7 +42,7 @@ pub use parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxProcesses, MaxWorkers,
     MpiBackoff, MpiHosts, MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
     MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
-    SpillLimit, SpmdLocal, TerminateGrace, VARIABLES,
+    SpillLimit, SpmdLocal, TerminateGrace, TestBackend, VARIABLES,
 };
 pub use parameters_mpi::MpiRuntimeEnv;
 pub use reference::reference_page;

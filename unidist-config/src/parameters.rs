@@ -164,6 +164,9 @@ registry! {
 
     /// Whether each process of an SPMD program (`spmd`) runs as a single rank. It then needs no MPI.
     SpmdLocal = "UNIDIST_SPMD_LOCAL": bool, default false, "false";
+
+    /// The backend of tests that are marked with `#[unidist::test]`. It overrides UNIDIST_BACKEND.
+    TestBackend = "UNIDIST_TEST_BACKEND": Option<BackendName>, default None, "that of UNIDIST_BACKEND";
 }
 
 impl Backend {

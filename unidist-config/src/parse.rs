@@ -31,6 +31,17 @@ impl Parse for BackendName {
     }
 }
 
+impl Allowed for Option<BackendName> {
+    const KIND: &'static str = BackendName::KIND;
+    const ALLOWED: &'static str = BackendName::ALLOWED;
+}
+
+impl Parse for Option<BackendName> {
+    fn parse(raw: &OsStr) -> Option<Self> {
+        BackendName::parse(raw).map(Some)
+    }
+}
+
 impl Allowed for NonZeroUsize {
     const KIND: &'static str = "integer";
     const ALLOWED: &'static str = "an integer of at least 1";

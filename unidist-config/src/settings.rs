@@ -5,7 +5,7 @@ use crate::parameters::{
     Backend, CancelGrace, CpuCount, HostTimeout, LogDir, MaxPendingTasks, MaxProcesses, MaxWorkers,
     MpiBackoff, MpiHosts, MpiLog, MpiPickleThreshold, MpiSharedObjectStore, MpiSharedObjectStoreMemory,
     MpiSharedObjectStoreThreshold, MpiSharedServiceMemory, MpiSpawn, ObjectStoreMemory, Resources, SpillDir,
-    SpillLimit, SpmdLocal, TerminateGrace,
+    SpillLimit, SpmdLocal, TerminateGrace, TestBackend,
 };
 use crate::parameters_mpi::MpiRuntimeEnv;
 use crate::parse::MEMORY;
@@ -51,6 +51,8 @@ pub struct Settings {
     pub mpi: MpiSettings,
     /// Whether each process of an SPMD program runs as a single rank.
     pub spmd_local: bool,
+    /// The backend of tests, which overrides `backend` there.
+    pub test_backend: Option<BackendName>,
 }
 
 /// The settings of the backend `mpi`.
@@ -156,6 +158,7 @@ impl Settings {
                 runtime_env: BTreeMap::new(),
             },
             spmd_local: resolve::<SpmdLocal>(&given)?,
+            test_backend: resolve::<TestBackend>(&given)?,
         })
     }
 }
@@ -241,6 +244,7 @@ mod tests {
             ("UNIDIST_MPI_SHARED_OBJECT_STORE", "NO"),
             ("UNIDIST_MPI_SHARED_SERVICE_MEMORY", "1MiB"),
             ("UNIDIST_SPMD_LOCAL", "1"),
+            ("UNIDIST_TEST_BACKEND", "pymp"),
             ("UNIDIST_MPI_SHARED_OBJECT_STORE_THRESHOLD", "1MiB"),
             ("UNIDIST_MPI_PICKLE_THRESHOLD", "7"),
         ]);
@@ -273,6 +277,7 @@ mod tests {
                 runtime_env: BTreeMap::new(),
             },
             spmd_local: true,
+            test_backend: Some(BackendName::Pymp),
         };
         assert_eq!(settings, Ok(expected));
     }

@@ -1,4 +1,4 @@
-//! The `#[remote]` attribute of unidist: see `unidist::remote`.
+//! The attributes of unidist: see `unidist::remote` and `unidist::test`.
 //!
 //! A function stays unchanged: it gets its `.remote` from a trait, and the attribute adds checks, a name and default
 //! options, in a table that the linker assembles. Only `num_returns` generates a type with the function's name and a
@@ -11,6 +11,7 @@ mod definition;
 mod function;
 mod options;
 mod signature;
+mod test;
 
 use options::{option_docs, option_line};
 use proc_macro::TokenStream;
@@ -99,6 +100,54 @@ pub fn remote(options: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     expanded.into()
+}
+
+/// Makes a function a test that has a session of its own.
+///
+/// The function has no parameters; it may be `async`, and may return a `Result`. `#[should_panic]` and `#[ignore]` mean
+/// what they mean with `#[test]`.
+///
+/// ```ignore
+/// use unidist::prelude::*;
+///
+/// #[remote]
+/// fn square(x: i64) -> i64 {
+///     x * x
+/// }
+///
+/// #[unidist::test]
+/// fn squares_are_computed() -> unidist::Result<()> {
+///     assert_eq!(get(square.remote(3))?, 9);
+///     Ok(())
+/// }
+///
+/// #[unidist::test]
+/// async fn squares_can_be_awaited() {
+///     assert_eq!(square.remote(3).await, Ok(9));
+/// }
+/// ```
+///
+/// - The session begins before the test and ends after it. It has two CPU slots, unless `UNIDIST_CPUS` is set, and the
+///   backend of `UNIDIST_TEST_BACKEND`, else that of `UNIDIST_BACKEND`. With
+///   `UNIDIST_TEST_BACKEND=pyseq cargo test` all calls run in the process of the test, where a debugger finds them.
+/// - At its end, nothing may be left in the session: refs and handles are dropped, and calls have ended or end within ten
+///   seconds. Else the test fails with a list of the objects, actors and calls that are left. A test that fails itself
+///   is not checked.
+/// - A process has one session at a time. The tests of a process take turns, even if the test runner runs them in
+///   several threads; `cargo nextest` runs each in a process of its own, side by side. A test with `#[test]` in the same
+///   file must not call `unidist::init`.
+/// - Workers are processes of the test's executable. They become workers before its `main`, which would run the tests.
+/// - The future of an asynchronous test runs on the test's thread, without a runtime.
+#[proc_macro_attribute]
+pub fn test(options: TokenStream, item: TokenStream) -> TokenStream {
+    match syn::parse::<Item>(item.clone()) {
+        Ok(item) => test::expand(&options.into(), item).into(),
+        Err(error) => {
+            let mut tokens = error.to_compile_error();
+            tokens.extend(Tokens::from(item));
+            tokens.into()
+        }
+    }
 }
 
 /// The tokens that an error about the whole item points at.
