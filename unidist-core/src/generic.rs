@@ -133,10 +133,15 @@ arity!(A1 a1, A2 a2, A3 a3, A4 a4);
 arity!(A1 a1, A2 a2, A3 a3, A4 a4, A5 a5);
 arity!(A1 a1, A2 a2, A3 a3, A4 a4, A5 a5, A6 a6);
 
-/// `F` called with `Args`, sent as one value.
-struct Generic<F, Args>(PhantomData<fn(F, Args)>);
+/// `F` called with `Args`, sent as one value; its first `N` results are kept.
+struct Generic<F, Args, const N: usize>(PhantomData<fn(F, Args)>);
 
-impl<F: RemoteFn<Args>, Args: Portable> Callable for Generic<F, Args> {
+impl<F, Args, const N: usize> Callable for Generic<F, Args, N>
+where
+    F: RemoteFn<Args>,
+    F::Value: SplitInto<N>,
+    Args: Portable,
+{
     const SHIM: Shim = Shim::Function(|mut inputs: ReceivedArgs| {
         let args: Args = match inputs.next() {
             Ok(args) => args,
@@ -144,7 +149,7 @@ impl<F: RemoteFn<Args>, Args: Portable> Callable for Generic<F, Args> {
         };
         // SAFETY: this callable is registered by its call sites, which have a value of `F`.
         let function: F = unsafe { fn_item_value::<F>() };
-        Started::Done(function.call(args)).and_then(SplitInto::<1>::__encode)
+        Started::Done(function.call(args)).and_then(SplitInto::<N>::__encode)
     });
 
     fn subject() -> TypeId {
@@ -156,14 +161,16 @@ impl<F: RemoteFn<Args>, Args: Portable> Callable for Generic<F, Args> {
     }
 
     fn variant() -> (&'static str, u32) {
-        (type_name::<(F, Args)>(), 1)
+        (type_name::<(F, Args)>(), N as u32)
     }
 }
 
 /// A function with settings for its calls, made by [`prepare`], which does once what is the same for all calls.
-#[must_use = "nothing runs until `.remote(..)`"]
+#[must_use = "nothing runs until `.remote(..)` or `.send(..)`"]
 pub struct Prepared<F, Args> {
     template: Result<Template, Error>,
+    /// The template of calls without results.
+    silent: Result<Template, Error>,
     call: PhantomData<fn(F, Args)>,
 }
 
@@ -182,9 +189,11 @@ pub struct Prepared<F, Args> {
 pub fn prepare<F: RemoteFn<Args>, Args: Portable>(function: F, settings: &CallSettings) -> Prepared<F, Args> {
     const { refuse_captures::<F>() };
     let _ = function; // only its type is sent
-    registry::enter_callable::<Generic<F, Args>>();
-    let template = submit::prepare(TypeId::of::<Generic<F, Args>>(), settings.chosen());
-    Prepared { template, call: PhantomData }
+    registry::enter_callable::<Generic<F, Args, 1>>();
+    registry::enter_callable::<Generic<F, Args, 0>>();
+    let template = submit::prepare(TypeId::of::<Generic<F, Args, 1>>(), settings.chosen());
+    let silent = submit::prepare(TypeId::of::<Generic<F, Args, 0>>(), settings.chosen());
+    Prepared { template, silent, call: PhantomData }
 }
 
 impl<F: RemoteFn<Args>, Args: Portable> Prepared<F, Args> {
@@ -195,11 +204,18 @@ impl<F: RemoteFn<Args>, Args: Portable> Prepared<F, Args> {
         args.__into_arg(&mut arguments);
         submit::call(self.template.as_ref(), arguments, Target::Pool, 1).object_ref(0)
     }
+
+    /// Calls the function on a worker without a ref to the result, which is not kept. An error is logged once.
+    pub fn send(&self, args: impl IntoArg<Args>) {
+        let mut arguments = ArgList::new(session::current("send"), 1);
+        args.__into_arg(&mut arguments);
+        let _ = submit::call(self.silent.as_ref(), arguments, Target::Pool, 0);
+    }
 }
 
 impl<F, Args> Clone for Prepared<F, Args> {
     fn clone(&self) -> Self {
-        Prepared { template: self.template.clone(), call: PhantomData }
+        Prepared { template: self.template.clone(), silent: self.silent.clone(), call: PhantomData }
     }
 }
 

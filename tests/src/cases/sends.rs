@@ -5,9 +5,10 @@ use crate::process::eventually;
 use crate::support::{BOUND, Counter, Log, refuse, say, square};
 use std::sync::{Mutex, PoisonError};
 use unidist::prelude::*;
+use unidist::{CallSettings, fallible, prepare};
 
 pub(super) const CASES: &[Case] = cases!["sends":
-    functions, functions_with_options_and_closures, methods_keep_their_order, inside_tasks_and_actors,
+    functions, functions_with_options_and_closures, prepared_functions, methods_keep_their_order, inside_tasks_and_actors,
     error_is_logged_once, dependency_error_is_logged_once, call_that_cannot_be_made_is_logged.bare(),
     call_without_returns_is_logged,
 ];
@@ -55,6 +56,20 @@ fn functions_with_options_and_closures() -> Result {
     closure!([text] |log: ActorHandle<Log>| say(&log, &text)).send(&log);
     assert_eq!(sorted(get(log.said.remote(4))?), ["a", "b", "c", "d"]);
     Ok(())
+}
+
+/// The same for functions that generic code prepares, which may be fallible.
+fn prepared_functions() -> Result {
+    let log = Log::remote();
+    let settings = CallSettings::new().name("prepared");
+    let noted = prepare(|log: ActorHandle<Log>, text: String| say(&log, &text), &settings);
+    noted.send((log.clone(), "a".to_owned()));
+    get(noted.remote((log.clone(), "b".to_owned())))?;
+    noted.clone().send((log.clone(), "c".to_owned()));
+    assert_eq!(sorted(get(log.said.remote(3))?), ["a", "b", "c"]);
+    Lines::record();
+    prepare(fallible(|x: i64| Err::<i64, _>(format!("refused {x}"))), &settings).send((71,));
+    Lines::assert_one("refused 71")
 }
 
 /// Calls of methods from one caller run in their order, whether sent or called.
