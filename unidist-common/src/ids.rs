@@ -1,4 +1,4 @@
-//! Ids of processes, hosts, objects, tasks, actors and requests.
+//! Ids of processes, hosts, objects, tasks, actors, groups and requests.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -158,6 +158,36 @@ impl fmt::Debug for ActorId {
 }
 
 impl fmt::Display for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A group of calls.
+///
+/// A group is named by an id that is reserved for it; no object has it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GroupId(DataId);
+
+impl GroupId {
+    /// The group for which this id was reserved.
+    pub const fn of_reserved(id: DataId) -> GroupId {
+        GroupId(id)
+    }
+
+    /// The id that was reserved for it.
+    pub const fn reserved(self) -> DataId {
+        self.0
+    }
+}
+
+impl fmt::Debug for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for GroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }

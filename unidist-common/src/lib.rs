@@ -29,7 +29,7 @@ mod task;
 
 pub use error::{Error, ErrorKind, ErrorPayload, Result, TaskError};
 pub use function::FunctionKey;
-pub use ids::{ActorId, DataId, HostId, IdSource, ProcessId, RequestId, TaskId};
+pub use ids::{ActorId, DataId, GroupId, HostId, IdSource, ProcessId, RequestId, TaskId};
 pub use options::{GroupSpec, TaskOptions, amount_in_words};
 pub use payload::{Object, Payload};
 pub use stable_hash::StableHasher;

@@ -1,6 +1,6 @@
 //! What a call may ask for: the table of options as a struct.
 
-use crate::{DataId, ProcessId};
+use crate::{GroupId, ProcessId};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupSpec {
     /// What makes it different from other groups of the session.
-    pub id: DataId,
+    pub id: GroupId,
     /// How many of its tasks may run at once; `None` for as many as there are slots.
     pub limit: Option<NonZeroU32>,
 }

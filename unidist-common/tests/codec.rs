@@ -17,8 +17,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use unidist_common::codec::{decode, encode, splice};
 use unidist_common::{
-    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Part, Payload, ProcessId,
-    Returns, Target, TaskError, TaskOptions, TaskSpec,
+    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupId, GroupSpec, Object, Part, Payload,
+    ProcessId, Returns, Target, TaskError, TaskOptions, TaskSpec,
 };
 
 struct RecordingAllocator;
@@ -147,7 +147,10 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
                 max_restarts: options.0,
                 timeout: options.0.map(|seconds| Duration::from_secs(seconds.into())),
                 worker: options.0.and_then(ProcessId::new),
-                group: options.0.map(|limit| GroupSpec { id: first, limit: NonZeroU32::new(limit) }),
+                group: options.0.map(|limit| GroupSpec {
+                    id: GroupId::of_reserved(first),
+                    limit: NonZeroU32::new(limit),
+                }),
             }),
         },
     )

@@ -2,7 +2,7 @@
 
 use crate::session;
 use std::num::NonZeroU32;
-use unidist_common::{Error, GroupSpec, Result};
+use unidist_common::{Error, GroupId, GroupSpec, Result};
 
 /// A group of calls. Groups share the workers in turns: while several have ready calls, each starts equally many,
 /// however many wait. All calls without a group form a group too.
@@ -57,7 +57,7 @@ impl Group {
     }
 
     fn make(limit: Option<NonZeroU32>) -> Result<Self> {
-        let id = session::current("Group::new")?.reserve(1);
+        let id = GroupId::of_reserved(session::current("Group::new")?.reserve(1));
         Ok(Group { spec: GroupSpec { id, limit } })
     }
 

@@ -17,8 +17,8 @@ use unidist_backend::{
     CallKind, CallStatus, ClusterInfo, Live, LiveKind, NamedActor, StoreUsage, Which, WorkerInfo,
 };
 use unidist_common::{
-    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupSpec, Object, Part, Payload, ProcessId,
-    Returns, Target, TaskError, TaskId, TaskOptions, TaskSpec, codec,
+    ActorId, Arg, DataId, Error, ErrorKind, FunctionKey, GroupId, GroupSpec, Object, Part, Payload,
+    ProcessId, Returns, Target, TaskError, TaskId, TaskOptions, TaskSpec, codec,
 };
 
 /// The targets, by name, each with examples of valid input.
@@ -308,7 +308,7 @@ fn spec() -> TaskSpec {
         max_restarts: Some(2),
         timeout: Some(Duration::from_secs(2)),
         worker: ProcessId::new(3),
-        group: Some(GroupSpec { id, limit: NonZeroU32::new(2) }),
+        group: Some(GroupSpec { id: GroupId::of_reserved(id), limit: NonZeroU32::new(2) }),
     };
     let parts = Arg::Parts(vec![Part::Bytes("part".into()), Part::Ref(id)]);
     TaskSpec {

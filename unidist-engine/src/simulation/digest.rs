@@ -9,7 +9,8 @@ use crate::store::{Blob, Block, StoredObject};
 use std::time::Duration;
 use unidist_backend::{CallKind, CallStatus, Which};
 use unidist_common::{
-    ActorId, Arg, DataId, Error, ErrorKind, ProcessId, Target, TaskError, TaskId, TaskOptions, TaskSpec,
+    ActorId, Arg, DataId, Error, ErrorKind, GroupId, ProcessId, Target, TaskError, TaskId, TaskOptions,
+    TaskSpec,
 };
 
 /// A hash over a sequence of numbers, which depends on their order.
@@ -440,6 +441,12 @@ impl Number for DataId {
 impl Number for TaskId {
     fn to_number(self) -> u64 {
         self.first_return().to_bits()
+    }
+}
+
+impl Number for GroupId {
+    fn to_number(self) -> u64 {
+        self.reserved().to_bits()
     }
 }
 

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use unidist_backend::Which;
 use unidist_common::{
-    ActorId, Arg, DataId, ErrorKind, FunctionKey, GroupSpec, ProcessId, Returns, Target, TaskId, TaskOptions,
-    TaskSpec,
+    ActorId, Arg, DataId, ErrorKind, FunctionKey, GroupId, GroupSpec, ProcessId, Returns, Target, TaskId,
+    TaskOptions, TaskSpec,
 };
 
 const ME: ProcessId = ProcessId::CONTROLLER;
@@ -725,7 +725,7 @@ impl World {
         }
         if self.rng.u32(0..4) == 0 {
             let number = self.rng.u32(0..4);
-            let id = DataId::new(ME, u64::MAX - u64::from(number));
+            let id = GroupId::of_reserved(DataId::new(ME, u64::MAX - u64::from(number)));
             options.group = Some(GroupSpec { id, limit: NonZeroU32::new(number) });
         }
     }

@@ -9,7 +9,7 @@ use crate::scheduler::reactor::drain::stop_drained;
 use crate::scheduler::reactor::place::{Placement, Reason, place};
 use crate::scheduler::reactor::search_deadlocks::{on_lack_of_processes, on_starved};
 use crate::scheduler::state::State;
-use crate::scheduler::state::fair_share::GroupId;
+use crate::scheduler::state::fair_share::GroupPlace;
 use crate::scheduler::state::resources::SchedulingClass;
 use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::state::workers::Worker;
@@ -82,7 +82,7 @@ fn admit_groups(state: &mut State) {
     if newcomers.is_empty() {
         return;
     }
-    let mut unstarted: FxHashMap<GroupId, u64> = FxHashMap::default();
+    let mut unstarted: FxHashMap<GroupPlace, u64> = FxHashMap::default();
     for (_, worker) in state.pool().filter_map(|process| Some((process, state.workers.get(&process)?))) {
         let classes =
             worker.prefetched.iter().filter_map(|prefetched| Some(state.tasks.get(&prefetched.task)?.class));

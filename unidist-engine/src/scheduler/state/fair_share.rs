@@ -11,11 +11,11 @@ use unidist_common::GroupSpec;
 
 /// A group, by its place in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct GroupId(u32);
+pub(crate) struct GroupPlace(u32);
 
-impl GroupId {
+impl GroupPlace {
     /// The group of calls without a group of their own.
-    pub(crate) const DEFAULT: GroupId = GroupId(0);
+    pub(crate) const DEFAULT: GroupPlace = GroupPlace(0);
 
     fn place(self) -> usize {
         self.0 as usize
@@ -37,8 +37,8 @@ struct Group {
 #[derive(Debug)]
 pub(crate) struct FairShare {
     all: Vec<Group>,
-    ids: FxHashMap<GroupSpec, GroupId>,
-    free: Vec<GroupId>,
+    ids: FxHashMap<GroupSpec, GroupPlace>,
+    free: Vec<GroupPlace>,
 }
 
 impl Default for FairShare {
@@ -49,8 +49,8 @@ impl Default for FairShare {
 
 impl FairShare {
     /// The group with this specification.
-    pub(crate) fn intern(&mut self, spec: Option<GroupSpec>) -> GroupId {
-        let Some(spec) = spec else { return GroupId::DEFAULT };
+    pub(crate) fn intern(&mut self, spec: Option<GroupSpec>) -> GroupPlace {
+        let Some(spec) = spec else { return GroupPlace::DEFAULT };
         if let Some(known) = self.ids.get(&spec) {
             return *known;
         }
@@ -62,7 +62,7 @@ impl FairShare {
             }
             None => {
                 self.all.push(group);
-                GroupId(self.all.len() as u32 - 1)
+                GroupPlace(self.all.len() as u32 - 1)
             }
         };
         self.ids.insert(spec, id);
@@ -75,7 +75,7 @@ impl FairShare {
     }
 
     /// Removes the groups that are not used: they have no calls.
-    pub(crate) fn keep(&mut self, is_used: impl Fn(GroupId) -> bool) {
+    pub(crate) fn keep(&mut self, is_used: impl Fn(GroupPlace) -> bool) {
         let free = &mut self.free;
         self.ids.retain(|_, id| {
             let stays = is_used(*id);
@@ -86,44 +86,44 @@ impl FairShare {
         });
     }
 
-    pub(crate) fn is_limited(&self, group: GroupId) -> bool {
+    pub(crate) fn is_limited(&self, group: GroupPlace) -> bool {
         self.all[group.place()].limit.is_some()
     }
 
     /// Whether the group has reached its limit of running calls.
-    pub(crate) fn is_full(&self, group: GroupId) -> bool {
+    pub(crate) fn is_full(&self, group: GroupPlace) -> bool {
         let group = &self.all[group.place()];
         group.limit.is_some_and(|limit| group.running >= limit.get())
     }
 
     /// The group's place in turn: the lowest number is next.
-    pub(crate) fn turn(&self, group: GroupId) -> u64 {
+    pub(crate) fn turn(&self, group: GroupPlace) -> u64 {
         self.all[group.place()].sent
     }
 
-    pub(crate) fn started(&mut self, group: GroupId) {
+    pub(crate) fn started(&mut self, group: GroupPlace) {
         self.all[group.place()].running += 1;
     }
 
-    pub(crate) fn ended(&mut self, group: GroupId) {
+    pub(crate) fn ended(&mut self, group: GroupPlace) {
         self.all[group.place()].running -= 1;
     }
 
-    pub(crate) fn sent(&mut self, group: GroupId) {
+    pub(crate) fn sent(&mut self, group: GroupPlace) {
         self.all[group.place()].sent += 1;
     }
 
     /// A call that was sent was retracted.
-    pub(crate) fn retracted(&mut self, group: GroupId) {
+    pub(crate) fn retracted(&mut self, group: GroupPlace) {
         let group = &mut self.all[group.place()];
         group.sent = group.sent.saturating_sub(1);
     }
 
     /// Records which groups have ready calls; returns those that had none before.
-    pub(crate) fn update_active(&mut self, is_active: impl Fn(GroupId) -> bool) -> Vec<GroupId> {
+    pub(crate) fn update_active(&mut self, is_active: impl Fn(GroupPlace) -> bool) -> Vec<GroupPlace> {
         let mut newcomers = Vec::new();
         for (place, group) in self.all.iter_mut().enumerate() {
-            let id = GroupId(place as u32);
+            let id = GroupPlace(place as u32);
             let was_active = std::mem::replace(&mut group.is_active, is_active(id));
             if group.is_active && !was_active {
                 newcomers.push(id);
@@ -135,8 +135,8 @@ impl FairShare {
     /// Gives newcomers the highest count of started calls; `unstarted` has the number of each group's calls that were
     /// sent and have not started. (Counts of groups that take turns are close to each other. A group with a much lower
     /// count could not have used more: it is at its limit, or waits for something other than its turn.)
-    pub(crate) fn admit(&mut self, newcomers: &[GroupId], unstarted: &FxHashMap<GroupId, u64>) {
-        let all = self.all.iter().enumerate().map(|(place, group)| (GroupId(place as u32), group));
+    pub(crate) fn admit(&mut self, newcomers: &[GroupPlace], unstarted: &FxHashMap<GroupPlace, u64>) {
+        let all = self.all.iter().enumerate().map(|(place, group)| (GroupPlace(place as u32), group));
         let started =
             all.map(|(id, group)| group.sent.saturating_sub(unstarted.get(&id).copied().unwrap_or(0)));
         let most = started.max().unwrap_or(0);
@@ -150,10 +150,11 @@ impl FairShare {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unidist_common::{DataId, ProcessId};
+    use unidist_common::{DataId, GroupId, ProcessId};
 
     fn spec(number: u64, limit: u32) -> GroupSpec {
-        GroupSpec { id: DataId::new(ProcessId::CONTROLLER, number), limit: NonZeroU32::new(limit) }
+        let id = GroupId::of_reserved(DataId::new(ProcessId::CONTROLLER, number));
+        GroupSpec { id, limit: NonZeroU32::new(limit) }
     }
 
     #[test]
@@ -162,16 +163,16 @@ mod tests {
         let [old, new] = [1, 2].map(|number| groups.intern(Some(spec(number, 0))));
         assert_eq!(groups.update_active(|id| id == old), [old]);
         (0..100).for_each(|_| groups.sent(old));
-        assert_eq!(groups.update_active(|id| id != GroupId::DEFAULT), [new]);
+        assert_eq!(groups.update_active(|id| id != GroupPlace::DEFAULT), [new]);
         groups.admit(&[new], &FxHashMap::from_iter([(old, 60)]));
         (0..60).for_each(|_| groups.retracted(old));
         assert_eq!((groups.turn(old), groups.turn(new)), (40, 40));
         // The count of a group stays while it has calls, and falls behind while it has none.
         assert_eq!(groups.update_active(|id| id == old), []);
         (0..10).for_each(|_| groups.sent(old));
-        assert_eq!(groups.update_active(|_| true), [GroupId::DEFAULT, new]);
-        groups.admit(&[GroupId::DEFAULT, new], &FxHashMap::default());
-        assert_eq!((groups.turn(new), groups.turn(GroupId::DEFAULT)), (50, 50));
+        assert_eq!(groups.update_active(|_| true), [GroupPlace::DEFAULT, new]);
+        groups.admit(&[GroupPlace::DEFAULT, new], &FxHashMap::default());
+        assert_eq!((groups.turn(new), groups.turn(GroupPlace::DEFAULT)), (50, 50));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod scheduling_classes;
 mod suspension;
 
 use crate::scheduler::limits::HostLimits;
-use crate::scheduler::state::fair_share::{FairShare, GroupId};
+use crate::scheduler::state::fair_share::{FairShare, GroupPlace};
 pub(crate) use ready_queue::Reservations;
 use rustc_hash::FxHashMap;
 use scheduling_classes::FEW_CLASSES;
@@ -52,7 +52,7 @@ struct ResourceRequest {
     host: Option<HostId>,
     /// The only worker on which its calls may run.
     worker: Option<ProcessId>,
-    group: GroupId,
+    group: GroupPlace,
     /// Whether its calls leave their threads while they wait.
     asynchronous: bool,
 }
@@ -167,7 +167,7 @@ impl Resources {
             priority: 0,
             host: None,
             worker: None,
-            group: GroupId::DEFAULT,
+            group: GroupPlace::DEFAULT,
             asynchronous: false,
         });
         resources
@@ -216,7 +216,7 @@ impl Resources {
         }
         let custom = custom.into_iter().collect();
         let (worker, host) = only.unzip();
-        let group = GroupId::DEFAULT;
+        let group = GroupPlace::DEFAULT;
         let mut request = ResourceRequest {
             cpus: thousandths(cpus),
             custom,
@@ -354,7 +354,7 @@ impl Resources {
         !self.groups.is_full(self.requests[class.index()].group)
     }
 
-    pub(crate) fn group(&self, class: SchedulingClass) -> GroupId {
+    pub(crate) fn group(&self, class: SchedulingClass) -> GroupPlace {
         self.requests[class.index()].group
     }
 

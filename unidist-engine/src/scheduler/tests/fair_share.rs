@@ -2,10 +2,10 @@
 
 use super::*;
 use std::num::NonZeroU32;
-use unidist_common::GroupSpec;
+use unidist_common::{GroupId, GroupSpec};
 
 fn of(group: u64, limit: u32) -> impl FnOnce(&mut TaskSpec) {
-    let id = DataId::new(ME, u64::MAX - group);
+    let id = GroupId::of_reserved(DataId::new(ME, u64::MAX - group));
     let group = Some(GroupSpec { id, limit: NonZeroU32::new(limit) });
     move |spec| spec.options = Arc::new(TaskOptions { group, ..Default::default() })
 }

@@ -1,6 +1,6 @@
 //! The queues of ready calls, and what is reserved while they are dispatched.
 
-use crate::scheduler::state::fair_share::GroupId;
+use crate::scheduler::state::fair_share::GroupPlace;
 use crate::scheduler::state::resources::{ResourceRequest, Resources, SchedulingClass};
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
@@ -121,7 +121,7 @@ impl Resources {
     }
 
     /// The groups that have ready calls now and had none at the last call.
-    pub(crate) fn newcomers(&mut self, is_ready: impl Fn(TaskId) -> bool) -> Vec<GroupId> {
+    pub(crate) fn newcomers(&mut self, is_ready: impl Fn(TaskId) -> bool) -> Vec<GroupPlace> {
         if !self.groups.is_in_use() {
             return Vec::new();
         }

@@ -1,6 +1,6 @@
 //! The scheduling classes: added on first use, removed when unused.
 
-use crate::scheduler::state::fair_share::GroupId;
+use crate::scheduler::state::fair_share::GroupPlace;
 use crate::scheduler::state::resources::{ResourceRequest, Resources, SchedulingClass};
 use rustc_hash::FxHashSet;
 use std::collections::VecDeque;
@@ -44,7 +44,7 @@ impl Resources {
             }
             stays
         });
-        let used: FxHashSet<GroupId> = self.classes.keys().map(|request| request.group).collect();
+        let used: FxHashSet<GroupPlace> = self.classes.keys().map(|request| request.group).collect();
         self.groups.keep(|group| used.contains(&group));
         self.sweep_at = (2 * self.classes.len()).max(FEW_CLASSES);
     }
