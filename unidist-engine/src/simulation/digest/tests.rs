@@ -2,6 +2,7 @@
 
 use super::super::world::{Options, recorded};
 use super::*;
+use unidist_common::ErrorKind;
 
 fn digest_of<'a>(actions: impl Iterator<Item = &'a Action>) -> u64 {
     let mut digest = Digest::default();
