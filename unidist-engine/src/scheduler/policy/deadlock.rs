@@ -6,7 +6,7 @@
 //! back.)
 
 use crate::scheduler::event::Role;
-use crate::scheduler::policy::placement::search_awaited;
+use crate::scheduler::policy::placement::{SEARCH_LIMIT, search_awaited};
 use crate::scheduler::policy::process_limit::{is_at_limit, needs_of_process};
 use crate::scheduler::policy::worker_affinity::is_bound_to_worker;
 use crate::scheduler::request::RequestId;
@@ -241,7 +241,8 @@ fn is_of_thread_of(state: &State, worker: &Worker, task: TaskId, request: &OpenR
 /// The calls that must leave this worker before a call bound to it can start.
 fn calls_before(state: &State, process: ProcessId, call: TaskId) -> Vec<Node> {
     let Some(worker) = state.workers.get(&process) else { return Vec::new() };
-    let awaits = |request| search_awaited(state, process, request, |other, _| other == call).is_some();
+    let awaits =
+        |request| search_awaited(state, (process, request), SEARCH_LIMIT, |other, _| other == call).is_some();
     // It can run on top of a task that waits for it.
     let is_before = |frame: &&Frame| !frame.nests_on().is_some_and(awaits);
     worker.stack.iter().rev().take_while(is_before).map(|frame| Node::Call(frame.task)).collect()

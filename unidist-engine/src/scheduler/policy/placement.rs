@@ -7,10 +7,14 @@ use crate::scheduler::state::resources::{Reservations, SchedulingClass};
 use crate::scheduler::state::tasks::{Task, TaskState};
 use crate::scheduler::state::workers::{FrameState, MAX_PREFETCHED, Phase, Worker};
 use rustc_hash::FxHashSet;
-use unidist_common::{HostId, ProcessId, TaskId};
+use unidist_common::{DataId, HostId, ProcessId, TaskId};
 
-/// The maximum number of calls that a search for what a blocked task waits for looks at.
-const SEARCH_LIMIT: usize = 10_000;
+/// How many objects a search for a call that a blocked task waits for looks at, where only this worker can run the call.
+pub(crate) const SEARCH_LIMIT: usize = 10_000;
+
+/// The same where the call can run elsewhere, too. It looks at the newest first, and those that have ended are skipped, so
+/// mostly the first is one.
+const SHORT_SEARCH: usize = 64;
 
 /// The hosts on which the call may run, those with the fewest missing bytes first.
 pub(crate) fn find_candidates(
@@ -162,7 +166,8 @@ pub(crate) fn idle_worker(state: &State) -> Option<ProcessId> {
     state.pool().find(|process| state.workers.get(process).is_some_and(Worker::is_idle))
 }
 
-/// A ready call that this process could run now and that its request waits for.
+/// A ready call that this process could run now and that its request waits for. The search for one that is bound to the
+/// worker looks further: no other can run it.
 pub(crate) fn find_awaited(state: &State, process: ProcessId, request: RequestId) -> Option<TaskId> {
     let host = state.host_of(process)?;
     let may_run = |call: TaskId, task: &Task| {
@@ -173,33 +178,31 @@ pub(crate) fn find_awaited(state: &State, process: ProcessId, request: RequestId
             && state.resources.fits(task.class, host)
             && may_start_on(state, call, host)
     };
-    search_awaited(state, process, request, may_run)
+    let limit = if state.resources.is_any_bound_to(process) { SEARCH_LIMIT } else { SHORT_SEARCH };
+    search_awaited(state, (process, request), limit, may_run)
 }
 
-/// The first match among the calls that make the request's objects or, in turn, their inputs.
+/// The first match among the calls that make the request's objects or, in turn, their inputs; the last objects first.
 pub(crate) fn search_awaited(
     state: &State,
-    process: ProcessId,
-    request: RequestId,
+    request: (ProcessId, RequestId),
+    limit: usize,
     is_it: impl Fn(TaskId, &Task) -> bool,
 ) -> Option<TaskId> {
-    let mut search = state.requests.get(&(process, request))?.ids.clone();
+    let mut objects = state.requests.get(&request)?.unsettled().iter().rev();
+    let mut inputs: Vec<DataId> = Vec::new();
     let mut seen = FxHashSet::default();
-    while let Some(id) = search.pop() {
-        let Some(maker) = state.objects.maker(id) else {
-            continue;
-        };
-        if seen.len() >= SEARCH_LIMIT || !seen.insert(maker) {
-            continue;
-        }
-        let Some(task) = state.tasks.get(&maker) else {
-            continue;
-        };
+    for _ in 0..limit {
+        #[cfg(test)]
+        state.looked_at.set(state.looked_at.get() + 1);
+        let id = inputs.pop().or_else(|| objects.next().copied())?;
+        let Some(maker) = state.objects.maker(id).filter(|maker| seen.insert(*maker)) else { continue };
+        let Some(task) = state.tasks.get(&maker) else { continue };
         if is_it(maker, task) {
             return Some(maker);
         }
         if task.state == TaskState::Waiting {
-            search.extend(&task.spec.dependencies);
+            inputs.extend(&task.spec.dependencies);
         }
     }
     None

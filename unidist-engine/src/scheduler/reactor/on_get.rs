@@ -21,12 +21,7 @@ pub(crate) fn on_get(
     blocks: Blocks,
 ) {
     let missing = ids.iter().filter(|id| state.objects.is_pending(**id)).count();
-    open(
-        state,
-        process,
-        request,
-        OpenRequest { ids, kind: RequestKind::Get, missing, is_fetching: false, blocks, lender: None },
-    );
+    open(state, process, request, OpenRequest::new(ids, RequestKind::Get, missing, blocks));
 }
 
 /// Answers a `wait` once `count` of the objects have values.
@@ -45,14 +40,7 @@ pub(crate) fn on_wait(
         state,
         process,
         request,
-        OpenRequest {
-            ids,
-            kind: RequestKind::Wait { timed },
-            missing: wanted.saturating_sub(ready),
-            is_fetching: false,
-            blocks,
-            lender: None,
-        },
+        OpenRequest::new(ids, RequestKind::Wait { timed }, wanted.saturating_sub(ready), blocks),
     );
 }
 

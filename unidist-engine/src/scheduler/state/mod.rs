@@ -85,6 +85,9 @@ pub(crate) struct State {
     pub(crate) candidates: Vec<Candidate>,
     /// The session is shutting down.
     pub(crate) ending: bool,
+    /// How many objects searches for awaited calls have looked at.
+    #[cfg(test)]
+    pub(crate) looked_at: std::cell::Cell<usize>,
 }
 
 impl State {
@@ -115,6 +118,8 @@ impl State {
             actions: Vec::new(),
             candidates: Vec::new(),
             ending: false,
+            #[cfg(test)]
+            looked_at: std::cell::Cell::default(),
         }
     }
 
@@ -155,9 +160,10 @@ impl State {
         self.workers.get(&process).is_some_and(|worker| worker.position_of(call).is_some())
     }
 
-    /// Whether this call makes one of these objects.
-    pub(crate) fn makes_one_of(&self, task: TaskId, ids: &[DataId]) -> bool {
-        ids.iter().any(|id| self.objects.maker(*id) == Some(task))
+    /// Whether a worker that is blocked by this request starts this call by itself.
+    pub(crate) fn is_startable_by_worker(&self, task: TaskId, request: Option<&OpenRequest>) -> bool {
+        let (Some(request), Some(task)) = (request, self.tasks.get(&task)) else { return false };
+        task.spec.returns.ids().any(|id| self.objects.is_pending(id) && request.is_startable_by_worker(id))
     }
 
     /// Whether the call was canceled and may still be with its process.

@@ -1,7 +1,11 @@
 //! Open `get` and `wait` requests, which are answered when objects have values.
 
 use crate::scheduler::request::Blocks;
+use rustc_hash::FxHashSet;
 use unidist_common::{DataId, TaskId};
+
+/// Up to this many objects of a request are looked through; of more there is a set.
+const FEW_OBJECTS: usize = 16;
 
 /// A request that cannot be answered yet.
 #[derive(Debug)]
@@ -16,6 +20,10 @@ pub(crate) struct OpenRequest {
     pub(crate) blocks: Blocks,
     /// The task that has given its CPU slot back for a thread that waits.
     pub(crate) lender: Option<TaskId>,
+    /// All objects from this place on have values.
+    settled_from: usize,
+    /// The objects, if they are many and were looked up before.
+    set: Option<FxHashSet<DataId>>,
 }
 
 /// The kind of an open request.
@@ -26,14 +34,40 @@ pub(crate) enum RequestKind {
 }
 
 impl OpenRequest {
-    /// The objects whose makers a worker that is blocked by this request starts by itself if they are prefetched
-    /// there. None for a `wait`: it may be answered while some of them have not started, and the worker would act on
-    /// an older state.
-    pub(crate) fn startable_by_worker(&self) -> &[DataId] {
-        match self.kind {
-            RequestKind::Get => &self.ids,
-            RequestKind::Wait { .. } => &[],
+    /// A request for these objects, which lacks this many values.
+    pub(crate) fn new(ids: Vec<DataId>, kind: RequestKind, missing: usize, blocks: Blocks) -> Self {
+        let settled_from = ids.len();
+        OpenRequest { ids, kind, missing, is_fetching: false, blocks, lender: None, settled_from, set: None }
+    }
+
+    /// Whether a worker that is blocked by this request starts the maker of this object by itself if it is prefetched
+    /// there. Not for a `wait`: it may be answered while some of them have not started, and the worker would act on an
+    /// older state.
+    pub(crate) fn is_startable_by_worker(&self, id: DataId) -> bool {
+        self.kind == RequestKind::Get
+            && match &self.set {
+                Some(set) => set.contains(&id),
+                None => self.ids.contains(&id),
+            }
+    }
+
+    /// Makes it cheap to look up objects, however many they are.
+    pub(crate) fn index(&mut self) {
+        if self.ids.len() > FEW_OBJECTS && self.set.is_none() {
+            self.set = Some(self.ids.iter().copied().collect());
         }
+    }
+
+    /// Leaves out the last objects, up to the last one that is pending: their values stay.
+    pub(crate) fn skip_settled(&mut self, is_pending: impl Fn(DataId) -> bool) {
+        while self.settled_from > 0 && !is_pending(self.ids[self.settled_from - 1]) {
+            self.settled_from -= 1;
+        }
+    }
+
+    /// The objects of which some are pending, the last one for sure if they were [skipped](OpenRequest::skip_settled).
+    pub(crate) fn unsettled(&self) -> &[DataId] {
+        &self.ids[..self.settled_from]
     }
 
     /// The call that waits for the reply, itself or for a thread that does.

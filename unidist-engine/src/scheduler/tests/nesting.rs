@@ -37,3 +37,32 @@ fn suspended_task_below_a_full_stack_needs_the_call_there() {
         reply => panic!("{reply:?}"),
     }
 }
+
+/// How many objects the scheduler looks at for each of the children that two tasks wait for.
+fn looks_for_each_child(children: usize) -> f64 {
+    let mut c = Cluster::new(2);
+    let parents = [c.task(), c.task()];
+    let requests = parents.map(|parent| {
+        let w = c.where_is(parent);
+        let ids: Vec<_> = (0..children).map(|_| c.submit_from(w, |_| {})).collect();
+        c.get(w, &ids, Some(parent))
+    });
+    let mut at = parents.len();
+    while let Some((process, sent)) = c.sent.get(at).cloned() {
+        at += 1;
+        match &sent {
+            Sent::Run(run) => c.done(process, run.id.first_return()),
+            // All that were sent before have run.
+            Sent::RetractTasks(_) => c.handle(Event::Retracted { process, tasks: Vec::new() }),
+            _ => {}
+        }
+    }
+    assert!(requests.iter().all(|request| c.reply(*request).is_some()));
+    c.scheduler.state.looked_at.get() as f64 / (2 * children) as f64
+}
+
+#[test]
+fn cost_of_a_child_does_not_grow_with_the_number_of_children() {
+    let (few, many) = (looks_for_each_child(250), looks_for_each_child(4_000));
+    assert!(many <= 1.5 * few.max(1.0) && many <= 8.0, "{many} objects for each of 4,000 children, {few} for each of 250");
+}

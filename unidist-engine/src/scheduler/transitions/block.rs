@@ -144,12 +144,15 @@ fn start_prefetched(state: &mut State, process: ProcessId) {
     if worker.prefetched.is_empty() {
         return;
     }
+    if let Some(open) = worker.nests_on().and_then(|request| state.requests.get_mut(&(process, request))) {
+        open.index();
+    }
     let nested = || worker.prefetched.iter().position(|prefetched| prefetched.nested);
     let next = match worker.stack.last() {
         None => nested().or(Some(0)),
         Some(_) => worker.nests_on().and_then(|request| {
-            let awaited = state.requests.get(&(process, request))?.startable_by_worker();
-            let is_awaited = |prefetched: &Prefetched| state.makes_one_of(prefetched.task, awaited);
+            let open = state.requests.get(&(process, request));
+            let is_awaited = |prefetched: &Prefetched| state.is_startable_by_worker(prefetched.task, open);
             nested().or_else(|| worker.prefetched.iter().position(is_awaited))
         }),
     };

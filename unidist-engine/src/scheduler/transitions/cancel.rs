@@ -116,8 +116,8 @@ pub(crate) fn unblock_canceling(state: &mut State, process: ProcessId) {
             continue;
         };
         let open = state.requests.get(&(process, on));
-        let awaited = open.map_or(&[][..], |open| open.startable_by_worker());
-        if !worker.prefetched.iter().any(|prefetched| state.makes_one_of(prefetched.task, awaited)) {
+        let is_awaited = |call: TaskId| state.is_startable_by_worker(call, open);
+        if !worker.prefetched.iter().any(|prefetched| is_awaited(prefetched.task)) {
             free.push((on, canceling.error.clone()));
         }
     }

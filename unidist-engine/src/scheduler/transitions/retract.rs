@@ -19,8 +19,7 @@ pub(crate) fn retract_unneeded(state: &mut State, process: ProcessId) {
         return;
     };
     let request = worker.nests_on().and_then(|request| state.requests.get(&(process, request)));
-    let awaited = request.map_or(&[][..], |request| request.startable_by_worker());
-    let stuck = |task: &TaskId| !state.makes_one_of(*task, awaited);
+    let stuck = |task: &TaskId| !state.is_startable_by_worker(*task, request);
     let tasks: Vec<_> = worker.retractable().filter(stuck).collect();
     retract(state, process, tasks);
 }

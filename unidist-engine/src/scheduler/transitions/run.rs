@@ -83,6 +83,10 @@ pub(crate) fn run_nested(state: &mut State, process: ProcessId, request: Request
     if state.ending || !live || is_top_canceling(state, process) {
         return false;
     }
+    if let Some(open) = state.requests.get_mut(&(process, request)) {
+        let objects = &state.objects;
+        open.skip_settled(|id| objects.is_pending(id));
+    }
     let Some(task) = find_awaited(state, process, request) else {
         return false;
     };
