@@ -64,5 +64,8 @@ fn looks_for_each_child(children: usize) -> f64 {
 #[test]
 fn cost_of_a_child_does_not_grow_with_the_number_of_children() {
     let (few, many) = (looks_for_each_child(250), looks_for_each_child(4_000));
-    assert!(many <= 1.5 * few.max(1.0) && many <= 8.0, "{many} objects for each of 4,000 children, {few} for each of 250");
+    assert!(
+        many <= 1.5 * few.max(1.0) && many <= 8.0,
+        "{many} objects for each of 4,000 children, {few} for each of 250"
+    );
 }
