@@ -108,12 +108,13 @@ pub use entry::worker_main;
 pub use init::{Session, init, is_initialized, shutdown};
 pub use terminate::on_terminate;
 pub use unidist_core::{
-    Actor, ActorHandle, ActorMethod, ActorOptions, AnyValue, Bound, ByteSize, CallOptions, CallSettings,
-    CallStatus, Dep, Error, ErrorKind, Fallible, Fetch, FunctionOptions, Gettable, Group, HeldBy, IntoArg,
-    MethodOptions, ObjectRef, Portable, Prepared, ProcessId, Ready, RemoteFn, Result, SharedSlice, StoreFull,
-    StoreHolder, StoreUsage, TaskError, Waitable, Waited, WorkerInfo, build_id, cancel, cancel_unstarted,
-    closure, current_worker, end_worker, fallible, get, get_actor, get_timeout, is_cancelled, is_object_ref,
-    map, prepare, put, put_ref, put_slice, refs, status, wait, wait_for_workers, workers,
+    Actor, ActorHandle, ActorMethod, ActorOptions, AnyValue, AsCompleted, Bound, ByteSize, CallOptions,
+    CallSettings, CallStatus, Dep, Error, ErrorKind, Fallible, Fetch, FunctionOptions, Gettable, Group,
+    HeldBy, IntoArg, MethodOptions, ObjectRef, Portable, Prepared, ProcessId, Ready, RemoteFn, Result,
+    SharedSlice, StoreFull, StoreHolder, StoreUsage, TaskError, WaitSet, Waitable, Waited, WorkerInfo,
+    as_completed, build_id, cancel, cancel_unstarted, closure, current_worker, end_worker, fallible, get,
+    get_actor, get_timeout, is_cancelled, is_object_ref, map, prepare, put, put_ref, put_slice, refs, status,
+    wait, wait_at_least, wait_for_workers, workers,
 };
 pub use unidist_macros::{remote, test};
 #[cfg(feature = "patterns")]

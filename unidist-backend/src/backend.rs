@@ -5,7 +5,9 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::DerefMut;
 use std::time::Duration;
-use unidist_common::{DataId, FunctionKey, Object, Payload, ProcessId, Result, TaskError, TaskId, TaskSpec};
+use unidist_common::{
+    DataId, FunctionKey, Object, Payload, ProcessId, RequestId, Result, TaskError, TaskId, TaskSpec,
+};
 
 /// The value of an object, or the error that it has instead.
 pub type Outcome = std::result::Result<Payload, TaskError>;
@@ -59,6 +61,35 @@ pub trait Backend: Send + Sync {
     ///
     /// The session has ended.
     fn wait(&self, ids: &[DataId], num_returns: usize, timeout: Option<Duration>) -> Result<Vec<usize>>;
+
+    /// The number of a new watch: a set of objects of which [`watch_next`](Backend::watch_next) tells, call by call, which
+    /// have an outcome, at a cost that does not depend on how many others there are. `None` in a backend without watches:
+    /// [`wait`](Backend::wait) serves instead.
+    fn watch(&self) -> Option<RequestId> {
+        None
+    }
+
+    /// Adds objects to a watch, each once. The caller keeps references to them until it is told of them.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn watch_add(&self, _watch: RequestId, _ids: &[DataId]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Waits until an object of the watch has an outcome of which the caller was not told, or the time-out expires, and
+    /// returns all such objects. None after a time-out, and if the caller was told of all.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    fn watch_next(&self, _watch: RequestId, _timeout: Option<Duration>) -> Result<Vec<DataId>> {
+        Ok(Vec::new())
+    }
+
+    /// Ends a watch.
+    fn unwatch(&self, _watch: RequestId) {}
 
     /// Calls `then` with the outcome of `id`, once, from any thread, as soon as there is one; at once if there is
     /// one already. The caller keeps a reference to `id` until then. `then` may call this backend again, so no lock is

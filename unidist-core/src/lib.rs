@@ -40,6 +40,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod wait_set;
 mod waitable;
 mod when_ready;
 mod workers;
@@ -68,7 +69,8 @@ pub use unidist_backend::{
     Backend, CallStatus, Live, LiveKind, Program, StoreUsage, Which, WorkerInfo, build_id, current_call,
 };
 pub use unidist_common::{Error, ErrorKind, HeldBy, ProcessId, Result, StoreFull, StoreHolder, TaskError};
-pub use wait::{Waited, wait};
+pub use wait::{Waited, wait, wait_at_least};
+pub use wait_set::{AsCompleted, WaitSet, as_completed};
 pub use waitable::{AnyValue, Waitable};
 pub use when_ready::Ready;
 pub use workers::{current_worker, end_worker, wait_for_workers, workers};

@@ -46,6 +46,43 @@ impl<T> Waited<T> {
 ///
 /// `num_returns` is more than the number of refs, or the session has ended.
 pub fn wait<W: Waitable>(refs: W, num_returns: usize, timeout: Option<Duration>) -> Result<Waited<W::Value>> {
+    wait_for(&refs, num_returns, timeout, num_returns)
+}
+
+/// The same as [`wait`], but all refs that are ready are returned as such: at least `count`, or fewer after a time-out.
+///
+/// To handle results as they arrive, use [`as_completed`](crate::as_completed()): a loop of waits looks at all refs
+/// that are left each time.
+///
+/// ```no_run
+/// # fn main() -> unidist_core::Result<()> {
+/// use unidist_core::remote_traits::*;
+/// use unidist_core::wait_at_least;
+///
+/// let calls: Vec<_> = (0..100).map(|n| (|x: i64| x * x).remote(n)).collect();
+/// let waited = wait_at_least(&calls, 10, None)?;
+/// println!("{} are ready, 10 or more", waited.ready.len());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// `count` is more than the number of refs, or the session has ended.
+pub fn wait_at_least<W: Waitable>(
+    refs: W,
+    count: usize,
+    timeout: Option<Duration>,
+) -> Result<Waited<W::Value>> {
+    wait_for(&refs, count, timeout, usize::MAX)
+}
+
+fn wait_for<W: Waitable>(
+    refs: &W,
+    num_returns: usize,
+    timeout: Option<Duration>,
+    at_most: usize,
+) -> Result<Waited<W::Value>> {
     let mut batch = Batch::default();
     refs.__gather(&mut batch);
     let refs = batch.0;
@@ -66,7 +103,7 @@ pub fn wait<W: Waitable>(refs: W, num_returns: usize, timeout: Option<Duration>)
     };
     for (core, is_ready) in refs.into_iter().zip(is_ready) {
         let reference = ObjectRef::new(core.clone());
-        if is_ready && waited.ready.len() < num_returns {
+        if is_ready && waited.ready.len() < at_most {
             waited.ready.push(reference);
         } else {
             waited.pending.push(reference);

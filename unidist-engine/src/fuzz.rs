@@ -150,6 +150,7 @@ pub(crate) fn to_worker() -> Vec<ToWorker> {
         Reply::Allocated(Place::Memory(Block { offset: 4096, len: 100 })),
         Reply::Cluster(cluster),
         Reply::Count(5),
+        Reply::Settled(vec![DataId::new(ProcessId::CONTROLLER, 1)]),
         Reply::Status(vec![
             CallStatus::Waiting,
             CallStatus::Running(ProcessId::CONTROLLER),
@@ -199,6 +200,9 @@ pub(crate) fn from_worker() -> Vec<FromWorker> {
         Request::Status { request, ids: vec![id] },
         Request::Workers { request, at_least: 2 },
         Request::EndWorker { request, worker: ProcessId::CONTROLLER },
+        Request::Watch { watch: request, ids: vec![id, id.nth(1)] },
+        Request::Next { request, watch: RequestId(2), timed: true, blocks: Blocks::Nothing },
+        Request::Unwatch { watch: request },
         Request::FindActor { request, name: "name".to_owned() },
     ];
     let mut messages = vec![

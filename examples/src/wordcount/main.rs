@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use unidist::as_completed;
 use unidist::config::Backend;
 use unidist::prelude::*;
 
@@ -134,17 +135,15 @@ fn parallel(files: Files) -> unidist::Result<Outcome> {
 }
 
 /// Waits for the map tasks, with a progress bar on a terminal, and returns the files they could not read.
-fn show_progress(mut reports: Vec<ObjectRef<Vec<Skipped>>>) -> unidist::Result<Vec<Skipped>> {
+fn show_progress(reports: Vec<ObjectRef<Vec<Skipped>>>) -> unidist::Result<Vec<Skipped>> {
     let bar = ProgressBar::new(reports.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} batches [{elapsed}]") {
         bar.set_style(style);
     }
     let mut skipped = Vec::new();
-    while !reports.is_empty() {
-        let waited = wait(&reports, 1, None)?;
-        bar.inc(waited.ready.len() as u64);
-        skipped.extend(get(waited.ready)?.into_iter().flatten());
-        reports = waited.pending;
+    for report in as_completed(reports, None) {
+        skipped.extend(get(report?)?);
+        bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(skipped)

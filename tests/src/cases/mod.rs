@@ -52,6 +52,7 @@ mod views_dependencies;
 mod views_history;
 mod views_results;
 mod wait;
+mod wait_sets;
 mod wild_writes;
 
 use crate::case::Case;
@@ -76,6 +77,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     encodable::CASES,
     errors::CASES,
     wait::CASES,
+    wait_sets::CASES,
     nested::CASES,
     actors::CASES,
     named_actors::CASES,

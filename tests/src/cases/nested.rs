@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = cases!["nested":
     few_processes_are_enough.settings(FEW_PROCESSES).not_spmd(),
     asynchronous_tasks_run_on_few_processes.settings(FEW_PROCESSES).not_spmd(),
     recursion_on_few_processes.settings(FEW_PROCESSES).not_spmd(),
-    processes_used_up_for_good_are_an_error.only(PYMP).settings(FEW_PROCESSES).not_spmd(),
+    processes_used_up_for_good_are_an_error.only(PYMP).settings(FEW_PROCESSES).one_host().not_spmd(),
     recursion_deeper_than_a_stack.settings(ONE_SLOT).not_spmd(),
     recursion_on_a_small_stack.only(PYMP).settings(ONE_SLOT).bare().not_spmd(),
 ];

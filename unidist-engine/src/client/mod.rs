@@ -21,6 +21,9 @@ use unidist_backend::{
 };
 use unidist_common::{DataId, Object, ProcessId, Result, TaskId, TaskSpec};
 
+/// How many objects a message adds to a watch.
+const WATCHED_PER_MESSAGE: usize = 8192;
+
 /// The backend of this process. Dropping it shuts the transport down.
 pub(crate) struct Client<T: Transport> {
     transport: Arc<T>,
@@ -132,6 +135,35 @@ impl<T: Transport> Backend for Client<T> {
         match self.request_with_timeout("wait", (timeout, blocks), message)? {
             Reply::Ready(positions) => Ok(positions.into_iter().map(|at| at as usize).collect()),
             _ => Err(unexpected("wait")),
+        }
+    }
+
+    fn watch(&self) -> Option<RequestId> {
+        Some(self.transport.pending().number())
+    }
+
+    fn watch_add(&self, watch: RequestId, ids: &[DataId]) -> Result<()> {
+        self.transport.check_running("wait")?;
+        for ids in ids.chunks(WATCHED_PER_MESSAGE) {
+            self.transport.post(FromWorker::Request(Request::Watch { watch, ids: ids.to_vec() }));
+        }
+        Ok(())
+    }
+
+    fn watch_next(&self, watch: RequestId, timeout: Option<Duration>) -> Result<Vec<DataId>> {
+        self.transport.check_running("wait")?;
+        self.transport.check_cancelled()?;
+        let (blocks, timed) = (self.transport.blocks(), timeout.is_some());
+        let message = |request| FromWorker::Request(Request::Next { request, watch, timed, blocks });
+        match self.request_with_timeout("wait", (timeout, blocks), message)? {
+            Reply::Settled(ids) => Ok(ids),
+            _ => Err(unexpected("wait")),
+        }
+    }
+
+    fn unwatch(&self, watch: RequestId) {
+        if !self.transport.is_forked() {
+            self.transport.post(FromWorker::Request(Request::Unwatch { watch }));
         }
     }
 

@@ -130,8 +130,13 @@ impl PendingRequests {
         !self.lock().is_empty()
     }
 
+    /// The number of a request that has no reply.
+    pub(crate) fn number(&self) -> RequestId {
+        RequestId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
     fn insert(&self, waiting: Waiter) -> RequestId {
-        let request = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        let request = self.number();
         self.lock().insert(request, waiting);
         request
     }

@@ -74,7 +74,7 @@ pub(crate) enum Request {
         /// What waits for the reply.
         blocks: Blocks,
     },
-    /// The time limit of this `Wait` or `Workers` has passed: reply now, with what is ready.
+    /// The time limit of this `Wait`, `Next` or `Workers` has passed: reply now, with what is ready.
     Expire {
         /// The number of the request.
         request: RequestId,
@@ -123,6 +123,30 @@ pub(crate) enum Request {
         /// How many workers to wait for.
         at_least: u64,
     },
+    /// Watch these objects, in addition to those that are watched already.
+    Watch {
+        /// The watch: a number of a request that has no reply.
+        watch: RequestId,
+        /// The objects, each once in a watch.
+        ids: Vec<DataId>,
+    },
+    /// Reply with the objects of a watch that have got values and were in no reply, once there is one; with none if all
+    /// were.
+    Next {
+        /// The number of the request.
+        request: RequestId,
+        /// The watch.
+        watch: RequestId,
+        /// Whether an [`Expire`](Request::Expire) follows when the time limit has passed.
+        timed: bool,
+        /// What waits for the reply.
+        blocks: Blocks,
+    },
+    /// End this watch.
+    Unwatch {
+        /// The watch.
+        watch: RequestId,
+    },
     /// Reply with the actor of this name, and count a reference of the process to it.
     FindActor {
         /// The number of the request.
@@ -160,6 +184,8 @@ pub(crate) enum Reply {
     Workers(Vec<WorkerInfo>),
     /// To `Live`.
     Live(Vec<Live>),
+    /// To `Next`.
+    Settled(Vec<DataId>),
     /// To `FindActor`.
     Actor(Option<NamedActor>),
     /// The request failed.

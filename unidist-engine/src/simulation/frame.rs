@@ -14,6 +14,8 @@ pub(super) struct Frame {
     pub(super) steps: VecDeque<Step>,
     /// The request, and the objects whose makers it may start by itself meanwhile.
     pub(super) waiting: Option<(RequestId, Vec<DataId>)>,
+    /// The watch through which it waits.
+    pub(super) watch: Option<RequestId>,
     /// Whether the scheduler does not know that it waits: for memory, or for the end of a call that it has canceled.
     pub(super) waits_unnoticed: bool,
     /// Requests of its threads that have to be answered before it ends.

@@ -211,6 +211,7 @@ impl Process {
             run,
             steps,
             waiting: None,
+            watch: None,
             waits_unnoticed: false,
             joined: Vec::new(),
             joins_at_once: world.rng.bool(),
@@ -231,6 +232,7 @@ impl Process {
         if frame.waiting.take().is_some() {
             frame.answered = false;
             frame.waits_unnoticed = false;
+            self.end_watch(&mut frame);
         }
         let task = frame.run.id;
         if frame.cancelled && !frame.stubborn && world.rng.bool() {
@@ -356,6 +358,17 @@ impl Process {
                 return self.suspend(frame);
             }
             Some(Step::Sleep) => return self.suspend(frame),
+            Some(Step::WaitSome { hurry, .. }) if world.rng.u32(0..3) == 0 => {
+                let (watch, request) = (self.new_request(), self.new_request());
+                let blocks = Blocks::Call { call: task, can_nest: frame.can_nest };
+                let mut asks = vec![
+                    Request::Watch { watch, ids: frame.results.clone() },
+                    Request::Next { request, watch, timed: hurry, blocks },
+                ];
+                asks.extend(hurry.then_some(Request::Expire { request }));
+                self.outbox.extend(asks.into_iter().map(FromWorker::Request));
+                (frame.waiting, frame.watch) = (Some((request, Vec::new())), Some(watch));
+            }
             Some(Step::WaitSome { percent, hurry }) => {
                 let request = self.new_request();
                 let ids = frame.results.clone();
@@ -407,7 +420,13 @@ impl Process {
         Stepped::Something
     }
 
-    fn end(&mut self, frame: Frame, world: &mut World, error: Option<TaskError>) {
+    fn end_watch(&mut self, frame: &mut Frame) {
+        let ends = frame.watch.take().map(|watch| FromWorker::Request(Request::Unwatch { watch }));
+        self.outbox.extend(ends);
+    }
+
+    fn end(&mut self, mut frame: Frame, world: &mut World, error: Option<TaskError>) {
+        self.end_watch(&mut frame);
         let granted = frame.room.and_then(Result::ok);
         let result = match error {
             None => Ok(frame.made),

@@ -144,6 +144,8 @@ pub(super) struct World {
     open: BTreeMap<RequestId, Vec<DataId>>,
     pub(super) memory: Memory,
     pub(super) requests: Requests,
+    /// A watch of the program, and the objects of which it was not told.
+    watch: Option<(RequestId, BTreeSet<DataId>)>,
     /// The program's views of objects.
     pub(super) views: Vec<View>,
     plans: BTreeMap<TaskId, Vec<Step>>,
@@ -213,6 +215,7 @@ impl World {
             open: BTreeMap::new(),
             memory: Memory::new(store_memory, has_disk),
             requests: Requests::default(),
+            watch: None,
             views: Vec::new(),
             plans: BTreeMap::new(),
             depths: BTreeMap::new(),
@@ -247,6 +250,7 @@ impl World {
         if self.has_ended && !self.scheduler.is_over() {
             return Err("the session does not end".into());
         }
+        self.end_watch();
         let actors = std::mem::take(&mut self.actors).into_iter().map(ActorId::handle);
         for id in std::mem::take(&mut self.held).into_iter().chain(actors) {
             self.handle(Event::Request { process: ME, request: Request::Release(id) });
@@ -500,7 +504,8 @@ impl World {
                     self.handle(Event::Request { process: ME, request: Request::Expire { request } });
                 }
             }
-            92..93 => self.cancel_some(request),
+            92 if self.rng.bool() => self.use_watch(request),
+            92 => self.cancel_some(request),
             93 => self.ask_of_workers(request),
             94..96 => {
                 if !self.views.is_empty() {
@@ -511,7 +516,7 @@ impl World {
             }
             96..98 => {
                 // Objects of an open request stay referenced, as the caller of `get` holds its refs.
-                if self.open.is_empty() && !self.held.is_empty() {
+                if self.open.is_empty() && self.watch.is_none() && !self.held.is_empty() {
                     let at = self.rng.usize(0..self.held.len());
                     let id = self.held.swap_remove(at);
                     self.handle(Event::Request { process: ME, request: Request::Release(id) });
@@ -524,6 +529,43 @@ impl World {
                     self.handle(Event::Request { process: ME, request: Request::Release(id) });
                 }
             }
+        }
+    }
+
+    /// The program begins a watch, or waits for its next objects, or ends it.
+    fn use_watch(&mut self, request: RequestId) {
+        self.next_request += 2;
+        match &self.watch {
+            None => {
+                let ids: BTreeSet<_> = self.held.iter().copied().collect();
+                let asked = Request::Watch { watch: request, ids: ids.iter().copied().collect() };
+                self.watch = Some((request, ids));
+                self.handle(Event::Request { process: ME, request: asked });
+            }
+            Some((watch, _)) if self.rng.u32(0..4) > 0 => {
+                let (watch, timed) = (*watch, self.rng.bool());
+                self.open.insert(request, Vec::new());
+                let next = Request::Next { request, watch, timed, blocks: Blocks::Nothing };
+                self.handle(Event::Request { process: ME, request: next });
+                if timed {
+                    self.handle(Event::Request { process: ME, request: Request::Expire { request } });
+                }
+            }
+            Some(_) => self.end_watch(),
+        }
+    }
+
+    fn end_watch(&mut self) {
+        if let Some((watch, _)) = self.watch.take() {
+            self.handle(Event::Request { process: ME, request: Request::Unwatch { watch } });
+        }
+    }
+
+    /// The program is told of each object of its watch once, when it has a value.
+    fn told_of(&mut self, ids: &[DataId]) {
+        let Some((_, untold)) = &mut self.watch else { return };
+        if let Some(id) = ids.iter().find(|id| !untold.remove(id)) {
+            self.broken.get_or_insert(format!("the program is told of {id} again"));
         }
     }
 
@@ -824,6 +866,9 @@ impl World {
             && *reply != Reply::Count(expected)
         {
             self.broken.get_or_insert(format!("{expected} calls should be cancelled: {reply:?}"));
+        }
+        if let Reply::Settled(ids) = reply {
+            self.told_of(ids);
         }
         if let Reply::Values(values) = reply {
             let is_cancelled =

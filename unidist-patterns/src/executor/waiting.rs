@@ -4,11 +4,12 @@ use super::callbacks::is_callback_thread;
 use super::completion::{EndStatus, lock, wait_on};
 use super::error::{Error, Result};
 use super::future::Future;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use unidist_core::{ObjectRef, current_call};
+use unidist_core::{ObjectRef, WaitSet, current_call};
 
 /// When [`wait`] returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,7 +201,8 @@ pub fn as_completed<T: Send + 'static>(
         }
     }
     let limit = timeout.unwrap_or(Duration::MAX);
-    AsCompleted { left: futures.len(), futures, ended, limit, deadline: Instant::now().checked_add(limit) }
+    let deadline = Instant::now().checked_add(limit);
+    AsCompleted { left: futures.len(), futures, ended, in_session: None, limit, deadline }
 }
 
 /// The iterator of [`as_completed`].
@@ -208,25 +210,85 @@ pub struct AsCompleted<T> {
     futures: Vec<Option<Future<T>>>,
     left: usize,
     ended: Receiver<usize>,
+    in_session: Option<InSession<T>>,
     limit: Duration,
     deadline: Option<Instant>,
 }
 
+/// The calls of the futures, for an iterator that waits through the session.
+struct InSession<T> {
+    calls: WaitSet<T>,
+    /// How often the session has told of the end of a call, less how often its future has.
+    ahead: HashMap<ObjectRef<T>, isize>,
+    /// How many futures will tell of an end that the session has told of.
+    arriving: usize,
+}
+
+impl<T: Send + 'static> InSession<T> {
+    fn of<'a>(futures: impl Iterator<Item = &'a Future<T>>) -> Result<Self> {
+        let mut calls = WaitSet::new();
+        calls.add(futures.filter_map(|future| future.0.reference()).collect::<Vec<_>>())?;
+        Ok(InSession { calls, ahead: HashMap::new(), arriving: 0 })
+    }
+
+    /// Waits until calls have ended; false after the deadline.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<bool> {
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let ended = self.calls.wait(timeout)?;
+        let is_any = !ended.is_empty();
+        for call in ended {
+            let ahead = self.ahead.entry(call).or_default();
+            *ahead += 1;
+            self.arriving += usize::from(*ahead > 0);
+        }
+        Ok(is_any)
+    }
+
+    /// The future of this call has told of its end.
+    fn arrived(&mut self, call: &ObjectRef<T>) {
+        let ahead = self.ahead.entry(call.clone()).or_default();
+        self.arriving -= usize::from(*ahead > 0);
+        *ahead -= 1;
+    }
+}
+
 impl<T: Send + 'static> AsCompleted<T> {
     /// The index of the next future that has ended; `None` after the deadline.
-    fn next_index(&self) -> Result<Option<usize>> {
+    fn next_index(&mut self) -> Result<Option<usize>> {
         match self.ended.try_recv() {
             Ok(place) => return Ok(Some(place)),
             Err(TryRecvError::Disconnected) => return Ok(None),
             Err(TryRecvError::Empty) => {}
         }
-        if waits_through_session() {
-            let pending: Vec<_> = self.futures.iter().flatten().collect();
-            if !wait_for_some(&pending, 1, self.deadline)? {
-                return Ok(None);
-            }
+        if waits_through_session() && !self.wait_in_session()? {
+            return Ok(None);
         }
         Ok(receive(&self.ended, self.deadline))
+    }
+
+    fn wait_in_session(&mut self) -> Result<bool> {
+        let in_session = match &mut self.in_session {
+            Some(in_session) => in_session,
+            None => self.in_session.insert(InSession::of(self.futures.iter().flatten())?),
+        };
+        while in_session.arriving == 0 && !in_session.calls.is_empty() {
+            if !in_session.wait(self.deadline)? {
+                return Ok(false);
+            }
+        }
+        if in_session.arriving > 0 {
+            return Ok(true);
+        }
+        let pending: Vec<_> = self.futures.iter().flatten().collect();
+        wait_for_some(&pending, 1, self.deadline)
+    }
+
+    fn take(&mut self, place: usize) -> Option<Future<T>> {
+        let future = self.futures.get_mut(place)?.take()?;
+        if let (Some(in_session), Some(call)) = (&mut self.in_session, future.0.reference()) {
+            in_session.arrived(call);
+        }
+        Some(future)
     }
 }
 
@@ -245,7 +307,7 @@ impl<T: Send + 'static> Iterator for AsCompleted<T> {
         if self.left == 0 {
             return None;
         }
-        let found = self.next_index().map(|place| self.futures.get_mut(place?)?.take());
+        let found = self.next_index().map(|place| self.take(place?));
         match found {
             Ok(Some(future)) => {
                 self.left -= 1;

@@ -12,7 +12,7 @@ use crate::scheduler::policy::worker_affinity::is_bound_to_worker;
 use crate::scheduler::request::RequestId;
 use crate::scheduler::state::State;
 use crate::scheduler::state::deadlock_search::{Needs, Node, Search};
-use crate::scheduler::state::requests::OpenRequest;
+use crate::scheduler::state::requests::{OpenRequest, RequestKind};
 use crate::scheduler::state::resources::{CustomResource, SchedulingClass};
 use crate::scheduler::state::tasks::TaskState;
 use crate::scheduler::state::workers::{Frame, FrameState, Worker};
@@ -55,7 +55,7 @@ fn named_circle(state: &State, next: &FxHashMap<Node, Node>, start: Node) -> Opt
             let waiting = needs_of_process(state, host).of.into_iter();
             waiting.max_by_key(|node| match node {
                 Node::Call(call) => arrival(state, *call),
-                Node::Request(..) | Node::Resource(_) | Node::Process(_) => None,
+                Node::Request(..) | Node::Resource(_) | Node::Process(_) | Node::Watched(..) => None,
             })?
         }
         start => start,
@@ -126,6 +126,9 @@ pub(crate) fn needs(state: &State, node: Node) -> Needs {
             if open.is_fetching {
                 return Needs::nothing();
             }
+            if let RequestKind::Next { watch, timed: false } = open.kind {
+                return Needs::all_of(vec![Node::Watched(process, watch, 0)]);
+            }
             let pending = open.ids.iter().filter(|id| state.objects.is_pending(**id));
             let makers = pending.filter_map(|id| state.objects.maker(*id)).map(Node::Call);
             Needs { count: open.needed(), of: makers.collect() }
@@ -134,6 +137,14 @@ pub(crate) fn needs(state: &State, node: Node) -> Needs {
             Needs { count: 1, of: holders(state, resource).map(Node::Call).collect() }
         }
         Node::Process(host) => needs_of_process(state, host),
+        Node::Watched(process, watch, skipped) => {
+            let Some(watched) = state.watches.get(&(process, watch)) else { return Needs::nothing() };
+            let (ids, next) = watched.chunk(skipped);
+            // The search looks at the last ones first.
+            let rest = next.map(|skipped| Node::Watched(process, watch, skipped));
+            let makers = ids.iter().filter_map(|id| state.objects.maker(*id)).map(Node::Call);
+            Needs { count: 1, of: rest.into_iter().chain(makers).collect() }
+        }
     }
 }
 
@@ -217,7 +228,7 @@ fn needs_on(state: &State, process: ProcessId, call: TaskId) -> Needs {
             let is_its = |on: &RequestId| {
                 let open = state.requests.get(&(process, *on));
                 open.is_some_and(|open| {
-                    open.lender == Some(call) && is_of_thread_of(state, worker, call, open)
+                    open.lender == Some(call) && is_of_thread_of(state, process, call, open)
                 })
             };
             needs.extend(worker.blocking.iter().copied().filter(is_its).map(request));
@@ -231,8 +242,10 @@ fn needs_on(state: &State, process: ProcessId, call: TaskId) -> Needs {
 /// but they do not wait for the task that has started them, so it must be a task that they do not wait for, and the only
 /// one. Where calls may run on top of others for lack of processes, one of several is enough: better an error than a wait
 /// without an explanation.
-fn is_of_thread_of(state: &State, worker: &Worker, task: TaskId, request: &OpenRequest) -> bool {
-    let is_awaited = |other: TaskId| request.ids.iter().any(|id| state.objects.maker(*id) == Some(other));
+fn is_of_thread_of(state: &State, process: ProcessId, task: TaskId, request: &OpenRequest) -> bool {
+    let Some(worker) = state.workers.get(&process) else { return false };
+    let ids = state.awaited(process, request);
+    let is_awaited = |other: TaskId| ids.iter().any(|id| state.objects.maker(*id) == Some(other));
     let started = worker.stack.iter().map(|frame| frame.task).chain(worker.suspended.keys().copied());
     let is_only_one = started.filter(|other| *other != task).all(is_awaited);
     !is_awaited(task) && (is_only_one || worker.stacks_unawaited || is_at_limit(state, worker.host))
@@ -268,7 +281,7 @@ fn is_short_of_processes(state: &State, node: Node) -> bool {
             .values()
             .any(|worker| worker.stacks_unawaited && worker.stack.iter().any(|frame| frame.task == call)),
         Node::Process(_) => true,
-        Node::Request(..) | Node::Resource(_) => false,
+        Node::Request(..) | Node::Resource(_) | Node::Watched(..) => false,
     }
 }
 
@@ -285,10 +298,11 @@ fn deadlock_error(state: &State, call: TaskId, circle: &[Node]) -> TaskError {
             let (count, address) = (host.pool.len(), &host.address);
             Some(format!("one of the {count} processes that {address} may have, in all of which calls wait"))
         }
-        Node::Request(..) => None,
+        Node::Request(..) | Node::Watched(..) => None,
     };
     // The call itself comes last.
-    let links: Vec<_> = circle.iter().filter(|node| !matches!(node, Node::Request(..))).collect();
+    let links: Vec<_> =
+        circle.iter().filter(|node| !matches!(node, Node::Request(..) | Node::Watched(..))).collect();
     let (first, last) = NAMED_LINKS;
     let omitted = if links.len() > first + last + 1 { first..links.len() - last } else { 0..0 };
     let mut text = format!("`{}` ({call})", name(call));

@@ -158,7 +158,8 @@ fn wants_shared_worker(state: &State, host: HostId) -> bool {
         worker.phase == Phase::Live && !is_blocked && is_shared(state, worker)
     };
     let workers = at_home.pool.iter().filter_map(|process| state.workers.get(process));
-    workers.filter(takes_turns).count() < at_home.cpus
+    // Without a slot, since its worker was ended, a host still runs tasks that need none.
+    workers.filter(takes_turns).count() < at_home.cpus.max(1)
 }
 
 /// An idle worker of any host.
@@ -189,7 +190,7 @@ pub(crate) fn search_awaited(
     limit: usize,
     is_it: impl Fn(TaskId, &Task) -> bool,
 ) -> Option<TaskId> {
-    let mut objects = state.requests.get(&request)?.unsettled().iter().rev();
+    let mut objects = state.awaited(request.0, state.requests.get(&request)?).iter().rev();
     let mut inputs: Vec<DataId> = Vec::new();
     let mut seen = FxHashSet::default();
     for _ in 0..limit {

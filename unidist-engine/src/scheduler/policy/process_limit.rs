@@ -77,7 +77,9 @@ fn is_needed(state: &State, call: TaskId) -> bool {
     for _ in 0..LINKS {
         let Some(task) = state.tasks.get(&at) else { return false };
         match state.objects.newest_waiter(task.spec.returns.first) {
-            Some(Waiter::Request(process, _)) => return process != ProcessId::CONTROLLER,
+            Some(Waiter::Request(process, _) | Waiter::Watch(process, _)) => {
+                return process != ProcessId::CONTROLLER;
+            }
             Some(Waiter::Task(next)) => at = next,
             None => return false,
         }

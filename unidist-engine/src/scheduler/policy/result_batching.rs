@@ -14,7 +14,7 @@ const MAX_RESULT_BATCH: usize = 16;
 pub(crate) fn max_result_batch(state: &State) -> usize {
     let waits_for = |(key, open): (&(ProcessId, RequestId), &OpenRequest)| match open.kind {
         RequestKind::Get if key.0 == ProcessId::CONTROLLER => open.missing,
-        RequestKind::Get | RequestKind::Wait { .. } => 0,
+        RequestKind::Get | RequestKind::Wait { .. } | RequestKind::Next { .. } => 0,
     };
     let pool = state.pool().count().max(1);
     let wanted = match state.requests.len() {

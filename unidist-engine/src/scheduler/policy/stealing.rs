@@ -76,10 +76,10 @@ fn movable(state: &State, calls: impl Iterator<Item = TaskId>, to: HostId) -> Ve
 fn awaited_by_blocked(state: &State) -> Vec<(ProcessId, Vec<TaskId>)> {
     let blocked = state.pool().filter_map(|process| {
         let request = state.workers.get(&process)?.blocked_on()?;
-        state.requests.get(&(process, request))
+        Some(state.awaited(process, state.requests.get(&(process, request))?))
     });
     let mut awaited: Vec<(ProcessId, TaskId)> = Vec::new();
-    for id in blocked.flat_map(|request| request.ids.iter().rev().take(MAX_AWAITED)) {
+    for id in blocked.flat_map(|ids| ids.iter().rev().take(MAX_AWAITED)) {
         let Some(maker) = state.objects.maker(*id) else { continue };
         if let Some(TaskState::Sent(process)) = state.tasks.get(&maker).map(|task| task.state)
             && state.workers.get(&process).is_some_and(|w| w.is_active() && w.position_of(maker).is_some())

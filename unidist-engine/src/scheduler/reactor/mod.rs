@@ -18,6 +18,7 @@ mod on_shutdown;
 mod on_spilled;
 mod on_submit;
 mod on_timer;
+mod on_watch;
 mod on_worker_lost;
 mod place;
 mod place_on_worker;
@@ -43,6 +44,7 @@ use crate::scheduler::reactor::on_shutdown::on_shutdown;
 use crate::scheduler::reactor::on_spilled::on_spilled;
 use crate::scheduler::reactor::on_submit::on_submit;
 use crate::scheduler::reactor::on_timer::{on_expired, on_started};
+use crate::scheduler::reactor::on_watch::{on_next, on_watch};
 use crate::scheduler::reactor::on_worker_lost::on_worker_lost;
 use crate::scheduler::reactor::search_deadlocks::search_on;
 use crate::scheduler::reactor::worker_queries::{on_status, on_workers};
@@ -54,6 +56,7 @@ use crate::scheduler::transitions::release::{record_reference, release_for, reta
 use crate::scheduler::transitions::settle::{free_object, settle};
 use crate::scheduler::transitions::suspend::{on_resumed, on_suspended};
 use crate::scheduler::transitions::views::{pin_view, unpin_view};
+use crate::scheduler::transitions::watches::end_watch;
 use std::sync::Arc;
 use unidist_common::{ProcessId, TaskId};
 
@@ -92,6 +95,11 @@ fn on_request(state: &mut State, process: ProcessId, ask: Request) {
         Request::Cancel { request, ids, which } => on_cancel(state, process, request, &ids, which),
         Request::Status { request, ids } => on_status(state, process, request, &ids),
         Request::Workers { request, at_least } => on_workers(state, process, request, at_least),
+        Request::Watch { watch, ids } => on_watch(state, process, watch, ids),
+        Request::Next { request, watch, timed, blocks } => {
+            on_next(state, process, request, (watch, timed), blocks)
+        }
+        Request::Unwatch { watch } => end_watch(state, process, watch),
         Request::FindActor { request, name } => on_find_actor(state, process, request, &name),
         Request::EndWorker { request, worker } => on_end_worker(state, process, request, worker),
     }

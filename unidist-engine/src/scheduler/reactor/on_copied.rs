@@ -44,6 +44,7 @@ pub(crate) fn on_copied(state: &mut State, transfer: Transfer, result: Result<St
 fn copy_arrived(state: &mut State, waiter: Waiter) {
     match waiter {
         Waiter::Request(process, request) => request_progress(state, process, request),
+        Waiter::Watch(..) => {} // it waits for no copy
         Waiter::Task(call) => {
             let Some(task) = state.tasks.get_mut(&call) else { return };
             task.missing = task.missing.saturating_sub(1);
@@ -78,6 +79,7 @@ fn copy_failed(state: &mut State, id: DataId, to: HostId, error: &TaskError) {
             Waiter::Task(call) if is_fetching(state, call) => try_elsewhere(state, call, to, error),
             Waiter::Task(call) => fail_task(state, call, error.clone()),
             Waiter::Request(process, request) => fail_request(state, process, request, error),
+            Waiter::Watch(..) => {}
         }
     }
     release(state, id);

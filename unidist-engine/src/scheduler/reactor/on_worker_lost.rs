@@ -17,6 +17,7 @@ use crate::scheduler::transitions::release::release;
 use crate::scheduler::transitions::requests::close;
 use crate::scheduler::transitions::run::{release_frame, release_prefetched};
 use crate::scheduler::transitions::views::unpin_all;
+use crate::scheduler::transitions::watches::end_watches_of;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use unidist_common::{ActorId, ErrorKind, HostId, ProcessId, TaskError, TaskId};
@@ -27,6 +28,7 @@ pub(crate) fn on_worker_lost(state: &mut State, process: ProcessId, why: &str, u
     for (process, request) in requests {
         close(state, process, request);
     }
+    end_watches_of(state, process);
     let Some(mut worker) = state.workers.remove(&process) else {
         return;
     };

@@ -23,6 +23,8 @@ const BUDGET: usize = 256;
 pub(crate) enum Node {
     Call(TaskId),
     Request(ProcessId, RequestId),
+    /// The objects of a watch but for this many at the end: ends when one of them has a value.
+    Watched(ProcessId, RequestId, usize),
     /// Ends when some of it is released.
     Resource(CustomResource),
     /// A process for another call on this host, which may have no more. Ends when one of them can run a call.
@@ -201,7 +203,7 @@ impl DeadlockSearches {
             // There are few, and they are queued again and again.
             Node::Resource(_) | Node::Process(_) if self.is_queued(node) => {}
             Node::Resource(_) | Node::Process(_) => self.shared.push(node),
-            Node::Call(_) | Node::Request(..) => self.queued.push(node),
+            Node::Call(_) | Node::Request(..) | Node::Watched(..) => self.queued.push(node),
         }
     }
 

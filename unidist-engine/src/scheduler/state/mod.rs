@@ -21,6 +21,7 @@ pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod transfers;
 pub(crate) mod waiters;
+pub(crate) mod watches;
 pub(crate) mod worker_queries;
 pub(crate) mod workers;
 
@@ -36,7 +37,7 @@ use id_map::IdMap;
 use object_locations::ObjectLocations;
 use objects::Objects;
 use queued_cancels::QueuedCancels;
-use requests::OpenRequest;
+use requests::{OpenRequest, RequestKind};
 use resources::Resources;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -46,6 +47,7 @@ use tasks::Task;
 use timers::Timers;
 use transfers::{FailedFetches, Transfers};
 use unidist_common::{ActorId, DataId, HostId, ProcessId, TaskId};
+use watches::Watch;
 use worker_queries::WorkerQuery;
 use workers::Worker;
 
@@ -64,6 +66,7 @@ pub(crate) struct State {
     /// The number of calls submitted so far.
     pub(crate) arrivals: u64,
     pub(crate) requests: FxHashMap<(ProcessId, RequestId), OpenRequest>,
+    pub(crate) watches: FxHashMap<(ProcessId, RequestId), Watch>,
     pub(crate) resources: Resources,
     pub(crate) locations: ObjectLocations,
     pub(crate) transfers: Transfers,
@@ -104,6 +107,7 @@ impl State {
             next_process: ProcessId::CONTROLLER.number() + 1,
             arrivals: 0,
             requests: FxHashMap::default(),
+            watches: FxHashMap::default(),
             resources: Resources::new(&limits.hosts),
             locations: ObjectLocations::new(limits.hosts.len()),
             transfers: Transfers::default(),
@@ -158,6 +162,14 @@ impl State {
     /// Whether the call was sent to this worker and waits there for its turn.
     pub(crate) fn is_prefetched(&self, process: ProcessId, call: TaskId) -> bool {
         self.workers.get(&process).is_some_and(|worker| worker.position_of(call).is_some())
+    }
+
+    /// The objects that this request waits for, of which some are pending.
+    pub(crate) fn awaited<'a>(&'a self, process: ProcessId, request: &'a OpenRequest) -> &'a [DataId] {
+        match request.kind {
+            RequestKind::Next { watch, .. } => self.watches.get(&(process, watch)).map_or(&[], Watch::ids),
+            RequestKind::Get | RequestKind::Wait { .. } => request.unsettled(),
+        }
     }
 
     /// Whether a worker that is blocked by this request starts this call by itself.
@@ -215,6 +227,7 @@ impl State {
                 ("transfers", self.transfers.len()),
                 ("calls with failed fetches", self.failed_fetches.len()),
                 ("queued cancels", self.queued_cancels.len()),
+                ("watches", self.watches.len()),
             ];
             let left = left.into_iter().find(|(_, count)| *count > 0);
             let left = left.map(|(what, count)| format!("{count} {what}"));

@@ -1,6 +1,6 @@
 //! Open `get` and `wait` requests, which are answered when objects have values.
 
-use crate::scheduler::request::Blocks;
+use crate::scheduler::request::{Blocks, RequestId};
 use rustc_hash::FxHashSet;
 use unidist_common::{DataId, TaskId};
 
@@ -30,7 +30,14 @@ pub(crate) struct OpenRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     Get,
-    Wait { timed: bool },
+    Wait {
+        timed: bool,
+    },
+    /// For the next objects of this watch. The request names none itself.
+    Next {
+        watch: RequestId,
+        timed: bool,
+    },
 }
 
 impl OpenRequest {
@@ -81,8 +88,8 @@ impl OpenRequest {
     /// How many of the pending objects must get a value before the reply.
     pub(crate) fn needed(&self) -> usize {
         match self.kind {
-            RequestKind::Get | RequestKind::Wait { timed: false } => self.missing,
-            RequestKind::Wait { timed: true } => 0,
+            RequestKind::Wait { timed: true } | RequestKind::Next { timed: true, .. } => 0,
+            RequestKind::Get | RequestKind::Wait { .. } | RequestKind::Next { .. } => self.missing,
         }
     }
 }

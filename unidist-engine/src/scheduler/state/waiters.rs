@@ -18,6 +18,8 @@ pub(crate) enum Waiter {
     Task(TaskId),
     /// A `get` or `wait`.
     Request(ProcessId, RequestId),
+    /// A watch.
+    Watch(ProcessId, RequestId),
 }
 
 /// The waiters for one object: mostly none or one.

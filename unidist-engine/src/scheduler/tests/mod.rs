@@ -22,6 +22,7 @@ mod process_limit;
 mod shutdown;
 mod threads;
 mod waiters;
+mod watches;
 mod worker_affinity;
 mod worker_queries;
 

@@ -20,3 +20,4 @@ pub(crate) mod settle;
 pub(crate) mod suspend;
 pub(crate) mod timers;
 pub(crate) mod views;
+pub(crate) mod watches;

@@ -7,6 +7,7 @@ use crate::scheduler::transitions::actors::send_waiting_of;
 use crate::scheduler::transitions::fail_task::fail_dependent;
 use crate::scheduler::transitions::ready::make_ready;
 use crate::scheduler::transitions::requests::request_progress;
+use crate::scheduler::transitions::watches::watch_progress;
 use unidist_common::{Target, TaskId};
 
 /// Notifies the waiters of all objects that got a value, until none is left.
@@ -21,6 +22,7 @@ pub(crate) fn notify_waiters(state: &mut State) {
             match waiter {
                 Waiter::Task(task) => dependency_settled(state, task, &value),
                 Waiter::Request(process, request) => request_progress(state, process, request),
+                Waiter::Watch(process, watch) => watch_progress(state, process, watch, id),
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::scheduler::request::{Blocks, Reply, RequestId};
 use crate::scheduler::state::State;
 use crate::scheduler::state::objects::Waiter;
 use crate::scheduler::state::requests::{OpenRequest, RequestKind};
+use crate::scheduler::state::watches::Watch;
 use crate::scheduler::transitions::block::unblock;
 use crate::scheduler::transitions::fetch::{cancel_copy_request, request_copy};
 use crate::scheduler::transitions::views::pin_view;
@@ -18,6 +19,12 @@ pub(crate) fn close(state: &mut State, process: ProcessId, request: RequestId) -
     }
     for id in &open.ids {
         state.objects.remove_waiter(*id, Waiter::Request(process, request));
+    }
+    if let RequestKind::Next { watch, .. } = open.kind
+        && let Some(watched) = state.watches.get_mut(&(process, watch))
+        && watched.next == Some(request)
+    {
+        watched.next = None;
     }
     if open.is_fetching
         && let Some(host) = state.host_of(process)
@@ -50,6 +57,10 @@ pub(crate) fn answer(state: &mut State, process: ProcessId, request: RequestId, 
         RequestKind::Wait { .. } => {
             let ready = |(at, id): (usize, &DataId)| (!state.objects.is_pending(*id)).then_some(at as u64);
             Reply::Ready(open.ids.iter().enumerate().filter_map(ready).collect())
+        }
+        RequestKind::Next { watch, .. } => {
+            let watched = state.watches.get_mut(&(process, watch));
+            Reply::Settled(watched.map(Watch::take_ready).unwrap_or_default())
         }
     };
     state.actions.push(Action::Reply { process, request, reply });

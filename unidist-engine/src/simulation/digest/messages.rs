@@ -54,6 +54,15 @@ impl Digest {
             Request::EndWorker { request, worker } => self.all([15, request.0, worker.to_number()]),
             Request::FindActor { request, .. } => self.all([16, request.0]),
             Request::Live { request, at_most } => self.all([17, request.0, *at_most]),
+            Request::Watch { watch, ids } => {
+                self.all([18, watch.0]);
+                self.ids(ids);
+            }
+            Request::Next { request, watch, timed, blocks } => {
+                self.all([19, request.0, watch.0, u64::from(*timed)]);
+                self.blocks(*blocks);
+            }
+            Request::Unwatch { watch } => self.all([20, watch.0]),
         }
     }
 
@@ -85,6 +94,10 @@ impl Digest {
             Reply::Workers(workers) => {
                 self.add(8);
                 self.list(workers, |digest, worker| digest.add(worker.id.to_number()));
+            }
+            Reply::Settled(ids) => {
+                self.add(13);
+                self.ids(ids);
             }
             Reply::Actor(found) => self.all([10, found.map_or(0, |actor| actor.handle.to_number())]),
             Reply::Live(live) => {
