@@ -112,9 +112,9 @@ pub use unidist_core::{
     CallSettings, CallStatus, Dep, Error, ErrorKind, Fallible, Fetch, FunctionOptions, Gettable, Group,
     HeldBy, IntoArg, MethodOptions, ObjectRef, Portable, Prepared, ProcessId, Ready, RemoteFn, Result,
     SharedSlice, StoreFull, StoreHolder, StoreUsage, TaskError, WaitSet, Waitable, Waited, WorkerInfo,
-    as_completed, build_id, cancel, cancel_unstarted, closure, current_worker, end_worker, fallible, get,
-    get_actor, get_timeout, is_cancelled, is_object_ref, map, prepare, put, put_ref, put_slice, refs, status,
-    wait, wait_at_least, wait_for_workers, workers,
+    as_completed, build_id, bulk, cancel, cancel_unstarted, closure, current_worker, end_worker, fallible,
+    get, get_actor, get_timeout, is_cancelled, is_object_ref, map, prepare, put, put_ref, put_slice, refs,
+    status, wait, wait_at_least, wait_for_workers, workers,
 };
 pub use unidist_macros::{remote, test};
 #[cfg(feature = "patterns")]

@@ -14,7 +14,9 @@ fn value<T: Serialize + DeserializeOwned + 'static>(criterion: &mut Criterion, n
     group.bench_function("encode", |bencher| bencher.iter(|| codec::encode(black_box(value))));
     let proof = codec::encode_recorded(value).and_then(|(bytes, record)| record.prove::<T>(&bytes));
     proof.unwrap_or_else(|error| panic!("{name}: {error}"));
-    group.bench_function("encode, proven", |bencher| bencher.iter(|| codec::encode_proven(black_box(value))));
+    group.bench_function("encode, proven", |bencher| {
+        bencher.iter(|| codec::encode_proven(black_box(value), None))
+    });
     group.bench_function("decode", |bencher| bencher.iter(|| codec::decode::<T>(black_box(&bytes))));
     group.finish();
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -77,6 +77,8 @@ type Plain = (bool, u8, i16, u32, i64, u128, char, (), [i8; 3]);
 type Lists = (Vec<u64>, Vec<String>, Option<Vec<Option<u16>>>);
 /// Not for arbitrary bytes: the number of items of no bytes has no limit, and a false one takes too long to count to.
 type EmptyItems = Vec<()>;
+/// Sequences that are copied as a whole.
+type Numbers = ((Vec<u8>, Vec<i16>, Vec<bool>), (Vec<f32>, Vec<u128>, Vec<usize>), Option<Vec<Vec<f64>>>);
 type Outcome = Result<Box<str>, Vec<(u8, Duration)>>;
 type Words = BTreeMap<String, Vec<u8>>;
 
@@ -181,9 +183,22 @@ fn assert_harmless<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
     }
 }
 
+/// A sequence has the same bytes whether it is written as a whole or item by item, and each is read both ways, wherever
+/// it is. The value of an item is compared by its bytes, because NaN does not equal itself.
+fn assert_same_as_items<T: Clone + Serialize + DeserializeOwned>(items: &[T], before: &str) {
+    let as_items: VecDeque<T> = items.iter().cloned().collect();
+    let encoded = encode(&(before, items, 'x')).unwrap();
+    assert_eq!(encoded, encode(&(before, &as_items, 'x')).unwrap());
+    let whole = decode::<(String, Vec<T>, char)>(&encoded).unwrap();
+    assert_eq!(encode(&whole).unwrap(), encoded);
+    let item_by_item = decode::<(String, VecDeque<T>, char)>(&encoded).unwrap();
+    assert_eq!(encode(&item_by_item).unwrap(), encoded);
+}
+
 fn assert_harmless_for_all_types(bytes: &[u8]) {
     assert_harmless::<Plain>(bytes);
     assert_harmless::<Lists>(bytes);
+    assert_harmless::<Numbers>(bytes);
     assert_harmless::<Tree>(bytes);
     assert_harmless::<Outcome>(bytes);
     assert_harmless::<Words>(bytes);
@@ -214,6 +229,33 @@ proptest! {
         assert_round_trip(&(numbers, names, options) as &Lists, cut);
         assert_round_trip(&vec![(); nothing] as &EmptyItems, cut);
         assert_round_trip(&words, cut);
+    }
+
+    #[test]
+    fn numbers_round_trip(
+        small in (vec(any::<u8>(), 0..9), vec(any::<i16>(), 0..9), vec(any::<bool>(), 0..9)),
+        large in (vec(-9.0..9f32, 0..9), vec(any::<u128>(), 0..9), vec(any::<usize>(), 0..9)),
+        rows in prop::option::of(vec(vec(-9.0..9f64, 0..9), 0..4)),
+        cut: prop::sample::Index) {
+        assert_round_trip(&(small, large, rows) as &Numbers, cut);
+    }
+
+    #[test]
+    fn numbers_are_the_same_item_by_item(bytes in vec(any::<u128>(), 0..20), before in "[a-z]{0,9}") {
+        macro_rules! all {
+            ($($number:ident)*) => {
+                $(
+                    let items: Vec<$number> = bytes.iter().map(|bits| *bits as $number).collect();
+                    assert_same_as_items(&items, &before);
+                )*
+            };
+        }
+        all!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
+        assert_same_as_items(&bytes.iter().map(|bits| bits % 2 == 0).collect::<Vec<_>>(), &before);
+        let bits = |bits: &u128| (f32::from_bits(*bits as u32), f64::from_bits(*bits as u64));
+        let (singles, doubles): (Vec<_>, Vec<_>) = bytes.iter().map(bits).unzip();
+        assert_same_as_items(&singles, &before);
+        assert_same_as_items(&doubles, &before);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod args;
 #[cfg(feature = "ndarray")]
 mod array_view;
 mod await_ref;
+pub mod bulk;
 mod call;
 mod callbacks;
 mod cancel;

@@ -46,11 +46,20 @@ pub(crate) struct Extracted {
     pub(crate) buffers: Vec<Bytes>,
     /// Each shared slice, while the value is encoded to be proven.
     slices: Option<Vec<Bytes>>,
+    /// Why memory for a large part could not be had.
+    failure: Option<Error>,
 }
 
 impl Extracted {
     fn new(role: Role) -> Self {
-        Extracted { role, dependencies: Vec::new(), borrowed: Vec::new(), buffers: Vec::new(), slices: None }
+        Extracted {
+            role,
+            dependencies: Vec::new(),
+            borrowed: Vec::new(),
+            buffers: Vec::new(),
+            slices: None,
+            failure: None,
+        }
     }
 }
 
@@ -107,7 +116,7 @@ impl<T> Drop for Restore<T> {
 #[inline]
 pub(crate) fn encode<T: Portable>(value: &T, role: Role) -> Result<Encoded> {
     let mut slot = Restore::replace(&ENCODING, Extracted::new(role));
-    match codec::encode_proven(value) {
+    match codec::encode_proven(value, Some(&hold_part)) {
         Ok(Some(header)) => {
             let found = slot.take().unwrap_or_else(|| Extracted::new(role));
             Ok(Encoded { header, found })
@@ -116,8 +125,13 @@ pub(crate) fn encode<T: Portable>(value: &T, role: Role) -> Result<Encoded> {
             drop(slot);
             encode_and_prove(value, role)
         }
-        Err(error) => Err(cannot_encode::<T>(&error)),
+        Err(error) => Err(failure(slot.take(), || cannot_encode::<T>(&error))),
     }
+}
+
+#[cold]
+fn failure(found: Option<Extracted>, encoding: impl FnOnce() -> Error) -> Error {
+    found.and_then(|found| found.failure).unwrap_or_else(encoding)
 }
 
 #[cold]
@@ -152,7 +166,7 @@ fn prove<T: Deserialize<'static> + 'static>(
 pub(crate) fn encode_error<E: Serialize + Deserialize<'static> + 'static>(
     error: &E,
 ) -> Result<Bytes, CodecError> {
-    if let Some(bytes) = codec::encode_proven(error)? {
+    if let Some(bytes) = codec::encode_proven(error, None)? {
         return Ok(bytes);
     }
     let (bytes, record) = codec::encode_recorded(error)?;
@@ -162,8 +176,13 @@ pub(crate) fn encode_error<E: Serialize + Deserialize<'static> + 'static>(
 
 /// Encodes a text.
 pub(crate) fn encode_text(text: &str) -> Result<Encoded> {
-    let header = codec::encode(text).map_err(|error| cannot_encode::<str>(&error))?;
-    Ok(Encoded { header, found: Extracted::new(Role::Argument) })
+    let mut slot = Restore::replace(&ENCODING, Extracted::new(Role::Argument));
+    let header = codec::encode_holding(text, &hold_part);
+    let found = slot.take();
+    match header {
+        Ok(header) => Ok(Encoded { header, found: found.unwrap_or_else(|| Extracted::new(Role::Argument)) }),
+        Err(error) => Err(failure(found, || cannot_encode::<str>(&error))),
+    }
 }
 
 #[cold]
@@ -217,6 +236,31 @@ pub(crate) fn extract_buffer(buffer: Bytes) -> Result<u32, &'static str> {
         found.buffers.push(buffer);
         u32::try_from(found.buffers.len() - 1).map_err(|_| "the value contains more than 2³² shared slices")
     })
+}
+
+/// Copies a large part of the value being encoded to where it stays, and returns the index of its buffer.
+fn hold_part(part: &[u8]) -> Result<Option<u32>, CodecError> {
+    let Ok(backend) = session::current("encoding a value") else { return Ok(None) };
+    match backend.allocate(part.len()) {
+        Ok(mut buffer) => match buffer.get_mut(..part.len()) {
+            Some(room) => {
+                room.copy_from_slice(part);
+                extract_buffer(buffer.freeze().slice(..part.len()))
+                    .map(Some)
+                    .map_err(serde::ser::Error::custom)
+            }
+            None => Ok(None),
+        },
+        Err(error) => {
+            let cause = serde::ser::Error::custom(&error);
+            ENCODING.with_borrow_mut(|slot| {
+                if let Some(found) = slot.as_mut() {
+                    found.failure = Some(error);
+                }
+            });
+            Err(cause)
+        }
+    }
 }
 
 /// Notes a shared slice of the value being encoded, if that will be proven.
@@ -292,8 +336,22 @@ impl Context {
 
 /// Decodes a value in this context.
 pub(crate) fn decode<T: DeserializeOwned>(header: &[u8], context: Context) -> Result<T, CodecError> {
+    let parts: Vec<Bytes> = context.buffers.iter().map(|(_, _, buffer)| buffer.clone()).collect();
     let _context = Restore::replace(&DECODING, context);
-    codec::decode(header)
+    if parts.is_empty() {
+        return codec::decode(header);
+    }
+    codec::decode_with(header, &|index| parts.get(next_place(index)?).map(|part| &part[..]))
+}
+
+/// The place of the next buffer, which must have this index in its object.
+fn next_place(index: u32) -> Option<usize> {
+    DECODING.with_borrow(|slot| {
+        let context = slot.as_ref()?;
+        let place = context.next_buffer.get();
+        context.next_buffer.set(place + 1);
+        context.buffers.get(place).is_some_and(|(_, found, _)| *found == index).then_some(place)
+    })
 }
 
 /// Whether a value is decoded as a proof, where it was encoded. Then its refs are not refs of the session.
@@ -317,21 +375,18 @@ pub(crate) fn backend() -> Result<BackendProxy> {
 
 /// The next extracted buffer of the value being decoded; it must have this index in its object.
 pub(crate) fn next_buffer(index: u32) -> Result<(RefCore, Bytes), String> {
-    let found = DECODING.with_borrow(|slot| {
-        let context = slot.as_ref()?;
-        let place = context.next_buffer.get();
-        context.next_buffer.set(place + 1);
-        context.buffers.get(place).cloned()
+    let found = next_place(index).and_then(|place| {
+        DECODING.with_borrow(|slot| {
+            let (owner, _, buffer) = slot.as_ref()?.buffers.get(place)?;
+            Some((owner.clone(), buffer.clone()))
+        })
     });
     match found {
-        Some((owner, found, buffer)) if found == index => {
-            let owner = match owner {
-                Owner::Reference(reference) => reference,
-                Owner::Dependency(id) => RefCore::borrow(backend().map_err(|error| error.to_string())?, id),
-            };
-            Ok((owner, buffer))
+        Some((Owner::Reference(reference), buffer)) => Ok((reference, buffer)),
+        Some((Owner::Dependency(id), buffer)) => {
+            Ok((RefCore::borrow(backend().map_err(|error| error.to_string())?, id), buffer))
         }
-        _ => Err(format!("the object has no buffer {index} here")),
+        None => Err(format!("the object has no buffer {index} here")),
     }
 }
 

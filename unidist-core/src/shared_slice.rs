@@ -12,7 +12,7 @@ use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use unidist_common::{Error, Result};
+use unidist_common::{Error, Result, codec};
 
 /// A slice of plain data in the host's shared memory.
 ///
@@ -117,9 +117,7 @@ const fn assert_has_size<T>() {
 
 /// A copy whose alignment is that of `T`.
 fn realigned<T: Pod + Send + Sync>(bytes: &[u8]) -> Bytes {
-    let mut items = vec![T::zeroed(); bytes.len() / size_of::<T>()];
-    bytemuck::cast_slice_mut(&mut items).copy_from_slice(bytes);
-    own(items)
+    own(codec::copied::<T>(bytes))
 }
 
 /// The bytes of these items.

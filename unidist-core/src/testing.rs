@@ -23,6 +23,7 @@ struct State {
     entries: HashMap<DataId, Entry>,
     submitted: Vec<TaskSpec>,
     allocations: usize,
+    is_full: bool,
 }
 
 #[derive(Default)]
@@ -58,6 +59,11 @@ impl Memory {
     /// The calls that were handed in and not yet taken.
     pub(crate) fn take_submitted(&self) -> Vec<TaskSpec> {
         std::mem::take(&mut self.state().submitted)
+    }
+
+    /// From now on there is no memory.
+    pub(crate) fn refuse_memory(&self) {
+        self.state().is_full = true;
     }
 
     /// How often memory was asked for.
@@ -238,7 +244,7 @@ impl Backend for Memory {
     }
 
     fn allocate(&self, len: usize) -> Result<Box<dyn WritableBuffer>> {
-        if len > 1 << 30 {
+        if len > 1 << 30 || self.state().is_full {
             return Err(StoreFull::new(len as u64, 0, 1 << 30).into());
         }
         self.state().allocations += 1;

@@ -6,9 +6,11 @@ use crate::protocol::monitor::{FromMonitor, Greeting, GreetingReply, SpillFailur
 use crate::protocol::wire::{self, MAX_MESSAGE_LEN};
 use crate::protocol::worker::{Blocks, FromWorker, Reply, Request, RequestId, Run, ToWorker, Value};
 use crate::store::{Blob, Block, Place, StoredObject};
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +67,7 @@ pub fn handshake(bytes: &[u8]) {
 /// An encoded value. The first byte selects its type. Every value that is decoded can be encoded again.
 pub fn codec(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    match kind % 9 {
+    match kind % 11 {
         0 => value::<Vec<String>>(bytes),
         1 => value::<BTreeMap<String, Option<f64>>>(bytes),
         2 => value::<(u8, i128, char, bool, [u16; 3])>(bytes),
@@ -74,8 +76,31 @@ pub fn codec(bytes: &[u8]) {
         5 => value::<Error>(bytes),
         6 => value::<TaskSpec>(bytes),
         7 => value::<Object>(bytes),
+        8 => value::<Numbers>(bytes),
+        9 => value_in_parts(bytes),
         _ => value::<Result<Box<str>, Option<Vec<(u8, String)>>>>(bytes),
     }
+}
+
+/// Sequences that are copied as a whole.
+type Numbers = (Vec<f32>, Vec<Vec<u16>>, Option<Vec<bool>>, Vec<i128>);
+
+/// An encoded value of which parts are held beside it. The first byte is the length of the encoding, the second one that of
+/// each part. Each part is given once, so that the value has no more bytes than these.
+fn value_in_parts(bytes: &[u8]) {
+    let [header, part, rest @ ..] = bytes else { return };
+    let (header, parts) = rest.split_at(usize::from(*header).min(rest.len()));
+    let parts: Vec<&[u8]> = parts.chunks(usize::from(*part).max(1)).collect();
+    let given = Cell::new(0);
+    let held = |index: u32| {
+        given.set(given.get() + 1);
+        (index + 1 == given.get()).then(|| parts.get(index as usize).copied()).flatten()
+    };
+    let decoded = codec::decode_with::<(Numbers, String, VecDeque<u32>)>(header, &held);
+    let Ok(value) = decoded else { return };
+    let encoded = codec::encode(&value);
+    assert!(encoded.as_ref().is_ok_and(|again| again.len() <= rest.len()), "{encoded:?}");
+    assert_same(&value, &encoded.and_then(|bytes| codec::decode(&bytes)));
 }
 
 fn value<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
@@ -99,10 +124,24 @@ fn values() -> Vec<Vec<u8>> {
         codec::encode(&Error::from(error())),
         codec::encode(&spec()),
         codec::encode(&object),
+        codec::encode(&numbers()),
+        in_parts(),
         codec::encode(&last),
     ];
     let encoded = (0u8..).zip(encoded);
     encoded.filter_map(|(kind, value)| Some([&[kind][..], &value.ok()?].concat())).collect()
+}
+
+fn numbers() -> Numbers {
+    (vec![0.5, -1.0], vec![vec![1, 2], vec![]], Some(vec![true, false]), vec![-1])
+}
+
+/// The encoding of three values, where the numbers of the last one are held beside it.
+fn in_parts() -> Result<Bytes, codec::CodecError> {
+    let encoded = codec::encode(&(numbers(), "text"))?;
+    let held = [&(2_u64 | 1 << 63).to_le_bytes()[..], &0_u32.to_le_bytes()].concat();
+    let lengths = [encoded.len() + held.len(), 8].map(|len| len as u8);
+    Ok([&lengths[..], &encoded, &held, &[1, 0, 0, 0, 2, 0, 0, 0]].concat().into())
 }
 
 fn message_streams() -> Vec<Vec<u8>> {

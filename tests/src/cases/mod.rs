@@ -20,6 +20,7 @@ mod executor_maps;
 mod executor_workers;
 mod forks;
 mod hosts;
+mod large_vectors;
 mod lifecycle;
 mod memory;
 mod named_actors;
@@ -59,6 +60,7 @@ use crate::case::Case;
 
 /// Every case, by group.
 pub(crate) const ALL: &[&[Case]] = &[
+    large_vectors::CASES,
     lifecycle::CASES,
     endings::CASES,
     configuration::CASES,

@@ -2,6 +2,8 @@
 
 use super::error::CodecError;
 use super::form::Kind;
+use super::large::{HELD, Held};
+use super::plain::{self, Reader};
 use super::proof::Inspect;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
@@ -9,11 +11,26 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 pub(super) struct Decoder<'a, I> {
     rest: &'a [u8],
     pub(super) inspect: I,
+    /// Has the large parts, if there are any.
+    held: Option<Held<'a>>,
+}
+
+/// The beginning of a sequence.
+enum Head<'a> {
+    /// This many items follow.
+    Inline(usize),
+    /// This many items are in a part beside the encoding.
+    Held(usize, &'a [u8]),
 }
 
 impl<'a, I: Inspect<'a>> Decoder<'a, I> {
     pub(super) fn new(bytes: &'a [u8], inspect: I) -> Self {
-        Decoder { rest: bytes, inspect }
+        Decoder { rest: bytes, inspect, held: None }
+    }
+
+    /// The same for a value of which large parts may be held beside its encoding.
+    pub(super) fn with_held(self, held: Held<'a>) -> Self {
+        Decoder { held: Some(held), ..self }
     }
 
     /// All bytes must have been read.
@@ -21,7 +38,7 @@ impl<'a, I: Inspect<'a>> Decoder<'a, I> {
         self.inspect.end()?;
         match self.rest.len() {
             0 => Ok(()),
-            left => Err(CodecError::new(format!("{left} bytes remain after the value"))),
+            left => Err(remain(left)),
         }
     }
 
@@ -40,17 +57,42 @@ impl<'a, I: Inspect<'a>> Decoder<'a, I> {
     }
 
     #[inline]
-    fn len(&mut self) -> Result<usize, CodecError> {
-        usize::try_from(u64::from_le_bytes(self.bytes()?)).map_err(|_| too_few())
+    fn head(&mut self) -> Result<Head<'a>, CodecError> {
+        let word = u64::from_le_bytes(self.bytes()?);
+        let len = usize::try_from(word & !HELD).map_err(|_| too_few())?;
+        if word & HELD == 0 { Ok(Head::Inline(len)) } else { self.held_part(len) }
+    }
+
+    #[cold]
+    fn held_part(&mut self, len: usize) -> Result<Head<'a>, CodecError> {
+        let index = u32::from_le_bytes(self.bytes()?);
+        let part = self.held.and_then(|held| held(index)).ok_or_else(|| no_part(index))?;
+        Ok(Head::Held(len, part))
+    }
+
+    /// The bytes of a sequence whose items have this width.
+    #[inline]
+    fn items(&mut self, width: usize) -> Result<&'a [u8], CodecError> {
+        match self.head()? {
+            Head::Inline(len) => self.slice(len.checked_mul(width).ok_or_else(too_few)?),
+            Head::Held(len, part) if len.checked_mul(width) == Some(part.len()) => Ok(part),
+            Head::Held(len, part) => Err(other_part(len, width, part.len())),
+        }
+    }
+
+    /// Reads a sequence of numbers at once.
+    #[inline]
+    fn numbers<T>(&mut self, reader: &Reader<T>) -> Result<T, CodecError> {
+        let bytes = self.items(reader.width)?;
+        (reader.read)(bytes).map_err(|byte| invalid("bool", byte))
     }
 
     /// The bytes of a text, or bytes, and whether there are more of them in the encoding.
     #[inline]
     fn data(&mut self, what: &'static str) -> Result<(&'a [u8], bool), CodecError> {
         let limit = self.inspect.data(what)?;
-        let len = self.len()?;
-        let bytes = self.slice(len)?;
-        Ok(if len > limit { (&bytes[..limit], true) } else { (bytes, false) })
+        let bytes = self.items(1)?;
+        Ok(if bytes.len() > limit { (&bytes[..limit], true) } else { (bytes, false) })
     }
 
     #[inline]
@@ -72,7 +114,10 @@ impl<'a, I: Inspect<'a>> Decoder<'a, I> {
         visit: impl FnOnce(Parts<'_, 'a, I>) -> Result<T, CodecError>,
     ) -> Result<T, CodecError> {
         self.inspect.list()?;
-        let mut left = self.len()?;
+        let (mut left, outside) = match self.head()? {
+            Head::Inline(len) => (len, None),
+            Head::Held(len, part) => (len, Some(std::mem::replace(&mut self.rest, part))),
+        };
         let value = visit(Parts { decoder: self, left: &mut left, is_list: true })?;
         if left > 0 {
             return Err(CodecError::new(format!(
@@ -80,6 +125,12 @@ impl<'a, I: Inspect<'a>> Decoder<'a, I> {
             )));
         }
         self.inspect.list_end(&mut self.rest);
+        if let Some(outside) = outside {
+            match std::mem::replace(&mut self.rest, outside).len() {
+                0 => {}
+                left => return Err(remain(left)),
+            }
+        }
         Ok(value)
     }
 
@@ -101,6 +152,21 @@ impl<'a, I: Inspect<'a>> Decoder<'a, I> {
 #[cold]
 fn too_few() -> CodecError {
     CodecError::new("the bytes end before the value does")
+}
+
+#[cold]
+fn remain(left: usize) -> CodecError {
+    CodecError::new(format!("{left} bytes remain after the value"))
+}
+
+#[cold]
+fn no_part(index: u32) -> CodecError {
+    CodecError::new(format!("its part {index} did not come with it"))
+}
+
+#[cold]
+fn other_part(len: usize, width: usize, found: usize) -> CodecError {
+    CodecError::new(format!("a part of {found} bytes in place of {len} items of {width}"))
 }
 
 #[cold]
@@ -233,6 +299,11 @@ impl<'de, 'a, I: Inspect<'a>> de::Deserializer<'de> for &mut Decoder<'a, I> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        if !I::IS_LIVE
+            && let Some(reader) = plain::reader::<V>()
+        {
+            return self.numbers(&reader);
+        }
         self.list(|items| visitor.visit_seq(items))
     }
 

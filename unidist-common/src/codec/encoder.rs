@@ -2,6 +2,8 @@
 
 use super::error::CodecError;
 use super::form::{Form, Kind};
+use super::large::{HELD, Hold, LARGE};
+use super::plain;
 use super::record::Watch;
 use serde::ser::{self, Serialize};
 
@@ -12,11 +14,25 @@ pub(super) struct Encoder<'a, W> {
     end: usize,
     limit: usize,
     watch: &'a mut W,
+    /// Takes large parts, if it is there.
+    hold: Option<Hold<'a>>,
 }
 
 impl<'a, W: Watch> Encoder<'a, W> {
     pub(super) fn new(out: &'a mut Vec<u8>, limit: usize, watch: &'a mut W) -> Self {
-        Encoder { end: out.len().saturating_add(limit), out, limit, watch }
+        Encoder { end: out.len().saturating_add(limit), out, limit, watch, hold: None }
+    }
+
+    /// The same, but large parts may be held beside the encoding.
+    pub(super) fn holding(self, hold: Option<Hold<'a>>) -> Self {
+        Encoder { hold, ..self }
+    }
+
+    /// Writes a value inside the one that is being encoded.
+    #[inline]
+    pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
+        self.watch.value::<T>();
+        value.serialize(&mut *self)
     }
 
     #[inline]
@@ -36,8 +52,21 @@ impl<'a, W: Watch> Encoder<'a, W> {
 
     #[inline]
     fn data(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        self.watch.array(self.out.len(), bytes.len());
-        self.write(&(bytes.len() as u64).to_le_bytes())?;
+        self.watch.array(Kind::U8, self.out.len(), bytes.len(), bytes.len());
+        self.sequence(bytes.len(), bytes)
+    }
+
+    /// A sequence of this length, which consists of these bytes.
+    #[inline]
+    fn sequence(&mut self, len: usize, bytes: &[u8]) -> Result<(), CodecError> {
+        if bytes.len() >= LARGE
+            && let Some(hold) = self.hold
+            && let Some(index) = hold(bytes)?
+        {
+            self.write(&(len as u64 | HELD).to_le_bytes())?;
+            return self.write(&index.to_le_bytes());
+        }
+        self.write(&(len as u64).to_le_bytes())?;
         self.write(bytes)
     }
 
@@ -123,13 +152,23 @@ impl<W: Watch> Parts<'_, '_, W> {
     fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), CodecError> {
         self.count();
         self.encoder.watch.field(key);
-        value.serialize(&mut *self.encoder).map_err(|error| in_field(error, self.form, key))
+        self.inner_of_variant::<T>();
+        self.encoder.value(value).map_err(|error| in_field(error, self.form, key))
     }
 
     #[inline]
     fn position<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.count();
-        value.serialize(&mut *self.encoder)
+        self.inner_of_variant::<T>();
+        self.encoder.value(value)
+    }
+
+    /// Which variants there are in a value is not known from its type.
+    #[inline]
+    fn inner_of_variant<T: ?Sized>(&mut self) {
+        if let Form::Variant { .. } = self.form {
+            self.encoder.watch.inner::<T>();
+        }
     }
 
     #[inline]
@@ -147,7 +186,7 @@ impl<W: Watch> Parts<'_, '_, W> {
         }
         self.count();
         self.encoder.watch.item(self.encoder.out.len());
-        value.serialize(&mut *self.encoder)
+        self.encoder.value(value)
     }
 
     #[inline]
@@ -231,7 +270,7 @@ impl<'b, 'a, W: Watch> ser::Serializer for &'b mut Encoder<'a, W> {
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CodecError> {
         self.watch.inner::<T>();
         self.number(Kind::Option, &[1])?;
-        value.serialize(self)
+        self.value(value)
     }
 
     #[inline]
@@ -250,7 +289,7 @@ impl<'b, 'a, W: Watch> ser::Serializer for &'b mut Encoder<'a, W> {
         _: &'static str,
         value: &T,
     ) -> Result<(), CodecError> {
-        value.serialize(self)
+        self.value(value)
     }
 
     #[inline]
@@ -272,7 +311,31 @@ impl<'b, 'a, W: Watch> ser::Serializer for &'b mut Encoder<'a, W> {
         value: &T,
     ) -> Result<(), CodecError> {
         self.variant(Form::Variant { name, variant, index, len: 1 }, index)?;
-        value.serialize(self)
+        self.watch.inner::<T>();
+        self.value(value)
+    }
+
+    #[inline]
+    fn collect_seq<I>(self, sequence: I) -> Result<(), CodecError>
+    where
+        I: IntoIterator,
+        I::Item: Serialize,
+    {
+        if let Some(items) = plain::items(&sequence) {
+            if items.len > 0 {
+                self.watch.inner::<I::Item>();
+            }
+            self.watch.array(items.kind, self.out.len(), items.len, items.bytes.len());
+            return self.sequence(items.len, items.bytes);
+        }
+        let mut items = sequence.into_iter();
+        let len = match items.size_hint() {
+            (least, Some(most)) if least == most => Some(least),
+            _ => None,
+        };
+        let mut parts = self.list(Form::Seq, len)?;
+        items.try_for_each(|item| parts.item(&item))?;
+        parts.close()
     }
 
     #[inline]
@@ -403,7 +466,7 @@ impl<W: Watch> ser::SerializeMap for Parts<'_, '_, W> {
         if self.left.wrapping_add(1) == self.len {
             self.encoder.watch.inner::<T>();
         }
-        value.serialize(&mut *self.encoder)?;
+        self.encoder.value(value)?;
         self.encoder.watch.item_end();
         Ok(())
     }

@@ -13,7 +13,7 @@ fn prove<T: Serialize + DeserializeOwned + 'static>(value: &T) -> Result<(), Cod
 #[track_caller]
 fn assert_refuted<T: Serialize + DeserializeOwned + 'static>(value: &T, texts: &[&str]) {
     for _ in 0..2 {
-        assert_eq!(encode_proven(value).unwrap_or_default(), None, "it is never proven");
+        assert_eq!(encode_proven(value, None).unwrap_or_default(), None, "it is never proven");
         let error = prove(value).unwrap_err().to_string();
         assert!(texts.iter().all(|text| error.contains(text)), "{texts:?} in: {error}");
     }
@@ -22,7 +22,7 @@ fn assert_refuted<T: Serialize + DeserializeOwned + 'static>(value: &T, texts: &
 #[track_caller]
 fn assert_proven<T: Serialize + DeserializeOwned + 'static>(value: &T) {
     prove(value).unwrap();
-    assert_eq!(encode_proven(value).unwrap(), Some(encode(value).unwrap()));
+    assert_eq!(encode_proven(value, None).unwrap(), Some(encode(value).unwrap()));
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,9 +46,9 @@ enum Part {
 fn new_part_of_a_proven_type_is_proven() {
     let part = Part::Plain(1);
     assert_proven(&part);
-    assert_eq!(encode_proven(&Part::Fields { a: 1, b: None }).unwrap(), None, "a new variant");
+    assert_eq!(encode_proven(&Part::Fields { a: 1, b: None }, None).unwrap(), None, "a new variant");
     assert_proven(&Part::Fields { a: 1, b: None });
-    assert_eq!(encode_proven(&Part::Plain(2)).unwrap(), Some(encode(&Part::Plain(2)).unwrap()));
+    assert_eq!(encode_proven(&Part::Plain(2), None).unwrap(), Some(encode(&Part::Plain(2)).unwrap()));
     assert_refuted(&Part::Faulty(ONE_SIDED), &["OneSided"]);
     let b = Some(ONE_SIDED);
     assert_refuted(&Part::Fields { a: 1, b }, &["field `", "OneSided"]);

@@ -1,11 +1,14 @@
 //! What has been proven in this process to decode as it was encoded: types, and the structs, variants and types inside
 //! them.
 //!
+//! A type is known by its identity, a struct or a variant by its names and by the type of the value that it is the form of:
+//! types of one name are different ones. The addresses of the names stand for them where the same code asks again; other
+//! code, compiled for another use of the type, may have copies of the names at other addresses, so that the text decides.
+//!
 //! A set without locks that only grows, since each value that is sent asks it. An entry is the hash of what it stands
 //! for; that two things share one of 2⁶⁴ is as unlikely as two functions sharing their key.
 
 use super::form::Form;
-use std::any::{TypeId, type_name};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,26 +32,38 @@ impl Key {
     /// A type whose values are sent.
     #[inline]
     pub(super) fn of_type<T: 'static>() -> Self {
-        let mut hasher = OneWord(0);
-        TypeId::of::<T>().hash(&mut hasher);
-        Key::new(mix(hasher.0))
+        Key::new(mix(Within::value::<T>().0))
     }
 
-    /// A type inside another one. Types of one name may count as one.
+    /// A type inside another one.
     #[inline]
     pub(super) fn of_inner<T: ?Sized>() -> Self {
-        Key::new(mix(type_name::<T>().as_ptr() as u64))
+        Key::new(mix(Within::value::<T>().0.rotate_left(17) ^ INNER))
     }
 
     /// A struct, or a variant of an enum, by the addresses of its names.
     #[inline]
-    pub(super) fn of_form(form: Form) -> Self {
+    pub(super) fn of_form_here(within: Within, form: Form) -> Self {
+        Key::of_names(within, form, |name| name.as_ptr() as u64)
+    }
+
+    /// The same by its names.
+    pub(super) fn of_form(within: Within, form: Form) -> Self {
+        Key::of_names(within, form, |name| {
+            let mut hasher = OneWord(0);
+            name.hash(&mut hasher);
+            mix(hasher.0)
+        })
+    }
+
+    #[inline]
+    fn of_names(within: Within, form: Form, word: impl Fn(&'static str) -> u64) -> Self {
         Key::new(match form {
-            Form::Struct { name, len } => mix(name.as_ptr() as u64 ^ (len as u64) << 48),
+            Form::Struct { name, len } => mix(within.0 ^ word(name) ^ (len as u64) << 48),
             // Addresses of names differ in their lowest bits.
             Form::Variant { name, variant, index, len } => {
                 let numbers = u64::from(index) << 40 ^ (len as u64) << 56;
-                mix(name.as_ptr() as u64 ^ (variant.as_ptr() as u64).rotate_left(24) ^ numbers)
+                mix(within.0 ^ word(name) ^ word(variant).rotate_left(24) ^ numbers)
             }
             Form::Tuple { .. } | Form::Seq | Form::Map => 0,
         })
@@ -86,6 +101,22 @@ impl Key {
         }
     }
 }
+
+/// The type of a value whose form is seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Within(u64);
+
+impl Within {
+    #[inline]
+    pub(super) fn value<T: ?Sized>() -> Self {
+        let mut hasher = OneWord(0);
+        typeid::of::<T>().hash(&mut hasher);
+        Within(hasher.0)
+    }
+}
+
+/// Tells a type inside another one from one that is sent by itself.
+const INNER: u64 = 0x5851_f42d_4c95_7f2d;
 
 /// Spreads the bits upwards: the place in the table is taken from the highest.
 #[inline]
@@ -130,15 +161,30 @@ mod tests {
         key.set_proven();
         assert!(key.is_proven());
         assert!(!Key::of_type::<Vec<Once>>().is_proven() && !Key::of_inner::<Once>().is_proven());
-        let form = |len| Key::of_form(Form::Struct { name: "only in this test", len });
+        let within = Within::value::<Once>();
+        let form = |len| Key::of_form(within, Form::Struct { name: "only in this test", len });
         form(2).set_proven();
         assert!(form(2).is_proven() && !form(3).is_proven());
         let variant = |index| {
             let (name, variant) = ("only in this test", "variant");
-            Key::of_form(Form::Variant { name, variant, index, len: 2 })
+            Key::of_form(within, Form::Variant { name, variant, index, len: 2 })
         };
         variant(1).set_proven();
         assert!(variant(1).is_proven() && !variant(2).is_proven());
+    }
+
+    #[test]
+    fn names_count_by_their_text_and_in_their_type_only() {
+        struct Here;
+        struct There;
+        let copy: &'static str = Box::leak(String::from("copied").into_boxed_str());
+        let form = |name| Form::Struct { name, len: 1 };
+        let here = Within::value::<Here>();
+        assert_ne!("copied".as_ptr(), copy.as_ptr());
+        assert_eq!(Key::of_form(here, form("copied")), Key::of_form(here, form(copy)));
+        assert_ne!(Key::of_form_here(here, form("copied")), Key::of_form_here(here, form(copy)));
+        assert_ne!(Key::of_form(here, form(copy)), Key::of_form(Within::value::<There>(), form(copy)));
+        assert_ne!(Key::of_form(here, form(copy)), Key::of_form(here, form("copier")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The structure of a value, seen while it is encoded.
 
 use super::form::{Form, Kind};
-use super::proven::Key;
+use super::proven::{Key, Within};
 
 /// Sees the structure of a value that is being encoded, or those parts of it that it defines. `at` is the length of the
 /// encoding so far.
@@ -9,9 +9,9 @@ pub(super) trait Watch {
     /// A number, a character, or the byte of an option.
     #[inline]
     fn number(&mut self, _kind: Kind, _at: usize) {}
-    /// A text, or bytes: a length, then this many.
+    /// A text, bytes or numbers of one kind: a length, then this many, which take `size` bytes.
     #[inline]
-    fn array(&mut self, _at: usize, _len: usize) {}
+    fn array(&mut self, _kind: Kind, _at: usize, _len: usize, _size: usize) {}
     /// The number of a variant.
     #[inline]
     fn variant(&mut self, _form: Form, _at: usize) {}
@@ -33,7 +33,10 @@ pub(super) trait Watch {
     /// The innermost tuple, struct, variant or list has ended.
     #[inline]
     fn close(&mut self, _at: usize) {}
-    /// A value of this type follows, in an option or a list.
+    /// A value of this type follows.
+    #[inline]
+    fn value<T: ?Sized>(&mut self) {}
+    /// A value of this type follows, in an option, a list or a variant.
     #[inline]
     fn inner<T: ?Sized>(&mut self) {}
 }
@@ -45,6 +48,7 @@ impl Watch for () {}
 #[derive(Default)]
 pub(super) struct Novelty {
     pub(super) is_new: bool,
+    within: Within,
 }
 
 impl Novelty {
@@ -54,20 +58,42 @@ impl Novelty {
             self.is_new = true;
         }
     }
+
+    #[inline]
+    fn see_form(&mut self, form: Form) {
+        let here = Key::of_form_here(self.within, form);
+        if !here.is_proven() {
+            self.see_names(here, form);
+        }
+    }
+
+    /// The names may have been proven at other addresses.
+    #[cold]
+    fn see_names(&mut self, here: Key, form: Form) {
+        if Key::of_form(self.within, form).is_proven() {
+            here.set_proven();
+        } else {
+            self.is_new = true;
+        }
+    }
 }
 
 impl Watch for Novelty {
     #[inline]
     fn variant(&mut self, form: Form, _: usize) {
-        self.see(Key::of_form(form));
+        self.see_form(form);
     }
     #[inline]
     fn open(&mut self, form: Form, _: usize) {
         if let Form::Struct { .. } = form {
-            self.see(Key::of_form(form));
+            self.see_form(form);
         }
     }
     #[inline]
+    fn value<T: ?Sized>(&mut self) {
+        self.within = Within::value::<T>();
+    }
+
     fn inner<T: ?Sized>(&mut self) {
         self.see(Key::of_inner::<T>());
     }
@@ -113,6 +139,7 @@ pub struct Record {
     /// What is open: the place of its token, and whether it is a list.
     open: Vec<(usize, bool)>,
     lists: Vec<List>,
+    within: Within,
 }
 
 /// A list that is being recorded.
@@ -155,12 +182,12 @@ impl Watch for Record {
         }
     }
 
-    fn array(&mut self, at: usize, len: usize) {
-        self.push(Token::Array { kind: Kind::U8, len, end: at + size_of::<u64>() + len });
+    fn array(&mut self, kind: Kind, at: usize, len: usize, size: usize) {
+        self.push(Token::Array { kind, len, end: at + size_of::<u64>() + size });
     }
 
     fn variant(&mut self, form: Form, _: usize) {
-        self.see(Key::of_form(form));
+        self.see(Key::of_form(self.within, form));
         if let Form::Variant { name, variant, index, .. } = form {
             self.push(Token::Variant { name, variant, index });
         }
@@ -168,7 +195,7 @@ impl Watch for Record {
 
     fn open(&mut self, form: Form, _: usize) {
         if let Form::Struct { .. } = form {
-            self.see(Key::of_form(form));
+            self.see(Key::of_form(self.within, form));
         }
         let token = self.push(Token::Open { form, close: NOWHERE });
         self.open.push((token, false));
@@ -231,6 +258,10 @@ impl Watch for Record {
         if let Some(Token::Open { close, .. } | Token::List { close }) = self.tokens.get_mut(token) {
             *close = end;
         }
+    }
+
+    fn value<T: ?Sized>(&mut self) {
+        self.within = Within::value::<T>();
     }
 
     fn inner<T: ?Sized>(&mut self) {

@@ -6,6 +6,7 @@ use crate::{SharedSlice, get, is_object_ref, put, put_slice, wait};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use unidist_backend::Backend;
+use unidist_common::codec::LARGE;
 use unidist_common::{Error, Object, Payload, codec};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -117,6 +118,98 @@ fn too_large_slice_is_an_error() {
         assert!(matches!(huge, Err(Error::InvalidArgument { .. })));
         let large = SharedSlice::build(1 << 40, |_: &mut [u8]| {});
         assert!(matches!(large, Err(Error::StoreFull { .. })));
+    });
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Mixed {
+    name: String,
+    numbers: Vec<Vec<f32>>,
+    slice: SharedSlice<f64>,
+    #[serde(with = "crate::bulk")]
+    points: Vec<[u16; 3]>,
+    after: Option<Vec<u8>>,
+}
+
+fn mixed() -> Mixed {
+    Mixed {
+        name: "n".into(),
+        numbers: vec![vec![0.5; 10], vec![1.5; LARGE / 4], vec![2.5; LARGE]],
+        slice: SharedSlice::build(MANY, |out| out.fill(3.5)).unwrap(),
+        points: vec![[4, 5, 6]; LARGE],
+        after: Some(vec![7; LARGE + 1]),
+    }
+}
+
+#[test]
+fn large_parts_lie_in_memory_of_the_session() {
+    with_session(|memory| {
+        drop(put(mixed()).unwrap()); // the first value of a type is sent in one piece, as it is proven
+        let object = put(mixed()).unwrap();
+        let stored = memory.value(object.id().unwrap()).payload;
+        let lengths = stored.buffers.iter().map(Bytes::len).collect::<Vec<_>>();
+        assert_eq!(lengths, [LARGE, 4 * LARGE, 8 * MANY, 6 * LARGE, LARGE + 1]);
+        assert!(stored.header.len() < 200);
+        assert_eq!(get(&object), Ok(mixed()));
+    });
+}
+
+#[test]
+fn missing_and_wrong_parts_are_decode_errors() {
+    with_session(|memory| {
+        drop(put(mixed()).unwrap());
+        let good = memory.value(put(mixed()).unwrap().id().unwrap());
+        let read = |object: Object| {
+            let id = memory.put(object).unwrap();
+            let core = crate::reference::RefCore::adopt(crate::session::current("test").unwrap(), id);
+            get(crate::ObjectRef::<Mixed>::new(core))
+        };
+        for place in 0..good.payload.buffers.len() {
+            let mut object = good.clone();
+            object.payload.buffers.truncate(place);
+            assert!(matches!(read(object), Err(Error::Decode { .. })), "{place}");
+            let mut object = good.clone();
+            object.payload.buffers[place] = object.payload.buffers[place].slice(1..);
+            assert!(matches!(read(object), Err(Error::Decode { .. })), "{place}");
+        }
+        assert_eq!(read(good), Ok(mixed()));
+    });
+}
+
+#[test]
+fn bulk_fields_are_read_as_they_were_written_or_not_at_all() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Fields {
+        #[serde(with = "crate::bulk")]
+        words: Vec<u32>,
+        #[serde(with = "crate::bulk")]
+        boxed: Box<[[i8; 2]]>,
+        #[serde(with = "crate::bulk")]
+        table: [u64; 40],
+    }
+    let fields = |len| Fields {
+        words: (0..len).collect(),
+        boxed: (0..len).map(|n| [n as i8, -1]).collect(),
+        table: std::array::from_fn(|n| n as u64),
+    };
+    for len in [0, 1, 7, 1000] {
+        let bytes = codec::encode(&fields(len)).unwrap();
+        assert_eq!(codec::decode::<Fields>(&bytes), Ok(fields(len)));
+    }
+    let other =
+        codec::encode(&(Bytes::from_static(&[1; 5]), Bytes::new(), Bytes::from_static(&[0; 320]))).unwrap();
+    assert!(codec::decode::<Fields>(&other).unwrap_err().to_string().contains("5 bytes do not make a"));
+    let short = codec::encode(&(Bytes::new(), Bytes::new(), Bytes::from_static(&[0; 312]))).unwrap();
+    assert!(codec::decode::<Fields>(&short).unwrap_err().to_string().contains("312 bytes do not make a"));
+}
+
+#[test]
+fn full_store_is_the_error_of_a_large_part() {
+    with_session(|memory| {
+        drop(put(vec![1u8; LARGE]).unwrap());
+        memory.refuse_memory();
+        assert!(matches!(put(vec![1u8; LARGE]), Err(Error::StoreFull { .. })));
+        assert!(put(vec![1u8; LARGE - 1]).is_ok(), "in one piece");
     });
 }
 
