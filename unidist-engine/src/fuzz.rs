@@ -93,8 +93,8 @@ fn value_in_parts(bytes: &[u8]) {
     let parts: Vec<&[u8]> = parts.chunks(usize::from(*part).max(1)).collect();
     let given = Cell::new(0);
     let held = |index: u32| {
-        given.set(given.get() + 1);
-        (index + 1 == given.get()).then(|| parts.get(index as usize).copied()).flatten()
+        let next = given.replace(given.get() + 1);
+        (index == next).then(|| parts.get(index as usize).copied()).flatten()
     };
     let decoded = codec::decode_with::<(Numbers, String, VecDeque<u32>)>(header, &held);
     let Ok(value) = decoded else { return };
