@@ -50,7 +50,9 @@ fn tasks_without_cpus_share_workers() -> Result {
     get(signal.waiting.remote(300_usize))?;
     get(signal.open.remote())?;
     let processes: BTreeSet<u32> = get(waiting)?.into_iter().collect();
-    assert!(processes.len() <= num_cpus()?, "{processes:?}");
+    // A host without a slot may run them too, in one worker.
+    let most = num_cpus()?.max(unidist::cluster_resources()?.len());
+    assert!(processes.len() <= most, "{processes:?}");
     Ok(())
 }
 
