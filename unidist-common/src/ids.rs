@@ -93,6 +93,27 @@ impl fmt::Display for DataId {
     }
 }
 
+/// Shows ids of these types as the id that they consist of.
+macro_rules! show_as_inner_id {
+    ($($id:ident),*) => {
+        $(
+            impl fmt::Debug for $id {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    fmt::Display::fmt(&self.0, f)
+                }
+            }
+
+            impl fmt::Display for $id {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    fmt::Display::fmt(&self.0, f)
+                }
+            }
+        )*
+    };
+}
+
+show_as_inner_id!(TaskId, ActorId, GroupId);
+
 /// One call: a task, the constructor of an actor or a call of its method.
 ///
 /// A call is named by its first return, whose id is reserved even if nothing is returned.
@@ -108,18 +129,6 @@ impl TaskId {
     /// The id of the first return.
     pub const fn first_return(self) -> DataId {
         self.0
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -151,18 +160,6 @@ impl ActorId {
     }
 }
 
-impl fmt::Debug for ActorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Display for ActorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
 /// A group of calls.
 ///
 /// A group is named by an id that is reserved for it; no object has it.
@@ -178,18 +175,6 @@ impl GroupId {
     /// The id that was reserved for it.
     pub const fn reserved(self) -> DataId {
         self.0
-    }
-}
-
-impl fmt::Debug for GroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Display for GroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
     }
 }
 

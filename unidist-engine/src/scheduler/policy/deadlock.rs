@@ -244,11 +244,11 @@ fn needs_on(state: &State, process: ProcessId, call: TaskId) -> Needs {
 /// without an explanation.
 fn is_of_thread_of(state: &State, process: ProcessId, task: TaskId, request: &OpenRequest) -> bool {
     let Some(worker) = state.workers.get(&process) else { return false };
-    let ids = state.awaited(process, request);
-    let is_awaited = |other: TaskId| ids.iter().any(|id| state.objects.maker(*id) == Some(other));
-    let started = worker.stack.iter().map(|frame| frame.task).chain(worker.suspended.keys().copied());
-    let is_only_one = started.filter(|other| *other != task).all(is_awaited);
-    !is_awaited(task) && (is_only_one || worker.stacks_unawaited || is_at_limit(state, worker.host))
+    let ids = state.awaited(process, request).iter();
+    let awaited: FxHashSet<TaskId> = ids.filter_map(|id| state.objects.maker(*id)).collect();
+    let mut started = worker.stack.iter().map(|frame| frame.task).chain(worker.suspended.keys().copied());
+    let is_only_one = started.all(|other| other == task || awaited.contains(&other));
+    !awaited.contains(&task) && (is_only_one || worker.stacks_unawaited || is_at_limit(state, worker.host))
 }
 
 /// The calls that must leave this worker before a call bound to it can start.
